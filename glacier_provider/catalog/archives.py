@@ -1,0 +1,229 @@
+"""What the catalog knows and does about archives: planned, being uploaded, archived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from glacier_provider.catalog.backups import Backups
+from glacier_provider.catalog.database import Database, Row
+from glacier_provider.core.archive import ArchiveKind, Receipt
+from glacier_provider.errors import IllegalMove
+
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveRange:
+    """Archives of an application by id, both ends included: what one mapped task works on."""
+
+    first: int
+    last: int
+    archives: int = 0
+    bytes: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        return {"first": self.first, "last": self.last, "archives": self.archives, "bytes": self.bytes}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ArchiveRange:
+        """Build from `as_dict`'s result; raise KeyError or ValueError when it is not one."""
+        return cls(
+            *(int(values[name]) for name in ("first", "last")),
+            int(values.get("archives", 0)),
+            int(values.get("bytes", 0)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedArchive:
+    """An archive to upload. `size` is in bytes, as planned."""
+
+    id: int
+    filename: str
+    size: int
+    backup_id: int
+    store_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What became of one upload: a receipt, or the reason why there is none."""
+
+    archive_id: int
+    receipt: Receipt | None = None
+    sha256: str | None = None
+    error: str | None = None
+
+
+class Archives:
+    """The archives of one application."""
+
+    def __init__(self, database: Database, backups: Backups) -> None:
+        self._db = database
+        self._backups = backups
+
+    # --- planning --------------------------------------------------------------------------------------------
+
+    def plan_database(
+        self, backup_id: int, *, filename: str, size: int, sha256: str | None, encoding: str, store_uri: str
+    ) -> int:
+        """Plan the archive of a backup's dump and return its id.
+
+        Raise IllegalMove when the dump of this backup is already being uploaded or archived.
+        """
+        row = self._db.row(
+            "plan_database_archive",
+            application_id=self._backups.application_id,
+            filename=filename,
+            backup_id=backup_id,
+            size=size,
+            sha256=sha256,
+            encoding=encoding,
+            store_uri=store_uri,
+        )
+        if row is None:
+            raise IllegalMove(f"The dump of backup {backup_id} is already on its way to the store.")
+        return int(row["id"])
+
+    def plan_manifest(self, backup_id: int, *, filename: str, size: int, sha256: str, store_uri: str) -> Row:
+        """Plan the manifest's archive; return its `id` and `state` (a retried task may find it archived)."""
+        row = self._db.row(
+            "plan_manifest",
+            application_id=self._backups.application_id,
+            filename=filename,
+            backup_id=backup_id,
+            size=size,
+            sha256=sha256,
+            encoding="gzip",
+            store_uri=store_uri,
+        )
+        assert row is not None
+        return row
+
+    def of_backup(self, backup_id: int, kind: ArchiveKind) -> Row | None:
+        """Return the live dump or manifest archive of a backup, or None."""
+        return self._db.row("archive_of_backup", backup_id=backup_id, kind=kind.value)
+
+    def drop_unsent_dump(self, backup_id: int, error: str) -> Row | None:
+        """Give up a dump that is not archived and no longer in staging; return its `id`, `upload_id` and `key`."""
+        return self._db.row("drop_unsent_dump", backup_id=backup_id, error=error)
+
+    # --- uploading -------------------------------------------------------------------------------------------
+
+    def unfinished_ranges(self, *, shares: int, smallest: int) -> list[ArchiveRange]:
+        """Return the files to upload in at most `shares` ranges of nearly equal length, each of `smallest` or more."""
+        rows = self._db.rows(
+            "unfinished_ranges", application_id=self._backups.application_id, shares=shares, smallest=smallest
+        )
+        return [ArchiveRange(**row) for row in rows]
+
+    def unfinished_files(self, wanted: ArchiveRange) -> Iterator[list[PlannedArchive]]:
+        """Yield pages of the files of a range that are not archived yet; each page is noted as `uploading`."""
+        after = wanted.first - 1
+        while rows := self._db.rows(
+            "unfinished_files",
+            application_id=self._backups.application_id,
+            after=after,
+            last=wanted.last,
+            limit=PAGE,
+        ):
+            after = rows[-1]["id"]
+            yield [self.begin(row) for row in self._begun(rows)]
+
+    def _begun(self, rows: Sequence[Row]) -> list[Row]:
+        begun = {row["id"] for row in self._db.rows("begin_uploads", archive_ids=[row["id"] for row in rows])}
+        return [row for row in rows if row["id"] in begun]
+
+    @staticmethod
+    def begin(row: Row) -> PlannedArchive:
+        return PlannedArchive(
+            id=row["id"],
+            filename=row["filename"],
+            size=row["original_size"],
+            backup_id=row["backup_id"],
+            store_uri=row["store_uri"],
+        )
+
+    def begin_upload(self, archive_id: int) -> None:
+        """Note that an upload begins; raise IllegalMove when the archive is not one to upload."""
+        if not self._db.rows("begin_uploads", archive_ids=[archive_id]):
+            raise IllegalMove(f"Archive {archive_id} is not waiting for its upload.")
+
+    def record_uploads(self, uploads: Sequence[Upload]) -> int:
+        """Note a group of uploads in one transaction: archived, or why not. Return how many are archived."""
+        done = [(upload, upload.receipt) for upload in uploads if upload.receipt is not None]
+        wrong = [upload for upload in uploads if upload.error is not None]
+        with self._db.transaction():
+            if wrong:
+                self._db.run(
+                    "note_upload_errors",
+                    ids=[upload.archive_id for upload in wrong],
+                    errors=[upload.error for upload in wrong],
+                )
+            if not done:
+                return 0
+            return self._db.run(
+                "record_uploads",
+                ids=[upload.archive_id for upload, _ in done],
+                keys=[receipt.location.key for _, receipt in done],
+                sizes=[receipt.size for _, receipt in done],
+                checksums=[receipt.checksum for _, receipt in done],
+                sha256s=[upload.sha256 for upload, _ in done],
+            )
+
+    def drop_vanished(self, archive_ids: Sequence[int]) -> int:
+        """Files that were planned and are gone: no longer part of any backup. Return their number."""
+        return self._db.run("drop_vanished", archive_ids=list(archive_ids)) if archive_ids else 0
+
+    def journal(self, archive_id: int) -> CatalogJournal:
+        """Return the memory of a large upload (the stores' `UploadJournal`)."""
+        return CatalogJournal(self._db, archive_id)
+
+    def get(self, archive_id: int) -> Row:
+        row = self._db.row("archive", archive_id=archive_id)
+        if row is None:
+            raise IllegalMove(f"There is no archive {archive_id} in the catalog.")
+        return row
+
+    # --- manifests -------------------------------------------------------------------------------------------
+
+    def added_since(self, previous: int, backup_id: int) -> Iterator[Row]:
+        """Yield the files of `backup_id` that backup `previous` (0: nothing) does not contain, in id order."""
+        return self._db.stream(
+            "manifest_added", application_id=self._backups.application_id, previous=previous, backup_id=backup_id
+        )
+
+    def removed_since(self, previous: int, backup_id: int) -> Iterator[int]:
+        """Yield the archive ids of backup `previous` that `backup_id` does not contain, in order."""
+        for row in self._db.stream(
+            "manifest_removed", application_id=self._backups.application_id, previous=previous, backup_id=backup_id
+        ):
+            yield int(row["id"])
+
+    def changes_since_full_manifest(self, backup_id: int) -> int | None:
+        """Return how many changes the manifests since the last full one hold; None when there is no full one."""
+        row = self._db.row(
+            "changes_since_full_manifest", application_id=self._backups.application_id, backup_id=backup_id
+        )
+        return None if row is None else int(row["changes"])
+
+
+class CatalogJournal:
+    """An `UploadJournal` kept in the archive's row, on the connection of the thread that uploads."""
+
+    def __init__(self, database: Database, archive_id: int) -> None:
+        self._db = database
+        self._archive_id = archive_id
+
+    def upload_id(self) -> tuple[str, int] | None:
+        row = self._db.row("archive", archive_id=self._archive_id)
+        return (row["upload_id"], row["part_size"]) if row and row["upload_id"] else None
+
+    def began(self, upload_id: str, part_size: int) -> None:
+        if not self._db.row("remember_upload", archive_id=self._archive_id, upload_id=upload_id, part_size=part_size):
+            raise IllegalMove(f"Archive {self._archive_id} is no longer being uploaded.")
+
+    def forget(self) -> None:
+        self._db.run("forget_upload", archive_id=self._archive_id)

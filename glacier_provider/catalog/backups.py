@@ -1,0 +1,194 @@
+"""What the catalog knows and does about backups: the lease, their life, their report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from glacier_provider.catalog.database import Database, Row
+from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.errors import BackupNotRestorable, IllegalMove, LeaseHeld, UnknownBackup
+
+#: Longer than a busy scheduler leaves between two tasks; a dead run's lease ends by itself after this.
+LEASE_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One Airflow run, by which a task that starts again finds its backup or restore."""
+
+    dag_id: str
+    dag_run_id: str
+
+
+class Backups:
+    """The backups of one application."""
+
+    def __init__(self, database: Database, application: str) -> None:
+        self._db = database
+        self._application = application
+        self._application_id: int | None = None
+
+    @property
+    def application_id(self) -> int:
+        if self._application_id is None:
+            row = self._db.row("find_application", name=self._application)
+            row = row or self._db.row("ensure_application", name=self._application)
+            assert row is not None
+            self._application_id = int(row["id"])
+        return self._application_id
+
+    # --- the lease -------------------------------------------------------------------------------------------
+
+    def take_lease(self, holder: str) -> None:
+        """Take or prolong the application's lease; raise LeaseHeld when another run has it."""
+        taken = self._db.row("take_lease", application_id=self.application_id, holder=holder, seconds=LEASE_SECONDS)
+        if taken is None:
+            held = self._db.row("lease", application_id=self.application_id)
+            who, until = (held["holder"], f"{held['until']:%Y-%m-%d %H:%M:%S} UTC") if held else ("another run", "soon")
+            raise LeaseHeld(f"{who} works on the application {self._application}, at the latest until {until}.")
+
+    def free_lease(self, holder: str) -> None:
+        self._db.run("free_lease", application_id=self.application_id, holder=holder)
+
+    # --- life ------------------------------------------------------------------------------------------------
+
+    def open(self, run: Run) -> int:
+        """Return the id of this run's backup: an unfinished one is continued, otherwise a new one is opened.
+
+        The caller gets the lease with it. Backups that other runs left unfinished are settled as failed. Raise
+        LeaseHeld, or IllegalMove when this run's backup is already complete.
+        """
+        with self._db.transaction():
+            backup_id = self._find_or_insert(run)
+            self.take_lease(lease_holder("backup", backup_id))
+            if self._db.row("continue_backup", backup_id=backup_id) is None:
+                raise IllegalMove(
+                    f"Backup {backup_id} of this run is already complete.", hint="Trigger a new run for a new backup."
+                )
+            self._db.rows("settle_dead_backups", application_id=self.application_id, backup_id=backup_id)
+        return backup_id
+
+    def _find_or_insert(self, run: Run) -> int:
+        key = {"application_id": self.application_id, "dag_id": run.dag_id, "dag_run_id": run.dag_run_id}
+        row = self._db.row("backup_of_run", **key) or self._db.row("insert_backup", **key)
+        assert row is not None
+        return int(row["id"])
+
+    def of_run(self, run: Run) -> int | None:
+        """Return the id of this run's backup, if it opened one."""
+        row = self._db.row(
+            "backup_of_run", application_id=self.application_id, dag_id=run.dag_id, dag_run_id=run.dag_run_id
+        )
+        return None if row is None else int(row["id"])
+
+    def record_dump(
+        self, backup_id: int, *, archive_id: int, snapshot_at: datetime, versions: tuple[str, str], dump_format: str
+    ) -> None:
+        """Note the verified dump; `versions` are the server's and the client's."""
+        self._moved(
+            self._db.row(
+                "record_dump",
+                backup_id=backup_id,
+                archive_id=archive_id,
+                snapshot_at=snapshot_at,
+                server_version=versions[0],
+                client_version=versions[1],
+                dump_format=dump_format,
+            ),
+            f"Backup {backup_id} is no longer running.",
+        )
+
+    def complete(self, backup_id: int, *, manifest_archive_id: int, previous_backup_id: int | None) -> None:
+        """Complete the backup if promise 1 holds; raise IllegalMove with what is missing otherwise."""
+        done = self._db.row(
+            "complete_backup",
+            backup_id=backup_id,
+            manifest_archive_id=manifest_archive_id,
+            previous_backup_id=previous_backup_id,
+        )
+        self._moved(done, f"Backup {backup_id} is not complete: {self._what_is_missing(backup_id)}.")
+
+    def fail(self, backup_id: int, error: str) -> None:
+        """Record that the backup failed and why, and free its lease. A complete backup stays complete."""
+        self._db.row("fail_backup", backup_id=backup_id, error=error)
+        self.free_lease(lease_holder("backup", backup_id))
+
+    def add_to_report(self, backup_id: int, **findings: Any) -> None:
+        """Add findings that a person should read to the backup's report."""
+        from psycopg.types.json import Jsonb
+
+        self._db.row("add_to_report", backup_id=backup_id, report=Jsonb(findings))
+
+    # --- looking ---------------------------------------------------------------------------------------------
+
+    def get(self, backup_id: int) -> Row:
+        """Return the backup's row; raise UnknownBackup naming the nearest valid ids."""
+        row = self._db.row("backup", backup_id=backup_id)
+        if row is None:
+            raise UnknownBackup(f"There is no backup {backup_id} of {self._application}. {self.valid_ids(backup_id)}")
+        return row
+
+    def restorable(self, backup_id: int) -> Row:
+        """Return the row of a complete backup of this application; raise UnknownBackup or BackupNotRestorable."""
+        row = self.get(backup_id)
+        if row["application"] != self._application:
+            raise BackupNotRestorable(
+                f"Backup {backup_id} belongs to the application {row['application']}, not to {self._application}. "
+                + self.valid_ids(backup_id)
+            )
+        if row["state"] != "complete":
+            reason = f" ({row['error']})" if row["error"] else ""
+            raise BackupNotRestorable(f"Backup {backup_id} is {row['state']}{reason}. {self.valid_ids(backup_id)}")
+        return row
+
+    def newest_complete(self, *, before: int = 2**62) -> int | None:
+        """Return the id of the newest complete backup below `before`."""
+        row = self._db.row("newest_complete", application_id=self.application_id, before=before)
+        return None if row is None else int(row["id"])
+
+    def valid_ids(self, near: int) -> str:
+        """Return a sentence that names the complete backups nearest to an id."""
+        rows = self._db.rows("recent_complete_backups", application_id=self.application_id, near=near)
+        if not rows:
+            return f"The application {self._application} has no complete backup yet."
+        names = [f"{row['id']} ({row['opened_at']:%Y-%m-%d %H:%M})" for row in sorted(rows, key=lambda row: -row["id"])]
+        return f"Complete backups: {', '.join(names)}."
+
+    def uploaded_figures(self, backup_id: int) -> Row:
+        """Return `files`, `file_bytes` and `bytes` that the store took since this backup was opened."""
+        since = self.get(backup_id)["opened_at"]
+        figures = self._db.row("uploaded_figures", application_id=self.application_id, since=since)
+        assert figures is not None
+        return figures
+
+    def _what_is_missing(self, backup_id: int) -> str:
+        row = self.get(backup_id)
+        if row["state"] != "running":
+            return f"it is {row['state']}"
+        rows = self._db.rows("unarchived_members", application_id=self.application_id, backup_id=backup_id)
+        names = ", ".join(f"{row['filename']} ({row['error'] or row['state']})" for row in rows)
+        missing = [
+            *(["its dump is not archived"] if row["database_archive_id"] is None else []),
+            *(["its files were not scanned"] if row["scanned_at"] is None else []),
+            *([f"not archived: {names}"] if names else []),
+        ]
+        return "; ".join(missing) or "its dump or its manifest is not in the store"
+
+    @staticmethod
+    def _moved(row: Row | None, otherwise: str) -> None:
+        if row is None:
+            raise IllegalMove(otherwise)
+
+
+def lease_holder(kind: str, number: int) -> str:
+    """Return the name under which a backup or restore holds its application's lease."""
+    return f"{kind} {number}"
+
+
+def statuses_of(database: Database, backup_ids: Sequence[int]) -> dict[int, RetrievalStatus | None]:
+    """Return the retrieval status of whole backups: the lowest of their archives; None without an archive."""
+    rows = database.rows("lowest_status", backup_ids=list(backup_ids))
+    return {row["id"]: RetrievalStatus(row["status"]) if row["status"] else None for row in rows}

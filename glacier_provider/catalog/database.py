@@ -1,0 +1,140 @@
+"""The catalog's connection: runs named queries, keeps transactions, translates psycopg's errors once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from glacier_provider.catalog.queries import queries
+from glacier_provider.errors import CatalogError, CatalogNotReady, CatalogUnavailable, GlacierProviderError
+
+if TYPE_CHECKING:
+    import psycopg
+
+Row = dict[str, Any]
+Connect = Callable[[], "psycopg.Connection[Any]"]
+
+
+@contextmanager
+def catalog_errors() -> Iterator[None]:
+    """Turn psycopg's errors into the `CatalogError` family."""
+    import psycopg
+    from psycopg import errors
+
+    try:
+        yield
+    except (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName) as error:
+        raise CatalogNotReady(
+            f"The catalog schema is missing or older than this package ({_first_line(error)})."
+        ) from error
+    except errors.InsufficientPrivilege as error:
+        raise CatalogError(
+            f"The catalog connection may not do this ({_first_line(error)}).",
+            hint="Grant its user the catalog schema, or let it create the schema.",
+        ) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise CatalogUnavailable(f"The catalog database broke off ({_first_line(error)}).") from error
+    except psycopg.Error as error:
+        raise CatalogError(f"The catalog database refused a statement ({_first_line(error)}).") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class Database:
+    """One connection to the catalog, opened on first use and again after it broke.
+
+    Statements of several threads take turns; a transaction belongs to one thread.
+    """
+
+    def __init__(self, connect: Connect, schema: str) -> None:
+        self.schema = schema
+        self._connect = connect
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def rows(self, name: str, /, **parameters: Any) -> list[Row]:
+        """Run a named query and return its rows as dicts."""
+        with self._running(name, parameters) as cursor:
+            return list(cursor.fetchall())
+
+    def row(self, name: str, /, **parameters: Any) -> Row | None:
+        """Run a named query and return its first row, or None."""
+        with self._running(name, parameters) as cursor:
+            found: Row | None = cursor.fetchone()
+            return found
+
+    def run(self, name: str, /, **parameters: Any) -> int:
+        """Run a named statement and return how many rows it touched."""
+        with self._running(name, parameters) as cursor:
+            return int(cursor.rowcount)
+
+    def stream(self, name: str, /, **parameters: Any) -> Iterator[Row]:
+        """Yield the rows of a named query by a server-side cursor: memory does not depend on their number."""
+        with self.transaction(), catalog_errors():
+            connection = self.connection()
+            with connection.cursor(name="stream") as cursor:
+                cursor.itersize = 5000
+                cursor.execute(queries()[name], parameters)
+                yield from cursor
+
+    def copy(self, table: str, rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> int:
+        """Stream rows into a table of the current transaction by COPY; return their number."""
+        count = 0
+        statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
+        with catalog_errors(), self.connection().cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+                count += 1
+        return count
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with catalog_errors():
+            connection = self.connection()
+        with _transaction(connection):
+            yield
+
+    def connection(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = self._open()
+        return self._connection
+
+    def _open(self) -> psycopg.Connection[Any]:
+        from psycopg.rows import dict_row
+
+        try:
+            connection = self._connect()
+        except GlacierProviderError as error:
+            kind = CatalogUnavailable if error.retryable else CatalogError
+            raise kind(f"The catalog cannot be opened: {error.message}", hint=error.hint) from error
+        connection.autocommit = True
+        connection.row_factory = dict_row
+        connection.execute("SELECT set_config('search_path', quote_ident(%s) || ', pg_catalog', false)", [self.schema])
+        connection.execute("SET timezone TO 'UTC'")
+        return connection
+
+    @contextmanager
+    def _running(self, name: str, parameters: dict[str, Any]) -> Iterator[psycopg.Cursor[Any]]:
+        with catalog_errors(), self.connection().cursor() as cursor:
+            cursor.execute(queries()[name], parameters or None)
+            yield cursor
+
+
+@contextmanager
+def _transaction(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    # Only the errors of BEGIN and COMMIT are the catalog's: what the block itself raises passes untouched.
+    import psycopg
+
+    try:
+        with connection.transaction():
+            yield
+    except psycopg.Error as error:
+        with catalog_errors():
+            raise error

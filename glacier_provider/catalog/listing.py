@@ -1,0 +1,63 @@
+"""What people look at: backups, archives and restores of one application or of all."""
+
+from __future__ import annotations
+
+from glacier_provider.catalog.backups import statuses_of
+from glacier_provider.catalog.database import Database, Row
+from glacier_provider.core.plan import Amount
+from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.errors import UnknownBackup
+
+
+class Listing:
+    """Read-only views. `application` None means every application of the catalog."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def backups(
+        self, application: str | None = None, *, state: str | None = None, limit: int = 20, offset: int = 0
+    ) -> list[Row]:
+        """Return backups, the newest first, each with its `retrieval_status`, the lowest of its archives."""
+        rows = self._db.rows("backups", application=application, state=state, limit=limit, offset=offset)
+        statuses = statuses_of(self._db, [row["id"] for row in rows])
+        return [{**row, "retrieval_status": _status(row, statuses)} for row in rows]
+
+    def backup(self, backup_id: int) -> Row:
+        """Return one backup with `retrieval_status` and `archives` by status; raise UnknownBackup."""
+        row = self._db.row("backup", backup_id=backup_id)
+        if row is None:
+            raise UnknownBackup(f"There is no backup {backup_id}.")
+        return {
+            **row,
+            "retrieval_status": _status(row, statuses_of(self._db, [backup_id])),
+            "archives": {status.value: amount for status, amount in self.status_counts(backup_id).items()},
+        }
+
+    def status_counts(self, backup_id: int) -> dict[RetrievalStatus, Amount]:
+        """Return how many archives of a backup are in each retrieval status, and their bytes."""
+        rows = self._db.rows("status_counts", backup_id=backup_id)
+        return {RetrievalStatus(row["status"]): Amount(row["archives"], row["bytes"]) for row in rows}
+
+    def archives(
+        self, backup_id: int, *, containing: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[Row]:
+        """Return archives of a backup, dump and manifest first; `containing` is part of a filename."""
+        like = None if containing is None else f"%{_like(containing)}%"
+        return self._db.rows("archives_of_backup", backup_id=backup_id, like=like, limit=limit, offset=offset)
+
+    def restores(
+        self, application: str | None = None, *, backup_id: int | None = None, limit: int = 20, offset: int = 0
+    ) -> list[Row]:
+        """Return restores, the newest first."""
+        return self._db.rows("restores", application=application, backup_id=backup_id, limit=limit, offset=offset)
+
+
+def _status(row: Row, statuses: dict[int, RetrievalStatus | None]) -> str | None:
+    # Of a backup that is not complete there is nothing to bring back.
+    status = statuses.get(row["id"])
+    return status.value if status and row["state"] == "complete" else None
+
+
+def _like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -1,0 +1,108 @@
+"""Bring the catalog's schema to this package's version, by Alembic, under an advisory lock.
+
+Every run calls `migrate` first. When the schema is current, that is one SELECT and Alembic is not imported.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from glacier_provider.catalog.database import Connect, catalog_errors
+from glacier_provider.errors import CatalogNotReady, UnsafeCatalogSchema
+
+if TYPE_CHECKING:
+    import psycopg
+
+#: One number for every catalog of a cluster: two first uses at once wait for each other.
+ADVISORY_LOCK = 0x676C6163
+VERSION_TABLE = "catalog_version"
+
+
+def newest_version() -> str:
+    """Return the version that this package brings."""
+    names = [path.name for path in (files(__package__) / "migrations" / "versions").iterdir()]
+    return max(name[:4] for name in names if name.endswith(".py") and name[:4].isdigit())
+
+
+def current_version(connection: psycopg.Connection[Any], schema: str) -> str | None:
+    """Return the version of the schema in the database, or None when there is none."""
+    from psycopg import sql
+
+    table = connection.execute("SELECT to_regclass(format('%%I.%%I', %s::text, %s::text))", [schema, VERSION_TABLE])
+    if _first(table.fetchone()) is None:
+        return None
+    version = connection.execute(sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(schema, VERSION_TABLE)))
+    found = _first(version.fetchone())
+    return None if found is None else str(found)
+
+
+def check(connect: Connect, schema: str) -> None:
+    """Return when the schema is current; raise CatalogNotReady otherwise."""
+    with catalog_errors(), connect() as connection:
+        found = current_version(connection, schema)
+    if found != newest_version():
+        raise CatalogNotReady(f"The catalog schema {schema} is at version {found or 'none'}, not {newest_version()}.")
+
+
+def migrate(connect: Connect, schema: str) -> str:
+    """Create or upgrade the schema; return its version.
+
+    Raise UnsafeCatalogSchema when the schema holds objects but no catalog, CatalogNotReady when it is newer than
+    this package.
+    """
+    newest = newest_version()
+    with catalog_errors(), connect() as connection:
+        found = current_version(connection, schema)
+        if found is not None and found > newest:
+            raise CatalogNotReady(
+                f"The catalog schema {schema} is at version {found}; this package knows up to {newest}.",
+                hint="Upgrade glacier_provider on this machine to the version that other workers have.",
+            )
+    if found != newest:
+        with catalog_errors():
+            _upgrade(connect, schema)
+    return newest
+
+
+def _upgrade(connect: Connect, schema: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
+        _claim_schema(connection, schema)
+        config = Config()
+        config.set_main_option("script_location", str(files(__package__) / "migrations"))
+        config.attributes.update(connection=connection, schema=schema)
+        command.upgrade(config, "head")
+    engine.dispose()
+
+
+def _claim_schema(connection: Any, schema: str) -> None:
+    """Create the schema, or refuse one that holds something else."""
+    from sqlalchemy import text
+
+    foreign = connection.execute(
+        text(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = :schema"
+            " AND NOT EXISTS (SELECT FROM pg_class v WHERE v.relnamespace = n.oid AND v.relname = :version) LIMIT 1"
+        ),
+        {"schema": schema, "version": VERSION_TABLE},
+    ).scalar()
+    if foreign:
+        raise UnsafeCatalogSchema(f"The schema {schema} is to hold the catalog, but already holds {foreign}.")
+    exists = connection.execute(text("SELECT to_regnamespace(quote_ident(:schema))"), {"schema": schema}).scalar()
+    quoted = connection.dialect.identifier_preparer.quote(schema)
+    if exists is None:
+        connection.execute(text(f"CREATE SCHEMA {quoted}"))
+    connection.execute(text(f"SET LOCAL search_path TO {quoted}, pg_catalog"))
+
+
+def _first(row: Any) -> Any:
+    if row is None:
+        return None
+    return next(iter(row.values())) if isinstance(row, dict) else row[0]

@@ -1,0 +1,327 @@
+"""What the catalog knows and does about restores: plan, paid requests, what was placed, the orphans' journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from glacier_provider.catalog.archives import ArchiveRange
+from glacier_provider.catalog.backups import Backups, Run, lease_holder
+from glacier_provider.catalog.database import Database, Row
+from glacier_provider.catalog.scans import Scans
+from glacier_provider.core.plan import Amount, RestoreRequest
+from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.errors import IllegalMove, UnknownBackup
+
+PAGE = 1000
+NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A missing file that lies in the orphan directory. `sha256` is None when it was archived in parts."""
+
+    archive_id: int
+    filename: str
+    size: int
+    sha256: str | None
+    subdirectory: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A backup compared with the directory."""
+
+    present: Amount
+    differing: list[Row]
+    lost: list[str]
+    figures: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalIntent:
+    """One paid request, known before it is sent. `confirmed` tells that the store took it."""
+
+    id: int
+    archive_id: int
+    store_uri: str
+    key: str
+    tier: str
+    days: int
+    job_id: str | None
+    confirmed: bool
+
+
+class Restores:
+    """The restores of one application."""
+
+    def __init__(self, database: Database, backups: Backups, scans: Scans) -> None:
+        self._db = database
+        self._backups = backups
+        self._scans = scans
+
+    # --- life ------------------------------------------------------------------------------------------------
+
+    def open(self, run: Run, backup_id: int, request: RestoreRequest) -> int:
+        """Return the id of this run's restore, new or planned again; raise IllegalMove when it is complete."""
+        from psycopg.types.json import Jsonb
+
+        key = {"application_id": self._backups.application_id, "dag_id": run.dag_id, "dag_run_id": run.dag_run_id}
+        asked = Jsonb(request.as_dict())
+        row = self._db.row("restore_of_run", **key)
+        if row is None:
+            row = self._db.row("insert_restore", **key, backup_id=backup_id, request=asked)
+        else:
+            row = self._db.row("reopen_restore", restore_id=row["id"], backup_id=backup_id, request=asked)
+        if row is None:
+            raise IllegalMove(
+                "The restore of this run is already complete.", hint="Trigger a new run to restore again."
+            )
+        return int(row["id"])
+
+    def of_run(self, run: Run) -> int | None:
+        """Return the id of this run's restore, if it opened one."""
+        row = self._db.row(
+            "restore_of_run", application_id=self._backups.application_id, dag_id=run.dag_id, dag_run_id=run.dag_run_id
+        )
+        return None if row is None else int(row["id"])
+
+    def get(self, restore_id: int) -> Row:
+        row = self._db.row("restore", restore_id=restore_id)
+        if row is None:
+            raise UnknownBackup(f"There is no restore {restore_id}.", hint="List them with: glacier-backup restores")
+        return row
+
+    def start(self, restore_id: int) -> None:
+        if self._db.row("start_restore", restore_id=restore_id) is None:
+            raise IllegalMove(f"Restore {restore_id} is already complete.")
+
+    def take_lease(self, restore_id: int) -> None:
+        """Take the application's lease for the steps that change its database and directory; raise LeaseHeld."""
+        self._backups.take_lease(lease_holder("restore", restore_id))
+
+    def complete(self, restore_id: int, outcome: Mapping[str, Any]) -> None:
+        from psycopg.types.json import Jsonb
+
+        if self._db.row("complete_restore", restore_id=restore_id, outcome=Jsonb(dict(outcome))) is None:
+            raise IllegalMove(f"Restore {restore_id} is not running.")
+        self._backups.free_lease(lease_holder("restore", restore_id))
+
+    def fail(self, restore_id: int, error: str) -> None:
+        """Record that the restore stopped and why, and free its lease. A complete restore stays complete."""
+        self._db.row("fail_restore", restore_id=restore_id, error=error)
+        self._backups.free_lease(lease_holder("restore", restore_id))
+
+    def add_outcome(self, restore_id: int, **outcome: Any) -> None:
+        from psycopg.types.json import Jsonb
+
+        self._db.row("add_outcome", restore_id=restore_id, outcome=Jsonb(outcome))
+
+    def free_lease(self, restore_id: int) -> None:
+        self._backups.free_lease(lease_holder("restore", restore_id))
+
+    # --- planning --------------------------------------------------------------------------------------------
+
+    def compare(
+        self,
+        restore_id: int,
+        backup: Row,
+        request: RestoreRequest,
+        files: Iterable[tuple[str, int]],
+        usable: Callable[[Sequence[SetAside]], Sequence[int]],
+    ) -> Comparison:
+        """Compare the backup with (name, size) of the files that are there, and note what has to be brought.
+
+        `usable` gets the missing files that an earlier restore set aside and returns the archive ids of those
+        that are still what they were. One transaction; writes rows only for what is missing or was believed otherwise.
+        """
+        application_id = self._backups.application_id
+        ids = {"application_id": application_id, "backup_id": backup["id"]}
+        with self._db.transaction():
+            self._db.run("forget_planned_archives", restore_id=restore_id)
+            present, differing, lost = Amount(), [], []
+            if request.files:
+                self._scans.load(files)
+                self._db.run("members_to_bring", **ids)
+                lost = [row["name"] for row in self._db.rows("lost_members")]
+                differing = self._db.rows("differing_members", **ids)
+                there = self._db.row("members_present", **ids)
+                present = Amount(there["archives"], there["bytes"]) if there else present
+                self._db.run("settle_missing")
+                self._db.run("settle_present", application_id=application_id)
+                aside = self._db.rows("missing_set_aside", application_id=application_id)
+                set_aside = list(usable([SetAside(**row) for row in aside])) if aside else []
+                self._db.run("plan_missing_files", restore_id=restore_id, set_aside=set_aside)
+            if request.database:
+                self._db.run("settle_database", archive_id=backup["database_archive_id"])
+                self._db.run("plan_database", restore_id=restore_id, archive_id=backup["database_archive_id"])
+            figures = self._db.rows("planned_figures", restore_id=restore_id)
+        return Comparison(present=present, differing=differing, lost=lost, figures=figures)
+
+    def record_plan(self, restore_id: int, plan: Mapping[str, Any]) -> None:
+        from psycopg.types.json import Jsonb
+
+        if self._db.row("record_plan", restore_id=restore_id, plan=Jsonb(dict(plan))) is None:
+            raise IllegalMove(f"Restore {restore_id} has left its planning.")
+
+    def ranges(self, restore_id: int, *, shares: int, smallest: int) -> list[ArchiveRange]:
+        """Return what the restore brings in at most `shares` ranges of archive ids."""
+        return [
+            ArchiveRange(**row)
+            for row in self._db.rows("restore_ranges", restore_id=restore_id, shares=shares, smallest=smallest)
+        ]
+
+    def store_uris(self, restore_id: int) -> list[str]:
+        """Return the stores that hold what the restore brings."""
+        return [row["store_uri"] for row in self._db.rows("restore_stores", restore_id=restore_id)]
+
+    # --- retrievals ------------------------------------------------------------------------------------------
+
+    def intend_retrievals(
+        self, restore_id: int, wanted: ArchiveRange, *, tier: str, days: int
+    ) -> Iterator[list[RetrievalIntent]]:
+        """Yield pages of archives to ask for; each page's intents are durable before it is yielded."""
+        after = wanted.first - 1
+        while rows := self._db.rows(
+            "archives_to_request", restore_id=restore_id, after=after, last=wanted.last, limit=PAGE
+        ):
+            after = rows[-1]["id"]
+            found = {row["id"]: row for row in rows}
+            self._db.run("intend_retrievals", archive_ids=list(found), restore_id=restore_id, tier=tier, days=days)
+            yield [
+                RetrievalIntent(
+                    store_uri=found[row["archive_id"]]["store_uri"], key=found[row["archive_id"]]["key"], **row
+                )
+                for row in self._db.rows("live_retrievals", archive_ids=list(found))
+            ]
+
+    def archives_to_request(self, restore_id: int, wanted: ArchiveRange) -> Iterator[list[int]]:
+        """Yield pages of ids of archives that nobody asked for yet."""
+        after = wanted.first - 1
+        while rows := self._db.rows(
+            "archives_to_request", restore_id=restore_id, after=after, last=wanted.last, limit=PAGE
+        ):
+            after = rows[-1]["id"]
+            yield [row["id"] for row in rows]
+
+    def confirm_retrievals(self, taken: Sequence[tuple[int, str | None]]) -> None:
+        """The store took these (retrieval id, job id): their archives are pending."""
+        if taken:
+            self._db.run("confirm_retrievals", ids=[entry[0] for entry in taken], job_ids=[entry[1] for entry in taken])
+
+    def note_retrieval_error(self, archive_id: int, error: str) -> None:
+        self._db.run("note_retrieval_error", archive_id=archive_id, error=error)
+
+    def readable_at_once(self, archive_ids: Sequence[int]) -> None:
+        """These archives need no retrieval."""
+        self._db.run("readable_at_once", archive_ids=list(archive_ids))
+
+    def pending(self, restore_id: int) -> Iterator[list[Row]]:
+        """Yield pages of what the restore waits for, in id order."""
+        after = 0
+        while rows := self._db.rows("pending_retrievals", restore_id=restore_id, after=after, limit=PAGE):
+            after = rows[-1]["archive_id"]
+            yield rows
+
+    def retrievals_ready(self, ready: Sequence[tuple[int, datetime | None]]) -> None:
+        """The store offers these (retrieval id, expiry time)."""
+        if ready:
+            self._db.run("retrievals_ready", ids=[entry[0] for entry in ready], expiries=[entry[1] for entry in ready])
+
+    def retrievals_failed(self, failed: Sequence[tuple[int, str]]) -> None:
+        """The store ended these (retrieval id, its words) without success."""
+        if failed:
+            self._db.run("retrievals_failed", ids=[entry[0] for entry in failed], errors=[entry[1] for entry in failed])
+
+    def retrievals_expired(self, archive_ids: Sequence[int]) -> None:
+        """These were on offer and are no longer: back to the cold."""
+        if archive_ids:
+            self._db.run("retrieval_expired", archive_ids=list(archive_ids))
+
+    def expire_by_clock(self, restore_id: int, *, margin_seconds: float) -> int:
+        """Take back offers that end within the margin, so that they are asked for again; return their number."""
+        return len(self._db.rows("expire_by_clock", restore_id=restore_id, margin=margin_seconds))
+
+    def counts(self, restore_id: int) -> dict[RetrievalStatus, Amount]:
+        """Return how many archives of the restore are in each retrieval status, and their bytes."""
+        rows = self._db.rows("retrieval_counts", restore_id=restore_id)
+        return {RetrievalStatus(row["status"]): Amount(row["archives"], row["bytes"]) for row in rows}
+
+    def still_missing(self, restore_id: int, *, limit: int = NAMED) -> list[Row]:
+        """Return the first archives that cannot be read yet, with tier, request time and error."""
+        return self._db.rows("still_missing", restore_id=restore_id, limit=limit)
+
+    # --- placing ---------------------------------------------------------------------------------------------
+
+    def to_place(self, restore_id: int, wanted: ArchiveRange) -> Iterator[list[Row]]:
+        """Yield pages of archives whose bytes are not in place yet, in id order."""
+        after = wanted.first - 1
+        while rows := self._db.rows(
+            "archives_to_place", restore_id=restore_id, after=after, last=wanted.last, limit=PAGE
+        ):
+            after = rows[-1]["id"]
+            yield rows
+
+    def placed(self, archive_ids: Sequence[int]) -> None:
+        """These are verified and in place: files `exists`, the dump `local`."""
+        if archive_ids:
+            self._db.run("archives_placed", archive_ids=list(archive_ids))
+
+    def moved_back(self, filename: str, subdirectory: str) -> None:
+        """A file set aside earlier is in its place again."""
+        self._db.run(
+            "moved_back", application_id=self._backups.application_id, filename=filename, subdirectory=subdirectory
+        )
+
+    def fetch_from_store_instead(self, restore_id: int, archive_id: int) -> None:
+        self._db.run("fetch_from_store_instead", restore_id=restore_id, archive_id=archive_id)
+
+    def unplaced(self, restore_id: int) -> list[Row]:
+        """Return the first archives that are not in place."""
+        return self._db.rows("unplaced_files", restore_id=restore_id)
+
+    def release_database(self, restore_id: int) -> None:
+        """The staged dump is no longer there."""
+        self._db.run("release_database", restore_id=restore_id)
+
+    # --- orphans ---------------------------------------------------------------------------------------------
+
+    def plan_orphans(
+        self, restore_id: int, backup_id: int, files: Iterable[tuple[str, int]], *, subdirectory: str
+    ) -> int:
+        """Journal the intent to move every file that the backup does not contain; return how many are new."""
+        with self._db.transaction():
+            self._scans.load(files)
+            return self._db.run(
+                "plan_orphans",
+                application_id=self._backups.application_id,
+                restore_id=restore_id,
+                backup_id=backup_id,
+                subdirectory=subdirectory,
+            )
+
+    def orphans(self, restore_id: int, state: str) -> Iterator[list[Row]]:
+        """Yield pages of the journal in one state, in id order."""
+        after = 0
+        while rows := self._db.rows("orphans_in_state", restore_id=restore_id, state=state, after=after, limit=PAGE):
+            after = rows[-1]["id"]
+            yield rows
+
+    def orphans_moved(self, ids: Sequence[int]) -> None:
+        with self._db.transaction():
+            self._db.run("orphans_moved", ids=list(ids))
+            self._db.run("orphan_files_left", ids=list(ids))
+
+    def orphans_gone(self, ids: Sequence[int]) -> None:
+        self._db.run("orphans_gone", ids=list(ids))
+
+    def orphans_undone(self, ids: Sequence[int]) -> None:
+        with self._db.transaction():
+            self._db.run("orphans_undone", ids=list(ids))
+            self._db.run("orphan_files_back", ids=list(ids))
+
+    def orphan_counts(self, restore_id: int) -> dict[str, Amount]:
+        rows = self._db.rows("orphan_counts", restore_id=restore_id)
+        return {row["state"]: Amount(row["files"], row["bytes"]) for row in rows}

@@ -1,0 +1,135 @@
+-- name: plan_database_archive
+-- One dump a backup: planned again (a retried task made a new dump) it takes the new figures.
+INSERT INTO glacier_archives (application_id, kind, filename, backup_id, original_size, sha256, encoding, store_uri)
+VALUES (%(application_id)s, 'database', %(filename)s, %(backup_id)s, %(size)s, %(sha256)s, %(encoding)s, %(store_uri)s)
+ON CONFLICT (backup_id, kind) WHERE kind <> 'file' AND state IN ('planned', 'uploading', 'archived')
+DO UPDATE SET filename = excluded.filename, original_size = excluded.original_size, sha256 = excluded.sha256,
+              encoding = excluded.encoding, store_uri = excluded.store_uri, upload_id = NULL, part_size = NULL
+        WHERE glacier_archives.state = 'planned'
+RETURNING id;
+
+-- name: plan_manifest
+INSERT INTO glacier_archives (application_id, kind, filename, backup_id, original_size, sha256, encoding, store_uri)
+VALUES (%(application_id)s, 'manifest', %(filename)s, %(backup_id)s, %(size)s, %(sha256)s, %(encoding)s, %(store_uri)s)
+ON CONFLICT (backup_id, kind) WHERE kind <> 'file' AND state IN ('planned', 'uploading', 'archived')
+DO UPDATE SET original_size = excluded.original_size, sha256 = excluded.sha256
+RETURNING id, state;
+
+-- name: drop_unsent_dump
+-- A dump that was planned, perhaps partly sent, and is no longer in staging.
+UPDATE glacier_archives SET state = 'failed', error = %(error)s
+ WHERE backup_id = %(backup_id)s AND kind = 'database' AND state IN ('planned', 'uploading')
+RETURNING id, upload_id, key;
+
+-- name: archive_of_backup
+SELECT a.* FROM glacier_archives a
+ WHERE a.backup_id = %(backup_id)s AND a.kind = %(kind)s AND a.state IN ('planned', 'uploading', 'archived');
+
+-- name: archive
+SELECT a.*, p.name AS application FROM glacier_archives a JOIN applications p ON p.id = a.application_id
+ WHERE a.id = %(archive_id)s;
+
+-- name: begin_uploads
+UPDATE glacier_archives SET state = 'uploading'
+ WHERE id = ANY(%(archive_ids)s) AND state IN ('planned', 'uploading')
+RETURNING id;
+
+-- name: record_uploads
+-- The store confirmed these. An attached file is in its directory now; a dump is not worth keeping in staging.
+UPDATE glacier_archives AS a
+   SET state = 'archived', archived_at = clock_timestamp(), error = NULL, upload_id = NULL,
+       key = r.key, stored_size = r.size, original_size = r.size, checksum = r.checksum,
+       sha256 = coalesce(r.sha256, a.sha256),
+       tree_hash = CASE WHEN r.checksum LIKE 'treehash:%%' THEN substr(r.checksum, 10) ELSE a.tree_hash END,
+       retrieval_status = CASE WHEN a.kind = 'file' THEN 'exists' ELSE 'available' END
+  FROM unnest(%(ids)s::bigint[], %(keys)s::text[], %(sizes)s::bigint[], %(checksums)s::text[], %(sha256s)s::text[])
+       AS r (id, key, size, checksum, sha256)
+ WHERE a.id = r.id AND a.state IN ('uploading', 'planned')
+RETURNING a.id;
+
+-- name: remember_upload
+UPDATE glacier_archives SET upload_id = %(upload_id)s, part_size = %(part_size)s
+ WHERE id = %(archive_id)s AND state = 'uploading'
+RETURNING id;
+
+-- name: forget_upload
+UPDATE glacier_archives SET upload_id = NULL, part_size = NULL WHERE id = %(archive_id)s;
+
+-- name: note_upload_errors
+UPDATE glacier_archives AS a SET error = r.error
+  FROM unnest(%(ids)s::bigint[], %(errors)s::text[]) AS r (id, error)
+ WHERE a.id = r.id;
+
+-- name: drop_vanished
+-- Planned, but gone from the directory before it was read: no longer part of this backup.
+WITH gone AS (
+    UPDATE glacier_archives SET state = 'failed', error = 'The file vanished before it was archived.'
+     WHERE id = ANY(%(archive_ids)s) AND state IN ('planned', 'uploading') AND kind = 'file'
+    RETURNING id)
+DELETE FROM backup_files f USING gone WHERE f.archive_id = gone.id
+RETURNING f.archive_id;
+
+-- name: unfinished_files
+-- A page of files to upload, in id order.
+SELECT a.id, a.filename, a.original_size, a.state, a.upload_id, a.part_size, a.backup_id, a.store_uri
+  FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id AND f.last_backup_id IS NULL
+ WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.state IN ('planned', 'uploading')
+   AND a.id > %(after)s AND a.id <= %(last)s
+ ORDER BY a.id LIMIT %(limit)s;
+
+-- name: unfinished_ranges
+-- Equal shares of the files to upload, as ranges of archive ids: at most %(shares)s, none below %(smallest)s files.
+WITH unfinished AS (
+    SELECT a.id, a.original_size FROM glacier_archives a
+      JOIN backup_files f ON f.archive_id = a.id AND f.last_backup_id IS NULL
+     WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.state IN ('planned', 'uploading')),
+shares AS (
+    SELECT greatest(1, least(%(shares)s, ceil(count(*) / %(smallest)s::numeric)))::integer AS n FROM unfinished)
+SELECT min(id) AS first, max(id) AS last, count(*) AS archives, sum(original_size)::bigint AS bytes
+  FROM (SELECT id, original_size, ntile((SELECT n FROM shares)) OVER (ORDER BY id) AS share FROM unfinished) AS numbered
+ GROUP BY share ORDER BY share;
+
+-- name: archives_of_backup
+-- The archives of one backup, its dump first; part of a name narrows them down.
+SELECT a.id, a.kind, a.filename, a.original_size, a.stored_size, a.sha256, a.checksum, a.store_uri, a.key, a.state,
+       a.retrieval_status, a.archived_at, a.backup_id AS made_by_backup
+  FROM application_data_backups b
+  JOIN glacier_archives a ON a.application_id = b.application_id
+  LEFT JOIN backup_files f ON f.archive_id = a.id AND f.first_backup_id <= b.id
+                          AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
+ WHERE b.id = %(backup_id)s AND (f.archive_id IS NOT NULL OR a.id IN (b.database_archive_id, b.manifest_archive_id))
+   AND a.state IN ('planned', 'uploading', 'archived')
+   AND (%(like)s::text IS NULL OR a.filename LIKE %(like)s)
+ ORDER BY a.kind = 'file', a.id LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: manifest_added
+-- Files that this backup contains and the previous manifest does not.
+SELECT a.id, a.filename, a.stored_size, a.sha256, a.checksum, a.encoding, a.store_uri, a.key, a.backup_id, a.archived_at
+  FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id
+ WHERE f.application_id = %(application_id)s
+   AND f.first_backup_id > %(previous)s AND f.first_backup_id <= %(backup_id)s
+   AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
+   AND NOT EXISTS (SELECT FROM backup_files o WHERE o.archive_id = f.archive_id
+                      AND o.first_backup_id <= %(previous)s
+                      AND (o.last_backup_id IS NULL OR o.last_backup_id >= %(previous)s))
+ ORDER BY a.id;
+
+-- name: manifest_removed
+-- Archives of the previous manifest that this backup does not contain.
+SELECT f.archive_id AS id FROM backup_files f
+ WHERE f.application_id = %(application_id)s
+   AND f.last_backup_id >= %(previous)s AND f.last_backup_id < %(backup_id)s AND f.first_backup_id <= %(previous)s
+   AND NOT EXISTS (SELECT FROM backup_files o WHERE o.archive_id = f.archive_id
+                      AND o.first_backup_id <= %(backup_id)s
+                      AND (o.last_backup_id IS NULL OR o.last_backup_id >= %(backup_id)s))
+ ORDER BY f.archive_id;
+
+-- name: changes_since_full_manifest
+-- How many changes the manifests hold since the last one that lists every file; null when there is none.
+SELECT (SELECT coalesce(sum(coalesce(b.new_files_count, 0) + coalesce(b.vanished_count, 0)
+                            + coalesce(b.returned_count, 0)), 0)::bigint
+          FROM application_data_backups b
+         WHERE b.application_id = %(application_id)s AND b.id > base.id AND b.id <= %(backup_id)s) AS changes
+  FROM (SELECT max(id) AS id FROM application_data_backups
+         WHERE application_id = %(application_id)s AND state = 'complete' AND previous_backup_id IS NULL) AS base
+ WHERE base.id IS NOT NULL;

@@ -1,0 +1,145 @@
+-- name: ensure_application
+-- The id of an application, made on first use.
+INSERT INTO applications (name) VALUES (%(name)s)
+ON CONFLICT (name) DO UPDATE SET name = excluded.name
+RETURNING id;
+
+-- name: find_application
+SELECT id FROM applications WHERE name = %(name)s;
+
+-- name: take_lease
+-- Free, ended, or already ours: taken. Held by another: no row.
+UPDATE applications
+   SET lease_holder = %(holder)s, lease_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+ WHERE id = %(application_id)s
+   AND (lease_holder IS NULL OR lease_holder = %(holder)s OR lease_until < clock_timestamp())
+RETURNING id;
+
+-- name: lease
+SELECT lease_holder AS holder, lease_until AS until FROM applications
+ WHERE id = %(application_id)s AND lease_until >= clock_timestamp();
+
+-- name: free_lease
+UPDATE applications SET lease_holder = NULL, lease_until = NULL
+ WHERE id = %(application_id)s AND lease_holder = %(holder)s;
+
+-- name: backup_of_run
+SELECT id, state FROM application_data_backups
+ WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s;
+
+-- name: insert_backup
+INSERT INTO application_data_backups (application_id, dag_id, dag_run_id)
+VALUES (%(application_id)s, %(dag_id)s, %(dag_run_id)s)
+RETURNING id;
+
+-- name: settle_dead_backups
+-- Backups of other runs that never ended: with the lease in our hands, nobody works on them any more.
+UPDATE application_data_backups
+   SET state = 'failed', closed_at = clock_timestamp(),
+       error = coalesce(error, 'Its run ended without finishing; a later backup took over what was archived.')
+ WHERE application_id = %(application_id)s AND state = 'running' AND id <> %(backup_id)s
+RETURNING id;
+
+-- name: continue_backup
+UPDATE application_data_backups SET state = 'running', closed_at = NULL, error = NULL
+ WHERE id = %(backup_id)s AND state IN ('running', 'failed')
+RETURNING id;
+
+-- name: fail_backup
+UPDATE application_data_backups SET state = 'failed', closed_at = clock_timestamp(), error = %(error)s
+ WHERE id = %(backup_id)s AND state IN ('running', 'failed')
+RETURNING id;
+
+-- name: complete_backup
+-- Promise 1, checked once more by the database itself: the dump, the manifest and every file are archived.
+UPDATE application_data_backups AS b SET state = 'complete', closed_at = clock_timestamp(), error = NULL,
+       manifest_archive_id = %(manifest_archive_id)s, previous_backup_id = %(previous_backup_id)s
+ WHERE b.id = %(backup_id)s AND b.state = 'running' AND b.scanned_at IS NOT NULL
+   AND EXISTS (SELECT FROM glacier_archives a WHERE a.id = b.database_archive_id AND a.state = 'archived')
+   AND EXISTS (SELECT FROM glacier_archives a WHERE a.id = %(manifest_archive_id)s AND a.state = 'archived')
+   AND NOT EXISTS (
+       SELECT FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
+        WHERE a.application_id = b.application_id AND a.state IN ('planned', 'uploading')
+          AND f.first_backup_id <= b.id AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id))
+RETURNING b.id;
+
+-- name: unarchived_members
+-- What still keeps a backup from being complete.
+SELECT a.filename, a.state, a.error
+  FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
+ WHERE a.application_id = %(application_id)s AND a.state IN ('planned', 'uploading')
+   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
+ ORDER BY a.filename LIMIT 20;
+
+-- name: record_dump
+UPDATE application_data_backups
+   SET snapshot_at = %(snapshot_at)s, server_version = %(server_version)s, client_version = %(client_version)s,
+       dump_format = %(dump_format)s, database_archive_id = %(archive_id)s
+ WHERE id = %(backup_id)s AND state = 'running'
+RETURNING id;
+
+-- name: add_to_report
+UPDATE application_data_backups SET report = report || %(report)s
+ WHERE id = %(backup_id)s
+RETURNING id;
+
+-- name: backup
+SELECT b.*, p.name AS application,
+       d.stored_size AS database_bytes, d.filename AS database_filename,
+       CASE WHEN b.state = 'complete' THEN d.retrieval_status END AS database_status
+  FROM application_data_backups b
+  JOIN applications p ON p.id = b.application_id
+  LEFT JOIN glacier_archives d ON d.id = b.database_archive_id
+ WHERE b.id = %(backup_id)s;
+
+-- name: backups
+-- The newest first; of one application or of all.
+SELECT b.*, p.name AS application,
+       d.stored_size AS database_bytes, d.filename AS database_filename, d.retrieval_status AS database_status
+  FROM application_data_backups b
+  JOIN applications p ON p.id = b.application_id
+  LEFT JOIN glacier_archives d ON d.id = b.database_archive_id
+ WHERE (%(application)s::text IS NULL OR p.name = %(application)s)
+   AND (%(state)s::text IS NULL OR b.state = %(state)s)
+ ORDER BY b.id DESC LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: lowest_status
+-- The retrieval status of whole backups: the furthest one of their archives.
+SELECT b.id,
+       (ARRAY['available', 'pending', 'ready', 'local', 'exists'])[least(
+           array_position(ARRAY['available', 'pending', 'ready', 'local', 'exists'], d.retrieval_status),
+           (SELECT min(array_position(ARRAY['available', 'pending', 'ready', 'local', 'exists'], a.retrieval_status))
+              FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
+             WHERE f.application_id = b.application_id AND a.state = 'archived' AND a.retrieval_status <> 'exists'
+               AND f.first_backup_id <= b.id AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)))] AS status
+  FROM application_data_backups b
+  LEFT JOIN glacier_archives d ON d.id = b.database_archive_id
+ WHERE b.id = ANY(%(backup_ids)s);
+
+-- name: status_counts
+-- How many archives of one backup are in each retrieval status, and their bytes.
+SELECT status, count(*) AS archives, coalesce(sum(size), 0)::bigint AS bytes FROM (
+    SELECT d.retrieval_status AS status, d.stored_size AS size
+      FROM application_data_backups b JOIN glacier_archives d ON d.id = b.database_archive_id
+     WHERE b.id = %(backup_id)s
+    UNION ALL
+    SELECT a.retrieval_status, a.stored_size
+      FROM application_data_backups b
+      JOIN backup_files f ON f.application_id = b.application_id AND f.first_backup_id <= b.id
+                         AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
+      JOIN glacier_archives a ON a.id = f.archive_id
+     WHERE b.id = %(backup_id)s AND a.state IN ('planned', 'uploading', 'archived')) AS archives
+ GROUP BY status;
+
+-- name: uploaded_figures
+-- What this backup itself brought into the store.
+SELECT count(*) FILTER (WHERE kind = 'file') AS files,
+       coalesce(sum(stored_size) FILTER (WHERE kind = 'file'), 0)::bigint AS file_bytes,
+       coalesce(sum(stored_size), 0)::bigint AS bytes
+  FROM glacier_archives
+ WHERE application_id = %(application_id)s AND archived_at >= %(since)s AND state = 'archived';
+
+-- name: newest_complete
+SELECT id FROM application_data_backups
+ WHERE application_id = %(application_id)s AND state = 'complete' AND id < %(before)s
+ ORDER BY id DESC LIMIT 1;

@@ -1,0 +1,324 @@
+-- name: restore_of_run
+SELECT id, state, backup_id FROM restores
+ WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s;
+
+-- name: insert_restore
+INSERT INTO restores (application_id, backup_id, dag_id, dag_run_id, request)
+VALUES (%(application_id)s, %(backup_id)s, %(dag_id)s, %(dag_run_id)s, %(request)s)
+RETURNING id;
+
+-- name: reopen_restore
+-- The same run plans again: what it meant to bring is found out anew.
+UPDATE restores SET state = 'planned', backup_id = %(backup_id)s, request = %(request)s, closed_at = NULL, error = NULL
+ WHERE id = %(restore_id)s AND state <> 'complete'
+RETURNING id;
+
+-- name: restore
+SELECT r.*, p.name AS application, b.state AS backup_state
+  FROM restores r JOIN applications p ON p.id = r.application_id
+  JOIN application_data_backups b ON b.id = r.backup_id
+ WHERE r.id = %(restore_id)s;
+
+-- name: restores
+SELECT r.*, p.name AS application FROM restores r JOIN applications p ON p.id = r.application_id
+ WHERE (%(application)s::text IS NULL OR p.name = %(application)s)
+   AND (%(backup_id)s::bigint IS NULL OR r.backup_id = %(backup_id)s)
+ ORDER BY r.id DESC LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: start_restore
+UPDATE restores SET state = 'running', closed_at = NULL, error = NULL
+ WHERE id = %(restore_id)s AND state IN ('planned', 'running', 'failed')
+RETURNING id;
+
+-- name: complete_restore
+UPDATE restores SET state = 'complete', closed_at = clock_timestamp(), error = NULL, outcome = outcome || %(outcome)s
+ WHERE id = %(restore_id)s AND state = 'running'
+RETURNING id;
+
+-- name: fail_restore
+UPDATE restores SET state = 'failed', closed_at = clock_timestamp(), error = %(error)s
+ WHERE id = %(restore_id)s AND state <> 'complete'
+RETURNING id;
+
+-- name: add_outcome
+UPDATE restores SET outcome = outcome || %(outcome)s WHERE id = %(restore_id)s
+RETURNING id;
+
+-- name: record_plan
+UPDATE restores SET plan = %(plan)s WHERE id = %(restore_id)s AND state = 'planned'
+RETURNING id;
+
+-- name: recent_complete_backups
+-- The valid ids around a wrong one.
+SELECT b.id, b.opened_at FROM application_data_backups b
+ WHERE b.application_id = %(application_id)s AND b.state = 'complete'
+ ORDER BY abs(b.id - %(near)s), b.id DESC LIMIT 8;
+
+-- name: members_to_bring
+-- Archives of the backup whose file is not in the directory. Lives as long as the transaction.
+CREATE TEMPORARY TABLE missing ON COMMIT DROP AS
+SELECT a.id, a.filename, a.stored_size, a.sha256, a.retrieval_status, a.state
+  FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id
+ WHERE f.application_id = %(application_id)s
+   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
+   AND NOT EXISTS (SELECT FROM scanned s WHERE s.name = a.filename);
+
+-- name: lost_members
+-- Members of the backup that no store holds any more.
+SELECT filename AS name FROM missing WHERE state NOT IN ('archived') ORDER BY filename;
+
+-- name: differing_members
+-- Present under the same name with another size: left alone, and reported.
+SELECT a.filename AS name, a.original_size AS archived_size, s.size AS size
+  FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id JOIN scanned s ON s.name = a.filename
+ WHERE f.application_id = %(application_id)s
+   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
+   AND a.original_size <> s.size
+ ORDER BY a.filename;
+
+-- name: members_present
+SELECT count(*) AS archives, coalesce(sum(a.original_size), 0)::bigint AS bytes
+  FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id JOIN scanned s ON s.name = a.filename
+ WHERE f.application_id = %(application_id)s
+   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s);
+
+-- name: missing_set_aside
+-- Missing files that an earlier restore moved aside: the newest move of each name.
+SELECT DISTINCT ON (m.filename) m.id AS archive_id, m.filename, m.stored_size AS size, m.sha256, o.subdirectory
+  FROM missing m JOIN orphan_moves o ON o.filename = m.filename AND o.application_id = %(application_id)s
+ WHERE o.state = 'moved' AND o.size = m.stored_size
+ ORDER BY m.filename, o.id DESC;
+
+-- name: settle_missing
+-- Not in the directory, whatever the catalog believed.
+UPDATE glacier_archives a SET retrieval_status = 'available'
+  FROM missing m WHERE a.id = m.id AND a.retrieval_status = 'exists';
+
+-- name: settle_present
+UPDATE glacier_archives a SET retrieval_status = 'exists'
+  FROM scanned s
+ WHERE a.application_id = %(application_id)s AND a.filename = s.name AND a.kind = 'file' AND a.state = 'archived'
+   AND a.retrieval_status <> 'exists' AND a.original_size = s.size;
+
+-- name: settle_database
+-- A dump staged by an earlier restore is fetched again unless this restore still has it.
+UPDATE glacier_archives a SET retrieval_status =
+       CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready'
+                            AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())) THEN 'ready'
+            WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'requested')
+            THEN 'pending' ELSE 'available' END
+ WHERE a.id = %(archive_id)s AND a.retrieval_status = 'local';
+
+-- name: forget_planned_archives
+DELETE FROM restore_archives WHERE restore_id = %(restore_id)s;
+
+-- name: plan_missing_files
+INSERT INTO restore_archives (restore_id, archive_id, source)
+SELECT %(restore_id)s, m.id, CASE WHEN m.id = ANY(%(set_aside)s::bigint[]) THEN 'orphan' ELSE 'store' END FROM missing m;
+
+-- name: plan_database
+INSERT INTO restore_archives (restore_id, archive_id, source) VALUES (%(restore_id)s, %(archive_id)s, 'store');
+
+-- name: planned_figures
+SELECT a.store_uri, a.kind, r.source, a.retrieval_status AS status, count(*) AS archives,
+       coalesce(sum(a.stored_size), 0)::bigint AS bytes
+  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+ WHERE r.restore_id = %(restore_id)s
+ GROUP BY 1, 2, 3, 4;
+
+-- name: restore_stores
+SELECT DISTINCT a.store_uri FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+ WHERE r.restore_id = %(restore_id)s AND r.source = 'store';
+
+-- name: restore_ranges
+-- Equal shares of what a restore brings, as ranges of archive ids.
+WITH wanted AS (SELECT r.archive_id AS id, a.stored_size FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+                 WHERE r.restore_id = %(restore_id)s),
+shares AS (SELECT greatest(1, least(%(shares)s, ceil(count(*) / %(smallest)s::numeric)))::integer AS n FROM wanted)
+SELECT min(id) AS first, max(id) AS last, count(*) AS archives, sum(stored_size)::bigint AS bytes
+  FROM (SELECT id, stored_size, ntile((SELECT n FROM shares)) OVER (ORDER BY id) AS share FROM wanted) AS numbered
+ GROUP BY share ORDER BY share;
+
+-- name: archives_to_request
+-- A page of archives that only the cold has, in id order.
+SELECT a.id, a.store_uri, a.key
+  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+ WHERE r.restore_id = %(restore_id)s AND r.source = 'store' AND a.retrieval_status = 'available'
+   AND a.id > %(after)s AND a.id <= %(last)s
+ ORDER BY a.id LIMIT %(limit)s;
+
+-- name: intend_retrievals
+-- The intent, before anything is paid. One live request an archive; a running one of another restore is joined.
+INSERT INTO glacier_retrievals (archive_id, restore_id, tier, days)
+SELECT unnest(%(archive_ids)s::bigint[]), %(restore_id)s, %(tier)s, %(days)s
+ON CONFLICT (archive_id) WHERE state IN ('requested', 'ready') DO NOTHING;
+
+-- name: live_retrievals
+SELECT g.id, g.archive_id, g.job_id, g.confirmed, g.tier, g.days
+  FROM glacier_retrievals g WHERE g.archive_id = ANY(%(archive_ids)s) AND g.state IN ('requested', 'ready');
+
+-- name: confirm_retrievals
+WITH done AS (
+    UPDATE glacier_retrievals g SET confirmed = true, job_id = r.job_id
+      FROM unnest(%(ids)s::bigint[], %(job_ids)s::text[]) AS r (id, job_id)
+     WHERE g.id = r.id AND g.state IN ('requested', 'ready')
+    RETURNING g.archive_id)
+UPDATE glacier_archives a SET retrieval_status = 'pending', error = NULL
+  FROM done WHERE a.id = done.archive_id AND a.retrieval_status = 'available';
+
+-- name: note_retrieval_error
+-- The request was not taken: the intent stays open to be tried again.
+UPDATE glacier_archives SET error = %(error)s WHERE id = %(archive_id)s;
+
+-- name: readable_at_once
+-- Archives of a class without retrievals.
+UPDATE glacier_archives SET retrieval_status = 'ready' WHERE id = ANY(%(archive_ids)s) AND retrieval_status = 'available';
+
+-- name: pending_retrievals
+-- A page of what a restore waits for, in id order.
+SELECT g.id, g.archive_id, g.job_id, g.tier, g.requested_at, a.key, a.store_uri, a.filename, a.stored_size
+  FROM restore_archives r
+  JOIN glacier_archives a ON a.id = r.archive_id
+  JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state = 'requested'
+ WHERE r.restore_id = %(restore_id)s AND a.retrieval_status = 'pending' AND a.id > %(after)s
+ ORDER BY a.id LIMIT %(limit)s;
+
+-- name: retrievals_ready
+WITH done AS (
+    UPDATE glacier_retrievals g SET state = 'ready', ready_at = clock_timestamp(), expires_at = r.expires_at
+      FROM unnest(%(ids)s::bigint[], %(expiries)s::timestamptz[]) AS r (id, expires_at)
+     WHERE g.id = r.id AND g.state = 'requested'
+    RETURNING g.archive_id)
+UPDATE glacier_archives a SET retrieval_status = 'ready' FROM done
+ WHERE a.id = done.archive_id AND a.retrieval_status = 'pending';
+
+-- name: retrievals_failed
+-- Ended without success: back to the cold, with the store's words.
+WITH done AS (
+    UPDATE glacier_retrievals g SET state = 'failed', error = r.error
+      FROM unnest(%(ids)s::bigint[], %(errors)s::text[]) AS r (id, error)
+     WHERE g.id = r.id AND g.state = 'requested'
+    RETURNING g.archive_id, g.error)
+UPDATE glacier_archives a SET retrieval_status = 'available', error = done.error FROM done WHERE a.id = done.archive_id;
+
+-- name: retrieval_expired
+-- The offer ended before the bytes were fetched: back to the cold.
+WITH done AS (
+    UPDATE glacier_retrievals g SET state = 'expired' WHERE g.archive_id = ANY(%(archive_ids)s) AND g.state = 'ready'
+    RETURNING g.archive_id)
+UPDATE glacier_archives a SET retrieval_status = 'available'
+ WHERE a.id = ANY(%(archive_ids)s) AND a.retrieval_status IN ('ready', 'pending');
+
+-- name: expire_by_clock
+-- Offers of this restore whose time is over, or ends within the margin.
+WITH done AS (
+    UPDATE glacier_retrievals g SET state = 'expired'
+      FROM restore_archives r
+     WHERE r.restore_id = %(restore_id)s AND r.archive_id = g.archive_id AND g.state = 'ready'
+       AND g.expires_at < clock_timestamp() + make_interval(secs => %(margin)s)
+    RETURNING g.archive_id)
+UPDATE glacier_archives a SET retrieval_status = 'available' FROM done
+ WHERE a.id = done.archive_id AND a.retrieval_status = 'ready'
+RETURNING a.id;
+
+-- name: retrieval_counts
+SELECT a.retrieval_status AS status, count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes
+  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+ WHERE r.restore_id = %(restore_id)s AND r.source = 'store'
+ GROUP BY 1;
+
+-- name: still_missing
+-- What a restore still waits for, by name.
+SELECT a.filename, a.retrieval_status AS status, a.error, g.tier, g.requested_at
+  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+  LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state = 'requested'
+ WHERE r.restore_id = %(restore_id)s AND r.source = 'store' AND a.retrieval_status IN ('available', 'pending')
+ ORDER BY a.id LIMIT %(limit)s;
+
+-- name: archives_to_place
+-- A page of archives that can be brought now, in id order.
+SELECT a.id, a.kind, a.filename, a.stored_size, a.sha256, a.checksum, a.store_uri, a.key, a.retrieval_status AS status, r.source,
+       g.job_id, o.subdirectory
+  FROM restore_archives r
+  JOIN glacier_archives a ON a.id = r.archive_id
+  LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state = 'ready'
+  LEFT JOIN LATERAL (SELECT m.subdirectory FROM orphan_moves m
+                      WHERE m.application_id = a.application_id AND m.filename = a.filename AND m.state = 'moved'
+                        AND r.source = 'orphan' ORDER BY m.id DESC LIMIT 1) AS o ON true
+ WHERE r.restore_id = %(restore_id)s AND a.id > %(after)s AND a.id <= %(last)s
+   AND a.retrieval_status <> 'exists'
+ ORDER BY a.id LIMIT %(limit)s;
+
+-- name: archives_placed
+UPDATE glacier_archives SET retrieval_status = CASE WHEN kind = 'file' THEN 'exists' ELSE 'local' END, error = NULL
+ WHERE id = ANY(%(archive_ids)s) AND retrieval_status <> 'exists';
+
+-- name: fetch_from_store_instead
+-- A file set aside is no longer what it was: its bytes come from the store.
+UPDATE restore_archives SET source = 'store' WHERE restore_id = %(restore_id)s AND archive_id = %(archive_id)s;
+
+-- name: unplaced_files
+SELECT a.filename, a.retrieval_status AS status FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+ WHERE r.restore_id = %(restore_id)s AND a.retrieval_status NOT IN ('exists', 'local')
+ ORDER BY a.id LIMIT 20;
+
+-- name: release_database
+-- The staged dump is gone; a copy that is still on offer can be fetched again.
+UPDATE glacier_archives a SET retrieval_status =
+       CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready'
+                            AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())) THEN 'ready' ELSE 'available' END
+  FROM restores r JOIN application_data_backups b ON b.id = r.backup_id
+ WHERE r.id = %(restore_id)s AND a.id = b.database_archive_id AND a.retrieval_status = 'local';
+
+-- name: plan_orphans
+-- Files that the restored backup does not contain: the intent of each move, before the first one.
+INSERT INTO orphan_moves (restore_id, application_id, filename, size, subdirectory)
+SELECT %(restore_id)s, %(application_id)s, s.name, s.size, %(subdirectory)s
+  FROM scanned s
+ WHERE NOT EXISTS (
+       SELECT FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
+        WHERE a.application_id = %(application_id)s AND a.filename = s.name AND a.kind = 'file'
+          AND a.state IN ('planned', 'uploading', 'archived', 'deleting', 'deleted')
+          AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s))
+ON CONFLICT (restore_id, filename) DO NOTHING;
+
+-- name: orphans_in_state
+-- A page of journalled moves, in id order.
+SELECT id, filename, size, subdirectory FROM orphan_moves
+ WHERE restore_id = %(restore_id)s AND state = %(state)s AND id > %(after)s
+ ORDER BY id LIMIT %(limit)s;
+
+-- name: orphans_moved
+UPDATE orphan_moves SET state = 'moved', moved_at = clock_timestamp()
+ WHERE id = ANY(%(ids)s) AND state = 'planned';
+
+-- name: orphan_files_left
+-- A file moved aside is no longer in its directory.
+UPDATE glacier_archives a SET retrieval_status = 'available'
+  FROM orphan_moves m
+ WHERE m.id = ANY(%(ids)s) AND a.application_id = m.application_id AND a.filename = m.filename
+   AND a.kind = 'file' AND a.state = 'archived' AND a.retrieval_status = 'exists';
+
+-- name: orphans_gone
+-- Planned, but no longer there when its turn came.
+DELETE FROM orphan_moves WHERE id = ANY(%(ids)s) AND state = 'planned';
+
+-- name: orphans_undone
+UPDATE orphan_moves SET state = 'undone', undone_at = clock_timestamp()
+ WHERE id = ANY(%(ids)s) AND state = 'moved';
+
+-- name: orphan_files_back
+UPDATE glacier_archives a SET retrieval_status = 'exists'
+  FROM orphan_moves m
+ WHERE m.id = ANY(%(ids)s) AND a.application_id = m.application_id AND a.filename = m.filename
+   AND a.kind = 'file' AND a.state = 'archived';
+
+-- name: moved_back
+-- A restore took this file back from where an earlier one had put it.
+UPDATE orphan_moves SET state = 'undone', undone_at = clock_timestamp()
+ WHERE application_id = %(application_id)s AND filename = %(filename)s AND subdirectory = %(subdirectory)s
+   AND state = 'moved';
+
+-- name: orphan_counts
+SELECT state, count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes FROM orphan_moves
+ WHERE restore_id = %(restore_id)s GROUP BY state;

@@ -1,0 +1,1 @@
+"""The deciding code: pure values and functions, without clock, disk, network or environment."""

@@ -1,0 +1,235 @@
+"""What a restore is asked for, and what it will take: decided before anything is requested or moved.
+
+Hours by tier: https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.tables import format_table, parse_table
+from glacier_provider.errors import ConfigurationError
+
+LATEST = "latest"
+
+
+class Tier(StrEnum):
+    EXPEDITED = "Expedited"  #: minutes; not for DEEP_ARCHIVE
+    STANDARD = "Standard"  #: hours
+    BULK = "Bulk"  #: half a day to two days, the cheapest
+
+
+class Part(StrEnum):
+    """What a restore brings back."""
+
+    EVERYTHING = "everything"  #: database and attached files, as they were together
+    DATABASE = "database"  #: the database alone; the directory is left as it is
+    FILES = "files"  #: missing files alone; the database is left as it is
+
+
+#: Typical hours, from and to, until a retrieval can be read.
+RETRIEVAL_HOURS: Mapping[str, Mapping[Tier, tuple[float, float]]] = {
+    "GLACIER": {Tier.EXPEDITED: (1 / 60, 5 / 60), Tier.STANDARD: (3, 5), Tier.BULK: (5, 12)},
+    "DEEP_ARCHIVE": {Tier.STANDARD: (9, 12), Tier.BULK: (12, 48)},
+    "VAULT": {Tier.EXPEDITED: (1 / 60, 5 / 60), Tier.STANDARD: (3, 5), Tier.BULK: (5, 12)},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """One restore as it was asked for. `backup_id` None means the newest complete backup.
+
+    `tier` and `days` None stand for the application's settings. `tables` restores only these (schema, name) pairs.
+    """
+
+    backup_id: int | None
+    part: Part = Part.EVERYTHING
+    tier: Tier | None = None
+    days: int | None = None
+    tables: tuple[tuple[str, str], ...] = ()
+    move_orphans: bool = True
+
+    @property
+    def database(self) -> bool:
+        return self.part in (Part.EVERYTHING, Part.DATABASE)
+
+    @property
+    def files(self) -> bool:
+        return self.part in (Part.EVERYTHING, Part.FILES)
+
+    @property
+    def orphans(self) -> bool:
+        """Orphans move only when database and files are restored together, and all of the database is."""
+        return self.move_orphans and self.part is Part.EVERYTHING and not self.tables
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> RestoreRequest:
+        """Parse the restore DAG's params; raise ConfigurationError naming the param and an example."""
+        return cls(
+            backup_id=_backup_id(params.get("backup_id")),
+            part=_member(Part, params.get("part") or Part.EVERYTHING, "part"),
+            tier=_member(Tier, params["tier"], "tier") if params.get("tier") else None,
+            days=_days(params.get("days")),
+            tables=tuple(parse_table(str(name)) for name in params.get("tables") or ()),
+            move_orphans=bool(params.get("move_orphans", True)),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "backup_id": self.backup_id or LATEST,
+            "part": self.part.value,
+            "tier": self.tier.value if self.tier else None,
+            "days": self.days,
+            "tables": [format_table(schema, name) for schema, name in self.tables],
+            "move_orphans": self.move_orphans,
+        }
+
+
+def _backup_id(given: Any) -> int | None:
+    if given == LATEST:
+        return None
+    try:
+        number = int(str(given).strip())
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ConfigurationError(
+            f"backup_id is {given!r}, which is no backup id.",
+            hint='Give a number or "latest", as in {"backup_id": 42}.',
+        )
+    return number
+
+
+def _days(given: Any) -> int | None:
+    if given in (None, ""):
+        return None
+    if not isinstance(given, int) or not 1 <= given <= 365:
+        raise ConfigurationError(f"days is {given!r}.", hint="Give a whole number of days from 1 to 365, as in 7.")
+    return given
+
+
+def _member(kind: Any, given: Any, name: str) -> Any:
+    try:
+        return kind(given)
+    except ValueError:
+        known = ", ".join(member.value for member in kind)
+        raise ConfigurationError(f"{name} is {given!r}.", hint=f"Known values: {known}.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A number of archives and their bytes."""
+
+    archives: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.archives + other.archives, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """What a restore will take. It changes nothing and says why for each part.
+
+    `present`: files already in the directory, nothing to do. `set_aside`: files that an earlier restore moved to the
+    orphan directory and that are moved back. `to_request`: archives that must be retrieved from the cold; `pending`
+    and `ready`: asked for earlier. `hours`: typical, from and to, by tier; empty when no retrieval is needed.
+    `differing`: files present with another size; they are left alone. `lost`: files that no store holds any more.
+    """
+
+    backup_id: int
+    tier: Tier
+    days: int
+    present: Amount = Amount()
+    set_aside: Amount = Amount()
+    to_request: Amount = Amount()
+    pending: Amount = Amount()
+    ready: Amount = Amount()
+    database_bytes: int = 0
+    hours: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    differing: tuple[str, ...] = ()
+    differing_count: int = 0
+    lost: tuple[str, ...] = ()
+
+    @property
+    def to_bring(self) -> Amount:
+        """What has to be downloaded."""
+        return self.to_request + self.pending + self.ready
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "tier": self.tier.value}
+
+    def lines(self) -> list[str]:
+        """Return the plan as a person reads it."""
+        said = [
+            f"Backup {self.backup_id}: database {megabytes(self.database_bytes)}, "
+            f"{self.present.archives} files ({megabytes(self.present.bytes)}) are in their directory already.",
+            f"To retrieve from the cold: {_amount(self.to_request)}.",
+        ]
+        if self.pending.archives or self.ready.archives:
+            said.append(f"Retrieved or requested earlier: {_amount(self.pending + self.ready)}.")
+        if self.set_aside.archives:
+            said.append(f"To move back from the orphan directory, at no cost: {_amount(self.set_aside)}.")
+        for tier, (fewest, most) in self.hours.items() if self.to_request.archives else ():
+            chosen = " (chosen)" if tier == self.tier.value else ""
+            said.append(f"  {tier}{chosen}: typically {hours(fewest)} to {hours(most)}.")
+        if self.differing_count:
+            said.append(f"Left as they are although their size differs from the backup: {self.differing_count} files.")
+        if self.lost:
+            said.append(f"NOT in any store: {', '.join(self.lost)}.")
+        return said
+
+
+def plan_from_figures(
+    plan: RestorePlan, figures: Iterable[tuple[str, RetrievalStatus, Amount]], *, retrieval: bool
+) -> RestorePlan:
+    """Return `plan` with the sums of (source, status, amount) rows; without `retrieval` everything is ready at once."""
+    sums: dict[str, Amount] = {}
+    for source, status, amount in figures:
+        place = _place(source, status, retrieval=retrieval)
+        sums[place] = sums.get(place, Amount()) + amount
+    return replace(plan, **{name: sums.get(name, Amount()) for name in ("set_aside", "to_request", "pending", "ready")})
+
+
+def _place(source: str, status: RetrievalStatus, *, retrieval: bool) -> str:
+    if source == "orphan":
+        return "set_aside"
+    if status is RetrievalStatus.AVAILABLE:
+        return "to_request" if retrieval else "ready"
+    return "pending" if status is RetrievalStatus.PENDING else "ready"
+
+
+def megabytes(size: int) -> str:
+    """Return a size as people read it, in powers of 1000.
+
+    >>> megabytes(999), megabytes(1_500_000)
+    ('999 B', '1.5 MB')
+    """
+    if size < 1000:
+        return f"{size} B"
+    value = float(size)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 999.95:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
+def hours(count: float) -> str:
+    """Return hours as people read them.
+
+    >>> hours(5 / 60), hours(12)
+    ('5 minutes', '12 hours')
+    """
+    if count < 1:
+        minutes = round(count * 60)
+        return f"{minutes} minute{'' if minutes == 1 else 's'}"
+    return f"{count:g} hour{'' if count == 1 else 's'}"
+
+
+def _amount(amount: Amount) -> str:
+    return f"{amount.archives} archive{'' if amount.archives == 1 else 's'} ({megabytes(amount.bytes)})"

@@ -1,0 +1,313 @@
+"""The one error family of the package.
+
+::
+
+    GlacierProviderError
+    ├── ConfigurationError        applications.yaml, a connection, a store URI: mend the configuration
+    │   └── UnsafeCatalogSchema   the catalog schema is one the application uses itself
+    ├── ToolError                 PostgreSQL client tools
+    │   ├── ToolMissing           no pg_dump, pg_restore or psql found
+    │   ├── ToolTooOld            the client is older than the server
+    │   └── ToolFailed            a tool ended with an error
+    ├── DatabaseError             a PostgreSQL server
+    │   ├── DatabaseUnreachable   no connection (retry may help)
+    │   └── DatabaseRefused       wrong password, unknown database, missing privilege
+    ├── DumpError                 the dump itself
+    │   ├── DumpInvalid           cut, empty or damaged: never becomes an archive
+    │   └── UnsupportedDump       a format this version cannot edit
+    ├── RestoreError
+    │   ├── SelectionConflict     restored and excluded objects depend on each other
+    │   ├── MissingRoles          owners that the target cluster does not have
+    │   ├── MissingExtensions     extensions that the target server cannot create
+    │   └── RestoreFailed         the database was left as it was
+    ├── FileError                 attached files and staging
+    │   ├── DirectoryUnusable     missing, unreadable or unwritable
+    │   ├── OutOfSpace            a disk is full, or would be
+    │   ├── FileChanged           a file changed while it was read (retry may help)
+    │   ├── FileMissing           a file is not there, or no longer
+    │   ├── NameTaken             another file has the name, and is not overwritten
+    │   └── UnsafePath            a name that leads out of its root
+    ├── StoreError                an archive store
+    │   ├── StoreUnavailable      throttled, timed out, 5xx (retry may help)
+    │   ├── StoreDenied           credentials or policy
+    │   ├── StoreMissing          no such bucket or vault
+    │   ├── ArchiveMissing        no such archive
+    │   ├── ArchiveCold           the archive must be retrieved first
+    │   ├── ArchiveCorrupt        bytes differ from their checksum
+    │   ├── KeyTaken              a write-once key holds something else
+    │   ├── RetrievalRefused      tier, capacity or policy
+    │   └── RetrievalFailed       the store ended a retrieval without success
+    └── CatalogError
+        ├── CatalogUnavailable    no connection (retry may help)
+        ├── CatalogNotReady       schema missing or newer than this package
+        ├── IllegalMove           a state change that the lifecycle does not allow
+        ├── LeaseHeld             another run works on the application (retry may help)
+        ├── UnknownBackup         no such backup id
+        └── BackupNotRestorable   failed, running, or of another application
+
+Every class says whether a retry can help (`retryable`) and gives, in `hint`, what to do next. The text of an
+error is ``what happened. what to do next``; it never carries a secret.
+"""
+
+from __future__ import annotations
+
+
+class GlacierProviderError(Exception):
+    """Something went wrong."""
+
+    retryable: bool = False
+    hint: str = ""
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        if hint is not None:
+            self.hint = hint
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.message, self.hint))
+
+
+def _rebuild(cls: type[GlacierProviderError], message: str, hint: str) -> GlacierProviderError:
+    return cls(message, hint=hint)
+
+
+class ConfigurationError(GlacierProviderError):
+    """The configuration is not valid."""
+
+    hint = "Correct the configuration; nothing was changed."
+
+
+class UnsafeCatalogSchema(ConfigurationError):
+    """The catalog schema also holds objects of the application."""
+
+    hint = "Give the catalog a schema of its own: set catalog_schema in applications.yaml."
+
+
+class ToolError(GlacierProviderError):
+    """A PostgreSQL client tool could not do its work."""
+
+
+class ToolMissing(ToolError):
+    """A PostgreSQL client tool was not found."""
+
+    hint = "Install the PostgreSQL client package on this worker, or set pg_bin_directory in applications.yaml."
+
+
+class ToolTooOld(ToolError):
+    """The PostgreSQL client is older than the server."""
+
+    hint = "Install client tools of the server's major version or newer, or point pg_bin_directory at them."
+
+
+class ToolFailed(ToolError):
+    """A PostgreSQL client tool ended with an error."""
+
+    hint = "See its messages in the task log."
+
+
+class DatabaseError(GlacierProviderError):
+    """The database answered with an error."""
+
+
+class DatabaseUnreachable(DatabaseError):
+    """No connection to the database."""
+
+    retryable = True
+    hint = "Check that the server runs and that host and port of the connection are right."
+
+
+class DatabaseRefused(DatabaseError):
+    """The database refused the connection or the operation."""
+
+    hint = "Check user, password, database and privileges of the connection."
+
+
+class DumpError(GlacierProviderError):
+    """The dump cannot be used."""
+
+
+class DumpInvalid(DumpError):
+    """The dump is cut, empty or damaged."""
+
+    hint = "It was not archived; run the backup again and look at the messages of pg_dump."
+
+
+class UnsupportedDump(DumpError):
+    """The dump has a format that cannot be read."""
+
+    hint = "Upgrade glacier_provider, or restore the dump with pg_restore by hand."
+
+
+class RestoreError(GlacierProviderError):
+    """The restore cannot go on."""
+
+
+class SelectionConflict(RestoreError):
+    """Restored and excluded objects depend on each other."""
+
+    hint = "Nothing was changed. Restore both sides or exclude both sides."
+
+
+class MissingRoles(RestoreError):
+    """The target cluster does not have roles that own objects of the dump."""
+
+    hint = "Nothing was changed. Create the roles, or restore with owner set to false."
+
+
+class MissingExtensions(RestoreError):
+    """The target server does not have extensions that the dump needs."""
+
+    hint = "Nothing was changed. Install the packages of these extensions on the database server."
+
+
+class RestoreFailed(RestoreError):
+    """The database could not be restored and was left as it was."""
+
+    hint = "See the messages in the task log; after mending the cause, clear this task."
+
+
+class FileError(GlacierProviderError):
+    """A file could not be read or written."""
+
+
+class DirectoryUnusable(FileError):
+    """A directory is missing, unreadable or unwritable."""
+
+    hint = "Check that the worker mounts the directory and may use it."
+
+
+class OutOfSpace(FileError):
+    """There is not enough free space."""
+
+    hint = "Free some space or choose another directory, then clear the task."
+
+
+class FileChanged(FileError):
+    """A file changed while it was read."""
+
+    retryable = True
+    hint = "Attached files must not change once written; the next run tries again."
+
+
+class FileMissing(FileError):
+    """A file is not there, or no longer."""
+
+    hint = "It was deleted or moved meanwhile; the next run takes note of it."
+
+
+class NameTaken(FileError):
+    """Another file already has this name."""
+
+    hint = "Nothing was overwritten. Compare the two files, move one of them away and clear the task."
+
+
+class UnsafePath(FileError):
+    """A name leads out of its root directory."""
+
+    hint = "The name was refused and nothing was written; look for the origin of this name."
+
+
+class StoreError(GlacierProviderError):
+    """The archive store answered with an error."""
+
+
+class StoreUnavailable(StoreError):
+    """The archive store cannot be reached or is too busy."""
+
+    retryable = True
+    hint = "The task goes on from the last finished archive when it is tried again."
+
+
+class StoreDenied(StoreError):
+    """The archive store denied access."""
+
+    hint = "Check the AWS connection and the permissions listed in the operations guide."
+
+
+class StoreMissing(StoreError):
+    """The bucket or vault does not exist."""
+
+    hint = "Create it, or correct the store URI in applications.yaml."
+
+
+class ArchiveMissing(StoreError):
+    """The archive is not in the store."""
+
+    hint = "Look in the store for a deletion or lifecycle rule, and at other backups that contain the file."
+
+
+class ArchiveCold(StoreError):
+    """The archive is in cold storage and must be retrieved first."""
+
+    hint = "Clear the task request_retrievals of this restore: it requests what is missing and only that."
+
+
+class ArchiveCorrupt(StoreError):
+    """The bytes received differ from the archive's checksum."""
+
+    retryable = True
+    hint = "Nothing was put in place; the download is tried again."
+
+
+class KeyTaken(StoreError):
+    """The key of this archive already holds something else."""
+
+    hint = "Another catalog writes to the same place of this store: give each catalog its own prefix."
+
+
+class RetrievalRefused(StoreError):
+    """The store refused to start the retrieval."""
+
+    hint = "Choose another retrieval tier, or try again later."
+
+
+class RetrievalFailed(StoreError):
+    """The store ended a retrieval without success."""
+
+    hint = "Clear the task request_retrievals of this restore to request it again."
+
+
+class CatalogError(GlacierProviderError):
+    """The catalog answered with an error."""
+
+
+class CatalogUnavailable(CatalogError):
+    """No connection to the catalog database."""
+
+    retryable = True
+    hint = "Check the catalog connection; what was uploaded meanwhile is found again."
+
+
+class CatalogNotReady(CatalogError):
+    """The catalog schema is missing or does not fit this version."""
+
+    hint = "Run: glacier-backup migrate"
+
+
+class IllegalMove(CatalogError):
+    """The lifecycle does not allow this change of state."""
+
+    hint = "Another process changed it meanwhile; look at the backup or restore before you go on."
+
+
+class LeaseHeld(CatalogError):
+    """Another run works on this application."""
+
+    retryable = True
+    hint = "Wait until it ends; the lease of a dead run frees itself."
+
+
+class UnknownBackup(CatalogError):
+    """There is no backup with this id."""
+
+    hint = "List the backups with: glacier-backup list"
+
+
+class BackupNotRestorable(CatalogError):
+    """This backup cannot be restored."""
+
+    hint = "List the backups with: glacier-backup list"

@@ -1,0 +1,37 @@
+"""PostgreSQL: dumps that are verified before they count, restores that happen whole or not at all.
+
+Read in this order:
+
+1. `server` and `options`: the values. Where a database is; what a dump and a restore may be asked for.
+2. `dump`: `dump_database`, top to bottom.
+3. `restore_plan`: what a restore will do, checked against dump and target; `restore`: doing it in one transaction.
+4. `toc`, `selection`, `sqltext`, `script`, `commands`: the pure parts. What a dump holds, which of it is restored, names in
+   SQL, the script that runs, the command lines.
+5. `tools`, `dumpfile`, `live`, `run`: the adapters. The client tools on this worker, a dump on disk, the target
+   database, child processes.
+"""
+
+from __future__ import annotations
+
+from glacier_provider.postgres.dump import Dump, dump_database
+from glacier_provider.postgres.options import DumpFormat, DumpOptions, Keep, RestoreOptions, Selection
+from glacier_provider.postgres.restore import RestoredDatabase, restore_database
+from glacier_provider.postgres.run import terminate_tools
+from glacier_provider.postgres.server import Server
+from glacier_provider.postgres.tools import Tools, find_tools
+
+__all__ = [
+    "Dump",
+    "DumpFormat",
+    "DumpOptions",
+    "Keep",
+    "RestoreOptions",
+    "RestoredDatabase",
+    "Selection",
+    "Server",
+    "Tools",
+    "dump_database",
+    "find_tools",
+    "restore_database",
+    "terminate_tools",
+]

@@ -1,0 +1,1 @@
+"""Tests and test equipment of the provider."""

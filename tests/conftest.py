@@ -1,0 +1,82 @@
+"""Fixtures for all tests: one embedded PostgreSQL for the session, a fresh database for each test that asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+# A developer's own settings must not reach the tests.
+for _name in list(os.environ):
+    if _name.startswith(("AIRFLOW", "AWS_", "GLACIER_", "PG")):
+        del os.environ[_name]
+
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.migrate import newest_version
+from glacier_provider.postgres.server import Server
+from tests.support.postgres import EmbeddedPostgres
+
+_numbers = iter(range(1, 10_000))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """PostgreSQL 17 with contrib; tests that stop a server start one of their own."""
+    with EmbeddedPostgres() as server:
+        yield server
+
+
+@pytest.fixture
+def new_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[], Server]]:
+    """Makes empty databases; they are dropped after the test."""
+    made: list[Server] = []
+
+    def make() -> Server:
+        made.append(postgres.create_database(f"test_{next(_numbers)}"))
+        return made[-1]
+
+    yield make
+    for server in made:
+        postgres.drop_database(server.dbname)
+
+
+@pytest.fixture
+def database(new_database: Callable[[], Server]) -> Server:
+    return new_database()
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: EmbeddedPostgres) -> Server:
+    """A database with a catalog, for the session."""
+    server = postgres.create_database("catalog")
+    with a_catalog(server) as catalog:
+        catalog.migrate()
+    return server
+
+
+@pytest.fixture
+def catalog_database(migrated: Server) -> Server:
+    """The same with an empty catalog: emptying it is quicker than making a new one for each test."""
+    with migrated.connect(autocommit=True) as connection:
+        connection.execute("SET search_path TO glacier_catalog")
+        connection.execute(
+            "TRUNCATE applications, application_data_backups, glacier_archives, backup_files, restores,"
+            " restore_archives, glacier_retrievals, orphan_moves RESTART IDENTITY"
+        )
+        connection.execute(
+            "INSERT INTO catalog_version SELECT %s WHERE NOT EXISTS (SELECT FROM catalog_version)", [newest_version()]
+        )
+        connection.execute("UPDATE catalog_version SET version_num = %s", [newest_version()])
+    return migrated
+
+
+@pytest.fixture
+def catalog(catalog_database: Server) -> Iterator[Catalog]:
+    """A migrated catalog as the application dms sees it."""
+    with a_catalog(catalog_database) as opened:
+        yield opened
+
+
+def a_catalog(server: Server, application: str = "dms", schema: str = "glacier_catalog") -> Catalog:
+    return Catalog(server.connect, schema=schema, application=application)

@@ -1,0 +1,360 @@
+"""What the catalog promises about backups: the lease, completeness, ranges of membership."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+
+from glacier_provider.catalog.archives import ArchiveRange, Upload
+from glacier_provider.catalog.backups import Run
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.scans import Scan
+from glacier_provider.core.archive import ArchiveKind, Location, Receipt
+from glacier_provider.errors import BackupNotRestorable, IllegalMove, LeaseHeld, UnknownBackup
+from glacier_provider.postgres.server import Server
+from tests.conftest import a_catalog
+
+STORE = "s3://bucket/prefix"
+
+
+def a_run(number: int) -> Run:
+    return Run("glacier_backup__dms", f"scheduled__{number}")
+
+
+def scanned(catalog: Catalog, backup_id: int, names: Iterable[str], size: int = 10) -> Scan:
+    return catalog.scans.record(backup_id, ((name, size) for name in names), store_uri=STORE)
+
+
+def upload_all(catalog: Catalog) -> int:
+    """Archive every planned file, as the store would confirm it; return how many there were."""
+    count = 0
+    for page in catalog.archives.unfinished_files(ArchiveRange(0, 2**62)):
+        uploads = [
+            Upload(
+                one.id, Receipt(Location(STORE, f"key/{one.id}"), one.size, f"sha256:{one.id:064x}"), f"{one.id:064x}"
+            )
+            for one in page
+        ]
+        count += catalog.archives.record_uploads(uploads)
+    return count
+
+
+def archive(catalog: Catalog, archive_id: int, size: int = 5) -> None:
+    catalog.archives.begin_upload(archive_id)
+    receipt = Receipt(Location(STORE, f"key/{archive_id}"), size, "sha256:" + "0" * 64)
+    catalog.archives.record_uploads([Upload(archive_id, receipt)])
+
+
+def dumped(catalog: Catalog, backup_id: int) -> None:
+    archive_id = catalog.archives.plan_database(
+        backup_id, filename="dms.dump", size=5, sha256="0" * 64, encoding="identity", store_uri=STORE
+    )
+    catalog.backups.record_dump(
+        backup_id,
+        archive_id=archive_id,
+        snapshot_at=datetime.now(UTC),
+        versions=("17.10", "17.10"),
+        dump_format="custom",
+    )
+    archive(catalog, archive_id)
+
+
+def completed(catalog: Catalog, backup_id: int, previous: int | None = None) -> None:
+    manifest = catalog.archives.plan_manifest(backup_id, filename="m", size=5, sha256="0" * 64, store_uri=STORE)
+    archive(catalog, manifest["id"])
+    catalog.backups.complete(backup_id, manifest_archive_id=manifest["id"], previous_backup_id=previous)
+    catalog.backups.free_lease(f"backup {backup_id}")
+
+
+def a_backup(catalog: Catalog, number: int, names: Iterable[str]) -> int:
+    """A complete backup of these files."""
+    backup_id = catalog.backups.open(a_run(number))
+    dumped(catalog, backup_id)
+    scanned(catalog, backup_id, names)
+    upload_all(catalog)
+    completed(catalog, backup_id)
+    return backup_id
+
+
+def members(catalog: Catalog, backup_id: int) -> set[str]:
+    rows = catalog.listing.archives(backup_id, limit=1000)
+    return {row["filename"] for row in rows if row["kind"] == ArchiveKind.FILE}
+
+
+# --- life ---
+
+
+def test_a_run_that_starts_again_finds_its_backup(catalog: Catalog) -> None:
+    first = catalog.backups.open(a_run(1))
+    assert catalog.backups.open(a_run(1)) == first
+    assert catalog.backups.of_run(a_run(1)) == first
+    assert catalog.backups.of_run(a_run(2)) is None
+
+
+def test_ids_only_grow(catalog: Catalog) -> None:
+    first = a_backup(catalog, 1, [])
+    assert a_backup(catalog, 2, []) > first
+
+
+def test_a_second_run_waits_while_the_first_has_the_lease(catalog: Catalog) -> None:
+    first = catalog.backups.open(a_run(1))
+    with pytest.raises(LeaseHeld, match=f"backup {first}"):
+        catalog.backups.open(a_run(2))
+    assert catalog.listing.backups() != []
+    assert len(catalog.listing.backups()) == 1, "the refused run left no backup behind"
+
+
+def test_the_lease_of_a_dead_run_ends_and_its_backup_is_settled(catalog: Catalog, catalog_database: Server) -> None:
+    dead = catalog.backups.open(a_run(1))
+    with catalog_database.connect(autocommit=True) as connection:
+        connection.execute("UPDATE glacier_catalog.applications SET lease_until = now() - interval '1 second'")
+    alive = catalog.backups.open(a_run(2))
+    assert catalog.backups.get(dead)["state"] == "failed"
+    assert "without finishing" in catalog.backups.get(dead)["error"]
+    with pytest.raises(LeaseHeld):
+        catalog.backups.take_lease(f"backup {dead}")
+    assert catalog.backups.get(alive)["state"] == "running"
+
+
+def test_another_application_has_a_lease_of_its_own(catalog: Catalog, catalog_database: Server) -> None:
+    catalog.backups.open(a_run(1))
+    other = a_catalog(catalog_database, application="library")
+    assert other.backups.open(Run("glacier_backup__library", "r")) > 0
+
+
+def test_a_failed_backup_goes_on_when_its_run_is_cleared(catalog: Catalog) -> None:
+    backup_id = catalog.backups.open(a_run(1))
+    catalog.backups.fail(backup_id, "dump_database: the disk is full")
+    assert catalog.backups.get(backup_id)["error"] == "dump_database: the disk is full"
+    assert catalog.backups.open(a_run(1)) == backup_id
+    assert catalog.backups.get(backup_id)["state"] == "running"
+    assert catalog.backups.get(backup_id)["error"] is None
+
+
+def test_a_complete_backup_stays_complete(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["a"])
+    catalog.backups.fail(backup_id, "too late")
+    assert catalog.backups.get(backup_id)["state"] == "complete"
+    with pytest.raises(IllegalMove, match="already complete"):
+        catalog.backups.open(a_run(1))
+
+
+# --- promise 1 ---
+
+
+def test_a_backup_without_dump_is_not_complete(catalog: Catalog) -> None:
+    backup_id = catalog.backups.open(a_run(1))
+    scanned(catalog, backup_id, ["a"])
+    upload_all(catalog)
+    with pytest.raises(IllegalMove, match="dump is not archived"):
+        completed(catalog, backup_id)
+
+
+def test_a_backup_that_was_not_scanned_is_not_complete(catalog: Catalog) -> None:
+    backup_id = catalog.backups.open(a_run(1))
+    dumped(catalog, backup_id)
+    with pytest.raises(IllegalMove, match="not scanned"):
+        completed(catalog, backup_id)
+
+
+def test_a_backup_with_a_file_that_is_not_archived_is_not_complete(catalog: Catalog) -> None:
+    backup_id = catalog.backups.open(a_run(1))
+    dumped(catalog, backup_id)
+    scanned(catalog, backup_id, ["a", "b"])
+    with pytest.raises(IllegalMove, match=r"a \(planned\), b \(planned\)"):
+        completed(catalog, backup_id)
+    assert catalog.backups.get(backup_id)["state"] == "running"
+
+
+# --- promise 2 and 12: files once, ranges instead of rows ---
+
+
+def test_every_file_is_planned_once_however_often_it_is_scanned(catalog: Catalog) -> None:
+    backup_id = catalog.backups.open(a_run(1))
+    first = scanned(catalog, backup_id, ["a", "sub/b"])
+    again = scanned(catalog, backup_id, ["a", "sub/b"])
+    assert (first.new_files, first.files, first.bytes) == (2, 2, 20)
+    assert again == first
+    assert upload_all(catalog) == 2
+    assert upload_all(catalog) == 0
+
+
+def test_a_later_backup_plans_only_what_is_new(catalog: Catalog) -> None:
+    first = a_backup(catalog, 1, ["a", "b"])
+    second = a_backup(catalog, 2, ["a", "b", "c"])
+    assert catalog.backups.get(second)["new_files_count"] == 1
+    assert members(catalog, first) == {"a", "b"}
+    assert members(catalog, second) == {"a", "b", "c"}
+
+
+def test_a_file_that_vanished_stays_in_the_backups_that_had_it(catalog: Catalog) -> None:
+    first = a_backup(catalog, 1, ["a", "b"])
+    second = a_backup(catalog, 2, ["a"])
+    assert members(catalog, first) == {"a", "b"}
+    assert members(catalog, second) == {"a"}
+    assert catalog.backups.get(second)["vanished_count"] == 1
+
+
+def test_a_file_that_came_back_is_not_archived_again(catalog: Catalog) -> None:
+    first = a_backup(catalog, 1, ["a", "b"])
+    second = a_backup(catalog, 2, ["a"])
+    third = a_backup(catalog, 3, ["a", "b"])
+    assert members(catalog, third) == {"a", "b"}
+    assert members(catalog, second) == {"a"}
+    assert members(catalog, first) == {"a", "b"}
+    row = catalog.backups.get(third)
+    assert (row["new_files_count"], row["returned_count"], row["vanished_count"]) == (0, 1, 0)
+
+
+def test_a_year_of_unchanged_files_is_one_row_a_file(catalog: Catalog, catalog_database: Server) -> None:
+    for number in range(12):
+        a_backup(catalog, number, ["a", "b", "c"])
+    with catalog_database.connect(autocommit=True) as connection:
+        rows = connection.execute("SELECT count(*) FROM glacier_catalog.backup_files").fetchall()
+    assert rows == [(3,)]
+
+
+def test_a_scan_repeated_after_files_vanished_forgets_what_never_was_in_a_backup(catalog: Catalog) -> None:
+    backup_id = catalog.backups.open(a_run(1))
+    scanned(catalog, backup_id, ["a", "b"])
+    again = scanned(catalog, backup_id, ["a"])
+    assert (again.files, again.new_files) == (1, 1)
+    assert upload_all(catalog) == 1
+    dumped(catalog, backup_id)
+    completed(catalog, backup_id)
+    assert members(catalog, backup_id) == {"a"}
+
+
+def test_a_file_planned_by_a_failed_backup_is_archived_by_the_next(catalog: Catalog) -> None:
+    failed = catalog.backups.open(a_run(1))
+    scanned(catalog, failed, ["a"])
+    catalog.backups.fail(failed, "boom")
+    second = a_backup(catalog, 2, ["a", "b"])
+    assert members(catalog, second) == {"a", "b"}
+
+
+def test_a_file_that_vanished_before_its_upload_frees_its_name(catalog: Catalog) -> None:
+    backup_id = catalog.backups.open(a_run(1))
+    scanned(catalog, backup_id, ["a"])
+    (page,) = catalog.archives.unfinished_files(ArchiveRange(0, 2**62))
+    assert catalog.archives.drop_vanished([page[0].id]) == 1
+    again = scanned(catalog, backup_id, ["a"], size=99)
+    assert (again.new_files, again.bytes) == (1, 99)
+
+
+def test_a_changed_size_is_reported_and_the_archive_kept(catalog: Catalog) -> None:
+    a_backup(catalog, 1, ["a", "b"])
+    backup_id = catalog.backups.open(a_run(2))
+    scan = scanned(catalog, backup_id, ["a", "b"], size=11)
+    assert scan.changed_count == 2
+    assert scan.changed[0] == {"name": "a", "archived_size": 10, "size": 11}
+    assert scan.new_files == 0
+
+
+def test_ranges_share_the_work_evenly(catalog: Catalog) -> None:
+    backup_id = catalog.backups.open(a_run(1))
+    scanned(catalog, backup_id, [f"f{n:03}" for n in range(100)])
+    shares = catalog.archives.unfinished_ranges(shares=4, smallest=10)
+    assert [share.archives for share in shares] == [25, 25, 25, 25]
+    assert sum(share.bytes for share in shares) == 1000
+    assert all(one.last < other.first for one, other in pairwise(shares))
+    assert len(catalog.archives.unfinished_ranges(shares=4, smallest=60)) == 2
+    upload_all(catalog)
+    assert catalog.archives.unfinished_ranges(shares=4, smallest=10) == []
+
+
+def test_names_that_are_no_utf8_and_no_ascii_go_through_the_catalog(catalog: Catalog) -> None:
+    names = ["späße/ümläut.pdf", "tab\there", "new\nline", "back\\\\slash", "raw\\xff", "'quote\"", "-dash", "100%"]
+    backup_id = a_backup(catalog, 1, names)
+    assert members(catalog, backup_id) == set(names)
+
+
+# --- references ---
+
+
+def test_names_the_database_knows_and_the_backup_lacks_are_told(catalog: Catalog) -> None:
+    backup_id = catalog.backups.open(a_run(1))
+    scanned(catalog, backup_id, ["a", "b"])
+    assert catalog.scans.unarchived_references(backup_id, ["b", "gone.pdf", "gone.pdf", "a"]) == ["gone.pdf"]
+
+
+# --- choosing ---
+
+
+def test_unknown_failed_and_foreign_ids_name_the_valid_ones(catalog: Catalog, catalog_database: Server) -> None:
+    good = a_backup(catalog, 1, ["a"])
+    failed = catalog.backups.open(a_run(2))
+    catalog.backups.fail(failed, "dump_database: cut")
+    other = a_catalog(catalog_database, application="library")
+    foreign = other.backups.open(Run("glacier_backup__library", "r"))
+    with pytest.raises(UnknownBackup, match=rf"Complete backups: {good} \("):
+        catalog.backups.restorable(999)
+    with pytest.raises(BackupNotRestorable, match=r"failed \(dump_database: cut\)"):
+        catalog.backups.restorable(failed)
+    with pytest.raises(BackupNotRestorable, match="application library"):
+        catalog.backups.restorable(foreign)
+    assert catalog.backups.restorable(good)["id"] == good
+    with pytest.raises(UnknownBackup, match="no complete backup yet"):
+        other.backups.restorable(999)
+
+
+def test_the_newest_complete_backup_is_not_the_newest_backup(catalog: Catalog) -> None:
+    good = a_backup(catalog, 1, ["a"])
+    catalog.backups.open(a_run(2))
+    assert catalog.backups.newest_complete() == good
+
+
+# --- status ---
+
+
+def test_a_backup_shows_the_lowest_status_of_its_archives(catalog: Catalog, catalog_database: Server) -> None:
+    backup_id = a_backup(catalog, 1, ["a", "b"])
+    assert catalog.listing.backup(backup_id)["retrieval_status"] == "available", "its dump is only in the cold"
+    with catalog_database.connect(autocommit=True) as connection:
+        connection.execute("SET search_path TO glacier_catalog")
+        connection.execute("UPDATE glacier_archives SET retrieval_status = 'local' WHERE kind = 'database'")
+        assert catalog.listing.backup(backup_id)["retrieval_status"] == "local"
+        connection.execute("UPDATE glacier_archives SET retrieval_status = 'pending' WHERE filename = 'a'")
+        assert catalog.listing.backup(backup_id)["retrieval_status"] == "pending"
+    counts = catalog.listing.status_counts(backup_id)
+    assert {status.value: amount.archives for status, amount in counts.items()} == {
+        "local": 1,
+        "pending": 1,
+        "exists": 1,
+    }
+
+
+def test_a_vanished_file_is_only_in_the_cold(catalog: Catalog) -> None:
+    first = a_backup(catalog, 1, ["a", "b"])
+    a_backup(catalog, 2, ["a"])
+    rows = {row["filename"]: row["retrieval_status"] for row in catalog.listing.archives(first)}
+    assert (rows["a"], rows["b"]) == ("exists", "available")
+
+
+def test_filenames_are_found_by_any_part_of_them(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["100%_done.pdf", "100_done.pdf", "other"])
+    assert [row["filename"] for row in catalog.listing.archives(backup_id, containing="0%_d")] == ["100%_done.pdf"]
+
+
+# --- manifests ---
+
+
+def test_manifests_hold_the_changes_between_backups(catalog: Catalog) -> None:
+    first = a_backup(catalog, 1, ["a", "b"])
+    second = a_backup(catalog, 2, ["a", "c"])
+    third = a_backup(catalog, 3, ["a", "b", "c"])
+
+    def added(previous: int, backup_id: int) -> list[str]:
+        return [row["filename"] for row in catalog.archives.added_since(previous, backup_id)]
+
+    b_id = next(row["id"] for row in catalog.listing.archives(first) if row["filename"] == "b")
+    assert added(0, first) == ["a", "b"]
+    assert added(first, second) == ["c"]
+    assert list(catalog.archives.removed_since(first, second)) == [b_id]
+    assert added(second, third) == ["b"]
+    assert added(first, third) == ["c"]
+    assert list(catalog.archives.removed_since(first, third)) == []
+    assert added(0, third) == ["a", "b", "c"]
