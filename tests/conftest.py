@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,8 @@ for _name in list(os.environ):
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.migrate import newest_version
 from glacier_provider.postgres.server import Server
+from tests.emulator.s3 import S3Emulator
+from tests.support.application import ApplicationUnderTest, a_small_dms, an_application
 from tests.support.postgres import EmbeddedPostgres
 
 _numbers = iter(range(1, 10_000))
@@ -80,3 +84,49 @@ def catalog(catalog_database: Server) -> Iterator[Catalog]:
 
 def a_catalog(server: Server, application: str = "dms", schema: str = "glacier_catalog") -> Catalog:
     return Catalog(server.connect, schema=schema, application=application)
+
+
+# --- applications under test ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Emulator]:
+    """One emulated S3 for the session, whose retrievals take a fraction of a second."""
+    with S3Emulator(retrieval_seconds=0.2) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def make_application(
+    s3: S3Emulator, new_database: Callable[[], Server], tmp_path: Path
+) -> Iterator[Callable[..., ApplicationUnderTest]]:
+    """Makes applications with a database, a directory and a bucket of their own; the catalog in a database of its own
+    unless `catalog_inside` puts it into the application's."""
+    made: list[ApplicationUnderTest] = []
+
+    def make(
+        name: str = "dms", *, catalog_inside: bool = False, storage_class: str = "GLACIER", **settings: Any
+    ) -> ApplicationUnderTest:
+        number = next(_numbers)
+        bucket = s3.create_bucket(f"bucket-{number}")
+        application = an_application(
+            tmp_path / f"{name}-{number}",
+            name=name,
+            store=f"s3://{bucket}/pre?storage_class={storage_class}",
+            **settings,
+        )
+        server = new_database()
+        catalog = a_catalog(server if catalog_inside else new_database(), application=name)
+        made.append(ApplicationUnderTest(application, server, catalog, s3))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.catalog.close()
+    s3.plan.clear()
+
+
+@pytest.fixture
+def dms(make_application: Callable[..., ApplicationUnderTest]) -> ApplicationUnderTest:
+    """A small document management: three documents in the database, their files, a catalog elsewhere."""
+    return a_small_dms(make_application())

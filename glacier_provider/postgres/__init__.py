@@ -5,8 +5,8 @@ Read in this order:
 1. `server` and `options`: the values. Where a database is; what a dump and a restore may be asked for.
 2. `dump`: `dump_database`, top to bottom.
 3. `restore_plan`: what a restore will do, checked against dump and target; `restore`: doing it in one transaction.
-4. `toc`, `selection`, `sqltext`, `script`, `commands`: the pure parts. What a dump holds, which of it is restored, names in
-   SQL, the script that runs, the command lines.
+4. `toc`, `selection`, `sqltext`, `script`, `commands`: the pure parts. What a dump holds, which of it is restored,
+   names in SQL, the script that runs, the command lines.
 5. `tools`, `dumpfile`, `live`, `run`: the adapters. The client tools on this worker, a dump on disk, the target
    database, child processes.
 """
@@ -16,11 +16,13 @@ from __future__ import annotations
 from glacier_provider.postgres.dump import Dump, dump_database
 from glacier_provider.postgres.options import DumpFormat, DumpOptions, Keep, RestoreOptions, Selection
 from glacier_provider.postgres.restore import RestoredDatabase, restore_database
+from glacier_provider.postgres.restore_plan import DatabasePlan, plan_database_restore
 from glacier_provider.postgres.run import terminate_tools
 from glacier_provider.postgres.server import Server
-from glacier_provider.postgres.tools import Tools, find_tools
+from glacier_provider.postgres.tools import Tools, find_tools, tools_for
 
 __all__ = [
+    "DatabasePlan",
     "Dump",
     "DumpFormat",
     "DumpOptions",
@@ -32,6 +34,8 @@ __all__ = [
     "Tools",
     "dump_database",
     "find_tools",
+    "plan_database_restore",
     "restore_database",
     "terminate_tools",
+    "tools_for",
 ]

@@ -1,0 +1,81 @@
+"""One backup DAG for each application of applications.yaml: wiring only."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pendulum
+from airflow.sdk import DAG, Asset, TriggerRule
+
+from glacier_provider.applications import Application, load_applications
+from glacier_provider.operators.backup_steps import CloseBackupOperator, OpenBackupOperator, ScanFilesOperator
+from glacier_provider.operators.base import record_failure
+from glacier_provider.operators.glacier_upload import GlacierUploadOperator
+from glacier_provider.operators.pg_dump import PgDumpOperator
+
+DOC = """
+### Backup of {name}
+
+Dumps the database of `{postgres}`, then archives every file of `{files}` that is not archived yet, in `{store}`.
+
+* A backup is `complete` only when its dump was read through and the store confirmed every archive.
+* Any task can be cleared: it goes on after the last finished archive, and nothing is uploaded twice.
+* When a task failed, its log says what to do next. `glacier-backup list` shows all backups.
+* To restore, trigger **glacier_restore__{name}** with `{{"backup_id": <id>}}`.
+"""
+
+
+def backup_dag(application: Application) -> DAG:
+    """Return the backup DAG of one application."""
+    name = application.name
+    with DAG(
+        dag_id=f"glacier_backup__{name}",
+        dag_display_name=f"Backup of {name}",
+        description=f"Database and attached files of {name} into {application.store.partition('?')[0]}",
+        doc_md=DOC.format(
+            name=name,
+            postgres=application.postgres_conn_id,
+            files=application.files_directory,
+            store=application.store,
+        ),
+        schedule=application.schedule,
+        start_date=pendulum.datetime(2026, 1, 1, tz=application.timezone),
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(days=3),
+        tags=["glacier", "backup", name],
+        default_args={
+            "application": name,
+            "queue": application.queue or "default",
+            "pool": application.pool or "default_pool",
+            "retries": 3,
+            "retry_delay": timedelta(minutes=1),
+            "retry_exponential_backoff": 2,
+            "max_retry_delay": timedelta(minutes=30),
+            "execution_timeout": timedelta(hours=24),
+            "on_failure_callback": record_failure,
+        },
+    ) as dag:
+        opened = OpenBackupOperator(task_id="open_backup")
+        backup_id = opened.output
+        dump = PgDumpOperator(task_id="dump_database", backup_id=backup_id)
+        scan = ScanFilesOperator(task_id="scan_files", backup_id=backup_id)
+        upload_database = GlacierUploadOperator(task_id="upload_database", backup_id=backup_id)
+        upload_files = GlacierUploadOperator.partial(task_id="upload_files", backup_id=backup_id).expand(
+            archives=scan.output
+        )
+        close = CloseBackupOperator(
+            task_id="close_backup",
+            backup_id=backup_id,
+            # Without new files there is nothing to map over, and upload_files is skipped.
+            trigger_rule=TriggerRule.NONE_FAILED,
+            outlets=[Asset(name=f"glacier_backup__{name}", uri=f"x-glacier-backup://{name}/backups")],
+        )
+        opened >> dump >> [scan, upload_database]
+        [upload_database, upload_files] >> close
+    return dag
+
+
+for _application in load_applications().values():
+    _dag = backup_dag(_application)
+    globals()[_dag.dag_id] = _dag

@@ -1,0 +1,141 @@
+"""One restore DAG for each application of applications.yaml: wiring only. Trigger it with conf {"backup_id": 42}."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pendulum
+from airflow.sdk import DAG, Asset, Param
+
+from glacier_provider.applications import Application, load_applications
+from glacier_provider.core.plan import Part, Tier
+from glacier_provider.operators.base import record_failure
+from glacier_provider.operators.orphan_file import OrphanFileOperator
+from glacier_provider.operators.restore_steps import (
+    CloseRestoreOperator,
+    DownloadArchivesOperator,
+    PlanRestoreOperator,
+    RequestRetrievalsOperator,
+)
+from glacier_provider.operators.selective_pg_restore import SelectivePgRestoreOperator
+from glacier_provider.sensors.glacier_job import GlacierJobSensor
+
+DOC = """
+### Restore of {name}
+
+Brings a backup back by its id: trigger this DAG with `{{"backup_id": 42}}` or `{{"backup_id": "latest"}}`.
+
+* Stop the application first: its tables are replaced in one transaction.
+* Files that are in `{files}` already are neither retrieved nor touched. Missing ones are added once their checksum is
+  verified.
+* Files that the backup does not contain are moved to `{orphans}`, never deleted;
+  `glacier-backup undo-orphans <restore id>` brings them back.
+* The catalog is not restored: after last week's backup, yesterday's can still be restored.
+* Any task can be cleared: what was retrieved and placed is kept, and nothing is paid for twice.
+"""
+
+
+def restore_params(application: Application) -> dict[str, Param]:
+    """Return the params of the trigger form."""
+    return {
+        "backup_id": Param(
+            "latest",
+            type=["string", "integer"],
+            pattern="^([1-9][0-9]*|latest)$",
+            title="Backup",
+            description_md="Id of a complete backup, or `latest`. `glacier-backup list` shows them.",
+        ),
+        "part": Param(
+            Part.EVERYTHING.value,
+            enum=[part.value for part in Part],
+            title="What to restore",
+            description_md="`everything`, or the `database` alone, or missing `files` alone.",
+        ),
+        "tier": Param(
+            application.retrieval_tier,
+            enum=[tier.value for tier in Tier],
+            title="Retrieval tier",
+            description_md="**Expedited** takes minutes, **Standard** hours, **Bulk** up to two days and costs least. "
+            "DEEP_ARCHIVE has no Expedited.",
+        ),
+        "days": Param(
+            application.retrieval_days,
+            type="integer",
+            minimum=1,
+            maximum=365,
+            title="Days",
+            description_md="How long retrieved copies stay readable; they are billed for this time.",
+        ),
+        "tables": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            title="Only these tables",
+            description_md="One a line, as in `public.documents`. Empty restores the whole database.",
+        ),
+        "move_orphans": Param(
+            True,
+            type="boolean",
+            title="Move orphans aside",
+            description_md="Move files that the backup does not contain to the orphan directory.",
+        ),
+    }
+
+
+def restore_dag(application: Application) -> DAG:
+    """Return the restore DAG of one application."""
+    name = application.name
+    with DAG(
+        dag_id=f"glacier_restore__{name}",
+        dag_display_name=f"Restore of {name}",
+        description=f"Database and attached files of {name} as they were in one backup",
+        doc_md=DOC.format(name=name, files=application.files_directory, orphans=application.orphan_directory),
+        schedule=None,
+        start_date=pendulum.datetime(2026, 1, 1, tz=application.timezone),
+        catchup=False,
+        max_active_runs=1,
+        # On the night when it is needed, nobody should have to find out that the DAG was paused.
+        is_paused_upon_creation=False,
+        tags=["glacier", "restore", name],
+        params=restore_params(application),
+        default_args={
+            "application": name,
+            "queue": application.queue or "default",
+            "pool": application.pool or "default_pool",
+            "retries": 3,
+            "retry_delay": timedelta(minutes=1),
+            "retry_exponential_backoff": 2,
+            "max_retry_delay": timedelta(minutes=30),
+            "execution_timeout": timedelta(hours=24),
+            "on_failure_callback": record_failure,
+        },
+    ) as dag:
+        plan = PlanRestoreOperator(task_id="plan_restore")
+        restore_id, ranges = plan.output["restore_id"], plan.output["ranges"]
+        request = RequestRetrievalsOperator.partial(task_id="request_retrievals", restore_id=restore_id).expand(
+            archives=ranges
+        )
+        wait = GlacierJobSensor(
+            task_id="wait_for_retrievals",
+            restore_id=restore_id,
+            poke_interval=application.poll_seconds,
+            # The slowest tier takes two days; a timeout says what is still missing.
+            timeout=timedelta(days=4).total_seconds(),
+            execution_timeout=None,
+        )
+        download = DownloadArchivesOperator.partial(task_id="download", restore_id=restore_id).expand(archives=ranges)
+        # A database that did not restore needs a person: another try would do the same again.
+        database = SelectivePgRestoreOperator(task_id="restore_database", restore_id=restore_id, retries=1)
+        orphans = OrphanFileOperator(task_id="move_orphans", restore_id=restore_id)
+        close = CloseRestoreOperator(
+            task_id="close_restore",
+            restore_id=restore_id,
+            outlets=[Asset(name=f"glacier_restore__{name}", uri=f"x-glacier-backup://{name}/restores")],
+        )
+        plan >> request >> wait >> download >> database >> orphans >> close
+    return dag
+
+
+for _application in load_applications().values():
+    _dag = restore_dag(_application)
+    globals()[_dag.dag_id] = _dag

@@ -1,0 +1,50 @@
+"""Files on disk: attached files and staging, each below one root, safe against symbolic links and traversal.
+
+Every function takes and gives the catalog's names (text, relative, ``/`` between the parts) and raises only the
+`FileError` family of `glacier_provider.errors`, and `ArchiveCorrupt` for content that is not what it should be.
+"""
+
+from glacier_provider.files.move import move_aside, move_back
+from glacier_provider.files.names import TEMPORARY, parts_of, shown
+from glacier_provider.files.place import Placed, Placement, Sha256Verifier, Verifier
+from glacier_provider.files.root import Root
+from glacier_provider.files.source import FileSource, hash_file, hash_source, open_source, read_small
+from glacier_provider.files.staging import (
+    free_bytes,
+    prepare_staging,
+    remove_tree,
+    require_directory,
+    require_space,
+)
+from glacier_provider.files.tar import DirectorySource, extract_tar
+from glacier_provider.files.temporary import PendingFile
+from glacier_provider.files.walk import Exclusion, FoundFile, walk
+
+__all__ = [
+    "TEMPORARY",
+    "DirectorySource",
+    "Exclusion",
+    "FileSource",
+    "FoundFile",
+    "PendingFile",
+    "Placed",
+    "Placement",
+    "Root",
+    "Sha256Verifier",
+    "Verifier",
+    "extract_tar",
+    "free_bytes",
+    "hash_file",
+    "hash_source",
+    "move_aside",
+    "move_back",
+    "open_source",
+    "parts_of",
+    "prepare_staging",
+    "read_small",
+    "remove_tree",
+    "require_directory",
+    "require_space",
+    "shown",
+    "walk",
+]

@@ -1,0 +1,183 @@
+"""Putting files in their place: verified first, named last, and never over a file that is there."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Protocol, Self
+
+from glacier_provider.errors import ArchiveCorrupt, OutOfSpace
+from glacier_provider.files.names import parts_of
+from glacier_provider.files.root import AnyPath, Root, file_errors
+from glacier_provider.files.temporary import PendingFile, TemporaryFiles
+
+_CHUNK = 1024 * 1024
+
+
+class Placed(StrEnum):
+    """The answer of `Placement.place`."""
+
+    PLACED = "placed"  #: written, verified and durable under its name
+    KEPT = "kept"  #: a file of the same size was there already; it was not touched
+    DIFFERS = "differs"  #: something else has the name (another size, a directory, a link); it was not touched
+
+
+class Verifier(Protocol):
+    """Judges content while it streams by."""
+
+    def update(self, data: bytes | memoryview, /) -> object: ...
+
+    def matches(self) -> bool:
+        """Return whether all that was given to `update` is what it should be."""
+        ...
+
+
+class Sha256Verifier:
+    """Compares with a SHA-256 given as hex digits."""
+
+    def __init__(self, expected: str) -> None:
+        self._expected = expected
+        self._hash = hashlib.sha256()
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self._hash.update(data)
+
+    def matches(self) -> bool:
+        return self._hash.hexdigest() == self._expected
+
+
+class Placement:
+    """Places files below one root. Several threads may use one placement; close it, or use it in a `with`."""
+
+    def __init__(self, root: AnyPath) -> None:
+        """Open the root directory and its directory of temporary files; raise DirectoryUnusable."""
+        self._root = Root(root)
+        try:
+            self._temporary = TemporaryFiles(self._root.fd, self._root.path)
+        except BaseException:
+            self._root.close()
+            raise
+
+    def present(self, name: str, size: int) -> Placed | None:
+        """Return KEPT or DIFFERS for a name that is taken, None for one that is free: what `place` would find."""
+        return _judge(self._root.look(parts_of(name)), size)
+
+    def place(
+        self,
+        name: str,
+        chunks: Iterable[bytes | memoryview],
+        *,
+        size: int,
+        verifier: Verifier | None = None,
+        mtime_ns: int | None = None,
+    ) -> Placed:
+        """Write `chunks`, `size` bytes in all, to `name`; return what became of it. Durable when it returns.
+
+        A name that is taken is answered without reading `chunks`. Raise ArchiveCorrupt when the content has not
+        `size` bytes or the verifier rejects it, OutOfSpace, DirectoryUnusable, UnsafePath; whatever `chunks` raises
+        passes through. After an error nothing has the name. Missing directories are made.
+        """
+        parts = parts_of(name)
+        if (found := _judge(self._root.look(parts), size)) is not None:
+            return found
+        self._require_space(size)
+        with self._temporary.create() as pending:
+            _fill(pending, chunks, size, verifier, self._root.where(parts))
+            pending.make_durable(mtime_ns)
+            return self.commit(pending, name, size=size)
+
+    def begin(self, size: int) -> PendingFile:
+        """Return a file to be written at several places at once, then verified by the caller and given to `commit`."""
+        self._require_space(size)
+        return self._temporary.create()
+
+    def commit(self, pending: PendingFile, name: str, *, size: int) -> Placed:
+        """Give a verified and durable file of `begin` its name."""
+        parts = parts_of(name)
+        with file_errors("place", self._root.where(parts)), self._root.parent(parts, create=True) as parent:
+            try:
+                _rename(pending, parts[-1], parent, self._root.path)
+            except FileExistsError:
+                info = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
+                return _judge(info, size) or Placed.DIFFERS
+        return Placed.PLACED
+
+    def clear_temporary(self) -> int:
+        """Remove the temporary files of processes that died; return how many."""
+        return self._temporary.clear()
+
+    def _require_space(self, size: int) -> None:
+        with file_errors("use", self._root.path):
+            info = os.fstatvfs(self._root.fd)
+        free = info.f_bavail * info.f_frsize
+        if size > free:
+            raise OutOfSpace(f"The directory {self._root.path} has {free} bytes free; {size} are needed.")
+
+    def close(self) -> None:
+        self._temporary.close(remove=True)
+        self._root.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _judge(info: os.stat_result | None, size: int) -> Placed | None:
+    if info is None:
+        return None
+    return Placed.KEPT if stat.S_ISREG(info.st_mode) and info.st_size == size else Placed.DIFFERS
+
+
+def _fill(
+    pending: PendingFile, chunks: Iterable[bytes | memoryview], size: int, verifier: Verifier | None, where: str
+) -> None:
+    written = 0
+    for chunk in chunks:
+        written += len(chunk)
+        if written > size:
+            break
+        pending.write(chunk)
+        if verifier is not None:
+            verifier.update(chunk)
+    if written != size:
+        raise ArchiveCorrupt(
+            f"The content for {where} is {'longer' if written > size else 'shorter'} than {size} bytes."
+        )
+    if verifier is not None and not verifier.matches():
+        raise ArchiveCorrupt(f"The content for {where} differs from its checksum.")
+
+
+def _rename(pending: PendingFile, name: bytes, parent: int, where: str) -> None:
+    try:
+        pending.rename_new(name, parent)
+    except OSError as exc:
+        if exc.errno != errno.EXDEV:
+            raise
+        _rename_across(pending, name, parent, where)
+
+
+def _rename_across(pending: PendingFile, name: bytes, parent: int, where: str) -> None:
+    """Another file system is mounted below the root: copy to it under a temporary name, then rename there."""
+    temporary = TemporaryFiles(parent, where)
+    try:
+        temporary.clear()
+        with temporary.create() as copy:
+            copy_content(pending.fd, copy)
+            copy.make_durable(os.fstat(pending.fd).st_mtime_ns)
+            copy.rename_new(name, parent)
+    finally:
+        temporary.close(remove=True)
+
+
+def copy_content(source: int, target: PendingFile) -> None:
+    """Copy all of an open file to the end of a pending one."""
+    start = 0
+    while data := os.pread(source, _CHUNK, start):
+        target.write(data)
+        start += len(data)

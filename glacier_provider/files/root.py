@@ -1,0 +1,159 @@
+"""One open directory, and names resolved below it component by component, never through a symbolic link.
+
+Each component is opened relative to the directory that was opened before it (``openat`` with ``O_NOFOLLOW``), so
+that a parent that is swapped for a symbolic link at any moment makes the call fail instead of leading out of the
+root. The root itself is configuration: it may be a symbolic link, as deployments with a shared directory have it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Self
+
+from glacier_provider.errors import DirectoryUnusable, FileError, FileMissing, OutOfSpace, UnsafePath
+from glacier_provider.files.names import shown
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+NOFOLLOW_DIRECTORY = DIRECTORY | os.O_NOFOLLOW
+READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: a fifo must not block us
+
+AnyPath = str | os.PathLike[str]
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_GONE = {errno.ENOENT}
+_NOT_BELOW = {errno.ELOOP, errno.ENOTDIR}
+
+
+class Root:
+    """An open root directory. May be shared by threads. Raise DirectoryUnusable when it cannot be opened."""
+
+    def __init__(self, path: AnyPath) -> None:
+        self.path = os.fspath(path)
+        try:
+            self.fd = os.open(self.path, DIRECTORY)
+        except (OSError, ValueError) as exc:
+            raise unusable(exc, self.path) from exc
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def where(self, parts: Sequence[bytes]) -> str:
+        """Return the place of a name for a message."""
+        return f"{shown(b'/'.join(parts))} in {self.path}"
+
+    @contextmanager
+    def parent(self, parts: Sequence[bytes], *, create: bool = False) -> Iterator[int]:
+        """Yield a descriptor of the directory that holds `parts[-1]`; with `create`, make what is missing of it."""
+        with file_errors("open the directory of", self.where(parts)):
+            fd = self._descend(parts[:-1], create=create)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _descend(self, parts: Sequence[bytes], *, create: bool) -> int:
+        fd = os.dup(self.fd)
+        try:
+            for part in parts:
+                child = open_directory(fd, part, create=create)
+                os.close(fd)
+                fd = child
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def open_file(self, parts: Sequence[bytes]) -> int:
+        """Return a descriptor of a regular file, to be closed by the caller.
+
+        Raise FileMissing when there is none, UnsafePath when something else than a regular file has the name.
+        """
+        with file_errors("read", self.where(parts)):
+            fd = self._open_leaf(parts)
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise not_regular(self.where(parts))
+            return fd
+
+    def _open_leaf(self, parts: Sequence[bytes]) -> int:
+        parent = self._descend(parts[:-1], create=False) if len(parts) > 1 else self.fd
+        try:
+            return os.open(parts[-1], READ_FILE, dir_fd=parent)
+        except OSError as exc:
+            if exc.errno == errno.ENXIO:  # a socket, or a device without a driver
+                raise not_regular(self.where(parts)) from exc
+            raise
+        finally:
+            if parent != self.fd:
+                os.close(parent)
+
+    def look(self, parts: Sequence[bytes]) -> os.stat_result | None:
+        """Return what has the name (a symbolic link itself, not its target), or None when nothing has it."""
+        with file_errors("look at", self.where(parts)):
+            try:
+                parent = self._descend(parts[:-1], create=False)
+            except FileNotFoundError:
+                return None
+            try:
+                return os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+            finally:
+                os.close(parent)
+
+
+def open_directory(parent: int, part: bytes | str, *, create: bool = False) -> int:
+    """Return a descriptor of one directory inside another; with `create`, make it durably when it is missing."""
+    try:
+        return os.open(part, NOFOLLOW_DIRECTORY, dir_fd=parent)
+    except FileNotFoundError:
+        if not create:
+            raise
+    with suppress(FileExistsError):  # another worker made it
+        os.mkdir(part, dir_fd=parent)
+        os.fsync(parent)
+    return os.open(part, NOFOLLOW_DIRECTORY, dir_fd=parent)
+
+
+def not_regular(where: str) -> UnsafePath:
+    return UnsafePath(f"{where} is not a regular file.", hint="Links, devices, sockets and pipes are never followed.")
+
+
+@contextmanager
+def file_errors(action: str, where: str) -> Iterator[None]:
+    """Translate what the operating system says about a file, once; `action` is a verb, `where` what it was done to."""
+    try:
+        yield
+    except OSError as exc:
+        raise file_error(exc, action, where) from exc
+
+
+def file_error(exc: OSError, action: str, where: str) -> FileError:
+    """Return the error of this package for an operating system's error."""
+    said = f"Cannot {action} {where}: {exc.strerror or exc}."
+    if exc.errno in _NO_SPACE:
+        return OutOfSpace(said)
+    if exc.errno in _GONE:
+        return FileMissing(said)
+    if exc.errno in _NOT_BELOW:
+        return UnsafePath(f"Cannot {action} {where}: a part of its path is a symbolic link or not a directory.")
+    if exc.errno == errno.ENAMETOOLONG:
+        return UnsafePath(said, hint="This file system does not allow names as long as this; use another one.")
+    return DirectoryUnusable(said)
+
+
+def unusable(exc: Exception, directory: str) -> DirectoryUnusable:
+    reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+    return DirectoryUnusable(f"Cannot use the directory {directory}: {reason}.")

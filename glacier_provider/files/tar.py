@@ -1,0 +1,227 @@
+"""A directory as one archive: a tar stream whose every byte can be computed from a layout, and its safe extraction.
+
+A dump in pg_dump's directory format is many files; the store takes it as one archive without a second copy on disk.
+The same tree always gives the same bytes: entries sorted by name, owners and times left out. Format: POSIX pax, as
+`tarfile` writes it, so that any `tar` can read the archive without this package.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from glacier_provider.errors import DumpInvalid, FileChanged, UnsafePath
+from glacier_provider.files.names import TEMPORARY, parts_of, text_of
+from glacier_provider.files.root import AnyPath, Root, file_errors, not_regular, open_directory
+
+_BLOCK = 512
+_END = 2 * _BLOCK
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One file or directory. `start` is the position of its header in the stream, `data` that of its content."""
+
+    parts: tuple[bytes, ...]
+    start: int
+    data: int
+    size: int
+    stamp: tuple[int, int, int] | None  # size, mtime, inode; None for a directory
+
+    @property
+    def end(self) -> int:
+        return self.data + -(-self.size // _BLOCK) * _BLOCK
+
+
+class DirectorySource:
+    """A directory tree as one archive; implements `glacier_provider.stores.base.Source`. Threads may share it.
+
+    The layout is taken when it is made: about 300 bytes of memory for each file. Raise DirectoryUnusable, or
+    UnsafePath for a tree that holds anything but regular files and directories. Close it, or use it in a `with`.
+    """
+
+    def __init__(self, path: AnyPath) -> None:
+        self._root = Root(path)
+        try:
+            with file_errors("read", self._root.path):
+                self._entries = list(_layout(self._root))
+        except BaseException:
+            self._root.close()
+            raise
+        self._starts = [entry.start for entry in self._entries]
+        self.size = (self._entries[-1].end if self._entries else 0) + _END
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Return exactly `size` bytes of the archive; raise FileChanged when the tree is not what it was."""
+        if start < 0 or start + size > self.size:
+            raise ValueError(f"bytes {start} to {start + size} are not within {self.size}")
+        pieces, end = [], start + size
+        while start < end:
+            piece = self._piece(start, end)
+            pieces.append(piece)
+            start += len(piece)
+        return b"".join(pieces)
+
+    def _piece(self, start: int, end: int) -> bytes:
+        """Return at least one byte from `start`, as far as one stretch of header, content or padding goes."""
+        index = bisect_right(self._starts, start) - 1
+        if index < 0 or start >= self._entries[index].end:
+            return bytes(end - start)  # the two empty blocks that end the archive
+        entry = self._entries[index]
+        if start < entry.data:
+            return _header(entry)[start - entry.start : end - entry.start]
+        if start < entry.data + entry.size:
+            return self._content(entry, start - entry.data, min(end, entry.data + entry.size) - start)
+        return bytes(min(end, entry.end) - start)
+
+    def _content(self, entry: _Entry, start: int, size: int) -> bytes:
+        where = self._root.where(entry.parts)
+        fd = self._root.open_file(entry.parts)
+        try:
+            with file_errors("read", where):
+                pieces = []
+                while size and (data := os.pread(fd, size, start)):
+                    pieces.append(data)
+                    start, size = start + len(data), size - len(data)
+                if size or _stamp(os.fstat(fd)) != entry.stamp:
+                    raise FileChanged(f"{where} changed while it was read.")
+        finally:
+            os.close(fd)
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        self._root.close()
+
+    def __enter__(self) -> DirectorySource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _layout(root: Root) -> Iterator[_Entry]:
+    start = 0
+    for parts, info in _tree(root.fd, (), root):
+        regular = stat.S_ISREG(info.st_mode)
+        size = info.st_size if regular else 0
+        data = start + len(_pax_header(parts, size, directory=not regular))
+        entry = _Entry(parts, start, data, size, _stamp(info) if regular else None)
+        yield entry
+        start = entry.end
+
+
+def _tree(directory: int, parts: tuple[bytes, ...], root: Root) -> Iterator[tuple[tuple[bytes, ...], os.stat_result]]:
+    """Yield what is in a directory, sorted by the bytes of its name; a directory comes before what is in it."""
+    with os.scandir(directory) as entries:
+        names = sorted(os.fsencode(entry.name) for entry in entries)
+    for name in names:
+        if name == TEMPORARY.encode():
+            continue
+        info = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        below = (*parts, name)
+        if not stat.S_ISREG(info.st_mode) and not stat.S_ISDIR(info.st_mode):
+            raise not_regular(root.where(below))
+        yield below, info
+        if stat.S_ISDIR(info.st_mode):
+            fd = open_directory(directory, name)
+            try:
+                yield from _tree(fd, below, root)
+            finally:
+                os.close(fd)
+
+
+def _stamp(info: os.stat_result) -> tuple[int, int, int]:
+    return (info.st_size, info.st_mtime_ns, info.st_ino)
+
+
+def _header(entry: _Entry) -> bytes:
+    return _pax_header(entry.parts, entry.size, directory=entry.stamp is None)
+
+
+def _pax_header(parts: tuple[bytes, ...], size: int, *, directory: bool) -> bytes:
+    info = tarfile.TarInfo(os.fsdecode(b"/".join(parts)))
+    info.size = size
+    info.type = tarfile.DIRTYPE if directory else tarfile.REGTYPE
+    info.mode = 0o700 if directory else 0o600
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def extract_tar(archive: AnyPath | BinaryIO, into: AnyPath) -> None:
+    """Extract a tar archive, a file or a stream, into the directory `into`, which is made (0700) and must be empty.
+
+    Only regular files and directories, only below `into`, never over a file: raise UnsafePath for anything else,
+    DumpInvalid for an archive that is cut or damaged, OutOfSpace, DirectoryUnusable. What was extracted before an
+    error stays.
+    """
+    path = os.fspath(into)
+    with file_errors("make the directory", path):
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    with Root(path) as root:
+        if os.listdir(root.fd):
+            raise UnsafePath(f"The directory {path} is not empty.", hint="Extract into a new directory.")
+        try:
+            with _opened(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+                for member in tar:
+                    _extract(tar, member, root)
+                stream.require_end(tar.offset)
+        except (tarfile.TarError, EOFError) as exc:
+            raise DumpInvalid(f"The archive for {path} is cut or damaged: {exc}.", hint=_BROKEN) from exc
+
+
+_BROKEN = "Nothing was restored from it; retrieve the archive again."
+
+
+class _Counted:
+    """A stream that knows how much of it was read: `tarfile` takes a cut between two members for the end."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._count = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._count += len(data)
+        return data
+
+    def require_end(self, offset: int) -> None:
+        """Raise ReadError unless an end mark follows at `offset`."""
+        while self.read(_CHUNK):
+            pass
+        if self._count < offset + _BLOCK:
+            raise tarfile.ReadError("its end is missing")
+
+
+@contextmanager
+def _opened(archive: AnyPath | BinaryIO) -> Iterator[Any]:
+    with ExitStack() as stack:
+        if isinstance(archive, str | os.PathLike):
+            with file_errors("read", os.fspath(archive)):
+                archive = stack.enter_context(open(archive, "rb"))
+        yield _Counted(archive)
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Root) -> None:
+    parts = parts_of(text_of(member.name))
+    where = root.where(parts)
+    if member.isdir():
+        with file_errors("make", where), root.parent((*parts, b"."), create=True):
+            return
+    content = tar.extractfile(member) if member.isreg() else None
+    if content is None:
+        raise UnsafePath(f"The archive holds {where}, which is neither a file nor a directory.")
+    with file_errors("write", where), root.parent(parts, create=True) as parent:
+        fd = os.open(parts[-1], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=parent)
+        with open(fd, "wb", buffering=0) as file:
+            left = member.size
+            while left and (data := content.read(min(left, _CHUNK))):
+                file.write(data)
+                left -= len(data)
+    if left:
+        raise tarfile.ReadError(f"{where} ends {left} bytes early")

@@ -1,0 +1,153 @@
+"""Files under temporary names: written in the product's own directory below a root, then renamed or removed.
+
+Each is locked (``flock``) as long as its process lives, so that leftovers of dead processes are told from the work of
+living ones, also across containers and hosts that share the directory.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import threading
+from contextlib import suppress
+from typing import Self
+
+from glacier_provider.files.link import rename_new
+from glacier_provider.files.names import TEMPORARY
+from glacier_provider.files.root import NOFOLLOW_DIRECTORY, file_errors
+
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCK = fcntl.LOCK_EX | fcntl.LOCK_NB
+
+
+class PendingFile:
+    """A file under a temporary name. Leaving its `with` block removes it, unless it was given its name before."""
+
+    def __init__(self, fd: int, name: bytes, directory: int, where: str) -> None:
+        self.fd = fd
+        self.where = where
+        self._name = name
+        self._directory = os.dup(directory)
+        self._pending = True
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append; raise OutOfSpace or DirectoryUnusable."""
+        with file_errors("write", self.where):
+            written = os.write(self.fd, data)
+            while written < len(data):
+                written += os.write(self.fd, data[written:])
+
+    def write_at(self, start: int, data: bytes | memoryview) -> None:
+        """Write at a position in bytes; several threads may do so at once."""
+        with file_errors("write", self.where):
+            written = os.pwrite(self.fd, data, start)
+            while written < len(data):
+                written += os.pwrite(self.fd, data[written:], start + written)
+
+    def make_durable(self, mtime_ns: int | None = None) -> None:
+        """Return when the content is on disk; set the modification time first, if one is given."""
+        with file_errors("write", self.where):
+            if mtime_ns is not None:
+                os.utime(self.fd, ns=(mtime_ns, mtime_ns))
+            os.fsync(self.fd)
+
+    def rename_new(self, target: bytes, target_dir: int) -> None:
+        """Give the file its name in an open directory, durably; raise FileExistsError when the name is taken.
+
+        Raise OSError with EXDEV when the directory lies on another file system.
+        """
+        rename_new(self._name, self._directory, target, target_dir)
+        self._pending = False
+        os.fsync(target_dir)
+
+    def close(self) -> None:
+        if self._pending:
+            with suppress(OSError):  # the error that led here matters more, and the next run clears leftovers
+                os.unlink(self._name, dir_fd=self._directory)
+            self._pending = False
+        if self.fd >= 0:
+            os.close(self._directory)
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class TemporaryFiles:
+    """The directory for temporary files inside an open directory; made when missing, for this user alone."""
+
+    def __init__(self, parent: int, where: str) -> None:
+        """`parent` is a descriptor that stays the caller's; `where` names the place in messages."""
+        self.where = where
+        self._parent = parent
+        self._reopening = threading.Lock()
+        with file_errors("write into", where):
+            self._fd = _open_private(parent)
+
+    def create(self) -> PendingFile:
+        """Return a new empty file, locked; its mode is what the process gives to every new file."""
+        with file_errors("write into", self.where), self._reopening:
+            while True:
+                name = secrets.token_hex(8).encode()
+                try:
+                    fd = os.open(name, _CREATE, 0o666, dir_fd=self._fd)
+                except FileNotFoundError:  # another process found the directory empty and removed it
+                    os.close(self._fd)
+                    self._fd = _open_private(self._parent)
+                    continue
+                if _lock_new(fd):
+                    return PendingFile(fd, name, self._fd, self.where)
+                os.close(fd)
+
+    def clear(self) -> int:
+        """Remove the leftovers of dead processes; return how many."""
+        with file_errors("clear the temporary files in", self.where):
+            with os.scandir(self._fd) as entries:
+                names = [os.fsencode(entry.name) for entry in entries]
+            return sum(self._remove_dead(name) for name in names)
+
+    def _remove_dead(self, name: bytes) -> bool:
+        try:
+            fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
+        except OSError:  # finished meanwhile, or not one of ours
+            return False
+        try:
+            fcntl.flock(fd, _LOCK)
+            os.unlink(name, dir_fd=self._fd)
+        except OSError:  # in use, or the file system has no locks: better a leftover than a loss
+            return False
+        else:
+            return True
+        finally:
+            os.close(fd)
+
+    def close(self, *, remove: bool = False) -> None:
+        """Close; with `remove`, also remove the directory itself if it is empty."""
+        os.close(self._fd)
+        if remove:
+            with suppress(OSError):
+                os.rmdir(TEMPORARY, dir_fd=self._parent)
+
+
+def _open_private(parent: int) -> int:
+    while True:
+        with suppress(FileExistsError):
+            os.mkdir(TEMPORARY, 0o700, dir_fd=parent)
+        with suppress(FileNotFoundError):  # removed by another process since the line above
+            return os.open(TEMPORARY, NOFOLLOW_DIRECTORY, dir_fd=parent)
+
+
+def _lock_new(fd: int) -> bool:
+    """Lock a file just created; False when a clearing process was quicker and has removed it."""
+    try:
+        fcntl.flock(fd, _LOCK)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return os.fstat(fd).st_nlink > 0

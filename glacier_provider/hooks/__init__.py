@@ -1,0 +1,1 @@
+"""From Airflow connections to the collaborators of the pipelines."""

@@ -1,0 +1,132 @@
+"""What one application's tasks work with, opened from Airflow connections when first asked for.
+
+Extras of a connection are taken by name, never as a whole: an extra that somebody adds must not become a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from glacier_provider.applications import Application, load_applications, parse_application
+from glacier_provider.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from glacier_provider.catalog.catalog import Catalog
+    from glacier_provider.postgres.server import Server
+    from glacier_provider.stores.base import ArchiveStore
+
+
+def find_application(given: str | Mapping[str, Any] | Application) -> Application:
+    """Return an application by its name in applications.yaml, or from its settings given in place."""
+    if isinstance(given, Application):
+        return given
+    if isinstance(given, str):
+        return load_applications().named(given)
+    settings = dict(given)
+    return parse_application(settings.pop("name", None), settings, origin="the operator's argument")
+
+
+class Resources:
+    """The catalog, the database and the stores of one application. Close it, or use it in a `with`."""
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+        self._catalog: Catalog | None = None
+        self._stores: dict[str, ArchiveStore] = {}
+
+    @property
+    def catalog(self) -> Catalog:
+        if self._catalog is None:
+            from glacier_provider.catalog.catalog import Catalog
+
+            server = server_of(self.application.catalog_conn_id)
+            self._catalog = Catalog(
+                server.connect, schema=self.application.catalog_schema, application=self.application.name
+            )
+        return self._catalog
+
+    @property
+    def server(self) -> Server:
+        return server_of(self.application.postgres_conn_id)
+
+    @property
+    def store(self) -> ArchiveStore:
+        """The store that new archives go to."""
+        return self.stores(self.application.store)
+
+    def stores(self, uri: str) -> ArchiveStore:
+        """Return the store of this URI, opened once."""
+        if uri not in self._stores:
+            self._stores[uri] = open_store_of(self.application, uri)
+        return self._stores[uri]
+
+    def close(self) -> None:
+        if self._catalog is not None:
+            self._catalog.close()
+            self._catalog = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def server_of(conn_id: str) -> Server:
+    """Return the PostgreSQL server of an Airflow connection; raise ConfigurationError when there is none."""
+    from glacier_provider.postgres.server import OPTION_VARIABLES, Server
+
+    connection = _connection(conn_id)
+    if connection.conn_type not in ("postgres", "postgresql"):
+        raise ConfigurationError(
+            f"The Airflow connection {conn_id} is of type {connection.conn_type}.",
+            hint="It has to be of type postgres.",
+        )
+    if not connection.schema:
+        raise ConfigurationError(
+            f"The Airflow connection {conn_id} names no database.", hint="Set its field Database (schema)."
+        )
+    extras = connection.extra_dejson
+    return Server(
+        host=connection.host or "",
+        port=connection.port or 5432,
+        user=connection.login or "",
+        password=connection.password or None,
+        dbname=connection.schema,
+        options={name: str(extras[name]) for name in OPTION_VARIABLES if name in extras},
+    )
+
+
+def open_store_of(application: Application, uri: str) -> ArchiveStore:
+    """Open a store with the application's AWS connection (roles, profiles and endpoint_url included)."""
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+    from glacier_provider.stores import client_config, client_type, open_store
+    from glacier_provider.stores.uri import parse_store_uri
+
+    parsed = parse_store_uri(uri)
+    _connection(application.aws_conn_id)
+    hook: Any = AwsBaseHook(
+        aws_conn_id=application.aws_conn_id,
+        client_type=client_type(parsed),
+        region_name=parsed.region,
+        config=client_config(parsed),
+    )
+    return open_store(uri, client=hook.get_conn(), part_size=application.part_size_mib * 1024 * 1024)
+
+
+def _connection(conn_id: str) -> Any:
+    from airflow.sdk.bases.hook import BaseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise ConfigurationError(
+            f"There is no Airflow connection {conn_id}.",
+            hint=f"Add it in Admin > Connections, or set the environment variable AIRFLOW_CONN_{conn_id.upper()}.",
+        ) from error

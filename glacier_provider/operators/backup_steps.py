@@ -1,0 +1,55 @@
+"""The first, middle and last step of a backup run; the dump and the uploads have modules of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from glacier_provider.operators.base import GlacierOperator, emit_asset_event, run_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class OpenBackupOperator(GlacierOperator):
+    """Migrate the catalog, check store and directories, take the lease; return the backup's id."""
+
+    def execute(self, context: Context) -> int:
+        from glacier_provider import backup
+
+        with self.resources() as r:
+            return backup.open_backup(r.application, run_of(context), catalog=r.catalog, store=r.store)
+
+
+class ScanFilesOperator(GlacierOperator):
+    """Compare the attached-files directory with the catalog; return the ranges of archives to upload."""
+
+    template_fields: Sequence[str] = ("application", "backup_id")
+
+    def __init__(self, *, backup_id: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.backup_id = backup_id
+
+    def execute(self, context: Context) -> list[dict[str, int]]:
+        from glacier_provider import backup
+
+        with self.resources() as r:
+            return backup.scan_files(r.application, int(self.backup_id), catalog=r.catalog)
+
+
+class CloseBackupOperator(GlacierOperator):
+    """Write the manifest and complete the backup; return its figures and put them on the outlets' events."""
+
+    template_fields: Sequence[str] = ("application", "backup_id")
+
+    def __init__(self, *, backup_id: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.backup_id = backup_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from glacier_provider import backup
+
+        with self.resources() as r:
+            figures = backup.close_backup(r.application, int(self.backup_id), catalog=r.catalog, store=r.store)
+        emit_asset_event(self, context, figures)
+        return figures

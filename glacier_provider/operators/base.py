@@ -1,0 +1,85 @@
+"""What every operator of this package shares: the application, its resources, errors that Airflow understands."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from glacier_provider.errors import GlacierProviderError
+from glacier_provider.hooks.resources import Resources, find_application
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from glacier_provider.catalog.backups import Run
+
+log = logging.getLogger(__name__)
+
+
+class GlacierOperator(BaseOperator):
+    """An operator on one application.
+
+    `application` is its name in applications.yaml, or a mapping with its name and settings.
+    """
+
+    template_fields: Sequence[str] = ("application",)
+
+    def __init__(self, *, application: str | Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.application = application
+
+    @contextmanager
+    def resources(self) -> Iterator[Resources]:
+        """Open the application's resources; an error that a retry cannot help fails the task at once."""
+        with task_errors(), Resources(find_application(self.application)) as resources:
+            yield resources
+
+
+@contextmanager
+def task_errors() -> Iterator[None]:
+    """Let retryable errors of our family pass, and turn the others into AirflowFailException."""
+    try:
+        yield
+    except GlacierProviderError as error:
+        if error.retryable:
+            raise
+        raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+
+def run_of(context: Context) -> Run:
+    """Return the Airflow run of a task's context."""
+    from glacier_provider.catalog.backups import Run
+
+    run: Any = context["dag_run"]
+    return Run(dag_id=run.dag_id, dag_run_id=run.run_id)
+
+
+def emit_asset_event(operator: BaseOperator, context: Context, extra: Mapping[str, Any]) -> None:
+    """Put figures on the events of the operator's outlets."""
+    events: Any = context["outlet_events"]
+    for asset in operator.outlets:
+        events[asset].extra = dict(extra)
+
+
+def record_failure(context: Context) -> None:
+    """Note in the catalog that a backup or restore run failed, and why; for `on_failure_callback`.
+
+    When the catalog itself cannot be reached, the task log keeps the reason and the next run settles the rest.
+    """
+    task: Any = context["task"]
+    reason = f"{task.task_id}: {context.get('exception') or 'the task ended without a message'}"
+    try:
+        with Resources(find_application(task.application)) as resources:
+            backup_id = resources.catalog.backups.of_run(run_of(context))
+            if backup_id is not None:
+                resources.catalog.backups.fail(backup_id, reason)
+            restore_id = resources.catalog.restores.of_run(run_of(context))
+            if restore_id is not None:
+                resources.catalog.restores.fail(restore_id, reason)
+    except GlacierProviderError as error:
+        log.error("The failure could not be noted in the catalog: %s", error)

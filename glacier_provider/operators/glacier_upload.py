@@ -1,0 +1,39 @@
+"""Upload planned archives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from glacier_provider.operators.base import GlacierOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class GlacierUploadOperator(GlacierOperator):
+    """Upload what a backup planned: its dump, or the files of one range.
+
+    `archives` None uploads the dump of the backup `backup_id`, in parts, going on after the parts that the store
+    already has. A range (a dict of `first` and `last` archive ids, as `ScanFilesOperator` returns them; map over its
+    output) uploads these files, many at a time. Return a dict of figures.
+    """
+
+    template_fields: Sequence[str] = ("application", "backup_id", "archives")
+    ui_color = "#d9ead3"
+
+    def __init__(self, *, backup_id: int, archives: Mapping[str, int] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.backup_id = backup_id
+        self.archives = archives
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from glacier_provider import backup
+        from glacier_provider.catalog.archives import ArchiveRange
+
+        with self.resources() as r:
+            backup_id = int(self.backup_id)
+            if self.archives is None:
+                return backup.upload_database(r.application, backup_id, catalog=r.catalog, store=r.store)
+            wanted = ArchiveRange.from_dict(self.archives)
+            return backup.upload_files(r.application, backup_id, wanted, catalog=r.catalog, store=r.store)

@@ -1,0 +1,34 @@
+"""Move files that a restored backup does not contain out of the way, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from glacier_provider.operators.base import GlacierOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class OrphanFileOperator(GlacierOperator):
+    """Move orphans of a restore to the orphan directory, keeping their relative paths, or back with `undo`.
+
+    Nothing is deleted or overwritten; each move is journalled in the catalog before it is made. Return a dict of
+    figures.
+    """
+
+    template_fields: Sequence[str] = ("application", "restore_id", "undo")
+    ui_color = "#ead1dc"
+
+    def __init__(self, *, restore_id: int, undo: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.restore_id = restore_id
+        self.undo = undo
+
+    def execute(self, context: Context) -> dict[str, int]:
+        from glacier_provider import restore
+
+        with self.resources() as r:
+            act = restore.undo_orphans if self.undo else restore.move_orphans
+            return act(r.application, int(self.restore_id), catalog=r.catalog)

@@ -1,0 +1,37 @@
+"""Dump a PostgreSQL application."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from glacier_provider.operators.base import GlacierOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class PgDumpOperator(GlacierOperator):
+    """Dump the application's database into staging, in an exported snapshot, and read the dump through.
+
+    The dump is planned as an archive of the backup `backup_id` only after it was verified. Return a dict of
+    `archive_id`, `path`, `size` (bytes) and `sha256` (hex).
+    """
+
+    template_fields: Sequence[str] = ("application", "backup_id")
+    ui_color = "#dcebf7"
+
+    def __init__(self, *, backup_id: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.backup_id = backup_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from glacier_provider import backup
+
+        with self.resources() as r:
+            return backup.dump_database(r.application, int(self.backup_id), catalog=r.catalog, server=r.server)
+
+    def on_kill(self) -> None:
+        from glacier_provider.postgres.run import terminate_tools
+
+        terminate_tools()

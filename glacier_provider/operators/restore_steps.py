@@ -1,0 +1,91 @@
+"""The steps of a restore run around database and orphans, which have modules of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from glacier_provider.operators.base import GlacierOperator, emit_asset_event, run_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class PlanRestoreOperator(GlacierOperator):
+    """Find out what a restore will take and change nothing.
+
+    `request` holds the restore DAG's params (see `RestoreRequest.from_params`); None takes the run's own. Return a
+    dict of `restore_id`, `backup_id`, `plan` and `ranges`, each also as an XCom of its own.
+    """
+
+    template_fields: Sequence[str] = ("application", "request")
+
+    def __init__(
+        self, *, request: Mapping[str, Any] | None = None, multiple_outputs: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+        self.request = request
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from glacier_provider import restore
+        from glacier_provider.core.plan import RestoreRequest
+
+        with self.resources() as r:
+            given: Any = self.request if self.request is not None else context["params"]
+            request = RestoreRequest.from_params(dict(given))
+            return restore.plan_restore(r.application, run_of(context), request, catalog=r.catalog, stores=r.stores)
+
+
+class _RestoreRangeOperator(GlacierOperator):
+    """A step on one range of a restore's archives (a dict of `first` and `last` archive ids)."""
+
+    template_fields: Sequence[str] = ("application", "restore_id", "archives")
+
+    def __init__(self, *, restore_id: int, archives: Mapping[str, int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.restore_id = restore_id
+        self.archives = archives
+
+
+class RequestRetrievalsOperator(_RestoreRangeOperator):
+    """Ask the store for what only the cold has; each archive once, whatever is repeated."""
+
+    def execute(self, context: Context) -> dict[str, int]:
+        from glacier_provider import restore
+        from glacier_provider.catalog.archives import ArchiveRange
+
+        with self.resources() as r:
+            wanted = ArchiveRange.from_dict(self.archives)
+            return restore.request_retrievals(
+                r.application, int(self.restore_id), wanted, catalog=r.catalog, stores=r.stores
+            )
+
+
+class DownloadArchivesOperator(_RestoreRangeOperator):
+    """Bring archives, verify them, put files in their places (adding only) and the dump into staging."""
+
+    def execute(self, context: Context) -> dict[str, int]:
+        from glacier_provider import restore
+        from glacier_provider.catalog.archives import ArchiveRange
+
+        with self.resources() as r:
+            wanted = ArchiveRange.from_dict(self.archives)
+            return restore.download(r.application, int(self.restore_id), wanted, catalog=r.catalog, stores=r.stores)
+
+
+class CloseRestoreOperator(GlacierOperator):
+    """Complete the restore; return its figures and put them on the outlets' events."""
+
+    template_fields: Sequence[str] = ("application", "restore_id")
+
+    def __init__(self, *, restore_id: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.restore_id = restore_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from glacier_provider import restore
+
+        with self.resources() as r:
+            figures = restore.close_restore(r.application, int(self.restore_id), catalog=r.catalog)
+        emit_asset_event(self, context, figures)
+        return figures

@@ -1,0 +1,37 @@
+"""Restore a PostgreSQL application's database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from glacier_provider.operators.base import GlacierOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class SelectivePgRestoreOperator(GlacierOperator):
+    """Restore the staged dump of a restore in one transaction, without the catalog and what else is excluded.
+
+    The dump's table of contents is edited by exact identity; what excluded and restored objects have to do with each
+    other is found out before anything is changed. Return a dict of `restored`, `removed` (entries) and `warnings`.
+    """
+
+    template_fields: Sequence[str] = ("application", "restore_id")
+    ui_color = "#fce5cd"
+
+    def __init__(self, *, restore_id: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.restore_id = restore_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from glacier_provider import restore
+
+        with self.resources() as r:
+            return restore.restore_database(r.application, int(self.restore_id), catalog=r.catalog, server=r.server)
+
+    def on_kill(self) -> None:
+        from glacier_provider.postgres.run import terminate_tools
+
+        terminate_tools()

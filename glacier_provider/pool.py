@@ -1,0 +1,44 @@
+"""Work done many at a time, with a bounded number under way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from glacier_provider.errors import GlacierProviderError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_parallel(
+    work: Callable[[Item], Result], items: Iterable[Item], *, workers: int
+) -> Iterator[tuple[Item, Result | GlacierProviderError]]:
+    """Yield (item, result) as they end, `workers` at a time; an error of our family is a result, any other is raised.
+
+    At most twice `workers` items are taken from `items` beforehand, so that its memory does not depend on their
+    number. When the caller stops listening, what is under way is finished and nothing more is begun.
+    """
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="glacier") as pool:
+        under_way: dict[Future[Result], Item] = {}
+        try:
+            for item in items:
+                under_way[pool.submit(work, item)] = item
+                while len(under_way) >= 2 * workers:
+                    yield from _ended(under_way)
+            while under_way:
+                yield from _ended(under_way)
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+def _ended(under_way: dict[Future[Result], Item]) -> Iterator[tuple[Item, Result | GlacierProviderError]]:
+    done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+    for future in done:
+        item = under_way.pop(future)
+        error = future.exception()
+        if error is not None and not isinstance(error, GlacierProviderError):
+            raise error
+        yield item, error if isinstance(error, GlacierProviderError) else future.result()

@@ -1,0 +1,94 @@
+"""What a dump and a restore may be asked for; pure values, checked when they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from glacier_provider.errors import ConfigurationError
+
+#: A table, view, materialised view, foreign table or sequence: (schema, name), exactly as the catalog spells them.
+TableName: TypeAlias = tuple[str, str]
+
+
+class DumpFormat(StrEnum):
+    CUSTOM = "custom"  #: one file
+    DIRECTORY = "directory"  #: a directory with a file per table; several jobs can write it
+
+
+class Keep(StrEnum):
+    KEEP = "keep"  #: as in the dump
+    DROP = "drop"  #: as the restoring user and the target give it
+
+
+COMPRESSIONS = ("zstd", "lz4", "gzip", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class DumpOptions:
+    """How to dump.
+
+    `jobs` counts parallel connections (directory format alone). `compression` is ``method`` or ``method:level``
+    (zstd, lz4, gzip, none); None takes the best that the client offers. `space_ratio` is the free space asked for,
+    as a fraction of the database's size on the server. `references_query` is SQL whose first column is the name of
+    every attached file that the database knows.
+    """
+
+    format: DumpFormat = DumpFormat.CUSTOM
+    jobs: int = 1
+    compression: str | None = None
+    exclude_schemas: tuple[str, ...] = ()
+    exclude_tables: tuple[TableName, ...] = ()
+    exclude_table_data: tuple[TableName, ...] = ()
+    lock_timeout_seconds: float = 60
+    space_ratio: float = 0.5
+    references_query: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1 or (self.jobs > 1 and self.format is not DumpFormat.DIRECTORY):
+            raise ConfigurationError(
+                f"dump.jobs is {self.jobs} with the format {self.format}.",
+                hint="Use jobs: 1, or format: directory with any number of jobs.",
+            )
+        if self.compression is not None and self.compression.partition(":")[0] not in COMPRESSIONS:
+            raise ConfigurationError(
+                f"dump.compression is {self.compression!r}.",
+                hint=f"Use one of {', '.join(COMPRESSIONS)}, with a level if you like: zstd:9.",
+            )
+        if self.lock_timeout_seconds <= 0 or self.space_ratio < 0:
+            raise ConfigurationError("dump.lock_timeout_seconds or dump.space_ratio is below zero.")
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOptions:
+    """How to restore.
+
+    `owner` and `privileges`: keep them as dumped, or drop them (for a cluster without the same roles).
+    `lock_timeout_seconds` bounds the wait for each lock that dropping the old objects needs.
+    """
+
+    owner: Keep = Keep.KEEP
+    privileges: Keep = Keep.KEEP
+    lock_timeout_seconds: float = 60
+
+    def __post_init__(self) -> None:
+        if self.lock_timeout_seconds <= 0:
+            raise ConfigurationError("restore.lock_timeout_seconds must be above zero.")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects of a dump to restore, by exact identity.
+
+    Everything in `exclude_schemas`, and every relation in `exclude_tables` with what belongs to it, stays as it is in
+    the target. With `tables`, only these relations and what belongs to them are restored.
+    """
+
+    exclude_schemas: frozenset[str] = frozenset()
+    exclude_tables: frozenset[TableName] = frozenset()
+    tables: frozenset[TableName] | None = None
+
+    def __post_init__(self) -> None:
+        if self.tables is not None and not self.tables:
+            raise ConfigurationError("The list of tables to restore is empty.", hint="Name a table, or give no list.")

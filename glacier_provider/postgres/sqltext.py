@@ -1,0 +1,126 @@
+"""Reading the SQL that pg_dump writes: just enough to take names out of it exactly. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_TOKEN = re.compile(
+    r"""
+      (?P<space>\s+|--[^\n]*)
+    | (?P<quoted>"(?:[^"]|"")*")
+    | (?P<string>'(?:[^']|'')*')
+    | (?P<word>[^\W\d][\w$]*)
+    | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word, a quoted identifier, a string or a single character; `name` is the identifier that it stands for."""
+
+    kind: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        return self.text[1:-1].replace('""', '"') if self.kind == "quoted" else self.text
+
+    @property
+    def is_name(self) -> bool:
+        return self.kind in ("word", "quoted")
+
+    def is_word(self, *words: str) -> bool:
+        return self.kind == "word" and self.text.upper() in words
+
+
+def tokens(sql: str) -> list[Token]:
+    """Split SQL into tokens, without white space and comments."""
+    found = _TOKEN.finditer(sql)
+    return [Token(str(each.lastgroup), each.group()) for each in found if each.lastgroup != "space"]
+
+
+def altered_table(sql: str) -> tuple[str, str] | None:
+    """Return (schema, name) of ``ALTER TABLE [ONLY] schema.name ...``; None when it is another statement."""
+    parts = tokens(sql)
+    at = 3 if len(parts) > 2 and parts[2].is_word("ONLY") else 2
+    if len(parts) < at or not (parts[0].is_word("ALTER") and parts[1].is_word("TABLE", "FOREIGN")):
+        return None
+    return _qualified(parts, at)
+
+
+def referenced_table(sql: str) -> tuple[str, str] | None:
+    """Return (schema, name) of the table that a foreign key definition references."""
+    parts = tokens(sql)
+    for index, token in enumerate(parts):
+        if token.is_word("REFERENCES"):
+            return _qualified(parts, index + 1)
+    return None
+
+
+def mentions_on(sql: str, table: tuple[str, str]) -> bool:
+    """Tell whether the statement says ``ON [ONLY] schema.name`` or ``TO schema.name`` (an index, trigger, rule...)."""
+    parts = tokens(sql)
+    for index, token in enumerate(parts):
+        if token.is_word("ON", "TO", "FROM"):
+            at = index + 2 if len(parts) > index + 1 and parts[index + 1].is_word("ONLY") else index + 1
+            if _qualified(parts, at) == table:
+                return True
+    return False
+
+
+def granted_roles(sql: str) -> frozenset[str]:
+    """Return the roles that the GRANT, REVOKE and ALTER DEFAULT PRIVILEGES statements of an ACL name."""
+    return frozenset(role for statement in _statements(sql) for role in _roles_of_grant(statement))
+
+
+def policy_roles(sql: str) -> frozenset[str]:
+    """Return the roles of ``CREATE POLICY ... TO role, ... [USING | WITH CHECK]``."""
+    parts = tokens(sql)
+    for index, token in enumerate(parts):
+        if token.is_word("USING", "WITH"):
+            break
+        if token.is_word("TO"):
+            return frozenset(_name_list(parts, index + 1))
+    return frozenset()
+
+
+def _roles_of_grant(parts: list[Token]) -> Iterator[str]:
+    for index, token in enumerate(parts):
+        acting = token.is_word("ROLE", "USER", "AUTHORIZATION") and _follows(parts, index, ("FOR", "SESSION"))
+        if acting or token.is_word("TO", "FROM"):
+            yield from _name_list(parts, index + 1)
+
+
+def _follows(parts: list[Token], index: int, words: tuple[str, ...]) -> bool:
+    return index > 0 and parts[index - 1].is_word(*words)
+
+
+def _name_list(parts: list[Token], at: int) -> Iterator[str]:
+    """Yield the names of a comma-separated list; PUBLIC and the keywords for the user itself are no roles."""
+    while at < len(parts) and parts[at].is_name:
+        if not parts[at].is_word("PUBLIC", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE", "DEFAULT"):
+            yield parts[at].name
+        if at + 1 >= len(parts) or parts[at + 1].text != ",":
+            return
+        at += 2
+
+
+def _statements(sql: str) -> Iterator[list[Token]]:
+    statement: list[Token] = []
+    for token in tokens(sql):
+        if token.text == ";" and token.kind == "other":
+            yield statement
+            statement = []
+        else:
+            statement.append(token)
+    yield statement
+
+
+def _qualified(parts: list[Token], at: int) -> tuple[str, str] | None:
+    if len(parts) < at + 3 or parts[at + 1].text != "." or not (parts[at].is_name and parts[at + 2].is_name):
+        return None
+    return (parts[at].name, parts[at + 2].name)

@@ -1,0 +1,72 @@
+"""One line in the task log every some seconds: how much is done, how quickly, how long it still takes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from glacier_provider.core.plan import megabytes
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Counts archives and bytes, logs them now and then, and calls `on_beat` as often (to prolong a lease)."""
+
+    def __init__(
+        self,
+        log: logging.Logger,
+        doing: str,
+        *,
+        archives: int = 0,
+        size: int = 0,
+        on_beat: Callable[[], None] | None = None,
+    ) -> None:
+        self._log = log
+        self._doing = doing
+        self._all_archives = archives
+        self._all_bytes = size
+        self._on_beat = on_beat
+        self._started = self._said = time.monotonic()
+        self.archives = 0
+        self.bytes = 0
+
+    def add(self, archives: int, size: int) -> None:
+        """Count what is done; log and beat when it is time."""
+        self.archives += archives
+        self.bytes += size
+        if time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
+            self.say()
+
+    def beat(self, line: str | None = None) -> None:
+        """Log another tool's line of progress, and beat."""
+        if line:
+            self._log.info("%s", line)
+        if self._on_beat:
+            self._on_beat()
+
+    def say(self) -> None:
+        """Log a line now."""
+        self._said = time.monotonic()
+        seconds = max(self._said - self._started, 0.001)
+        rate = self.bytes / seconds
+        left = max(self._all_bytes - self.bytes, 0)
+        remaining = f", about {_duration(left / rate)} left" if rate and left else ""
+        whole = f" of {self._all_archives} ({megabytes(self._all_bytes)})" if self._all_archives else ""
+        self._log.info(
+            "%s: %d archives (%s)%s, %s/s%s",
+            self._doing,
+            self.archives,
+            megabytes(self.bytes),
+            whole,
+            megabytes(int(rate)),
+            remaining,
+        )
+        self.beat()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,79 @@
+"""Wait for the retrievals of a restore."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator
+from airflow.sdk.exceptions import AirflowSensorTimeout
+
+from glacier_provider.hooks.resources import Resources, find_application
+from glacier_provider.operators.base import task_errors
+from glacier_provider.triggers.glacier_job import TIMEOUT, GlacierJobTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class GlacierJobSensor(BaseSensorOperator):
+    """Wait until every archive that a restore asked for can be read.
+
+    One sensor waits for all of a restore's retrievals. With `deferrable` (the default) it waits in the triggerer and
+    takes no worker slot; otherwise `mode` is poke or reschedule, as for any sensor. `poke_interval` and `timeout` are
+    in seconds. Failed retrievals end it with RetrievalFailed, naming them; the timeout says what is still missing;
+    retrievals that expire while others are awaited are asked for again.
+    """
+
+    template_fields: Sequence[str] = ("application", "restore_id")
+    ui_color = "#cfe2f3"
+
+    def __init__(
+        self, *, application: str | Mapping[str, Any], restore_id: int, deferrable: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.application = application
+        self.restore_id = restore_id
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> Any:
+        if not self.deferrable:
+            return super().execute(context)
+        if not self.poke(context):
+            self._defer(time.time() + self.timeout)
+        return None
+
+    def _defer(self, ends_at: float) -> None:
+        trigger = GlacierJobTrigger(
+            application=find_application(self.application).to_dict(),
+            restore_id=int(self.restore_id),
+            poll_seconds=self.poke_interval,
+            ends_at=ends_at,
+        )
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"ends_at": ends_at})
+
+    def poke(self, context: Context) -> bool:
+        """Look once; return whether everything can be read."""
+        from glacier_provider import restore
+
+        with task_errors(), Resources(find_application(self.application)) as r:
+            restore_id = int(self.restore_id)
+            waiting = restore.poll_retrievals(r.application, restore_id, catalog=r.catalog, stores=r.stores)
+            if waiting.failed:
+                restore.raise_failed_retrievals(restore_id, catalog=r.catalog)
+            self.log.info("Restore %d: %d archives pending, %d ready.", restore_id, waiting.pending, waiting.ready)
+            return waiting.done
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any], ends_at: float) -> None:
+        """Come back from the triggerer: the catalog says what happened, and an error is raised here with its type."""
+        from glacier_provider import restore
+
+        with task_errors(), Resources(find_application(self.application)) as r:
+            if event["status"] == TIMEOUT:
+                missing = restore.describe_still_missing(int(self.restore_id), catalog=r.catalog)
+                raise AirflowSensorTimeout(f"The time of {self.timeout:g} s is over; {missing}.")
+            if event["status"] == "failed":
+                restore.raise_failed_retrievals(int(self.restore_id), catalog=r.catalog)
+        if not self.poke(context):
+            self._defer(ends_at)

@@ -1,0 +1,145 @@
+"""The contract of an archive store. The callers of this package never ask which vendor they talk to.
+
+A store holds immutable archives. Its methods may be called from several threads at once. They raise only the
+`StoreError` family; a retryable one may be tried again, and trying again never makes a second archive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt
+from glacier_provider.core.status import RetrievalStatus
+
+
+class Source(Protocol):
+    """Bytes that can be read at any place, several readers at once: a file, or an archive made of files."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Return exactly `size` bytes from `start`; raise FileChanged when the source became shorter."""
+        ...
+
+
+class UploadJournal(Protocol):
+    """What a large upload remembers between processes. Each call is durable when it returns."""
+
+    def upload_id(self) -> tuple[str, int] | None:
+        """Return the id and part size (bytes) of an upload begun earlier, or None."""
+        ...
+
+    def began(self, upload_id: str, part_size: int) -> None:
+        """Remember an upload just begun."""
+        ...
+
+    def forget(self) -> None:
+        """The upload ended, or the store no longer knows it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """One archive asked back from the cold. `job_id` is None where a store needs none (S3)."""
+
+    location: Location
+    tier: str
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalReport:
+    """What the store says about one archive.
+
+    `status` is `available` (nothing requested, or expired), `pending` or `ready`; `expires_at` (aware) is set when
+    ready; `failure` holds the store's words when it ended the retrieval without success (status `available`).
+    """
+
+    key: str
+    status: RetrievalStatus
+    expires_at: datetime | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArchive:
+    """One archive as the store lists it; `description` is None for what this package did not write."""
+
+    key: str
+    size: int
+    description: Description | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFeatures:
+    """What a store can do. `retrieval` is False where archives can be read at once (GLACIER_IR, STANDARD)."""
+
+    retrieval: bool
+    tiers: tuple[str, ...]
+    keeps_empty_archives: bool
+    chooses_keys: bool  # the store's caller names the key beforehand; a vault invents an id instead
+
+
+class ArchiveStore(Protocol):
+    """Where archives sleep."""
+
+    uri: str
+    features: StoreFeatures
+
+    def check(self) -> None:
+        """Return when the store exists and may be written; raise StoreMissing, StoreDenied or StoreUnavailable."""
+        ...
+
+    def put(self, data: bytes, description: Description) -> Receipt:
+        """Store a small archive in one request and return what the store confirmed.
+
+        Write-once: when the archive is already there with the same content, return its receipt with
+        `adopted`; when its place is taken by anything else, raise KeyTaken.
+        """
+        ...
+
+    def put_large(self, source: Source, description: Description, journal: UploadJournal) -> Receipt:
+        """Store an archive in parts; go on after the parts that the store already confirmed.
+
+        The parts of an upload begun earlier are trusted by their checksums, not by their number alone. Write-once as
+        `put`.
+        """
+        ...
+
+    def put_manifest(self, data: bytes, description: Description) -> Receipt:
+        """Store a manifest where it can be read at once (S3 STANDARD); otherwise as `put`."""
+        ...
+
+    def request_retrieval(self, location: Location, *, tier: str, days: int, token: str) -> Retrieval:
+        """Ask for one archive; a request that is already running or ready is joined, not paid twice.
+
+        `token` names the request in the store's own records where it can carry one. `days` is how long the copy stays
+        readable. Raise RetrievalRefused for a tier the class does not have, a capacity or a policy refusal.
+        """
+        ...
+
+    def retrieval_reports(self, retrievals: Sequence[Retrieval]) -> Iterator[RetrievalReport]:
+        """Yield one report for each, with as few requests as the store allows."""
+        ...
+
+    def read(self, location: Location, start: int, size: int, *, job_id: str | None = None) -> Iterator[bytes]:
+        """Yield the bytes of a range; raise ArchiveCold when they are not readable now, ArchiveMissing when gone."""
+        ...
+
+    def delete(self, location: Location) -> None:
+        """Delete one archive; deleting what is gone is no error."""
+        ...
+
+    def archives(
+        self, application: str | None = None, *, kind: ArchiveKind | None = None, described: bool = True
+    ) -> Iterator[StoredArchive]:
+        """Yield what the store holds, manifests included, in the store's own order; only one `kind` when it is given.
+
+        Descriptions can cost a request each: a caller that knows them from elsewhere asks for `described=False` and
+        gets `description` None wherever it would cost one.
+        """
+        ...

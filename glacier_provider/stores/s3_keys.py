@@ -1,0 +1,144 @@
+"""The names of objects in a bucket, and what each object says about itself in its user metadata. Pure.
+
+Keys, below the prefix of the store URI:
+
+    <application>/files/<archive id, 12 digits>/<name>
+    <application>/database/<archive id, 12 digits>/<name>
+    <application>/manifests/<backup id, 12 digits>.json.gz
+
+An archive id is never used again, so a key is written once for ever; and a listing comes in the order of the ids.
+`<name>` is the last part of the file's name, for people who look into the bucket: unusual characters percent-encoded,
+cut after 200 characters. Nothing depends on it.
+
+User metadata (ASCII, at most 2 KB, https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html) holds
+the whole description. The filename is there in the first form that fits: `name`, percent-encoded; `name-base64`,
+URL-safe Base64 of its UTF-8 (shorter for names that are not Latin); `name-sha256`, the hash of its UTF-8. The full
+name of such an archive stands in the manifests of its backups, under the same archive id; until then its filename
+reads `sha256:<hash>`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from glacier_provider.core.archive import ArchiveKind, Description
+
+MAX_METADATA = 2000  # bytes of names and values; S3 allows 2,048
+MAX_NAME_IN_KEY = 200
+_FOLDERS = {ArchiveKind.FILE: "files", ArchiveKind.DATABASE: "database", ArchiveKind.MANIFEST: "manifests"}
+_KINDS = {folder: kind for kind, folder in _FOLDERS.items()}
+_SAFE = "!-_.'()"
+_KEY = re.compile(r"([^/]+)/(files|database|manifests)/(\d{12,})(?:/[^/]+|\.json\.gz)")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """What a key alone tells. `number` is the archive id, or the backup id of a manifest."""
+
+    application: str
+    kind: ArchiveKind
+    number: int
+
+
+def object_key(prefix: str, description: Description) -> str:
+    """Return the key of an archive: at most 1,024 bytes of ASCII."""
+    folder = folder_of(prefix, description.application, description.kind)
+    if description.kind is ArchiveKind.MANIFEST:
+        return f"{folder}{description.backup_id:012d}.json.gz"
+    return f"{folder}{description.archive_id:012d}/{_shown_name(description.filename)}"
+
+
+def folder_of(prefix: str, application: str | None = None, kind: ArchiveKind | None = None) -> str:
+    """Return what all keys of an application, or of one kind of its archives, begin with."""
+    start = f"{prefix}/" if prefix else ""
+    if application is None:
+        return start
+    start += f"{quote(application, safe='')}/"
+    return start if kind is None else f"{start}{_FOLDERS[kind]}/"
+
+
+def key_facts(prefix: str, key: str) -> KeyFacts | None:
+    """Return what a key tells, or None for a key that `object_key` does not make."""
+    start = folder_of(prefix)
+    found = _KEY.fullmatch(key, len(start)) if key.startswith(start) else None
+    if not found:
+        return None
+    application, folder, number = found.groups()
+    return KeyFacts(unquote(application), _KINDS[folder], int(number))
+
+
+def _shown_name(filename: str) -> str:
+    last = quote(filename.rsplit("/", 1)[-1], safe=_SAFE) or "_"
+    if set(last) == {"."}:
+        last = last.replace(".", "%2E")
+    return re.sub(r"%.?$", "", last[:MAX_NAME_IN_KEY])
+
+
+def metadata_of(description: Description, *, part_size: int | None = None) -> dict[str, str]:
+    """Return the user metadata of an object; `part_size` (bytes) for one that is sent in parts."""
+    known = {
+        "format": str(description.format_version),
+        "application": quote(description.application, safe=_SAFE),
+        "kind": str(description.kind),
+        "archive-id": str(description.archive_id),
+        "backup-id": str(description.backup_id),
+        "size": str(description.size),
+        "encoding": description.encoding,
+        "sha256": description.sha256,
+        "part-size": str(part_size) if part_size is not None else None,
+    }
+    metadata = {name: value for name, value in known.items() if value is not None}
+    return metadata | _name_entry(description.filename, MAX_METADATA - _weight(metadata))
+
+
+def _weight(metadata: Mapping[str, str]) -> int:
+    return sum(len(name) + len(value) for name, value in metadata.items())
+
+
+def _name_entry(filename: str, room: int) -> dict[str, str]:
+    raw = filename.encode("utf-8")
+    forms = {
+        "name": quote(raw, safe=_SAFE + "/\\"),
+        "name-base64": base64.urlsafe_b64encode(raw).decode("ascii"),
+        "name-sha256": hashlib.sha256(raw).hexdigest(),
+    }
+    fitting = ({name: value} for name, value in forms.items() if len(name) + len(value) <= room)
+    return next(fitting, {"name-sha256": forms["name-sha256"]})
+
+
+def description_of(metadata: Mapping[str, str]) -> Description | None:
+    """Return the description that `metadata_of` wrote, or None for metadata that it did not write."""
+    try:
+        return Description(
+            application=unquote(metadata["application"]),
+            kind=ArchiveKind(metadata["kind"]),
+            archive_id=int(metadata["archive-id"]),
+            backup_id=int(metadata["backup-id"]),
+            filename=_filename(metadata),
+            size=int(metadata["size"]),
+            sha256=metadata.get("sha256"),
+            encoding=metadata["encoding"],
+            format_version=int(metadata["format"]),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def _filename(metadata: Mapping[str, str]) -> str:
+    if "name" in metadata:
+        return unquote(metadata["name"], errors="strict")
+    if "name-base64" in metadata:
+        return base64.urlsafe_b64decode(metadata["name-base64"]).decode("utf-8")
+    return f"sha256:{metadata['name-sha256']}"
+
+
+def is_of(metadata: Mapping[str, str], description: Description) -> bool:
+    """Return whether an object's metadata names the archive of `description`; content and backup may differ."""
+    expected = metadata_of(description)
+    names = ("application", "kind", "archive-id", "name", "name-base64", "name-sha256")
+    return all(metadata.get(name) == expected.get(name) for name in names)

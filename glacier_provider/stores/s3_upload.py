@@ -1,0 +1,306 @@
+"""Large uploads to S3: in parts, several at once, resumed after the parts that the store confirmed.
+
+The order keeps a crash safe: CreateMultipartUpload, then the journal, then parts, then Complete on a write-once key,
+then the journal is cleared. A second process that finds the journal asks the store for the parts and sends what is
+missing. What has no journal and no object is begun anew; an upload of the same key that nobody remembers is aborted.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from glacier_provider.core.archive import Description, Receipt
+from glacier_provider.core.parts import MIB, Part, composite_sha256, part_size_for, parts_of
+from glacier_provider.errors import KeyTaken, StoreUnavailable
+from glacier_provider.stores.aws_errors import aws_errors, error_code
+from glacier_provider.stores.base import Source, UploadJournal
+from glacier_provider.stores.s3_bucket import Bucket, base64_text
+from glacier_provider.stores.s3_keys import metadata_of
+from glacier_provider.stores.verify import Verifier
+
+_WINDOW = MIB
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part that the store confirmed. `digest` is the raw SHA-256 of its bytes."""
+
+    number: int
+    size: int
+    etag: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LargeUpload:
+    """One archive on its way. `preferred_part_size` (bytes) counts for a new upload; an old one keeps its own."""
+
+    bucket: Bucket
+    key: str
+    source: Source
+    description: Description
+    journal: UploadJournal
+    preferred_part_size: int
+    parts_in_flight: int
+
+    def run(self) -> Receipt:
+        """Send what the store does not have and return its receipt; raise KeyTaken for a key in other use."""
+        begun = self.journal.upload_id()
+        stored = self._stored_parts(begun[0]) if begun is not None else None
+        if begun is not None and stored is None:  # completed with the answer lost, aborted, or expired
+            self.journal.forget()
+        if begun is None or stored is None:
+            if adopted := self._adopt():
+                return adopted
+            begun, stored = self._begin(), {}
+        upload_id, part_size = begun
+        sent = self._send_parts(upload_id, part_size, stored)
+        self._abort_others(upload_id)
+        return self._complete(upload_id, part_size, sent)
+
+    def _begin(self) -> tuple[str, int]:
+        part_size = part_size_for(self.source.size, preferred=self.preferred_part_size)
+        with aws_errors("s3:PutObject", self.bucket.url(self.key)):
+            reply = self.bucket.client.create_multipart_upload(
+                **self._address(),
+                ChecksumAlgorithm="SHA256",
+                ChecksumType="COMPOSITE",
+                Metadata=metadata_of(self.description, part_size=part_size),
+                **self.bucket.write_arguments(self.bucket.uri.storage_class),
+            )
+        upload_id = str(reply["UploadId"])
+        with ExitStack() as undo:
+            undo.callback(self._abort, upload_id)
+            self.journal.began(upload_id, part_size)
+            undo.pop_all()
+        return upload_id, part_size
+
+    def _abort_others(self, upload_id: str) -> None:
+        """Abort uploads of this key that no journal names (a lost answer, a crash): they would be billed for ever."""
+        with aws_errors("s3:ListBucketMultipartUploads", self.bucket.url()):
+            pages = self.bucket.client.get_paginator("list_multipart_uploads")
+            found = [
+                upload["UploadId"]
+                for page in pages.paginate(Bucket=self.bucket.uri.bucket, Prefix=self.key)
+                for upload in page.get("Uploads", [])
+                if upload["Key"] == self.key and upload["UploadId"] != upload_id
+            ]
+        for forgotten in found:
+            self._abort(forgotten)
+
+    def _abort(self, upload_id: str) -> None:
+        from botocore.exceptions import ClientError
+
+        with aws_errors("s3:AbortMultipartUpload", self.bucket.url(self.key)):
+            try:
+                self.bucket.client.abort_multipart_upload(**self._address(), UploadId=upload_id)
+            except ClientError as exc:
+                if error_code(exc) != "NoSuchUpload":
+                    raise
+
+    def _stored_parts(self, upload_id: str) -> dict[int, StoredPart] | None:
+        """Return the parts that the store holds, by number; None when it does not know the upload."""
+        from botocore.exceptions import ClientError
+
+        with aws_errors("s3:ListMultipartUploadParts", self.bucket.url(self.key)):
+            try:
+                pages = self.bucket.client.get_paginator("list_parts").paginate(**self._address(), UploadId=upload_id)
+                return {part.number: part for page in pages for part in _parts_of_page(page)}
+            except ClientError as exc:
+                if error_code(exc) == "NoSuchUpload":
+                    return None
+                raise
+
+    def _send_parts(self, upload_id: str, part_size: int, stored: Mapping[int, StoredPart]) -> list[StoredPart]:
+        """Send the parts that `stored` lacks or holds with other bytes; return all parts in order."""
+        parts = _SharedParts(parts_of(self.source.size, part_size))
+        sent: list[StoredPart] = []
+
+        def work() -> None:
+            while (part := parts.take()) is not None:
+                try:
+                    sent.append(self._send_part(upload_id, part, stored.get(part.number)))
+                except BaseException:
+                    parts.stop()
+                    raise
+
+        with ThreadPoolExecutor(self.parts_in_flight, thread_name_prefix="s3-part") as pool:
+            workers = [pool.submit(work) for _ in range(self.parts_in_flight)]
+        for worker in workers:
+            worker.result()
+        return sorted(sent, key=lambda part: part.number)
+
+    def _send_part(self, upload_id: str, part: Part, stored: StoredPart | None) -> StoredPart:
+        digest = _digest(self.source, part)
+        if stored is not None and (stored.size, stored.digest) == (part.size, digest):
+            return stored
+        checksum = base64_text(digest)
+        with aws_errors("s3:PutObject", self.bucket.url(self.key), codes={"NoSuchUpload": StoreUnavailable}):
+            reply = self.bucket.client.upload_part(
+                **self._address(),
+                UploadId=upload_id,
+                PartNumber=part.number,
+                Body=_PartBody(self.source, part),
+                ContentLength=part.size,
+                ChecksumSHA256=checksum,
+            )
+        if reply.get("ChecksumSHA256", checksum) != checksum:
+            raise StoreUnavailable(f"part {part.number} of {self.bucket.url(self.key)} arrived with another checksum.")
+        return StoredPart(part.number, part.size, reply["ETag"], digest)
+
+    def _complete(self, upload_id: str, part_size: int, parts: list[StoredPart]) -> Receipt:
+        from botocore.exceptions import ClientError
+
+        expected = f"sha256-parts:{part_size}:{composite_sha256(part.digest for part in parts).hex()}"
+        try:
+            with aws_errors("s3:PutObject", self.bucket.url(self.key)):
+                try:
+                    reply = self._ask_to_complete(upload_id, parts)
+                except ClientError as exc:
+                    return self._not_completed(upload_id, exc)
+        except StoreUnavailable:  # the answer may be lost, the upload complete
+            if adopted := self._adopt():
+                return adopted
+            raise
+        checksum = self.bucket.confirmed(self.key, reply.get("ChecksumSHA256"), expected, part_size)
+        self.journal.forget()
+        return Receipt(self.bucket.location(self.key), self.source.size, checksum)
+
+    def _ask_to_complete(self, upload_id: str, parts: list[StoredPart]) -> Any:
+        named = [
+            {"PartNumber": part.number, "ETag": part.etag, "ChecksumSHA256": base64_text(part.digest)} for part in parts
+        ]
+        return self.bucket.client.complete_multipart_upload(
+            **self._address(),
+            UploadId=upload_id,
+            MultipartUpload={"Parts": named},
+            MpuObjectSize=self.source.size,
+            IfNoneMatch="*",
+        )
+
+    def _not_completed(self, upload_id: str, error: Any) -> Receipt:
+        """Decide what a refusal to complete means: done before, begun in vain, or an error like any other.
+
+        A race of two writers (409) ends the upload:
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
+        code = error_code(error)
+        if code not in ("NoSuchUpload", "PreconditionFailed", "412", "ConditionalRequestConflict", "InvalidPart"):
+            raise error
+        try:
+            adopted = self._adopt()
+        except KeyTaken:
+            self._give_up(upload_id)
+            raise
+        if adopted:
+            self._abort(upload_id)
+            return adopted
+        if code != "InvalidPart":  # else the next try lists the parts again and sends what is wrong
+            self._give_up(upload_id)
+        raise StoreUnavailable(f"{self.bucket.url(self.key)} could not be completed ({code}); it is sent again.")
+
+    def _give_up(self, upload_id: str) -> None:
+        self._abort(upload_id)
+        self.journal.forget()
+
+    def _adopt(self) -> Receipt | None:
+        description = replace(self.description, size=self.source.size)
+        adopted = self.bucket.adopt(self.key, description, self._has_checksum)
+        if adopted is not None:
+            self.journal.forget()
+        return adopted
+
+    def _has_checksum(self, checksum: str) -> bool:
+        verifier = Verifier(checksum)
+        for start in range(0, self.source.size, _WINDOW):
+            verifier.update(self.source.read_at(start, min(_WINDOW, self.source.size - start)))
+        return verifier.matches()
+
+    def _address(self) -> dict[str, str]:
+        return {"Bucket": self.bucket.uri.bucket, "Key": self.key}
+
+
+def _parts_of_page(page: Mapping[str, Any]) -> Iterator[StoredPart]:
+
+    for part in page.get("Parts", []):
+        digest = base64.b64decode(part.get("ChecksumSHA256", ""))  # a part without one is sent again
+        yield StoredPart(part["PartNumber"], part["Size"], part["ETag"], digest)
+
+
+def _digest(source: Source, part: Part) -> bytes:
+    digest = hashlib.sha256()
+    for start in range(part.start, part.end, _WINDOW):
+        digest.update(source.read_at(start, min(_WINDOW, part.end - start)))
+    return digest.digest()
+
+
+class _SharedParts:
+    """Parts that several threads take from."""
+
+    def __init__(self, parts: Iterator[Part]) -> None:
+        self._parts = parts
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def take(self) -> Part | None:
+        with self._lock:
+            return None if self._stopped else next(self._parts, None)
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+
+
+class _PartBody(io.RawIOBase):
+    """A part as a seekable file of which a window of 1 MiB is in memory, whatever the size of the part."""
+
+    def __init__(self, source: Source, part: Part) -> None:
+        self._source = source
+        self._part = part
+        self._position = 0
+        self._window = b""
+        self._window_start = 0
+
+    def __len__(self) -> int:
+        return self._part.size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._part.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = self._part.size - self._position
+        wanted = left if size is None or size < 0 else min(size, left)
+        pieces = []
+        while wanted > 0:
+            piece = self._from_window(wanted)
+            pieces.append(piece)
+            self._position += len(piece)
+            wanted -= len(piece)
+        return b"".join(pieces)
+
+    def _from_window(self, wanted: int) -> bytes:
+        offset = self._position - self._window_start
+        if not 0 <= offset < len(self._window):
+            self._window_start, offset = self._position, 0
+            size = min(_WINDOW, self._part.size - self._position)
+            self._window = self._source.read_at(self._part.start + self._position, size)
+        return self._window[offset : offset + wanted]

@@ -1,0 +1,249 @@
+"""Dump, change, restore: what was dumped is back, all of it, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from glacier_provider.postgres import (
+    DumpFormat,
+    DumpOptions,
+    Keep,
+    RestoreOptions,
+    Selection,
+    dump_database,
+    restore_database,
+)
+from tests.integration.postgres.conftest import NEWER, OLDER, SampleServer
+from tests.support.postgres import EmbeddedPostgres
+
+CATALOG = """
+    CREATE SCHEMA glacier_catalog;
+    CREATE TYPE glacier_catalog.state AS ENUM ('planned', 'archived');
+    CREATE TABLE glacier_catalog.application_data_backups (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text);
+    CREATE TABLE glacier_catalog.glacier_archives (
+      id bigserial PRIMARY KEY, backup_id bigint REFERENCES glacier_catalog.application_data_backups, state glacier_catalog.state);
+    CREATE INDEX ON glacier_catalog.glacier_archives (state);
+    CREATE VIEW glacier_catalog.newest AS SELECT max(id) FROM glacier_catalog.application_data_backups;
+    INSERT INTO glacier_catalog.application_data_backups (note) SELECT 'backup ' || n FROM generate_series(1, 3) n;
+    INSERT INTO glacier_catalog.glacier_archives (backup_id, state) SELECT 1 + n % 3, 'archived' FROM generate_series(1, 50) n;
+"""
+LATER = """
+    DELETE FROM public.orders WHERE id > 1000 AND id NOT IN (SELECT last_order FROM public.customers);
+    ALTER TABLE public.customers RENAME COLUMN note TO remark;
+    DROP TABLE public.animals CASCADE;
+    CREATE TABLE public.made_later (id integer PRIMARY KEY, customer_id integer REFERENCES public.customers);
+    CREATE SCHEMA later CREATE TABLE things (mood public.mood);
+    CREATE TYPE later.kind AS ENUM ('x');
+    CREATE FUNCTION public.later_function(later.kind) RETURNS integer LANGUAGE sql AS 'SELECT 1';
+    CREATE SEQUENCE public.later_sequence;
+    CREATE MATERIALIZED VIEW public.later_view AS SELECT count(*) FROM public.customers;
+    CREATE PUBLICATION later_publication FOR TABLE public.made_later;
+    CREATE EVENT TRIGGER later_trigger ON sql_drop EXECUTE FUNCTION tools.watch();
+    ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;
+    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO sample_owner;
+    CREATE FOREIGN DATA WRAPPER later_wrapper;
+    CREATE SERVER later_server FOREIGN DATA WRAPPER later_wrapper;
+    CREATE CAST (later.kind AS integer) WITH FUNCTION public.later_function(later.kind);
+    SELECT lo_unlink(770001), lo_from_bytea(880001, 'later');
+"""
+WITHOUT_CATALOG = Selection(exclude_schemas=frozenset({"glacier_catalog"}))
+
+
+def test_a_changed_database_becomes_what_it_was(sample: SampleServer, tmp_path: Path, log: list[str]) -> None:
+    shop = sample.new()
+    before, hashes = sample.everything(shop), sample.hashes(shop)
+    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "shop.dump", progress=log.append)
+    sample.run(shop, LATER)
+    assert sample.everything(shop) != before
+
+    done = restore_database(shop, sample.tools, dump.path, Selection(), progress=log.append)
+
+    assert sample.everything(shop) == before
+    assert sample.hashes(shop) == hashes
+    assert (done.analyzed, done.warnings) == (True, ())
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_directory_dump_comes_back_into_an_empty_database(sample: SampleServer, tmp_path: Path, jobs: int) -> None:
+    shop, elsewhere = sample.new(), sample.new(empty=True)
+    options = DumpOptions(format=DumpFormat.DIRECTORY, jobs=jobs, compression="lz4" if jobs == 1 else "none")
+    dump = dump_database(shop, sample.tools, options, tmp_path / "-shop", progress=print)
+    restore_database(elsewhere, sample.tools, dump.path, Selection(), progress=print)
+    assert sample.everything(elsewhere) == sample.everything(shop)
+
+
+def test_the_catalog_in_the_same_database_is_not_touched(sample: SampleServer, tmp_path: Path) -> None:
+    shop = sample.new(CATALOG)
+    first = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "first", progress=print)
+    one = sample.everything(shop, "--exclude-schema=glacier_catalog")
+    sample.run(shop, "INSERT INTO glacier_catalog.application_data_backups (note) VALUES ('second'); " + LATER)
+    second = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "second", progress=print)
+    two = sample.everything(shop, "--exclude-schema=glacier_catalog")
+    catalog = sample.everything(shop, "--schema=glacier_catalog")
+    oids = sample.run(shop, "SELECT oid, relname FROM pg_class WHERE relname ~ 'glacier|application_data_backups$'")
+    kept = [row for row in oids if row[1] != "legacy_glacier_archives_report"]
+
+    for dump, expected in [(first, one), (second, two), (first, one)]:  # last week's, yesterday's, last week's again
+        restore_database(shop, sample.tools, dump.path, WITHOUT_CATALOG, progress=print)
+        assert sample.everything(shop, "--exclude-schema=glacier_catalog") == expected
+        assert sample.everything(shop, "--schema=glacier_catalog") == catalog
+    now = sample.run(shop, "SELECT oid, relname FROM pg_class")
+    assert set(kept) <= set(now)
+    assert sample.run(shop, "SELECT line FROM public.legacy_glacier_archives_report") == [("kept",)]
+
+
+@pytest.mark.parametrize("package", [OLDER, NEWER])
+def test_other_major_versions_come_back_too(package: str, tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "data", package=package) as postgres:
+        server = SampleServer(postgres)
+        shop, empty = server.new(), server.new(empty=True)
+        before = server.everything(shop)
+        for form in DumpFormat:
+            dump = dump_database(shop, server.tools, DumpOptions(form), tmp_path / form, progress=print)
+            server.run(shop, LATER)
+            restore_database(shop, server.tools, dump.path, Selection(), progress=print)
+            assert server.everything(shop) == before
+        restore_database(empty, server.tools, dump.path, Selection(), progress=print)
+        assert server.everything(empty) == before
+
+
+def test_an_older_dump_comes_back_into_a_newer_server(sample: SampleServer, tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "data", package=OLDER) as postgres:
+        older = SampleServer(postgres)
+        shop = older.new()
+        dump = dump_database(shop, older.tools, DumpOptions(), tmp_path / "dump", progress=print)
+        hashes = older.hashes(shop)
+    newer = sample.new(LATER)
+    restore_database(newer, sample.tools, dump.path, Selection(), progress=print)
+    assert sample.hashes(newer) == hashes
+
+
+def test_newer_client_tools_restore_into_an_older_server(sample: SampleServer, tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "data", package=OLDER) as postgres:
+        older = SampleServer(postgres)
+        shop = older.new()
+        dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+        before = older.everything(shop)
+        older.run(shop, LATER)
+        restore_database(shop, sample.tools, dump.path, Selection(), progress=print)
+        assert older.everything(shop) == before
+
+
+def test_only_chosen_tables_come_back(sample: SampleServer, tmp_path: Path) -> None:
+    shop = sample.new()
+    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    hashes = sample.hashes(shop)
+    sample.run(
+        shop,
+        'DELETE FROM public.events; UPDATE "SCHEMA"."TABLE DATA" SET id = 2; DELETE FROM public.extras;'
+        'DROP TABLE "Größe & Co"."Tabelle mit ""Namen""";',
+    )
+    definitions = sample.everything(sample.new(), "--schema-only")
+    chosen = frozenset({("public", "events"), ("Größe & Co", 'Tabelle mit "Namen"')})
+
+    done = restore_database(shop, sample.tools, dump.path, Selection(tables=chosen), progress=print)
+
+    after = sample.hashes(shop)
+    changed = {name for name in hashes if after[name] != hashes[name]}
+    assert changed == {'"SCHEMA"."TABLE DATA"', "public.extras"}
+    assert sample.everything(shop, "--schema-only") == definitions
+    assert done.restored < 30
+
+
+def test_one_partition_comes_back_attached(sample: SampleServer, tmp_path: Path) -> None:
+    shop = sample.new()
+    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    before = sample.everything(shop)
+    sample.run(shop, "DELETE FROM public.events_2025")
+    chosen = Selection(tables=frozenset({("public", "events_2025")}))
+    restore_database(shop, sample.tools, dump.path, chosen, progress=print)
+    assert sample.everything(shop) == before
+
+
+def test_an_excluded_table_keeps_its_rows(sample: SampleServer, tmp_path: Path) -> None:
+    shop = sample.new()
+    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    sample.run(shop, "INSERT INTO public.legacy_glacier_archives_report VALUES (2, 'new'); DELETE FROM public.events")
+    sample.run(shop, "DELETE FROM public.extras")
+    chosen = Selection(exclude_tables=frozenset({("public", "legacy_glacier_archives_report"), ("public", "events")}))
+    restore_database(shop, sample.tools, dump.path, chosen, progress=print)
+    assert sample.run(shop, "SELECT count(*) FROM public.legacy_glacier_archives_report") == [(2,)]
+    assert sample.run(shop, "SELECT count(*) FROM public.events") == [(0,)]
+    assert sample.run(shop, "SELECT count(*) FROM public.extras") == [(50,)]
+
+
+def test_a_view_over_an_excluded_table_that_stays_is_restored(sample: SampleServer, tmp_path: Path) -> None:
+    shop = sample.new("CREATE VIEW public.report AS SELECT line FROM public.legacy_glacier_archives_report")
+    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    sample.run(shop, "DROP VIEW public.report; UPDATE public.legacy_glacier_archives_report SET line = 'newer'")
+    chosen = Selection(exclude_tables=frozenset({("public", "legacy_glacier_archives_report")}))
+    restore_database(shop, sample.tools, dump.path, chosen, progress=print)
+    assert sample.run(shop, "SELECT line FROM public.report") == [("newer",)]
+
+
+def test_another_cluster_without_the_roles_takes_everything_but_owners(sample: SampleServer, tmp_path: Path) -> None:
+    shop = sample.new("DROP POLICY own ON public.customers")
+    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    with EmbeddedPostgres(tmp_path / "data") as elsewhere:
+        target = elsewhere.create_database("shop")
+        options = RestoreOptions(owner=Keep.DROP, privileges=Keep.DROP)
+        restore_database(target, sample.tools, dump.path, Selection(), options, progress=print)
+        flags = ("--no-owner", "--no-privileges")
+        assert sample.everything(target, *flags) == sample.everything(shop, *flags)
+
+
+def test_a_database_owner_without_superuser_rights_restores_its_own(sample: SampleServer, tmp_path: Path) -> None:
+    sample.postgres.create_role("plain", password="plain")
+    sample.postgres.create_database("plain", owner="plain")
+    sample.run(sample.postgres.server("plain"), "CREATE EXTENSION citext; CREATE SCHEMA x AUTHORIZATION plain")
+    server = sample.postgres.server("plain", user="plain", password="plain")
+    with server.connect(autocommit=True) as connection:
+        connection.execute("CREATE TABLE notes (id serial PRIMARY KEY, body citext)")
+        connection.execute("INSERT INTO notes (body) VALUES ('one')")
+        connection.execute("CREATE TABLE x.y AS SELECT 1 AS z")
+    dump = dump_database(server, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    before = sample.everything(server)
+    sample.run(server, "DROP TABLE notes; DROP SCHEMA x CASCADE; COMMENT ON SCHEMA public IS 'mine'")
+    done = restore_database(server, sample.tools, dump.path, Selection(), progress=print)
+    assert sample.everything(server) == before.replace("standard public schema", "mine")
+    assert done.warnings == ()
+
+
+def test_rows_in_a_table_of_an_extension_come_back(sample: SampleServer, tmp_path: Path) -> None:
+    shop = sample.new(
+        "CREATE TABLE tools.settings (id integer PRIMARY KEY, built_in boolean)",
+        "INSERT INTO tools.settings VALUES (1, true), (2, false)",
+        "ALTER EXTENSION hstore ADD TABLE tools.settings",
+        "UPDATE pg_extension SET extconfig = ARRAY['tools.settings'::regclass::oid], "
+        "extcondition = ARRAY['WHERE NOT built_in'] WHERE extname = 'hstore'",
+    )
+    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    sample.run(shop, "INSERT INTO tools.settings VALUES (3, false)")
+    restore_database(shop, sample.tools, dump.path, Selection(), progress=print)
+    assert sample.run(shop, "SELECT id FROM tools.settings ORDER BY id") == [(1,), (2,)]
+
+
+def test_a_public_schema_that_was_dropped_is_made_again(sample: SampleServer, tmp_path: Path) -> None:
+    shop = sample.new(empty=True)
+    sample.run(shop, "CREATE TABLE public.t AS SELECT 1 AS n")
+    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    sample.run(shop, "DROP SCHEMA public CASCADE; CREATE SCHEMA other CREATE TABLE u (n integer)")
+    restore_database(shop, sample.tools, dump.path, Selection(), progress=print)
+    assert sample.run(shop, "SELECT n FROM public.t") == [(1,)]
+    assert sample.run(shop, "SELECT to_regnamespace('other')") == [(None,)]
+
+
+def test_a_latin1_database_keeps_its_names_and_rows(sample: SampleServer, tmp_path: Path) -> None:
+    create = "CREATE DATABASE {} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"
+    for name in ("latin_one", "latin_two"):
+        sample.postgres.execute(create.format(name))
+    one, two = (sample.postgres.server(name) for name in ("latin_one", "latin_two"))
+    sample.run(one, "CREATE TABLE \"Straße\" (\"Größe\" text); INSERT INTO \"Straße\" VALUES ('äöü')")
+    dump = dump_database(one, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    chosen = Selection(tables=frozenset({("public", "Straße")}))
+    for selection in (chosen, chosen, Selection()):
+        restore_database(two, sample.tools, dump.path, selection, progress=print)
+        assert sample.run(two, 'SELECT "Größe" FROM "Straße"') == [("äöü",)]
+

@@ -1,0 +1,173 @@
+"""An application under test: a real database, a real directory, an emulated store, and runs of the pipelines on them."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from glacier_provider import backup, restore
+from glacier_provider.applications import Application
+from glacier_provider.catalog.archives import ArchiveRange
+from glacier_provider.catalog.backups import Run
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.core.plan import RestoreRequest
+from glacier_provider.postgres.server import Server
+from glacier_provider.stores import client_config, open_store
+from glacier_provider.stores.base import ArchiveStore
+from tests.emulator.s3 import S3Emulator
+
+_runs = itertools.count(1)
+
+
+@dataclass
+class ApplicationUnderTest:
+    """What the tests of the pipelines drive, step by step as the DAGs do."""
+
+    application: Application
+    server: Server
+    catalog: Catalog
+    s3: S3Emulator
+    _stores: dict[str, ArchiveStore] = field(default_factory=dict)
+
+    @property
+    def files(self) -> Path:
+        return Path(self.application.files_directory)
+
+    @property
+    def orphans(self) -> Path:
+        return Path(self.application.orphan_directory)
+
+    @property
+    def store(self) -> ArchiveStore:
+        return self.stores(self.application.store)
+
+    def stores(self, uri: str) -> ArchiveStore:
+        if uri not in self._stores:
+            client = self.s3.client(config=client_config(uri))
+            self._stores[uri] = open_store(uri, client=client, part_size=self.application.part_size_mib * 1024 * 1024)
+        return self._stores[uri]
+
+    def configure(self, **changes: Any) -> None:
+        self.application = replace(self.application, **changes)
+
+    # --- files and rows ---
+
+    def write(self, name: str, content: bytes | str = b"content") -> Path:
+        path = self.files / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def contents(self) -> dict[str, bytes]:
+        """Every file in the directory with its bytes, the product's temporary directory left out."""
+        return {
+            str(path.relative_to(self.files)): path.read_bytes()
+            for path in self.files.rglob("*")
+            if path.is_file() and ".glacier-tmp" not in path.parts
+        }
+
+    def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with self.server.connect(autocommit=True) as connection:
+            cursor = connection.execute(statement, parameters or None)  # type: ignore[call-overload]
+            return cursor.fetchall() if cursor.description else []
+
+    # --- runs ---
+
+    def back_up(self, run: Run | None = None) -> int:
+        """Run the whole backup pipeline; return the backup's id."""
+        backup_id = backup.open_backup(self.application, run or self.a_run(), catalog=self.catalog, store=self.store)
+        backup.dump_database(self.application, backup_id, catalog=self.catalog, server=self.server)
+        ranges = backup.scan_files(self.application, backup_id, catalog=self.catalog)
+        backup.upload_database(self.application, backup_id, catalog=self.catalog, store=self.store)
+        for share in ranges:
+            wanted = ArchiveRange.from_dict(share)
+            backup.upload_files(self.application, backup_id, wanted, catalog=self.catalog, store=self.store)
+        backup.close_backup(self.application, backup_id, catalog=self.catalog, store=self.store)
+        return backup_id
+
+    def plan(self, backup_id: int | str = "latest", run: Run | None = None, **params: Any) -> dict[str, Any]:
+        request = RestoreRequest.from_params({"backup_id": backup_id, **params})
+        return restore.plan_restore(
+            self.application, run or self.a_run("restore"), request, catalog=self.catalog, stores=self.stores
+        )
+
+    def restore(self, backup_id: int | str = "latest", **params: Any) -> dict[str, Any]:
+        """Run the whole restore pipeline, waiting for retrievals; return `close_restore`'s figures."""
+        planned = self.plan(backup_id, **params)
+        self.bring(planned)
+        return self.finish(planned["restore_id"])
+
+    def bring(self, planned: dict[str, Any]) -> None:
+        """Request, wait and download what a plan tells."""
+        restore_id = planned["restore_id"]
+        ranges = [ArchiveRange.from_dict(share) for share in planned["ranges"]]
+        common: dict[str, Any] = {"catalog": self.catalog, "stores": self.stores}
+        for wanted in ranges:
+            restore.request_retrievals(self.application, restore_id, wanted, **common)
+        self.wait(restore_id)
+        for wanted in ranges:
+            restore.download(self.application, restore_id, wanted, **common)
+
+    def wait(self, restore_id: int, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not self.poll(restore_id).done:
+            assert time.monotonic() < deadline, restore.describe_still_missing(restore_id, catalog=self.catalog)
+            time.sleep(0.05)
+
+    def poll(self, restore_id: int) -> restore.Waiting:
+        return restore.poll_retrievals(self.application, restore_id, catalog=self.catalog, stores=self.stores)
+
+    def finish(self, restore_id: int) -> dict[str, Any]:
+        """The database, the orphans and the end of a restore whose archives are all in place."""
+        restore.restore_database(self.application, restore_id, catalog=self.catalog, server=self.server)
+        restore.move_orphans(self.application, restore_id, catalog=self.catalog)
+        return restore.close_restore(self.application, restore_id, catalog=self.catalog)
+
+    def undo_orphans(self, restore_id: int) -> dict[str, int]:
+        return restore.undo_orphans(self.application, restore_id, catalog=self.catalog)
+
+    def a_run(self, kind: str = "backup") -> Run:
+        return Run(f"glacier_{kind}__{self.application.name}", f"manual__{next(_runs)}")
+
+
+def an_application(directory: Path, *, name: str = "dms", store: str, **settings: Any) -> Application:
+    """An application whose directories lie below `directory` and exist."""
+    files = directory / "files"
+    files.mkdir(parents=True, exist_ok=True)
+    return Application(
+        name=name,
+        postgres_conn_id=f"{name}_db",
+        files_directory=str(files),
+        orphan_directory=str(directory / "orphan_files"),
+        staging_directory=str(directory / "staging"),
+        store=store,
+        **{"settle_seconds": 0, **settings},
+    )
+
+
+Make = Callable[..., ApplicationUnderTest]
+
+
+def a_small_dms(app: ApplicationUnderTest) -> ApplicationUnderTest:
+    """Give an application three documents: rows in its database, files in its directory."""
+    app.sql(
+        "CREATE TABLE documents (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, title text NOT NULL, file text UNIQUE)"
+    )
+    app.sql("CREATE TABLE tags (document_id integer REFERENCES documents, tag text)")
+    for number in (1, 2, 3):
+        add_document(app, f"doc{number}.pdf", f"content {number}")
+    app.sql("INSERT INTO tags SELECT id, 'tag' FROM documents")
+    return app
+
+
+def add_document(app: ApplicationUnderTest, name: str, content: bytes | str) -> None:
+    app.sql("INSERT INTO documents (title, file) VALUES (%s, %s)", f"Title of {name}", name)
+    app.write(name, content)
+
+
+def titles(app: ApplicationUnderTest) -> list[str]:
+    return [row[0] for row in app.sql("SELECT title FROM documents ORDER BY id")]

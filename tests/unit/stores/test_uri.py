@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glacier_provider.errors import ConfigurationError
+from glacier_provider.stores import client_type, open_store
+from glacier_provider.stores.s3 import S3Store, s3_client_config
+from glacier_provider.stores.uri import STORAGE_CLASSES, S3Uri, VaultUri, parse_store_uri
+
+
+def test_a_bucket_with_a_prefix_is_glacier_unless_told_otherwise() -> None:
+    assert parse_store_uri("s3://my-backups/prod/db") == S3Uri("my-backups", "prod/db", "GLACIER")
+    assert parse_store_uri("s3://my-backups") == S3Uri("my-backups", "", "GLACIER")
+
+
+def test_every_parameter_has_its_place() -> None:
+    text = (
+        "s3://my-backups/prod?storage_class=DEEP_ARCHIVE&region=eu-central-1&sse=aws:kms&kms_key_id=alias/backups"
+        "&object_lock_days=90&object_lock_mode=COMPLIANCE"
+    )
+    parsed = parse_store_uri(text)
+    assert parsed == S3Uri(
+        bucket="my-backups",
+        prefix="prod",
+        storage_class="DEEP_ARCHIVE",
+        region="eu-central-1",
+        sse="aws:kms",
+        kms_key_id="alias/backups",
+        object_lock_days=90,
+        object_lock_mode="COMPLIANCE",
+    )
+    assert str(parsed) == text
+
+
+def test_equal_places_have_one_spelling() -> None:
+    spellings = ["s3://b-1/p", "s3://b-1/p/", "s3://b-1/p?storage_class=GLACIER"]
+    assert {str(parse_store_uri(text)) for text in spellings} == {"s3://b-1/p?storage_class=GLACIER"}
+
+
+def test_vault_names_keep_their_case() -> None:
+    assert parse_store_uri("glacier://My_Vault.1?region=us-west-2") == VaultUri("My_Vault.1", "us-west-2")
+    assert str(parse_store_uri("glacier://My_Vault.1")) == "glacier://My_Vault.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("my-backups/prod", "scheme"),
+        ("https://my-backups/prod", "https"),
+        ("s3://My_Backups/prod", "bucket name"),
+        ("s3:///prod", "bucket name"),
+        ("s3://my-backups/a//b", "prefix"),
+        ("s3://my-backups/a/../b", "prefix"),
+        ("s3://my-backups/a b", "prefix"),
+        ("s3://my-backups/" + "p" * 257, "prefix"),
+        ("s3://my-backups/prod?storage_class=COLD", "GLACIER, DEEP_ARCHIVE"),
+        ("s3://my-backups/prod?class=GLACIER", "'class'"),
+        ("s3://my-backups/prod?storage_class=", "empty"),
+        ("s3://my-backups/prod?region=eu-central-1&region=us-east-1", "twice"),
+        ("s3://my-backups/prod?region=Frankfurt", "region"),
+        ("s3://my-backups/prod?sse=none", "AES256"),
+        ("s3://my-backups/prod?kms_key_id=alias/x", "sse=aws:kms"),
+        ("s3://my-backups/prod?object_lock_days=0", "object_lock_days"),
+        ("s3://my-backups/prod?object_lock_mode=GOVERNANCE", "object_lock_days"),
+        ("s3://my-backups/prod#x", "fragment"),
+        ("glacier://my vault", "vault name"),
+        ("glacier://vault/path", "no path"),
+        ("glacier://vault?storage_class=GLACIER", "'storage_class'"),
+    ],
+)
+def test_a_bad_uri_is_explained_with_an_example(text: str, named: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_store_uri(text)
+    assert named in str(caught.value)
+    assert "Example: " in str(caught.value)
+
+
+def test_credentials_in_a_uri_are_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_store_uri("s3://AKIAEXAMPLE:very-secret@my-backups/prod")
+    assert "AWS connection" in str(caught.value)
+    assert "very-secret" not in str(caught.value)
+
+
+_PREFIXES = st.lists(st.from_regex(r"[A-Za-z0-9!_*'()-]{1,10}", fullmatch=True), max_size=4).map("/".join)
+
+
+@given(
+    bucket=st.from_regex(r"[a-z0-9][a-z0-9-]{1,20}[a-z0-9]", fullmatch=True),
+    prefix=_PREFIXES,
+    storage_class=st.sampled_from(STORAGE_CLASSES),
+    region=st.sampled_from([None, "eu-central-1", "us-gov-west-1"]),
+    days=st.none() | st.integers(1, 99_999),
+)
+def test_a_parsed_uri_is_its_own_text(
+    bucket: str, prefix: str, storage_class: str, region: str | None, days: int | None
+) -> None:
+    place = S3Uri(bucket, prefix, storage_class, region, object_lock_days=days)
+    assert parse_store_uri(str(place)) == place
+
+
+def test_a_store_is_opened_by_its_scheme() -> None:
+    store = open_store("s3://my-backups/prod?storage_class=GLACIER_IR", client=object())
+    assert isinstance(store, S3Store)
+    assert (store.uri, store.features.retrieval) == ("s3://my-backups/prod?storage_class=GLACIER_IR", False)
+    assert (client_type("s3://my-backups"), client_type("glacier://vault")) == ("s3", "glacier")
+
+
+def test_the_client_gets_the_region_of_the_uri() -> None:
+    assert s3_client_config(S3Uri("b-1", region="eu-central-1")).region_name == "eu-central-1"
+    config = s3_client_config(S3Uri("b-1"))
+    assert (config.region_name, config.request_checksum_calculation) == (None, "when_required")

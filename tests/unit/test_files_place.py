@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glacier_provider.errors import ArchiveCorrupt, DirectoryUnusable, OutOfSpace, StoreUnavailable, UnsafePath
+from glacier_provider.files import Placed, Placement, Sha256Verifier, link
+
+CONTENT = b"0123456789" * 1000
+
+
+def sha(content: bytes) -> Sha256Verifier:
+    return Sha256Verifier(hashlib.sha256(content).hexdigest())
+
+
+def everything_in(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_file_is_placed_with_its_content_time_and_ordinary_mode(tmp_path: Path) -> None:
+    umask = os.umask(0o027)
+    try:
+        with Placement(tmp_path) as placement:
+            chunks = (CONTENT[start : start + 7] for start in range(0, len(CONTENT), 7))
+            placed = placement.place(
+                "a/b/c.pdf", chunks, size=len(CONTENT), verifier=sha(CONTENT), mtime_ns=1_600_000_000_000_000_123
+            )
+    finally:
+        os.umask(umask)
+    assert placed is Placed.PLACED
+    info = (tmp_path / "a/b/c.pdf").stat()
+    assert (tmp_path / "a/b/c.pdf").read_bytes() == CONTENT
+    assert (info.st_mtime_ns, stat.S_IMODE(info.st_mode), info.st_nlink) == (1_600_000_000_000_000_123, 0o640, 1)
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_an_empty_file_is_placed_too(tmp_path: Path) -> None:
+    with Placement(tmp_path) as placement:
+        assert placement.place("empty", [], size=0, verifier=sha(b"")) is Placed.PLACED
+    assert everything_in(tmp_path) == {"empty": b""}
+
+
+def _never() -> Iterator[bytes]:
+    raise AssertionError("content of a file that is there was asked for")
+    yield b""
+
+
+def test_a_file_that_is_there_is_never_touched_and_never_fetched(tmp_path: Path) -> None:
+    (tmp_path / "same").write_bytes(b"local")
+    (tmp_path / "other").write_bytes(b"longer than it was")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to("nowhere")
+    with Placement(tmp_path) as placement:
+        assert placement.present("free", 5) is None
+        assert placement.present("same", 5) is Placed.KEPT
+        assert placement.place("same", _never(), size=5) is Placed.KEPT
+        for name in ("other", "directory", "link"):
+            assert placement.place(name, _never(), size=5) is Placed.DIFFERS
+    assert everything_in(tmp_path) == {"same": b"local", "other": b"longer than it was"}
+
+
+def test_a_file_that_appears_while_another_is_written_is_kept(tmp_path: Path) -> None:
+    def content() -> Iterator[bytes]:
+        (tmp_path / "a").write_bytes(b"theirs")
+        yield b"ours"
+
+    with Placement(tmp_path) as placement:
+        assert placement.place("a", content(), size=4) is Placed.DIFFERS
+    assert everything_in(tmp_path) == {"a": b"theirs"}
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"x", b"", b"9" * len(CONTENT)])
+def test_wrong_content_never_gets_the_name(tmp_path: Path, content: bytes) -> None:
+    with Placement(tmp_path) as placement, pytest.raises(ArchiveCorrupt) as caught:
+        placement.place("sub/a", [content], size=len(CONTENT), verifier=sha(CONTENT))
+    assert caught.value.retryable
+    assert "sub/a" in str(caught.value)
+    assert everything_in(tmp_path) == {}
+
+
+def test_an_error_of_the_store_passes_through_and_leaves_nothing(tmp_path: Path) -> None:
+    def content() -> Iterator[bytes]:
+        yield b"half"
+        raise StoreUnavailable("reset by peer")
+
+    with Placement(tmp_path) as placement, pytest.raises(StoreUnavailable):
+        placement.place("a", content(), size=8)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_would_not_fit_is_refused_beforehand(tmp_path: Path) -> None:
+    with Placement(tmp_path) as placement, pytest.raises(OutOfSpace, match=str(tmp_path)):
+        placement.place("a", _never(), size=1 << 60)
+
+
+@pytest.mark.parametrize("name", ["../a", "/a", ".glacier-tmp/a", "file/below", "link/below", "n" * 256])
+def test_an_unsafe_name_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "file").touch()
+    (tmp_path / "root" / "link").symlink_to(tmp_path)
+    with Placement(tmp_path / "root") as placement, pytest.raises(UnsafePath):
+        placement.place(name, [b"x"], size=1)
+    assert everything_in(tmp_path) == {"root/file": b""}
+
+
+def test_a_name_of_255_bytes_is_placed(tmp_path: Path) -> None:
+    name = "ü" * 127 + "x"
+    with Placement(tmp_path) as placement:
+        assert placement.place(name, [b"1"], size=1) is Placed.PLACED
+        assert placement.place("\\xff\\xfe", [b"2"], size=1) is Placed.PLACED
+    assert sorted(os.listdir(os.fsencode(tmp_path))) == sorted([name.encode(), b"\xff\xfe"])
+
+
+def test_many_threads_share_a_placement(tmp_path: Path) -> None:
+    answers: list[Placed] = []
+
+    def work(start: int) -> None:
+        for number in range(start, start + 40):
+            answers.append(placement.place(f"d{number % 7}/{number % 100}", [b"x" * 10], size=10))
+
+    with Placement(tmp_path) as placement:
+        threads = [threading.Thread(target=work, args=(start,)) for start in range(0, 160, 20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(answers) == 320
+    assert set(answers) == {Placed.PLACED, Placed.KEPT}
+    assert answers.count(Placed.PLACED) == len(everything_in(tmp_path))
+
+
+def test_two_placements_may_come_and_go_at_once(tmp_path: Path) -> None:
+    with Placement(tmp_path) as first:
+        with Placement(tmp_path) as second:
+            second.place("a", [b"1"], size=1)
+        assert first.place("b", [b"2"], size=1) is Placed.PLACED
+    assert everything_in(tmp_path) == {"a": b"1", "b": b"2"}
+
+
+def test_only_leftovers_of_the_dead_are_cleared(tmp_path: Path) -> None:
+    with Placement(tmp_path) as placement, placement.begin(4) as living:
+        (tmp_path / ".glacier-tmp" / "0123456789abcdef").write_bytes(b"left by a process that was killed")
+        assert placement.clear_temporary() == 1
+        living.write_at(2, b"cd")
+        living.write_at(0, b"ab")
+        living.make_durable()
+        assert placement.commit(living, "a", size=4) is Placed.PLACED
+        assert placement.clear_temporary() == 0
+    assert everything_in(tmp_path) == {"a": b"abcd"}
+
+
+def test_a_temporary_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / ".glacier-tmp").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UnsafePath):
+        Placement(tmp_path / "root")
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DirectoryUnusable, match="uploads"):
+        Placement(tmp_path / "uploads")
+
+
+def _unsupported(*_: Any, **__: Any) -> None:
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+@pytest.mark.parametrize("missing", [["_rename_noreplace"], ["_rename_noreplace", "os.link"]])
+def test_file_systems_without_the_newer_calls_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: list[str]
+) -> None:
+    for name in missing:
+        monkeypatch.setattr(f"{link.__name__}.{name}", _unsupported)
+    (tmp_path / "taken").write_bytes(b"old")
+    with Placement(tmp_path) as placement:
+        assert placement.place("d/new", [b"new"], size=3) is Placed.PLACED
+        with placement.begin(3) as pending:
+            assert placement.commit(pending, "taken", size=3) is Placed.KEPT
+    assert everything_in(tmp_path) == {"taken": b"old", "d/new": b"new"}
