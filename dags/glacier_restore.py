@@ -111,7 +111,7 @@ def restore_dag(application: Application) -> DAG:
         },
     ) as dag:
         plan = PlanRestoreOperator(task_id="plan_restore")
-        restore_id, ranges = plan.output["restore_id"], plan.output["ranges"]
+        restore_id, ranges = plan.output["restore_id"], plan.output
         request = RequestRetrievalsOperator.partial(task_id="request_retrievals", restore_id=restore_id).expand(
             archives=ranges
         )

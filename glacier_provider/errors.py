@@ -11,6 +11,7 @@
     │   └── ToolFailed            a tool ended with an error
     ├── DatabaseError             a PostgreSQL server
     │   ├── DatabaseUnreachable   no connection (retry may help)
+    │   ├── DatabaseBusy          another session holds a lock or changed the schema (retry may help)
     │   └── DatabaseRefused       wrong password, unknown database, missing privilege
     ├── DumpError                 the dump itself
     │   ├── DumpInvalid           cut, empty or damaged: never becomes an archive
@@ -118,6 +119,13 @@ class DatabaseUnreachable(DatabaseError):
 
     retryable = True
     hint = "Check that the server runs and that host and port of the connection are right."
+
+
+class DatabaseBusy(DatabaseError):
+    """Another session of the database is in the way."""
+
+    retryable = True
+    hint = "It is tried again; if it lasts, end the other session or raise lock_timeout_seconds."
 
 
 class DatabaseRefused(DatabaseError):

@@ -9,10 +9,7 @@ from typing import Any
 
 import pytest
 
-# A developer's own settings must not reach the tests.
-for _name in list(os.environ):
-    if _name.startswith(("AIRFLOW", "AWS_", "GLACIER_", "PG")):
-        del os.environ[_name]
+from tests.support import clean_environment  # noqa: F401 - first of all: Airflow reads its settings when imported
 
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.migrate import newest_version

@@ -81,7 +81,7 @@ def _transfer(source: Root, parts: tuple[bytes, ...], target: Root, to_parts: tu
 def _copy(source: Root, parts: tuple[bytes, ...], target: Root, to_parts: tuple[bytes, ...]) -> None:
     """Copy to the other file system, compare, and only then remove the original."""
     with (
-        FileSource(source.open_file(parts), source.where(parts)) as original,
+        FileSource(source, parts) as original,
         target.parent(to_parts) as to_dir,
     ):
         try:
@@ -114,7 +114,7 @@ def _take_attributes(original: FileSource, copy: PendingFile) -> None:
 
 def _finish_earlier(source: Root, parts: tuple[bytes, ...], target: Root, to_parts: tuple[bytes, ...]) -> None:
     """Both names are taken: by one file, or by a copy whose original was about to be removed, or by two files."""
-    with FileSource(source.open_file(parts), source.where(parts)) as original:
+    with FileSource(source, parts) as original:
         _remove_copied(original, source, parts, target, to_parts)
 
 
@@ -122,7 +122,7 @@ def _remove_copied(
     original: FileSource, source: Root, parts: tuple[bytes, ...], target: Root, to_parts: tuple[bytes, ...]
 ) -> None:
     """Remove the original, of which the other place has the same content; raise NameTaken when the contents differ."""
-    with FileSource(target.open_file(to_parts), target.where(to_parts)) as copy:
+    with FileSource(target, to_parts) as copy:
         if not os.path.sameopenfile(original.fd, copy.fd) and not _same_content(original, copy):
             raise NameTaken(f"{source.where(parts)} cannot be moved: another file is at {target.where(to_parts)}.")
         os.fsync(copy.fd)

@@ -54,10 +54,14 @@ class Placement:
     """Places files below one root. Several threads may use one placement; close it, or use it in a `with`."""
 
     def __init__(self, root: AnyPath) -> None:
-        """Open the root directory and its directory of temporary files; raise DirectoryUnusable."""
+        """Open the root directory and its directory of temporary files, and clear leftovers of processes that died.
+
+        Raise DirectoryUnusable.
+        """
         self._root = Root(root)
         try:
             self._temporary = TemporaryFiles(self._root.fd, self._root.path)
+            self._temporary.clear()
         except BaseException:
             self._root.close()
             raise

@@ -64,15 +64,16 @@ class Root:
             os.close(fd)
 
     def _descend(self, parts: Sequence[bytes], *, create: bool) -> int:
-        fd = os.dup(self.fd)
-        try:
-            for part in parts:
+        """Return a descriptor, the caller's to close, of the directory that `parts` lead to."""
+        if not parts:
+            return os.dup(self.fd)
+        fd = open_directory(self.fd, parts[0], create=create)
+        for part in parts[1:]:
+            try:
                 child = open_directory(fd, part, create=create)
+            finally:
                 os.close(fd)
-                fd = child
-        except BaseException:
-            os.close(fd)
-            raise
+            fd = child
         return fd
 
     def open_file(self, parts: Sequence[bytes]) -> int:
@@ -80,24 +81,25 @@ class Root:
 
         Raise FileMissing when there is none, UnsafePath when something else than a regular file has the name.
         """
-        with file_errors("read", self.where(parts)):
-            fd = self._open_leaf(parts)
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                os.close(fd)
-                raise not_regular(self.where(parts))
-            return fd
-
-    def _open_leaf(self, parts: Sequence[bytes]) -> int:
-        parent = self._descend(parts[:-1], create=False) if len(parts) > 1 else self.fd
         try:
-            return os.open(parts[-1], READ_FILE, dir_fd=parent)
+            fd = self._open_leaf(parts)
         except OSError as exc:
             if exc.errno == errno.ENXIO:  # a socket, or a device without a driver
                 raise not_regular(self.where(parts)) from exc
-            raise
+            raise file_error(exc, "read", self.where(parts)) from exc
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise not_regular(self.where(parts))
+        return fd
+
+    def _open_leaf(self, parts: Sequence[bytes]) -> int:
+        if len(parts) == 1:
+            return os.open(parts[0], READ_FILE, dir_fd=self.fd)
+        parent = self._descend(parts[:-1], create=False)
+        try:
+            return os.open(parts[-1], READ_FILE, dir_fd=parent)
         finally:
-            if parent != self.fd:
-                os.close(parent)
+            os.close(parent)
 
     def look(self, parts: Sequence[bytes]) -> os.stat_result | None:
         """Return what has the name (a symbolic link itself, not its target), or None when nothing has it."""

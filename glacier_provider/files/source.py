@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from typing import Protocol, Self
 
 from glacier_provider.errors import FileChanged
 from glacier_provider.files.names import parts_of
-from glacier_provider.files.root import AnyPath, Root, file_errors
+from glacier_provider.files.root import AnyPath, Root, file_error, file_errors
 
 _Stamp = tuple[int, int, int]
 
@@ -28,9 +29,11 @@ class FileSource:
     `size` (bytes) and `mtime_ns` are those at opening. The descriptor is owned: close it, or use it in a `with`.
     """
 
-    def __init__(self, fd: int, where: str) -> None:
-        self.fd = fd
-        self._where = where
+    def __init__(self, root: Root, parts: Sequence[bytes]) -> None:
+        """Open the file of these name components; raise as `Root.open_file`. The root may be closed afterwards."""
+        self._root = root
+        self._parts = parts
+        self.fd = fd = root.open_file(parts)
         info = os.fstat(fd)
         self._stamp = _stamp(info)
         self._ctime = info.st_ctime
@@ -39,14 +42,20 @@ class FileSource:
 
     def read_at(self, start: int, size: int) -> bytes:
         """Return exactly `size` bytes from `start`; raise FileChanged when the file is not what it was at opening."""
-        with file_errors("read", self._where):
+        try:
             data = os.pread(self.fd, size, start)
             if len(data) < size:
                 data = self._read_on(data, start, size)
+        except OSError as exc:
+            raise file_error(exc, "read", self._where) from exc
         if len(data) != size:
             raise FileChanged(f"{self._where} became shorter while it was read.")
         self.verify_unchanged()
         return data
+
+    @property
+    def _where(self) -> str:
+        return self._root.where(self._parts)
 
     def _read_on(self, first: bytes, start: int, size: int) -> bytes:
         pieces, got = [first], len(first)
@@ -117,10 +126,10 @@ def open_source(
     """
     parts = parts_of(name)
     if isinstance(root, Root):
-        source = FileSource(root.open_file(parts), root.where(parts))
+        source = FileSource(root, parts)
     else:
         with Root(root) as opened:
-            source = FileSource(opened.open_file(parts), opened.where(parts))
+            source = FileSource(opened, parts)
     try:
         source.require_settled(settle_seconds, now)
         if expected_size is not None:

@@ -17,7 +17,7 @@ class OpenBackupOperator(GlacierOperator):
     def execute(self, context: Context) -> int:
         from glacier_provider import backup
 
-        with self.resources() as r:
+        with self.opened() as r:
             return backup.open_backup(r.application, run_of(context), catalog=r.catalog, store=r.store)
 
 
@@ -33,7 +33,7 @@ class ScanFilesOperator(GlacierOperator):
     def execute(self, context: Context) -> list[dict[str, int]]:
         from glacier_provider import backup
 
-        with self.resources() as r:
+        with self.opened() as r:
             return backup.scan_files(r.application, int(self.backup_id), catalog=r.catalog)
 
 
@@ -49,7 +49,7 @@ class CloseBackupOperator(GlacierOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from glacier_provider import backup
 
-        with self.resources() as r:
+        with self.opened() as r:
             figures = backup.close_backup(r.application, int(self.backup_id), catalog=r.catalog, store=r.store)
         emit_asset_event(self, context, figures)
         return figures

@@ -34,7 +34,7 @@ class GlacierOperator(BaseOperator):
         self.application = application
 
     @contextmanager
-    def resources(self) -> Iterator[Resources]:
+    def opened(self) -> Iterator[Resources]:
         """Open the application's resources; an error that a retry cannot help fails the task at once."""
         with task_errors(), Resources(find_application(self.application)) as resources:
             yield resources

@@ -31,7 +31,7 @@ class GlacierUploadOperator(GlacierOperator):
         from glacier_provider import backup
         from glacier_provider.catalog.archives import ArchiveRange
 
-        with self.resources() as r:
+        with self.opened() as r:
             backup_id = int(self.backup_id)
             if self.archives is None:
                 return backup.upload_database(r.application, backup_id, catalog=r.catalog, store=r.store)

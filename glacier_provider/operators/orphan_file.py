@@ -29,6 +29,6 @@ class OrphanFileOperator(GlacierOperator):
     def execute(self, context: Context) -> dict[str, int]:
         from glacier_provider import restore
 
-        with self.resources() as r:
+        with self.opened() as r:
             act = restore.undo_orphans if self.undo else restore.move_orphans
             return act(r.application, int(self.restore_id), catalog=r.catalog)

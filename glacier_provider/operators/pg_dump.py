@@ -28,7 +28,7 @@ class PgDumpOperator(GlacierOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from glacier_provider import backup
 
-        with self.resources() as r:
+        with self.opened() as r:
             return backup.dump_database(r.application, int(self.backup_id), catalog=r.catalog, server=r.server)
 
     def on_kill(self) -> None:

@@ -14,26 +14,29 @@ if TYPE_CHECKING:
 class PlanRestoreOperator(GlacierOperator):
     """Find out what a restore will take and change nothing.
 
-    `request` holds the restore DAG's params (see `RestoreRequest.from_params`); None takes the run's own. Return a
-    dict of `restore_id`, `backup_id`, `plan` and `ranges`, each also as an XCom of its own.
+    `request` holds the restore DAG's params (see `RestoreRequest.from_params`); None takes the run's own. Return the
+    ranges of archives to bring, to be mapped over; push `restore_id`, `backup_id` and `plan` as XComs of their own,
+    since Airflow maps over return values alone.
     """
 
     template_fields: Sequence[str] = ("application", "request")
 
-    def __init__(
-        self, *, request: Mapping[str, Any] | None = None, multiple_outputs: bool = True, **kwargs: Any
-    ) -> None:
-        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+    def __init__(self, *, request: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.request = request
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> list[dict[str, int]]:
         from glacier_provider import restore
         from glacier_provider.core.plan import RestoreRequest
 
-        with self.resources() as r:
+        with self.opened() as r:
             given: Any = self.request if self.request is not None else context["params"]
             request = RestoreRequest.from_params(dict(given))
-            return restore.plan_restore(r.application, run_of(context), request, catalog=r.catalog, stores=r.stores)
+            planned = restore.plan_restore(r.application, run_of(context), request, catalog=r.catalog, stores=r.stores)
+        ranges: list[dict[str, int]] = planned.pop("ranges")
+        for key, value in planned.items():
+            context["ti"].xcom_push(key=key, value=value)
+        return ranges
 
 
 class _RestoreRangeOperator(GlacierOperator):
@@ -54,7 +57,7 @@ class RequestRetrievalsOperator(_RestoreRangeOperator):
         from glacier_provider import restore
         from glacier_provider.catalog.archives import ArchiveRange
 
-        with self.resources() as r:
+        with self.opened() as r:
             wanted = ArchiveRange.from_dict(self.archives)
             return restore.request_retrievals(
                 r.application, int(self.restore_id), wanted, catalog=r.catalog, stores=r.stores
@@ -68,7 +71,7 @@ class DownloadArchivesOperator(_RestoreRangeOperator):
         from glacier_provider import restore
         from glacier_provider.catalog.archives import ArchiveRange
 
-        with self.resources() as r:
+        with self.opened() as r:
             wanted = ArchiveRange.from_dict(self.archives)
             return restore.download(r.application, int(self.restore_id), wanted, catalog=r.catalog, stores=r.stores)
 
@@ -85,7 +88,7 @@ class CloseRestoreOperator(GlacierOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from glacier_provider import restore
 
-        with self.resources() as r:
+        with self.opened() as r:
             figures = restore.close_restore(r.application, int(self.restore_id), catalog=r.catalog)
         emit_asset_event(self, context, figures)
         return figures

@@ -28,7 +28,7 @@ class SelectivePgRestoreOperator(GlacierOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from glacier_provider import restore
 
-        with self.resources() as r:
+        with self.opened() as r:
             return restore.restore_database(r.application, int(self.restore_id), catalog=r.catalog, server=r.server)
 
     def on_kill(self) -> None:

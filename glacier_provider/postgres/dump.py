@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from glacier_provider.errors import (
     ConfigurationError,
+    DatabaseBusy,
     DatabaseRefused,
     DatabaseUnreachable,
     DirectoryUnusable,
@@ -195,6 +196,9 @@ def _failure(ended: Ended, server: Server, partial: Path) -> GlacierProviderErro
         return OutOfSpace(f"{text} It had written {megabytes(size_of(partial))} to {partial.parent}.")
     if re.search(r"server closed the connection|could not connect|connection to server .* failed|terminating", said):
         return DatabaseUnreachable(text)
+    # pg_dump bounds its waits for locks by statement_timeout
+    if re.search(r"(lock|statement) timeout|does not exist|could not obtain lock|deadlock", said):
+        return DatabaseBusy(f"{text} A table was locked, changed or dropped while it was to be dumped.")
     if re.search(r"permission denied|must be (owner|superuser)|row-level security", said):
         return DatabaseRefused(text, hint="Dump as a user who may read every table, such as the owner of the database.")
     return ToolFailed(text)

@@ -18,7 +18,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import IO
 
-from glacier_provider.errors import DatabaseUnreachable, GlacierProviderError, RestoreFailed
+from glacier_provider.errors import DatabaseBusy, DatabaseUnreachable, GlacierProviderError, RestoreFailed
 from glacier_provider.postgres import commands, live, script
 from glacier_provider.postgres.commands import quoted
 from glacier_provider.postgres.dumpfile import CHUNK, megabytes
@@ -177,15 +177,20 @@ def _judged(plan: DatabasePlan, server: Server, run: _Run) -> _Committed:
 
 def _failure(plan: DatabasePlan, server: Server, run: _Run) -> GlacierProviderError:
     writing, reading = run.writing, run.reading
-    if reading is not None and reading.failed and not (writing and writing.errors):
+    if reading is not None and reading.failed and not _refused(writing):
         return RestoreFailed(
             f"pg_restore could not read the dump {plan.dump}: {reading.reason}.",
             hint="Bring the dump again from the store; then clear this task.",
         )
-    if reading is not None and not run.asked_to_commit and not (writing and writing.errors):
+    if reading is not None and not run.asked_to_commit and not _refused(writing):
         return RestoreFailed(f"pg_restore ended before the end of its script: {reading.reason}.")
     assert writing is not None  # set before
     return _psql_failure(server, writing)
+
+
+def _refused(writing: Ended | None) -> bool:
+    """Tell whether psql stopped at an error, rather than being stopped."""
+    return writing is not None and writing.status > 0
 
 
 _SAID = re.compile(r"psql:.*?: [^\s:]+: {2}(?P<state>[0-9A-Z]{5}): (?P<text>.*)")
@@ -199,14 +204,17 @@ def _psql_failure(server: Server, writing: Ended) -> GlacierProviderError:
     state, text = found["state"], found["text"]
     if state.startswith(("57P", "08")):
         return DatabaseUnreachable(f"The server ended the connection during the restore: {text}.")
+    if state in ("55P03", "40P01"):
+        return DatabaseBusy(f"A lock could not be had: {text}. {_holders(server)}".strip(), hint=_STOP_IT)
     detail = next((line.partition("DETAIL:")[2].strip() for line in writing.tail if "DETAIL:" in line), "")
     shown = f"{text} ({detail.rstrip('.')})" if detail else text
-    return RestoreFailed(f"PostgreSQL refused a statement: {shown} [SQLSTATE {state}].", hint=_hint(server, state))
+    return RestoreFailed(f"PostgreSQL refused a statement: {shown} [SQLSTATE {state}].", hint=_hint(state))
 
 
-def _hint(server: Server, state: str) -> str | None:
-    if state == "55P03":
-        return f"Stop the application while it is restored, or raise lock_timeout_seconds. {_holders(server)}".strip()
+_STOP_IT = "Stop the application while it is restored, or raise lock_timeout_seconds."
+
+
+def _hint(state: str) -> str | None:
     if state == "53200":
         return "Raise max_locks_per_transaction on the server: a restore in one transaction locks every object."
     if state == "53100":

@@ -69,8 +69,8 @@ def plan_database_restore(
         _check_version(toc.header, target)
         _check_conflicts(connection, edited.conflicts, target)
         _check_extensions(edited.kept, target)
-        _check_roles(edited.kept, target, options)
-    kept, left = _fitted(edited.kept, target)
+    kept, left = _fitted(_partitions_last(edited.kept), target)
+    _check_roles(kept, target, options)
     return DatabasePlan(
         dump=dump,
         header=toc.header,
@@ -165,12 +165,23 @@ def _check_roles(kept: tuple[TocEntry, ...], target: Live, options: RestoreOptio
         )
 
 
+def _partitions_last(kept: tuple[TocEntry, ...]) -> tuple[TocEntry, ...]:
+    """Attach a partition at the very end when its parent is not restored with it.
+
+    The parent has its indexes already: attaching takes the partition's own indexes for them if they are there, and
+    makes new ones, which the dump's would collide with, if they are not.
+    """
+    brought = {entry.dump_id for entry in kept if entry.desc in RELATIONS}
+    late = [entry for entry in kept if entry.desc == "TABLE ATTACH" and not brought.issuperset(entry.dependencies)]
+    return tuple(entry for entry in kept if entry not in late) + tuple(late)
+
+
 def _fitted(kept: tuple[TocEntry, ...], target: Live) -> tuple[tuple[TocEntry, ...], tuple[Removed, ...]]:
     """Leave out what outlives the drop, and annotations of it that only its owner could change."""
     contents = {entry.dump_id: entry for entry in kept}
     left: dict[int, Removed] = {}
     for entry in kept:
-        reason = _outlives(entry, target) or _annotates(entry, contents, target)
+        reason = _outlives(entry, target) or _annotates(entry, contents, target) or _attaches(entry, contents)
         if reason:
             left[entry.dump_id] = Removed(entry, reason)
     return tuple(entry for entry in kept if entry.dump_id not in left), tuple(left.values())
@@ -184,6 +195,12 @@ def _outlives(entry: TocEntry, target: Live) -> str:
     if entry.desc in ("SUBSCRIPTION", "SUBSCRIPTION TABLE"):
         return "subscriptions stay as they are"
     return ""
+
+
+def _attaches(entry: TocEntry, contents: dict[int, TocEntry]) -> str:
+    """An index is attached with its table when the parent of the table stays (see `_partitions_last`)."""
+    alone = entry.desc == "INDEX ATTACH" and any(dump_id not in contents for dump_id in entry.dependencies)
+    return "its table's attachment attaches it" if alone else ""
 
 
 def _annotates(entry: TocEntry, contents: dict[int, TocEntry], target: Live) -> str:

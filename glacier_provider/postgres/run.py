@@ -75,9 +75,11 @@ class Ended:
 
     @property
     def reason(self) -> str:
-        """The first error; else how the process ended."""
+        """The first error; of psql, which stops at the first, the last message of the server; else how it ended."""
         if self.errors:
             return self.errors[0]
+        if self.status > 0 and self.warnings:
+            return self.warnings[-1]
         if self.status < 0:
             return f"{self.name} was killed by signal {-self.status}"
         return self.tail[-1] if self.tail else f"{self.name} ended with status {self.status} and no message"
@@ -183,19 +185,20 @@ class Messages:
             self.warnings.append(line)
 
 
-# pg_dump and pg_restore: 'pg_dump: error: ...'. psql with VERBOSITY=verbose: 'psql:<stdin>:7: ERROR:  42P01: ...'; the
-# severity may be in the server's language, the five characters of the SQLSTATE are not (00, 01 and 02 are no errors).
-_ERROR = re.compile(r"^\w+: (error|fatal): |^psql:.*?: [^\s:]+: {2}(?!0[012])[0-9A-Z]{5}: ")
-_WARNING = re.compile(r"^\w+: warning: |^psql:.*?: [^\s:]+: {2}01[0-9A-Z]{3}: ")
+# pg_dump, pg_restore: 'pg_dump: error: ...'. psql of itself: 'psql: error: ...', 'psql:<stdin>:7: error: ...'. psql of
+# the server, with VERBOSITY=verbose: 'psql:<stdin>:7: WARNING:  55000: ...', the severity in the server's language, and
+# the SQLSTATE of a warning may be that of an error: which of the two it was, only psql's exit status tells.
+_ERROR = re.compile(r"^\w+(:<stdin>:\d+)?: (error|fatal): ")
+_WARNING = re.compile(r"^\w+: warning: |^psql:<stdin>:\d+: [^\s:]+: {2}(?!00)[0-9A-Z]{5}: ")
 
 
 def is_error(line: str) -> bool:
-    """Tell whether a tool's line reports an error."""
+    """Tell whether a tool's line reports an error of the tool."""
     return bool(_ERROR.search(line))
 
 
 def is_warning(line: str) -> bool:
-    """Tell whether a tool's line is a warning."""
+    """Tell whether a tool's line is a warning, or a message of the server to psql."""
     return bool(_WARNING.search(line))
 
 

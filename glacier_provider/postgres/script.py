@@ -22,6 +22,12 @@ _TRANSACTION_TIMEOUT = re.compile(rb"^SET transaction_timeout = [^\n]*\n", re.MU
 _COMMIT = re.compile(rb"^COMMIT;\n((?:--[^\n]*\n|\n|\\unrestrict \w+\n)*)\Z", re.MULTILINE)
 
 
+# A server process that works on a long statement looks whether its client is still there (servers since 14 can).
+_NOTICE_THE_END = (
+    "SELECT set_config(name, '2s', true) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval';"
+)
+
+
 class ScriptCut(ValueError):
     """The script does not end as pg_restore ends one."""
 
@@ -79,6 +85,7 @@ def opening(
         "SET LOCAL search_path = '';",
         "SELECT txid_current();",
         "\\o /dev/null",
+        _NOTICE_THE_END,
         f"SELECT set_config('glacier_provider.selection', {literal(selection)}, true);",
         drop_statement(),
     ]

@@ -113,9 +113,12 @@ class Contents:
         return ()
 
     def home(self, entry: TocEntry) -> TocEntry:
-        """Return the object in its own right that an entry belongs to, itself included."""
+        """Return the relation that an entry is a piece of, or the object in its own right; either may be itself."""
         seen = {entry.dump_id}
-        while owners := [owner for owner in self.owners(entry) if owner.dump_id not in seen]:
+        while entry.desc not in RELATIONS:
+            owners = [owner for owner in self.owners(entry) if owner.dump_id not in seen]
+            if not owners:
+                break
             entry = owners[0]
             seen.add(entry.dump_id)
         return entry

@@ -44,12 +44,15 @@ def tokens(sql: str) -> list[Token]:
 
 
 def altered_table(sql: str) -> tuple[str, str] | None:
-    """Return (schema, name) of ``ALTER TABLE [ONLY] schema.name ...``; None when it is another statement."""
+    """Return (schema, name) of ``ALTER [FOREIGN] TABLE [ONLY] schema.name ...``; None when it is another statement."""
     parts = tokens(sql)
-    at = 3 if len(parts) > 2 and parts[2].is_word("ONLY") else 2
-    if len(parts) < at or not (parts[0].is_word("ALTER") and parts[1].is_word("TABLE", "FOREIGN")):
+    if not parts or not parts[0].is_word("ALTER"):
         return None
-    return _qualified(parts, at)
+    at = 2 if len(parts) > 1 and parts[1].is_word("FOREIGN") else 1
+    if len(parts) <= at or not parts[at].is_word("TABLE"):
+        return None
+    only = len(parts) > at + 1 and parts[at + 1].is_word("ONLY")
+    return _qualified(parts, at + 2 if only else at + 1)
 
 
 def referenced_table(sql: str) -> tuple[str, str] | None:

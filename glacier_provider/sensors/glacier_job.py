@@ -51,7 +51,7 @@ class GlacierJobSensor(BaseSensorOperator):
             poll_seconds=self.poke_interval,
             ends_at=ends_at,
         )
-        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"ends_at": ends_at})
+        self.defer(trigger=trigger, method_name="execute_complete")
 
     def poke(self, context: Context) -> bool:
         """Look once; return whether everything can be read."""
@@ -65,7 +65,7 @@ class GlacierJobSensor(BaseSensorOperator):
             self.log.info("Restore %d: %d archives pending, %d ready.", restore_id, waiting.pending, waiting.ready)
             return waiting.done
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any], ends_at: float) -> None:
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> None:
         """Come back from the triggerer: the catalog says what happened, and an error is raised here with its type."""
         from glacier_provider import restore
 
@@ -76,4 +76,4 @@ class GlacierJobSensor(BaseSensorOperator):
             if event["status"] == "failed":
                 restore.raise_failed_retrievals(int(self.restore_id), catalog=r.catalog)
         if not self.poke(context):
-            self._defer(ends_at)
+            self._defer(event["ends_at"])

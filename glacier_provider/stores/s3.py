@@ -32,6 +32,7 @@ from glacier_provider.stores.uri import S3Uri
 
 TIERS = {"GLACIER": ("Expedited", "Standard", "Bulk"), "DEEP_ARCHIVE": ("Standard", "Bulk")}
 READ_CHUNK = MIB
+ONE_REQUEST = 16 * MIB  # an archive up to this size (and one part) is held in memory and sent at once
 _CONFLICT_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds
 
 
@@ -63,8 +64,11 @@ class S3Store:
     """An `ArchiveStore` on one bucket; see the protocol for the contract of each method.
 
     `client` is a boto3 S3 client made with `s3_client_config`. `part_size` (bytes, a power of two) is that of large
-    uploads up to 10,000 parts; `parts_in_flight` of them are sent at once, each with about 1 MiB in memory. An
-    archive of at most one part is sent by one request.
+    uploads up to 10,000 parts; `parts_in_flight` of them are sent at once, each with about 1 MiB in memory.
+
+    Permissions: s3:ListBucket and s3:ListBucketMultipartUploads on the bucket; s3:PutObject, s3:GetObject,
+    s3:RestoreObject, s3:DeleteObject, s3:ListMultipartUploadParts and s3:AbortMultipartUpload on its objects; with
+    object_lock_days also s3:PutObjectRetention, with a key of your own kms:GenerateDataKey and kms:Decrypt.
     """
 
     def __init__(self, uri: S3Uri, *, client: Any, part_size: int = 16 * MIB, parts_in_flight: int = 4) -> None:
@@ -107,7 +111,7 @@ class S3Store:
         return self._put(data, description, "STANDARD")
 
     def put_large(self, source: Source, description: Description, journal: UploadJournal) -> Receipt:
-        if source.size <= self._part_size and journal.upload_id() is None:
+        if source.size <= min(self._part_size, ONE_REQUEST) and journal.upload_id() is None:
             return self.put(source.read_at(0, source.size), description)
         upload = LargeUpload(
             bucket=self._bucket,

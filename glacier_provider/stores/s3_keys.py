@@ -133,7 +133,7 @@ def _filename(metadata: Mapping[str, str]) -> str:
     if "name" in metadata:
         return unquote(metadata["name"], errors="strict")
     if "name-base64" in metadata:
-        return base64.urlsafe_b64decode(metadata["name-base64"]).decode("utf-8")
+        return base64.b64decode(metadata["name-base64"], b"-_", validate=True).decode("utf-8")
     return f"sha256:{metadata['name-sha256']}"
 
 

@@ -29,15 +29,14 @@ def reports(bucket: Bucket, keys: Sequence[str]) -> Iterator[RetrievalReport]:
     position = 0
     while position < len(wanted):
         reach = _within_reach(bucket.uri.prefix, wanted, position)
-        if reach < WORTH_LISTING:
+        found, last = _listed_from(bucket, wanted[position]) if reach >= WORTH_LISTING else ({}, "")
+        end = bisect.bisect_right(wanted, last, position) if last is not None else position + reach
+        if end == position:  # no listing, or one that holds nothing but foreign keys before the wanted one
             yield _one(bucket, wanted[position])
             position += 1
-        else:
-            found, last = _listed_from(bucket, wanted[position])
-            end = bisect.bisect_right(wanted, last, position) if last is not None else position + reach
-            for key in wanted[position:end]:
-                yield found.get(key) or _missing(key)
-            position = end
+        for key in wanted[position:end]:
+            yield found.get(key) or _missing(key)
+        position = max(position, end)
 
 
 def _within_reach(prefix: str, wanted: Sequence[str], position: int) -> int:

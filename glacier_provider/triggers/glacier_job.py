@@ -51,7 +51,7 @@ class GlacierJobTrigger(BaseTrigger):
             status = await asyncio.to_thread(self._look)
             if status is None and time.time() >= self.ends_at:
                 status = TIMEOUT
-        yield TriggerEvent({"status": status, "restore_id": self.restore_id})
+        yield TriggerEvent({"status": status, "restore_id": self.restore_id, "ends_at": self.ends_at})
 
     def _look(self) -> str | None:
         from glacier_provider import restore

@@ -35,9 +35,15 @@ class StoreKit(Protocol):
 
     def deny(self) -> None: ...
 
-    def break_next(self, act: str, kind: FaultKind, **options: Any) -> None: ...
+    def break_next(self, act: str, kind: FaultKind, *, part: int | None = None, **options: Any) -> None:
+        """Let the next such act fail (of this part, counted from 1); `options` are those of a FaultRule."""
+        ...
 
     def mend(self) -> None: ...
+
+    def keys(self) -> list[str]:
+        """Return the keys or ids of all archives that are in the store at this moment."""
+        ...
 
     def done(self, act: str) -> int:
         """Return how often the store did this with success, whether its answer arrived or not."""
@@ -89,12 +95,15 @@ class S3Kit:
     def deny(self) -> None:
         self.emulator.deny(self.bucket)
 
-    def break_next(self, act: str, kind: FaultKind, **options: Any) -> None:
-        when = {"bucket": self.bucket, **options.pop("when", {})}
+    def break_next(self, act: str, kind: FaultKind, *, part: int | None = None, **options: Any) -> None:
+        when = {"bucket": self.bucket} | ({} if part is None else {"part": str(part)})
         self.emulator.plan.inject(_S3_ACTS[act], kind, when=when, **{"count": 1, **options})
 
     def mend(self) -> None:
         self.emulator.plan.clear()
+
+    def keys(self) -> list[str]:
+        return [archive.key for archive in self.open().archives(described=False)]
 
     def done(self, act: str) -> int:
         return sum(self.emulator.count(_S3_ACTS[act], bucket=self.bucket, status=status) for status in (200, 202, 206))

@@ -198,8 +198,17 @@ def test_a_large_part_is_sent_through_a_small_window(s3_kit: S3Kit, journal: Fil
             return super().read_at(start, size)
 
     source = Watched(some_bytes(3 * PART))
-    s3_kit.open().put_large(source, a_file(), journal)
+    receipt = s3_kit.open(part_size=4 * PART).put_large(source, a_file(), journal)
     assert source.largest == 1024 * 1024
+    assert receipt.checksum.startswith(f"sha256-parts:{4 * PART}:")
+
+
+def test_a_part_that_fails_ends_the_others_work(s3_kit: S3Kit, journal: FileJournal) -> None:
+    s3_kit.break_next("part", FaultKind.ACCESS_DENIED, part=1)
+    s3_kit.break_next("part", FaultKind.HANG, part=2, seconds=0.7)
+    with pytest.raises(StoreDenied):
+        s3_kit.open(parts_in_flight=2).put_large(Bytes(some_bytes(5 * PART)), a_file(), journal)
+    assert s3_kit.done("part") == 1
 
 
 def test_a_retrieval_of_an_object_that_is_not_cold_is_ready(s3_kit: S3Kit) -> None:

@@ -78,16 +78,19 @@ class S3Emulator:
         plan: FaultPlan | None = None,
         repeated_complete: str = "ok",
         port: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
         self.clock = clock or Clock()
         self.plan = plan or FaultPlan()
         self.objects = Objects(self.clock, retrieval_seconds, repeated_complete)
         self._port = port
+        self._host = host
         self._denied: dict[str, Collection[str] | None] = {}
         self._counts: Counter[tuple[str, str, str, int]] = Counter()
         self._lock = threading.Lock()
         self._moto = _moto_application()
         self._server: WsgiServer | None = None
+        self._unannounced: list[tuple[Any, Any]] = []
 
     def __enter__(self) -> S3Emulator:
         self.start()
@@ -98,8 +101,8 @@ class S3Emulator:
 
     def start(self) -> None:
         """Serve, on the same port as before if it was stopped."""
-        self.objects.announcer = Announcer(self.clock, self.plan)
-        self._server = WsgiServer(self, port=self._port)
+        self.objects.announcer = Announcer(self.clock, self.plan, self._unannounced)
+        self._server = WsgiServer(self, port=self._port, host=self._host)
         self._port = self._server.port
 
     def stop(self) -> None:
@@ -108,7 +111,8 @@ class S3Emulator:
             self._server.stop()
             self._server = None
         if self.objects.announcer is not None:
-            self.objects.announcer.stop()
+            self._unannounced = self.objects.announcer.stop()
+            self.objects.announcer = None
 
     @property
     def url(self) -> str:
@@ -251,14 +255,18 @@ def _moto_application() -> Callable[..., Iterable[bytes]]:
 def main() -> None:
     """Serve until SIGTERM or SIGINT; the ready file gets the URL once requests are answered."""
     parser = argparse.ArgumentParser(description="An emulated S3 with archive classes.")
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--bucket", action="append", default=[], help="create this bucket; may be repeated")
     parser.add_argument("--ready-file", type=Path)
     parser.add_argument("--retrieval-seconds", type=float, default=5.0)
     options = parser.parse_args()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    with S3Emulator(retrieval_seconds=options.retrieval_seconds, port=options.port) as s3:
+    with S3Emulator(retrieval_seconds=options.retrieval_seconds, port=options.port, host=options.host) as s3:
+        for bucket in options.bucket:
+            s3.create_bucket(bucket)
         if options.ready_file is not None:
             part = options.ready_file.with_name(f".{options.ready_file.name}.{os.getpid()}")
             part.write_text(s3.url)

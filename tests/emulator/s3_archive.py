@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -81,10 +81,10 @@ def next_midnight(timestamp: float) -> float:
 class Announcer:
     """Sends `s3:ObjectRestore:Completed` when a restore completes, by the clock, from a thread of its own."""
 
-    def __init__(self, clock: Clock, plan: FaultPlan) -> None:
+    def __init__(self, clock: Clock, plan: FaultPlan, due: Iterable[tuple[Any, Any]] = ()) -> None:
         self._clock = clock
         self._plan = plan
-        self._due: list[tuple[Any, Any]] = []
+        self._due: list[tuple[Any, Any]] = list(due)
         self._wake = threading.Condition()
         self._stopped = False
         clock.on_change(self._notify)
@@ -97,11 +97,13 @@ class Announcer:
             self._due.append((bucket, key))
             self._wake.notify_all()
 
-    def stop(self) -> None:
+    def stop(self) -> list[tuple[Any, Any]]:
+        """End the thread and return the (bucket, object) pairs that were not announced yet."""
         with self._wake:
             self._stopped = True
             self._wake.notify_all()
         self._thread.join()
+        return self._due
 
     def _notify(self) -> None:
         with self._wake:

@@ -129,10 +129,10 @@ class _Server(ThreadingHTTPServer):
 
 
 class WsgiServer:
-    """Serves a WSGI application on a loopback port from a thread of its own."""
+    """Serves a WSGI application from a thread of its own, on a loopback port unless told otherwise."""
 
-    def __init__(self, application: Callable[..., Iterable[bytes]], *, port: int = 0) -> None:
-        self._server = _Server(("127.0.0.1", port), _Handler)
+    def __init__(self, application: Callable[..., Iterable[bytes]], *, port: int = 0, host: str = "127.0.0.1") -> None:
+        self._server = _Server((host, port), _Handler)
         self._server.application = application
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()

@@ -64,7 +64,7 @@ class Objects:
 
     def perform(self, request: S3Request, ask_moto: AskMoto) -> Answer:
         """Answer one request; the body is checked against its checksums before anything else happens."""
-        if refusal := body_fault(request.headers, request.body):
+        if refusal := _limit_fault(request) or body_fault(request.headers, request.body):
             return refusal
         handler = getattr(self, f"_{_snake(request.operation)}", None)
         with self._lock:
@@ -144,7 +144,7 @@ class Objects:
         known = {
             "ETag": key.etag.strip('"'),
             "Checksum": checksum,
-            "ObjectParts": {"TotalPartsCount": len(parts), "Part": parts} if parts else None,
+            "ObjectParts": {"PartsCount": len(parts), "Part": parts} if parts else None,
             "StorageClass": key.storage_class,
             "ObjectSize": key.size,
         }
@@ -358,6 +358,16 @@ class Objects:
         if self.announcer is not None:
             self.announcer.expect(bucket, key)
         return Answer(202)
+
+
+def _limit_fault(request: S3Request) -> Answer | None:
+    """Keys have at most 1,024 bytes, user metadata at most 2 KB, names and values together."""
+    if len(request.key.encode("utf-8", "surrogateescape")) > 1024:
+        return error(400, "KeyTooLongError", "Your key is too long")
+    metadata = {name: value for name, value in request.headers.items() if name.startswith("x-amz-meta-")}
+    if sum(len(name) - len("x-amz-meta-") + len(value) for name, value in metadata.items()) > 2048:
+        return error(400, "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size")
+    return None
 
 
 def _snake(name: str) -> str:

@@ -7,8 +7,11 @@ import os
 import pickle
 import signal
 import struct
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,13 +117,35 @@ def drop_privileges() -> None:
 def mount_small(directory: os.PathLike[str], *, size: int, inodes: int = 1000) -> None:
     """Mount a tmpfs of `size` bytes over `directory`, in this child's own mount namespace: it ends with the child."""
     libc = ctypes.CDLL(None, use_errno=True)
-    flags = _CLONE_NEWNS if os.geteuid() == 0 else _CLONE_NEWNS | _CLONE_NEWUSER
-    options = f"size={size},nr_inodes={inodes},mode=0777".encode()
-    steps = (
-        lambda: libc.unshare(flags),
-        lambda: libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None),
-        lambda: libc.mount(b"tmpfs", os.fsencode(directory), b"tmpfs", 0, options),
-    )
-    for step in steps:
-        if step() != 0:
+
+    def require(answer: int) -> None:
+        if answer != 0:
             raise Cannot(f"no small file system can be mounted here: {os.strerror(ctypes.get_errno())}")
+
+    if os.geteuid() == 0:
+        require(libc.unshare(_CLONE_NEWNS))
+    else:
+        user, group = os.geteuid(), os.getegid()
+        require(libc.unshare(_CLONE_NEWNS | _CLONE_NEWUSER))
+        _map_ids(user, group)
+    require(libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None))
+    options = f"size={size},nr_inodes={inodes},mode=0777".encode()
+    require(libc.mount(b"tmpfs", os.fsencode(directory), b"tmpfs", 0, options))
+
+
+def _map_ids(user: int, group: int) -> None:
+    """Be root in the new user namespace, and nobody else there."""
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+
+
+@contextmanager
+def in_memory(otherwise: Path) -> Iterator[Path]:
+    """Yield a new directory on a file system in memory, where a machine has one: many small files cost little there."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK | os.X_OK):
+        yield otherwise
+        return
+    with tempfile.TemporaryDirectory(dir=memory, prefix="files-") as directory:
+        yield Path(directory)

@@ -43,8 +43,10 @@ SETTINGS: Mapping[str, str] = {
     "shared_buffers": "64MB",
     "listen_addresses": "127.0.0.1",
     "max_locks_per_transaction": "256",
-    "wal_level": "logical",
-    "max_wal_senders": "2",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "64MB",
+    "min_wal_size": "4MB",
     "log_min_messages": "fatal",
 }
 
@@ -264,7 +266,7 @@ def _initialised(package: str) -> Path:
     secret.write_text(_template_password())
     _give_to_server(secret)
     options = ["--username", SUPERUSER, "--pwfile", str(secret), "--auth", "scram-sha-256"]
-    options += ["--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"]
+    options += ["--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions", "--wal-segsize", "1"]
     program = _usable_installation(package) / "bin" / "initdb"
     argv = [str(program), "--pgdata", str(parent / "data"), *options]
     ended = subprocess.run(argv, capture_output=True, text=True, cwd="/", check=False, **_server_identity())

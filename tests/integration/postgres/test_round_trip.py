@@ -15,19 +15,22 @@ from glacier_provider.postgres import (
     dump_database,
     restore_database,
 )
-from tests.integration.postgres.conftest import NEWER, OLDER, SampleServer
+from tests.integration.postgres.conftest import SampleServer
 from tests.support.postgres import EmbeddedPostgres
 
 CATALOG = """
     CREATE SCHEMA glacier_catalog;
     CREATE TYPE glacier_catalog.state AS ENUM ('planned', 'archived');
-    CREATE TABLE glacier_catalog.application_data_backups (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text);
+    CREATE TABLE glacier_catalog.application_data_backups (
+      id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text);
     CREATE TABLE glacier_catalog.glacier_archives (
-      id bigserial PRIMARY KEY, backup_id bigint REFERENCES glacier_catalog.application_data_backups, state glacier_catalog.state);
+      id bigserial PRIMARY KEY, state glacier_catalog.state,
+      backup_id bigint REFERENCES glacier_catalog.application_data_backups);
     CREATE INDEX ON glacier_catalog.glacier_archives (state);
     CREATE VIEW glacier_catalog.newest AS SELECT max(id) FROM glacier_catalog.application_data_backups;
     INSERT INTO glacier_catalog.application_data_backups (note) SELECT 'backup ' || n FROM generate_series(1, 3) n;
-    INSERT INTO glacier_catalog.glacier_archives (backup_id, state) SELECT 1 + n % 3, 'archived' FROM generate_series(1, 50) n;
+    INSERT INTO glacier_catalog.glacier_archives (backup_id, state)
+      SELECT 1 + n % 3, 'archived' FROM generate_series(1, 50) n;
 """
 LATER = """
     DELETE FROM public.orders WHERE id > 1000 AND id NOT IN (SELECT last_order FROM public.customers);
@@ -62,7 +65,9 @@ def test_a_changed_database_becomes_what_it_was(sample: SampleServer, tmp_path: 
 
     assert sample.everything(shop) == before
     assert sample.hashes(shop) == hashes
-    assert (done.analyzed, done.warnings) == (True, ())
+    assert done.analyzed
+    # this server does not publish changes: CREATE PUBLICATION warns, with the SQLSTATE of an error, and succeeds
+    assert ['"wal_level" is insufficient' in warning for warning in done.warnings] == [True]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -82,53 +87,50 @@ def test_the_catalog_in_the_same_database_is_not_touched(sample: SampleServer, t
     second = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "second", progress=print)
     two = sample.everything(shop, "--exclude-schema=glacier_catalog")
     catalog = sample.everything(shop, "--schema=glacier_catalog")
-    oids = sample.run(shop, "SELECT oid, relname FROM pg_class WHERE relname ~ 'glacier|application_data_backups$'")
-    kept = [row for row in oids if row[1] != "legacy_glacier_archives_report"]
+    oids = "SELECT oid, relname FROM pg_class WHERE relnamespace = 'glacier_catalog'::regnamespace"
+    kept = sample.run(shop, oids)
 
     for dump, expected in [(first, one), (second, two), (first, one)]:  # last week's, yesterday's, last week's again
         restore_database(shop, sample.tools, dump.path, WITHOUT_CATALOG, progress=print)
         assert sample.everything(shop, "--exclude-schema=glacier_catalog") == expected
         assert sample.everything(shop, "--schema=glacier_catalog") == catalog
-    now = sample.run(shop, "SELECT oid, relname FROM pg_class")
-    assert set(kept) <= set(now)
+    assert sample.run(shop, oids) == kept
     assert sample.run(shop, "SELECT line FROM public.legacy_glacier_archives_report") == [("kept",)]
 
 
-@pytest.mark.parametrize("package", [OLDER, NEWER])
-def test_other_major_versions_come_back_too(package: str, tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "data", package=package) as postgres:
-        server = SampleServer(postgres)
-        shop, empty = server.new(), server.new(empty=True)
-        before = server.everything(shop)
-        for form in DumpFormat:
-            dump = dump_database(shop, server.tools, DumpOptions(form), tmp_path / form, progress=print)
-            server.run(shop, LATER)
-            restore_database(shop, server.tools, dump.path, Selection(), progress=print)
-            assert server.everything(shop) == before
-        restore_database(empty, server.tools, dump.path, Selection(), progress=print)
-        assert server.everything(empty) == before
+@pytest.mark.parametrize("name", ["older", "newer"])
+def test_other_major_versions_come_back_too(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    server: SampleServer = request.getfixturevalue(name)
+    shop, empty = server.new(), server.new(empty=True)
+    before = server.everything(shop)
+    for form in DumpFormat:
+        dump = dump_database(shop, server.tools, DumpOptions(form), tmp_path / form, progress=print)
+        server.run(shop, LATER)
+        restore_database(shop, server.tools, dump.path, Selection(), progress=print)
+        assert server.everything(shop) == before
+    restore_database(empty, server.tools, dump.path, Selection(), progress=print)
+    assert server.everything(empty) == before
 
 
-def test_an_older_dump_comes_back_into_a_newer_server(sample: SampleServer, tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "data", package=OLDER) as postgres:
-        older = SampleServer(postgres)
-        shop = older.new()
-        dump = dump_database(shop, older.tools, DumpOptions(), tmp_path / "dump", progress=print)
-        hashes = older.hashes(shop)
-    newer = sample.new(LATER)
-    restore_database(newer, sample.tools, dump.path, Selection(), progress=print)
-    assert sample.hashes(newer) == hashes
+def test_an_older_dump_comes_back_into_a_newer_server(
+    sample: SampleServer, older: SampleServer, tmp_path: Path
+) -> None:
+    shop = older.new()
+    dump = dump_database(shop, older.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    target = sample.new(LATER)
+    restore_database(target, sample.tools, dump.path, Selection(), progress=print)
+    assert sample.hashes(target) == older.hashes(shop)
 
 
-def test_newer_client_tools_restore_into_an_older_server(sample: SampleServer, tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "data", package=OLDER) as postgres:
-        older = SampleServer(postgres)
-        shop = older.new()
-        dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
-        before = older.everything(shop)
-        older.run(shop, LATER)
-        restore_database(shop, sample.tools, dump.path, Selection(), progress=print)
-        assert older.everything(shop) == before
+def test_newer_client_tools_restore_into_an_older_server(
+    sample: SampleServer, older: SampleServer, tmp_path: Path
+) -> None:
+    shop = older.new()
+    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    before = older.everything(shop)
+    older.run(shop, LATER)
+    restore_database(shop, sample.tools, dump.path, Selection(), progress=print)
+    assert older.everything(shop) == before
 
 
 def test_only_chosen_tables_come_back(sample: SampleServer, tmp_path: Path) -> None:
@@ -183,31 +185,36 @@ def test_a_view_over_an_excluded_table_that_stays_is_restored(sample: SampleServ
     assert sample.run(shop, "SELECT line FROM public.report") == [("newer",)]
 
 
-def test_another_cluster_without_the_roles_takes_everything_but_owners(sample: SampleServer, tmp_path: Path) -> None:
+def test_another_cluster_without_the_roles_takes_everything_but_owners(
+    sample: SampleServer, elsewhere: EmbeddedPostgres, tmp_path: Path
+) -> None:
     shop = sample.new("DROP POLICY own ON public.customers")
     dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
-    with EmbeddedPostgres(tmp_path / "data") as elsewhere:
-        target = elsewhere.create_database("shop")
-        options = RestoreOptions(owner=Keep.DROP, privileges=Keep.DROP)
-        restore_database(target, sample.tools, dump.path, Selection(), options, progress=print)
-        flags = ("--no-owner", "--no-privileges")
-        assert sample.everything(target, *flags) == sample.everything(shop, *flags)
+    target = elsewhere.create_database("without_roles")
+    options = RestoreOptions(owner=Keep.DROP, privileges=Keep.DROP)
+    restore_database(target, sample.tools, dump.path, Selection(), options, progress=print)
+    flags = ("--no-owner", "--no-privileges")
+    assert sample.everything(target, *flags) == sample.everything(shop, *flags)
 
 
 def test_a_database_owner_without_superuser_rights_restores_its_own(sample: SampleServer, tmp_path: Path) -> None:
     sample.postgres.create_role("plain", password="plain")
     sample.postgres.create_database("plain", owner="plain")
-    sample.run(sample.postgres.server("plain"), "CREATE EXTENSION citext; CREATE SCHEMA x AUTHORIZATION plain")
+    sample.run(
+        sample.postgres.server("plain"),
+        "CREATE SCHEMA types; COMMENT ON SCHEMA types IS 'not of plain'; GRANT USAGE ON SCHEMA types TO plain;"
+        "CREATE EXTENSION citext SCHEMA types; CREATE SCHEMA x AUTHORIZATION plain",
+    )
     server = sample.postgres.server("plain", user="plain", password="plain")
     with server.connect(autocommit=True) as connection:
-        connection.execute("CREATE TABLE notes (id serial PRIMARY KEY, body citext)")
+        connection.execute("CREATE TABLE notes (id serial PRIMARY KEY, body types.citext)")
         connection.execute("INSERT INTO notes (body) VALUES ('one')")
         connection.execute("CREATE TABLE x.y AS SELECT 1 AS z")
     dump = dump_database(server, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
     before = sample.everything(server)
-    sample.run(server, "DROP TABLE notes; DROP SCHEMA x CASCADE; COMMENT ON SCHEMA public IS 'mine'")
+    sample.run(server, "DROP TABLE notes; DROP SCHEMA x CASCADE")
     done = restore_database(server, sample.tools, dump.path, Selection(), progress=print)
-    assert sample.everything(server) == before.replace("standard public schema", "mine")
+    assert sample.everything(server) == before
     assert done.warnings == ()
 
 
@@ -240,10 +247,9 @@ def test_a_latin1_database_keeps_its_names_and_rows(sample: SampleServer, tmp_pa
     for name in ("latin_one", "latin_two"):
         sample.postgres.execute(create.format(name))
     one, two = (sample.postgres.server(name) for name in ("latin_one", "latin_two"))
-    sample.run(one, "CREATE TABLE \"Straße\" (\"Größe\" text); INSERT INTO \"Straße\" VALUES ('äöü')")
+    sample.run(one, 'CREATE TABLE "Straße" ("Größe" text); INSERT INTO "Straße" VALUES (\'äöü\')')
     dump = dump_database(one, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
     chosen = Selection(tables=frozenset({("public", "Straße")}))
     for selection in (chosen, chosen, Selection()):
         restore_database(two, sample.tools, dump.path, selection, progress=print)
         assert sample.run(two, 'SELECT "Größe" FROM "Straße"') == [("äöü",)]
-

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import random
 
 import pytest
@@ -34,7 +35,7 @@ def test_the_tree_hash_is_botocores(size: int) -> None:
 def test_the_pieces_that_bytes_come_in_do_not_matter(size: int, cuts: list[int]) -> None:
     borders = [0, *sorted(min(cut, size) for cut in cuts), size]
     whole = TreeHash()
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in itertools.pairwise(borders):
         whole.update(memoryview(_DATA)[start:end])
     assert whole.digest() == tree_hash(_DATA[:size])
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 
 import pytest
 from botocore.utils import calculate_tree_hash
@@ -32,7 +33,7 @@ def test_bytes_match_their_checksum_however_they_are_cut(size: int, part_size: i
     borders = [0, *sorted(min(cut, size) for cut in cuts), size]
     for checksum in checksums(data, part_size):
         verifier = Verifier(checksum)
-        for start, end in zip(borders, borders[1:], strict=False):
+        for start, end in itertools.pairwise(borders):
             verifier.update(memoryview(data)[start:end])
         assert verifier.matches()
         assert verifier.size == size

@@ -1,0 +1,67 @@
+# Everything a developer does here. `make` alone lists it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Without bytecode each of Airflow's processes compiles all that it imports. What none of them imports, or few modules
+# of, is left out: half of the time.
+LATER := antlr4|cfnlint|docker|graphql|hypothesis|libcst|moto|mpmath|mypy|mypyc|networkx|pip|playwright|pyathena
+LATER := $(LATER)|pygments|redshift_connector|sagemaker_studio|setuptools|sympy|tests
+unexport PYTHONDONTWRITEBYTECODE
+unexport PYTHONPATH
+export ONCE KEEP STORE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format check constraints clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY) ## make .venv, with everything pinned by constraints.txt
+
+demo: $(READY) ## back up and restore a sample application; ONCE=1: then exit; KEEP=1: keep .demo; STORE=vault
+	@$(BIN)/python -m demo
+
+test: $(READY) ## run the tests; TESTS=path and OPTIONS=... narrow them down
+	@$(BIN)/python -m pytest $(OPTIONS) $(TESTS)
+
+lint: $(READY) ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY) ## let ruff format the sources
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+check: lint test ## lint and test
+
+# One set of versions that serves Python 3.11 to 3.13, with what builds the package.
+constraints: $(READY) ## pin the newest versions in constraints.txt
+	@printf '%s\n' hatchling editables uv > $(VENV)/tools.in
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
+	  --extra dev --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  pyproject.toml $(VENV)/tools.in | sed 's/ *;.*//' | LC_ALL=C sort -u > $(VENV)/constraints.txt
+	@mv $(VENV)/constraints.txt constraints.txt
+
+clean: ## remove .venv, .demo and caches
+	rm -rf $(VENV) .demo .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# The stamp comes last: what was interrupted is done again. A change of pins or dependencies installs anew.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed; $(PYTHON) is `$(PYTHON) --version 2>&1`. Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); } || { \
+	  echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu the package python3-venv is missing." >&2; \
+	  rm -rf $(VENV); exit 1; }
+	@echo "Installing into $(VENV) ..."
+	@test -w "$$HOME" || export UV_CACHE_DIR="$(CURDIR)/.cache/uv" PIP_NO_CACHE_DIR=1; \
+	if $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv && \
+	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -b constraints.txt -e '.[dev]'; then :; else \
+	  echo "uv could not do it; pip tries ..." >&2; \
+	  PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'; fi
+	@$(BIN)/python -m compileall -qq -j0 -x '/($(LATER))/' $(VENV)/lib/python*/site-packages || true
+	@touch $@
