@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pendulum
 from airflow.sdk import DAG, Asset, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
@@ -39,7 +38,7 @@ def backup_dag(application: Application) -> DAG:
             store=application.store,
         ),
         schedule=application.schedule,
-        start_date=pendulum.datetime(2026, 1, 1, tz=application.timezone),
+        start_date=application.first_day,
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=timedelta(days=3),

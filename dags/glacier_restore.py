@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pendulum
 from airflow.sdk import DAG, Asset, Param
 
 from glacier_provider.applications import Application, load_applications
@@ -91,7 +90,7 @@ def restore_dag(application: Application) -> DAG:
         description=f"Database and attached files of {name} as they were in one backup",
         doc_md=DOC.format(name=name, files=application.files_directory, orphans=application.orphan_directory),
         schedule=None,
-        start_date=pendulum.datetime(2026, 1, 1, tz=application.timezone),
+        start_date=application.first_day,
         catchup=False,
         max_active_runs=1,
         # On the night when it is needed, nobody should have to find out that the DAG was paused.

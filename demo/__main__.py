@@ -36,8 +36,9 @@ def main() -> int:
     report, end = Report(), ExitStack()
     _on_signals(_interrupt)
     try:
+        store_kind = _store_kind()
         with _alone(), _closing(end, report, keep=keep):
-            world = story.tell(DIRECTORY, report, _store_kind(), end)
+            world = story.tell(DIRECTORY, report, store_kind, end)
             print(f"\n{world.catalog.table()}\n{report.table()}\n", flush=True)
             if not once:
                 _leave_up(world.airflow.url)
@@ -112,7 +113,8 @@ def _interrupt(_number: int, _frame: Any) -> None:
 def _fail(report: Report, why: str, details: str) -> int:
     if details:
         print(details)
-    print(f"\n{report.table()}\n")
+    if report.steps:
+        print(f"\n{report.table()}\n")
     return _last_line(why)
 
 

@@ -109,7 +109,7 @@ def create_database(server: Server, files: Sequence[AttachedFile]) -> None:
 def change(server: Server, files_directory: Path) -> Change:
     """Let a day pass: rows, schema and files change, as the database's owner."""
     names = [file.path for file in attached_files()]
-    deleted = tuple(names[100::80])
+    deleted = (*names[:4], names[39], *names[100::80], names[-1])  # awkward names, an empty file, the large one
     added = [AttachedFile(FILES + i, f"2026/12/added {i:02}.bin", 2000 + i * 997) for i in range(1, ADDED_FILES + 1)]
     write_files(files_directory, added)
     with server.connect() as connection:

@@ -24,7 +24,7 @@ from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive, Uplo
 from glacier_provider.catalog.backups import Run, lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.scans import NAMED, Scan
-from glacier_provider.core.archive import ArchiveKind, Description
+from glacier_provider.core.archive import ArchiveKind, Description, name_from_bytes
 from glacier_provider.core.manifest import manifest_lines
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import megabytes
@@ -32,11 +32,11 @@ from glacier_provider.core.tables import parse_table
 from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, StoreError
 from glacier_provider.files import (
     DirectorySource,
+    FileSource,
     Root,
     hash_source,
     open_source,
     prepare_staging,
-    read_small,
     remove_tree,
     walk,
 )
@@ -204,7 +204,7 @@ def _referenced_names(application: Application, backup_id: int) -> Iterator[str]
     with open(_staging(application, backup_id) / "references", "rb") as file:
         while block := file.read(MIB):
             *names, rest = (rest + block).split(b"\0")
-            yield from (name.decode() for name in names)
+            yield from (name_from_bytes(name) for name in names)
 
 
 # --- scan_files ----------------------------------------------------------------------------------------------------
@@ -346,28 +346,28 @@ class _FileSender:
             self._commit()
 
     def _send_small(self, archive: PlannedArchive) -> Upload:
-        self._settle(archive)
-        data = read_small(self._root, archive.filename, SMALL_FILE * 2)
+        with self._open(archive) as source:
+            if source.size > 2 * SMALL_FILE:
+                raise FileChanged(f"{archive.filename!r} grew to {source.size} bytes while it was archived.")
+            data = source.read_at(0, source.size)
+            source.verify_unchanged()
         sha256 = hashlib.sha256(data).hexdigest()
         description = _describe(self._application, archive, ArchiveKind.FILE, size=len(data), sha256=sha256)
         return Upload(archive.id, self._store.put(data, description), sha256)
 
     def _send_large(self, archive: PlannedArchive) -> Upload:
-        self._settle(archive)
-        with open_source(self._root, archive.filename) as source:
+        with self._open(archive) as source:
             description = _describe(self._application, archive, ArchiveKind.FILE, size=source.size)
-            upload = _send(source, description, catalog=self._catalog, store=self._store)
-            source.verify_unchanged()
-        return upload
+            return _send(_Steady(source), description, catalog=self._catalog, store=self._store)
 
-    def _settle(self, archive: PlannedArchive) -> None:
-        """Give a file that was written just now the time to be finished; a slower writer is left for the next try."""
+    def _open(self, archive: PlannedArchive) -> FileSource:
+        """Open a file; one written just now gets the time to be finished, a slower writer is left for the next try."""
         seconds = self._application.settle_seconds
         try:
-            open_source(self._root, archive.filename, settle_seconds=seconds, now=time.time()).close()
+            return open_source(self._root, archive.filename, settle_seconds=seconds, now=time.time())
         except FileChanged:
             time.sleep(seconds)
-            open_source(self._root, archive.filename, settle_seconds=seconds, now=time.time()).close()
+            return open_source(self._root, archive.filename, settle_seconds=seconds, now=time.time())
 
     def _note(self, archive: PlannedArchive, upload: Upload | GlacierProviderError) -> None:
         if isinstance(upload, Upload) and upload.receipt is not None:
@@ -437,6 +437,22 @@ def _describe(
         sha256=sha256,
         encoding=encoding,
     )
+
+
+class _Steady:
+    """A source whose every byte is read while the file is what it was when it was opened.
+
+    Looked at before the upload is completed: a completed archive of a changed file would stand in its own way.
+    """
+
+    def __init__(self, source: FileSource) -> None:
+        self._source = source
+        self.size = source.size
+
+    def read_at(self, start: int, size: int) -> bytes:
+        data = self._source.read_at(start, size)
+        self._source.verify_unchanged()
+        return data
 
 
 class _Beating:

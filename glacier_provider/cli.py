@@ -10,6 +10,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -19,7 +20,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from glacier_provider import __version__
 from glacier_provider.applications import Application, load_applications
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.core.plan import Amount, megabytes
+from glacier_provider.core.plan import Amount, counted, megabytes
 from glacier_provider.errors import ConfigurationError, GlacierProviderError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 Arguments = argparse.Namespace
 DEFAULT_SCHEMA = "glacier_catalog"
+URI_EXAMPLE = "postgresql://glacier@db.example.com:5432/glacier"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,11 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         arguments.run(arguments)
+        sys.stdout.flush()
     except GlacierProviderError as error:
         print(f"glacier-backup: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # The reader (head, a pager) has seen enough.
+        # The reader (head, a pager) has seen enough; what is left in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
@@ -82,7 +85,7 @@ def _show(arguments: Arguments) -> None:
     findings = {f"report: {name}": value for name, value in report.items() if value not in (None, [], 0)}
     _print_pairs({**backup, **findings})
     for status, amount in archives.items():
-        print(f"{status:>10}: {amount.archives} archives, {megabytes(amount.bytes)}")
+        print(f"{status:>10}: {counted(amount.archives, 'archive')}, {megabytes(amount.bytes)}")
     for restore in restores:
         print(f"restore {restore['id']}: {restore['state']}, opened {_time(restore['opened_at'])} UTC")
 
@@ -133,7 +136,10 @@ def _restores(arguments: Arguments) -> None:
 def _migrate(arguments: Arguments) -> None:
     with _catalog(arguments, check=False) as catalog:
         version = catalog.migrate()
-    print(f"The catalog schema {catalog.schema} is at version {version}.")
+    if arguments.json:
+        _print_json({"schema": catalog.schema, "version": version})
+    else:
+        print(f"The catalog schema {catalog.schema} is at version {version}.")
 
 
 def _applications(arguments: Arguments) -> None:
@@ -155,12 +161,17 @@ def _applications(arguments: Arguments) -> None:
 def _undo_orphans(arguments: Arguments) -> None:
     from glacier_provider import restore
 
-    application = _application(arguments)
-    if application is None:
-        raise ConfigurationError("Whose orphans is not known.", hint="Name the application: --application NAME.")
+    if arguments.application is None:
+        with _catalog(arguments) as catalog:
+            arguments.application = catalog.restores.get(arguments.restore_id)["application"]
+    application = load_applications(arguments.applications).named(arguments.application)
     with _catalog(arguments) as catalog:
         figures = restore.undo_orphans(application, arguments.restore_id, catalog=catalog)
-    print(f"{figures['moved_back']} files moved back, {figures['left']} left in {application.orphan_directory}.")
+    if arguments.json:
+        _print_json(figures)
+    else:
+        moved, left = counted(figures["moved_back"], "file"), figures["left"]
+        print(f"{moved} moved back, {left} left in {application.orphan_directory}.")
 
 
 # --- the catalog ---------------------------------------------------------------------------------------------------
@@ -187,7 +198,7 @@ def _application(arguments: Arguments) -> Application | None:
         raise ConfigurationError(
             "The applications have several catalogs.", hint=f"Name one: --application {'|'.join(applications)}."
         )
-    return next(iter(catalogs.values()), None) if len(applications) != 1 else next(iter(applications.values()))
+    return next(iter(applications.values()), None)
 
 
 def _catalog_server(arguments: Arguments, application: Application | None) -> Server:
@@ -196,9 +207,9 @@ def _catalog_server(arguments: Arguments, application: Application | None) -> Se
         return _server_of_uri(uri)
     if application is None:
         raise ConfigurationError("No application is configured, and no catalog named.", hint="Use --catalog URI.")
-    variable = os.environ.get(f"AIRFLOW_CONN_{application.catalog_conn_id.upper()}")
-    if variable:
-        return _server_of_variable(variable)
+    name = f"AIRFLOW_CONN_{application.catalog_conn_id.upper()}"
+    if variable := os.environ.get(name):
+        return _server_of_variable(name, variable)
     return _server_of_airflow(application.catalog_conn_id)
 
 
@@ -210,22 +221,41 @@ def _server_of_uri(uri: str) -> Server:
         given: dict[str, Any] = dict(conninfo_to_dict(uri))
     except ProgrammingError:
         # The driver's message may quote the URI, and with it the password.
-        raise ConfigurationError(
-            "The catalog URI cannot be read.", hint="Example: postgresql://glacier@db.example.com:5432/glacier"
-        ) from None
-    return _server(*(given.get(name) for name in ("host", "port", "user", "password", "dbname")), given)
+        raise ConfigurationError("The catalog URI cannot be read.", hint=f"Example: {URI_EXAMPLE}") from None
+    place = [given.pop(name, None) for name in ("host", "port", "user", "password", "dbname")]
+    # Somebody wrote each parameter for this use: one that has no effect here is refused, not passed over.
+    return _server(*place, given)
 
 
-def _server_of_variable(value: str) -> Server:
+def _server_of_variable(name: str, value: str) -> Server:
     """Return the server of an AIRFLOW_CONN_ variable: JSON or a URI, as Airflow writes them."""
-    if value.lstrip().startswith("{"):
-        given = json.loads(value)
-        extra = given.get("extra") or {}
-        extra = json.loads(extra) if isinstance(extra, str) else extra
-        return _server(*(given.get(name) for name in ("host", "port", "login", "password", "schema")), extra)
+    try:
+        kind, place, extra = _json_connection(value) if value.lstrip().startswith("{") else _uri_connection(value)
+        extras = json.loads(extra) if isinstance(extra, str) else extra or {}
+    except ValueError:
+        raise ConfigurationError(
+            f"The variable {name} holds no connection that can be read.", hint=f"Example: {URI_EXAMPLE}"
+        ) from None
+    return _server_of_connection(name, kind, place, extras)
+
+
+def _json_connection(value: str) -> tuple[Any, list[Any], Any]:
+    given = json.loads(value)
+    place = [given.get(name) for name in ("host", "port", "login", "password", "schema")]
+    return given.get("conn_type"), place, given.get("extra")
+
+
+def _uri_connection(value: str) -> tuple[Any, list[Any], Any]:
     parts = urlsplit(value)
-    text = [unquote(part) if part else None for part in (parts.hostname, parts.username, parts.password)]
-    return _server(text[0], parts.port, text[1], text[2], unquote(parts.path.lstrip("/")), dict(parse_qsl(parts.query)))
+    # Not parts.hostname, which would write the path of a socket directory in small letters.
+    host = parts.netloc.rpartition("@")[2].partition(":")[0]
+    if host.startswith("["):
+        host = parts.hostname or ""
+    host, user, password, dbname = (
+        unquote(part or "") for part in (host, parts.username, parts.password, parts.path.lstrip("/"))
+    )
+    query = dict(parse_qsl(parts.query))
+    return parts.scheme, [host, parts.port, user, password, dbname], query.get("__extra__", query)
 
 
 def _server_of_airflow(conn_id: str) -> Server:
@@ -238,19 +268,31 @@ def _server_of_airflow(conn_id: str) -> Server:
             f"Airflow does not give the connection {conn_id} ({type(error).__name__}).",
             hint=f"Set AIRFLOW_CONN_{conn_id.upper()} or GLACIER_CATALOG_URI, or use --catalog URI.",
         ) from error
-    return _server(found.host, found.port, found.login, found.password, found.schema, found.extra_dejson)
+    place = [found.host, found.port, found.login, found.password, found.schema]
+    return _server_of_connection(f"The Airflow connection {conn_id}", found.conn_type, place, found.extra_dejson)
 
 
-def _server(host: Any, port: Any, user: Any, password: Any, dbname: Any, extras: Mapping[str, Any]) -> Server:
-    from glacier_provider.postgres.server import OPTION_VARIABLES, Server
+def _server_of_connection(name: str, kind: Any, place: Sequence[Any], extras: Mapping[str, Any]) -> Server:
+    """Return the server of an Airflow connection, which may have extras that are for others."""
+    from glacier_provider.postgres.server import OPTION_VARIABLES
 
+    if kind not in ("postgres", "postgresql"):
+        raise ConfigurationError(f"{name} is of type {kind}.", hint=f"It has to be postgres, as in {URI_EXAMPLE}")
+    return _server(*place, {option: extras[option] for option in OPTION_VARIABLES if option in extras})
+
+
+def _server(host: Any, port: Any, user: Any, password: Any, dbname: Any, options: Mapping[str, Any]) -> Server:
+    from glacier_provider.postgres.server import Server
+
+    if not re.fullmatch(r"[0-9]*", str(port or "")):
+        raise ConfigurationError(f"The catalog's port {port!r} is no number.", hint=f"Example: {URI_EXAMPLE}")
     return Server(
         host=host or "",
         port=int(port or 5432),
         user=user or "",
         password=password or os.environ.get("PGPASSWORD") or None,
         dbname=dbname or "",
-        options={name: str(extras[name]) for name in OPTION_VARIABLES if name in extras},
+        options={name: str(value) for name, value in options.items() if value not in (None, "")},
     )
 
 
@@ -266,14 +308,14 @@ def _print(arguments: Arguments, rows: Iterable[Mapping[str, Any]], columns: Col
         return
     from tabulate import tabulate
 
-    table = [[row[of] if isinstance(of, str) else of(row) for of in columns.values()] for row in rows]
+    table = [[_cell(row[of] if isinstance(of, str) else of(row)) for of in columns.values()] for row in rows]
     print(tabulate(table, headers=list(columns), tablefmt="simple") if rows else "Nothing to show.")
 
 
 def _print_pairs(values: Mapping[str, Any]) -> None:
     from tabulate import tabulate
 
-    shown = {name: _time(value) if isinstance(value, datetime) else value for name, value in values.items()}
+    shown = {name: _time(value) if isinstance(value, datetime) else _cell(value) for name, value in values.items()}
     print(tabulate([[name, value] for name, value in shown.items() if value is not None], tablefmt="plain"))
 
 
@@ -287,6 +329,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Amount):
         return {"archives": value.archives, "bytes": value.bytes}
     return str(value)
+
+
+def _cell(value: Any) -> Any:
+    """Return a value for a terminal: a file name may hold line breaks and escape sequences."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in value)
 
 
 def _time(value: datetime | None) -> str:
@@ -339,8 +388,14 @@ def _command(commands: Any, name: str, run: Callable[[Arguments], None], text: s
 
 
 def _paging(command: argparse.ArgumentParser, limit: int) -> None:
-    command.add_argument("--limit", type=int, default=limit, help=f"at most this many rows (default {limit})")
-    command.add_argument("--offset", type=int, default=0, help="leave out this many rows first")
+    command.add_argument("--limit", type=_count, default=limit, help=f"at most this many rows (default {limit})")
+    command.add_argument("--offset", type=_count, default=0, help="leave out this many rows first")
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -30,11 +30,12 @@
     │   └── UnsafePath            a name that leads out of its root
     ├── StoreError                an archive store
     │   ├── StoreUnavailable      throttled, timed out, 5xx (retry may help)
+    │   │   └── OutcomeUnknown    a write whose reply was lost: it may have taken effect (retry may help)
     │   ├── StoreDenied           credentials or policy
     │   ├── StoreMissing          no such bucket or vault
     │   ├── ArchiveMissing        no such archive
     │   ├── ArchiveCold           the archive must be retrieved first
-    │   ├── ArchiveCorrupt        bytes differ from their checksum
+    │   ├── ArchiveCorrupt        bytes differ from their checksum (retry may help)
     │   ├── KeyTaken              a write-once key holds something else
     │   ├── RetrievalRefused      tier, capacity or policy
     │   └── RetrievalFailed       the store ended a retrieval without success
@@ -112,6 +113,8 @@ class ToolFailed(ToolError):
 
 class DatabaseError(GlacierProviderError):
     """The database answered with an error."""
+
+    hint = "See the task log and the log of the database server; after mending the cause, clear this task."
 
 
 class DatabaseUnreachable(DatabaseError):
@@ -222,12 +225,20 @@ class UnsafePath(FileError):
 class StoreError(GlacierProviderError):
     """The archive store answered with an error."""
 
+    hint = "See the task log; after mending the cause, clear this task: it goes on from the last finished archive."
+
 
 class StoreUnavailable(StoreError):
     """The archive store cannot be reached or is too busy."""
 
     retryable = True
     hint = "The task goes on from the last finished archive when it is tried again."
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """It is not known whether the store did what it was asked."""
+
+    hint = "It is tried again; should the archive then be there twice, the store's inventory shows the second one."
 
 
 class StoreDenied(StoreError):
@@ -281,6 +292,8 @@ class RetrievalFailed(StoreError):
 
 class CatalogError(GlacierProviderError):
     """The catalog answered with an error."""
+
+    hint = "See the log of the catalog's database server; what is in the store is found again."
 
 
 class CatalogUnavailable(CatalogError):

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from glacier_provider.core.plan import megabytes
+from glacier_provider.core.plan import counted, megabytes
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -55,9 +55,9 @@ class Progress:
         remaining = f", about {_duration(left / rate)} left" if rate and left else ""
         whole = f" of {self._all_archives} ({megabytes(self._all_bytes)})" if self._all_archives else ""
         self._log.info(
-            "%s: %d archives (%s)%s, %s/s%s",
+            "%s: %s (%s)%s, %s/s%s",
             self._doing,
-            self.archives,
+            counted(self.archives, "archive"),
             megabytes(self.bytes),
             whole,
             megabytes(int(rate)),

@@ -77,6 +77,8 @@ SMALLEST_SHARE = 500
 GROUP = 200
 #: An offer that ends within this time is renewed while we wait for others.
 RENEWAL_MARGIN_SECONDS = 3600.0
+#: A store does not always say that a retrieval failed: what was lost this often is taken as failed.
+MOST_RENEWALS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,14 +270,14 @@ def poll_retrievals(application: Application, restore_id: int, *, catalog: Catal
     failed = 0
     for rows in catalog.restores.pending(restore_id):
         failed += _take_reports(rows, catalog=catalog, stores=stores)
-    counts = catalog.restores.counts(restore_id)
-    pending = counts.get(RetrievalStatus.PENDING, Amount()).archives
+    failed += len(catalog.restores.often_lost(restore_id, times=MOST_RENEWALS))
     renewed = 0
     if not failed:
+        pending = catalog.restores.counts(restore_id).get(RetrievalStatus.PENDING, Amount()).archives
         margin = RENEWAL_MARGIN_SECONDS if pending else 0.0
         catalog.restores.expire_by_clock(restore_id, margin_seconds=margin)
         renewed = _renew(application, restore_id, catalog=catalog, stores=stores)
-        counts = catalog.restores.counts(restore_id)
+    counts = catalog.restores.counts(restore_id)
     return Waiting(
         pending=counts.get(RetrievalStatus.PENDING, Amount()).archives,
         ready=sum(counts.get(status, Amount()).archives for status in (RetrievalStatus.READY, RetrievalStatus.LOCAL)),
@@ -317,7 +319,9 @@ def _renew(application: Application, restore_id: int, *, catalog: Catalog, store
 def raise_failed_retrievals(restore_id: int, *, catalog: Catalog) -> None:
     """Raise RetrievalFailed naming what failed."""
     rows = [row for row in catalog.restores.still_missing(restore_id) if row["error"]]
-    names = "; ".join(f"{row['filename']}: {row['error']}" for row in rows[:5])
+    lost = catalog.restores.often_lost(restore_id, times=MOST_RENEWALS)
+    named = [f"{row['filename']}: {row['error']}" for row in rows[:5]]
+    names = "; ".join(named + [f"{name}: lost {MOST_RENEWALS} times or more" for name in lost[:5]])
     raise RetrievalFailed(f"The store ended retrievals of restore {restore_id} without success: {names}.")
 
 
@@ -521,10 +525,13 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
     if "database" not in restore["outcome"]:
         raise IllegalMove(f"The database of restore {restore_id} is not restored yet: orphans stay where they are.")
     with _working(catalog, restore_id) as beat:
-        subdirectory = f"restore-{restore_id}"
-        young: list[str] = []
-        older = _older_files(application, restore["opened_at"], young)
-        catalog.restores.plan_orphans(restore_id, restore["backup_id"], older, subdirectory=subdirectory)
+        young = catalog.restores.plan_orphans(
+            restore_id,
+            restore["backup_id"],
+            _files_by_age(application, restore["opened_at"]),
+            # Applications may share an orphan directory.
+            subdirectory=f"{application.name}-restore-{restore_id}",
+        )
         progress = Progress(log, "Moved aside", on_beat=beat)
         for page in catalog.restores.orphans(restore_id, "planned"):
             _move_page(application, page, catalog=catalog, progress=progress)
@@ -536,7 +543,7 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
     return outcome
 
 
-def _older_files(application: Application, began: datetime, young: list[str]) -> Iterator[tuple[str, int]]:
+def _files_by_age(application: Application, began: datetime) -> Iterator[tuple[str, int, bool]]:
     limit = int(began.timestamp() * 1e9)
     found = walk(
         application.files_directory,
@@ -544,11 +551,7 @@ def _older_files(application: Application, began: datetime, young: list[str]) ->
         exclude=application.exclude,
         leave_out=(application.orphan_directory, application.staging_directory),
     )
-    for file in found:
-        if file.mtime_ns < limit:
-            yield file.name, file.size
-        else:
-            young.append(file.name)
+    return ((file.name, file.size, file.mtime_ns >= limit) for file in found)
 
 
 def _move_page(application: Application, page: Sequence[Row], *, catalog: Catalog, progress: Progress) -> None:

@@ -113,8 +113,9 @@ def make_application(
             **settings,
         )
         server = new_database()
-        catalog = a_catalog(server if catalog_inside else new_database(), application=name)
-        made.append(ApplicationUnderTest(application, server, catalog, s3))
+        catalog_server = server if catalog_inside else new_database()
+        catalog = a_catalog(catalog_server, application=name)
+        made.append(ApplicationUnderTest(application, server, catalog, catalog_server, s3))
         return made[-1]
 
     yield make

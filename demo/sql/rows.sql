@@ -45,7 +45,7 @@ INSERT INTO documents (folder_id, owner_id, title, state, file_name, byte_size, 
            timestamptz '2026-01-01 00:00+00' + position * interval '3 hours'
     FROM attached_files ORDER BY position;
 
-UPDATE documents SET thumbnail = lo_from_bytea(0, decode(repeat(md5(id::text), 60), 'hex')) WHERE id % 100 = 0;
+UPDATE documents SET thumbnail = lo_from_bytea((900000 + id)::oid, decode(repeat(md5(id::text), 60), 'hex')) WHERE id % 100 = 0;
 
 INSERT INTO document_pages (document_id, page_number, body)
     SELECT d.id, p, pg_temp.phrase(d.id * 31 + p, 35)

@@ -7,12 +7,16 @@ import fnmatch
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import date, datetime, time
 from pathlib import PurePosixPath
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from glacier_provider.applications.form import DUMP, FIELDS, NAME_WORDS, REQUIRED, RESTORE, Field, application_name
 from glacier_provider.errors import ConfigurationError
+
+#: Long past: Airflow starts a schedule at its next due time, since the DAGs do not catch up.
+_FIRST_DAY = date(2026, 1, 1)
 
 _SECRET = re.compile(r"passw|secret|token|access_?key|credential", re.IGNORECASE)
 
@@ -72,6 +76,11 @@ class Application:
     settle_seconds: int = 5
     pg_bin_directory: str | None = None
     restore: RestoreOptions = field(default_factory=RestoreOptions)
+
+    @property
+    def first_day(self) -> datetime:
+        """The day from which on backups are scheduled: midnight in the application's time zone."""
+        return datetime.combine(self.start or _FIRST_DAY, time(), tzinfo=ZoneInfo(self.timezone))
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON-able values; `from_dict` is the inverse."""

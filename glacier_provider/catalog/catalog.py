@@ -10,6 +10,7 @@ from glacier_provider.catalog.backups import Backups
 from glacier_provider.catalog.database import Connect, Database
 from glacier_provider.catalog.listing import Listing
 from glacier_provider.catalog.migrate import check, migrate
+from glacier_provider.catalog.overview import Overview
 from glacier_provider.catalog.restores import Restores
 from glacier_provider.catalog.scans import Scans
 
@@ -25,6 +26,7 @@ class Catalog:
         self.schema = schema
         self._database = Database(connect, schema)
         self.listing = Listing(self._database)
+        self.overview = Overview(self._database)
         self.backups = Backups(self._database, application)
         self.archives = Archives(self._database, self.backups)
         self.scans = Scans(self._database, self.backups)

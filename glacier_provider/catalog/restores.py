@@ -143,7 +143,7 @@ class Restores:
             self._db.run("forget_planned_archives", restore_id=restore_id)
             present, differing, lost = Amount(), [], []
             if request.files:
-                self._scans.load(files)
+                self._scans.load((name, size, False) for name, size in files)
                 self._db.run("members_to_bring", **ids)
                 lost = [row["name"] for row in self._db.rows("lost_members")]
                 differing = self._db.rows("differing_members", **ids)
@@ -236,13 +236,17 @@ class Restores:
             self._db.run("retrievals_failed", ids=[entry[0] for entry in failed], errors=[entry[1] for entry in failed])
 
     def retrievals_expired(self, archive_ids: Sequence[int]) -> None:
-        """These were on offer and are no longer: back to the cold."""
+        """The store no longer offers these, or never will: back to the cold."""
         if archive_ids:
             self._db.run("retrieval_expired", archive_ids=list(archive_ids))
 
     def expire_by_clock(self, restore_id: int, *, margin_seconds: float) -> int:
         """Take back offers that end within the margin, so that they are asked for again; return their number."""
         return len(self._db.rows("expire_by_clock", restore_id=restore_id, margin=margin_seconds))
+
+    def often_lost(self, restore_id: int, *, times: int) -> list[str]:
+        """Return names of archives whose retrievals ended `times` times or more without being fetched."""
+        return [row["filename"] for row in self._db.rows("often_lost", restore_id=restore_id, times=times)]
 
     def counts(self, restore_id: int) -> dict[RetrievalStatus, Amount]:
         """Return how many archives of the restore are in each retrieval status, and their bytes."""
@@ -289,18 +293,17 @@ class Restores:
     # --- orphans ---------------------------------------------------------------------------------------------
 
     def plan_orphans(
-        self, restore_id: int, backup_id: int, files: Iterable[tuple[str, int]], *, subdirectory: str
-    ) -> int:
-        """Journal the intent to move every file that the backup does not contain; return how many are new."""
+        self, restore_id: int, backup_id: int, files: Iterable[tuple[str, int, bool]], *, subdirectory: str
+    ) -> list[str]:
+        """Journal the intent to move every file that the backup does not contain, young ones left out.
+
+        `files` are (name, size, young). Return the names of young files that the backup does not contain.
+        """
+        ids = {"application_id": self._backups.application_id, "backup_id": backup_id}
         with self._db.transaction():
             self._scans.load(files)
-            return self._db.run(
-                "plan_orphans",
-                application_id=self._backups.application_id,
-                restore_id=restore_id,
-                backup_id=backup_id,
-                subdirectory=subdirectory,
-            )
+            self._db.run("plan_orphans", **ids, restore_id=restore_id, subdirectory=subdirectory)
+            return [row["name"] for row in self._db.rows("young_orphans", **ids)]
 
     def orphans(self, restore_id: int, state: str) -> Iterator[list[Row]]:
         """Yield pages of the journal in one state, in id order."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from glacier_provider.catalog.backups import Backups
 from glacier_provider.catalog.database import Database, Row
+from glacier_provider.errors import DirectoryUnusable
 
 #: Names kept in a report; the counts are always exact.
 NAMED = 100
@@ -37,11 +38,13 @@ class Scans:
         """Compare (name, size) of every file in the directory with the catalog and note what changed.
 
         Costs one COPY and a handful of statements; writes only rows of files that are new, vanished or came
-        back. A repeated scan of the same backup gives the same result.
+        back. A repeated scan of the same backup gives the same result. Raise DirectoryUnusable when all files are gone at
+        once: an unmounted directory must not become a complete backup without files.
         """
         ids = {"application_id": self._backups.application_id, "backup_id": backup_id}
         with self._db.transaction():
-            self.load(files)
+            self.load((name, size, False) for name, size in files)
+            self._refuse_emptied(ids["application_id"])
             self._db.run("correct_planned_sizes", application_id=ids["application_id"])
             changed = self._db.rows("changed_sizes", application_id=ids["application_id"])
             self._db.run("plan_new_files", **ids, store_uri=store_uri)
@@ -64,10 +67,21 @@ class Scans:
             changed=changed[:NAMED],
         )
 
-    def load(self, files: Iterable[tuple[str, int]]) -> None:
-        """Stream (name, size) into the temporary table `scanned` of the current transaction."""
+    def _refuse_emptied(self, application_id: int) -> None:
+        emptied = self._db.row("emptied", application_id=application_id)
+        if emptied and emptied["files"]:
+            raise DirectoryUnusable(
+                f"The attached-files directory is empty, and held {emptied['files']} files at the last scan.",
+                hint="Check that it is mounted. If it really is to be empty, put one file into it, such as .keep.",
+            )
+
+    def load(self, files: Iterable[tuple[str, int, bool]]) -> None:
+        """Stream (name, size, young) into the temporary table `scanned` of the current transaction.
+
+        Young files came after the moment that the caller cares about.
+        """
         self._db.run("create_scanned")
-        self._db.copy("scanned", files, ("name", "size"))
+        self._db.copy("scanned", files, ("name", "size", "young"))
         self._db.run("analyze_scanned")
 
     def unarchived_references(self, backup_id: int, names: Iterable[str]) -> list[str]:

@@ -32,19 +32,47 @@ def manifest_lines(
 
 
 def parse_manifest(lines: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
-    """Yield (kind, value) for each line but ``end``; raise ValueError for a cut manifest or one of a newer format."""
-    counts = {"file": 0, "gone": 0}
+    """Yield (kind, value) for each line but ``end``.
+
+    Raise ValueError for a manifest that is cut, continued after its end, in another order or of a newer format. What
+    was yielded counts only when the end is reached.
+    """
+    counts = dict.fromkeys(_ORDER, 0)
+    last = ""
     for number, line in enumerate(lines):
-        ((kind, value),) = json.loads(line).items()
-        if number == 0 and (kind != "backup" or value["format"] > FORMAT_VERSION):
-            raise ValueError("not a manifest, or one of a newer format")
-        if kind == "end":
-            if {"file": value["files"], "gone": value["gone"]} != counts:
-                raise ValueError("the manifest's counts do not agree with its lines")
-            return
-        counts[kind] = counts.get(kind, 0) + 1
-        yield kind, value
-    raise ValueError("the manifest is cut")
+        kind, value = _parsed(line, number)
+        if kind not in _MAY_FOLLOW[last]:
+            raise ValueError(f"line {number + 1} of the manifest is out of order: {kind!r} after {last or 'nothing'!r}")
+        if kind == "backup" and not 1 <= value["format"] <= FORMAT_VERSION:
+            raise ValueError(f"the manifest has the format {value['format']}, this version reads {FORMAT_VERSION}")
+        if kind == "end" and value != {"files": counts["file"], "gone": counts["gone"]}:
+            raise ValueError("the manifest's counts do not agree with its lines")
+        counts[kind] += 1
+        last = kind
+        if kind != "end":
+            yield kind, value
+    if last != "end":
+        raise ValueError("the manifest is cut")
+
+
+_ORDER = ("backup", "file", "gone", "end")
+_MAY_FOLLOW = {
+    "": ("backup",),
+    "backup": ("file", "gone", "end"),
+    "file": ("file", "gone", "end"),
+    "gone": ("gone", "end"),
+    "end": (),
+}
+
+
+def _parsed(line: bytes, number: int) -> tuple[str, Any]:
+    entry = json.loads(line)
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise ValueError(f"line {number + 1} is not one of a manifest")
+    ((kind, value),) = entry.items()
+    if kind == "backup" and not (isinstance(value, dict) and isinstance(value.get("format"), int)):
+        raise ValueError("the manifest names no format")
+    return kind, value
 
 
 def _line(value: Mapping[str, Any]) -> bytes:

@@ -5,8 +5,9 @@ Hours by tier: https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -68,14 +69,21 @@ class RestoreRequest:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> RestoreRequest:
-        """Parse the restore DAG's params; raise ConfigurationError naming the param and an example."""
+        """Parse the restore DAG's params; raise ConfigurationError naming the param and an example.
+
+        Numbers and booleans may be given as text, as templates render them. Airflow accepts any name in a run's
+        conf; here an unknown one is refused, since a misspelt `backup_id` would restore the latest backup instead.
+        """
+        known = [one.name for one in fields(cls)]
+        if unknown := [name for name in params if name not in known]:
+            raise ConfigurationError(f"There is no param {unknown[0]!r}.", hint=f"The params are {', '.join(known)}.")
         return cls(
             backup_id=_backup_id(params.get("backup_id")),
             part=_member(Part, params.get("part") or Part.EVERYTHING, "part"),
             tier=_member(Tier, params["tier"], "tier") if params.get("tier") else None,
             days=_days(params.get("days")),
-            tables=tuple(parse_table(str(name)) for name in params.get("tables") or ()),
-            move_orphans=bool(params.get("move_orphans", True)),
+            tables=_tables(params.get("tables")),
+            move_orphans=truth(params.get("move_orphans", True), "move_orphans"),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -92,11 +100,8 @@ class RestoreRequest:
 def _backup_id(given: Any) -> int | None:
     if given == LATEST:
         return None
-    try:
-        number = int(str(given).strip())
-    except ValueError:
-        number = 0
-    if number < 1:
+    number = _whole(given)
+    if not 1 <= number < 2**63:
         raise ConfigurationError(
             f"backup_id is {given!r}, which is no backup id.",
             hint='Give a number or "latest", as in {"backup_id": 42}.',
@@ -105,11 +110,34 @@ def _backup_id(given: Any) -> int | None:
 
 
 def _days(given: Any) -> int | None:
-    if given in (None, ""):
+    if given is None or given == "":
         return None
-    if not isinstance(given, int) or not 1 <= given <= 365:
+    number = _whole(given)
+    if not 1 <= number <= 365:
         raise ConfigurationError(f"days is {given!r}.", hint="Give a whole number of days from 1 to 365, as in 7.")
-    return given
+    return number
+
+
+def _whole(given: Any) -> int:
+    """Return a whole number given as such or as text; 0 for anything else."""
+    if isinstance(given, int) and not isinstance(given, bool):
+        return given
+    return int(given) if isinstance(given, str) and re.fullmatch(r"\s*[0-9]{1,19}\s*", given) else 0
+
+
+def _tables(given: Any) -> tuple[tuple[str, str], ...]:
+    names = given.splitlines() if isinstance(given, str) else given or ()
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(f"tables is {given!r}.", hint='Give a list of names, as in ["public.documents"].')
+    return tuple(parse_table(name) for name in names if name.strip())
+
+
+def truth(given: Any, name: str) -> bool:
+    """Return a boolean given as such or as text; raise ConfigurationError, naming what it is for, otherwise."""
+    text = str(given).strip().lower()
+    if text not in ("true", "false"):
+        raise ConfigurationError(f"{name} is {given!r}.", hint="Give true or false.")
+    return text == "true"
 
 
 def _member(kind: Any, given: Any, name: str) -> Any:
@@ -167,7 +195,7 @@ class RestorePlan:
         """Return the plan as a person reads it."""
         said = [
             f"Backup {self.backup_id}: database {megabytes(self.database_bytes)}, "
-            f"{self.present.archives} files ({megabytes(self.present.bytes)}) are in their directory already.",
+            f"{counted(self.present.archives, 'file')} ({megabytes(self.present.bytes)}) in the directory already.",
             f"To retrieve from the cold: {_amount(self.to_request)}.",
         ]
         if self.pending.archives or self.ready.archives:
@@ -178,7 +206,9 @@ class RestorePlan:
             chosen = " (chosen)" if tier == self.tier.value else ""
             said.append(f"  {tier}{chosen}: typically {hours(fewest)} to {hours(most)}.")
         if self.differing_count:
-            said.append(f"Left as they are although their size differs from the backup: {self.differing_count} files.")
+            said.append(
+                f"Left alone although the size differs from the backup: {counted(self.differing_count, 'file')}."
+            )
         if self.lost:
             said.append(f"NOT in any store: {', '.join(self.lost)}.")
         return said
@@ -198,9 +228,8 @@ def plan_from_figures(
 def _place(source: str, status: RetrievalStatus, *, retrieval: bool) -> str:
     if source == "orphan":
         return "set_aside"
-    if status is RetrievalStatus.AVAILABLE:
-        return "to_request" if retrieval else "ready"
-    return "pending" if status is RetrievalStatus.PENDING else "ready"
+    places = {RetrievalStatus.AVAILABLE: "to_request", RetrievalStatus.PENDING: "pending"}
+    return places.get(status, "ready") if retrieval else "ready"
 
 
 def megabytes(size: int) -> str:
@@ -232,4 +261,13 @@ def hours(count: float) -> str:
 
 
 def _amount(amount: Amount) -> str:
-    return f"{amount.archives} archive{'' if amount.archives == 1 else 's'} ({megabytes(amount.bytes)})"
+    return f"{counted(amount.archives, 'archive')} ({megabytes(amount.bytes)})"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun.
+
+    >>> counted(1, "file"), counted(2, "file")
+    ('1 file', '2 files')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -36,7 +36,7 @@ class Live:
 
     `schemas` are those that outlive the drop, with whether this user owns them; `roles` say whether this user can act
     as them; `extensions` whether they are installed (else they can be created); `configuration_tables` give the
-    condition of the rows that a dump holds.
+    condition of the rows that a dump holds; `foreign_event_triggers` are those that this user cannot replace.
     """
 
     version: Version
@@ -46,6 +46,7 @@ class Live:
     roles: Mapping[str, bool]
     extensions: Mapping[str, bool]
     configuration_tables: Mapping[TableName, str]
+    foreign_event_triggers: frozenset[str]
     crossings: tuple[Crossing, ...]
 
 
@@ -66,6 +67,7 @@ def inspect(connection: Connection, selection: Selection) -> Live:
         roles=dict(_rows(connection, "roles")),
         extensions=dict(sorted(_rows(connection, "extensions"))),
         configuration_tables={(schema, name): text for schema, name, text in _rows(connection, "configuration_tables")},
+        foreign_event_triggers=frozenset(name for (name,) in _rows(connection, "foreign_event_triggers")),
         crossings=tuple(Crossing(*row) for row in _rows(connection, "crossings")),
     )
 
@@ -126,7 +128,7 @@ def other_sessions(connection: Connection) -> tuple[str, ...]:
 def selection_setting(selection: Selection) -> str:
     """Return the value of the setting glacier_provider.selection (see sql/objects.sql)."""
     only = selection.tables is not None
-    relations = (selection.tables or frozenset()) if only else selection.exclude_tables
+    relations = (selection.tables or ()) if only else selection.exclude_tables
     return json.dumps({"schemas": sorted(selection.exclude_schemas), "relations": sorted(relations), "only": only})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -82,13 +83,19 @@ class Selection:
     """Which objects of a dump to restore, by exact identity.
 
     Everything in `exclude_schemas`, and every relation in `exclude_tables` with what belongs to it, stays as it is in
-    the target. With `tables`, only these relations and what belongs to them are restored.
+    the target. With `tables`, only these relations and what belongs to them are restored. Large objects
+    belong to no table: they are replaced with the rest, and stay when `tables` is given. Any collections are taken,
+    and kept as frozen sets.
     """
 
-    exclude_schemas: frozenset[str] = frozenset()
-    exclude_tables: frozenset[TableName] = frozenset()
-    tables: frozenset[TableName] | None = None
+    exclude_schemas: Collection[str] = frozenset()
+    exclude_tables: Collection[TableName] = frozenset()
+    tables: Collection[TableName] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("exclude_schemas", "exclude_tables", "tables"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, frozenset(given))
         if self.tables is not None and not self.tables:
             raise ConfigurationError("The list of tables to restore is empty.", hint="Name a table, or give no list.")

@@ -61,7 +61,7 @@ def restore_database(
     plan = plan_database_restore(server, tools, dump, selection, options)
     progress(f"Restoring {len(plan.kept)} entries of {dump.name} into {server}; {len(plan.removed)} stay as they are.")
     committed = _apply(plan, server, tools, options, progress)
-    warning = _analyze(plan, server)
+    warning = _analyze(plan, server, tools, progress)
     progress(warning or "The database is restored and its statistics are fresh.")
     return RestoredDatabase(
         restored=len(plan.kept),
@@ -91,20 +91,20 @@ class _Run:
 
 
 def _apply(plan: DatabasePlan, server: Server, tools: Tools, options: RestoreOptions, progress: Progress) -> _Committed:
-    run = _Run()
+    run, report = _Run(), Reporter(progress)
     with tempfile.TemporaryDirectory(prefix="glacier-") as work:
         entries = Path(work) / "entries.list"
         entries.write_text(commands.use_list(entry.dump_id for entry in plan.kept), encoding="ascii")
         reading = commands.pg_restore_script(tools, options, dump=plan.dump, entries=entries)
         with Tool(commands.psql(tools), server, stdin=PIPE, stdout=PIPE) as psql:
-            _feed(plan, options, reading, psql, run, progress)
-            run.writing = psql.ended()
+            _feed(plan, options, reading, psql, run, report)
+            run.writing = psql.watch(report, lambda: "waiting for the server to finish")
             run.transaction_id = _transaction_id(psql.process.stdout)
     return _judged(plan, server, run)
 
 
 def _feed(
-    plan: DatabasePlan, options: RestoreOptions, reading: tuple[str, ...], psql: Tool, run: _Run, progress: Progress
+    plan: DatabasePlan, options: RestoreOptions, reading: tuple[str, ...], psql: Tool, run: _Run, report: Reporter
 ) -> None:
     """Send the whole transaction to psql; ask for the commit only when pg_restore has ended well."""
     begin = script.opening(
@@ -113,37 +113,35 @@ def _feed(
         schemas=plan.create_schemas,
         rows=plan.replace_rows,
     )
-    into = psql.process.stdin
-    assert into is not None  # asked for by PIPE
     # psql ends at its first error; writing to it then breaks, and its own message tells why
     with suppress(BrokenPipeError):
-        into.write(begin.encode("utf-8"))
-        into.flush()
-        if _pump(reading, into, plan, run, progress):
+        psql.send(begin.encode("utf-8"), lambda: report.tell(lambda: "dropping what the dump replaces"))
+        if _pump(reading, psql, plan, run, report):
             run.asked_to_commit = True
-            into.write(script.closing().encode("ascii"))
+            psql.send(script.closing().encode("ascii"), lambda: report.tell(lambda: "waiting to commit"))
         else:
             psql.kill()
-    with suppress(BrokenPipeError):
-        into.close()
+    psql.end_input()
 
 
-def _pump(reading: tuple[str, ...], into: IO[bytes], plan: DatabasePlan, run: _Run, progress: Progress) -> bool:
+def _pump(reading: tuple[str, ...], psql: Tool, plan: DatabasePlan, run: _Run, report: Reporter) -> bool:
     """Copy pg_restore's script to psql; tell whether it is whole."""
-    reporter, sent = Reporter(progress), 0
     with Tool(reading, None, stdout=PIPE) as pg_restore:
-        try:
+        sent = 0
+
+        def beat() -> None:
+            report.tell(lambda: f"{pg_restore.messages.latest} ({megabytes(sent)} of SQL)")
+
+        with suppress(script.ScriptCut):
             source = _chunks(pg_restore.process.stdout)
             for chunk in script.without_transaction(source, server_major=plan.server_version.major):
-                into.write(chunk)
+                psql.send(chunk, beat)
                 sent += len(chunk)
-                reporter.tell(lambda: f"{pg_restore.messages.latest} ({megabytes(sent)} of SQL)")  # noqa: B023
-            into.flush()
-        except script.ScriptCut:
+                beat()
             run.reading = pg_restore.ended()
-            return False
+            return not run.reading.failed
         run.reading = pg_restore.ended()
-        return not run.reading.failed
+        return False
 
 
 def _chunks(stream: IO[bytes] | None) -> Iterator[bytes]:
@@ -166,7 +164,7 @@ def _judged(plan: DatabasePlan, server: Server, run: _Run) -> _Committed:
     outcome = _outcome(server, run.transaction_id)
     if outcome == "committed" and run.transaction_id is not None:
         return _Committed(run.transaction_id, (f"psql lost its connection after the commit: {failure.message}",))
-    if outcome == "aborted" or not run.asked_to_commit:
+    if outcome == "aborted" or not run.asked_to_commit or run.transaction_id is None:
         failure.message += " The transaction was rolled back; the database is as it was."
         raise failure
     raise RestoreFailed(
@@ -261,17 +259,17 @@ def _status(server: Server, transaction_id: int) -> str:
         return status
 
 
-def _analyze(plan: DatabasePlan, server: Server) -> str:
+def _analyze(plan: DatabasePlan, server: Server, tools: Tools, progress: Progress) -> str:
     """Refresh the planner's statistics; return a warning when that fails, since the restore itself stands."""
-    statements = ["ANALYZE"]
+    statements = ["ANALYZE;"]
     if plan.selection.tables is not None:
         kinds = ("TABLE", "MATERIALIZED VIEW")
         tables = [(entry.schema or "", entry.name) for entry in plan.kept if entry.desc in kinds]
-        statements = [f"ANALYZE {quoted(schema)}.{quoted(name)}" for schema, name in tables]
-    try:
-        with server.connect(autocommit=True) as connection, database_errors(server, "refreshing statistics"):
-            for statement in statements:
-                connection.execute(statement)
-    except GlacierProviderError as exc:
-        return f"The database is restored, but ANALYZE failed: {exc.message} Run ANALYZE by hand."
-    return ""
+        statements = [f"ANALYZE {quoted(schema)}.{quoted(name)};" for schema, name in tables]
+    report = Reporter(progress)
+    with Tool(commands.psql(tools), server, stdin=PIPE) as psql:
+        with suppress(BrokenPipeError):
+            psql.send("\n".join(statements).encode("utf-8"), lambda: None)
+        psql.end_input()
+        ended = psql.watch(report, lambda: "refreshing statistics")
+    return f"The database is restored, but ANALYZE failed: {ended.reason}. Run it by hand." if ended.failed else ""

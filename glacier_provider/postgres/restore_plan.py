@@ -69,7 +69,7 @@ def plan_database_restore(
         _check_version(toc.header, target)
         _check_conflicts(connection, edited.conflicts, target)
         _check_extensions(edited.kept, target)
-    kept, left = _fitted(_partitions_last(edited.kept), target)
+    kept, left = _fitted(_partitions_last(edited.kept), target, options)
     _check_roles(kept, target, options)
     return DatabasePlan(
         dump=dump,
@@ -151,6 +151,8 @@ def _check_roles(kept: tuple[TocEntry, ...], target: Live, options: RestoreOptio
             named |= sqltext.granted_roles(entry.definition)
         elif entry.desc == "POLICY":
             named |= sqltext.policy_roles(entry.definition)
+        elif entry.desc == "USER MAPPING":
+            named |= sqltext.mapped_roles(entry.definition)
     missing = sorted(named - target.roles.keys())
     if missing:
         raise MissingRoles(
@@ -176,12 +178,16 @@ def _partitions_last(kept: tuple[TocEntry, ...]) -> tuple[TocEntry, ...]:
     return tuple(entry for entry in kept if entry not in late) + tuple(late)
 
 
-def _fitted(kept: tuple[TocEntry, ...], target: Live) -> tuple[tuple[TocEntry, ...], tuple[Removed, ...]]:
-    """Leave out what outlives the drop, and annotations of it that only its owner could change."""
+def _fitted(
+    kept: tuple[TocEntry, ...], target: Live, options: RestoreOptions
+) -> tuple[tuple[TocEntry, ...], tuple[Removed, ...]]:
+    """Leave out what outlives the drop, annotations of it that only its owner could change, and dropped privileges."""
     contents = {entry.dump_id: entry for entry in kept}
     left: dict[int, Removed] = {}
     for entry in kept:
         reason = _outlives(entry, target) or _annotates(entry, contents, target) or _attaches(entry, contents)
+        if entry.desc == "USER MAPPING" and options.privileges is Keep.DROP:
+            reason = "user mappings go with the privileges, which are dropped"
         if reason:
             left[entry.dump_id] = Removed(entry, reason)
     return tuple(entry for entry in kept if entry.dump_id not in left), tuple(left.values())
@@ -192,6 +198,8 @@ def _outlives(entry: TocEntry, target: Live) -> str:
         return "the schema is there and stays"
     if entry.desc == "EXTENSION" and target.extensions.get(entry.name):
         return "the extension is there and stays"
+    if entry.desc == "EVENT TRIGGER" and entry.name in target.foreign_event_triggers:
+        return "the event trigger is there and belongs to another role"
     if entry.desc in ("SUBSCRIPTION", "SUBSCRIPTION TABLE"):
         return "subscriptions stay as they are"
     return ""
@@ -207,6 +215,8 @@ def _annotates(entry: TocEntry, contents: dict[int, TocEntry], target: Live) -> 
     if entry.desc not in ("COMMENT", "ACL", "SECURITY LABEL"):
         return ""
     for kind, name in [(contents[d].desc, contents[d].name) for d in entry.dependencies if d in contents]:
+        if kind == "EVENT TRIGGER" and name in target.foreign_event_triggers:
+            return "of an event trigger that stays"
         if kind == "EXTENSION" and target.extensions.get(name):
             return "of an extension that stays"
         if kind == "SCHEMA" and not target.schemas.get(name, True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ Progress: TypeAlias = Callable[[str], None]
 
 REPORT_SECONDS = 15.0
 _KEPT_LINES = 200
+_PIPE_BYTES = 65536  # what a pipe of Linux holds
 
 # Variables of the worker that would lead a tool elsewhere, or change what it writes.
 _FOREIGN = {"PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSERVICE", "PGSERVICEFILE"}
@@ -134,6 +136,29 @@ class Tool:
             self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self.process.kill()
+
+    def send(self, data: bytes, idle: Callable[[], None]) -> None:
+        """Write to the tool's stdin; call `idle` once a second while the tool takes nothing.
+
+        Raise BrokenPipeError when the tool has ended or closed its stdin.
+        """
+        stdin = self.process.stdin
+        assert stdin is not None  # asked for by PIPE
+        os.set_blocking(stdin.fileno(), False)
+        ready = select.poll()
+        ready.register(stdin.fileno(), select.POLLOUT)
+        left = memoryview(data)
+        while left:
+            if ready.poll(1000):
+                left = left[os.write(stdin.fileno(), left[:_PIPE_BYTES]) :]
+            else:
+                idle()
+
+    def end_input(self) -> None:
+        """Close the tool's stdin."""
+        if self.process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self.process.stdin.close()
 
     def ended(self) -> Ended:
         """Wait for the end and return how it went."""

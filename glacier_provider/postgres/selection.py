@@ -73,7 +73,7 @@ def edit(entries: Iterable[TocEntry], selection: Selection) -> TocEdit:
     reasons = {entry.dump_id: reason for entry in contents.entries if (reason := judge(entry))}
     kept = tuple(entry for entry in contents.entries if entry.dump_id not in reasons)
     removed = tuple(Removed(entry, reasons[entry.dump_id]) for entry in contents.entries if entry.dump_id in reasons)
-    unknown = sorted((selection.tables or frozenset()) - contents.relations.keys())
+    unknown = sorted(frozenset(selection.tables or ()) - contents.relations.keys())
     return TocEdit(kept, removed, tuple(_conflicts(contents, kept)), tuple(unknown))
 
 
@@ -194,7 +194,7 @@ class _Judge:
         return ""
 
     def _wanted(self, entry: TocEntry, above: frozenset[int]) -> bool:
-        tables = self._selection.tables or frozenset()
+        tables = self._selection.tables or ()
         if entry.desc == "SCHEMA":
             return any(schema == entry.name for schema, _ in tables)
         if entry.desc in RELATIONS | _NAMED_AS_RELATION and (entry.schema, entry.name) in tables:

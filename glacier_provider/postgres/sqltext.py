@@ -91,6 +91,13 @@ def policy_roles(sql: str) -> frozenset[str]:
     return frozenset()
 
 
+def mapped_roles(sql: str) -> frozenset[str]:
+    """Return the role of ``CREATE USER MAPPING FOR role SERVER ...``, none for PUBLIC."""
+    parts = tokens(sql)
+    after = next((index + 1 for index, token in enumerate(parts) if token.is_word("FOR")), len(parts))
+    return frozenset(_name_list(parts, after))
+
+
 def _roles_of_grant(parts: list[Token]) -> Iterator[str]:
     for index, token in enumerate(parts):
         acting = token.is_word("ROLE", "USER", "AUTHORIZATION") and _follows(parts, index, ("FOR", "SESSION"))

@@ -27,7 +27,11 @@ class Source(Protocol):
 
 
 class UploadJournal(Protocol):
-    """What a large upload remembers between processes. Each call is durable when it returns."""
+    """What a large upload remembers between processes. Each call is durable when it returns.
+
+    A store that invents its keys keeps a completed upload in the journal: repeating the completion is the only way to
+    learn the key again after a crash. Recording the archive in the catalog ends the journal in any case.
+    """
 
     def upload_id(self) -> tuple[str, int] | None:
         """Return the id and part size (bytes) of an upload begun earlier, or None."""
@@ -67,11 +71,15 @@ class RetrievalReport:
 
 @dataclass(frozen=True, slots=True)
 class StoredArchive:
-    """One archive as the store lists it; `description` is None for what this package did not write."""
+    """One archive as the store lists it; `description` is None for what this package did not write.
+
+    `checksum` is in the form of a receipt's, None where a listing does not tell it.
+    """
 
     key: str
     size: int
     description: Description | None
+    checksum: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
-import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 from glacier_provider.core.archive import Description, Receipt
-from glacier_provider.core.parts import MIB, Part, composite_sha256, part_size_for, parts_of
+from glacier_provider.core.parts import Part, composite_sha256, part_size_for, parts_of
 from glacier_provider.errors import KeyTaken, StoreUnavailable
 from glacier_provider.stores.aws_errors import aws_errors, error_code
 from glacier_provider.stores.base import Source, UploadJournal
 from glacier_provider.stores.s3_bucket import Bucket, base64_text
 from glacier_provider.stores.s3_keys import metadata_of
+from glacier_provider.stores.sending import PartBody, send_parts, windows
 from glacier_provider.stores.verify import Verifier
-
-_WINDOW = MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +117,11 @@ class LargeUpload:
 
     def _send_parts(self, upload_id: str, part_size: int, stored: Mapping[int, StoredPart]) -> list[StoredPart]:
         """Send the parts that `stored` lacks or holds with other bytes; return all parts in order."""
-        parts = _SharedParts(parts_of(self.source.size, part_size))
-        sent: list[StoredPart] = []
-
-        def work() -> None:
-            while (part := parts.take()) is not None:
-                try:
-                    sent.append(self._send_part(upload_id, part, stored.get(part.number)))
-                except BaseException:
-                    parts.stop()
-                    raise
-
-        with ThreadPoolExecutor(self.parts_in_flight, thread_name_prefix="s3-part") as pool:
-            workers = [pool.submit(work) for _ in range(self.parts_in_flight)]
-        for worker in workers:
-            worker.result()
-        return sorted(sent, key=lambda part: part.number)
+        return send_parts(
+            parts_of(self.source.size, part_size),
+            lambda part: self._send_part(upload_id, part, stored.get(part.number)),
+            in_flight=self.parts_in_flight,
+        )
 
     def _send_part(self, upload_id: str, part: Part, stored: StoredPart | None) -> StoredPart:
         digest = _digest(self.source, part)
@@ -148,7 +133,7 @@ class LargeUpload:
                 **self._address(),
                 UploadId=upload_id,
                 PartNumber=part.number,
-                Body=_PartBody(self.source, part),
+                Body=PartBody(self.source, part),
                 ContentLength=part.size,
                 ChecksumSHA256=checksum,
             )
@@ -220,8 +205,8 @@ class LargeUpload:
 
     def _has_checksum(self, checksum: str) -> bool:
         verifier = Verifier(checksum)
-        for start in range(0, self.source.size, _WINDOW):
-            verifier.update(self.source.read_at(start, min(_WINDOW, self.source.size - start)))
+        for window in windows(self.source, Part(number=1, start=0, size=self.source.size)):
+            verifier.update(window)
         return verifier.matches()
 
     def _address(self) -> dict[str, str]:
@@ -237,70 +222,6 @@ def _parts_of_page(page: Mapping[str, Any]) -> Iterator[StoredPart]:
 
 def _digest(source: Source, part: Part) -> bytes:
     digest = hashlib.sha256()
-    for start in range(part.start, part.end, _WINDOW):
-        digest.update(source.read_at(start, min(_WINDOW, part.end - start)))
+    for window in windows(source, part):
+        digest.update(window)
     return digest.digest()
-
-
-class _SharedParts:
-    """Parts that several threads take from."""
-
-    def __init__(self, parts: Iterator[Part]) -> None:
-        self._parts = parts
-        self._lock = threading.Lock()
-        self._stopped = False
-
-    def take(self) -> Part | None:
-        with self._lock:
-            return None if self._stopped else next(self._parts, None)
-
-    def stop(self) -> None:
-        with self._lock:
-            self._stopped = True
-
-
-class _PartBody(io.RawIOBase):
-    """A part as a seekable file of which a window of 1 MiB is in memory, whatever the size of the part."""
-
-    def __init__(self, source: Source, part: Part) -> None:
-        self._source = source
-        self._part = part
-        self._position = 0
-        self._window = b""
-        self._window_start = 0
-
-    def __len__(self) -> int:
-        return self._part.size
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._part.size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def read(self, size: int | None = -1) -> bytes:
-        left = self._part.size - self._position
-        wanted = left if size is None or size < 0 else min(size, left)
-        pieces = []
-        while wanted > 0:
-            piece = self._from_window(wanted)
-            pieces.append(piece)
-            self._position += len(piece)
-            wanted -= len(piece)
-        return b"".join(pieces)
-
-    def _from_window(self, wanted: int) -> bytes:
-        offset = self._position - self._window_start
-        if not 0 <= offset < len(self._window):
-            self._window_start, offset = self._position, 0
-            size = min(_WINDOW, self._part.size - self._position)
-            self._window = self._source.read_at(self._part.start + self._position, size)
-        return self._window[offset : offset + wanted]

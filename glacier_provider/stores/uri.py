@@ -4,7 +4,8 @@
   DEEP_ARCHIVE, GLACIER_IR, STANDARD_IA, STANDARD), `region`, `sse` (AES256 or aws:kms) with `kms_key_id`, and
   `object_lock_days` with `object_lock_mode` (GOVERNANCE or COMPLIANCE): the bucket then keeps each archive for that
   long, whoever deletes it.
-- `glacier://vault-name`: a vault of the original API; parameter `region`.
+- `glacier://vault-name`: a vault of the original API. Parameters, both optional: `region`, and `sns_topic`, the ARN of
+  the topic that retrievals notify when they are done.
 
 Credentials never stand in a URI: they belong to the AWS connection.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from glacier_provider.errors import ConfigurationError
 
@@ -27,7 +28,8 @@ _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
 _VAULT = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _S3_PARAMETERS = ("storage_class", "region", "sse", "kms_key_id", "object_lock_days", "object_lock_mode")
-_VAULT_PARAMETERS = ("region",)
+_TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
+_VAULT_PARAMETERS = ("region", "sns_topic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,15 @@ class S3Uri:
 
 @dataclass(frozen=True, slots=True)
 class VaultUri:
-    """A vault of the original Glacier API."""
+    """A vault of the original Glacier API. `str` gives the URI back, in one spelling for equal places."""
 
     vault: str
     region: str | None = None
+    sns_topic: str | None = None
 
     def __str__(self) -> str:
-        return f"glacier://{self.vault}" + (f"?region={quote(self.region)}" if self.region else "")
+        given = {name: getattr(self, name) for name in _VAULT_PARAMETERS if getattr(self, name) is not None}
+        return f"glacier://{self.vault}" + (f"?{urlencode(given, safe=':/')}" if given else "")
 
 
 StoreUri = S3Uri | VaultUri
@@ -108,7 +112,11 @@ def _vault_uri(text: str, vault: str, path: str, given: dict[str, str]) -> Vault
         raise _fault(text, f"{vault!r} is not a vault name (letters, digits, _ . -)", VAULT_EXAMPLE)
     if path not in ("", "/"):
         raise _fault(text, f"a vault has no path, but {path!r} follows its name", VAULT_EXAMPLE)
-    return VaultUri(vault=vault, region=_region(text, given, f"{VAULT_EXAMPLE}?region=eu-central-1"))
+    topic = given.get("sns_topic")
+    if topic is not None and not _TOPIC.fullmatch(topic):
+        example = f"{VAULT_EXAMPLE}?sns_topic=arn:aws:sns:eu-central-1:123456789012:retrievals"
+        raise _fault(text, f"sns_topic is {topic!r}, not the ARN of a topic", example)
+    return VaultUri(vault=vault, region=_region(text, given, f"{VAULT_EXAMPLE}?region=eu-central-1"), sns_topic=topic)
 
 
 def _parameters(text: str, query: str, allowed: tuple[str, ...]) -> dict[str, str]:

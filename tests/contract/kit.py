@@ -45,6 +45,10 @@ class StoreKit(Protocol):
         """Return the keys or ids of all archives that are in the store at this moment."""
         ...
 
+    def publish(self) -> None:
+        """Make what is in the store at this moment visible to `archives`, where that takes time."""
+        ...
+
     def done(self, act: str) -> int:
         """Return how often the store did this with success, whether its answer arrived or not."""
         ...
@@ -62,8 +66,21 @@ class StoreKit(Protocol):
     def finish_retrievals(self) -> None: ...
 
 
+class Waiting:
+    """What waits until another process has got somewhere."""
+
+    def done(self, act: str) -> int:
+        raise NotImplementedError
+
+    def wait_until_done(self, act: str, times: int) -> None:
+        deadline = time.monotonic() + 60
+        while self.done(act) < times:
+            assert time.monotonic() < deadline, f"{act} was done {self.done(act)} of {times} times"
+            time.sleep(0.02)
+
+
 @dataclass
-class S3Kit:
+class S3Kit(Waiting):
     """The S3 store in one storage class, in a bucket of its own."""
 
     emulator: S3Emulator
@@ -86,12 +103,6 @@ class S3Kit:
     def address(self) -> list[str]:
         return [self.emulator.url, f"s3://{self.bucket}/prod?storage_class={self.storage_class}"]
 
-    def wait_until_done(self, act: str, times: int) -> None:
-        deadline = time.monotonic() + 60
-        while self.done(act) < times:
-            assert time.monotonic() < deadline, f"{act} was done {self.done(act)} of {times} times"
-            time.sleep(0.02)
-
     def deny(self) -> None:
         self.emulator.deny(self.bucket)
 
@@ -104,6 +115,9 @@ class S3Kit:
 
     def keys(self) -> list[str]:
         return [archive.key for archive in self.open().archives(described=False)]
+
+    def publish(self) -> None:
+        """A listing of a bucket is up to date."""
 
     def done(self, act: str) -> int:
         return sum(self.emulator.count(_S3_ACTS[act], bucket=self.bucket, status=status) for status in (200, 202, 206))
@@ -141,7 +155,11 @@ def open_s3(url: str, uri: str, attempts: int = 1, **options: Any) -> ArchiveSto
 def open_again(address: list[str], **options: Any) -> ArchiveStore:
     """Open in another process the store of a kit with this address."""
     url, uri = address
-    return open_s3(url, uri, **options)
+    if uri.startswith("s3:"):
+        return open_s3(url, uri, **options)
+    from tests.contract.vault_kit import open_vault
+
+    return open_vault(url, uri, **options)
 
 
 class Bytes:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from glacier_provider.errors import (
     KeyTaken,
     RetrievalRefused,
     StoreDenied,
+    StoreError,
     StoreMissing,
     StoreUnavailable,
 )
@@ -76,29 +78,24 @@ def test_what_was_put_comes_back_under_its_checksum(kit: StoreKit) -> None:
     assert verifier.matches()
 
 
-def test_an_archive_that_is_there_already_is_adopted(kit: StoreKit) -> None:
-    store = kit.open()
-    first, second = store.put(b"same", a_file()), kit.open().put(b"same", a_file())
+def test_an_archive_that_is_there_already_is_adopted(naming_kit: StoreKit) -> None:
+    first, second = (naming_kit.open().put(b"same", a_file()) for _ in range(2))
     assert second.adopted
     assert (second.location, second.checksum) == (first.location, first.checksum)
-    assert len(kit.keys()) == 1
+    assert len(naming_kit.keys()) == 1
 
 
-def test_a_place_that_holds_other_content_is_never_overwritten(kit: StoreKit) -> None:
-    store = kit.open()
-    if not store.features.chooses_keys:
-        pytest.skip("the store invents a new place for each archive")
+def test_a_place_that_holds_other_content_is_never_overwritten(naming_kit: StoreKit) -> None:
+    store = naming_kit.open()
     receipt = store.put(b"first", a_file())
     with pytest.raises(KeyTaken):
         store.put(b"other", a_file())
-    [retrieval] = readable(kit, store, receipt)
+    [retrieval] = readable(naming_kit, store, receipt)
     assert content(store, retrieval, 0, 5) == b"first"
 
 
-def test_the_same_place_for_another_name_is_taken(kit: StoreKit) -> None:
-    store = kit.open()
-    if not store.features.chooses_keys:
-        pytest.skip("the store invents a new place for each archive")
+def test_the_same_place_for_another_name_is_taken(naming_kit: StoreKit) -> None:
+    store = naming_kit.open()
     store.put(b"same", a_file(filename="a/same.txt"))
     with pytest.raises(KeyTaken):
         store.put(b"same", a_file(filename="b/same.txt"))
@@ -107,7 +104,10 @@ def test_the_same_place_for_another_name_is_taken(kit: StoreKit) -> None:
 def test_an_empty_archive_is_kept_where_the_store_can(kit: StoreKit) -> None:
     store = kit.open()
     if not store.features.keeps_empty_archives:
-        pytest.skip("the store refuses empty archives")
+        with pytest.raises(StoreError, match="empty"):
+            store.put(b"", a_file())
+        assert kit.keys() == []
+        return
     receipt = store.put(b"", a_file())
     assert receipt.size == 0
     [retrieval] = readable(kit, store, receipt)
@@ -115,38 +115,39 @@ def test_an_empty_archive_is_kept_where_the_store_can(kit: StoreKit) -> None:
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_a_put_whose_answer_was_lost_is_there_once(one_kit: StoreKit, attempts: int) -> None:
-    one_kit.break_next("put", FaultKind.RESET_AFTER)
-    receipt = one_kit.open(attempts=attempts).put(b"content", a_file())
+def test_a_put_whose_answer_was_lost_is_there_once(naming_kit: StoreKit, attempts: int) -> None:
+    naming_kit.break_next("put", FaultKind.RESET_AFTER)
+    receipt = naming_kit.open(attempts=attempts).put(b"content", a_file())
     assert receipt.adopted
-    assert one_kit.keys() == [receipt.location.key]
-    assert one_kit.done("put") == 1
+    assert naming_kit.keys() == [receipt.location.key]
+    assert naming_kit.done("put") == 1
 
 
 @pytest.mark.parametrize("kind", [FaultKind.THROTTLING, FaultKind.INTERNAL_ERROR, FaultKind.RESET_BEFORE])
-def test_a_busy_store_is_worth_a_retry_and_nothing_is_left_behind(one_kit: StoreKit, kind: FaultKind) -> None:
-    store = one_kit.open()
-    one_kit.break_next("put", kind)
+def test_a_busy_store_is_worth_a_retry_and_nothing_is_left_behind(naming_kit: StoreKit, kind: FaultKind) -> None:
+    store = naming_kit.open()
+    naming_kit.break_next("put", kind)
     with pytest.raises(StoreUnavailable) as caught:
         store.put(b"content", a_file())
     assert caught.value.retryable
-    assert one_kit.keys() == []
+    assert naming_kit.keys() == []
     assert store.put(b"content", a_file()).adopted is False
 
 
-def test_many_writers_of_one_archive_leave_one(one_kit: StoreKit) -> None:
+def test_many_writers_of_one_archive_leave_one(naming_kit: StoreKit) -> None:
     with ThreadPoolExecutor(6) as pool:
-        receipts = list(pool.map(lambda store: store.put(b"same", a_file()), [one_kit.open() for _ in range(6)]))
+        receipts = list(pool.map(lambda store: store.put(b"same", a_file()), [naming_kit.open() for _ in range(6)]))
     assert len({receipt.location for receipt in receipts}) == 1
     assert [receipt.adopted for receipt in receipts].count(False) == 1
-    assert len(one_kit.keys()) == 1
+    assert len(naming_kit.keys()) == 1
 
 
 def test_a_large_archive_goes_in_parts_and_comes_back_whole(kit: StoreKit, journal: FileJournal) -> None:
     store, data = kit.open(), some_bytes(2 * PART + 3 * MIB + 5)
     receipt = store.put_large(Bytes(data), a_file(), journal)
     assert (receipt.size, receipt.adopted, kit.done("part")) == (len(data), False, 3)
-    assert journal.upload_id() is None
+    forgotten = journal.upload_id() is None  # a vault's is kept: it is the way to learn the key again
+    assert forgotten == store.features.chooses_keys
     [retrieval] = readable(kit, store, receipt)
     verifier = Verifier(receipt.checksum)
     for chunk in store.read(retrieval.location, 0, len(data), job_id=retrieval.job_id):
@@ -208,11 +209,12 @@ def test_a_killed_process_loses_at_most_the_parts_in_flight(one_kit: StoreKit, t
 
 def test_a_completed_upload_whose_answer_was_lost_is_adopted(one_kit: StoreKit, journal: FileJournal) -> None:
     data = some_bytes(2 * PART)
+    store = one_kit.open()
     one_kit.break_next("complete", FaultKind.RESET_AFTER)
-    receipt = one_kit.open().put_large(Bytes(data), a_file(), journal)
+    receipt = store.put_large(Bytes(data), a_file(), journal)
     assert receipt.adopted
-    assert (one_kit.done("part"), one_kit.done("complete"), len(one_kit.keys())) == (2, 1, 1)
-    assert journal.upload_id() is None
+    assert (one_kit.done("part"), one_kit.keys()) == (2, [receipt.location.key])
+    assert one_kit.done("complete") == (1 if store.features.chooses_keys else 2)
 
 
 def test_a_crash_between_completion_and_the_catalog_sends_nothing_again(
@@ -343,7 +345,8 @@ def test_a_damaged_body_does_not_match_its_receipt(kit: StoreKit) -> None:
     [retrieval] = readable(kit, store, receipt)
     kit.break_next("read", FaultKind.CORRUPT_BODY)
     verifier = Verifier(receipt.checksum)
-    verifier.update(content(store, retrieval, 0, len(data)))
+    with suppress(ArchiveCorrupt):  # a store that sees it by itself is as good
+        verifier.update(content(store, retrieval, 0, len(data)))
     assert not verifier.matches()
 
 
@@ -354,7 +357,8 @@ def test_what_was_deleted_is_gone_and_may_be_deleted_again(kit: StoreKit) -> Non
     store.delete(receipt.location)
     store.delete(receipt.location)
     assert kit.keys() == []
-    with pytest.raises(ArchiveMissing):
+    kit.pass_time(30 * 24 * HOUR)  # what a job brought from a vault outlives its archive by a day
+    with pytest.raises(ArchiveMissing if store.features.chooses_keys else ArchiveCold):
         content(store, retrieval, 0, 1)
 
 
@@ -371,6 +375,7 @@ def test_archives_describe_themselves_whatever_their_names(one_kit: StoreKit) ->
     names = [name_from_bytes(raw) for raw in EVIL_NAMES]
     for number, name in enumerate(names, start=1):
         store.put(b"x" * number, a_file(number, filename=name, backup_id=number + 100))
+    one_kit.publish()
     found = {archive.description.archive_id: archive for archive in store.archives() if archive.description}
     assert {n: a.description.filename for n, a in found.items() if a.description} == dict(enumerate(names, start=1))
     assert {n: (a.size, a.description.backup_id) for n, a in found.items() if a.description} == {
@@ -384,6 +389,7 @@ def test_archives_can_be_asked_for_by_application_and_kind(one_kit: StoreKit) ->
     store.put(b"d", a_file(2, kind=ArchiveKind.DATABASE, filename="library.dump"))
     store.put_manifest(b"m", a_file(3, kind=ArchiveKind.MANIFEST, filename="manifest.json.gz"))
     store.put(b"o", a_file(4, application="library-2"))
+    one_kit.publish()
 
     def ids(**wish: object) -> list[int]:
         return sorted(a.description.archive_id for a in store.archives(**wish) if a.description)  # type: ignore[arg-type]

@@ -18,6 +18,6 @@ def test_an_earlier_backup_comes_back_with_its_rows_and_its_files(dms: Applicati
     figures = dms.restore(first)
     assert titles(dms) == before
     assert dms.contents() == ORIGINAL
-    assert (dms.orphans / "restore-1" / "new" / "doc4.pdf").read_bytes() == b"content 4"
+    assert (dms.orphans / "dms-restore-1" / "new" / "doc4.pdf").read_bytes() == b"content 4"
     assert figures["outcome"]["orphans"]["moved"] == 1
     assert second > first

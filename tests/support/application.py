@@ -30,6 +30,7 @@ class ApplicationUnderTest:
     application: Application
     server: Server
     catalog: Catalog
+    catalog_server: Server
     s3: S3Emulator
     _stores: dict[str, ArchiveStore] = field(default_factory=dict)
 
@@ -40,6 +41,10 @@ class ApplicationUnderTest:
     @property
     def orphans(self) -> Path:
         return Path(self.application.orphan_directory)
+
+    @property
+    def bucket(self) -> str:
+        return self.application.store.removeprefix("s3://").partition("/")[0]
 
     @property
     def store(self) -> ArchiveStore:

@@ -74,9 +74,9 @@ def free_port() -> int:
 class EmbeddedPostgres:
     """One server with a data directory of its own; a context manager, or `start` and `close` by hand.
 
-    `directory` takes the data where the server's user can reach it; else a temporary directory does, removed by
-    `close`. `settings` are added to `SETTINGS`. With `die_with_parent` the server ends when this process does,
-    however it does.
+    `directory` takes the data where the server's user can reach it; else a temporary directory does (in memory, where
+    there is room, when no directory is given). `close` removes the data. `settings` are added to `SETTINGS`. With
+    `die_with_parent` the server ends when this process does, however it does.
     """
 
     def __init__(
@@ -177,7 +177,8 @@ class EmbeddedPostgres:
         self.execute(f"CREATE ROLE {quoted(name)} {login} {attributes}")
 
     def _prepare(self) -> None:
-        self._work = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a socket path has 107 characters at most
+        # short: a socket path has 107 characters at most
+        self._work = Path(tempfile.mkdtemp(prefix="pg-", dir=None if self._directory else _in_memory()))
         _give_to_server(self._work)
         template = _initialised(self.package)
         self.data = self._work / "data"
@@ -300,6 +301,13 @@ def _server_identity() -> dict[str, Any]:
         return {}
     nobody = pwd.getpwnam("nobody")
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _in_memory() -> str | None:
+    """Return a file system in memory with room for many small databases, or None."""
+    place = "/dev/shm"
+    roomy = os.access(place, os.W_OK) and shutil.disk_usage(place).free > 4 << 30
+    return place if roomy else None
 
 
 def _reachable_by_server(directory: Path) -> bool:

@@ -110,6 +110,7 @@ def test_an_application_written_inline_is_validated() -> None:
 
 WRONG: list[tuple[str, Any, str]] = [
     ("postgres_conn_id", "postgresql://user:geheim@host/db", "id of an Airflow connection"),
+    ("postgres_conn_id", "postgresql:///db?password=geheim", "id of an Airflow connection"),
     ("postgres_conn_id", None, "id of an Airflow connection"),
     ("files_directory", "uploads", "absolute path"),
     ("files_directory", "/srv/../etc", "absolute path"),

@@ -12,7 +12,9 @@ RETURNING id;
 INSERT INTO glacier_archives (application_id, kind, filename, backup_id, original_size, sha256, encoding, store_uri)
 VALUES (%(application_id)s, 'manifest', %(filename)s, %(backup_id)s, %(size)s, %(sha256)s, %(encoding)s, %(store_uri)s)
 ON CONFLICT (backup_id, kind) WHERE kind <> 'file' AND state IN ('planned', 'uploading', 'archived')
-DO UPDATE SET original_size = excluded.original_size, sha256 = excluded.sha256
+DO UPDATE SET original_size = CASE WHEN glacier_archives.state = 'archived' THEN glacier_archives.original_size
+                                   ELSE excluded.original_size END,
+              sha256 = CASE WHEN glacier_archives.state = 'archived' THEN glacier_archives.sha256 ELSE excluded.sha256 END
 RETURNING id, state;
 
 -- name: drop_unsent_dump

@@ -202,10 +202,12 @@ WITH done AS (
 UPDATE glacier_archives a SET retrieval_status = 'available', error = done.error FROM done WHERE a.id = done.archive_id;
 
 -- name: retrieval_expired
--- The offer ended before the bytes were fetched: back to the cold.
+-- The offer ended before the bytes were fetched, or the store no longer knows of the request: back to the cold.
 WITH done AS (
-    UPDATE glacier_retrievals g SET state = 'expired' WHERE g.archive_id = ANY(%(archive_ids)s) AND g.state = 'ready'
-    RETURNING g.archive_id)
+    UPDATE glacier_retrievals g
+       SET state = CASE g.state WHEN 'ready' THEN 'expired' ELSE 'failed' END,
+           error = CASE g.state WHEN 'ready' THEN g.error ELSE 'The store no longer knows of this request.' END
+     WHERE g.archive_id = ANY(%(archive_ids)s) AND g.state IN ('requested', 'ready'))
 UPDATE glacier_archives a SET retrieval_status = 'available'
  WHERE a.id = ANY(%(archive_ids)s) AND a.retrieval_status IN ('ready', 'pending');
 
@@ -220,6 +222,12 @@ WITH done AS (
 UPDATE glacier_archives a SET retrieval_status = 'available' FROM done
  WHERE a.id = done.archive_id AND a.retrieval_status = 'ready'
 RETURNING a.id;
+
+-- name: often_lost
+-- Archives whose retrievals of this restore ended again and again without being fetched.
+SELECT a.id, a.filename FROM glacier_retrievals g JOIN glacier_archives a ON a.id = g.archive_id
+ WHERE g.restore_id = %(restore_id)s AND g.state IN ('expired', 'failed') AND a.retrieval_status = 'available'
+ GROUP BY a.id, a.filename HAVING count(*) >= %(times)s ORDER BY a.id LIMIT 20;
 
 -- name: retrieval_counts
 SELECT a.retrieval_status AS status, count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes
@@ -275,12 +283,22 @@ UPDATE glacier_archives a SET retrieval_status =
 INSERT INTO orphan_moves (restore_id, application_id, filename, size, subdirectory)
 SELECT %(restore_id)s, %(application_id)s, s.name, s.size, %(subdirectory)s
   FROM scanned s
- WHERE NOT EXISTS (
+ WHERE NOT s.young AND NOT EXISTS (
        SELECT FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
         WHERE a.application_id = %(application_id)s AND a.filename = s.name AND a.kind = 'file'
           AND a.state IN ('planned', 'uploading', 'archived', 'deleting', 'deleted')
           AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s))
 ON CONFLICT (restore_id, filename) DO NOTHING;
+
+-- name: young_orphans
+-- Files that came while the restore ran, and are not of the backup: they stay.
+SELECT s.name FROM scanned s
+ WHERE s.young AND NOT EXISTS (
+       SELECT FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
+        WHERE a.application_id = %(application_id)s AND a.filename = s.name AND a.kind = 'file'
+          AND a.state IN ('planned', 'uploading', 'archived', 'deleting', 'deleted')
+          AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s))
+ ORDER BY s.name;
 
 -- name: orphans_in_state
 -- A page of journalled moves, in id order.

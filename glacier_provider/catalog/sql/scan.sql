@@ -1,9 +1,15 @@
 -- name: create_scanned
 -- What a walk found. Lives as long as the transaction.
-CREATE TEMPORARY TABLE scanned (name text COLLATE "C" NOT NULL, size bigint NOT NULL) ON COMMIT DROP;
+CREATE TEMPORARY TABLE scanned (name text COLLATE "C" NOT NULL, size bigint NOT NULL, young boolean NOT NULL)
+    ON COMMIT DROP;
 
 -- name: analyze_scanned
 ANALYZE scanned;
+
+-- name: emptied
+-- How many files were there at the last scan, when this one found none.
+SELECT count(*) AS files FROM backup_files
+ WHERE application_id = %(application_id)s AND last_backup_id IS NULL AND NOT EXISTS (SELECT FROM scanned);
 
 -- name: correct_planned_sizes
 -- Not sent yet, and meanwhile of another size: the new size is what will be read.

@@ -37,6 +37,10 @@ SELECT name, installed_version IS NOT NULL FROM pg_catalog.pg_available_extensio
 UNION
 SELECT extname, true FROM pg_catalog.pg_extension
 
+-- name: foreign_event_triggers
+-- purpose: event triggers that this user cannot replace.
+SELECT evtname FROM pg_catalog.pg_event_trigger WHERE NOT pg_catalog.pg_has_role(evtowner, 'USAGE')
+
 -- name: configuration_tables
 -- purpose: tables of installed extensions whose rows a dump holds, and the condition that tells those rows.
 SELECT n.nspname, c.relname, coalesce(config.condition, '')

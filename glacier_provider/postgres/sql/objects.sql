@@ -79,7 +79,9 @@ WITH RECURSIVE selection AS (
   UNION ALL
   SELECT 'pg_catalog.pg_foreign_server'::regclass::oid, oid FROM pg_catalog.pg_foreign_server
   UNION ALL
+  -- hosting services keep event triggers of their own, which only their owner can replace
   SELECT 'pg_catalog.pg_event_trigger'::regclass::oid, oid FROM pg_catalog.pg_event_trigger
+  WHERE pg_catalog.pg_has_role(evtowner, 'USAGE')
   UNION ALL
   SELECT 'pg_catalog.pg_publication'::regclass::oid, oid FROM pg_catalog.pg_publication
   UNION ALL

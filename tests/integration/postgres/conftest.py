@@ -61,37 +61,37 @@ class SampleServer:
 
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleServer]:
+def sample() -> Iterator[SampleServer]:
     """The main server (17), with zstd, lz4 and the contrib extensions."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), package=MAIN) as postgres:
+    with EmbeddedPostgres(package=MAIN) as postgres:
         yield SampleServer(postgres)
 
 
 @pytest.fixture(scope="session")
-def older(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleServer]:
+def older() -> Iterator[SampleServer]:
     """A server of an older version (16)."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("older"), package=OLDER) as postgres:
+    with EmbeddedPostgres(package=OLDER) as postgres:
         yield SampleServer(postgres)
 
 
 @pytest.fixture(scope="session")
-def newer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleServer]:
+def newer() -> Iterator[SampleServer]:
     """A server of a newer version (18), without the contrib extensions and without zstd."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("newer"), package=NEWER) as postgres:
+    with EmbeddedPostgres(package=NEWER) as postgres:
         yield SampleServer(postgres)
 
 
 @pytest.fixture(scope="session")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def elsewhere() -> Iterator[EmbeddedPostgres]:
     """Another cluster of the main version, which does not have the application's roles."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("elsewhere"), package=MAIN) as postgres:
+    with EmbeddedPostgres(package=MAIN) as postgres:
         yield postgres
 
 
 @pytest.fixture
-def private_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+def private_server() -> Iterator[EmbeddedPostgres]:
     """A server of its own, for a test that stops it."""
-    with EmbeddedPostgres(tmp_path / "postgres", package=MAIN) as postgres:
+    with EmbeddedPostgres(package=MAIN) as postgres:
         yield postgres
 
 

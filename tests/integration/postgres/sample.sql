@@ -28,6 +28,20 @@ CREATE OPERATOR public.=== (LEFTARG = public.pair, RIGHTARG = public.pair, FUNCT
 CREATE COLLATION public.plain FROM "C";
 CREATE TEXT SEARCH CONFIGURATION public.words (COPY = pg_catalog.english);
 
+CREATE FUNCTION public.pair_less(public.pair, public.pair) RETURNS boolean LANGUAGE sql IMMUTABLE
+  AS 'SELECT ($1).left_side < ($2).left_side';
+CREATE OPERATOR public.<<< (LEFTARG = public.pair, RIGHTARG = public.pair, FUNCTION = public.pair_less);
+CREATE OPERATOR FAMILY public.pair_family USING btree;
+CREATE FUNCTION public.mood_number(public.mood) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT length($1::text)';
+CREATE CAST (public.mood AS integer) WITH FUNCTION public.mood_number(public.mood) AS ASSIGNMENT;
+CREATE TEXT SEARCH DICTIONARY public.plain_words (TEMPLATE = pg_catalog.simple);
+CREATE CONVERSION public.convert_it FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
+CREATE FOREIGN DATA WRAPPER far_wrapper;
+CREATE SERVER far_server FOREIGN DATA WRAPPER far_wrapper OPTIONS (host 'far.example');
+CREATE USER MAPPING FOR sample_owner SERVER far_server;
+CREATE FOREIGN TABLE public.far_table (id integer NOT NULL, CHECK (id > 0)) SERVER far_server;
+CREATE UNLOGGED TABLE public.scratch (id integer);
+
 CREATE TABLE public.customers (
   id serial PRIMARY KEY,
   name text NOT NULL UNIQUE,

@@ -49,6 +49,25 @@ LATER = """
     CREATE FOREIGN DATA WRAPPER later_wrapper;
     CREATE SERVER later_server FOREIGN DATA WRAPPER later_wrapper;
     CREATE CAST (later.kind AS integer) WITH FUNCTION public.later_function(later.kind);
+    CREATE DOMAIN public.later_domain AS text;
+    CREATE TYPE public.later_range AS RANGE (subtype = date);
+    CREATE FUNCTION public.later_equal(public.pair, public.pair) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+    CREATE OPERATOR public.=-= (LEFTARG = public.pair, RIGHTARG = public.pair, FUNCTION = public.later_equal);
+    CREATE OPERATOR CLASS public.later_class FOR TYPE public.pair USING hash AS OPERATOR 1 public.=-=;
+    CREATE OPERATOR FAMILY public.later_family USING gin;
+    CREATE COLLATION public.later_collation FROM "C";
+    CREATE CONVERSION public.later_conversion FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
+    CREATE TEXT SEARCH DICTIONARY public.later_dictionary (TEMPLATE = simple);
+    CREATE TEXT SEARCH CONFIGURATION public.later_search (PARSER = "default");
+    CREATE STATISTICS public.later_statistics ON id, body FROM public.orders;
+    CREATE AGGREGATE public.later_sum(integer ORDER BY integer) (
+      SFUNC = public.add_up, STYPE = integer, INITCOND = '0');
+    CREATE PROCEDURE public.later_procedure(IN a integer, OUT b integer) LANGUAGE plpgsql AS 'BEGIN b := a; END';
+    CREATE ACCESS METHOD later_method TYPE TABLE HANDLER heap_tableam_handler;
+    CREATE FUNCTION public.later_handler() RETURNS language_handler LANGUAGE c
+      AS '$libdir/plpgsql', 'plpgsql_call_handler';
+    CREATE LANGUAGE later_language HANDLER public.later_handler;
+    CREATE FUNCTION public."later "" $quoted$"(integer[]) RETURNS integer LANGUAGE sql AS 'SELECT 1';
     SELECT lo_unlink(770001), lo_from_bytea(880001, 'later');
 """
 WITHOUT_CATALOG = Selection(exclude_schemas=frozenset({"glacier_catalog"}))
@@ -193,6 +212,7 @@ def test_another_cluster_without_the_roles_takes_everything_but_owners(
     target = elsewhere.create_database("without_roles")
     options = RestoreOptions(owner=Keep.DROP, privileges=Keep.DROP)
     restore_database(target, sample.tools, dump.path, Selection(), options, progress=print)
+    sample.run(shop, "DROP USER MAPPING FOR sample_owner SERVER far_server")  # a privilege, too
     flags = ("--no-owner", "--no-privileges")
     assert sample.everything(target, *flags) == sample.everything(shop, *flags)
 
@@ -203,7 +223,11 @@ def test_a_database_owner_without_superuser_rights_restores_its_own(sample: Samp
     sample.run(
         sample.postgres.server("plain"),
         "CREATE SCHEMA types; COMMENT ON SCHEMA types IS 'not of plain'; GRANT USAGE ON SCHEMA types TO plain;"
-        "CREATE EXTENSION citext SCHEMA types; CREATE SCHEMA x AUTHORIZATION plain",
+        "CREATE EXTENSION citext SCHEMA types; CREATE SCHEMA x AUTHORIZATION plain;"
+        "CREATE FUNCTION types.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+        "ALTER EXTENSION citext ADD FUNCTION types.watch();"
+        "CREATE EVENT TRIGGER of_the_host ON sql_drop EXECUTE FUNCTION types.watch();"
+        "COMMENT ON EVENT TRIGGER of_the_host IS 'keep out'",
     )
     server = sample.postgres.server("plain", user="plain", password="plain")
     with server.connect(autocommit=True) as connection:

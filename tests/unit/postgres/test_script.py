@@ -87,6 +87,7 @@ def test_each_statement_of_the_sql_files_has_a_name_and_a_purpose() -> None:
         "roles",
         "extensions",
         "configuration_tables",
+        "foreign_event_triggers",
         "relations",
         "sessions",
     }

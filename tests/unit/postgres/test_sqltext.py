@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacier_provider.postgres.commands import quoted
-from glacier_provider.postgres.sqltext import altered_table, granted_roles, mentions_on, policy_roles, referenced_table
+from glacier_provider.postgres.sqltext import (
+    altered_table,
+    granted_roles,
+    mapped_roles,
+    mentions_on,
+    policy_roles,
+    referenced_table,
+)
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 
@@ -71,3 +78,15 @@ def test_roles_of_grants(sql: str, roles: set[str]) -> None:
 )  # fmt: skip
 def test_roles_of_policies(sql: str, roles: set[str]) -> None:
     assert policy_roles(sql) == roles
+
+
+@pytest.mark.parametrize(
+    ("sql", "roles"),
+    [
+        ("CREATE USER MAPPING FOR \"Far One\" SERVER far OPTIONS (x 'FOR y');", {"Far One"}),
+        ("CREATE USER MAPPING FOR PUBLIC SERVER far;", set()),
+        ("", set()),
+    ],
+)
+def test_roles_of_user_mappings(sql: str, roles: set[str]) -> None:
+    assert mapped_roles(sql) == roles

@@ -1,0 +1,112 @@
+"""Is an application safe: its last complete backup against its schedule. Pure but for the cron expressions' parser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+#: A backup that is due has this long before it is missed, or half of the schedule's interval if that is shorter.
+GRACE = timedelta(hours=6)
+YEAR = 53 * 7
+
+_PRESETS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@quarterly": "0 0 1 */3 *",
+    "@yearly": "0 0 1 1 *",
+}
+
+
+class Health(StrEnum):
+    FRESH = "fresh"  #: the last backup that was due is complete
+    LATE = "late"  #: a backup was due and is not there
+    FAILING = "failing"  #: the last backup that ended failed
+    NEVER = "never"  #: there is no complete backup
+    UNSCHEDULED = "unscheduled"  #: backed up by hand only, so nothing can be late
+    UNKNOWN = "unknown"  #: the catalog cannot be asked
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When backups are due. `expression` None means by hand only."""
+
+    expression: str | None
+    timezone: str
+
+    def last_due(self, before: datetime) -> datetime | None:
+        """Return when the last backup was due at or before a time."""
+        if self.expression is None:
+            return None
+        return self._iterator(before + timedelta(seconds=1)).get_prev(datetime).astimezone(UTC)  # type: ignore[no-any-return]
+
+    def grace(self, now: datetime) -> timedelta:
+        """Return how long after it was due a backup is not missed yet."""
+        if self.expression is None:
+            return GRACE
+        ticks = self._iterator(now)
+        first: datetime = ticks.get_next(datetime)
+        return min(GRACE, (ticks.get_next(datetime) - first) / 2)
+
+    def _iterator(self, start: datetime):  # type: ignore[no-untyped-def]
+        from croniter import croniter
+
+        expression = _PRESETS.get(self.expression or "", self.expression)
+        return croniter(expression, start.astimezone(ZoneInfo(self.timezone)))
+
+
+def judge(
+    schedule: Schedule, *, now: datetime, complete_since: datetime | None, last_ended: str | None
+) -> tuple[Health, datetime | None]:
+    """Return an application's health and, when it is late, when the missing backup was due.
+
+    `complete_since`: when the last complete backup was opened; `last_ended`: the state of the last one that ended.
+    """
+    if complete_since is None:
+        return (Health.FAILING if last_ended == "failed" else Health.NEVER), None
+    if last_ended == "failed":
+        return Health.FAILING, None
+    due = schedule.last_due(now - schedule.grace(now))
+    if due is None:
+        return Health.UNSCHEDULED, None
+    # The scheduler starts a run a moment after it is due, never before: a run of that moment is not older.
+    return (Health.LATE, due) if complete_since < due else (Health.FRESH, None)
+
+
+def calendar(schedule: Schedule, states: dict[date, str], *, first: datetime | None, now: datetime) -> tuple[date, str]:
+    """Return the first day of a year of days, a Monday, and a letter for each day until today.
+
+    c complete, f failed, r running, m missing (due, and no backup was opened), ``.`` nothing due, or before the first.
+    """
+    zone = ZoneInfo(schedule.timezone)
+    today = now.astimezone(zone).date()
+    start = today - timedelta(days=YEAR - 7 + today.weekday())
+    begun = first.astimezone(zone).date() if first else today
+    due = due_days(schedule, start, today)
+    letters = []
+    for number in range((today - start).days + 1):
+        day = start + timedelta(days=number)
+        missing = begun < day < today and day in due
+        letters.append(states.get(day, "missing" if missing else ".")[0])
+    return start, "".join(letters)
+
+
+@lru_cache(maxsize=256)
+def due_days(schedule: Schedule, start: date, end: date) -> frozenset[date]:
+    """Return the days, both ends included, on which at least one backup is due."""
+    if schedule.expression is None:
+        return frozenset()
+    found: set[date] = set()
+    zone = ZoneInfo(schedule.timezone)
+    moment = datetime.combine(start, datetime.min.time(), zone) - timedelta(seconds=1)
+    while True:
+        day = schedule._iterator(moment).get_next(datetime).date()
+        if day > end:
+            return frozenset(found)
+        found.add(day)
+        # From the day's last second: one step a day, however many backups a day has.
+        moment = datetime.combine(day, datetime.max.time(), zone).replace(microsecond=0)

@@ -1,0 +1,342 @@
+"""A restore as it is asked for, and the plan that people read before anything is spent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glacier_provider.core.plan import (
+    RETRIEVAL_HOURS,
+    Amount,
+    Part,
+    RestorePlan,
+    RestoreRequest,
+    Tier,
+    hours,
+    megabytes,
+    plan_from_figures,
+    truth,
+)
+from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.errors import ConfigurationError
+
+_TABLE_NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
+REQUESTS = st.builds(
+    RestoreRequest,
+    backup_id=st.none() | st.integers(1, 2**63 - 1),
+    part=st.sampled_from(Part),
+    tier=st.none() | st.sampled_from(Tier),
+    days=st.none() | st.integers(1, 365),
+    tables=st.lists(st.tuples(_TABLE_NAMES, _TABLE_NAMES), max_size=3).map(tuple),
+    move_orphans=st.booleans(),
+)
+AMOUNTS = st.builds(Amount, st.integers(0, 10**7), st.integers(0, 10**15))
+
+
+def a_request(**params: Any) -> RestoreRequest:
+    return RestoreRequest.from_params({"backup_id": 42, **params})
+
+
+def a_plan(**figures: Any) -> RestorePlan:
+    return RestorePlan(backup_id=42, tier=Tier.STANDARD, days=7, **figures)
+
+
+def refusal(**params: Any) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        a_request(**params)
+    return str(caught.value)
+
+
+# --- what is asked for ---------------------------------------------------------------------------------------------
+
+
+def test_the_trigger_forms_own_values_ask_for_all_of_the_latest_backup() -> None:
+    form = {"backup_id": "latest", "part": "everything", "tier": "Standard", "days": 7, "tables": []}
+    request = RestoreRequest.from_params({**form, "move_orphans": True})
+    assert request == RestoreRequest(None, Part.EVERYTHING, Tier.STANDARD, 7, (), True)
+    assert (request.database, request.files, request.orphans) == (True, True, True)
+
+
+def test_a_conf_needs_the_backup_id_alone() -> None:
+    assert RestoreRequest.from_params({"backup_id": 42}) == RestoreRequest(42)
+
+
+@pytest.mark.parametrize(("given", "expected"), [("latest", None), (42, 42), ("42", 42), (" 42\n", 42), (2**40, 2**40)])
+def test_a_backup_is_named_by_its_id_or_as_the_latest(given: Any, expected: int | None) -> None:
+    assert a_request(backup_id=given).backup_id == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(
+            None,
+            "",
+            "0",
+            0,
+            -1,
+            "-1",
+            "abc",
+            "42 43",
+            "4_2",
+            "+42",
+            "0x2a",
+            "42.0",
+            42.0,
+            "Latest",
+            "latest ",
+            "newest",
+        ),
+        *(True, False, [42], {}, 2**63, "9" * 30, "9" * 5000),
+    ],
+)
+def test_what_is_no_backup_id_is_refused_with_an_example(given: Any) -> None:
+    assert refusal(backup_id=given) == (
+        f'backup_id is {given!r}, which is no backup id. Give a number or "latest", as in {{"backup_id": 42}}.'
+    )
+
+
+def test_a_conf_without_a_backup_id_does_not_restore_the_latest() -> None:
+    with pytest.raises(ConfigurationError, match="backup_id is None"):
+        RestoreRequest.from_params({})
+
+
+@pytest.mark.parametrize("name", ["backup", "backupid", "Backup_Id", "table", "database"])
+def test_a_misspelt_param_is_refused_and_not_passed_over(name: str) -> None:
+    """The form's default for backup_id is "latest": a conf {"backup": 41} would otherwise restore another backup."""
+    said = refusal(**{name: 41})
+    assert said.startswith(f"There is no param {name!r}.")
+    assert "backup_id, part, tier, days, tables, move_orphans" in said
+
+
+@pytest.mark.parametrize("part", list(Part))
+def test_a_part_is_restored_and_the_other_left(part: Part) -> None:
+    request = a_request(part=part.value)
+    assert request.part is part
+    assert request.database is (part is not Part.FILES)
+    assert request.files is (part is not Part.DATABASE)
+
+
+@pytest.mark.parametrize("given", [None, ""])
+def test_what_is_left_empty_is_the_default(given: Any) -> None:
+    request = a_request(part=given, tier=given, days=given, tables=given)
+    assert (request.part, request.tier, request.days, request.tables) == (Part.EVERYTHING, None, None, ())
+
+
+@pytest.mark.parametrize("part", ["Everything", "db", 1, ["files"], {"files": True}])
+def test_an_unknown_part_is_refused_with_the_known_ones(part: Any) -> None:
+    assert refusal(part=part) == f"part is {part!r}. Known values: everything, database, files."
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+def test_a_tier_is_taken_by_its_name(tier: Tier) -> None:
+    assert a_request(tier=tier.value).tier is tier
+
+
+@pytest.mark.parametrize("tier", ["standard", "Fast", 3, ["Bulk"]])
+def test_an_unknown_tier_is_refused_with_the_known_ones(tier: Any) -> None:
+    assert refusal(tier=tier) == f"tier is {tier!r}. Known values: Expedited, Standard, Bulk."
+
+
+@pytest.mark.parametrize(("given", "expected"), [(1, 1), (365, 365), ("7", 7)])
+def test_days_are_a_whole_number(given: Any, expected: int) -> None:
+    assert a_request(days=given).days == expected
+
+
+@pytest.mark.parametrize("given", [0, 366, -1, 1.5, "1.5", "a week", True, [7], "9" * 5000])
+def test_days_beyond_a_year_or_none_are_refused(given: Any) -> None:
+    assert refusal(days=given) == f"days is {given!r}. Give a whole number of days from 1 to 365, as in 7."
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["public.documents"], [("public", "documents")]),
+        (["documents", '"My App"."T.1"'], [("public", "documents"), ("My App", "T.1")]),
+        (["Documents"], [("public", "Documents")]),
+        (("audit.log",), [("audit", "log")]),
+        ("public.documents", [("public", "documents")]),
+        ("public.documents\naudit.log\n", [("public", "documents"), ("audit", "log")]),
+        ([" ", "tags"], [("public", "tags")]),
+    ],
+)
+def test_tables_are_a_list_or_lines(given: Any, expected: list[tuple[str, str]]) -> None:
+    assert a_request(tables=given).tables == tuple(expected)
+
+
+@pytest.mark.parametrize("given", [5, {"public": "documents"}, [5], [None], [["public", "documents"]]])
+def test_tables_of_another_form_are_refused_with_an_example(given: Any) -> None:
+    assert refusal(tables=given) == f'tables is {given!r}. Give a list of names, as in ["public.documents"].'
+
+
+def test_what_names_no_table_is_refused() -> None:
+    assert "'a.b.c' names no table" in refusal(tables=["public.documents", "a.b.c"])
+
+
+@pytest.mark.parametrize(("given", "expected"), [(True, True), (False, False), ("true", True), ("False", False)])
+def test_orphans_stay_when_it_is_said(given: Any, expected: bool) -> None:
+    assert a_request(move_orphans=given).move_orphans is expected
+
+
+@pytest.mark.parametrize("given", [None, 0, 1, "no", "", [], "0"])
+def test_what_is_neither_true_nor_false_is_not_guessed(given: Any) -> None:
+    assert refusal(move_orphans=given) == f"move_orphans is {given!r}. Give true or false."
+    with pytest.raises(ConfigurationError, match="undo is"):
+        truth(given, "undo")
+
+
+@given(REQUESTS)
+def test_orphans_move_only_when_everything_is_restored(request: RestoreRequest) -> None:
+    whole = request.part is Part.EVERYTHING and request.tables == ()
+    assert request.orphans is (whole and request.move_orphans)
+
+
+@given(REQUESTS)
+def test_a_request_comes_back_from_the_catalog(request: RestoreRequest) -> None:
+    assert RestoreRequest.from_params(json.loads(json.dumps(request.as_dict()))) == request
+
+
+# --- the plan ------------------------------------------------------------------------------------------------------
+
+
+@given(AMOUNTS, AMOUNTS, AMOUNTS)
+def test_amounts_add_up_in_any_order(one: Amount, other: Amount, third: Amount) -> None:
+    assert one + other == other + one
+    assert (one + other) + third == one + (other + third)
+    assert one + Amount() == one
+
+
+FIGURES = st.lists(st.tuples(st.sampled_from(["store", "orphan"]), st.sampled_from(RetrievalStatus), AMOUNTS))
+
+
+@given(FIGURES, st.booleans())
+def test_every_archive_has_one_place_in_the_plan(
+    figures: list[tuple[str, RetrievalStatus, Amount]], retrieval: bool
+) -> None:
+    plan = plan_from_figures(a_plan(), figures, retrieval=retrieval)
+    assert sum((amount for *_, amount in figures), Amount()) == plan.set_aside + plan.to_bring
+    assert plan.to_bring == plan.to_request + plan.pending + plan.ready
+    assert plan.set_aside == sum((amount for source, _, amount in figures if source == "orphan"), Amount())
+
+
+def test_what_is_in_the_cold_is_asked_for_and_what_was_asked_for_is_not_again() -> None:
+    figures = [
+        ("store", RetrievalStatus.AVAILABLE, Amount(3, 300)),
+        ("store", RetrievalStatus.AVAILABLE, Amount(1, 100)),
+        ("store", RetrievalStatus.PENDING, Amount(2, 20)),
+        ("store", RetrievalStatus.READY, Amount(1, 1)),
+        ("store", RetrievalStatus.LOCAL, Amount(1, 2)),
+        ("orphan", RetrievalStatus.AVAILABLE, Amount(5, 50)),
+    ]
+    plan = plan_from_figures(a_plan(database_bytes=9), figures, retrieval=True)
+    assert plan == a_plan(
+        database_bytes=9, to_request=Amount(4, 400), pending=Amount(2, 20), ready=Amount(2, 3), set_aside=Amount(5, 50)
+    )
+
+
+@pytest.mark.parametrize("status", list(RetrievalStatus))
+def test_a_store_without_retrievals_gives_everything_at_once(status: RetrievalStatus) -> None:
+    assert plan_from_figures(a_plan(), [("store", status, Amount(1, 10))], retrieval=False) == a_plan(
+        ready=Amount(1, 10)
+    )
+
+
+def test_a_plan_travels_as_json() -> None:
+    plan = a_plan(to_request=Amount(2, 20), hours=RETRIEVAL_HOURS["GLACIER"], lost=("a.pdf",))
+    told = json.loads(json.dumps(plan.as_dict()))
+    assert told["tier"] == "Standard"
+    assert told["to_request"] == {"archives": 2, "bytes": 20}
+    assert told["hours"]["Bulk"] == [5, 12]
+    assert told["lost"] == ["a.pdf"]
+
+
+def test_a_plan_reads_as_a_person_would_say_it() -> None:
+    plan = a_plan(
+        present=Amount(1000, 5_000_000),
+        set_aside=Amount(1, 10),
+        to_request=Amount(3, 2_500_000_000),
+        pending=Amount(1, 100),
+        ready=Amount(1, 200),
+        database_bytes=2_400_000_000,
+        hours={"Standard": (3, 5), "Expedited": (1 / 60, 5 / 60)},
+        differing=("a.pdf",),
+        differing_count=1,
+        lost=("b.pdf", "c.pdf"),
+    )
+    assert plan.lines() == [
+        "Backup 42: database 2.4 GB, 1000 files (5.0 MB) in the directory already.",
+        "To retrieve from the cold: 3 archives (2.5 GB).",
+        "Retrieved or requested earlier: 2 archives (300 B).",
+        "To move back from the orphan directory, at no cost: 1 archive (10 B).",
+        "  Standard (chosen): typically 3 hours to 5 hours.",
+        "  Expedited: typically 1 minute to 5 minutes.",
+        "Left alone although the size differs from the backup: 1 file.",
+        "NOT in any store: b.pdf, c.pdf.",
+    ]
+
+
+def test_a_plan_without_retrievals_says_no_hours() -> None:
+    assert a_plan(hours=RETRIEVAL_HOURS["GLACIER"]).lines() == [
+        "Backup 42: database 0 B, 0 files (0 B) in the directory already.",
+        "To retrieve from the cold: 0 archives (0 B).",
+    ]
+
+
+def test_deep_archive_has_no_expedited_retrievals() -> None:
+    assert set(RETRIEVAL_HOURS["DEEP_ARCHIVE"]) == {Tier.STANDARD, Tier.BULK}
+    assert set(RETRIEVAL_HOURS["GLACIER"]) == set(RETRIEVAL_HOURS["VAULT"]) == set(Tier)
+
+
+@pytest.mark.parametrize("kind", list(RETRIEVAL_HOURS))
+def test_a_slower_tier_takes_longer(kind: str) -> None:
+    times = [RETRIEVAL_HOURS[kind][tier] for tier in Tier if tier in RETRIEVAL_HOURS[kind]]
+    assert times == sorted(times)
+    assert all(fewest < most for fewest, most in times)
+
+
+# --- words ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (1_500_000, "1.5 MB"),
+        (2_500_000_000, "2.5 GB"),
+        (10**12, "1.0 TB"),
+        (5 * 10**15, "5000.0 TB"),
+    ],
+)
+def test_sizes_in_powers_of_a_thousand(size: int, expected: str) -> None:
+    assert megabytes(size) == expected
+
+
+@given(st.integers(0, 10**17))
+def test_a_size_is_never_off_by_more_than_its_last_digit(size: int) -> None:
+    number, unit = megabytes(size).split()
+    factor = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}[unit]
+    assert abs(float(number) * factor - size) <= 0.0501 * factor
+    assert unit == "TB" or float(number) < 1000
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1 / 60, "1 minute"),
+        (5 / 60, "5 minutes"),
+        (1, "1 hour"),
+        (12, "12 hours"),
+        (48.0, "48 hours"),
+        (3.5, "3.5 hours"),
+    ],
+)
+def test_hours_in_words(count: float, expected: str) -> None:
+    assert hours(count) == expected
