@@ -45,8 +45,9 @@ def backup_dag(application: Application) -> DAG:
         tags=["glacier", "backup", name],
         default_args={
             "application": name,
-            "queue": application.queue or "default",
-            "pool": application.pool or "default_pool",
+            # Without them, Airflow's own defaults hold: [operators] default_queue, and default_pool.
+            **({"queue": application.queue} if application.queue else {}),
+            **({"pool": application.pool} if application.pool else {}),
             "retries": 3,
             "retry_delay": timedelta(minutes=1),
             "retry_exponential_backoff": 2,

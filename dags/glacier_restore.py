@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, Asset, Param
+from airflow.sdk import DAG, Asset, Param, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
 from glacier_provider.core.plan import Part, Tier
@@ -99,8 +99,9 @@ def restore_dag(application: Application) -> DAG:
         params=restore_params(application),
         default_args={
             "application": name,
-            "queue": application.queue or "default",
-            "pool": application.pool or "default_pool",
+            # Without them, Airflow's own defaults hold: [operators] default_queue, and default_pool.
+            **({"queue": application.queue} if application.queue else {}),
+            **({"pool": application.pool} if application.pool else {}),
             "retries": 3,
             "retry_delay": timedelta(minutes=1),
             "retry_exponential_backoff": 2,
@@ -109,6 +110,8 @@ def restore_dag(application: Application) -> DAG:
             "on_failure_callback": record_failure,
         },
     ) as dag:
+        # Where nothing has to be brought there is nothing to map over, and these tasks are skipped.
+        rule = TriggerRule.NONE_FAILED
         plan = PlanRestoreOperator(task_id="plan_restore")
         restore_id, ranges = plan.output["restore_id"], plan.output
         request = RequestRetrievalsOperator.partial(task_id="request_retrievals", restore_id=restore_id).expand(
@@ -121,10 +124,10 @@ def restore_dag(application: Application) -> DAG:
             # The slowest tier takes two days; a timeout says what is still missing.
             timeout=timedelta(days=4).total_seconds(),
             execution_timeout=None,
+            trigger_rule=rule,
         )
         download = DownloadArchivesOperator.partial(task_id="download", restore_id=restore_id).expand(archives=ranges)
-        # A database that did not restore needs a person: another try would do the same again.
-        database = SelectivePgRestoreOperator(task_id="restore_database", restore_id=restore_id, retries=1)
+        database = SelectivePgRestoreOperator(task_id="restore_database", restore_id=restore_id, trigger_rule=rule)
         orphans = OrphanFileOperator(task_id="move_orphans", restore_id=restore_id)
         close = CloseRestoreOperator(
             task_id="close_restore",

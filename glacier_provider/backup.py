@@ -24,7 +24,7 @@ from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive, Uplo
 from glacier_provider.catalog.backups import Run, lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.scans import NAMED, Scan
-from glacier_provider.core.archive import ArchiveKind, Description, name_from_bytes
+from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, name_from_bytes
 from glacier_provider.core.manifest import manifest_lines
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import megabytes
@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 
 #: Files up to this size are sent by one request, read into memory whole; larger ones go in parts.
 SMALL_FILE = 8 * MIB
+#: Stands for the key of an empty file in a store that does not keep empty archives.
+EMPTY_KEY = "empty:"
 #: A group of uploads is committed when it has this many archives, or after this many seconds.
 GROUP = 200
 GROUP_SECONDS = 2.0
@@ -193,7 +195,11 @@ def _references_file(application: Application, staging: Path) -> Iterator[Callab
         yield None
         return
     with open(staging / "references.partial", "wb") as file:
-        yield lambda names: file.write(b"".join(name.encode() + b"\0" for name in names)) and None
+
+        def keep(names: list[str]) -> None:
+            file.write(b"".join(name.encode() + b"\0" for name in names))
+
+        yield keep
         file.flush()
         os.fsync(file.fileno())
     os.replace(staging / "references.partial", staging / "references")
@@ -352,6 +358,10 @@ class _FileSender:
             data = source.read_at(0, source.size)
             source.verify_unchanged()
         sha256 = hashlib.sha256(data).hexdigest()
+        if not data and not self._store.features.keeps_empty_archives:
+            # Catalog and manifest hold all there is to know of it; a restore makes it again.
+            nowhere = Location(archive.store_uri, f"{EMPTY_KEY}{archive.id}")
+            return Upload(archive.id, Receipt(nowhere, 0, f"sha256:{sha256}"), sha256)
         description = _describe(self._application, archive, ArchiveKind.FILE, size=len(data), sha256=sha256)
         return Upload(archive.id, self._store.put(data, description), sha256)
 

@@ -224,7 +224,7 @@ def _server_of_uri(uri: str) -> Server:
         raise ConfigurationError("The catalog URI cannot be read.", hint=f"Example: {URI_EXAMPLE}") from None
     place = [given.pop(name, None) for name in ("host", "port", "user", "password", "dbname")]
     # Somebody wrote each parameter for this use: one that has no effect here is refused, not passed over.
-    return _server(*place, given)
+    return _server(place, given)
 
 
 def _server_of_variable(name: str, value: str) -> Server:
@@ -278,12 +278,14 @@ def _server_of_connection(name: str, kind: Any, place: Sequence[Any], extras: Ma
 
     if kind not in ("postgres", "postgresql"):
         raise ConfigurationError(f"{name} is of type {kind}.", hint=f"It has to be postgres, as in {URI_EXAMPLE}")
-    return _server(*place, {option: extras[option] for option in OPTION_VARIABLES if option in extras})
+    return _server(place, {option: extras[option] for option in OPTION_VARIABLES if option in extras})
 
 
-def _server(host: Any, port: Any, user: Any, password: Any, dbname: Any, options: Mapping[str, Any]) -> Server:
+def _server(place: Sequence[Any], options: Mapping[str, Any]) -> Server:
+    """Return the server at (host, port, user, password, database); what is empty is left to libpq."""
     from glacier_provider.postgres.server import Server
 
+    host, port, user, password, dbname = place
     if not re.fullmatch(r"[0-9]*", str(port or "")):
         raise ConfigurationError(f"The catalog's port {port!r} is no number.", hint=f"Example: {URI_EXAMPLE}")
     return Server(

@@ -8,7 +8,8 @@
     ├── ToolError                 PostgreSQL client tools
     │   ├── ToolMissing           no pg_dump, pg_restore or psql found
     │   ├── ToolTooOld            the client is older than the server
-    │   └── ToolFailed            a tool ended with an error
+    │   ├── ToolFailed            a tool ended with an error
+    │   └── ToolKilled            a tool was ended from outside (retry may help)
     ├── DatabaseError             a PostgreSQL server
     │   ├── DatabaseUnreachable   no connection (retry may help)
     │   ├── DatabaseBusy          another session holds a lock or changed the schema (retry may help)
@@ -109,6 +110,13 @@ class ToolFailed(ToolError):
     """A PostgreSQL client tool ended with an error."""
 
     hint = "See its messages in the task log."
+
+
+class ToolKilled(ToolError):
+    """A PostgreSQL client tool was ended from outside."""
+
+    retryable = True
+    hint = "Look for a lack of memory on this worker, or for who ended the task; it is tried again."
 
 
 class DatabaseError(GlacierProviderError):

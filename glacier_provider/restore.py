@@ -26,6 +26,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.restores import RetrievalIntent, SetAside
 from glacier_provider.core.archive import ArchiveKind, Location
+from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import (
     RETRIEVAL_HOURS,
     Amount,
@@ -45,6 +46,7 @@ from glacier_provider.errors import (
     IllegalMove,
     NameTaken,
     RetrievalFailed,
+    RetrievalRefused,
 )
 from glacier_provider.files import (
     Placed,
@@ -152,18 +154,20 @@ def _files_there(application: Application) -> Iterator[tuple[str, int]]:
 
 def _usable(application: Application, aside: Sequence[SetAside]) -> list[int]:
     """Return the archive ids of set-aside files that still have the archived content."""
-    return [file.archive_id for file in aside if file.sha256 and _set_aside_sha256(application, file) == file.sha256]
+    return [file.archive_id for file in aside if _is_intact(application, file)]
 
 
-def _set_aside_sha256(application: Application, file: SetAside) -> str | None:
+def _is_intact(application: Application, file: SetAside) -> bool:
+    verifier = Verifier(file.checksum)
+    name = f"{file.subdirectory}/{file.filename}"
     try:
-        with open_source(
-            application.orphan_directory, f"{file.subdirectory}/{file.filename}", expected_size=file.size
-        ) as source:
-            return hash_source(source)
+        with open_source(application.orphan_directory, name, expected_size=file.size) as source:
+            for start in range(0, source.size, MIB):
+                verifier.update(source.read_at(start, min(MIB, source.size - start)))
     except GlacierProviderError as error:
         log.warning("%s cannot be moved back from the orphan directory: %s", file.filename, error)
-        return None
+        return False
+    return verifier.matches()
 
 
 def _plan(
@@ -184,6 +188,10 @@ def _plan(
             if row["store_uri"] == uri
         ]
         part = plan_from_figures(RestorePlan(backup["id"], tier, plan.days), rows, retrieval=features.retrieval)
+        if part.to_request.archives and tier not in features.tiers:
+            raise RetrievalRefused(
+                f"{uri} has no {tier.value} retrievals.", hint=f"Choose another tier: {', '.join(features.tiers)}."
+            )
         plan = replace(
             plan,
             set_aside=plan.set_aside + part.set_aside,
@@ -402,8 +410,10 @@ class _Placer:
             return  # an earlier try brought it; nothing gets its name here before it is verified
         store = self._stores(row["store_uri"])
         location = Location(row["store_uri"], row["key"])
-        chunks = store.read(location, 0, row["stored_size"], job_id=row["job_id"])
-        placed = placement.place(row["filename"], chunks, size=row["stored_size"], verifier=Verifier(row["checksum"]))
+        size = row["stored_size"]
+        # An empty file needs no retrieval, and a vault does not even keep one.
+        chunks = store.read(location, 0, size, job_id=row["job_id"]) if size else ()
+        placed = placement.place(row["filename"], chunks, size=size, verifier=Verifier(row["checksum"]))
         if placed is Placed.DIFFERS:
             raise NameTaken(f"{row['filename']!r} is there with another content; it was left alone.")
 
@@ -446,7 +456,7 @@ def _raise_not_brought(
 
 
 def restore_database(application: Application, restore_id: int, *, catalog: Catalog, server: Server) -> dict[str, Any]:
-    """Restore the staged dump in one transaction; return the numbers of entries `restored` and `removed`, and `warnings`.
+    """Restore the staged dump in one transaction; return how many entries were `restored` and `removed`, and `warnings`.
 
     The catalog's schema is excluded by identity, as are the application's own exclusions. Raise RestoreFailed (the
     database is as it was), SelectionConflict or MissingRoles (nothing was begun).
@@ -486,7 +496,7 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
 def _staged_dump(application: Application, restore_id: int, restore: Row, *, catalog: Catalog) -> Path:
     backup = catalog.backups.get(restore["backup_id"])
     archive = catalog.archives.get(backup["database_archive_id"])
-    path = _staging(application, restore_id) / archive["filename"]
+    path = _staging(application, restore_id) / str(archive["filename"])
     if not path.exists():
         catalog.restores.release_database(restore_id)
         raise FileMissing(
@@ -614,6 +624,7 @@ def close_restore(application: Application, restore_id: int, *, catalog: Catalog
 
     Raise IllegalMove when something is not in place.
     """
+    catalog.restores.start(restore_id)
     unplaced = catalog.restores.unplaced(restore_id)
     if unplaced:
         names = ", ".join(f"{row['filename']} ({row['status']})" for row in unplaced[:5])

@@ -29,11 +29,8 @@ class ArchiveRange:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ArchiveRange:
         """Build from `as_dict`'s result; raise KeyError or ValueError when it is not one."""
-        return cls(
-            *(int(values[name]) for name in ("first", "last")),
-            int(values.get("archives", 0)),
-            int(values.get("bytes", 0)),
-        )
+        first, last = (int(values[name]) for name in ("first", "last"))
+        return cls(first, last, int(values.get("archives", 0)), int(values.get("bytes", 0)))
 
 
 @dataclass(frozen=True, slots=True)

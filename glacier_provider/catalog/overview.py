@@ -83,7 +83,7 @@ class Overview:
     # --- the backups of one application ----------------------------------------------------------------------
 
     def backups(self, wanted: BackupFilter, page: Page) -> tuple[list[Row], int]:
-        """Return a page of backups, each with `archives` by status and its `retrieval_status`, and how many there are."""
+        """Return a page of backups, each with `archives` by status and `retrieval_status`, and their total number."""
         parameters = {**wanted.parameters(), "descending": page.descending, "limit": page.limit, "offset": page.offset}
         if page.sort == "id":
             rows = self._db.rows("page_of_backups", **parameters)
@@ -170,7 +170,7 @@ class Overview:
     # --- work ------------------------------------------------------------------------------------------------
 
     def unfinished(self, application: str, backup_id: int) -> dict[str, Row]:
-        """Return, by kind, the `archives` and `bytes` that a running backup has still to send; `begun`: one is on its way."""
+        """Return, by kind, `archives` and `bytes` that a running backup has still to send."""
         rows = self._db.rows("unfinished_uploads", application=application, backup_id=backup_id)
         return {row["kind"]: row for row in rows}
 

@@ -21,12 +21,12 @@ NAMED = 20
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A missing file that lies in the orphan directory. `sha256` is None when it was archived in parts."""
+    """A missing file that lies in the orphan directory, and the checksum that the store confirmed of it."""
 
     archive_id: int
     filename: str
     size: int
-    sha256: str | None
+    checksum: str
     subdirectory: str
 
 

@@ -38,8 +38,8 @@ class Scans:
         """Compare (name, size) of every file in the directory with the catalog and note what changed.
 
         Costs one COPY and a handful of statements; writes only rows of files that are new, vanished or came
-        back. A repeated scan of the same backup gives the same result. Raise DirectoryUnusable when all files are gone at
-        once: an unmounted directory must not become a complete backup without files.
+        back. A repeated scan of the same backup gives the same result. Raise DirectoryUnusable when all files are gone
+        at once: an unmounted directory must not become a complete backup without files.
         """
         ids = {"application_id": self._backups.application_id, "backup_id": backup_id}
         with self._db.transaction():

@@ -222,7 +222,13 @@ def plan_from_figures(
     for source, status, amount in figures:
         place = _place(source, status, retrieval=retrieval)
         sums[place] = sums.get(place, Amount()) + amount
-    return replace(plan, **{name: sums.get(name, Amount()) for name in ("set_aside", "to_request", "pending", "ready")})
+    return replace(
+        plan,
+        set_aside=sums.get("set_aside", Amount()),
+        to_request=sums.get("to_request", Amount()),
+        pending=sums.get("pending", Amount()),
+        ready=sums.get("ready", Amount()),
+    )
 
 
 def _place(source: str, status: RetrievalStatus, *, retrieval: bool) -> str:

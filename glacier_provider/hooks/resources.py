@@ -97,15 +97,20 @@ def server_of(conn_id: str) -> Server:
         user=connection.login or "",
         password=connection.password or None,
         dbname=connection.schema,
-        options={name: str(extras[name]) for name in OPTION_VARIABLES if name in extras},
+        options={name: str(extras[name]) for name in OPTION_VARIABLES if extras.get(name) not in (None, "")},
     )
 
 
 def open_store_of(application: Application, uri: str) -> ArchiveStore:
-    """Open a store with the application's AWS connection (roles, profiles and endpoint_url included)."""
+    """Open a store with the application's AWS connection (roles, profiles and endpoint_url included).
+
+    Raise ConfigurationError for a missing connection or a wrong URI, the StoreError family for credentials that AWS
+    does not give.
+    """
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
     from glacier_provider.stores import client_config, client_type, open_store
+    from glacier_provider.stores.aws_errors import aws_errors
     from glacier_provider.stores.uri import parse_store_uri
 
     parsed = parse_store_uri(uri)
@@ -116,7 +121,9 @@ def open_store_of(application: Application, uri: str) -> ArchiveStore:
         region_name=parsed.region,
         config=client_config(parsed),
     )
-    return open_store(uri, client=hook.get_conn(), part_size=application.part_size_mib * 1024 * 1024)
+    with aws_errors(f"The AWS connection {application.aws_conn_id}", uri):
+        client = hook.get_conn()
+    return open_store(uri, client=client, part_size=application.part_size_mib * 1024 * 1024)
 
 
 def _connection(conn_id: str) -> Any:

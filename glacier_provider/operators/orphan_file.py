@@ -28,7 +28,8 @@ class OrphanFileOperator(GlacierOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         from glacier_provider import restore
+        from glacier_provider.core.plan import truth
 
         with self.opened() as r:
-            act = restore.undo_orphans if self.undo else restore.move_orphans
+            act = restore.undo_orphans if truth(self.undo, "undo") else restore.move_orphans
             return act(r.application, int(self.restore_id), catalog=r.catalog)

@@ -26,6 +26,7 @@ from glacier_provider.errors import (
     GlacierProviderError,
     OutOfSpace,
     ToolFailed,
+    ToolKilled,
 )
 from glacier_provider.postgres import commands
 from glacier_provider.postgres.dumpfile import check_space, megabytes, read_through, size_of, table_of_contents
@@ -190,10 +191,20 @@ def _run(argv: tuple[str, ...], server: Server, partial: Path, progress: Progres
 
 
 def _failure(ended: Ended, server: Server, partial: Path) -> GlacierProviderError:
-    said = "\n".join(ended.errors + ended.tail)
     text = f"pg_dump of {server} failed: {ended.reason.removeprefix('pg_dump: error: ').rstrip('.')}."
-    if re.search(r"No space left on device|Disk quota exceeded", said):
+    if ended.killed:
+        return ToolKilled(text)
+    by_server = [line for line in ended.tail if re.search(r"(ERROR|FATAL): {2}|connection", line)]
+    local = "\n".join(line for line in ended.errors if line not in by_server)
+    if re.search(r"No space left on device|Disk quota exceeded", local):
         return OutOfSpace(f"{text} It had written {megabytes(size_of(partial))} to {partial.parent}.")
+    if re.search(r"could not (open|create|write).*(Permission denied|Read-only file system)", local):
+        return DirectoryUnusable(text)
+    return _refusal(text, "\n".join(by_server)) or ToolFailed(text)
+
+
+def _refusal(text: str, said: str) -> GlacierProviderError | None:
+    """Say what the server's messages mean."""
     if re.search(r"server closed the connection|could not connect|connection to server .* failed|terminating", said):
         return DatabaseUnreachable(text)
     # pg_dump bounds its waits for locks by statement_timeout
@@ -201,7 +212,7 @@ def _failure(ended: Ended, server: Server, partial: Path) -> GlacierProviderErro
         return DatabaseBusy(f"{text} A table was locked, changed or dropped while it was to be dumped.")
     if re.search(r"permission denied|must be (owner|superuser)|row-level security", said):
         return DatabaseRefused(text, hint="Dump as a user who may read every table, such as the owner of the database.")
-    return ToolFailed(text)
+    return None
 
 
 def _verified(tools: Tools, partial: Path, progress: Progress) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import IO
 
-from glacier_provider.errors import DatabaseBusy, DatabaseUnreachable, GlacierProviderError, RestoreFailed
+from glacier_provider.errors import DatabaseBusy, DatabaseUnreachable, GlacierProviderError, RestoreFailed, ToolKilled
 from glacier_provider.postgres import commands, live, script
 from glacier_provider.postgres.commands import quoted
 from glacier_provider.postgres.dumpfile import CHUNK, megabytes
@@ -175,20 +175,24 @@ def _judged(plan: DatabasePlan, server: Server, run: _Run) -> _Committed:
 
 def _failure(plan: DatabasePlan, server: Server, run: _Run) -> GlacierProviderError:
     writing, reading = run.writing, run.reading
-    if reading is not None and reading.failed and not _refused(writing):
+    assert writing is not None  # set before
+    if _refused(writing):
+        return _psql_failure(server, writing)
+    if reading is not None and reading.killed:
+        return ToolKilled("pg_restore was ended from outside.")
+    if reading is not None and reading.failed:
         return RestoreFailed(
             f"pg_restore could not read the dump {plan.dump}: {reading.reason}.",
             hint="Bring the dump again from the store; then clear this task.",
         )
-    if reading is not None and not run.asked_to_commit and not _refused(writing):
+    if reading is not None and not run.asked_to_commit:
         return RestoreFailed(f"pg_restore ended before the end of its script: {reading.reason}.")
-    assert writing is not None  # set before
-    return _psql_failure(server, writing)
+    return ToolKilled("psql was ended from outside.") if writing.killed else _psql_failure(server, writing)
 
 
-def _refused(writing: Ended | None) -> bool:
+def _refused(writing: Ended) -> bool:
     """Tell whether psql stopped at an error, rather than being stopped."""
-    return writing is not None and writing.status > 0
+    return writing.status > 0
 
 
 _SAID = re.compile(r"psql:.*?: [^\s:]+: {2}(?P<state>[0-9A-Z]{5}): (?P<text>.*)")
@@ -214,7 +218,10 @@ _STOP_IT = "Stop the application while it is restored, or raise lock_timeout_sec
 
 def _hint(state: str) -> str | None:
     if state == "53200":
-        return "Raise max_locks_per_transaction on the server: a restore in one transaction locks every object."
+        return (
+            "Raise max_locks_per_transaction on the server: a restore in one transaction takes about 25 locks a table; "
+            "max_locks_per_transaction times max_connections is what the server surely has."
+        )
     if state == "53100":
         return "The server's disk is full: old and new contents are both there until the commit."
     if state == "42501":

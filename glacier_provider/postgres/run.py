@@ -76,6 +76,11 @@ class Ended:
         return self.status != 0 or bool(self.errors)
 
     @property
+    def killed(self) -> bool:
+        """Whether someone else ended the tool; pg_dump and pg_restore say so themselves after a SIGTERM."""
+        return self.status < 0 or any("terminated by user" in line for line in self.tail)
+
+    @property
     def reason(self) -> str:
         """The first error; of psql, which stops at the first, the last message of the server; else how it ended."""
         if self.errors:

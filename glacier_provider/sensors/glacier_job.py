@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowSensorTimeout
 
+from glacier_provider.errors import GlacierProviderError
 from glacier_provider.hooks.resources import Resources, find_application
 from glacier_provider.operators.base import task_errors
-from glacier_provider.triggers.glacier_job import TIMEOUT, GlacierJobTrigger
+from glacier_provider.triggers.glacier_job import FAILED, TIMEOUT, GlacierJobTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -23,7 +24,8 @@ class GlacierJobSensor(BaseSensorOperator):
     One sensor waits for all of a restore's retrievals. With `deferrable` (the default) it waits in the triggerer and
     takes no worker slot; otherwise `mode` is poke or reschedule, as for any sensor. `poke_interval` and `timeout` are
     in seconds. Failed retrievals end it with RetrievalFailed, naming them; the timeout says what is still missing;
-    retrievals that expire while others are awaited are asked for again.
+    retrievals that expire while others are awaited are asked for again. A store or catalog that cannot be reached just
+    now is waited for as well.
     """
 
     template_fields: Sequence[str] = ("application", "restore_id")
@@ -38,11 +40,14 @@ class GlacierJobSensor(BaseSensorOperator):
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> Any:
-        if not self.deferrable:
+        if self.deferrable:
+            if not self.poke(context):
+                self._defer(time.time() + self.timeout)
+            return None
+        try:
             return super().execute(context)
-        if not self.poke(context):
-            self._defer(time.time() + self.timeout)
-        return None
+        except AirflowSensorTimeout as error:
+            raise self._timed_out() from error
 
     def _defer(self, ends_at: float) -> None:
         trigger = GlacierJobTrigger(
@@ -54,10 +59,20 @@ class GlacierJobSensor(BaseSensorOperator):
         self.defer(trigger=trigger, method_name="execute_complete")
 
     def poke(self, context: Context) -> bool:
-        """Look once; return whether everything can be read."""
+        """Look once; return whether everything can be read. An error that passes is logged: it is not readable yet."""
+        with task_errors():
+            try:
+                return self._look()
+            except GlacierProviderError as error:
+                if not error.retryable:
+                    raise
+                self.log.warning("Looking at the retrievals of restore %s: %s", self.restore_id, error)
+                return False
+
+    def _look(self) -> bool:
         from glacier_provider import restore
 
-        with task_errors(), Resources(find_application(self.application)) as r:
+        with Resources(find_application(self.application)) as r:
             restore_id = int(self.restore_id)
             waiting = restore.poll_retrievals(r.application, restore_id, catalog=r.catalog, stores=r.stores)
             if waiting.failed:
@@ -65,15 +80,21 @@ class GlacierJobSensor(BaseSensorOperator):
             self.log.info("Restore %d: %d archives pending, %d ready.", restore_id, waiting.pending, waiting.ready)
             return waiting.done
 
+    def _timed_out(self) -> AirflowSensorTimeout:
+        from glacier_provider import restore
+
+        with task_errors(), Resources(find_application(self.application)) as r:
+            missing = restore.describe_still_missing(int(self.restore_id), catalog=r.catalog)
+        return AirflowSensorTimeout(f"The time of {self.timeout:g} s is over; {missing}.")
+
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> None:
         """Come back from the triggerer: the catalog says what happened, and an error is raised here with its type."""
         from glacier_provider import restore
 
-        with task_errors(), Resources(find_application(self.application)) as r:
-            if event["status"] == TIMEOUT:
-                missing = restore.describe_still_missing(int(self.restore_id), catalog=r.catalog)
-                raise AirflowSensorTimeout(f"The time of {self.timeout:g} s is over; {missing}.")
-            if event["status"] == "failed":
+        if event["status"] == TIMEOUT:
+            raise self._timed_out()
+        if event["status"] == FAILED:
+            with task_errors(), Resources(find_application(self.application)) as r:
                 restore.raise_failed_retrievals(int(self.restore_id), catalog=r.catalog)
         if not self.poke(context):
             self._defer(event["ends_at"])

@@ -115,7 +115,7 @@ class _Text:
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
-        self._decode = codecs.getincrementaldecoder("utf-8")()
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace")
         self._json = json.JSONDecoder()
         self._buffer = ""
         self._position = 0

@@ -121,7 +121,8 @@ class ArchiveJobs:
     def __init__(self, vault: Vault, *, now: Callable[[], datetime]) -> None:
         self._vault = vault
         self._now = now
-        self._known: dict[str, list[Job]] = {}
+        self._known: dict[str, list[str]] = {}  # ids of jobs by archive: what the list of jobs showed
+        self._begun: dict[str, str] = {}  # and what was begun or joined here, whether the list shows it yet or not
         self._known_since: float | None = None
         self._knowing = threading.Lock()
         self._lanes = tuple(threading.Lock() for _ in range(64))
@@ -140,7 +141,8 @@ class ArchiveJobs:
         with self._lanes[hash(key) % len(self._lanes)]:
             joined = self._serving(key, tier)
             job_id = joined.id if joined is not None else self._begin(key, tier, printable(token))
-            self._note(Job(job_id, ARCHIVE, "InProgress", key, tier))
+            with self._knowing:
+                self._begun[key] = job_id
             return job_id
 
     def find(self, key: str) -> Job | None:
@@ -148,30 +150,32 @@ class ArchiveJobs:
         return self._serving(key, TIERS[-1])
 
     def _serving(self, key: str, tier: str) -> Job | None:
-        for known in self._jobs_of(key):
-            job = describe_job(self._vault, known.id)  # it may have failed or expired since
+        for job_id in self._jobs_of(key):
+            job = describe_job(self._vault, job_id)  # it may have failed or expired since
             if job is not None and job.serves(tier, self._now()):
                 return job
         return None
 
-    def _jobs_of(self, key: str) -> list[Job]:
+    def _jobs_of(self, key: str) -> list[str]:
+        """Return the ids of jobs that may serve an archive, the newest first."""
         with self._knowing:
             if self._known_since is None or time.monotonic() - self._known_since > KNOWN_SECONDS:
-                self._known = {}
-                for page in list_jobs(self._vault):
-                    for job in page:
-                        if job.archive_id is not None and job.status != "Failed":
-                            self._known.setdefault(job.archive_id, []).append(job)
+                self._known = self._listed()
                 self._known_since = time.monotonic()
-            return list(self._known.get(key, ()))
+            listed = self._known.get(key, [])
+            begun = self._begun.get(key)
+            return ([begun] if begun is not None else []) + [job_id for job_id in reversed(listed) if job_id != begun]
 
-    def _note(self, job: Job) -> None:
-        with self._knowing:
-            jobs = self._known.setdefault(str(job.archive_id), [])
-            if all(known.id != job.id for known in jobs):
-                jobs.append(job)
+    def _listed(self) -> dict[str, list[str]]:
+        known: dict[str, list[str]] = {}
+        for page in list_jobs(self._vault):
+            for job in page:
+                if job.archive_id is not None and job.status != "Failed":
+                    known.setdefault(job.archive_id, []).append(job.id)
+        return known
 
     def _forget(self) -> None:
+        """Have the list of jobs read again before it is used."""
         with self._knowing:
             self._known_since = None
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 #: A backup that is due has this long before it is missed, or half of the schedule's interval if that is shorter.
@@ -42,7 +43,8 @@ class Schedule:
         """Return when the last backup was due at or before a time."""
         if self.expression is None:
             return None
-        return self._iterator(before + timedelta(seconds=1)).get_prev(datetime).astimezone(UTC)  # type: ignore[no-any-return]
+        due: datetime = self._iterator(before + timedelta(seconds=1)).get_prev(datetime)
+        return due.astimezone(UTC)
 
     def grace(self, now: datetime) -> timedelta:
         """Return how long after it was due a backup is not missed yet."""
@@ -50,10 +52,11 @@ class Schedule:
             return GRACE
         ticks = self._iterator(now)
         first: datetime = ticks.get_next(datetime)
-        return min(GRACE, (ticks.get_next(datetime) - first) / 2)
+        second: datetime = ticks.get_next(datetime)
+        return min(GRACE, (second - first) / 2)
 
-    def _iterator(self, start: datetime):  # type: ignore[no-untyped-def]
-        from croniter import croniter
+    def _iterator(self, start: datetime) -> Any:
+        from croniter import croniter  # type: ignore[import-untyped]
 
         expression = _PRESETS.get(self.expression or "", self.expression)
         return croniter(expression, start.astimezone(ZoneInfo(self.timezone)))

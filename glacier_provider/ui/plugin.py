@@ -6,7 +6,7 @@ Every Airflow process imports this module; only the API server asks for the app,
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -20,7 +20,7 @@ class GlacierPlugin(AirflowPlugin):
     """Glacier backups in Airflow's UI. The names of `react_apps` are those that ``static/page.js`` registers."""
 
     name = "glacier"
-    react_apps: ClassVar[list[dict[str, Any]]] = [
+    react_apps = [  # noqa: RUF012 - Airflow declares it so
         {
             "name": "Glacier backups",
             "bundle_url": _BUNDLE,

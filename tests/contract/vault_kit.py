@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from botocore.config import Config
+
 from glacier_provider.stores.uri import VaultUri, parse_store_uri
 from glacier_provider.stores.vault import VaultStore, vault_client_config
 from tests.contract.kit import HOUR, PART, Waiting
 from tests.emulator.faults import FaultKind
-from tests.emulator.vault import VaultEmulator, _session
+from tests.emulator.s3 import a_session
+from tests.emulator.vault import VaultEmulator
 
 VAULT = "contract"
 _ACTS = {
@@ -71,11 +74,12 @@ class VaultKit(Waiting):
         self.pass_time(8 * HOUR + 1)
 
 
-def open_vault(url: str, uri: str, attempts: int = 1, **options: Any) -> VaultStore:
+def open_vault(url: str, uri: str, attempts: int = 1, read_timeout: float = 60, **options: Any) -> VaultStore:
     """Open a vault store at an endpoint; `options` go to VaultStore."""
     place = parse_store_uri(uri)
     assert isinstance(place, VaultUri)
-    client = _session("us-east-1").client("glacier", endpoint_url=url, config=vault_client_config(place))
+    config = vault_client_config(place).merge(Config(read_timeout=read_timeout))
+    client = a_session().client("glacier", endpoint_url=url, config=config)
     return VaultStore(place, client=client, **{"part_size": PART, "attempts": attempts, **options})
 
 

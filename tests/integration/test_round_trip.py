@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from tests.support.application import ApplicationUnderTest, add_document, titles
+import gzip
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from glacier_provider import backup
+from glacier_provider.catalog.backups import Run
+from glacier_provider.core.archive import ArchiveKind
+from glacier_provider.core.manifest import parse_manifest
+from glacier_provider.core.parts import MIB
+from glacier_provider.errors import FileChanged, RetrievalRefused
+from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, titles
 
 ORIGINAL = {"doc1.pdf": b"content 1", "doc2.pdf": b"content 2", "doc3.pdf": b"content 3"}
 
@@ -21,3 +38,158 @@ def test_an_earlier_backup_comes_back_with_its_rows_and_its_files(dms: Applicati
     assert (dms.orphans / "dms-restore-1" / "new" / "doc4.pdf").read_bytes() == b"content 4"
     assert figures["outcome"]["orphans"]["moved"] == 1
     assert second > first
+
+
+def test_empty_files_come_back_without_a_retrieval(dms: ApplicationUnderTest) -> None:
+    dms.write("empty", b"")
+    backup_id = dms.back_up()
+    (dms.files / "empty").unlink()
+    planned = dms.plan(backup_id, part="files")
+    assert planned["plan"]["to_request"]["archives"] == 0
+    dms.bring(planned)
+    assert dms.contents() == {**ORIGINAL, "empty": b""}
+
+
+def test_a_large_file_moved_aside_is_moved_back_rather_than_paid_for(dms: ApplicationUnderTest) -> None:
+    small = dms.back_up()
+    content = bytes(range(256)) * 4096 * 20  # 20 MiB: archived in parts
+    dms.write("large.bin", content)
+    make_old(dms.files / "large.bin")
+    with_large = dms.back_up()
+    dms.restore(small)
+    assert "large.bin" not in dms.contents()
+    planned = dms.plan(with_large)
+    assert planned["plan"]["set_aside"] == {"archives": 1, "bytes": len(content)}
+    assert planned["plan"]["to_request"]["archives"] <= 1
+    dms.bring(planned)
+    dms.finish(planned["restore_id"])
+    assert dms.contents() == {**ORIGINAL, "large.bin": content}
+
+
+def test_a_damaged_orphan_is_retrieved_instead(dms: ApplicationUnderTest) -> None:
+    first = dms.back_up()
+    dms.write("more.txt", b"more")
+    make_old(dms.files / "more.txt")
+    second = dms.back_up()
+    done = dms.restore(first)
+    (dms.orphans / f"dms-restore-{done['restore_id']}" / "more.txt").write_bytes(b"MORE")
+    dms.restore(second)
+    assert dms.contents() == {**ORIGINAL, "more.txt": b"more"}
+
+
+def test_a_tier_that_the_class_does_not_have_is_refused_by_the_plan(
+    make_application: Callable[..., ApplicationUnderTest],
+) -> None:
+    dms = a_small_dms(make_application(storage_class="DEEP_ARCHIVE"))
+    dms.back_up()
+    dms.s3.forget_counts()
+    with pytest.raises(RetrievalRefused, match="Standard, Bulk"):
+        dms.plan(tier="Expedited")
+    assert dms.s3.count("RestoreObject", bucket=dms.bucket) == 0
+
+
+def test_a_large_file_that_changes_while_it_is_sent_is_archived_by_the_next_run(dms: ApplicationUnderTest) -> None:
+    dms.write("large.bin", b"1" * 20 * MIB)
+    changed = []
+
+    def change_it(*_: object) -> None:
+        if not changed:
+            changed.append(dms.write("large.bin", b"2" * 21 * MIB))
+
+    with pytest.raises(FileChanged), reading_calls(change_it):
+        dms.back_up(Run("glacier_backup__dms", "one"))
+    backup_id = dms.back_up(Run("glacier_backup__dms", "one"))
+    (row,) = dms.catalog.listing.archives(backup_id, containing="large.bin")
+    assert row["stored_size"] == 21 * MIB
+
+
+def test_names_that_the_database_knows_and_the_directory_lacks_are_reported(dms: ApplicationUnderTest) -> None:
+    dms.configure(references_query="SELECT file FROM documents")
+    dms.sql("INSERT INTO documents (title, file) VALUES ('ghost', 'ghost.pdf')")
+    backup_id = dms.back_up()
+    report = dms.catalog.listing.backup(backup_id)["report"]
+    assert (report["unarchived_references_count"], report["unarchived_references"]) == (1, ["ghost.pdf"])
+
+
+def test_a_second_backup_sends_only_what_is_new(dms: ApplicationUnderTest) -> None:
+    dms.back_up()
+    dms.write("new.txt", "new")
+    dms.s3.forget_counts()
+    backup_id = dms.back_up()
+    assert dms.s3.count("PutObject", bucket=dms.bucket) == 3, "the new file, the dump, the manifest"
+    row = dms.catalog.listing.backup(backup_id)
+    assert (row["files_count"], row["new_files_count"]) == (4, 1)
+
+
+def test_a_run_continued_after_its_dump_does_not_dump_again(dms: ApplicationUnderTest) -> None:
+    run = dms.a_run()
+    backup_id = backup.open_backup(dms.application, run, catalog=dms.catalog, store=dms.store)
+    first = backup.dump_database(dms.application, backup_id, catalog=dms.catalog, server=dms.server)
+    dms.sql("INSERT INTO documents (title, file) VALUES ('late', NULL)")
+    again = backup.dump_database(dms.application, backup_id, catalog=dms.catalog, server=dms.server)
+    assert again == first
+    Path(first["path"]).unlink()
+    anew = backup.dump_database(dms.application, backup_id, catalog=dms.catalog, server=dms.server)
+    assert anew["archive_id"] != first["archive_id"]
+
+
+def test_a_lost_reply_is_adopted_and_nothing_is_sent_twice(dms: ApplicationUnderTest) -> None:
+    dms.s3.plan.inject("PutObject", "reset_after", count=2)
+    backup_id = dms.back_up()
+    listed = dms.s3.client().list_objects_v2(Bucket=dms.bucket)["Contents"]
+    rows = dms.catalog.listing.archives(backup_id)
+    assert sorted(one["Key"] for one in listed) == sorted(row["key"] for row in rows)
+
+
+def test_manifests_follow_each_other_and_tell_every_change(dms: ApplicationUnderTest) -> None:
+    for number in range(100):
+        dms.write(f"many/{number}", str(number))
+    first = dms.back_up()
+    (dms.files / "doc1.pdf").unlink()
+    dms.write("doc5.pdf", "content 5")
+    second = dms.back_up()
+    told = [manifest_of(dms, backup_id) for backup_id in (first, second)]
+    assert told[0][0]["previous"] is None
+    assert len(told[0][1]) == 103
+    assert told[1][0]["previous"] == first
+    assert ([file["filename"] for file in told[1][1]], len(told[1][2])) == (["doc5.pdf"], 1)
+
+
+def test_the_application_keeps_running_while_an_excluded_table_is_left_alone(dms: ApplicationUnderTest) -> None:
+    dms.sql("CREATE TABLE sessions (id integer)")
+    dms.sql("INSERT INTO sessions VALUES (1)")
+    dms.configure(restore=replace(dms.application.restore, exclude_tables=("public.sessions",)))
+    backup_id = dms.back_up()
+    dms.sql("INSERT INTO sessions VALUES (2)")
+    dms.restore(backup_id)
+    assert dms.sql("SELECT count(*) FROM sessions") == [(2,)]
+
+
+def manifest_of(app: ApplicationUnderTest, backup_id: int) -> tuple[dict[str, Any], list[dict[str, Any]], list[int]]:
+    row = app.catalog.archives.of_backup(backup_id, ArchiveKind.MANIFEST)
+    assert row is not None
+    body = app.s3.client().get_object(Bucket=app.bucket, Key=row["key"])["Body"].read()
+    lines = list(parse_manifest(gzip.decompress(body).splitlines()))
+    return lines[0][1], [value for kind, value in lines if kind == "file"], [v for kind, v in lines if kind == "gone"]
+
+
+def make_old(path: Path) -> None:
+    """As if it had been there long before the restore began."""
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+@contextmanager
+def reading_calls(act: Callable[..., None]) -> Iterator[None]:
+    """Call `act` each time after a large file is read from."""
+    from glacier_provider.files import FileSource
+
+    original = FileSource.read_at
+
+    def read_at(self: FileSource, start: int, size: int) -> bytes:
+        data = original(self, start, size)
+        if self.size > 8 * MIB:
+            act()
+        return data
+
+    with patch.object(FileSource, "read_at", read_at):
+        yield

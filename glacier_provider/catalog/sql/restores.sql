@@ -57,7 +57,7 @@ SELECT b.id, b.opened_at FROM application_data_backups b
 -- name: members_to_bring
 -- Archives of the backup whose file is not in the directory. Lives as long as the transaction.
 CREATE TEMPORARY TABLE missing ON COMMIT DROP AS
-SELECT a.id, a.filename, a.stored_size, a.sha256, a.retrieval_status, a.state
+SELECT a.id, a.filename, a.stored_size, a.checksum, a.retrieval_status, a.state
   FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id
  WHERE f.application_id = %(application_id)s
    AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
@@ -84,7 +84,7 @@ SELECT count(*) AS archives, coalesce(sum(a.original_size), 0)::bigint AS bytes
 
 -- name: missing_set_aside
 -- Missing files that an earlier restore moved aside: the newest move of each name.
-SELECT DISTINCT ON (m.filename) m.id AS archive_id, m.filename, m.stored_size AS size, m.sha256, o.subdirectory
+SELECT DISTINCT ON (m.filename) m.id AS archive_id, m.filename, m.stored_size AS size, m.checksum, o.subdirectory
   FROM missing m JOIN orphan_moves o ON o.filename = m.filename AND o.application_id = %(application_id)s
  WHERE o.state = 'moved' AND o.size = m.stored_size
  ORDER BY m.filename, o.id DESC;
@@ -120,7 +120,9 @@ SELECT %(restore_id)s, m.id, CASE WHEN m.id = ANY(%(set_aside)s::bigint[]) THEN 
 INSERT INTO restore_archives (restore_id, archive_id, source) VALUES (%(restore_id)s, %(archive_id)s, 'store');
 
 -- name: planned_figures
-SELECT a.store_uri, a.kind, r.source, a.retrieval_status AS status, count(*) AS archives,
+-- Nothing has to be asked for an empty file.
+SELECT a.store_uri, a.kind, r.source, CASE WHEN a.stored_size = 0 THEN 'ready' ELSE a.retrieval_status END AS status,
+       count(*) AS archives,
        coalesce(sum(a.stored_size), 0)::bigint AS bytes
   FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
  WHERE r.restore_id = %(restore_id)s
@@ -143,7 +145,7 @@ SELECT min(id) AS first, max(id) AS last, count(*) AS archives, sum(stored_size)
 -- A page of archives that only the cold has, in id order.
 SELECT a.id, a.store_uri, a.key
   FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
- WHERE r.restore_id = %(restore_id)s AND r.source = 'store' AND a.retrieval_status = 'available'
+ WHERE r.restore_id = %(restore_id)s AND r.source = 'store' AND a.retrieval_status = 'available' AND a.stored_size > 0
    AND a.id > %(after)s AND a.id <= %(last)s
  ORDER BY a.id LIMIT %(limit)s;
 
@@ -241,6 +243,7 @@ SELECT a.filename, a.retrieval_status AS status, a.error, g.tier, g.requested_at
   FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
   LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state = 'requested'
  WHERE r.restore_id = %(restore_id)s AND r.source = 'store' AND a.retrieval_status IN ('available', 'pending')
+   AND a.stored_size > 0
  ORDER BY a.id LIMIT %(limit)s;
 
 -- name: archives_to_place

@@ -184,8 +184,7 @@ SELECT a.id, a.filename, a.original_size, a.state, a.retrieval_status, a.archive
 
 -- name: unfinished_uploads
 -- What a running backup has still to send.
-SELECT a.kind, count(*) AS archives, coalesce(sum(a.original_size), 0)::bigint AS bytes,
-       bool_or(a.state = 'uploading') AS begun
+SELECT a.kind, count(*) AS archives, coalesce(sum(a.original_size), 0)::bigint AS bytes
   FROM glacier_archives a JOIN applications p ON p.id = a.application_id
  WHERE p.name = %(application)s AND a.state IN ('planned', 'uploading')
    AND (a.kind = 'file' OR a.backup_id = %(backup_id)s)

@@ -259,10 +259,9 @@ def test_a_backup_emits_its_figures_and_the_manifest_can_be_read_at_once(dms: Ap
     client = dms.s3.client()
     answer = client.get_object(Bucket=dms.bucket, Key=manifest["key"])
     assert answer.get("StorageClass", "STANDARD") == "STANDARD"
-    from sqlalchemy import select
-
     from airflow.models.asset import AssetEvent, AssetModel
     from airflow.utils.session import create_session
+    from sqlalchemy import select
 
     with create_session() as session:
         events = session.scalars(
@@ -277,3 +276,9 @@ def _make_old(path: Path) -> None:
     import os
 
     os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+def test_files_alone_with_none_missing_is_a_complete_restore(dms: ApplicationUnderTest) -> None:
+    backup_id = back_up(dms)
+    done = restore(dms, backup_id, part="files")
+    assert done["plan"]["to_request"]["archives"] == 0

@@ -25,7 +25,7 @@ from glacier_provider.errors import (
     DumpInvalid,
     GlacierProviderError,
     OutOfSpace,
-    ToolFailed,
+    ToolKilled,
     ToolMissing,
     ToolTooOld,
 )
@@ -156,7 +156,7 @@ def test_a_killed_pg_dump_leaves_nothing(sample: SampleServer, tmp_path: Path) -
         other.execute("LOCK TABLE public.events IN ACCESS EXCLUSIVE MODE")
         killer = threading.Thread(target=lambda: (wait_until(lambda: waiting(sample, server)), terminate_tools()))
         killer.start()
-        text = fails(ToolFailed, server, sample.tools, tmp_path / "d")
+        text = fails(ToolKilled, server, sample.tools, tmp_path / "d")
         killer.join()
     assert "terminated by user" in text
 

@@ -146,3 +146,8 @@ def test_restore_options_that_make_no_sense_are_refused() -> None:
         RestoreOptions(lock_timeout_seconds=0)
     with pytest.raises(ConfigurationError):
         Selection(tables=frozenset())
+
+
+def test_a_selection_takes_any_collection() -> None:
+    chosen = Selection(exclude_schemas=["a", "a"], exclude_tables=[("s", "t")], tables=(("s", "u"),))
+    assert chosen == Selection(frozenset({"a"}), frozenset({("s", "t")}), frozenset({("s", "u")}))

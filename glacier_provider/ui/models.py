@@ -1,0 +1,281 @@
+"""What the API answers. Sizes are bytes, times are UTC, `null` means not known or not yet."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from glacier_provider.core.plan import Part, Tier
+from glacier_provider.core.status import BackupState, RestoreState, RetrievalStatus
+from glacier_provider.ui.health import Health
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Problem(Answer):
+    """Why something cannot be told, and what mends it."""
+
+    kind: str = Field(description="the name of the error", examples=["CatalogUnavailable"])
+    detail: str
+    hint: str
+
+
+class Amount(Answer):
+    archives: int = 0
+    bytes: int = 0
+
+
+class Backup(Answer):
+    """One backup. `archives`: of a complete one, by retrieval status; `retrieval_status` is the lowest of them."""
+
+    id: int
+    state: BackupState
+    dag_id: str
+    dag_run_id: str
+    opened_at: datetime
+    closed_at: datetime | None
+    files_count: int | None
+    files_bytes: int | None
+    new_files_count: int | None
+    new_files_bytes: int | None
+    vanished_count: int | None = None
+    returned_count: int | None = None
+    database_bytes: int | None
+    error: str | None
+    archives: dict[RetrievalStatus, Amount] = {}
+    retrieval_status: RetrievalStatus | None = None
+
+
+class BackupPage(Answer):
+    backups: list[Backup]
+    total: int
+
+
+class OwnArchive(Answer):
+    """The dump or the manifest of a backup."""
+
+    id: int
+    filename: str
+    state: str
+    stored_size: int | None
+    sha256: str | None
+    tree_hash: str | None
+    checksum: str | None
+    encoding: str
+    store_uri: str
+    key: str | None
+    retrieval_status: RetrievalStatus
+    archived_at: datetime | None
+
+
+class BackupDetail(Backup):
+    """A backup with its dump, its manifest, what it reported, and the backups beside it."""
+
+    snapshot_at: datetime | None
+    scanned_at: datetime | None
+    server_version: str | None
+    client_version: str | None
+    dump_format: str | None
+    database: OwnArchive | None
+    manifest: OwnArchive | None
+    report: dict[str, Any]
+    previous: int | None
+    previous_complete: int | None
+    next: int | None
+
+
+class FileArchive(Answer):
+    """An archived file. It is in the backups from `first_backup_id` to `last_backup_id`; null: to this day."""
+
+    id: int
+    filename: str
+    original_size: int
+    state: str
+    retrieval_status: RetrievalStatus
+    archived_at: datetime | None
+    first_backup_id: int
+    last_backup_id: int | None
+    sha256: str | None = None
+    checksum: str | None = None
+    store_uri: str | None = None
+    key: str | None = None
+    made_by_backup: int | None = None
+
+
+class FilePage(Answer):
+    """`next` is the value of `after` that gives the following page."""
+
+    files: list[FileArchive]
+    next: int | None = None
+
+
+class ChangedFile(Answer):
+    id: int
+    filename: str
+    original_size: int
+    state: str
+    made_by_backup: int
+    returned: bool = Field(description="archived by an earlier backup, away for some time, and back")
+
+
+class Changes(Answer):
+    files: list[ChangedFile]
+    next: int | None = None
+    previous: int | None = Field(description="the complete backup that is compared with; null: there is none")
+
+
+class Restore(Answer):
+    id: int
+    state: RestoreState
+    backup_id: int
+    dag_id: str
+    dag_run_id: str
+    opened_at: datetime
+    closed_at: datetime | None
+    error: str | None
+    request: dict[str, Any] = {}
+    plan: dict[str, Any] = {}
+    outcome: dict[str, Any] = {}
+    orphans_aside: int = Field(default=0, description="files that this restore moved aside and that still lie there")
+
+
+class Restores(Answer):
+    restores: list[Restore]
+
+
+class Calendar(Answer):
+    """A year of days: c complete, f failed, r running, m missing, ``.`` nothing was due."""
+
+    start: date
+    days: str
+
+
+class Growth(Answer):
+    at: datetime
+    files: int | None
+    bytes: int
+
+
+class Actions(Answer):
+    """What the person who asks may do."""
+
+    back_up: bool
+    restore: bool
+
+
+class Card(Answer):
+    """One application at a glance."""
+
+    name: str
+    health: Health
+    late_since: datetime | None = Field(default=None, description="when the backup was due that is missing")
+    schedule: str | None
+    timezone: str
+    next_run: datetime | None = None
+    paused: bool | None = Field(
+        default=None, description="whether the backup DAG is paused; null: Airflow has none"
+    )
+    store: str
+    backup_dag: str
+    restore_dag: str
+    actions: Actions
+    newest: Backup | None = None
+    complete: Backup | None = Field(default=None, description="the newest complete backup")
+    restore: Restore | None = Field(default=None, description="the newest restore")
+    calendar: Calendar | None = None
+    growth: list[Growth] = []
+    problem: Problem | None = None
+
+
+class Overview(Answer):
+    now: datetime
+    applications: list[Card]
+
+
+BackupPhase = Literal["dump", "scan", "upload", "close", "ended"]
+RestorePhase = Literal["plan", "request", "wait", "download", "database", "orphans", "close", "ended"]
+
+
+class BackupWork(Answer):
+    """A backup under way. `left` and `total` count files to upload; `dump` is null before it was made."""
+
+    backup: Backup
+    phase: BackupPhase
+    left: Amount
+    total: Amount
+    dump: Amount | None
+    dump_archived: bool
+
+
+class Expected(Answer):
+    """Retrievals of one tier that a restore waits for, and when they are typically ready."""
+
+    tier: str
+    waiting: Amount
+    requested_at: datetime
+    earliest: datetime | None
+    latest: datetime | None
+
+
+class RestoreWork(Answer):
+    """A restore under way: what it brings by retrieval status, the files to move back, what is waited for."""
+
+    restore: Restore
+    phase: RestorePhase
+    archives: dict[RetrievalStatus, Amount]
+    set_aside: Amount
+    total: Amount
+    expected: list[Expected]
+
+
+class Work(Answer):
+    """What is going on, or what became of one run."""
+
+    application: str
+    now: datetime
+    backup: BackupWork | None = None
+    restore: RestoreWork | None = None
+
+
+class TierHours(Answer):
+    tier: Tier
+    hours: tuple[float, float] = Field(description="typical hours until everything is readable, from and to")
+
+
+class Preview(Answer):
+    """What a restore would take, by what the catalog last saw; the restore itself looks again before it asks."""
+
+    backup_id: int
+    part: Part
+    tier: Tier
+    days: int
+    tiers: list[TierHours] = Field(description="empty when nothing has to be retrieved from the cold")
+    database_bytes: int
+    present: Amount
+    set_aside: Amount
+    to_request: Amount
+    pending: Amount
+    ready: Amount
+    as_of: datetime | None = Field(description="when the directory was last compared with the catalog")
+    restore_dag: str
+
+
+class UndoOrphans(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    confirm: Literal[True]
+
+
+class Undone(Answer):
+    moved_back: int
+    left: int = Field(description="files that stay aside, because their name is taken or they are gone")
+
+
+def answers(**texts: str) -> dict[int | str, dict[str, Any]]:
+    """Return the error answers of a route for its documentation, as in `answers(_404="no such backup")`."""
+    common = {"_401": "not logged in", "_403": "not allowed", "_503": "the catalog cannot be asked; `hint` mends it"}
+    return {int(code[1:]): {"description": text, "model": Problem} for code, text in {**common, **texts}.items()}

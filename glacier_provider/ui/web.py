@@ -1,0 +1,306 @@
+"""The FastAPI app behind the page. Every answer needs a login, and the right to read the application's backup runs.
+
+Read-only but for one route; backups and restores are started through Airflow's own API, with the person's own rights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
+from fastapi import Path as PathValue
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+
+from glacier_provider import __version__
+from glacier_provider.applications import Application
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.overview import BackupFilter, Page
+from glacier_provider.core.plan import Part, Tier
+from glacier_provider.core.status import BackupState, RetrievalStatus
+from glacier_provider.errors import (
+    BackupNotRestorable,
+    CatalogError,
+    ConfigurationError,
+    GlacierProviderError,
+    IllegalMove,
+    LeaseHeld,
+    UnknownBackup,
+)
+from glacier_provider.hooks.resources import Resources
+from glacier_provider.ui import access, models, views
+from glacier_provider.ui.access import RightsDep, SchedulerDep
+from glacier_provider.ui.catalogs import applications, problem_of, reading
+from glacier_provider.ui.models import answers
+
+STATIC = Path(__file__).parent / "static"
+SAFE = {"GET", "HEAD", "OPTIONS"}
+MOST = 2**63 - 1
+TEXT = r"^[^\x00]+$"
+
+BackupId = Annotated[int, PathValue(ge=1, le=MOST)]
+RestoreId = Annotated[int, PathValue(ge=1, le=MOST)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+After = Annotated[int, Query(ge=0, le=MOST, description="the `next` of the page before")]
+Text = Annotated[str, Query(min_length=1, max_length=300, pattern=TEXT, description="part of a name; case is ignored")]
+RunId = Annotated[str, Query(min_length=1, max_length=250, pattern=TEXT)]
+
+
+def create_app() -> FastAPI:
+    """Return the app that Airflow mounts."""
+    app = FastAPI(
+        title="Glacier backups",
+        version=__version__,
+        description="The catalog of backups, as the page in Airflow's UI shows it. "
+        "Log in as for Airflow's own API: `Authorization: Bearer <token>` from `POST /auth/token`.",
+        dependencies=[Depends(refuse_other_sites)],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.add_exception_handler(GlacierProviderError, _tell)
+    app.include_router(api)
+    app.add_api_route("/api/openapi.json", _document(app), include_in_schema=False)
+    app.mount("/static", Revalidated(directory=STATIC), name="static")
+    return app
+
+
+class Revalidated(StaticFiles):
+    """Static files that a browser asks for again, so that an upgrade is seen at once. They hold no data."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Any:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+# --- who may what --------------------------------------------------------------------------------------------------
+
+
+def refuse_other_sites(request: Request) -> None:
+    """Refuse what another site makes a logged-in person's browser send: the login cookie does not protect against it.
+
+    Browsers tell the site of a request on https and localhost; elsewhere they tell the origin of every POST. A body
+    must be JSON, which a form cannot send.
+    """
+    if request.method in SAFE:
+        return
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        own = site in ("same-origin", "none")
+    else:
+        own = origin is None or urlsplit(origin).netloc in {request.headers.get("host"), *access.own_addresses()}
+    if not own:
+        raise HTTPException(403, "Requests from other sites are refused.")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "Send JSON, with Content-Type: application/json.")
+
+
+def readable(application: str, rights: RightsDep) -> Application:
+    """Return an application whose backup runs the person may read; who may not learns nothing of it."""
+    if not rights.allowed("GET", [views.backup_dag_of(application)]):
+        raise HTTPException(403, f"You may not read the runs of {views.backup_dag_of(application)}.")
+    found = applications()
+    if application not in found:
+        raise HTTPException(404, f"There is no application {application!r} in {found.origin}.")
+    return found[application]
+
+
+ReadableDep = Annotated[Application, Depends(readable)]
+
+
+def opened(application: ReadableDep) -> Iterator[Catalog]:
+    with reading(application) as catalog:
+        yield catalog
+
+
+CatalogDep = Annotated[Catalog, Depends(opened)]
+
+# --- routes --------------------------------------------------------------------------------------------------------
+
+api = APIRouter(prefix="/api", tags=["backups"])
+
+
+@api.get("/overview", responses=answers())
+def overview(rights: RightsDep, scheduler: SchedulerDep) -> models.Overview:
+    """Every application that the person may see, at a glance; a catalog that cannot be asked is a card's `problem`."""
+    found = applications()
+    dags = {name: views.backup_dag_of(name) for name in found}
+    visible = rights.allowed("GET", dags.values())
+    shown = [found[name] for name, dag in dags.items() if dag in visible]
+    startable = rights.allowed("POST", [*visible, *(views.restore_dag_of(one.name) for one in shown)])
+    known = views.Known(now=datetime.now(UTC), dags=scheduler.dags(visible), startable=startable)
+    return models.Overview(now=known.now, applications=views.cards(shown, known))
+
+
+@api.get("/applications/{application}", responses=answers(_404="no such application"))
+def one_application(application: ReadableDep, rights: RightsDep, scheduler: SchedulerDep) -> models.Card:
+    """One application at a glance."""
+    dags = [views.backup_dag_of(application.name), views.restore_dag_of(application.name)]
+    known = views.Known(datetime.now(UTC), scheduler.dags(dags), rights.allowed("POST", dags))
+    return views.cards([application], known)[0]
+
+
+@api.get("/applications/{application}/backups", responses=answers(_404="no such application"))
+def backups(
+    application: ReadableDep,
+    catalog: CatalogDep,
+    state: Annotated[list[BackupState] | None, Query()] = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    sort: Literal["id", "database", "duration", "files", "new_files", "uploaded"] = "id",
+    order: Literal["asc", "desc"] = "desc",
+    limit: Limit = 25,
+    offset: Annotated[int, Query(ge=0, le=MOST)] = 0,
+) -> models.BackupPage:
+    """A page of the backups of an application; filtered, sorted and cut by the database."""
+    wanted = BackupFilter(application.name, tuple(state or ()) or None, _aware(since), _aware(until))
+    page = Page(limit=limit, offset=offset, sort=sort, descending=order == "desc")
+    rows, total = catalog.overview.backups(wanted, page)
+    return models.BackupPage(backups=[models.Backup.model_validate(row) for row in rows], total=total)
+
+
+@api.get("/applications/{application}/backups/{backup_id}", responses=answers(_404="no such backup"))
+def backup(application: ReadableDep, catalog: CatalogDep, backup_id: BackupId) -> models.BackupDetail:
+    """One backup: its dump and manifest with their checksums, its archives by retrieval status, its report."""
+    return models.BackupDetail.model_validate(catalog.overview.backup(application.name, backup_id))
+
+
+@api.get("/applications/{application}/backups/{backup_id}/files", responses=answers(_404="no such backup"))
+def files(
+    application: ReadableDep,
+    catalog: CatalogDep,
+    backup_id: BackupId,
+    containing: Text | None = None,
+    status: RetrievalStatus | None = None,
+    after: After = 0,
+    limit: Limit = 50,
+) -> models.FilePage:
+    """A page of the files of a backup, in the order in which they were archived."""
+    rows = catalog.overview.files(
+        application.name, backup_id, containing=containing, status=status, after=after, limit=limit
+    )
+    return models.FilePage(files=[models.FileArchive.model_validate(row) for row in rows], next=_next(rows, limit))
+
+
+@api.get("/applications/{application}/backups/{backup_id}/changes", responses=answers(_404="no such backup"))
+def changes(
+    application: ReadableDep,
+    catalog: CatalogDep,
+    backup_id: BackupId,
+    kind: Literal["came", "went"] = "came",
+    after: After = 0,
+    limit: Limit = 50,
+) -> models.Changes:
+    """A page of the files that came, or went, since the complete backup before."""
+    previous = catalog.overview.backup(application.name, backup_id)["previous_complete"]
+    rows = catalog.overview.changes(
+        application.name, backup_id, previous=previous, came=kind == "came", after=after, limit=limit
+    )
+    found = [models.ChangedFile.model_validate(row) for row in rows]
+    return models.Changes(files=found, next=_next(rows, limit), previous=previous)
+
+
+@api.get("/applications/{application}/files", responses=answers(_404="no such application"))
+def backups_of_files(
+    application: ReadableDep, catalog: CatalogDep, containing: Text, limit: Limit = 50
+) -> models.FilePage:
+    """In which backups is this file? One entry for each unbroken range of backups."""
+    rows = catalog.overview.backups_of_files(application.name, containing, limit=limit)
+    return models.FilePage(files=[models.FileArchive.model_validate(row) for row in rows])
+
+
+@api.get("/applications/{application}/backups/{backup_id}/restore-preview", responses=answers(_404="no such backup"))
+def restore_preview(
+    application: ReadableDep,
+    catalog: CatalogDep,
+    backup_id: BackupId,
+    part: Part = Part.EVERYTHING,
+    tier: Tier | None = None,
+) -> models.Preview:
+    """What a restore would take, by what the catalog last saw; asks no store and writes nothing."""
+    return views.preview(application, catalog, backup_id, part=part, tier=tier)
+
+
+@api.get("/applications/{application}/work", responses=answers(_404="no such application"))
+def work(application: ReadableDep, catalog: CatalogDep) -> models.Work:
+    """The backup and the restore that are under way."""
+    return views.work(application, catalog, datetime.now(UTC))
+
+
+@api.get("/runs", responses=answers(_404="not a run of a backup or restore DAG"))
+def run(rights: RightsDep, dag_id: RunId, dag_run_id: RunId) -> models.Work:
+    """What one Airflow run of a backup or restore DAG does, or did."""
+    name = views.application_of(dag_id)
+    if name is None:
+        raise HTTPException(404, f"{dag_id} is not a backup or restore DAG of this provider.")
+    application = readable(name, rights)
+    with reading(application) as catalog:
+        return views.work_of_run(application, catalog, dag_id, dag_run_id, datetime.now(UTC))
+
+
+@api.get("/applications/{application}/restores", responses=answers(_404="no such application"))
+def restores(
+    application: ReadableDep,
+    catalog: CatalogDep,
+    backup_id: Annotated[int | None, Query(ge=1, le=MOST)] = None,
+    limit: Limit = 20,
+) -> models.Restores:
+    """The newest restores of an application, or of one of its backups."""
+    rows = catalog.overview.restores(application.name, backup_id=backup_id, limit=limit)
+    return models.Restores(restores=[models.Restore.model_validate(row) for row in rows])
+
+
+@api.post(
+    "/applications/{application}/restores/{restore_id}/undo-orphans",
+    responses=answers(_404="no such restore", _409="not possible now; `hint` says what is", _415="not JSON"),
+)
+def undo_orphans(
+    application: ReadableDep, rights: RightsDep, restore_id: RestoreId, _confirmed: models.UndoOrphans
+) -> models.Undone:
+    """Move the files that a restore moved aside back to where they were; needs the right to start restores."""
+    from glacier_provider import restore
+
+    dag = views.restore_dag_of(application.name)
+    if not rights.allowed("POST", [dag]):
+        raise HTTPException(403, f"You may not start runs of {dag}.")
+    with reading(application) as catalog:
+        catalog.overview.restore(application.name, restore_id)
+    with Resources(application) as resources:
+        return models.Undone(**restore.undo_orphans(application, restore_id, catalog=resources.catalog))
+
+
+# --- what the routes share -----------------------------------------------------------------------------------------
+
+
+def _document(app: FastAPI) -> Any:
+    def openapi(_rights: RightsDep) -> JSONResponse:
+        return JSONResponse(app.openapi())
+
+    # The name of the dependency is resolved where FastAPI looks for it: among the globals of this module.
+    return openapi
+
+
+def _tell(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, GlacierProviderError)
+    return JSONResponse(problem_of(error), status_code=_status(error))
+
+
+def _status(error: GlacierProviderError) -> int:
+    if isinstance(error, UnknownBackup):
+        return 404
+    if isinstance(error, BackupNotRestorable | IllegalMove | LeaseHeld):
+        return 409
+    return 503 if isinstance(error, CatalogError | ConfigurationError) else 409
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+def _next(rows: list[dict[str, Any]], limit: int) -> int | None:
+    return int(rows[-1]["id"]) if len(rows) == limit else None

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt
+from glacier_provider.core.status import ArchiveState
+from glacier_provider.stores.base import StoredArchive
+from glacier_provider.stores.reconcile import KnownArchive, Verdict, judge, receipt_of
+
+TOLD = Description("library", ArchiveKind.FILE, 7, 3, "a/b.pdf", 100, "ab" * 32)
+FOUND = StoredArchive("found-key", 100, TOLD, "treehash:" + "cd" * 32)
+KNOWN = KnownArchive(ArchiveState.ARCHIVED, 3, "a/b.pdf", 100, "other-key", "ab" * 32)
+
+
+def verdict(found: StoredArchive = FOUND, known: KnownArchive | None = KNOWN) -> Verdict:
+    return judge(found, known, application="library")
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (ArchiveState.PLANNED, Verdict.ADOPT),
+        (ArchiveState.UPLOADING, Verdict.ADOPT),
+        (ArchiveState.ARCHIVED, Verdict.SURPLUS),
+        (ArchiveState.DELETING, Verdict.SURPLUS),
+        (ArchiveState.DELETED, Verdict.SURPLUS),
+        (ArchiveState.FAILED, Verdict.SURPLUS),
+    ],
+)
+def test_the_state_in_the_catalog_decides(state: ArchiveState, expected: Verdict) -> None:
+    assert verdict(known=replace(KNOWN, state=state)) is expected
+
+
+def test_the_archive_of_the_receipt_is_known_whatever_its_state() -> None:
+    for state in ArchiveState:
+        assert verdict(known=replace(KNOWN, state=state, key="found-key", size=5)) is Verdict.KNOWN
+
+
+@pytest.mark.parametrize(
+    "changes", [{"size": 101}, {"backup_id": 4}, {"filename": "a/c.pdf"}, {"sha256": "00" * 32}, {"sha256": None}]
+)
+def test_what_disagrees_in_any_point_is_never_deleted_or_adopted(changes: dict[str, Any]) -> None:
+    for state in (ArchiveState.UPLOADING, ArchiveState.ARCHIVED):
+        found = verdict(known=replace(KNOWN, state=state, **changes))
+        assert (found is Verdict.STRAY) == (changes != {"sha256": None})
+
+
+def test_an_archive_whose_size_is_not_what_it_says_is_never_touched() -> None:
+    assert verdict(found=replace(FOUND, size=99)) is Verdict.STRAY
+
+
+def test_an_id_that_the_catalog_does_not_know_is_never_touched() -> None:
+    assert verdict(known=None) is Verdict.STRAY
+
+
+def test_archives_of_others_are_foreign() -> None:
+    assert verdict(found=replace(FOUND, description=None)) is Verdict.FOREIGN
+    assert verdict(found=replace(FOUND, description=replace(TOLD, application="shop"))) is Verdict.FOREIGN
+
+
+def test_a_name_known_by_its_hash_is_recognised() -> None:
+    hashed = "sha256:" + hashlib.sha256(b"a/b.pdf").hexdigest()
+    assert verdict(found=replace(FOUND, description=replace(TOLD, filename=hashed))) is Verdict.SURPLUS
+
+
+def test_an_adopted_archive_has_the_receipt_that_its_listing_tells() -> None:
+    assert receipt_of(FOUND, "glacier://v") == Receipt(
+        Location("glacier://v", "found-key"), 100, "treehash:" + "cd" * 32, adopted=True
+    )
+    with pytest.raises(ValueError, match="found-key"):
+        receipt_of(replace(FOUND, checksum=None), "glacier://v")
