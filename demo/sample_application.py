@@ -70,6 +70,7 @@ class Change:
     added: tuple[str, ...]
     added_bytes: int
     deleted: tuple[str, ...]
+    deleted_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +109,22 @@ def create_database(server: Server, files: Sequence[AttachedFile]) -> None:
 
 def change(server: Server, files_directory: Path) -> Change:
     """Let a day pass: rows, schema and files change, as the database's owner."""
-    names = [file.path for file in attached_files()]
-    deleted = (*names[:4], names[39], *names[100::80], names[-1])  # awkward names, an empty file, the large one
+    files = attached_files()
+    deleted = [*files[:4], files[39], *files[100::80], files[-1]]  # awkward names, an empty file, the large one
     added = [AttachedFile(FILES + i, f"2026/12/added {i:02}.bin", 2000 + i * 997) for i in range(1, ADDED_FILES + 1)]
     write_files(files_directory, added)
     with server.connect() as connection:
         _settle(connection)
         _hand_over(connection, "added_files", added)
-        _hand_over(connection, "deleted_files", [AttachedFile(0, path, 0) for path in deleted])
+        _hand_over(connection, "deleted_files", deleted)
         _run(connection, "change")
-    for path in deleted:
-        _remove(files_directory, path)
-    return Change(tuple(file.path for file in added), sum(file.size for file in added), deleted)
+    for file in deleted:
+        _remove(files_directory, file.path)
+    return Change(*_names_and_bytes(added), *_names_and_bytes(deleted))
+
+
+def _names_and_bytes(files: Sequence[AttachedFile]) -> tuple[tuple[str, ...], int]:
+    return tuple(file.path for file in files), sum(file.size for file in files)
 
 
 def attached_files() -> list[AttachedFile]:

@@ -136,7 +136,8 @@ def restore(world: World, backup: Backup, change: Change) -> None:
         world.rest.run(RESTORE_DAG, {"backup_id": backup.id})
         done = world.catalog.newest_restore()
         step.figures = str(done)
-    expect(done.retrieved == len(change.deleted) + 1, f"{len(change.deleted)} files were missing, yet it {done}")
+    missing = change.deleted_bytes + backup.dump_bytes
+    expect(done.retrieved_bytes == missing, f"dump and missing files are {missing} bytes, yet it {done}")
     expect(done.orphans == len(change.added), f"{len(change.added)} files were added later, yet it {done}")
 
 

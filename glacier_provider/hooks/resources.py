@@ -122,7 +122,10 @@ def open_store_of(application: Application, uri: str) -> ArchiveStore:
         config=client_config(parsed),
     )
     with aws_errors(f"The AWS connection {application.aws_conn_id}", uri):
-        client = hook.get_conn()
+        try:
+            client = hook.get_conn()
+        except ValueError as error:  # botocore's word for an endpoint_url that is none
+            raise ConfigurationError(f"The AWS connection {application.aws_conn_id} is of no use: {error}.") from error
     return open_store(uri, client=client, part_size=application.part_size_mib * 1024 * 1024)
 
 

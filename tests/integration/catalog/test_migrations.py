@@ -72,7 +72,7 @@ def test_every_query_is_valid_sql_against_the_schema(catalog: Catalog, catalog_d
         "scanned": 'CREATE TEMPORARY TABLE scanned (name text COLLATE "C", size bigint)',
         "vanished": "CREATE TEMPORARY TABLE vanished (archive_id bigint, first_backup_id bigint, state text)",
         "referenced": "CREATE TEMPORARY TABLE referenced (name text)",
-        "missing": "CREATE TEMPORARY TABLE missing (id bigint, filename text, stored_size bigint, sha256 text,"
+        "missing": "CREATE TEMPORARY TABLE missing (id bigint, filename text, stored_size bigint, checksum text,"
         " retrieval_status text, state text)",
     }
     with catalog_database.connect(autocommit=True) as connection:

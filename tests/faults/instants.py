@@ -1,0 +1,143 @@
+"""Instants at which a process can be killed: before and after every request, statement, commit, rename and tool."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended: the instants it passed, in order, whether it was killed at the last, and its error."""
+
+    instants: tuple[str, ...]
+    killed: bool
+    error: str | None = None
+
+
+def run_in_child(work: Callable[[], object], *, kill_at: int | None = None) -> Ended:
+    """Run `work` in a forked process that is killed by SIGKILL at its instant number `kill_at` (from 1).
+
+    A work with fewer instants lives. `work` opens what it needs itself: connections do not survive a fork.
+    """
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        _live(work, writing, kill_at)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        words = _words(pipe.read())
+    _, status = os.waitpid(pid, 0)
+    errors = [word[1:] for word in words if word.startswith("!")]
+    passed = tuple(word for word in words if not word.startswith("!"))
+    return Ended(passed, os.WIFSIGNALED(status), errors[0] if errors else None)
+
+
+def _live(work: Callable[[], object], pipe: int, kill_at: int | None) -> None:
+    try:
+        _install(_Watch(pipe, kill_at))
+        work()
+    except BaseException:
+        _write(pipe, "!" + traceback.format_exc()[-3000:])
+    finally:
+        os._exit(0)
+
+
+def _write(pipe: int, word: str) -> None:
+    data = word.encode()
+    os.write(pipe, struct.pack("I", len(data)) + data)
+
+
+def _words(data: bytes) -> list[str]:
+    words: list[str] = []
+    while data:
+        (size,) = struct.unpack("I", data[:4])
+        words.append(data[4 : 4 + size].decode())
+        data = data[4 + size :]
+    return words
+
+
+class _Watch:
+    """Tells the parent of every instant, and ends the process at one of them."""
+
+    def __init__(self, pipe: int, kill_at: int | None) -> None:
+        self._pipe = pipe
+        self._kill_at = kill_at
+        self._passed = 0
+        self._lock = threading.Lock()
+
+    def pass_by(self, label: str) -> None:
+        with self._lock:
+            self._passed += 1
+            _write(self._pipe, label)
+            if self._passed == self._kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, owner: Any, name: str, label: Callable[..., str]) -> None:
+        """Let every call of a function be two instants: before it, and after it took effect."""
+        function = getattr(owner, name)
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            told = label(*args)
+            self.pass_by(f"before {told}")
+            result = function(*args, **kwargs)
+            self.pass_by(f"after {told}")
+            return result
+
+        setattr(owner, name, call)
+
+    def after(self, owner: Any, name: str, label: str) -> None:
+        function = getattr(owner, name)
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            self.pass_by(label)
+            return result
+
+        setattr(owner, name, call)
+
+
+def _install(watch: _Watch) -> None:
+    import psycopg
+    from botocore.httpsession import URLLib3Session
+
+    from glacier_provider.files import link
+
+    watch.around(URLLib3Session, "send", lambda _session, request: _request(request))
+    for cursor in (psycopg.Cursor, psycopg.ServerCursor):
+        watch.around(cursor, "execute", lambda _cursor, query, *_: f"statement {_first_words(query)}")
+    watch.around(psycopg.Transaction, "__exit__", lambda *_: "commit")
+    watch.around(psycopg.Copy, "__exit__", lambda *_: "copy")
+    for name in ("rename", "replace", "link", "unlink", "mkdir", "rmdir"):
+        watch.around(os, name, lambda *_, name=name: name)
+    watch.around(link, "_rename_noreplace", lambda *_: "rename to a new name")
+    watch.after(subprocess.Popen, "__init__", "tool runs")
+    watch.after(subprocess.Popen, "wait", "tool ended")
+
+
+def _request(request: Any) -> str:
+    asked = urlsplit(request.url)
+    query = "&".join(sorted(pair.partition("=")[0] for pair in asked.query.split("&")))
+    return f"request {request.method} {asked.path.rpartition('/')[2]}?{query}"
+
+
+def _first_words(query: Any) -> str:
+    text = query if isinstance(query, str) else str(query)
+    return " ".join(text.split())[:60]
+
+
+if sys.platform != "linux":
+    raise RuntimeError("the product's tests need Linux")

@@ -1,0 +1,140 @@
+"""The cold, seen from behind: what an emulated store really holds, whatever catalog and product believe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from glacier_provider.core.archive import Description
+from glacier_provider.stores import client_config, open_store
+from glacier_provider.stores.base import ArchiveStore
+from glacier_provider.stores.s3_keys import description_of as s3_description_of
+from glacier_provider.stores.uri import VaultUri, parse_store_uri
+from glacier_provider.stores.vault import VaultStore
+from glacier_provider.stores.vault_descriptions import description_of as vault_description_of
+from tests.emulator.faults import FaultPlan
+from tests.emulator.s3 import S3Emulator, a_session
+from tests.emulator.vault import VaultEmulator
+
+MIB = 1024 * 1024
+PART = 8 * MIB
+
+
+@dataclass(frozen=True)
+class Held:
+    """One archive as it lies in the store."""
+
+    key: str
+    size: int
+    description: Description | None
+
+
+class Place(Protocol):
+    """One emulated store. `exact`: it has write-once keys, so that nothing is ever there twice."""
+
+    uri: str
+    exact: bool
+    plan: FaultPlan
+
+    def opener(self) -> Callable[[], ArchiveStore]:
+        """Return what opens the store anew, also in a child forked after this call."""
+        ...
+
+    def held(self) -> list[Held]: ...
+
+    def uploads(self) -> list[str]:
+        """Return the uploads in parts that were neither completed nor aborted."""
+        ...
+
+    def retrievals_made(self) -> int | None:
+        """Return how many retrievals were paid for; None when the store joins them itself."""
+        ...
+
+    def pass_time(self, seconds: float) -> None: ...
+
+
+@dataclass
+class S3Place:
+    """A bucket of its own."""
+
+    emulator: S3Emulator
+    bucket: str
+    exact: bool = True
+    storage_class: str = "GLACIER"
+    uri: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.emulator.create_bucket(self.bucket)
+        self.uri = f"s3://{self.bucket}/pre?storage_class={self.storage_class}"
+
+    @property
+    def plan(self) -> FaultPlan:
+        return self.emulator.plan
+
+    def opener(self) -> Callable[[], ArchiveStore]:
+        url = self.emulator.url
+        return lambda: open_store(
+            self.uri, client=a_session().client("s3", endpoint_url=url, config=client_config(self.uri)), part_size=PART
+        )
+
+    def held(self) -> list[Held]:
+        bucket = self.emulator.objects.bucket(self.bucket)
+        return [Held(name, key.size, s3_description_of(_plain(key.metadata))) for name, key in bucket.keys.items()]
+
+    def uploads(self) -> list[str]:
+        return [upload.key_name for upload in self.emulator.objects.bucket(self.bucket).multiparts.values()]
+
+    def retrievals_made(self) -> int | None:
+        return None
+
+    def pass_time(self, seconds: float) -> None:
+        self.emulator.clock.advance(seconds)
+
+
+def _plain(metadata: Any) -> dict[str, str]:
+    return {name.lower().removeprefix("x-amz-meta-"): value for name, value in dict(metadata).items()}
+
+
+@dataclass
+class VaultPlace:
+    """A vault of an emulator of its own."""
+
+    emulator: VaultEmulator
+    vault: str = "sleepers"
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        self.emulator.archive_operations.create_vault(self.vault)
+        self.uri = f"glacier://{self.vault}"
+
+    @property
+    def plan(self) -> FaultPlan:
+        return self.emulator.faults
+
+    def opener(self) -> Callable[[], ArchiveStore]:
+        url, ahead = self.emulator.url, timedelta(seconds=self.emulator.clock.offset)
+
+        def open_it() -> ArchiveStore:
+            place = parse_store_uri(self.uri)
+            assert isinstance(place, VaultUri)
+            client = a_session().client("glacier", endpoint_url=url, config=client_config(place))
+            return VaultStore(place, client=client, part_size=PART, now=lambda: datetime.now(UTC) + ahead)
+
+        return open_it
+
+    def held(self) -> list[Held]:
+        return [
+            Held(archive["id"], archive["size"], vault_description_of(archive["description"]))
+            for archive in self.emulator.archives(self.vault, digests=False)
+        ]
+
+    def uploads(self) -> list[str]:
+        return [upload["description"] for upload in self.emulator.uploads(self.vault)]
+
+    def retrievals_made(self) -> int | None:
+        return self.emulator.requests().get("InitiateJob", {"succeeded": 0})["succeeded"]
+
+    def pass_time(self, seconds: float) -> None:
+        self.emulator.clock.advance(seconds)
