@@ -23,18 +23,20 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive, Upload
 from glacier_provider.catalog.backups import Run, lease_holder
 from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.scans import NAMED, Scan
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, name_from_bytes
 from glacier_provider.core.manifest import manifest_lines
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import megabytes
 from glacier_provider.core.tables import parse_table
-from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, StoreError
+from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError
 from glacier_provider.files import (
     DirectorySource,
     FileSource,
     Root,
     hash_source,
+    numbered,
     open_source,
     prepare_staging,
     remove_tree,
@@ -76,8 +78,17 @@ def open_backup(application: Application, run: Run, *, catalog: Catalog, store: 
     prepare_staging(application.staging_directory)
     store.check()
     backup_id = catalog.backups.open(run)
+    _remove_dead_staging(application, catalog)
     log.info("Backup %d of %s is open.", backup_id, application.name)
     return backup_id
+
+
+def _remove_dead_staging(application: Application, catalog: Catalog) -> None:
+    """Remove the dumps of backups that ended without tidying up: of dead runs, which nobody would tidy up after."""
+    staged = numbered(application.staging_directory, f"{application.name}-backup-")
+    for ended in catalog.backups.ended(list(staged)):
+        remove_tree(staged[ended], below=application.staging_directory)
+        catalog.archives.drop_unsent_dump(ended, "Its run ended before it was archived.")
 
 
 # --- dump_database -------------------------------------------------------------------------------------------------
@@ -154,23 +165,24 @@ def _earlier_dump(application: Application, backup_id: int, catalog: Catalog) ->
 def _plan_dump(application: Application, backup_id: int, dump: Dump, *, catalog: Catalog) -> dict[str, Any]:
     with dump_source(dump.path) as source:
         size, sha256 = source.size, hash_source(source)
-    archive_id = catalog.archives.plan_database(
-        backup_id,
-        filename=dump.path.name,
-        size=size,
-        sha256=sha256,
-        encoding="tar" if dump.path.is_dir() else "identity",
-        store_uri=application.store,
-    )
-    catalog.backups.record_dump(
-        backup_id,
-        archive_id=archive_id,
-        snapshot_at=dump.snapshot_at,
-        versions=(str(dump.server_version), str(dump.client_version)),
-        dump_format=dump.format.value,
-    )
-    if dump.warnings:
-        catalog.backups.add_to_report(backup_id, dump_warnings=list(dump.warnings[:NAMED]))
+    with catalog.transaction():  # what a later try finds planned is recorded with its backup, too
+        archive_id = catalog.archives.plan_database(
+            backup_id,
+            filename=dump.path.name,
+            size=size,
+            sha256=sha256,
+            encoding="tar" if dump.path.is_dir() else "identity",
+            store_uri=application.store,
+        )
+        catalog.backups.record_dump(
+            backup_id,
+            archive_id=archive_id,
+            snapshot_at=dump.snapshot_at,
+            versions=(str(dump.server_version), str(dump.client_version)),
+            dump_format=dump.format.value,
+        )
+        if dump.warnings:
+            catalog.backups.add_to_report(backup_id, dump_warnings=list(dump.warnings[:NAMED]))
     log.info("The dump is verified: %s, SHA-256 %s.", megabytes(size), sha256)
     return {"archive_id": archive_id, "path": str(dump.path), "size": size, "sha256": sha256}
 
@@ -380,6 +392,11 @@ class _FileSender:
             return open_source(self._root, archive.filename, settle_seconds=seconds, now=time.time())
 
     def _note(self, archive: PlannedArchive, upload: Upload | GlacierProviderError) -> None:
+        if isinstance(upload, OtherContent):
+            # An earlier try sent it, and died before the catalog knew; then the file changed.
+            log.warning("%s changed after it was sent; it is archived again as it is now.", archive.filename)
+            archive = self._catalog.archives.plan_again(archive)
+            upload = _caught(self._send_large if archive.size > SMALL_FILE else self._send_small, archive)
         if isinstance(upload, Upload) and upload.receipt is not None:
             self._done.append(upload)
             self._progress.add(1, upload.receipt.size)
@@ -482,11 +499,16 @@ class _Beating:
 
 
 def close_backup(application: Application, backup_id: int, *, catalog: Catalog, store: ArchiveStore) -> dict[str, Any]:
-    """Write the manifest, complete the backup if promise 1 holds, free the lease and staging; return its figures."""
-    with _working(catalog, backup_id):
-        previous = _previous_of_manifest(catalog, backup_id)
-        manifest_id = _archive_manifest(application, backup_id, previous, catalog=catalog, store=store)
-        catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=previous or None)
+    """Write the manifest, complete the backup if promise 1 holds, free the lease and staging; return its figures.
+
+    A backup that an earlier try completed is tidied up after.
+    """
+    if catalog.backups.get(backup_id)["state"] != "complete":
+        with _working(catalog, backup_id):
+            _abandon_uploads(application, catalog=catalog, store=store)
+            previous = _previous_of_manifest(catalog, backup_id)
+            manifest_id = _archive_manifest(application, backup_id, previous, catalog=catalog, store=store)
+            catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=previous or None)
     catalog.backups.free_lease(lease_holder("backup", backup_id))
     remove_tree(_staging(application, backup_id), below=application.staging_directory)
     figures = _figures(catalog, backup_id)
@@ -500,6 +522,13 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
         megabytes(figures["uploaded_bytes"]),
     )
     return figures
+
+
+def _abandon_uploads(application: Application, *, catalog: Catalog, store: ArchiveStore) -> None:
+    """Abort what was half sent of archives that are given up: a store charges for such parts, and lists them nowhere."""
+    for archive, kind in catalog.archives.abandoned_uploads(application.store):
+        store.abandon(_describe(application, archive, kind))
+        catalog.archives.journal(archive.id).forget()
 
 
 def _previous_of_manifest(catalog: Catalog, backup_id: int) -> int:
@@ -520,6 +549,9 @@ def _archive_manifest(
 ) -> int:
     data = gzip.compress(b"".join(_manifest(backup_id, previous, catalog)), mtime=0)
     filename, sha256 = f"{backup_id:012d}.json.gz", hashlib.sha256(data).hexdigest()
+    earlier = catalog.archives.of_backup(backup_id, ArchiveKind.MANIFEST)
+    if earlier is not None and earlier["state"] == "uploading" and earlier["sha256"] != sha256:
+        _withdraw_manifest(application, earlier, store=store)
     planned = catalog.archives.plan_manifest(
         backup_id, filename=filename, size=len(data), sha256=sha256, store_uri=application.store
     )
@@ -529,6 +561,20 @@ def _archive_manifest(
         catalog.archives.begin_upload(archive.id)
         catalog.archives.record_uploads([Upload(archive.id, store.put_manifest(data, description), sha256)])
     return int(planned["id"])
+
+
+def _withdraw_manifest(application: Application, earlier: Row, *, store: ArchiveStore) -> None:
+    """Delete a manifest that an earlier try of this backup may have left, and that the backup has outgrown.
+
+    Only what says by archive id and SHA-256 that it is the one that the catalog meant to send.
+    """
+    if not store.features.chooses_keys:
+        return
+    for found in store.archives(application.name, kind=ArchiveKind.MANIFEST):
+        told = found.description
+        if told is not None and (told.archive_id, told.sha256) == (earlier["id"], earlier["sha256"]):
+            log.info("A manifest that an earlier try wrote is replaced: %s.", found.key)
+            store.delete(Location(store.uri, found.key))
 
 
 def _manifest(backup_id: int, previous: int, catalog: Catalog) -> Iterator[bytes]:
@@ -617,7 +663,8 @@ def _working(catalog: Catalog, backup_id: int) -> Iterator[Callable[[], None]]:
 
 
 def _staging(application: Application, backup_id: int) -> Path:
-    return Path(application.staging_directory) / f"backup-{backup_id}"
+    # Applications may share a staging directory, and backup ids count within one catalog only.
+    return Path(application.staging_directory) / f"{application.name}-backup-{backup_id}"
 
 
 def _dump_name(application: Application, backup_id: int) -> str:

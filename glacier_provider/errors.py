@@ -38,6 +38,7 @@
     │   ├── ArchiveCold           the archive must be retrieved first
     │   ├── ArchiveCorrupt        bytes differ from their checksum (retry may help)
     │   ├── KeyTaken              a write-once key holds something else
+    │   │   └── OtherContent      what the same file held earlier
     │   ├── RetrievalRefused      tier, capacity or policy
     │   └── RetrievalFailed       the store ended a retrieval without success
     └── CatalogError
@@ -284,6 +285,12 @@ class KeyTaken(StoreError):
     """The key of this archive already holds something else."""
 
     hint = "Another catalog writes to the same place of this store: give each catalog its own prefix."
+
+
+class OtherContent(KeyTaken):
+    """The key of this archive already holds another content of the same file."""
+
+    hint = "It was sent before it changed; the next try archives it under another key."
 
 
 class RetrievalRefused(StoreError):

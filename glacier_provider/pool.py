@@ -36,9 +36,13 @@ def in_parallel(
 
 def _ended(under_way: dict[Future[Result], Item]) -> Iterator[tuple[Item, Result | GlacierProviderError]]:
     done, _ = wait(under_way, return_when=FIRST_COMPLETED)
-    for future in done:
-        item = under_way.pop(future)
+    ended = [(under_way.pop(future), future) for future in done]
+    foreign: BaseException | None = None
+    for item, future in ended:
         error = future.exception()
         if error is not None and not isinstance(error, GlacierProviderError):
-            raise error
-        yield item, error if isinstance(error, GlacierProviderError) else future.result()
+            foreign = foreign or error  # raised when the caller has the results that ended with it
+        else:
+            yield item, error if isinstance(error, GlacierProviderError) else future.result()
+    if foreign is not None:
+        raise foreign

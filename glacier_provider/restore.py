@@ -11,6 +11,7 @@ move only after it (promise 5). The catalog is never part of what is restored (p
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ from glacier_provider.files import (
     hash_source,
     move_aside,
     move_back,
+    numbered,
     open_source,
     prepare_staging,
     remove_tree,
@@ -114,6 +116,7 @@ def plan_restore(
     compared = catalog.restores.compare(
         restore_id, backup, request, _files_there(application), lambda aside: _usable(application, aside)
     )
+    _settle_moves_back(application, catalog)
     plan = _plan(application, backup, request, compared.figures, stores)
     plan = replace(
         plan,
@@ -150,6 +153,13 @@ def _files_there(application: Application) -> Iterator[tuple[str, int]]:
         leave_out=(application.orphan_directory, application.staging_directory),
     )
     return ((file.name, file.size) for file in found)
+
+
+def _settle_moves_back(application: Application, catalog: Catalog) -> None:
+    """Note files that a restore moved back from the orphan directory, and died before the journal knew."""
+    for row in catalog.restores.aside_though_present():
+        if not _lies_aside(application, row):
+            catalog.restores.moved_back(row["filename"], row["subdirectory"])
 
 
 def _usable(application: Application, aside: Sequence[SetAside]) -> list[int]:
@@ -363,9 +373,9 @@ def download(
     cold: list[int] = []
     errors: list[tuple[str, GlacierProviderError]] = []
     with Placement(application.files_directory) as files, Placement(_staging(application, restore_id)) as staging:
-        placer = _Placer(application, files, staging, catalog=catalog, stores=stores)
+        placer = _Placer(application, files, staging, stores=stores)
         for rows in catalog.restores.to_place(restore_id, wanted):
-            done: list[int] = []
+            done: list[Row] = []
             try:
                 for row, answer in in_parallel(placer.bring, rows, workers=application.connections):
                     if isinstance(answer, ArchiveCold):
@@ -373,14 +383,13 @@ def download(
                     elif isinstance(answer, GlacierProviderError):
                         errors.append((row["filename"], answer))
                     else:
-                        done.append(row["id"])
+                        done.append(row)
                         progress.add(1, row["stored_size"])
                     if len(done) >= GROUP:
-                        catalog.restores.placed(done)
+                        _note_placed(application, done, catalog)
                         done = []
             finally:
-                catalog.restores.placed(done)
-        placer.note_moved_back()
+                _note_placed(application, done, catalog)
     progress.say()
     _raise_not_brought(restore_id, cold, errors, catalog=catalog)
     return {"archives": progress.archives, "bytes": progress.bytes}
@@ -390,14 +399,12 @@ class _Placer:
     """Brings one archive to its place; several threads at once. It does not touch the catalog."""
 
     def __init__(
-        self, application: Application, files: Placement, staging: Placement, *, catalog: Catalog, stores: Stores
+        self, application: Application, files: Placement, staging: Placement, *, stores: Stores
     ) -> None:
         self._application = application
         self._files = files
         self._staging = staging
-        self._catalog = catalog
         self._stores = stores
-        self._moved_back: list[tuple[str, str]] = []
 
     def bring(self, row: Row) -> None:
         """Put one archive in place. Raise the error family; ArchiveCold when it must be requested again."""
@@ -427,12 +434,15 @@ class _Placer:
             )
         except NameTaken:
             log.warning("%s is there again; the one in the orphan directory stays.", row["filename"])
-            return
-        self._moved_back.append((row["filename"], row["subdirectory"]))
 
-    def note_moved_back(self) -> None:
-        for filename, subdirectory in self._moved_back:
-            self._catalog.restores.moved_back(filename, subdirectory)
+
+def _note_placed(application: Application, done: Sequence[Row], catalog: Catalog) -> None:
+    """Note in the catalog what is in place, and in the orphans' journal what of it no longer lies aside."""
+    with catalog.transaction():
+        for row in done:
+            if row["subdirectory"] and not _lies_aside(application, row):
+                catalog.restores.moved_back(row["filename"], row["subdirectory"])
+        catalog.restores.placed([row["id"] for row in done])
 
 
 def _raise_not_brought(
@@ -595,12 +605,25 @@ def undo_orphans(application: Application, restore_id: int, *, catalog: Catalog)
         )
     left = count = 0
     with _working(catalog, restore_id, free=True):
+        _settle_planned_moves(application, restore_id, catalog=catalog)
         for page in catalog.restores.orphans(restore_id, "moved"):
             back, taken = _move_page_back(application, page)
             catalog.restores.orphans_undone(back)
             count, left = count + len(back), left + taken
     log.info("%d files are back in %s, %d stay in the orphan directory.", count, application.files_directory, left)
     return {"moved_back": count, "left": left}
+
+
+def _settle_planned_moves(application: Application, restore_id: int, *, catalog: Catalog) -> None:
+    """Finish the journal of a restore that died while it moved orphans: made, or never made."""
+    for page in catalog.restores.orphans(restore_id, "planned"):
+        aside = {row["id"] for row in page if _lies_aside(application, row)}
+        catalog.restores.orphans_moved(sorted(aside))
+        catalog.restores.orphans_gone([row["id"] for row in page if row["id"] not in aside])
+
+
+def _lies_aside(application: Application, row: Row) -> bool:
+    return os.path.lexists(os.path.join(application.orphan_directory, row["subdirectory"], row["filename"]))
 
 
 def _move_page_back(application: Application, page: Sequence[Row]) -> tuple[list[int], int]:
@@ -622,16 +645,18 @@ def _move_page_back(application: Application, page: Sequence[Row]) -> tuple[list
 def close_restore(application: Application, restore_id: int, *, catalog: Catalog) -> dict[str, Any]:
     """Complete the restore, free its lease and staging; return its figures.
 
-    Raise IllegalMove when something is not in place.
+    A restore that an earlier try completed is tidied up after. Raise IllegalMove when something is not in place.
     """
-    catalog.restores.start(restore_id)
-    unplaced = catalog.restores.unplaced(restore_id)
-    if unplaced:
-        names = ", ".join(f"{row['filename']} ({row['status']})" for row in unplaced[:5])
-        raise IllegalMove(f"Restore {restore_id} is not complete: {names}.", hint="Clear the task download.")
-    remove_tree(_staging(application, restore_id), below=application.staging_directory)
-    catalog.restores.release_database(restore_id)
-    catalog.restores.complete(restore_id, {})
+    if catalog.restores.get(restore_id)["state"] != "complete":
+        catalog.restores.start(restore_id)
+        unplaced = catalog.restores.unplaced(restore_id)
+        if unplaced:
+            names = ", ".join(f"{row['filename']} ({row['status']})" for row in unplaced[:5])
+            raise IllegalMove(f"Restore {restore_id} is not complete: {names}.", hint="Clear the task download.")
+        with catalog.transaction():  # a dump released without that would be missed by the next try
+            catalog.restores.release_database(restore_id)
+            catalog.restores.complete(restore_id, {})
+    _remove_ended_staging(application, catalog)
     restore = catalog.restores.get(restore_id)
     seconds = (datetime.now(UTC) - restore["opened_at"]).total_seconds()
     return {
@@ -642,6 +667,13 @@ def close_restore(application: Application, restore_id: int, *, catalog: Catalog
         "plan": restore["plan"],
         "outcome": restore["outcome"],
     }
+
+
+def _remove_ended_staging(application: Application, catalog: Catalog) -> None:
+    """Remove the dump that was restored, and those of failed restores, which this one has made pointless."""
+    staged = numbered(application.staging_directory, f"{application.name}-restore-")
+    for ended in catalog.restores.ended(list(staged)):
+        remove_tree(staged[ended], below=application.staging_directory)
 
 
 # --- what every step shares ----------------------------------------------------------------------------------------
@@ -665,4 +697,4 @@ def _working(catalog: Catalog, restore_id: int, *, free: bool = False) -> Iterat
 
 
 def _staging(application: Application, restore_id: int) -> Path:
-    return Path(application.staging_directory) / f"restore-{restore_id}"
+    return Path(application.staging_directory) / f"{application.name}-restore-{restore_id}"

@@ -174,6 +174,27 @@ class Archives:
         """Files that were planned and are gone: no longer part of any backup. Return their number."""
         return self._db.run("drop_vanished", archive_ids=list(archive_ids)) if archive_ids else 0
 
+    def plan_again(self, archive: PlannedArchive) -> PlannedArchive:
+        """Give up an archive whose key holds what the file was earlier; return what takes its place in the backup.
+
+        Raise IllegalMove when the archive is not one to upload.
+        """
+        with self._db.transaction():
+            row = self._db.row("give_up_upload", archive_id=archive.id)
+            if row is None:
+                raise IllegalMove(f"Archive {archive.id} is not waiting for its upload.")
+            again = self._db.row("plan_file_again", archive_id=archive.id)
+            assert again is not None
+            self._db.run("replace_member", archive_id=archive.id, by=again["id"])
+        return self.begin(again)
+
+    def abandoned_uploads(self, store_uri: str) -> list[tuple[PlannedArchive, ArchiveKind]]:
+        """Return archives that were given up while they were sent in parts to this store."""
+        rows = self._db.rows(
+            "abandoned_uploads", application_id=self._backups.application_id, store_uri=store_uri, limit=PAGE
+        )
+        return [(self.begin(row), ArchiveKind(row["kind"])) for row in rows]
+
     def journal(self, archive_id: int) -> CatalogJournal:
         """Return the memory of a large upload (the stores' `UploadJournal`)."""
         return CatalogJournal(self._db, archive_id)

@@ -122,6 +122,11 @@ class Backups:
 
         self._db.row("add_to_report", backup_id=backup_id, report=Jsonb(findings))
 
+    def ended(self, backup_ids: Sequence[int]) -> list[int]:
+        """Return which of these backups are no longer running."""
+        rows = self._db.rows("ended_backups", application_id=self.application_id, backup_ids=list(backup_ids))
+        return [row["id"] for row in rows]
+
     # --- looking ---------------------------------------------------------------------------------------------
 
     def get(self, backup_id: int) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
@@ -39,6 +40,10 @@ class Catalog:
     def check(self) -> None:
         """Return when the schema is current; raise CatalogNotReady otherwise."""
         check(self._connect, self.schema)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Let several verbs take effect together or not at all."""
+        return self._database.transaction()
 
     def close(self) -> None:
         self._database.close()

@@ -114,6 +114,13 @@ class Restores:
         self._db.row("fail_restore", restore_id=restore_id, error=error)
         self._backups.free_lease(lease_holder("restore", restore_id))
 
+    def ended(self, restore_ids: Sequence[int]) -> list[int]:
+        """Return which of these restores are complete or failed."""
+        rows = self._db.rows(
+            "ended_restores", application_id=self._backups.application_id, restore_ids=list(restore_ids)
+        )
+        return [row["id"] for row in rows]
+
     def add_outcome(self, restore_id: int, **outcome: Any) -> None:
         from psycopg.types.json import Jsonb
 
@@ -189,6 +196,7 @@ class Restores:
         ):
             after = rows[-1]["id"]
             found = {row["id"]: row for row in rows}
+            self._db.run("expire_offers", archive_ids=list(found))
             self._db.run("intend_retrievals", archive_ids=list(found), restore_id=restore_id, tier=tier, days=days)
             yield [
                 RetrievalIntent(
@@ -272,6 +280,10 @@ class Restores:
         """These are verified and in place: files `exists`, the dump `local`."""
         if archive_ids:
             self._db.run("archives_placed", archive_ids=list(archive_ids))
+
+    def aside_though_present(self) -> list[Row]:
+        """Return `filename` and `subdirectory` of files that the journal has aside and the last look found in place."""
+        return self._db.rows("aside_though_present", application_id=self._backups.application_id)
 
     def moved_back(self, filename: str, subdirectory: str) -> None:
         """A file set aside earlier is in its place again."""

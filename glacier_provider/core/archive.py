@@ -73,9 +73,9 @@ class Receipt:
 
     `checksum` names its algorithm: ``sha256:<hex>`` of the whole; ``sha256-parts:<part size>:<hex>``, the SHA-256
     of the parts' SHA-256 digests (S3's composite checksum); ``treehash:<hex>`` (vaults). `adopted` tells that the
-    store already held it, from an upload whose answer was lost. `maybe_twice` tells that an earlier request for the same
-    archive had an unknown outcome: a store that invents its keys may hold a second copy, under a key that only its
-    inventory shows.
+    store already held it, from an upload whose answer was lost. `maybe_twice` tells that an earlier request for the
+    same archive had an unknown outcome: a store that invents its keys may hold a second copy, under a key that only
+    its inventory shows.
     """
 
     location: Location

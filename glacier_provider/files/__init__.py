@@ -11,6 +11,7 @@ from glacier_provider.files.root import Root
 from glacier_provider.files.source import FileSource, hash_file, hash_source, open_source, read_small
 from glacier_provider.files.staging import (
     free_bytes,
+    numbered,
     prepare_staging,
     remove_tree,
     require_directory,
@@ -38,6 +39,7 @@ __all__ = [
     "hash_source",
     "move_aside",
     "move_back",
+    "numbered",
     "open_source",
     "parts_of",
     "prepare_staging",

@@ -55,6 +55,23 @@ def _require_writable(path: str) -> None:
         raise unusable(exc, path) from exc
 
 
+def numbered(directory: AnyPath, start: str) -> dict[int, str]:
+    """Return the paths of what is named `start` and a number in a directory, by the number; {} without a directory."""
+    try:
+        with os.scandir(directory) as entries:
+            found = [entry.name for entry in entries if entry.name.startswith(start)]
+    except FileNotFoundError:
+        return {}
+    except OSError as exc:
+        raise unusable(exc, os.fspath(directory)) from exc
+    ends = {name: name.removeprefix(start) for name in found}
+    return {
+        int(end): os.path.join(os.fspath(directory), name)
+        for name, end in ends.items()
+        if end.isascii() and end.isdecimal()
+    }
+
+
 def free_bytes(path: AnyPath) -> int:
     """Return the bytes that an ordinary user may still write where `path` is or would be; raise DirectoryUnusable."""
     existing = os.path.abspath(path)

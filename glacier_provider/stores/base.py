@@ -106,7 +106,8 @@ class ArchiveStore(Protocol):
         """Store a small archive in one request and return what the store confirmed.
 
         Write-once: when the archive is already there with the same content, return its receipt with
-        `adopted`; when its place is taken by anything else, raise KeyTaken.
+        `adopted`; when its place is taken by anything else, raise KeyTaken
+        (OtherContent when that is the same archive with another content).
         """
         ...
 
@@ -120,6 +121,10 @@ class ArchiveStore(Protocol):
 
     def put_manifest(self, data: bytes, description: Description) -> Receipt:
         """Store a manifest where it can be read at once (S3 STANDARD); otherwise as `put`."""
+        ...
+
+    def abandon(self, description: Description) -> None:
+        """Abort every upload in parts of this archive; when there is none, that is no error."""
         ...
 
     def request_retrieval(self, location: Location, *, tier: str, days: int, token: str) -> Retrieval:

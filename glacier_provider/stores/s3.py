@@ -27,7 +27,7 @@ from glacier_provider.stores.base import Retrieval, RetrievalReport, Source, Sto
 from glacier_provider.stores.s3_bucket import Bucket, base64_text
 from glacier_provider.stores.s3_keys import folder_of, key_facts, metadata_of, object_key
 from glacier_provider.stores.s3_reports import reports
-from glacier_provider.stores.s3_upload import LargeUpload
+from glacier_provider.stores.s3_upload import LargeUpload, abort_uploads
 from glacier_provider.stores.uri import S3Uri
 
 TIERS = {"GLACIER": ("Expedited", "Standard", "Bulk"), "DEEP_ARCHIVE": ("Standard", "Bulk")}
@@ -123,6 +123,9 @@ class S3Store:
             parts_in_flight=self._parts_in_flight,
         )
         return upload.run()
+
+    def abandon(self, description: Description) -> None:
+        abort_uploads(self._bucket, object_key(self._bucket.uri.prefix, description))
 
     def request_retrieval(self, location: Location, *, tier: str, days: int, token: str) -> Retrieval:  # noqa: ARG002
         """Ask for a readable copy. `token` is not sent: S3 knows one restore per object and joins requests itself."""

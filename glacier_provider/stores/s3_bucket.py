@@ -12,7 +12,7 @@ from typing import Any
 
 from glacier_provider.core.archive import Description, Location, Receipt
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.errors import KeyTaken, StoreError
+from glacier_provider.errors import KeyTaken, OtherContent, StoreError
 from glacier_provider.stores.aws_errors import aws_errors, error_code
 from glacier_provider.stores.base import RetrievalReport
 from glacier_provider.stores.s3_keys import description_of, is_of
@@ -101,7 +101,8 @@ class Bucket:
     def adopt(self, key: str, description: Description, has_checksum: Callable[[str], bool]) -> Receipt | None:
         """Return the receipt of an archive that is there already, or None when its key is free.
 
-        `has_checksum` tells whether the bytes at hand have a checksum. Raise KeyTaken when the key holds anything else.
+        `has_checksum` tells whether the bytes at hand have a checksum. Raise OtherContent when the key
+        holds this archive with another content, KeyTaken when it holds anything else.
         """
         head = self.head(key)
         if head is None:
@@ -109,7 +110,7 @@ class Bucket:
         if head.checksum is None or not is_of(head.metadata, description):
             raise KeyTaken(f"{self.url(key)} already holds another object.")
         if head.size != description.size or not has_checksum(head.checksum):
-            raise KeyTaken(f"{self.url(key)} already holds an archive of this id with other content.")
+            raise OtherContent(f"{self.url(key)} already holds an archive of this id with other content.")
         return Receipt(self.location(key), head.size, head.checksum, adopted=True)
 
     def confirmed(self, key: str, told: str | None, expected: str, part_size: int | None = None) -> str:

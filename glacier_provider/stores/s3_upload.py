@@ -59,7 +59,7 @@ class LargeUpload:
             begun, stored = self._begin(), {}
         upload_id, part_size = begun
         sent = self._send_parts(upload_id, part_size, stored)
-        self._abort_others(upload_id)
+        abort_uploads(self.bucket, self.key, but=upload_id)
         return self._complete(upload_id, part_size, sent)
 
     def _begin(self) -> tuple[str, int]:
@@ -79,28 +79,8 @@ class LargeUpload:
             undo.pop_all()
         return upload_id, part_size
 
-    def _abort_others(self, upload_id: str) -> None:
-        """Abort uploads of this key that no journal names (a lost answer, a crash): they would be billed for ever."""
-        with aws_errors("s3:ListBucketMultipartUploads", self.bucket.url()):
-            pages = self.bucket.client.get_paginator("list_multipart_uploads")
-            found = [
-                upload["UploadId"]
-                for page in pages.paginate(Bucket=self.bucket.uri.bucket, Prefix=self.key)
-                for upload in page.get("Uploads", [])
-                if upload["Key"] == self.key and upload["UploadId"] != upload_id
-            ]
-        for forgotten in found:
-            self._abort(forgotten)
-
     def _abort(self, upload_id: str) -> None:
-        from botocore.exceptions import ClientError
-
-        with aws_errors("s3:AbortMultipartUpload", self.bucket.url(self.key)):
-            try:
-                self.bucket.client.abort_multipart_upload(**self._address(), UploadId=upload_id)
-            except ClientError as exc:
-                if error_code(exc) != "NoSuchUpload":
-                    raise
+        _abort(self.bucket, self.key, upload_id)
 
     def _stored_parts(self, upload_id: str) -> dict[int, StoredPart] | None:
         """Return the parts that the store holds, by number; None when it does not know the upload."""
@@ -211,6 +191,31 @@ class LargeUpload:
 
     def _address(self) -> dict[str, str]:
         return {"Bucket": self.bucket.uri.bucket, "Key": self.key}
+
+
+def abort_uploads(bucket: Bucket, key: str, *, but: str | None = None) -> None:
+    """Abort uploads of a key that no journal names (a lost answer, a crash): they would be billed for ever."""
+    with aws_errors("s3:ListBucketMultipartUploads", bucket.url()):
+        pages = bucket.client.get_paginator("list_multipart_uploads")
+        found = [
+            upload["UploadId"]
+            for page in pages.paginate(Bucket=bucket.uri.bucket, Prefix=key)
+            for upload in page.get("Uploads", [])
+            if upload["Key"] == key and upload["UploadId"] != but
+        ]
+    for forgotten in found:
+        _abort(bucket, key, forgotten)
+
+
+def _abort(bucket: Bucket, key: str, upload_id: str) -> None:
+    from botocore.exceptions import ClientError
+
+    with aws_errors("s3:AbortMultipartUpload", bucket.url(key)):
+        try:
+            bucket.client.abort_multipart_upload(Bucket=bucket.uri.bucket, Key=key, UploadId=upload_id)
+        except ClientError as exc:
+            if error_code(exc) != "NoSuchUpload":
+                raise
 
 
 def _parts_of_page(page: Mapping[str, Any]) -> Iterator[StoredPart]:

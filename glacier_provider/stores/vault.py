@@ -48,7 +48,7 @@ from glacier_provider.stores.vault_descriptions import description_of, text_of
 from glacier_provider.stores.vault_inventory import inventory_entries, request_inventory
 from glacier_provider.stores.vault_jobs import TIERS, ArchiveJobs
 from glacier_provider.stores.vault_output import read_output
-from glacier_provider.stores.vault_upload import VaultUpload
+from glacier_provider.stores.vault_upload import VaultUpload, abort, open_uploads
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +155,10 @@ class VaultStore:
             parts_in_flight=self._parts_in_flight,
         )
         return upload.run()
+
+    def abandon(self, description: Description) -> None:
+        for upload in list(open_uploads(self._vault, description)):
+            abort(self._vault, upload.id)
 
     def request_retrieval(self, location: Location, *, tier: str, days: int, token: str) -> Retrieval:
         """Have a job bring the archive; `token` becomes its description.

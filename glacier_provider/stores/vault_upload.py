@@ -116,12 +116,7 @@ class VaultUpload:
         return upload
 
     def _uploads_of_archive(self) -> Iterator[OpenUpload]:
-        for page in self.vault.pages("ListMultipartUploads", "UploadsList"):
-            for entry in page:
-                text = entry.get("ArchiveDescription") or ""
-                told = description_of(text)
-                if told is not None and is_same_archive(told, self.description):
-                    yield OpenUpload(entry["MultipartUploadId"], int(entry["PartSizeInBytes"]), text)
+        return open_uploads(self.vault, self.description)
 
     def _abort_others(self, upload: OpenUpload) -> None:
         """Abort uploads of this archive that no journal names: completed later, they would be duplicates."""
@@ -130,8 +125,7 @@ class VaultUpload:
                 self._abort(other.id)
 
     def _abort(self, upload_id: str) -> None:
-        with suppress(NotInVault):
-            self.vault.ask("AbortMultipartUpload", uploadId=upload_id)
+        abort(self.vault, upload_id)
 
     # --- its parts ---
 
@@ -206,6 +200,22 @@ class VaultUpload:
     @property
     def _text(self) -> str:
         return text_of(self.description)
+
+
+def open_uploads(vault: Vault, description: Description) -> Iterator[OpenUpload]:
+    """Yield the uploads that the vault knows of one archive, without their parts."""
+    for page in vault.pages("ListMultipartUploads", "UploadsList"):
+        for entry in page:
+            text = entry.get("ArchiveDescription") or ""
+            told = description_of(text)
+            if told is not None and is_same_archive(told, description):
+                yield OpenUpload(entry["MultipartUploadId"], int(entry["PartSizeInBytes"]), text)
+
+
+def abort(vault: Vault, upload_id: str) -> None:
+    """Abort an upload; one that is gone is no error."""
+    with suppress(NotInVault):
+        vault.ask("AbortMultipartUpload", uploadId=upload_id)
 
 
 def _tree(source: Source, part: Part) -> bytes:

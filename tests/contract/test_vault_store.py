@@ -368,6 +368,18 @@ def test_an_upload_aborted_by_somebody_else_is_told(vault_kit: VaultKit, journal
         vault_kit.open().put_large(Bytes(some_bytes(PART)), a_file(8), FileJournal(journal.path.with_name("8")))
 
 
+def test_an_abandoned_upload_is_aborted_and_no_other(vault_kit: VaultKit, journal: FileJournal) -> None:
+    for number in (7, 8):
+        vault_kit.break_next("complete", FaultKind.UNAVAILABLE)
+        with pytest.raises(StoreUnavailable):
+            vault_kit.open().put_large(
+                Bytes(b"large"), a_file(number), FileJournal(journal.path.with_name(str(number)))
+            )
+    for _ in range(2):
+        vault_kit.open().abandon(a_file(7))
+        assert [upload["archive"] for upload in open_uploads(vault_kit)] == [8]
+
+
 def test_broken_parts_are_sent_again_by_themselves(vault_kit: VaultKit, journal: FileJournal) -> None:
     vault_kit.break_next("part", FaultKind.RESET_AFTER, part=1)
     vault_kit.break_next("part", FaultKind.CORRUPT_BODY, part=2)
@@ -630,6 +642,18 @@ def test_a_damaged_window_never_gets_out(vault_kit: VaultKit, tmp_path: Path) ->
     windows = vault_kit.open(attempts=2).read(retrieval.location, 0, len(data), job_id=retrieval.job_id)
     with pytest.raises(ArchiveCorrupt, match="damaged"):
         next(windows)
+
+
+def test_less_than_was_asked_for_is_no_short_success(vault_kit: VaultKit, tmp_path: Path) -> None:
+    retrieval = a_readable_archive(vault_kit, some_bytes(MIB), tmp_path)
+    store = vault_kit.open()
+    store._vault.client.meta.events.register("before-call.glacier.GetJobOutput", _clip)
+    with pytest.raises(ArchiveCorrupt, match="gives 5 of 100 bytes"):
+        content(store, retrieval, 0, 100)
+
+
+def _clip(params: dict[str, Any], **_: Any) -> None:
+    params["headers"]["Range"] = "bytes=0-4"
 
 
 def test_bytes_that_rotted_in_the_vault_never_get_out(vault_kit: VaultKit, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from glacier_provider.catalog.queries import queries
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -25,10 +27,11 @@ class Ended:
     error: str | None = None
 
 
-def run_in_child(work: Callable[[], object], *, kill_at: int | None = None) -> Ended:
-    """Run `work` in a forked process that is killed by SIGKILL at its instant number `kill_at` (from 1).
+def run_in_child(work: Callable[[], object], *, kill_at: int | str | None = None) -> Ended:
+    """Run `work` in a forked process that is killed by SIGKILL at an instant.
 
-    A work with fewer instants lives. `work` opens what it needs itself: connections do not survive a fork.
+    `kill_at` is its number (from 1), or what its label begins with. A work that never gets there lives. `work` opens
+    what it needs itself: connections do not survive a fork.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -44,7 +47,7 @@ def run_in_child(work: Callable[[], object], *, kill_at: int | None = None) -> E
     return Ended(passed, os.WIFSIGNALED(status), errors[0] if errors else None)
 
 
-def _live(work: Callable[[], object], pipe: int, kill_at: int | None) -> None:
+def _live(work: Callable[[], object], pipe: int, kill_at: int | str | None) -> None:
     try:
         _install(_Watch(pipe, kill_at))
         work()
@@ -71,7 +74,7 @@ def _words(data: bytes) -> list[str]:
 class _Watch:
     """Tells the parent of every instant, and ends the process at one of them."""
 
-    def __init__(self, pipe: int, kill_at: int | None) -> None:
+    def __init__(self, pipe: int, kill_at: int | str | None) -> None:
         self._pipe = pipe
         self._kill_at = kill_at
         self._passed = 0
@@ -81,7 +84,8 @@ class _Watch:
         with self._lock:
             self._passed += 1
             _write(self._pipe, label)
-            if self._passed == self._kill_at:
+            at = self._kill_at
+            if self._passed == at or (isinstance(at, str) and label.startswith(at)):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def around(self, owner: Any, name: str, label: Callable[..., str]) -> None:
@@ -118,7 +122,7 @@ def _install(watch: _Watch) -> None:
 
     watch.around(URLLib3Session, "send", lambda _session, request: _request(request))
     for cursor in (psycopg.Cursor, psycopg.ServerCursor):
-        watch.around(cursor, "execute", lambda _cursor, query, *_: f"statement {_first_words(query)}")
+        watch.around(cursor, "execute", lambda _cursor, query, *_: f"statement {_name_of(query)}")
     watch.around(psycopg.Transaction, "__exit__", lambda *_: "commit")
     watch.around(psycopg.Copy, "__exit__", lambda *_: "copy")
     for name in ("rename", "replace", "link", "unlink", "mkdir", "rmdir"):
@@ -134,9 +138,9 @@ def _request(request: Any) -> str:
     return f"request {request.method} {asked.path.rpartition('/')[2]}?{query}"
 
 
-def _first_words(query: Any) -> str:
+def _name_of(query: Any) -> str:
     text = query if isinstance(query, str) else str(query)
-    return " ".join(text.split())[:60]
+    return next((name for name, known in queries().items() if known == text), " ".join(text.split())[:60])
 
 
 if sys.platform != "linux":

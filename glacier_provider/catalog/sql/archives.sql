@@ -57,6 +57,28 @@ RETURNING id;
 -- name: forget_upload
 UPDATE glacier_archives SET upload_id = NULL, part_size = NULL WHERE id = %(archive_id)s;
 
+-- name: abandoned_uploads
+-- Given up while they were sent in parts.
+SELECT a.id, a.kind, a.filename, a.original_size, a.backup_id, a.store_uri FROM glacier_archives a
+ WHERE a.application_id = %(application_id)s AND a.state = 'failed' AND a.upload_id IS NOT NULL
+   AND a.store_uri = %(store_uri)s
+ ORDER BY a.id LIMIT %(limit)s;
+
+-- name: give_up_upload
+-- Its key holds what the file was earlier: sent, not recorded, and then the file changed.
+UPDATE glacier_archives SET state = 'failed', error = 'The file changed after it was sent; it was archived again.'
+ WHERE id = %(archive_id)s AND kind = 'file' AND state IN ('planned', 'uploading')
+RETURNING id;
+
+-- name: plan_file_again
+INSERT INTO glacier_archives (application_id, kind, filename, backup_id, original_size, store_uri, state)
+SELECT application_id, kind, filename, backup_id, original_size, store_uri, 'uploading' FROM glacier_archives
+ WHERE id = %(archive_id)s
+RETURNING id, filename, original_size, backup_id, store_uri;
+
+-- name: replace_member
+UPDATE backup_files SET archive_id = %(by)s WHERE archive_id = %(archive_id)s;
+
 -- name: note_upload_errors
 UPDATE glacier_archives AS a SET error = r.error
   FROM unnest(%(ids)s::bigint[], %(errors)s::text[]) AS r (id, error)
@@ -65,7 +87,8 @@ UPDATE glacier_archives AS a SET error = r.error
 -- name: drop_vanished
 -- Planned, but gone from the directory before it was read: no longer part of this backup.
 WITH gone AS (
-    UPDATE glacier_archives SET state = 'failed', error = 'The file vanished before it was archived.'
+    UPDATE glacier_archives SET state = 'failed', error = 'The file vanished before it was archived.',
+           upload_id = CASE WHEN original_size > 8388608 THEN coalesce(upload_id, 'unknown') ELSE upload_id END
      WHERE id = ANY(%(archive_ids)s) AND state IN ('planned', 'uploading') AND kind = 'file'
     RETURNING id)
 DELETE FROM backup_files f USING gone WHERE f.archive_id = gone.id

@@ -40,6 +40,10 @@ UPDATE application_data_backups
  WHERE application_id = %(application_id)s AND state = 'running' AND id <> %(backup_id)s
 RETURNING id;
 
+-- name: ended_backups
+SELECT id FROM application_data_backups
+ WHERE application_id = %(application_id)s AND id = ANY(%(backup_ids)s) AND state <> 'running';
+
 -- name: continue_backup
 UPDATE application_data_backups SET state = 'running', closed_at = NULL, error = NULL
  WHERE id = %(backup_id)s AND state IN ('running', 'failed')

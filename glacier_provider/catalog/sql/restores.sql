@@ -30,6 +30,10 @@ UPDATE restores SET state = 'running', closed_at = NULL, error = NULL
  WHERE id = %(restore_id)s AND state IN ('planned', 'running', 'failed')
 RETURNING id;
 
+-- name: ended_restores
+SELECT id FROM restores
+ WHERE application_id = %(application_id)s AND id = ANY(%(restore_ids)s) AND state IN ('complete', 'failed');
+
 -- name: complete_restore
 UPDATE restores SET state = 'complete', closed_at = clock_timestamp(), error = NULL, outcome = outcome || %(outcome)s
  WHERE id = %(restore_id)s AND state = 'running'
@@ -90,8 +94,12 @@ SELECT DISTINCT ON (m.filename) m.id AS archive_id, m.filename, m.stored_size AS
  ORDER BY m.filename, o.id DESC;
 
 -- name: settle_missing
--- Not in the directory, whatever the catalog believed.
-UPDATE glacier_archives a SET retrieval_status = 'available'
+-- Not in the directory, whatever the catalog believed: a copy that was retrieved earlier may still be on offer.
+UPDATE glacier_archives a SET retrieval_status =
+       CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready'
+                            AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())) THEN 'ready'
+            WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'requested'
+                            AND g.confirmed) THEN 'pending' ELSE 'available' END
   FROM missing m WHERE a.id = m.id AND a.retrieval_status = 'exists';
 
 -- name: settle_present
@@ -155,6 +163,11 @@ INSERT INTO glacier_retrievals (archive_id, restore_id, tier, days)
 SELECT unnest(%(archive_ids)s::bigint[]), %(restore_id)s, %(tier)s, %(days)s
 ON CONFLICT (archive_id) WHERE state IN ('requested', 'ready') DO NOTHING;
 
+-- name: expire_offers
+-- What was on offer until a time that is over does not stand in the way of a new request.
+UPDATE glacier_retrievals SET state = 'expired'
+ WHERE archive_id = ANY(%(archive_ids)s) AND state = 'ready' AND expires_at <= clock_timestamp();
+
 -- name: live_retrievals
 SELECT g.id, g.archive_id, g.job_id, g.confirmed, g.tier, g.days
   FROM glacier_retrievals g WHERE g.archive_id = ANY(%(archive_ids)s) AND g.state IN ('requested', 'ready');
@@ -164,8 +177,8 @@ WITH done AS (
     UPDATE glacier_retrievals g SET confirmed = true, job_id = r.job_id
       FROM unnest(%(ids)s::bigint[], %(job_ids)s::text[]) AS r (id, job_id)
      WHERE g.id = r.id AND g.state IN ('requested', 'ready')
-    RETURNING g.archive_id)
-UPDATE glacier_archives a SET retrieval_status = 'pending', error = NULL
+    RETURNING g.archive_id, g.state)
+UPDATE glacier_archives a SET retrieval_status = CASE done.state WHEN 'ready' THEN 'ready' ELSE 'pending' END, error = NULL
   FROM done WHERE a.id = done.archive_id AND a.retrieval_status = 'available';
 
 -- name: note_retrieval_error
@@ -333,6 +346,12 @@ UPDATE glacier_archives a SET retrieval_status = 'exists'
   FROM orphan_moves m
  WHERE m.id = ANY(%(ids)s) AND a.application_id = m.application_id AND a.filename = m.filename
    AND a.kind = 'file' AND a.state = 'archived';
+
+-- name: aside_though_present
+SELECT m.filename, m.subdirectory FROM orphan_moves m
+  JOIN glacier_archives a ON a.application_id = m.application_id AND a.filename = m.filename AND a.kind = 'file'
+ WHERE m.application_id = %(application_id)s AND m.state = 'moved' AND a.state = 'archived'
+   AND a.retrieval_status = 'exists';
 
 -- name: moved_back
 -- A restore took this file back from where an earlier one had put it.

@@ -73,6 +73,9 @@ UPDATE backup_files f SET last_backup_id = %(backup_id)s - 1
 UPDATE glacier_archives a
    SET state = CASE WHEN a.state IN ('planned', 'uploading') THEN 'failed' ELSE a.state END,
        error = CASE WHEN a.state IN ('planned', 'uploading') THEN 'The file vanished before it was archived.' END,
+       -- Perhaps half sent, also when a death came before the upload's id was noted.
+       upload_id = CASE WHEN a.state = 'uploading' AND a.original_size > 8388608
+                        THEN coalesce(a.upload_id, 'unknown') ELSE a.upload_id END,
        retrieval_status = CASE WHEN a.retrieval_status = 'exists' THEN 'available' ELSE a.retrieval_status END
   FROM vanished v
  WHERE a.id = v.archive_id AND (a.state IN ('planned', 'uploading') OR a.retrieval_status = 'exists');

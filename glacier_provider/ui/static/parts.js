@@ -72,7 +72,7 @@ export function Fact({ name, children, ...rest }) {
   return h(
     C.Box,
     { minW: 0, ...rest },
-    h(C.Text, { as: "dt", color: "fg.muted", fontSize: "xs" }, name),
+    h(C.Text, { as: "dt", color: "fg.muted", fontSize: "xs", fontWeight: "semibold" }, name),
     h(C.Box, { as: "dd", fontSize: "sm", overflowWrap: "anywhere" }, children),
   );
 }
@@ -83,22 +83,22 @@ export const Facts = ({ children, ...rest }) =>
 export function Panel({ title, actions, children, ...rest }) {
   return h(
     C.Box,
-    { as: "section", borderWidth: 1, borderRadius: 8, p: { base: 3, md: 4 }, ...rest },
+    { as: "section", borderWidth: 1, borderColor: "border.emphasized", borderRadius: 8, overflow: "hidden", ...rest },
     title &&
       h(
         C.Flex,
-        { justify: "space-between", align: "center", gap: 3, mb: 3, flexWrap: "wrap" },
-        h(C.Heading, { as: "h2", size: "sm" }, title),
+        { justify: "space-between", align: "center", gap: 2, bg: "bg.muted", px: 3, py: 1.5, minH: "40px", flexWrap: "wrap" },
+        typeof title === "string" ? h(C.Heading, { as: "h2", size: "sm" }, title) : title,
         actions,
       ),
-    children,
+    h(C.Box, { p: 3 }, children),
   );
 }
 
 export function Page({ trail = [], title, badge, actions, children }) {
   return h(
     C.Box,
-    { p: { base: 2, md: 4 }, maxW: "1400px", mx: "auto", w: "full" },
+    { className: "glacier-page", p: { base: 2, md: 4 }, maxW: "1400px", mx: "auto", w: "full" },
     trail.length > 0 &&
       h(
         C.Flex,

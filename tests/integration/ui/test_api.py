@@ -119,7 +119,12 @@ def test_a_page_of_backups_is_cut_by_the_database(get: Get, three: list[int]) ->
 
 @pytest.mark.parametrize(
     ("sort", "order", "expected"),
-    [("files", "desc", [1, 2, 0]), ("new_files", "desc", [0, 1, 2]), ("id", "asc", [0, 1, 2]), ("files", "asc", [2, 0, 1])],
+    [
+        ("files", "desc", [1, 2, 0]),
+        ("new_files", "desc", [0, 1, 2]),
+        ("id", "asc", [0, 1, 2]),
+        ("files", "asc", [2, 0, 1]),
+    ],
 )
 def test_backups_are_sorted_by_the_database(
     get: Get, three: list[int], sort: str, order: str, expected: list[int]
@@ -367,7 +372,9 @@ def test_a_card_says_what_the_person_may_do(site: Site) -> None:
 # --- undo orphans: the one route that changes something ---
 
 
-def undo(client: TestClient, restore_id: int, headers: dict[str, str] | None = None, content: str = '{"confirm":true}') -> Any:
+def undo(
+    client: TestClient, restore_id: int, headers: dict[str, str] | None = None, content: str = '{"confirm":true}'
+) -> Any:
     path = f"/api/applications/dms/restores/{restore_id}/undo-orphans"
     return client.post(path, content=content, headers=Same if headers is None else headers)
 
@@ -479,9 +486,7 @@ def test_an_unreachable_catalog_is_503_and_tells_no_password(
     assert card["problem"]["kind"] == "CatalogUnavailable"
 
 
-def test_a_missing_connection_names_itself(
-    site: Site, admin: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_connection_names_itself(site: Site, admin: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     site.configure("dms", catalog_conn_id="not_a_connection")
     answer = admin.get("/api/applications/dms/backups")
     assert answer.status_code == 503

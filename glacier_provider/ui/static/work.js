@@ -1,0 +1,178 @@
+// What is going on, refreshed by itself: uploads and retrievals with counts, bytes, rate and remaining time.
+
+import { useAnswer } from "./api.js";
+import * as form from "./format.js";
+import { C, h, Link, Meter, Note, Problem, runPath, StateBadge, StatusBar, Time, backupPath } from "./parts.js";
+
+const { useEffect, useRef } = globalThis.React;
+
+export const SOON = 2000;
+const LATER = 30000;
+
+const BACKUP_PHASES = {
+  dump: "dumping the database",
+  scan: "scanning the files",
+  upload: "uploading",
+  close: "writing the manifest",
+  ended: "ended",
+};
+
+const RESTORE_PHASES = {
+  plan: "planning",
+  request: "asking for retrievals",
+  wait: "waiting for retrievals",
+  download: "downloading",
+  database: "restoring the database",
+  orphans: "moving orphans aside",
+  close: "closing",
+  ended: "ended",
+};
+
+const running = (work) => Boolean(work && (isOpen(work.backup?.backup) || isOpen(work.restore?.restore)));
+const isOpen = (one) => one && (one.state === "running" || one.state === "planned");
+
+/** The work of an application; `onEnd` is called when what ran has ended. */
+export function Work({ application, onEnd }) {
+  const { data, error } = useAnswer(`/applications/${application}/work`, (found) => (running(found) ? SOON : SOON * 3));
+  const before = useRef(false);
+  const now = running(data);
+  useEffect(() => {
+    if (before.current && data && !now) onEnd?.();
+    before.current = now;
+  }, [now, data]);
+  if (error && !data) return null;
+  if (!now) return null;
+  return h(C.VStack, { align: "stretch", gap: 3 }, h(Progress, { work: data }));
+}
+
+export function Progress({ work }) {
+  return [
+    work.backup && h(BackupProgress, { key: "backup", application: work.application, now: work.now, ...work.backup }),
+    work.restore && h(RestoreProgress, { key: "restore", application: work.application, now: work.now, ...work.restore }),
+  ];
+}
+
+/** Bytes per second over the last half minute, from what was done at each look; null until it moved. */
+function useRate(done, at) {
+  const seen = useRef([]);
+  const moment = Date.parse(at) / 1000;
+  const last = seen.current.at(-1);
+  if (!last || moment > last[0]) seen.current = [...seen.current.filter(([when]) => moment - when < 30), [moment, done]];
+  const [from, amount] = seen.current[0];
+  return moment > from && done > amount ? (done - amount) / (moment - from) : null;
+}
+
+function Strip({ title, to, runTo, children }) {
+  return h(
+    C.Box,
+    { bg: "bg.subtle", borderRadius: 6, p: 3, fontSize: "sm", role: "group", "aria-label": "Under way" },
+    h(
+      C.Flex,
+      { justify: "space-between", gap: 3, mb: 2, flexWrap: "wrap" },
+      h(C.Flex, { gap: 2, align: "center", flexWrap: "wrap" }, h(C.Spinner, { size: "xs", "aria-hidden": true }), title),
+      h(C.Flex, { gap: 3 }, to && h(Link, { to }, "Backup"), h(Link, { to: runTo }, "DAG run and logs")),
+    ),
+    children,
+  );
+}
+
+function Pace({ done, total, rate, now, since }) {
+  const left = total.bytes - done.bytes;
+  const said = [
+    `${form.count(done.archives)} of ${form.plural(total.archives, "archive")}`,
+    `${form.size(done.bytes)} of ${form.size(total.bytes)}`,
+    rate && `${form.size(rate)}/s`,
+    rate && left > 0 && `about ${form.duration(left / rate)} left`,
+    `for ${form.duration(form.seconds(since, now))}`,
+  ];
+  return h(C.Text, { color: "fg.muted", mt: 1, fontSize: "xs" }, said.filter(Boolean).join(" · "));
+}
+
+const less = (one, other) => ({ archives: one.archives - other.archives, bytes: one.bytes - other.bytes });
+
+function BackupProgress({ application, backup, phase, left, total, dump, dump_archived: sent, now }) {
+  const done = less(total, left);
+  const all = dump ? { archives: total.archives + 1, bytes: total.bytes + dump.bytes } : total;
+  const there = dump && sent ? { archives: done.archives + 1, bytes: done.bytes + dump.bytes } : done;
+  const rate = useRate(there.bytes, now);
+  if (!isOpen(backup)) return h(Ended, { what: `Backup ${backup.id}`, one: backup });
+  return h(
+    Strip,
+    {
+      title: h("span", null, `Backup ${backup.id}: ${BACKUP_PHASES[phase]}`),
+      to: backupPath(application, backup.id),
+      runTo: runPath(backup.dag_id, backup.dag_run_id),
+    },
+    phase === "upload" && h(Meter, { share: all.bytes ? there.bytes / all.bytes : 0, label: `Backup ${backup.id}` }),
+    h(Pace, { done: there, total: all, rate, now, since: backup.opened_at }),
+  );
+}
+
+function RestoreProgress({ application, restore, phase, archives, set_aside: aside, total, expected, now }) {
+  const placed = ["local", "exists"].reduce(
+    (sum, status) => ({
+      archives: sum.archives + (archives[status]?.archives || 0),
+      bytes: sum.bytes + (archives[status]?.bytes || 0),
+    }),
+    { archives: 0, bytes: 0 },
+  );
+  const rate = useRate(placed.bytes, now);
+  if (!isOpen(restore)) return h(Ended, { what: `Restore ${restore.id} of backup ${restore.backup_id}`, one: restore, archives });
+  return h(
+    Strip,
+    {
+      title: h("span", null, `Restore ${restore.id} of backup ${restore.backup_id}: ${RESTORE_PHASES[phase]}`),
+      to: backupPath(application, restore.backup_id),
+      runTo: runPath(restore.dag_id, restore.dag_run_id),
+    },
+    h(StatusBar, { archives, words: true }),
+    h(Pace, { done: placed, total, rate, now, since: restore.opened_at }),
+    aside.archives > 0 &&
+      h(C.Text, { fontSize: "xs", color: "fg.muted" }, `${form.plural(aside.archives, "file")} to move back from the orphan directory.`),
+    expected.map((one) => h(Expected, { key: one.tier, now, ...one })),
+  );
+}
+
+function Expected({ tier, waiting, earliest, latest, requested_at: asked, now }) {
+  return h(
+    C.Text,
+    { fontSize: "xs" },
+    `${tier}: ${form.plural(waiting.archives, "archive")} asked for `,
+    h(Time, { at: asked, now }),
+    earliest && ", typically ready between ",
+    earliest && h(Time, { at: earliest }),
+    latest && " and ",
+    latest && h(Time, { at: latest }),
+  );
+}
+
+function Ended({ what, one, archives }) {
+  return h(
+    C.Box,
+    null,
+    h(C.Flex, { gap: 2, align: "center", mb: 2 }, h("span", null, what), h(StateBadge, { state: one.state }),
+      h(C.Text, { color: "fg.muted" }, `after ${form.duration(form.seconds(one.opened_at, one.closed_at))}`)),
+    one.error && h(Note, { status: "error", title: "Why it failed" }, one.error),
+    archives && h(StatusBar, { archives, words: true }),
+  );
+}
+
+/** The tab on a DAG run: what this run of a backup or restore DAG does, or did. */
+export function RunView({ dagId, runId }) {
+  const ours = /^glacier_(backup|restore)__(.+)$/.exec(dagId || "");
+  const path = ours ? `/runs?dag_id=${encodeURIComponent(dagId)}&dag_run_id=${encodeURIComponent(runId)}` : null;
+  const { data, error } = useAnswer(path, (found) => (!found || running(found) || !(found.backup || found.restore) ? SOON : LATER));
+  if (!ours) return h(C.Text, { p: 4, color: "fg.muted" }, "This DAG is not one of the Glacier backup or restore DAGs.");
+  if (error && !data) return h(C.Box, { p: 4 }, h(Problem, { error }));
+  if (!data) return null;
+  const backup = data.backup?.backup;
+  const id = backup?.id || data.restore?.restore.backup_id;
+  return h(
+    C.VStack,
+    { align: "stretch", p: { base: 2, md: 4 }, gap: 3, fontSize: "sm" },
+    id
+      ? h(Progress, { work: data })
+      : h(C.Text, { color: "fg.muted" }, ours[1] === "backup" ? "This run has not opened a backup." : "This run has not planned its restore."),
+    h(C.Flex, { gap: 4 }, id && h(Link, { to: backupPath(ours[2], id) }, `Backup ${id}`), h(Link, { to: `/plugin/glacier-backups/${ours[2]}` }, `All backups of ${ours[2]}`)),
+  );
+}

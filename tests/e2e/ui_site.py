@@ -1,0 +1,161 @@
+"""A whole Airflow with a small application, for the tests in a browser: what the demo is made of, in little."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import yaml
+from playwright.sync_api import BrowserContext, Page, Playwright
+
+from demo.airflow import PASSWORD, USER, Airflow, Installation, Rest
+from demo.processes import CHECKOUT, Children, clean_environment
+from demo.stores import S3Store
+from glacier_provider.postgres.server import Server
+from tests.support.postgres import EmbeddedPostgres
+
+DAGS = ("glacier_backup__dms", "glacier_restore__dms")
+VIEWER = "vic"
+#: What a headless browser needs in a container, and what keeps it from calling home.
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--no-proxy-server"),
+]
+
+
+def chromium() -> str | None:
+    """Return the path of a Chromium that is installed on this machine."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@dataclass(frozen=True)
+class Site:
+    """What runs: Airflow at `url`, with an application of some files and one table."""
+
+    url: str
+    home: Path
+    files: Path
+    postgres: EmbeddedPostgres
+    application: Server
+    catalog: Server
+
+    def password(self, user: str) -> str:
+        passwords = json.loads((self.home / "passwords.json").read_text())
+        return str(passwords[user])
+
+    def token(self, user: str) -> str:
+        login = {"username": user, "password": self.password(user)}
+        with httpx.Client(base_url=self.url, timeout=120, trust_env=False) as client:
+            return str(client.post("/auth/token", json=login).json()["access_token"])
+
+    @contextmanager
+    def without_catalog(self) -> Iterator[None]:
+        """Keep everybody from the catalog's database for a while."""
+        name = self.catalog.dbname
+        self.postgres.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        self.postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        try:
+            yield
+        finally:
+            self.postgres.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+@contextmanager
+def a_site(directory: Path) -> Iterator[Site]:
+    """Start everything below a directory; it has ended when the block has."""
+    logs = directory / "logs"
+    logs.mkdir()
+    with ExitStack() as end:
+        children = Children(logs, clean_environment())
+        end.callback(children.stop)
+        store = S3Store(children, directory)
+        postgres = end.enter_context(EmbeddedPostgres(directory, settings={"max_connections": "200"}))
+        end.callback(children.stop)  # here once more: Airflow ends before its database does
+        application, catalog, metadata = (postgres.create_database(name) for name in ("dms", "catalog", "airflow"))
+        airflow = Airflow(Installation(directory / "airflow", metadata, CHECKOUT / "dags"), children)
+        migration = airflow.migrate()
+        files = _fill(application, directory / "files")
+        store.prepare()
+        children.finish(migration, 240)
+        airflow.start(_environment(directory, application, catalog, store))
+        rest = Rest(airflow.url, lambda _line: None, children.check)
+        end.callback(rest.close)
+        rest._http.timeout = httpx.Timeout(120)
+        rest.wait_until_ready(DAGS, 240)
+        yield Site(airflow.url, directory / "airflow", files, postgres, application, catalog)
+
+
+def _fill(application: Server, files: Path) -> Path:
+    with application.connect(autocommit=True) as connection:
+        connection.execute("CREATE TABLE documents (id integer PRIMARY KEY, file text)")
+        connection.execute(
+            "INSERT INTO documents SELECT n, 'in/document ' || n || '.pdf' FROM generate_series(1, 40) n"
+        )
+    (files / "in").mkdir(parents=True)
+    for number in range(1, 41):
+        (files / "in" / f"document {number}.pdf").write_bytes(b"%PDF" + bytes([number]) * 20_000)
+    return files
+
+
+def _environment(directory: Path, application: Server, catalog: Server, store: S3Store) -> dict[str, str]:
+    entry = {
+        "postgres_conn_id": "dms_database",
+        "files_directory": str(directory / "files"),
+        "staging_directory": str(directory / "staging"),
+        "store": store.uri,
+        "schedule": None,
+        "settle_seconds": 0,
+        "poll_seconds": 1,
+        "references_query": "SELECT file FROM documents",
+    }
+    path = directory / "applications.yaml"
+    path.write_text(yaml.safe_dump({"applications": {"dms": entry}}))
+    return {
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,{VIEWER}:viewer",
+        "AIRFLOW_CONN_DMS_DATABASE": _connection(application),
+        "AIRFLOW_CONN_GLACIER_CATALOG": _connection(catalog),
+        "AIRFLOW_CONN_AWS_DEFAULT": store.connection(),
+        "GLACIER_APPLICATIONS": str(path),
+    }
+
+
+def _connection(server: Server) -> str:
+    named = {"host": server.host, "port": server.port, "login": server.user, "password": server.password}
+    return json.dumps({"conn_type": "postgres", "schema": server.dbname, **named})
+
+
+@contextmanager
+def a_browser(playwright: Playwright, *, dark: bool = False, width: int = 1400) -> Iterator[BrowserContext]:
+    """A Chromium with a profile of its own."""
+    profile = tempfile.mkdtemp(prefix="glacier-chromium-")
+    context = playwright.chromium.launch_persistent_context(
+        profile,
+        executable_path=chromium(),
+        headless=True,
+        args=FLAGS,
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if dark else "light",
+    )
+    context.set_default_timeout(60_000)
+    try:
+        yield context
+    finally:
+        context.close()
+        shutil.rmtree(profile, ignore_errors=True)
+
+
+def logged_in(context: BrowserContext, site: Site, user: str = USER) -> Page:
+    """Log in as a person does, and return the page."""
+    page = context.new_page()
+    page.goto(f"{site.url}/auth/login/")
+    page.fill("input[name=username]", user)
+    page.fill("input[name=password]", PASSWORD if user == USER else site.password(user))
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: "login" not in url)
+    return page

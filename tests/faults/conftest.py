@@ -1,0 +1,64 @@
+"""Worlds for the tests of this directory: one application with its model, on each store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glacier_provider.postgres.server import Server
+from tests.emulator.s3 import S3Emulator
+from tests.emulator.vault import VaultEmulator
+from tests.faults.places import Place, S3Place, VaultPlace
+from tests.faults.world import World
+
+_numbers = iter(range(1, 10_000))
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Emulator]:
+    with S3Emulator(retrieval_seconds=0.01) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def vault_emulator() -> Iterator[VaultEmulator]:
+    with (
+        tempfile.TemporaryDirectory(prefix="vault-") as directory,
+        VaultEmulator(directory, standard_seconds=0.01, bulk_seconds=0.01, expedited_seconds=0.01) as emulator,
+    ):
+        yield emulator
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A bucket, unless a test is parametrized with "vault"."""
+    if getattr(request, "param", "s3") == "vault":
+        yield VaultPlace(request.getfixturevalue("vault_emulator"))
+    else:
+        emulator: S3Emulator = request.getfixturevalue("s3")
+        yield S3Place(emulator, f"faults-{next(_numbers)}")
+        emulator.plan.clear()
+
+
+@pytest.fixture
+def make_world(new_database: Callable[[], Server], tmp_path: Path, place: Place) -> Iterator[Callable[..., World]]:
+    """Makes worlds on the test's store, each with databases of its own."""
+    made: list[World] = []
+
+    def make(**settings: Any) -> World:
+        directory = tmp_path / f"world-{len(made)}"
+        made.append(World(directory, place, database=new_database(), catalog=new_database(), **settings))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.close()
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    return make_world()

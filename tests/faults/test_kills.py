@@ -1,0 +1,29 @@
+"""Any task is killed at any instant, and the run goes on as Airflow would go on with it: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.faults.kills import Survey, kill_all, sample, survey
+from tests.faults.world import World
+
+BOTH = pytest.mark.parametrize("place", ["s3", "vault"], indirect=True)
+SEED = 20
+BACKUPS, RESTORES = 14, 14  # of several hundred instants; the long form takes all
+
+
+@pytest.fixture
+def surveyed(world: World) -> Survey:
+    return survey(world, random.Random(SEED))
+
+
+@BOTH
+def test_a_run_killed_at_an_instant_of_any_task_goes_on(world: World, surveyed: Survey) -> None:
+    chance = random.Random(SEED)
+    assert {kill.step for kill in surveyed.backups} >= {"open_backup", "dump_database", "scan_files", "close_backup"}
+    assert {kill.step for kill in surveyed.restores} >= {"plan_restore", "download", "restore_database", "move_orphans"}
+    kill_all(world, sample(surveyed.backups, BACKUPS, chance), sample(surveyed.restores, RESTORES, chance), chance)
+    assert world.figures.kills >= (BACKUPS + RESTORES) * 3 // 4, world.figures
+    world.check_paid_once()

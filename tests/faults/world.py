@@ -1,0 +1,411 @@
+"""A small application with a plain model beside it: what must be true after any number of deaths and faults.
+
+Every task runs as Airflow runs it: perhaps in a process that is killed, then once more; a retryable error is tried
+again. What a task returned is lost with its process; the retry finds it out anew.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from glacier_provider import backup, restore
+from glacier_provider.catalog.archives import ArchiveRange
+from glacier_provider.catalog.backups import Run
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.core.archive import ArchiveKind
+from glacier_provider.core.plan import RestoreRequest
+from glacier_provider.core.status import ArchiveState
+from glacier_provider.errors import ArchiveCold, GlacierProviderError, RetrievalFailed
+from glacier_provider.postgres.server import Server
+from glacier_provider.stores.base import ArchiveStore, StoredArchive
+from glacier_provider.stores.reconcile import KnownArchive, Verdict, judge
+from tests.faults.instants import Ended, run_in_child
+from tests.faults.places import Place
+from tests.support.application import an_application
+
+MIB = 1024 * 1024
+LARGE = 9 * MIB  # above what one request sends, in two parts
+LONG_AGO = 1_700_000_000  # files that were there before any restore began
+TRIES = 12
+
+Answer = TypeVar("Answer")
+Files = dict[str, bytes]
+Rows = list[tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Die in one task, at one of its instants: its number (from 1), or what its label begins with.
+
+    `abandoned`: nobody runs the task again, as when a machine is lost with its scheduler.
+    """
+
+    step: str
+    at: int | str
+    abandoned: bool = False
+
+
+class Abandoned(Exception):
+    """A run died and is not continued."""
+
+
+@dataclass
+class Figures:
+    """What happened so far."""
+
+    tasks: int = 0
+    kills: int = 0
+    killed_at: Counter[str] = field(default_factory=Counter)
+    survived: int = 0
+    retries: Counter[str] = field(default_factory=Counter)
+    duplicates: int = 0
+    strays: int = 0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one process works with."""
+
+    catalog: Catalog
+    store: ArchiveStore
+
+    def stores(self, uri: str) -> ArchiveStore:
+        assert uri == self.store.uri
+        return self.store
+
+
+class World:
+    """One application on one emulated store, the model of it, and the tasks that change both."""
+
+    def __init__(self, directory: Path, place: Place, *, database: Server, catalog: Server, **settings: Any) -> None:
+        self.place = place
+        self.server = database
+        self.catalog_server = catalog
+        self.application = an_application(directory, store=place.uri, **{"part_size_mib": 8, **settings})
+        self.figures = Figures()
+        self.kill: Kill | None = None
+        self.instants: dict[str, list[str]] = {}
+        self.record_instants = False
+        self.here = self._parts()
+        self.present: Files = {}
+        self.rows: Rows = []
+        self.backups: dict[int, tuple[Files, Rows]] = {}
+        self._numbers = iter(range(1, 10**9))
+        self.sql("CREATE TABLE documents (id integer PRIMARY KEY, title text NOT NULL)")
+
+    def close(self) -> None:
+        self.here.catalog.close()
+
+    # --- the model's own deeds ---
+
+    @property
+    def files(self) -> Path:
+        return Path(self.application.files_directory)
+
+    @property
+    def orphans(self) -> Path:
+        return Path(self.application.orphan_directory)
+
+    def sql(self, statement: str, *parameters: Any, catalog: bool = False) -> list[tuple[Any, ...]]:
+        server = self.catalog_server if catalog else self.server
+        with server.connect(autocommit=True) as connection:
+            if catalog:
+                connection.execute("SET search_path TO glacier_catalog")
+            cursor = connection.execute(statement, parameters or None)  # type: ignore[call-overload]
+            return cursor.fetchall() if cursor.description else []
+
+    def add_file(self, chance: random.Random, size: int | None = None) -> str:
+        """Write a file of a new name, as old as all others."""
+        number = next(self._numbers)
+        folder = chance.choice(["", "", "sub/", "sub/deep er/", "ümlaut/"])
+        name = f"{folder}file {number}.bin"
+        size = chance.choice([0, 1, 100, 5000]) if size is None else size
+        seed = f"{number} of {size};".encode()
+        self.put_file(name, (seed * (size // len(seed) + 1))[:size])
+        return name
+
+    def put_file(self, name: str, content: bytes) -> None:
+        path = self.files / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, (LONG_AGO, LONG_AGO))
+        self.present[name] = content
+
+    def delete_file(self, name: str) -> None:
+        (self.files / name).unlink()
+        del self.present[name]
+
+    def add_row(self) -> None:
+        number = next(self._numbers)
+        self.sql("INSERT INTO documents VALUES (%s, %s)", number, f"Title {number}")
+        self.rows = [*self.rows, (number, f"Title {number}")]
+
+    def delete_row(self, number: int) -> None:
+        self.sql("DELETE FROM documents WHERE id = %s", number)
+        self.rows = [row for row in self.rows if row[0] != number]
+
+    # --- tasks, as Airflow runs them ---
+
+    def _parts(self) -> Parts:
+        catalog = Catalog(self.catalog_server.connect, schema="glacier_catalog", application=self.application.name)
+        return Parts(catalog, self.place.opener()())
+
+    def task(self, step: str, work: Callable[[Parts], Answer]) -> Answer:
+        """Run one task to its end; first in a process that dies, when the kill is meant for it."""
+        self.figures.tasks += 1
+        if self.kill is not None and self.kill.step == step:
+            kill, self.kill = self.kill, None
+            self._die(step, work, kill)
+        elif self.record_instants:
+            ended = self._in_child(work, None)
+            assert ended.error is None, f"{step}: {ended.error}"
+            self.instants.setdefault(step, list(ended.instants))
+        return self._try_often(step, work)
+
+    def _die(self, step: str, work: Callable[[Parts], Answer], kill: Kill) -> None:
+        ended = self._in_child(work, kill.at)
+        if ended.killed:
+            self.figures.kills += 1
+            self.figures.killed_at[f"{step}: {ended.instants[-1]}"] += 1
+        else:
+            self.figures.survived += 1
+            assert ended.error is None or self.place.plan.rules(), f"{step}: {ended.error}"
+            assert not isinstance(kill.at, str), f"{step} never got to {kill.at}: {ended.instants}"
+        if kill.abandoned:
+            raise Abandoned(step)
+
+    def _in_child(self, work: Callable[[Parts], Answer], kill_at: int | str | None) -> Ended:
+        open_store = self.place.opener()
+
+        def live() -> None:
+            catalog = Catalog(self.catalog_server.connect, schema="glacier_catalog", application=self.application.name)
+            work(Parts(catalog, open_store()))
+
+        return run_in_child(live, kill_at=kill_at)
+
+    def _try_often(self, step: str, work: Callable[[Parts], Answer]) -> Answer:
+        for _ in range(TRIES - 1):
+            try:
+                return work(self.here)
+            except GlacierProviderError as error:
+                if not error.retryable:
+                    raise
+                self.figures.retries[f"{step}: {type(error).__name__}"] += 1
+                time.sleep(0.02)
+        return work(self.here)
+
+    def back_up(self, run: Run | None = None, kill: Kill | None = None) -> int:
+        """Run the backup's tasks; return the id of a backup that the model has noted."""
+        run, app, self.kill = run or self.a_run("backup"), self.application, kill
+        backup_id = self.task(
+            "open_backup", lambda has: backup.open_backup(app, run, catalog=has.catalog, store=has.store)
+        )
+        self.task(
+            "dump_database", lambda has: backup.dump_database(app, backup_id, catalog=has.catalog, server=self.server)
+        )
+        ranges = self.task("scan_files", lambda has: backup.scan_files(app, backup_id, catalog=has.catalog))
+        self.task(
+            "upload_database", lambda has: backup.upload_database(app, backup_id, catalog=has.catalog, store=has.store)
+        )
+        for share in ranges:
+            self.task(
+                "upload_files",
+                lambda has, share=share: backup.upload_files(
+                    app, backup_id, ArchiveRange.from_dict(share), catalog=has.catalog, store=has.store
+                ),
+            )
+        self.task("close_backup", lambda has: backup.close_backup(app, backup_id, catalog=has.catalog, store=has.store))
+        self.backups[backup_id] = (dict(self.present), list(self.rows))
+        return backup_id
+
+    def restore(self, backup_id: int, run: Run | None = None, kill: Kill | None = None, **params: Any) -> int:
+        """Run the restore's tasks; return the id of the restore, after which the model is what the backup was."""
+        run, app, self.kill = run or self.a_run("restore"), self.application, kill
+        request = RestoreRequest.from_params({"backup_id": backup_id, **params})
+        planned = self.task(
+            "plan_restore",
+            lambda has: restore.plan_restore(app, run, request, catalog=has.catalog, stores=has.stores),
+        )
+        restore_id = int(planned["restore_id"])
+        ranges = [ArchiveRange.from_dict(share) for share in planned["ranges"]]
+        for _ in range(TRIES):
+            with suppress(ArchiveCold, RetrievalFailed):
+                self._bring(restore_id, ranges)
+                break
+        else:
+            self._bring(restore_id, ranges)
+        self.task(
+            "restore_database",
+            lambda has: restore.restore_database(app, restore_id, catalog=has.catalog, server=self.server),
+        )
+        self.task("move_orphans", lambda has: restore.move_orphans(app, restore_id, catalog=has.catalog))
+        self.task("close_restore", lambda has: restore.close_restore(app, restore_id, catalog=has.catalog))
+        files, rows = self.backups[backup_id]
+        self.present, self.rows = dict(files), list(rows)
+        return restore_id
+
+    def _bring(self, restore_id: int, ranges: list[ArchiveRange]) -> None:
+        app = self.application
+        for wanted in ranges:
+            self.task(
+                "request_retrievals",
+                lambda has, wanted=wanted: restore.request_retrievals(
+                    app, restore_id, wanted, catalog=has.catalog, stores=has.stores
+                ),
+            )
+        deadline = time.monotonic() + 60
+        while True:
+            waiting = self.task(
+                "poll_retrievals",
+                lambda has: restore.poll_retrievals(app, restore_id, catalog=has.catalog, stores=has.stores),
+            )
+            if waiting.failed:
+                restore.raise_failed_retrievals(restore_id, catalog=self.here.catalog)
+            if waiting.done:
+                break
+            assert time.monotonic() < deadline, restore.describe_still_missing(restore_id, catalog=self.here.catalog)
+            time.sleep(0.03)
+        for wanted in ranges:
+            self.task(
+                "download",
+                lambda has, wanted=wanted: restore.download(
+                    app, restore_id, wanted, catalog=has.catalog, stores=has.stores
+                ),
+            )
+
+    def undo_orphans(self, restore_id: int, kill: Kill | None = None) -> dict[str, int]:
+        """Move orphans back; the model gets those whose names are free."""
+        self.kill = kill
+        aside = {
+            name: (self.orphans / subdirectory / name).read_bytes()
+            for name, subdirectory in self.sql(
+                "SELECT filename, subdirectory FROM orphan_moves WHERE restore_id = %s AND state = 'moved'",
+                restore_id,
+                catalog=True,
+            )
+        }
+        answer = self.task(
+            "undo_orphans",
+            lambda has: restore.undo_orphans(self.application, restore_id, catalog=has.catalog),
+        )
+        self.present = {**aside, **self.present}
+        return answer
+
+    def a_run(self, kind: str) -> Run:
+        return Run(f"glacier_{kind}__{self.application.name}", f"run {next(self._numbers)}")
+
+    def end_lease(self) -> None:
+        """Let the time of a dead run's lease pass."""
+        self.sql("UPDATE applications SET lease_until = clock_timestamp() - interval '1 second'", catalog=True)
+
+    # --- what must be true ---
+
+    def contents(self) -> Files:
+        return {
+            os.path.relpath(os.path.join(path, name), self.files): (Path(path) / name).read_bytes()
+            for path, _, names in os.walk(self.files)
+            for name in names
+        }
+
+    def check_all(self, *, abandoned: bool = False) -> None:
+        """Everything that holds whenever no task runs; `abandoned`: some runs died and were never continued."""
+        self.check_application()
+        self.check_store(abandoned=abandoned)
+        self.check_backups()
+        self.check_journal()
+        self.check_nothing_is_left()
+
+    def check_application(self) -> None:
+        assert self.contents() == self.present
+        assert self.sql("SELECT id, title FROM documents ORDER BY id") == sorted(self.rows)
+
+    def check_backups(self) -> None:
+        """Every backup of the model is complete and contains what the directory held."""
+        states = dict(self.sql("SELECT id, state FROM application_data_backups", catalog=True))
+        assert {number for number, state in states.items() if state == "complete"} == set(self.backups)
+        members: dict[int, dict[str, int]] = {number: {} for number in self.backups}
+        for backup_id, name, size in self.sql(_MEMBERS, list(self.backups), catalog=True):
+            assert name not in members[backup_id], f"{name} is twice in backup {backup_id}"
+            members[backup_id][name] = size
+        for number, (files, _) in self.backups.items():
+            assert members[number] == {name: len(content) for name, content in files.items()}, f"backup {number}"
+
+    def check_store(self, *, abandoned: bool = False) -> None:
+        """Catalog and store agree; nothing is there twice unless the store cannot help it, and then it is known.
+
+        Of a run that was never continued there may be what it sent last.
+        """
+        archived = self.sql(
+            "SELECT key, stored_size FROM glacier_archives WHERE state = 'archived' AND key NOT LIKE 'empty:%%'",
+            catalog=True,
+        )
+        held = {one.key: one for one in self.place.held()}
+        lost = [key for key, size in archived if key not in held or held[key].size != size]
+        assert not lost, f"archived, and not in the store: {lost}"
+        known = {key for key, _ in archived}
+        duplicates, strays = 0, 0
+        for one in (one for key, one in held.items() if key not in known):
+            verdict = self._verdict(one)
+            assert verdict in (Verdict.SURPLUS, Verdict.ADOPT), f"nobody knows {one}"
+            duplicates, strays = duplicates + (verdict is Verdict.SURPLUS), strays + (verdict is Verdict.ADOPT)
+        self.figures.duplicates, self.figures.strays = duplicates, strays
+        if self.place.exact and not abandoned:
+            assert (duplicates, strays) == (0, 0), f"{duplicates} duplicates, {strays} strays"
+
+    def _verdict(self, one: Any) -> Verdict:
+        assert one.description is not None, f"{one.key} says nothing about itself"
+        rows = self.sql(
+            "SELECT state, backup_id, filename, original_size, key, sha256 FROM glacier_archives WHERE id = %s",
+            one.description.archive_id,
+            catalog=True,
+        )
+        known = KnownArchive(ArchiveState(rows[0][0]), *rows[0][1:]) if rows else None
+        found = StoredArchive(one.key, one.size, one.description, checksum="of the inventory")
+        return judge(found, known, application=self.application.name)
+
+    def check_journal(self) -> None:
+        """A move is journalled as made exactly when the file lies aside."""
+        moves = self.sql("SELECT state, subdirectory, filename FROM orphan_moves", catalog=True)
+        aside = {os.path.relpath(path, self.orphans) for path in self.orphans.rglob("*") if path.is_file()}
+        assert aside == {f"{folder}/{name}" for state, folder, name in moves if state == "moved"}
+        assert not [name for state, _, name in moves if state == "planned"]
+
+    def check_nothing_is_left(self) -> None:
+        assert self.place.uploads() == []
+        staging = Path(self.application.staging_directory)
+        left = sorted(path.name for path in staging.iterdir()) if staging.exists() else []
+        assert left == []
+        assert not list(self.files.rglob(".glacier-tmp*"))
+        assert self.sql("SELECT lease_holder FROM applications", catalog=True) in ([], [(None,)])
+        unsent = "SELECT 1 FROM glacier_archives WHERE state IN ('planned', 'uploading') AND kind <> 'manifest'"
+        assert self.sql(unsent, catalog=True) == []
+
+    def check_paid_once(self) -> None:
+        """No retrieval is paid for that the catalog does not know."""
+        made = self.place.retrievals_made()
+        if made is not None:
+            ((known,),) = self.sql("SELECT count(*) FROM glacier_retrievals", catalog=True)
+            assert made <= known
+
+    def dump_retrieved(self, backup_id: int) -> str:
+        row = self.here.catalog.archives.of_backup(backup_id, ArchiveKind.DATABASE)
+        assert row is not None
+        return str(row["retrieval_status"])
+
+
+_MEMBERS = """
+SELECT b.id, a.filename, a.stored_size FROM application_data_backups b
+  JOIN backup_files f ON f.first_backup_id <= b.id AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
+  JOIN glacier_archives a ON a.id = f.archive_id
+ WHERE b.id = ANY(%s) AND a.state = 'archived' AND a.kind = 'file'
+"""
+
+

@@ -1,0 +1,342 @@
+"""The DAG files: what they wire, and that parsing them costs no connection."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import yaml
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, Param, TriggerRule
+from airflow.sdk.bases.operator import DEFAULT_QUEUE
+from airflow.sdk.exceptions import ParamValidationError
+
+from glacier_provider.core.plan import RestoreRequest
+from glacier_provider.operators.base import record_failure
+from tests.support.clean_environment import APPLICATIONS, DAGS
+
+ENTRY = {
+    "postgres_conn_id": "dms_db",
+    "files_directory": "/srv/dms/files",
+    "staging_directory": "/srv/staging",
+    "store": "s3://bucket/dms?storage_class=GLACIER",
+}
+PLAIN = "plain"
+FULL = "full_one"
+FULL_ENTRY = {
+    **ENTRY,
+    "files_directory": "/srv/full/files",
+    "schedule": "15 2 * * *",
+    "timezone": "Europe/Berlin",
+    "start": "2026-03-01",
+    "queue": "full_files",
+    "pool": "glacier",
+    "retrieval_tier": "Bulk",
+    "retrieval_days": 3,
+    "poll_seconds": 120,
+}
+
+
+def describe(**applications: dict[str, Any]) -> None:
+    APPLICATIONS.write_text(yaml.safe_dump({"applications": applications}))
+
+
+def parsed() -> DagBag:
+    return DagBag(str(DAGS))
+
+
+@pytest.fixture(scope="module")
+def dags() -> dict[str, DAG]:
+    """The DAGs of two applications: one that sets little, one that sets everything."""
+    describe(**{PLAIN: ENTRY, FULL: FULL_ENTRY})
+    bag = parsed()
+    assert bag.import_errors == {}
+    return dict(bag.dags)
+
+
+@pytest.fixture(params=["glacier_backup__plain", "glacier_backup__full_one", "glacier_restore__full_one"])
+def dag(request: pytest.FixtureRequest, dags: dict[str, DAG]) -> DAG:
+    return dags[request.param]
+
+
+def setting(task: Any, name: str) -> Any:
+    """Return a setting of a task, be it mapped or not."""
+    if hasattr(task, "partial_kwargs"):
+        return task.partial_kwargs.get(name, task.dag.default_args.get(name))
+    return getattr(task, name)
+
+
+# --- parsing -------------------------------------------------------------------------------------------------------
+
+
+def test_there_is_one_backup_and_one_restore_dag_for_each_application(dags: dict[str, DAG]) -> None:
+    assert sorted(dags) == [
+        "glacier_backup__full_one",
+        "glacier_backup__plain",
+        "glacier_restore__full_one",
+        "glacier_restore__plain",
+    ]
+
+
+def test_without_applications_there_are_no_dags_and_no_errors() -> None:
+    describe()
+    bag = parsed()
+    assert (bag.dags, bag.import_errors) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"connections": "many"}, "field 'connections': must be a whole number"),
+        ({"store": "ftp://x"}, "field 'store': must be s3://"),
+        ({"files_direktory": "/x"}, "did you mean 'files_directory'?"),
+        ({"password": "geheim"}, "secrets do not belong here"),
+    ],
+)
+def test_a_wrong_file_of_applications_is_an_import_error_that_names_the_field(
+    changes: dict[str, Any], said: str
+) -> None:
+    describe(dms={**ENTRY, **changes})
+    errors = parsed().import_errors
+    assert sorted(Path(name).name for name in errors) == ["glacier_backup.py", "glacier_restore.py"]
+    for text in errors.values():
+        assert "application 'dms'" in text
+        assert said in text
+        assert "geheim" not in text
+
+
+def test_a_missing_file_of_applications_is_an_import_error_that_names_it() -> None:
+    APPLICATIONS.unlink(missing_ok=True)
+    for text in parsed().import_errors.values():
+        assert f"Cannot read the file of applications {APPLICATIONS}" in text
+        assert "GLACIER_APPLICATIONS" in text
+
+
+PARSE_AND_TELL = """
+import json, sys
+touched = []
+sys.addaudithook(lambda event, args: touched.append(event) if event.split(".")[0] == "socket" and
+                 event not in ("socket.__new__", "socket.gethostname", "socket.bind") else None)
+from airflow.dag_processing.dagbag import DagBag
+del touched[:]
+before = set(sys.modules)
+bag = DagBag(sys.argv[1])
+print(json.dumps({
+    "dags": sorted(bag.dags), "errors": bag.import_errors, "touched": touched,
+    "loaded": sorted({name.partition(".")[0] for name in set(sys.modules) - before}),
+}))
+"""
+
+
+def test_parsing_asks_no_network_and_no_database(tmp_path: Path) -> None:
+    """There is no catalog and no store in this test, and the drivers of neither are even loaded."""
+    applications = {f"app-{number}": {**ENTRY, "files_directory": f"/srv/{number}"} for number in range(100)}
+    (tmp_path / "applications.yaml").write_text(yaml.safe_dump({"applications": applications}))
+    ended = subprocess.run(
+        [sys.executable, "-c", PARSE_AND_TELL, str(DAGS)],
+        env={**os.environ, "GLACIER_APPLICATIONS": str(tmp_path / "applications.yaml")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout.splitlines()[-1])
+    assert told["errors"] == {}
+    assert len(told["dags"]) == 200
+    assert told["touched"] == []
+    assert not {"psycopg", "boto3", "botocore", "fastapi", "zstandard", "alembic"} & set(told["loaded"])
+
+
+def test_the_files_can_lie_in_any_bundle(tmp_path: Path) -> None:
+    """They import nothing that lies beside them."""
+    for path in DAGS.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    describe(dms=ENTRY)
+    bag = DagBag(str(tmp_path))
+    assert bag.import_errors == {}
+    assert len(bag.dags) == 2
+
+
+# --- what both have in common --------------------------------------------------------------------------------------
+
+
+def test_one_run_at_a_time(dag: DAG) -> None:
+    assert dag.max_active_runs == 1
+    assert dag.catchup is False
+
+
+def test_a_dag_says_what_it_is_and_what_to_do_when_it_fails(dag: DAG) -> None:
+    name = dag.dag_id.partition("__")[2]
+    assert dag.dag_display_name.endswith(f" of {name}")
+    assert dag.description
+    assert {"glacier", name} < set(dag.tags)
+    assert dag.doc_md
+    assert "glacier-backup" in dag.doc_md
+    assert "{" not in dag.doc_md.replace('{"backup_id"', "")
+    assert "?" not in dag.description  # no parameters of the store
+
+
+def test_every_task_knows_its_application_and_notes_its_failure(dag: DAG) -> None:
+    for task in dag.tasks:
+        assert setting(task, "application") == dag.dag_id.partition("__")[2]
+        assert record_failure in (setting(task, "on_failure_callback") or [])
+
+
+def test_every_task_is_tried_again_with_growing_pauses(dag: DAG) -> None:
+    for task in dag.tasks:
+        assert setting(task, "retries") >= 1
+        assert setting(task, "retry_exponential_backoff")
+        assert setting(task, "retry_delay") <= setting(task, "max_retry_delay") <= timedelta(hours=1)
+
+
+def test_tasks_run_where_the_application_says(dags: dict[str, DAG]) -> None:
+    for dag_id in ("glacier_backup__full_one", "glacier_restore__full_one"):
+        places = {(setting(task, "queue"), setting(task, "pool")) for task in dags[dag_id].tasks}
+        assert places == {("full_files", "glacier")}
+
+
+def test_without_a_queue_of_its_own_airflows_default_holds(dags: dict[str, DAG]) -> None:
+    """A deployment may have named its default queue otherwise; a task on "default" would wait there for ever."""
+    for dag_id in ("glacier_backup__plain", "glacier_restore__plain"):
+        assert not {"queue", "pool"} & set(dags[dag_id].default_args)
+        assert {setting(task, "queue") for task in dags[dag_id].tasks} == {DEFAULT_QUEUE}
+
+
+# --- the backup ----------------------------------------------------------------------------------------------------
+
+
+def order(dag: DAG) -> dict[str, set[str]]:
+    return {task.task_id: set(task.upstream_task_ids) for task in dag.tasks}
+
+
+def test_the_dump_comes_before_the_scan_and_both_before_the_end(dags: dict[str, DAG]) -> None:
+    upstream = order(dags["glacier_backup__plain"])
+    assert upstream["open_backup"] == set()
+    assert upstream["dump_database"] == {"open_backup"}
+    assert "dump_database" in upstream["scan_files"]
+    assert "dump_database" in upstream["upload_database"]
+    assert "scan_files" in upstream["upload_files"]
+    assert {"upload_database", "upload_files"} <= upstream["close_backup"]
+    assert len(upstream) == 6
+
+
+def test_a_backup_without_new_files_comes_to_its_end(dags: dict[str, DAG]) -> None:
+    close = dags["glacier_backup__plain"].task_dict["close_backup"]
+    assert close.trigger_rule == TriggerRule.NONE_FAILED
+
+
+def test_a_backup_runs_by_the_applications_schedule(dags: dict[str, DAG]) -> None:
+    full, plain = dags["glacier_backup__full_one"], dags["glacier_backup__plain"]
+    assert (full.schedule, plain.schedule) == ("15 2 * * *", "@daily")
+    assert str(full.timezone) == "Europe/Berlin"
+    assert full.start_date == datetime(2026, 3, 1, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert full.dagrun_timeout is not None
+
+
+def test_a_schedule_of_null_leaves_backups_to_people() -> None:
+    describe(dms={**ENTRY, "schedule": None})
+    assert parsed().dags["glacier_backup__dms"].schedule is None
+
+
+def test_a_backup_and_a_restore_have_an_asset_each(dags: dict[str, DAG]) -> None:
+    (backup,) = dags["glacier_backup__plain"].task_dict["close_backup"].outlets
+    (restore,) = dags["glacier_restore__plain"].task_dict["close_restore"].outlets
+    assert (backup.name, backup.uri) == ("glacier_backup__plain", "x-glacier-backup://plain/backups")
+    assert (restore.name, restore.uri) == ("glacier_restore__plain", "x-glacier-backup://plain/restores")
+
+
+# --- the restore ---------------------------------------------------------------------------------------------------
+
+
+def test_a_restore_goes_its_way_step_by_step(dags: dict[str, DAG]) -> None:
+    upstream = order(dags["glacier_restore__plain"])
+    way = list(upstream)
+    assert set(way) >= {"plan_restore", "request_retrievals", "wait_for_retrievals", "download", "restore_database"}
+    assert "request_retrievals" in upstream["wait_for_retrievals"]
+    assert "wait_for_retrievals" in upstream["download"]
+    assert "download" in upstream["restore_database"]
+    assert "restore_database" in upstream["move_orphans"]
+    assert "move_orphans" in upstream["close_restore"]
+
+
+def test_a_restore_with_nothing_to_bring_comes_to_its_end(dags: dict[str, DAG]) -> None:
+    tasks = dags["glacier_restore__plain"].task_dict
+    for name in ("wait_for_retrievals", "restore_database"):
+        assert tasks[name].trigger_rule == TriggerRule.NONE_FAILED
+
+
+def test_a_restore_is_triggered_by_people_and_never_paused(dags: dict[str, DAG]) -> None:
+    for name in (PLAIN, FULL):
+        assert dags[f"glacier_restore__{name}"].schedule is None
+        assert dags[f"glacier_restore__{name}"].is_paused_upon_creation is False
+        assert dags[f"glacier_backup__{name}"].is_paused_upon_creation is None
+
+
+def test_one_sensor_waits_for_all_retrievals_without_a_worker(dags: dict[str, DAG]) -> None:
+    sensor = dags["glacier_restore__full_one"].task_dict["wait_for_retrievals"]
+    assert sensor.deferrable is True
+    assert sensor.poke_interval == 120
+    assert sensor.timeout >= timedelta(hours=48).total_seconds()  # DEEP_ARCHIVE by Bulk
+    assert sensor.execution_timeout is None
+
+
+def test_the_form_begins_with_the_applications_own_settings(dags: dict[str, DAG]) -> None:
+    params = dags["glacier_restore__full_one"].params.dump()
+    assert (params["backup_id"], params["tier"], params["days"]) == ("latest", "Bulk", 3)
+    assert RestoreRequest.from_params(params).backup_id is None
+
+
+def test_every_param_of_the_form_is_one_of_a_request(dags: dict[str, DAG]) -> None:
+    params = dags["glacier_restore__plain"].params
+    assert set(params) == set(RestoreRequest(1).as_dict())
+    assert all(params.get_param(name).schema["title"] for name in params)
+    assert all(params.get_param(name).schema["description_md"] for name in params)
+
+
+@pytest.fixture
+def check(dags: dict[str, DAG]) -> Callable[[str, Any], Any]:
+    def check(name: str, value: Any) -> Any:
+        param: Param = dags["glacier_restore__plain"].params.get_param(name)
+        return param.resolve(value)
+
+    return check
+
+
+GOOD = [
+    *(("backup_id", value) for value in (42, "42", "latest")),
+    *(("part", value) for value in ("everything", "database", "files")),
+    *(("tier", value) for value in ("Expedited", "Standard", "Bulk")),
+    *(("days", value) for value in (1, 365)),
+    *(("tables", value) for value in ([], ["public.documents", '"My App"."T"'])),
+    *(("move_orphans", value) for value in (True, False)),
+]
+BAD = [
+    *(("backup_id", value) for value in ("", "0", "-1", "abc", "42 ", "Latest", None, 4.5, [42])),
+    *(("part", value) for value in ("", "all", None)),
+    *(("tier", value) for value in ("standard", "")),
+    *(("days", value) for value in (0, 366, "7", 1.5)),
+    *(("tables", value) for value in ("public.documents", [5])),
+    *(("move_orphans", value) for value in ("false", 1, None)),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), GOOD)
+def test_the_form_takes_what_a_request_takes(check: Callable[[str, Any], Any], name: str, value: Any) -> None:
+    given = check(name, value)
+    RestoreRequest.from_params({"backup_id": 1, name: given})
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_the_form_refuses_what_makes_no_sense(check: Callable[[str, Any], Any], name: str, value: Any) -> None:
+    with pytest.raises(ParamValidationError):
+        check(name, value)
