@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 USER, PASSWORD = "admin", "admin"
 FINAL = {"success", "failed", "skipped", "upstream_failed", "removed"}
 UNHAPPY = {"failed", "up_for_retry"}
+ATTEMPTS = 5
 Say = Callable[[str], None]
 
 
@@ -82,11 +83,11 @@ class Rest:
 
     def __init__(self, url: str, say: Say, check: Callable[[], None]) -> None:
         """`check` raises when a process that must run has ended."""
-        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
         self._say = say
         self._check = check
 
-    def wait_until_ready(self, dags: tuple[str, ...], seconds: float = 120) -> None:
+    def wait_until_ready(self, dags: tuple[str, ...], seconds: float = 300) -> None:
         """Return when Airflow answers, its parts are healthy and the DAGs are there to be run."""
         self._until(self._logged_in, "the API server does not answer", seconds)
         for dag in dags:
@@ -122,7 +123,14 @@ class Rest:
         self._http.close()
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
-        answer = self._http.request(method, path, json=body, params=params)
+        for attempt in range(ATTEMPTS):
+            try:
+                answer = self._http.request(method, path, json=body, params=params)
+                break
+            except httpx.TransportError as exc:  # a machine that is busy with other things answers late
+                self._check()
+                if method == "POST" or attempt == ATTEMPTS - 1:
+                    raise DemoFailed(f"Airflow does not answer to {method} {path}: {type(exc).__name__}") from exc
         if answer.is_error:
             raise DemoFailed(f"Airflow answered {answer.status_code} to {method} {path}", answer.text)
         return answer.json()
@@ -176,7 +184,7 @@ class Rest:
     def _import_errors(self) -> str:
         try:
             found = self._ask("GET", "/api/v2/importErrors")["import_errors"]
-        except (httpx.TransportError, DemoFailed):
+        except DemoFailed:
             return ""
         return "\n".join(f"{error['filename']}:\n{error['stack_trace']}" for error in found)
 

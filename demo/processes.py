@@ -36,7 +36,6 @@ class Child:
     def __init__(self, name: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> None:
         self.name = name
         self.log = log
-        self._interrupted = False
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 argv,
@@ -70,36 +69,19 @@ class Child:
     def log_end(self, lines: int = 30) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def interrupt(self) -> None:
-        """Ask the process to end, once: Airflow takes a second SIGINT for impatience."""
-        if self.running and not self._interrupted:
-            self._interrupted = True
-            self._signal(signal.SIGINT)
-
-    def stop(self) -> None:
-        """End the process and what it started: by SIGINT, then SIGTERM, then SIGKILL to its group.
-
-        Airflow's triggerer often needs the second signal; nothing that it does here has to be finished.
-        """
-        self.interrupt()
-        if not self._ends_within(4):
-            self._signal(signal.SIGTERM)
-            self._ends_within(3)
-        self._signal(signal.SIGKILL)
-        self._process.wait()
-
-    def _ends_within(self, seconds: float) -> bool:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=seconds)
-        return not self.running
-
-    def _signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
+        """Signal the process and all that it started."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
+    def reap(self) -> None:
+        """End what is left of the process and its children."""
+        self.send(signal.SIGKILL)
+        self._process.wait()
+
 
 class Children:
-    """The processes that are to be ended together, the last one started first."""
+    """The processes that are to be ended together."""
 
     def __init__(self, logs: Path, env: Mapping[str, str]) -> None:
         self._logs = logs
@@ -123,14 +105,24 @@ class Children:
         self._children.remove(child)
 
     def stop(self) -> None:
-        """End all: first all are asked, then each is waited for."""
-        for child in reversed(self._children):
-            child.interrupt()
+        """End all at the same time, with what they started: by SIGINT, then SIGTERM, then SIGKILL.
+
+        Airflow's triggerer often needs the second signal; nothing that it does here has to be finished.
+        """
+        for number, seconds in ((signal.SIGINT, 4.0), (signal.SIGTERM, 3.0)):
+            for child in self._running():
+                child.send(number)
+            deadline = time.monotonic() + seconds
+            while self._running() and time.monotonic() < deadline:
+                time.sleep(0.05)
         while self._children:
-            self._children.pop().stop()
+            self._children.pop().reap()
+
+    def _running(self) -> list[Child]:
+        return [child for child in self._children if child.running]
 
 
-def wait_for_line(path: Path, child: Child, seconds: float = 60) -> str:
+def wait_for_line(path: Path, child: Child, seconds: float = 120) -> str:
     """Return the only line of a file that a starting server writes when it is ready."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -82,7 +82,7 @@ def set_up(directory: Path, report: Report, store_kind: str, end: ExitStack) -> 
         store.prepare()
         step.figures = f"server {_version(postgres)}; {store.uri}"
     with report.step("Airflow") as step:
-        children.finish(migration, 120)
+        children.finish(migration, 300)
         airflow.start(_connections(application, catalog, store, _applications(directory, store.uri)))
         rest = Rest(airflow.url, report.say, children.check)
         end.callback(rest.close)

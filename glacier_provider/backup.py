@@ -103,7 +103,7 @@ def dump_database(application: Application, backup_id: int, *, catalog: Catalog,
     from glacier_provider.postgres import dump_database as pg_dump
     from glacier_provider.postgres import tools_for
 
-    with _working(catalog, backup_id) as beat:
+    with _working(catalog, backup_id, "the dump") as beat:
         if (earlier := _earlier_dump(application, backup_id, catalog)) is not None:
             log.info("The dump of backup %d was made by an earlier try; it is used.", backup_id)
             return earlier
@@ -233,7 +233,7 @@ def scan_files(application: Application, backup_id: int, *, catalog: Catalog) ->
 
     At most `application.parallelism` ranges, each a dict of `first`, `last` (archive ids), `archives` and `bytes`.
     """
-    with _working(catalog, backup_id):
+    with _working(catalog, backup_id, "the scan"):
         skipped: list[str] = []
         found = walk(
             application.files_directory,
@@ -298,7 +298,7 @@ def upload_database(
 
     An upload that was cut goes on after the parts that the store confirmed.
     """
-    with _working(catalog, backup_id) as beat:
+    with _working(catalog, backup_id, "the upload of the dump") as beat:
         row = catalog.archives.of_backup(backup_id, ArchiveKind.DATABASE)
         if row is None:
             raise FileMissing(f"Backup {backup_id} has no dump to upload.", hint="Clear the task dump_database.")
@@ -325,7 +325,7 @@ def upload_files(
     What is finished is committed in groups. A file that vanished is no longer part of the backup. A file that is still
     being written is left for the next try, and the task fails at its end with FileChanged, naming it.
     """
-    with _working(catalog, backup_id) as beat, Root(application.files_directory) as root:
+    with _working(catalog, backup_id, f"the upload of {wanted.first}") as beat, Root(application.files_directory) as root:
         progress = Progress(log, "Uploaded", archives=wanted.archives, size=wanted.bytes, on_beat=beat)
         sender = _FileSender(application, root, catalog=catalog, store=store, progress=progress)
         for page in catalog.archives.unfinished_files(wanted):
@@ -504,7 +504,7 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
     A backup that an earlier try completed is tidied up after.
     """
     if catalog.backups.get(backup_id)["state"] != "complete":
-        with _working(catalog, backup_id):
+        with _working(catalog, backup_id, "the end"):
             _abandon_uploads(application, catalog=catalog, store=store)
             previous = _previous_of_manifest(catalog, backup_id)
             manifest_id = _archive_manifest(application, backup_id, previous, catalog=catalog, store=store)
@@ -647,8 +647,12 @@ def _figures(catalog: Catalog, backup_id: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _working(catalog: Catalog, backup_id: int) -> Iterator[Callable[[], None]]:
-    """Hold the lease for a step; yields a function that prolongs it, at most every half minute."""
+def _working(catalog: Catalog, backup_id: int, step: str) -> Iterator[Callable[[], None]]:
+    """Hold the lease for a step; yields a function that prolongs it, at most every half minute.
+
+    Raise LeaseHeld when another run has the lease, or when another process of this run is at the same step: a worker
+    that was given up may still be alive.
+    """
     holder = lease_holder("backup", backup_id)
     catalog.backups.take_lease(holder)
     last = time.monotonic()
@@ -659,7 +663,8 @@ def _working(catalog: Catalog, backup_id: int) -> Iterator[Callable[[], None]]:
             last = time.monotonic()
             catalog.backups.take_lease(holder)
 
-    yield beat
+    with catalog.alone(f"{step} of {holder}"):
+        yield beat
 
 
 def _staging(application: Application, backup_id: int) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 def in_parallel(
     work: Callable[[Item], Result], items: Iterable[Item], *, workers: int
-) -> Iterator[tuple[Item, Result | GlacierProviderError]]:
+) -> Generator[tuple[Item, Result | GlacierProviderError]]:
     """Yield (item, result) as they end, `workers` at a time; an error of our family is a result, any other is raised.
 
     At most twice `workers` items are taken from `items` beforehand, so that its memory does not depend on their

@@ -53,16 +53,20 @@ class Progress:
         rate = self.bytes / seconds
         left = max(self._all_bytes - self.bytes, 0)
         remaining = f", about {_duration(left / rate)} left" if rate and left else ""
-        whole = f" of {self._all_archives} ({megabytes(self._all_bytes)})" if self._all_archives else ""
-        self._log.info(
-            "%s: %s (%s)%s, %s/s%s",
-            self._doing,
-            counted(self.archives, "archive"),
-            megabytes(self.bytes),
-            whole,
-            megabytes(int(rate)),
-            remaining,
-        )
+        if not self.bytes and not self._all_bytes:  # what is counted has no bytes, as requests have none
+            of = f" of {self._all_archives}" if self._all_archives else ""
+            self._log.info("%s: %s%s", self._doing, counted(self.archives, "archive"), of)
+        else:
+            whole = f" of {self._all_archives} ({megabytes(self._all_bytes)})" if self._all_archives else ""
+            self._log.info(
+                "%s: %s (%s)%s, %s/s%s",
+                self._doing,
+                counted(self.archives, "archive"),
+                megabytes(self.bytes),
+                whole,
+                megabytes(int(rate)),
+                remaining,
+            )
         self.beat()
 
 

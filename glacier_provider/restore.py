@@ -13,8 +13,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -233,25 +233,40 @@ def request_retrievals(
     plan = catalog.restores.get(restore_id)["plan"]
     if not _needs_retrieval(catalog, restore_id, stores):
         return {"requested": 0, "readable_at_once": _ready_at_once(restore_id, wanted, catalog)}
-    progress = Progress(log, "Requested", archives=wanted.archives, size=wanted.bytes)
+    with catalog.alone(f"the requests from {wanted.first} on of restore {restore_id}"):
+        requested = _request_all(application, restore_id, wanted, plan, catalog=catalog, stores=stores)
+    return {"requested": requested, "readable_at_once": 0}
+
+
+def _request_all(
+    application: Application,
+    restore_id: int,
+    wanted: ArchiveRange,
+    plan: Mapping[str, Any],
+    *,
+    catalog: Catalog,
+    stores: Stores,
+) -> int:
+    progress = Progress(log, "Requested", archives=wanted.archives)
     refused: list[GlacierProviderError] = []
     for intents in catalog.restores.intend_retrievals(restore_id, wanted, tier=plan["tier"], days=plan["days"]):
         taken: list[tuple[int, str | None]] = []
+        results = in_parallel(lambda intent: _request(intent, stores), intents, workers=application.connections)
         try:
-            results = in_parallel(lambda intent: _request(intent, stores), intents, workers=application.connections)
-            for intent, answer in results:
-                if isinstance(answer, GlacierProviderError):
-                    catalog.restores.note_retrieval_error(intent.archive_id, str(answer))
-                    refused.append(answer)
-                else:
-                    taken.append((intent.id, answer.job_id))
-                    progress.add(1, 0)
+            with closing(results):
+                for intent, answer in results:
+                    if isinstance(answer, GlacierProviderError):
+                        catalog.restores.note_retrieval_error(intent.archive_id, str(answer))
+                        refused.append(answer)
+                    else:
+                        taken.append((intent.id, answer.job_id))
+                        progress.add(1, 0)
         finally:
             catalog.restores.confirm_retrievals(taken)
     progress.say()
     if refused:
         raise type(refused[0])(f"{len(refused)} retrievals were refused: {refused[0].message}", hint=refused[0].hint)
-    return {"requested": progress.archives, "readable_at_once": 0}
+    return progress.archives
 
 
 def _needs_retrieval(catalog: Catalog, restore_id: int, stores: Stores) -> bool:
@@ -482,7 +497,7 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
     if restore["outcome"].get("database"):
         log.info("The database was restored by an earlier try of this restore.")
         return dict(restore["outcome"]["database"])
-    with _working(catalog, restore_id) as beat:
+    with _working(catalog, restore_id, "the database") as beat:
         dump = _staged_dump(application, restore_id, restore, catalog=catalog)
         selection = Selection(
             exclude_schemas=(application.catalog_schema, *application.restore.exclude_schemas),
@@ -544,7 +559,9 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
         return {"moved": 0, "left": 0, "bytes": 0}
     if "database" not in restore["outcome"]:
         raise IllegalMove(f"The database of restore {restore_id} is not restored yet: orphans stay where they are.")
-    with _working(catalog, restore_id) as beat:
+    with _working(catalog, restore_id, "the orphans") as beat:
+        for dead in catalog.restores.unsettled_moves(restore_id):
+            _settle_planned_moves(application, dead, catalog=catalog)  # with the lease in our hands, nobody else moves
         young = catalog.restores.plan_orphans(
             restore_id,
             restore["backup_id"],
@@ -601,10 +618,11 @@ def undo_orphans(application: Application, restore_id: int, *, catalog: Catalog)
     restore = catalog.restores.get(restore_id)
     if restore["application"] != application.name:
         raise IllegalMove(
-            f"Restore {restore_id} belongs to the application {restore['application']}, not {application.name}."
+            f"Restore {restore_id} belongs to the application {restore['application']}, not {application.name}.",
+            hint="List the restores with: glacier-backup restores",
         )
     left = count = 0
-    with _working(catalog, restore_id, free=True):
+    with _working(catalog, restore_id, "the orphans", free=True):
         _settle_planned_moves(application, restore_id, catalog=catalog)
         for page in catalog.restores.orphans(restore_id, "moved"):
             back, taken = _move_page_back(application, page)
@@ -680,8 +698,11 @@ def _remove_ended_staging(application: Application, catalog: Catalog) -> None:
 
 
 @contextmanager
-def _working(catalog: Catalog, restore_id: int, *, free: bool = False) -> Iterator[Callable[[], None]]:
-    """Hold the application's lease for a step that changes its database or directory."""
+def _working(catalog: Catalog, restore_id: int, step: str, *, free: bool = False) -> Iterator[Callable[[], None]]:
+    """Hold the application's lease for a step that changes its database or directory.
+
+    Raise LeaseHeld when another run has it, or when another process of this restore is at the same step.
+    """
     catalog.restores.take_lease(restore_id)
     last = time.monotonic()
 
@@ -691,7 +712,8 @@ def _working(catalog: Catalog, restore_id: int, *, free: bool = False) -> Iterat
             last = time.monotonic()
             catalog.restores.take_lease(restore_id)
 
-    yield beat
+    with catalog.alone(f"{step} of restore {restore_id}"):
+        yield beat
     if free:
         catalog.restores.free_lease(restore_id)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,7 @@ from glacier_provider.catalog.migrate import check, migrate
 from glacier_provider.catalog.overview import Overview
 from glacier_provider.catalog.restores import Restores
 from glacier_provider.catalog.scans import Scans
+from glacier_provider.errors import CatalogError, LeaseHeld
 
 
 class Catalog:
@@ -44,6 +46,22 @@ class Catalog:
     def transaction(self) -> AbstractContextManager[None]:
         """Let several verbs take effect together or not at all."""
         return self._database.transaction()
+
+    @contextmanager
+    def alone(self, work: str) -> Iterator[None]:
+        """Let one process at a time do a work of this name; raise LeaseHeld when another one does it.
+
+        The lock lives in the connection: it ends with its process, however that ends.
+        """
+        name = f"{self.schema} {work}"
+        row = self._database.row("lock_work", name=name)
+        if row is None or not row["locked"]:
+            raise LeaseHeld(f"Another process is at work on {work}.")
+        try:
+            yield
+        finally:
+            with suppress(CatalogError):
+                self._database.row("unlock_work", name=name)
 
     def close(self) -> None:
         self._database.close()

@@ -324,6 +324,13 @@ class Restores:
             after = rows[-1]["id"]
             yield rows
 
+    def unsettled_moves(self, restore_id: int) -> list[int]:
+        """Return the other restores of which the journal does not know whether moves were made."""
+        rows = self._db.rows(
+            "unsettled_moves", application_id=self._backups.application_id, restore_id=restore_id
+        )
+        return [row["id"] for row in rows]
+
     def orphans_moved(self, ids: Sequence[int]) -> None:
         with self._db.transaction():
             self._db.run("orphans_moved", ids=list(ids))

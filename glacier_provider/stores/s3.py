@@ -100,9 +100,8 @@ class S3Store:
         address = {"Bucket": bucket.uri.bucket, "Key": key}
         with aws_errors("s3:PutObject", bucket.url(key)):
             arguments = bucket.write_arguments(bucket.uri.storage_class)
-            upload_id = bucket.client.create_multipart_upload(**address, **arguments)["UploadId"]
-        with aws_errors("s3:AbortMultipartUpload", bucket.url(key)):
-            bucket.client.abort_multipart_upload(**address, UploadId=upload_id)
+            bucket.client.create_multipart_upload(**address, **arguments)
+        abort_uploads(bucket, key)  # also those of checks that died between the two
 
     def put(self, data: bytes, description: Description) -> Receipt:
         return self._put(data, description, self._bucket.uri.storage_class)

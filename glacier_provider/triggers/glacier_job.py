@@ -26,7 +26,7 @@ class GlacierJobTrigger(BaseTrigger):
     """
 
     def __init__(self, application: Mapping[str, Any], restore_id: int, poll_seconds: float, ends_at: float) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.application = dict(application)
         self.restore_id = restore_id
         self.poll_seconds = poll_seconds

@@ -194,7 +194,9 @@ def test_a_cold_archive_is_refused_and_a_warm_one_is_no_proof(store: DemoStore) 
         assert isinstance(store, VaultStore)
         client = _client("glacier", store.url)
         key = client.upload_archive(vaultName=store.vault, accountId="-", body=b"x")["archiveId"]
-        assert store.refusal(key).startswith("job output, asked at once: ")
+        assert store.refusal(key) == "no retrieval job, no output: ResourceNotFoundException"
+        wanted = {"Type": "archive-retrieval", "ArchiveId": key}
+        client.initiate_job(vaultName=store.vault, accountId="-", jobParameters=wanted)
         with pytest.raises(DemoFailed, match="asked back before"):
             store.refusal(key)
 

@@ -16,7 +16,7 @@ import pytest
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 
-from playwright.sync_api import Page, Playwright, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Locator, Page, Playwright, expect, sync_playwright  # noqa: E402
 
 from demo.airflow import USER  # noqa: E402
 from tests.e2e.ui_site import VIEWER, Site, a_browser, a_site, chromium, logged_in  # noqa: E402
@@ -28,7 +28,9 @@ pytestmark = [
     pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian: apt-get install chromium)"),
 ]
 PAGE = "/plugin/glacier-backups"
+PATHS = {"overview": "", "table": "/dms", "backup": "/dms/backups/1", "plan": "/dms/backups/1/restore"}
 LONG = 240_000
+expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,10 @@ def problems(page: Page) -> Iterator[list[str]]:
     page.remove_listener("pageerror", note)
 
 
+def card_of(page: Page, application: str = "dms") -> Locator:
+    return page.get_by_role("region", name=application, exact=True)
+
+
 def shot(page: Page, path: Path) -> None:
     page.wait_for_timeout(500)  # of transitions, so that the picture is still
     page.screenshot(path=str(path))
@@ -92,29 +98,34 @@ def test_a_new_installation_says_that_nothing_is_safe_yet(page: Page, site: Site
     page.goto(site.url)
     page.get_by_role("link", name=re.compile("Glacier")).click()
     expect(page.get_by_role("heading", name="Glacier backups")).to_be_visible()
-    expect(page.get_by_text("The first backup creates the catalog")).to_be_visible()
+    expect(card_of(page).get_by_text("The first backup creates the catalog")).to_be_visible()
     assert problems == []
 
 
 def test_a_backup_is_started_and_watched_without_reloading(page: Page, site: Site, problems: list[str]) -> None:
     page.goto(site.url + PAGE)
     page.evaluate("globalThis.notReloaded = true")
-    page.get_by_role("button", name="Back up now").click()
+    card_of(page).get_by_role("button", name="Back up now").click()
     dialog = page.get_by_role("alertdialog")
     expect(dialog).to_contain_text("glacier_backup__dms is paused")
     dialog.get_by_role("button", name="Unpause and back up").click()
     expect(page.get_by_text(re.compile("The backup you started (was asked for|is queued|has begun)"))).to_be_visible()
     expect(page.get_by_text("The backup you started is complete")).to_be_visible(timeout=LONG)
     expect(page.get_by_role("link", name="#1")).to_be_visible()
-    expect(page.get_by_text("just now").or_(page.get_by_text(re.compile(r"\d+ minutes? ago"))).first).to_be_visible()
     assert page.evaluate("globalThis.notReloaded") is True
     assert problems == []
 
 
-def test_the_overview_tells_figures(page: Page, site: Site, shots: Path) -> None:
+def test_the_overview_tells_figures_and_puts_what_is_wrong_first(page: Page, site: Site, shots: Path) -> None:
+    site.remember_a_year()
     page.goto(site.url + PAGE)
-    card = page.get_by_role("region", name="dms")
+    card = card_of(page)
     expect(card.get_by_text("40", exact=True)).to_be_visible()
+    expect(card_of(page, "shop").get_by_text("failing")).to_be_visible()
+    expect(card_of(page, "shop").get_by_text("the disk of /srv/staging is full")).to_be_visible()
+    expect(card_of(page, "wiki").get_by_text("fresh")).to_be_visible()
+    names = page.get_by_role("heading", level=2).all_inner_texts()
+    assert names == ["shop", "dms", "wiki"]
     expect(card.get_by_role("img", name="Days of the last year: 1 complete")).to_be_visible()
     shot(page, shots / "overview.png")
 
@@ -153,7 +164,7 @@ def test_a_file_is_found_in_all_backups(page: Page, site: Site) -> None:
     expect(row).to_contain_text("only #1")
 
 
-@pytest.mark.parametrize("path", ["", "/dms", "/dms/backups/1", "/dms/backups/1/restore"])
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS.keys())
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_page_is_accessible(page: Page, site: Site, path: str, theme: str) -> None:
     page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
@@ -174,11 +185,9 @@ def test_a_restore_is_planned_and_started_by_two_clicks(page: Page, site: Site, 
     shot(page, shots / "restore-plan.png")
     page.get_by_role("button", name="Start the restore").click()
     expect(page).to_have_url(re.compile("/dags/glacier_restore__dms/runs/manual"))
-    page.wait_for_timeout(3000)
+    expect(page.get_by_test_id("rf__node-close_restore").or_(page.get_by_text("close_restore")).first).to_be_visible()
     shot(page, shots / "restore-run.png")
-    page.get_by_role("link", name="Glacier", exact=True).or_(
-        page.get_by_role("tab", name="Glacier", exact=True)
-    ).last.click()
+    page.goto(f"{page.url.partition('?')[0]}/plugin/glacier-run")
     expect(page.get_by_text("Restore 1 of backup 1").first).to_be_visible(timeout=LONG)
     expect(page.get_by_text("complete", exact=True).first).to_be_visible(timeout=LONG)
     assert (site.files / "in" / "document 1.pdf").exists()
@@ -251,7 +260,8 @@ def test_airflow_decides_who_may_read(site: Site, path: str, user: str | None, e
 def test_a_form_of_another_site_does_nothing(page: Page, site: Site) -> None:
     """Same host, other port: the login cookie comes along, and the request is refused."""
     address = f"{site.url}/glacier/api/applications/dms/restores/1/undo-orphans"
-    form = f'<form method=post enctype=text/plain action="{address}"><input name=\'{{"confirm":true,"x":"\' value=\'"}}\'></form>'
+    field = """<input name='{"confirm":true,"x":"' value='"}'>"""
+    form = f'<form method=post enctype=text/plain action="{address}">{field}</form>'
     other = page.context.new_page()
     other.route("http://127.0.0.1:9/**", lambda route: route.fulfill(body=form, content_type="text/html"))
     other.goto("http://127.0.0.1:9/evil")

@@ -34,6 +34,9 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+HISTORY = Path(__file__).with_name("a_year.sql")
+
+
 @dataclass(frozen=True)
 class Site:
     """What runs: Airflow at `url`, with an application of some files and one table."""
@@ -53,6 +56,12 @@ class Site:
         login = {"username": user, "password": self.password(user)}
         with httpx.Client(base_url=self.url, timeout=120, trust_env=False) as client:
             return str(client.post("/auth/token", json=login).json()["access_token"])
+
+    def remember_a_year(self) -> None:
+        """Give the two applications that are configured beside dms a history in the catalog."""
+        with self.catalog.connect(autocommit=True) as connection:
+            connection.execute("SET search_path TO glacier_catalog")
+            connection.execute(HISTORY.read_bytes())
 
     @contextmanager
     def without_catalog(self) -> Iterator[None]:
@@ -114,8 +123,11 @@ def _environment(directory: Path, application: Server, catalog: Server, store: S
         "poll_seconds": 1,
         "references_query": "SELECT file FROM documents",
     }
+    others = {
+        name: {**entry, "files_directory": str(directory / name), "schedule": "0 2 * * *"} for name in ("wiki", "shop")
+    }
     path = directory / "applications.yaml"
-    path.write_text(yaml.safe_dump({"applications": {"dms": entry}}))
+    path.write_text(yaml.safe_dump({"applications": {"dms": entry, **others}}))
     return {
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,{VIEWER}:viewer",
         "AIRFLOW_CONN_DMS_DATABASE": _connection(application),

@@ -39,15 +39,15 @@ def _instants(world: World) -> list[Kill]:
     return [Kill(step, number + 1) for step, labels in world.instants.items() for number in range(len(labels))]
 
 
-def stir(world: World, chance: random.Random) -> None:
-    """Change files and rows: a file less, three more of which one goes in parts, other rows."""
+def stir(world: World, chance: random.Random, *, large: bool = True) -> None:
+    """Change files and rows: a file less, some more, of which one perhaps goes in parts, other rows."""
     if world.present:
         world.delete_file(chance.choice(sorted(world.present)))
-    for size in (0, 100, LARGE):
+    for size in (0, 100, *([LARGE] if large else [])):
         world.add_file(chance, size)
     world.add_row()
     world.delete_row(world.rows[0][0])
-    for name in [name for name, content in world.present.items() if len(content) == LARGE][:-2]:
+    for name in [name for name, content in world.present.items() if len(content) == LARGE][:-1]:
         world.delete_file(name)
 
 
@@ -64,12 +64,12 @@ def sample(kills: Sequence[Kill], count: int, chance: random.Random) -> list[Kil
 def kill_all(world: World, backups: Sequence[Kill], restores: Sequence[Kill], chance: random.Random) -> None:
     """Die at each of these instants in turn, go on, and check everything after each."""
     for kill in backups:
-        stir(world, chance)
+        stir(world, chance, large=kill.step == "upload_files")
         world.back_up(kill=kill)
         _check(world, kill)
     known = sorted(world.backups)
     for turn, kill in enumerate(restores):
-        stir(world, chance)
+        stir(world, chance, large=False)
         world.restore(known[turn % len(known)], kill=kill)
         _check(world, kill)
 

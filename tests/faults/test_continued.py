@@ -120,6 +120,15 @@ def test_orphans_moved_before_a_death_are_undone_too(backed_up: Case) -> None:
     world.check_journal()
 
 
+def test_moves_of_a_dead_restore_are_settled_by_the_next_one(backed_up: Case) -> None:
+    world, backup_id = backed_up
+    with pytest.raises(Abandoned):
+        world.restore(backup_id, kill=Kill("move_orphans", "after rename to a new name", abandoned=True))
+    world.here.catalog.restores.fail(restore_of(world), "as Airflow notes the end of a dead run")
+    world.restore(backup_id)
+    world.check_all()
+
+
 def test_a_file_moved_back_before_a_death_is_not_journalled_as_aside(backed_up: Case) -> None:
     world, backup_id = backed_up
     newer = world.back_up()

@@ -23,6 +23,12 @@ SELECT lease_holder AS holder, lease_until AS until FROM applications
 UPDATE applications SET lease_holder = NULL, lease_until = NULL
  WHERE id = %(application_id)s AND lease_holder = %(holder)s;
 
+-- name: lock_work
+SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0)) AS locked;
+
+-- name: unlock_work
+SELECT pg_advisory_unlock(hashtextextended(%(name)s, 0));
+
 -- name: backup_of_run
 SELECT id, state FROM application_data_backups
  WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s;

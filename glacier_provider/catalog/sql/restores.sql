@@ -282,8 +282,11 @@ UPDATE glacier_archives SET retrieval_status = CASE WHEN kind = 'file' THEN 'exi
 UPDATE restore_archives SET source = 'store' WHERE restore_id = %(restore_id)s AND archive_id = %(archive_id)s;
 
 -- name: unplaced_files
-SELECT a.filename, a.retrieval_status AS status FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+-- The dump is needed until it is restored: another restore may have released it since.
+SELECT a.filename, a.retrieval_status AS status
+  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id JOIN restores o ON o.id = r.restore_id
  WHERE r.restore_id = %(restore_id)s AND a.retrieval_status NOT IN ('exists', 'local')
+   AND NOT (a.kind = 'database' AND jsonb_exists(o.outcome, 'database'))
  ORDER BY a.id LIMIT 20;
 
 -- name: release_database
@@ -321,6 +324,10 @@ SELECT s.name FROM scanned s
 SELECT id, filename, size, subdirectory FROM orphan_moves
  WHERE restore_id = %(restore_id)s AND state = %(state)s AND id > %(after)s
  ORDER BY id LIMIT %(limit)s;
+
+-- name: unsettled_moves
+SELECT DISTINCT restore_id AS id FROM orphan_moves
+ WHERE application_id = %(application_id)s AND state = 'planned' AND restore_id <> %(restore_id)s ORDER BY 1;
 
 -- name: orphans_moved
 UPDATE orphan_moves SET state = 'moved', moved_at = clock_timestamp()

@@ -59,27 +59,28 @@ SELECT b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.files_
  LIMIT %(limit)s OFFSET %(offset)s;
 
 -- name: sorted_page_of_backups
--- The same, by a figure; backups that do not have it come last.
+-- The same, by a figure; backups that do not have it come last. Dumps are looked up one by one, and only where needed.
 SELECT b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.files_count, b.files_bytes,
        b.new_files_count, b.new_files_bytes, b.vanished_count, b.returned_count, b.error,
-       d.stored_size AS database_bytes
-  FROM application_data_backups b
-  JOIN applications p ON p.id = b.application_id
-  LEFT JOIN glacier_archives d ON d.id = b.database_archive_id
- CROSS JOIN LATERAL (
-       SELECT CASE %(sort)s
-              WHEN 'files' THEN b.files_count::float8
-              WHEN 'new_files' THEN b.new_files_count::float8
-              WHEN 'uploaded' THEN b.new_files_bytes::float8 + coalesce(d.stored_size, 0)
-              WHEN 'database' THEN d.stored_size::float8
-              WHEN 'duration' THEN extract(epoch FROM b.closed_at - b.opened_at)::float8 END
-              * CASE WHEN %(descending)s THEN -1 ELSE 1 END AS figure) AS f
- WHERE p.name = %(application)s
-   AND (%(states)s::text[] IS NULL OR b.state = ANY(%(states)s))
-   AND (%(since)s::timestamptz IS NULL OR b.opened_at >= %(since)s)
-   AND (%(until)s::timestamptz IS NULL OR b.opened_at < %(until)s)
- ORDER BY f.figure NULLS LAST, b.id DESC
- LIMIT %(limit)s OFFSET %(offset)s;
+       (SELECT d.stored_size FROM glacier_archives d WHERE d.id = b.database_archive_id) AS database_bytes
+  FROM (SELECT b.*,
+               CASE %(sort)s
+               WHEN 'files' THEN b.files_count::float8
+               WHEN 'new_files' THEN b.new_files_count::float8
+               WHEN 'uploaded' THEN b.new_files_bytes::float8 + coalesce(
+                   (SELECT d.stored_size FROM glacier_archives d WHERE d.id = b.database_archive_id), 0)
+               WHEN 'database' THEN
+                   (SELECT d.stored_size::float8 FROM glacier_archives d WHERE d.id = b.database_archive_id)
+               WHEN 'duration' THEN extract(epoch FROM b.closed_at - b.opened_at)::float8 END
+               * CASE WHEN %(descending)s THEN -1 ELSE 1 END AS figure
+          FROM application_data_backups b
+          JOIN applications p ON p.id = b.application_id
+         WHERE p.name = %(application)s
+           AND (%(states)s::text[] IS NULL OR b.state = ANY(%(states)s))
+           AND (%(since)s::timestamptz IS NULL OR b.opened_at >= %(since)s)
+           AND (%(until)s::timestamptz IS NULL OR b.opened_at < %(until)s)
+         ORDER BY figure NULLS LAST, b.id DESC LIMIT %(limit)s OFFSET %(offset)s) AS b
+ ORDER BY figure NULLS LAST, b.id DESC;
 
 -- name: count_backups
 SELECT count(*) AS total
@@ -99,7 +100,8 @@ WITH away AS (
            a.retrieval_status AS status, a.store_uri, count(*) AS archives, sum(a.stored_size)::bigint AS bytes
       FROM glacier_archives a
       JOIN applications p ON p.id = a.application_id
-      JOIN backup_files f ON f.archive_id = a.id
+     CROSS JOIN LATERAL (SELECT r.first_backup_id, r.last_backup_id FROM backup_files r
+                          WHERE r.archive_id = a.id OFFSET 0) AS f  -- looked up one by one: they are few
      WHERE p.name = %(application)s AND a.kind = 'file' AND a.state = 'archived' AND a.retrieval_status <> 'exists'
      GROUP BY 1, 2, 3, 4)
 SELECT (%(ids)s::bigint[])[place] AS id, status, store_uri, sum(archives)::bigint AS archives, sum(bytes)::bigint AS bytes
@@ -116,14 +118,15 @@ SELECT b.* FROM application_data_backups b JOIN applications p ON p.id = b.appli
  WHERE b.id = %(backup_id)s AND p.name = %(application)s;
 
 -- name: neighbours
-SELECT (SELECT max(o.id) FROM application_data_backups o
-         WHERE o.application_id = b.application_id AND o.id < b.id AND o.state = 'complete') AS previous_complete,
+SELECT (SELECT o.id FROM application_data_backups o
+         WHERE o.application_id = b.application_id AND o.id < b.id AND o.state = 'complete'
+         ORDER BY o.id DESC LIMIT 1) AS previous_complete,
        (SELECT o.id FROM application_data_backups o
          WHERE o.application_id = b.application_id AND o.id < b.id ORDER BY o.id DESC LIMIT 1) AS previous,
        (SELECT o.id FROM application_data_backups o
          WHERE o.application_id = b.application_id AND o.id > b.id ORDER BY o.id LIMIT 1) AS next,
-       (SELECT max(o.scanned_at) FROM application_data_backups o
-         WHERE o.application_id = b.application_id AND o.id >= b.id) AS last_scan
+       (SELECT o.scanned_at FROM application_data_backups o
+         WHERE o.application_id = b.application_id AND o.scanned_at IS NOT NULL ORDER BY o.id DESC LIMIT 1) AS last_scan
   FROM application_data_backups b WHERE b.id = %(backup_id)s;
 
 -- name: own_archives
@@ -144,7 +147,7 @@ SELECT a.id, a.filename, a.original_size, a.stored_size, a.sha256, a.checksum, a
  WHERE p.name = %(application)s AND f.archive_id > %(after)s
    AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
    AND a.state IN ('planned', 'uploading', 'archived')
-   AND (%(like)s::text IS NULL OR a.filename ILIKE %(like)s)
+   AND (%(like)s::text IS NULL OR a.filename COLLATE "C" ILIKE %(like)s)
    AND (%(status)s::text IS NULL OR a.retrieval_status = %(status)s)
  ORDER BY f.archive_id LIMIT %(limit)s;
 
@@ -178,7 +181,7 @@ SELECT a.id, a.filename, a.original_size, a.state, a.retrieval_status, a.archive
   FROM glacier_archives a
   JOIN applications p ON p.id = a.application_id
   JOIN backup_files f ON f.archive_id = a.id
- WHERE p.name = %(application)s AND a.kind = 'file' AND a.filename ILIKE %(like)s
+ WHERE p.name = %(application)s AND a.kind = 'file' AND a.filename COLLATE "C" ILIKE %(like)s
    AND a.state IN ('planned', 'uploading', 'archived')
  ORDER BY a.filename, f.first_backup_id LIMIT %(limit)s;
 

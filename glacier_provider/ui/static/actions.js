@@ -3,7 +3,7 @@
 import { airflow, useAsked } from "./api.js";
 import { Ask, Button, C, Fragment, h, Link, Note, Problem, runPath } from "./parts.js";
 
-const { useEffect, useState } = globalThis.React;
+const { useEffect, useRef, useState } = globalThis.React;
 
 /** A button that starts a backup, and a line that follows it until its backup is there. */
 export function useBackUp(card, onChange, buttonSize = "sm") {
@@ -65,9 +65,16 @@ const ENDED = { success: "success", failed: "error" };
 function Follow({ dagId, runId, onSeen, onEnd }) {
   const { data, error } = useAsked(`run ${dagId} ${runId}`, () => airflow.run(dagId, runId), (run) => (ENDED[run?.state] ? null : 2000));
   const state = data?.state;
+  const ended = Boolean(ENDED[state]);
+  const seen = useRef(onSeen);
+  seen.current = onSeen;
+  // What the run does is in the catalog a little later than in Airflow.
   useEffect(() => {
-    if (state) onSeen?.();
-  }, [state]);
+    if (state) seen.current?.();
+    if (ended) return undefined;
+    const timer = setInterval(() => seen.current?.(), 5000);
+    return () => clearInterval(timer);
+  }, [state, ended]);
   if (error && !data) return h(Problem, { error });
   const said = { queued: "is queued", running: "has begun", success: "is complete", failed: "failed" }[state] || "was asked for";
   return h(

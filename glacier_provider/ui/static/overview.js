@@ -5,12 +5,14 @@ import { useBackUp } from "./actions.js";
 import { Growth, Year } from "./charts.js";
 import * as form from "./format.js";
 import { applicationPath, backupPath, Button, C, Fact, Facts, h, HealthBadge, Link, Nothing, Note, Page, Panel, Problem, restorePath, runPath, Time, Waiting } from "./parts.js";
-import { Work } from "./work.js";
+import { isOpen, Work } from "./work.js";
 
 const WORST_FIRST = ["failing", "never", "late", "unknown", "unscheduled", "fresh"];
 
+const isActive = (card) => Boolean(isOpen(card.newest) || isOpen(card.restore));
+
 export function Overview() {
-  const { data, error, reload } = useAnswer("/overview", 30000);
+  const { data, error, reload } = useAnswer("/overview", (found) => (found?.applications.some(isActive) ? 5000 : 30000));
   if (!data) return h(Page, { title: "Glacier backups" }, error ? h(Problem, { error }) : h(Waiting, { rows: 6 }));
   const cards = [...data.applications].sort(
     (one, other) => WORST_FIRST.indexOf(one.health) - WORST_FIRST.indexOf(other.health),
@@ -51,7 +53,7 @@ function Card({ card, now, reload, wide }) {
       h(Problem, { error: card.problem }),
       line,
       h(State, { card, now }),
-      !card.problem && h(Work, { application: card.name, onEnd: reload }),
+      !card.problem && h(Work, { application: card.name, idle: !isActive(card), onEnd: reload }),
       !card.problem && h(Figures, { card, now, columns: wide ? { base: 2, md: 6 } : { base: 2, sm: 3 } }),
       card.calendar && h(Charts, { card, wide })),
   );

@@ -153,7 +153,7 @@ export function Problem({ error, ...rest }) {
 }
 
 export const Waiting = ({ rows = 3 }) =>
-  h(C.VStack, { align: "stretch", gap: 2, "aria-busy": true, "aria-label": "Loading" },
+  h(C.VStack, { align: "stretch", gap: 2, role: "status", "aria-busy": true, "aria-label": "Loading" },
     Array.from({ length: rows }, (_, number) => h(C.Skeleton, { key: number, height: "20px" })));
 
 export const Nothing = ({ children }) => h(C.Text, { color: "fg.muted", fontSize: "sm", py: 4 }, children);

@@ -29,18 +29,18 @@ const RESTORE_PHASES = {
 };
 
 const running = (work) => Boolean(work && (isOpen(work.backup?.backup) || isOpen(work.restore?.restore)));
-const isOpen = (one) => one && (one.state === "running" || one.state === "planned");
+export const isOpen = (one) => one && (one.state === "running" || one.state === "planned");
 
-/** The work of an application; `onEnd` is called when what ran has ended. */
-export function Work({ application, onEnd }) {
-  const { data, error } = useAnswer(`/applications/${application}/work`, (found) => (running(found) ? SOON : SOON * 3));
+/** The work of an application; `onEnd` is called when what ran has ended. With `idle` nothing is asked: nothing runs. */
+export function Work({ application, idle = false, onEnd }) {
+  const path = idle ? null : `/applications/${application}/work`;
+  const { data } = useAnswer(path, (found) => (running(found) ? SOON : SOON * 3));
   const before = useRef(false);
   const now = running(data);
   useEffect(() => {
     if (before.current && data && !now) onEnd?.();
     before.current = now;
   }, [now, data]);
-  if (error && !data) return null;
   if (!now) return null;
   return h(C.VStack, { align: "stretch", gap: 3 }, h(Progress, { work: data }));
 }

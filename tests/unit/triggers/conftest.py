@@ -1,1 +1,1 @@
-from tests.unit.sensors.waiting import s3, waiting  # noqa: F401 - fixtures
+from tests.unit.sensors.waiting import documents, s3, waiting  # noqa: F401 - fixtures

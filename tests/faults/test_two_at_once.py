@@ -1,0 +1,232 @@
+"""Two runs at the same time: one proceeds, the other waits or stops with a clear reason; a dead run's lease ends."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from glacier_provider import backup, restore
+from glacier_provider.catalog.archives import ArchiveRange
+from glacier_provider.core.plan import RestoreRequest
+from glacier_provider.errors import LeaseHeld
+from tests.faults.world import Abandoned, Kill, World
+
+CHANCE = random.Random(3)
+
+
+@pytest.fixture
+def world(world: World) -> World:
+    for size in (10, 20, 30):
+        world.add_file(CHANCE, size)
+    world.add_row()
+    return world
+
+
+class Other:
+    """A second process that works on the same world until it ends, is told to stop, or has an error."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        reading, writing = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                work()
+                os.write(writing, b"done")
+            except BaseException as error:
+                os.write(writing, f"{type(error).__name__}: {error}".encode()[:4000])
+            os._exit(0)
+        os.close(writing)
+        self._pipe = reading
+
+    def ended(self) -> str:
+        """Wait for its end; return `done`, or its error."""
+        with open(self._pipe, "rb") as pipe:
+            said = pipe.read().decode()
+        os.waitpid(self.pid, 0)
+        return said
+
+
+def in_other_process(world: World, work: Callable[[World], object]) -> Other:
+    """Fork a process with connections of its own to the same world."""
+    open_store = world.place.opener()
+
+    def live() -> None:
+        world.here = type(world.here)(world.another_catalog(), open_store())
+        work(world)
+
+    return Other(live)
+
+
+@pytest.fixture
+def patient() -> Iterator[None]:
+    """Tasks try again for as long as another run may need."""
+    from tests.faults import world as module
+
+    before, module.TRIES = module.TRIES, 2000
+    yield
+    module.TRIES = before
+
+
+# --- backups ---
+
+
+def test_two_schedulers_run_the_same_backup(world: World, patient: None) -> None:
+    run = world.a_run("backup")
+    other = in_other_process(world, lambda there: there.back_up(run))
+    mine = world.back_up(run)
+    said = other.ended()
+    assert said == "done" or "already complete" in said, said
+    assert set(world.backups) == {mine}
+    world.check_all()
+
+
+def test_two_runs_back_up_one_after_the_other(world: World, patient: None) -> None:
+    other_run = world.a_run("backup")
+    other = in_other_process(world, lambda there: there.back_up(other_run))
+    mine = world.back_up()
+    assert other.ended() == "done"
+    theirs = world.here.catalog.backups.of_run(other_run)
+    assert theirs not in (None, mine)
+    world.backups[int(theirs or 0)] = world.backups[mine]
+    world.check_all()
+
+
+def test_the_second_of_two_runs_is_told_who_holds_the_lease_and_until_when(world: World) -> None:
+    first = world.here.catalog
+    first.migrate()
+    held = first.backups.open(world.a_run("backup"))
+    with pytest.raises(LeaseHeld, match=rf"backup {held} works on the application dms, at the latest until 20\d\d-"):
+        first.backups.open(world.a_run("backup"))
+    rows = world.sql("SELECT count(*) FROM application_data_backups", catalog=True)
+    assert rows == [(1,)], "a run that does not get the lease leaves no backup behind"
+
+
+def test_the_lease_of_a_dead_run_ends_by_itself(world: World) -> None:
+    with pytest.raises(Abandoned):
+        world.back_up(kill=Kill("scan_files", "before commit", abandoned=True))
+    with pytest.raises(LeaseHeld):
+        backup.open_backup(
+            world.application, world.a_run("backup"), catalog=world.here.catalog, store=world.here.store
+        )
+    world.end_lease()
+    world.back_up()
+    world.check_all()
+    states = [state for (state,) in world.sql("SELECT state FROM application_data_backups ORDER BY id", catalog=True)]
+    assert states == ["failed", "complete"]
+
+
+def test_a_run_that_lost_its_lease_to_another_stops(world: World) -> None:
+    catalog, app = world.here.catalog, world.application
+    slow = backup.open_backup(app, world.a_run("backup"), catalog=catalog, store=world.here.store)
+    world.end_lease()
+    world.back_up()
+    with pytest.raises(Exception, match="no longer running|not complete"):
+        backup.dump_database(app, slow, catalog=catalog, server=world.server)
+        backup.scan_files(app, slow, catalog=catalog)
+        backup.close_backup(app, slow, catalog=catalog, store=world.here.store)
+    world.check_backups()
+
+
+# --- restores ---
+
+
+def a_restore_before_its_database(world: World, backup_id: int) -> int:
+    """Plan and bring a restore; return its id. Its next task takes the lease."""
+    request = RestoreRequest.from_params({"backup_id": backup_id})
+    has = world.here
+    planned = restore.plan_restore(
+        world.application, world.a_run("restore"), request, catalog=has.catalog, stores=has.stores
+    )
+    world._bring(planned["restore_id"], [ArchiveRange.from_dict(share) for share in planned["ranges"]])
+    return int(planned["restore_id"])
+
+
+def test_a_backup_waits_for_a_restore_that_changes_the_database(world: World) -> None:
+    backup_id = world.back_up()
+    restore_id = a_restore_before_its_database(world, backup_id)
+    catalog, app = world.here.catalog, world.application
+    restore.restore_database(app, restore_id, catalog=catalog, server=world.server)
+    with pytest.raises(LeaseHeld, match=f"restore {restore_id} works on the application"):
+        backup.open_backup(app, world.a_run("backup"), catalog=catalog, store=world.here.store)
+    restore.move_orphans(app, restore_id, catalog=catalog)
+    restore.close_restore(app, restore_id, catalog=catalog)
+    world.back_up()
+    world.check_all()
+
+
+def test_a_restore_waits_for_a_backup_before_it_changes_the_database(world: World) -> None:
+    backup_id = world.back_up()
+    world.add_row()
+    restore_id = a_restore_before_its_database(world, backup_id)
+    catalog, app = world.here.catalog, world.application
+    running = backup.open_backup(app, world.a_run("backup"), catalog=catalog, store=world.here.store)
+    with pytest.raises(LeaseHeld, match=f"backup {running} works on the application"):
+        restore.restore_database(app, restore_id, catalog=catalog, server=world.server)
+    assert world.sql("SELECT count(*) FROM documents") == [(2,)], "nothing was changed"
+    catalog.backups.fail(running, "as Airflow notes the end of a run")
+    restore.restore_database(app, restore_id, catalog=catalog, server=world.server)
+    assert world.sql("SELECT count(*) FROM documents") == [(1,)]
+
+
+def test_two_restores_of_the_same_backup_pay_once_and_both_complete(world: World, patient: None) -> None:
+    backup_id = world.back_up()
+    for name in list(world.present):
+        world.delete_file(name)
+    world.add_file(CHANCE, 40)
+    other_run = world.a_run("restore")
+    other = in_other_process(world, lambda there: there.restore(backup_id, other_run))
+    world.restore(backup_id)
+    assert other.ended() == "done"
+    world.check_all()
+    ((retrievals, archives),) = world.sql(
+        "SELECT count(*), count(DISTINCT archive_id) FROM glacier_retrievals WHERE state <> 'failed'", catalog=True
+    )
+    assert retrievals == archives
+
+
+def test_a_worker_that_was_given_up_and_is_still_alive_keeps_its_successor_waiting(world: World) -> None:
+    app, run = world.application, world.a_run("backup")
+    catalog = world.here.catalog
+    backup_id = backup.open_backup(app, run, catalog=catalog, store=world.here.store)
+    with world.another_catalog() as successor:
+        with (
+            catalog.alone(f"the dump of backup {backup_id}"),
+            pytest.raises(LeaseHeld, match=f"Another process is at work on the dump of backup {backup_id}"),
+        ):
+            backup.dump_database(app, backup_id, catalog=successor, server=world.server)
+        backup.dump_database(app, backup_id, catalog=successor, server=world.server)
+    assert world.back_up(run) == backup_id
+    world.check_all()
+
+
+def test_the_second_of_two_restores_waits_for_the_lease(world: World) -> None:
+    backup_id = world.back_up()
+    one, other = (a_restore_before_its_database(world, backup_id) for _ in range(2))
+    catalog, app = world.here.catalog, world.application
+    restore.restore_database(app, one, catalog=catalog, server=world.server)
+    with pytest.raises(LeaseHeld, match=f"restore {one} works on the application"):
+        restore.restore_database(app, other, catalog=catalog, server=world.server)
+    restore.move_orphans(app, one, catalog=catalog)
+    restore.close_restore(app, one, catalog=catalog)
+    restore.restore_database(app, other, catalog=catalog, server=world.server)
+    restore.move_orphans(app, other, catalog=catalog)
+    restore.close_restore(app, other, catalog=catalog)
+    world.check_all()
+
+
+def test_files_deleted_while_a_backup_runs_are_no_part_of_it(world: World) -> None:
+    app, has, run = world.application, world.here, world.a_run("backup")
+    backup_id = backup.open_backup(app, run, catalog=has.catalog, store=has.store)
+    backup.dump_database(app, backup_id, catalog=has.catalog, server=world.server)
+    backup.scan_files(app, backup_id, catalog=has.catalog)
+    world.delete_file(sorted(world.present)[0])
+    late = Path(world.files / "late.bin")
+    late.write_bytes(b"came after the scan")
+    assert world.back_up(run) == backup_id
+    world.present["late.bin"] = b"came after the scan"
+    world.backups[backup_id] = (dict(world.present), list(world.rows))
+    world.check_all()
