@@ -14,7 +14,7 @@ unexport PYTHONPATH
 export ONCE KEEP STORE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format check constraints clean
+.PHONY: help setup demo test soak lint format check constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,7 +25,10 @@ demo: $(READY) ## back up and restore a sample application; ONCE=1: then exit; K
 	@$(BIN)/python -m demo
 
 test: $(READY) ## run the tests; TESTS=path and OPTIONS=... narrow them down
-	@$(BIN)/python -m pytest $(OPTIONS) $(TESTS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(OPTIONS) $(TESTS)
+
+soak: $(READY) ## long random runs against a model; STEPS=20000 SOAK_STORE=s3 SEED=1
+	@$(BIN)/python -m tests.faults.soak --steps $(or $(STEPS),20000) --store $(or $(SOAK_STORE),s3) --seed $(or $(SEED),1)
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -172,7 +172,10 @@ class Rest:
 
     def _known(self, dag: str) -> bool:
         """Raise DemoFailed at once when a DAG file cannot be imported."""
-        answer = self._http.get(f"/api/v2/dags/{dag}")
+        try:
+            answer = self._http.get(f"/api/v2/dags/{dag}")
+        except httpx.TransportError:
+            return False
         if not answer.is_success and (errors := self._import_errors()):
             raise DemoFailed(f"the DAG {dag} cannot be imported", errors)
         return answer.is_success

@@ -325,7 +325,10 @@ def upload_files(
     What is finished is committed in groups. A file that vanished is no longer part of the backup. A file that is still
     being written is left for the next try, and the task fails at its end with FileChanged, naming it.
     """
-    with _working(catalog, backup_id, f"the upload of {wanted.first}") as beat, Root(application.files_directory) as root:
+    with (
+        _working(catalog, backup_id, f"the upload of {wanted.first}") as beat,
+        Root(application.files_directory) as root,
+    ):
         progress = Progress(log, "Uploaded", archives=wanted.archives, size=wanted.bytes, on_beat=beat)
         sender = _FileSender(application, root, catalog=catalog, store=store, progress=progress)
         for page in catalog.archives.unfinished_files(wanted):
@@ -350,18 +353,29 @@ class _FileSender:
         self._gone: list[int] = []
         self._committed_at = time.monotonic()
         self._errors: list[tuple[str, GlacierProviderError]] = []
+        self._trouble: StoreError | None = None
 
     def send(self, page: list[PlannedArchive]) -> None:
         small = [archive for archive in page if archive.size <= SMALL_FILE]
         try:
-            for archive, upload in in_parallel(self._send_small, small, workers=self._application.connections):
+            sent = in_parallel(self._send_small, self._while_well(small), workers=self._application.connections)
+            for archive, upload in sent:
                 self._note(archive, upload)
-            for archive in page:
+            for archive in self._while_well(page):
                 if archive.size > SMALL_FILE:
                     self._note(archive, _caught(self._send_large, archive))
         finally:
             # Whatever ends this page, what the store confirmed is remembered.
             self._commit()
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _while_well(self, archives: list[PlannedArchive]) -> Iterator[PlannedArchive]:
+        """Yield archives until the store is in trouble; what is under way then comes to its end and is noted."""
+        for archive in archives:
+            if self._trouble is not None:
+                return
+            yield archive
 
     def _send_small(self, archive: PlannedArchive) -> Upload:
         with self._open(archive) as source:
@@ -407,7 +421,7 @@ class _FileSender:
             self._done.append(Upload(archive.id, error=str(upload)))
             self._errors.append((archive.filename, upload))
             if isinstance(upload, StoreError) and len(self._errors) > self._application.connections:
-                raise upload  # not this file's trouble: the store's
+                self._trouble = upload  # not this file's: the store's
         if len(self._done) >= GROUP or time.monotonic() - self._committed_at > GROUP_SECONDS:
             self._commit()
 
@@ -525,7 +539,7 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
 
 
 def _abandon_uploads(application: Application, *, catalog: Catalog, store: ArchiveStore) -> None:
-    """Abort what was half sent of archives that are given up: a store charges for such parts, and lists them nowhere."""
+    """Abort what was half sent of archives that were given up: a store charges for such parts and hides them."""
     for archive, kind in catalog.archives.abandoned_uploads(application.store):
         store.abandon(_describe(application, archive, kind))
         catalog.archives.journal(archive.id).forget()

@@ -175,7 +175,7 @@ class SelectionConflict(RestoreError):
 class MissingRoles(RestoreError):
     """The target cluster does not have roles that own objects of the dump."""
 
-    hint = "Nothing was changed. Create the roles, or restore with owner set to false."
+    hint = "Nothing was changed. Create the roles, or set restore.owner to drop in applications.yaml."
 
 
 class MissingExtensions(RestoreError):

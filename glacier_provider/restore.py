@@ -26,7 +26,7 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.restores import RetrievalIntent, SetAside
-from glacier_provider.core.archive import ArchiveKind, Location
+from glacier_provider.core.archive import ArchiveKind, Location, name_to_bytes
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import (
     RETRIEVAL_HOURS,
@@ -114,7 +114,12 @@ def plan_restore(
     backup = _chosen_backup(request, catalog)
     restore_id = catalog.restores.open(run, backup["id"], request)
     compared = catalog.restores.compare(
-        restore_id, backup, request, _files_there(application), lambda aside: _usable(application, aside)
+        restore_id,
+        backup,
+        request,
+        _files_there(application),
+        lambda aside: _usable(application, aside),
+        orphan_directory=application.orphan_directory,
     )
     _settle_moves_back(application, catalog)
     plan = _plan(application, backup, request, compared.figures, stores)
@@ -157,8 +162,8 @@ def _files_there(application: Application) -> Iterator[tuple[str, int]]:
 
 def _settle_moves_back(application: Application, catalog: Catalog) -> None:
     """Note files that a restore moved back from the orphan directory, and died before the journal knew."""
-    for row in catalog.restores.aside_though_present():
-        if not _lies_aside(application, row):
+    for row in catalog.restores.aside_though_present(application.orphan_directory):
+        if not _lies_aside(row["orphan_directory"], row):
             catalog.restores.moved_back(row["filename"], row["subdirectory"])
 
 
@@ -389,7 +394,7 @@ def download(
     errors: list[tuple[str, GlacierProviderError]] = []
     with Placement(application.files_directory) as files, Placement(_staging(application, restore_id)) as staging:
         placer = _Placer(application, files, staging, stores=stores)
-        for rows in catalog.restores.to_place(restore_id, wanted):
+        for rows in catalog.restores.to_place(restore_id, wanted, orphan_directory=application.orphan_directory):
             done: list[Row] = []
             try:
                 for row, answer in in_parallel(placer.bring, rows, workers=application.connections):
@@ -413,9 +418,7 @@ def download(
 class _Placer:
     """Brings one archive to its place; several threads at once. It does not touch the catalog."""
 
-    def __init__(
-        self, application: Application, files: Placement, staging: Placement, *, stores: Stores
-    ) -> None:
+    def __init__(self, application: Application, files: Placement, staging: Placement, *, stores: Stores) -> None:
         self._application = application
         self._files = files
         self._staging = staging
@@ -455,7 +458,7 @@ def _note_placed(application: Application, done: Sequence[Row], catalog: Catalog
     """Note in the catalog what is in place, and in the orphans' journal what of it no longer lies aside."""
     with catalog.transaction():
         for row in done:
-            if row["subdirectory"] and not _lies_aside(application, row):
+            if row["subdirectory"] and not _lies_aside(application.orphan_directory, row):
                 catalog.restores.moved_back(row["filename"], row["subdirectory"])
         catalog.restores.placed([row["id"] for row in done])
 
@@ -481,7 +484,7 @@ def _raise_not_brought(
 
 
 def restore_database(application: Application, restore_id: int, *, catalog: Catalog, server: Server) -> dict[str, Any]:
-    """Restore the staged dump in one transaction; return how many entries were `restored` and `removed`, and `warnings`.
+    """Restore the staged dump in one transaction; return the numbers `restored` and `removed`, and `warnings`.
 
     The catalog's schema is excluded by identity, as are the application's own exclusions. Raise RestoreFailed (the
     database is as it was), SelectionConflict or MissingRoles (nothing was begun).
@@ -561,11 +564,12 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
         raise IllegalMove(f"The database of restore {restore_id} is not restored yet: orphans stay where they are.")
     with _working(catalog, restore_id, "the orphans") as beat:
         for dead in catalog.restores.unsettled_moves(restore_id):
-            _settle_planned_moves(application, dead, catalog=catalog)  # with the lease in our hands, nobody else moves
+            _settle_planned_moves(dead, catalog=catalog)  # with the lease in our hands, nobody else moves
         young = catalog.restores.plan_orphans(
             restore_id,
             restore["backup_id"],
             _files_by_age(application, restore["opened_at"]),
+            orphan_directory=application.orphan_directory,
             # Applications may share an orphan directory.
             subdirectory=f"{application.name}-restore-{restore_id}",
         )
@@ -597,9 +601,7 @@ def _move_page(application: Application, page: Sequence[Row], *, catalog: Catalo
     try:
         for row in page:
             try:
-                move_aside(
-                    application.files_directory, row["filename"], application.orphan_directory, row["subdirectory"]
-                )
+                move_aside(application.files_directory, row["filename"], row["orphan_directory"], row["subdirectory"])
             except FileMissing:
                 gone.append(row["id"])
                 continue
@@ -623,7 +625,7 @@ def undo_orphans(application: Application, restore_id: int, *, catalog: Catalog)
         )
     left = count = 0
     with _working(catalog, restore_id, "the orphans", free=True):
-        _settle_planned_moves(application, restore_id, catalog=catalog)
+        _settle_planned_moves(restore_id, catalog=catalog)
         for page in catalog.restores.orphans(restore_id, "moved"):
             back, taken = _move_page_back(application, page)
             catalog.restores.orphans_undone(back)
@@ -632,16 +634,17 @@ def undo_orphans(application: Application, restore_id: int, *, catalog: Catalog)
     return {"moved_back": count, "left": left}
 
 
-def _settle_planned_moves(application: Application, restore_id: int, *, catalog: Catalog) -> None:
+def _settle_planned_moves(restore_id: int, *, catalog: Catalog) -> None:
     """Finish the journal of a restore that died while it moved orphans: made, or never made."""
     for page in catalog.restores.orphans(restore_id, "planned"):
-        aside = {row["id"] for row in page if _lies_aside(application, row)}
+        aside = {row["id"] for row in page if _lies_aside(row["orphan_directory"], row)}
         catalog.restores.orphans_moved(sorted(aside))
         catalog.restores.orphans_gone([row["id"] for row in page if row["id"] not in aside])
 
 
-def _lies_aside(application: Application, row: Row) -> bool:
-    return os.path.lexists(os.path.join(application.orphan_directory, row["subdirectory"], row["filename"]))
+def _lies_aside(orphan_directory: str, row: Row) -> bool:
+    parts = (os.fsencode(orphan_directory), name_to_bytes(row["subdirectory"]), name_to_bytes(row["filename"]))
+    return os.path.lexists(os.path.join(*parts))
 
 
 def _move_page_back(application: Application, page: Sequence[Row]) -> tuple[list[int], int]:
@@ -649,7 +652,7 @@ def _move_page_back(application: Application, page: Sequence[Row]) -> tuple[list
     taken = 0
     for row in page:
         try:
-            move_back(application.files_directory, row["filename"], application.orphan_directory, row["subdirectory"])
+            move_back(application.files_directory, row["filename"], row["orphan_directory"], row["subdirectory"])
             back.append(row["id"])
         except (NameTaken, FileMissing) as error:
             log.warning("%s stays in the orphan directory: %s", row["filename"], error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from tests.support import clean_environment  # noqa: F401 - first of all: Airflow reads its settings when imported
 
+# isort: split
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.migrate import newest_version
 from glacier_provider.postgres.server import Server

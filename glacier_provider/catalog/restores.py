@@ -138,6 +138,8 @@ class Restores:
         request: RestoreRequest,
         files: Iterable[tuple[str, int]],
         usable: Callable[[Sequence[SetAside]], Sequence[int]],
+        *,
+        orphan_directory: str = "",
     ) -> Comparison:
         """Compare the backup with (name, size) of the files that are there, and note what has to be brought.
 
@@ -158,7 +160,9 @@ class Restores:
                 present = Amount(there["archives"], there["bytes"]) if there else present
                 self._db.run("settle_missing")
                 self._db.run("settle_present", application_id=application_id)
-                aside = self._db.rows("missing_set_aside", application_id=application_id)
+                aside = self._db.rows(
+                    "missing_set_aside", application_id=application_id, orphan_directory=orphan_directory
+                )
                 set_aside = list(usable([SetAside(**row) for row in aside])) if aside else []
                 self._db.run("plan_missing_files", restore_id=restore_id, set_aside=set_aside)
             if request.database:
@@ -267,11 +271,16 @@ class Restores:
 
     # --- placing ---------------------------------------------------------------------------------------------
 
-    def to_place(self, restore_id: int, wanted: ArchiveRange) -> Iterator[list[Row]]:
+    def to_place(self, restore_id: int, wanted: ArchiveRange, *, orphan_directory: str) -> Iterator[list[Row]]:
         """Yield pages of archives whose bytes are not in place yet, in id order."""
         after = wanted.first - 1
         while rows := self._db.rows(
-            "archives_to_place", restore_id=restore_id, after=after, last=wanted.last, limit=PAGE
+            "archives_to_place",
+            restore_id=restore_id,
+            after=after,
+            last=wanted.last,
+            limit=PAGE,
+            orphan_directory=orphan_directory,
         ):
             after = rows[-1]["id"]
             yield rows
@@ -281,9 +290,11 @@ class Restores:
         if archive_ids:
             self._db.run("archives_placed", archive_ids=list(archive_ids))
 
-    def aside_though_present(self) -> list[Row]:
-        """Return `filename` and `subdirectory` of files that the journal has aside and the last look found in place."""
-        return self._db.rows("aside_though_present", application_id=self._backups.application_id)
+    def aside_though_present(self, orphan_directory: str) -> list[Row]:
+        """Return moves of files that the journal has aside in this directory and the last look found in place."""
+        return self._db.rows(
+            "aside_though_present", application_id=self._backups.application_id, orphan_directory=orphan_directory
+        )
 
     def moved_back(self, filename: str, subdirectory: str) -> None:
         """A file set aside earlier is in its place again."""
@@ -305,7 +316,13 @@ class Restores:
     # --- orphans ---------------------------------------------------------------------------------------------
 
     def plan_orphans(
-        self, restore_id: int, backup_id: int, files: Iterable[tuple[str, int, bool]], *, subdirectory: str
+        self,
+        restore_id: int,
+        backup_id: int,
+        files: Iterable[tuple[str, int, bool]],
+        *,
+        orphan_directory: str,
+        subdirectory: str,
     ) -> list[str]:
         """Journal the intent to move every file that the backup does not contain, young ones left out.
 
@@ -314,7 +331,13 @@ class Restores:
         ids = {"application_id": self._backups.application_id, "backup_id": backup_id}
         with self._db.transaction():
             self._scans.load(files)
-            self._db.run("plan_orphans", **ids, restore_id=restore_id, subdirectory=subdirectory)
+            self._db.run(
+                "plan_orphans",
+                **ids,
+                restore_id=restore_id,
+                orphan_directory=orphan_directory,
+                subdirectory=subdirectory,
+            )
             return [row["name"] for row in self._db.rows("young_orphans", **ids)]
 
     def orphans(self, restore_id: int, state: str) -> Iterator[list[Row]]:
@@ -326,9 +349,7 @@ class Restores:
 
     def unsettled_moves(self, restore_id: int) -> list[int]:
         """Return the other restores of which the journal does not know whether moves were made."""
-        rows = self._db.rows(
-            "unsettled_moves", application_id=self._backups.application_id, restore_id=restore_id
-        )
+        rows = self._db.rows("unsettled_moves", application_id=self._backups.application_id, restore_id=restore_id)
         return [row["id"] for row in rows]
 
     def orphans_moved(self, ids: Sequence[int]) -> None:

@@ -176,9 +176,7 @@ class Card(Answer):
     schedule: str | None
     timezone: str
     next_run: datetime | None = None
-    paused: bool | None = Field(
-        default=None, description="whether the backup DAG is paused; null: Airflow has none"
-    )
+    paused: bool | None = Field(default=None, description="whether the backup DAG is paused; null: Airflow has none")
     store: str
     backup_dag: str
     restore_dag: str

@@ -275,9 +275,9 @@ def test_a_form_of_another_site_does_nothing(page: Page, site: Site) -> None:
 def test_without_its_catalog_the_page_says_so_and_airflow_goes_on(page: Page, site: Site, problems: list[str]) -> None:
     with site.without_catalog():
         page.goto(site.url + PAGE)
-        expect(page.get_by_role("alert")).to_contain_text("catalog")
+        expect(page.get_by_role("alert").first).to_contain_text("catalog")
         page.goto(f"{site.url}{PAGE}/dms/backups/1")
-        expect(page.get_by_role("alert")).to_contain_text("catalog")
+        expect(page.get_by_role("alert").first).to_contain_text("catalog")
         page.goto(f"{site.url}/dags")
         expect(page.get_by_text("Backup of dms").first).to_be_visible()
     page.goto(site.url + PAGE)

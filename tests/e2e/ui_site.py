@@ -130,6 +130,8 @@ def _environment(directory: Path, application: Server, catalog: Server, store: S
     path.write_text(yaml.safe_dump({"applications": {"dms": entry, **others}}))
     return {
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,{VIEWER}:viewer",
+        # On a busy machine the first answer takes longer than the five seconds that a task waits.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW_CONN_DMS_DATABASE": _connection(application),
         "AIRFLOW_CONN_GLACIER_CATALOG": _connection(catalog),
         "AIRFLOW_CONN_AWS_DEFAULT": store.connection(),

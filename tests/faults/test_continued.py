@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
+from concurrent.futures import ALL_COMPLETED
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 
-from glacier_provider import restore
+from glacier_provider import pool, restore
+from glacier_provider.errors import StoreDenied
+from glacier_provider.pool import in_parallel
 from tests.faults.world import LARGE, Abandoned, Kill, World
 
 CHANCE = random.Random(7)
+BOTH = pytest.mark.parametrize("place", ["s3", "vault"], indirect=True)
 #: 10 MiB that no compression makes smaller: its dump goes in parts.
 _NOISE = """CREATE TABLE noise AS
 SELECT string_agg(sha512(i::text::bytea), ''::bytea) AS noise FROM generate_series(1, 163840) i"""
@@ -61,6 +67,7 @@ def test_a_file_that_changed_after_a_death_is_archived_as_it_is_now(world: World
     world.check_nothing_is_left()
 
 
+@BOTH
 def test_a_dump_lost_from_staging_leaves_no_half_upload(world: World) -> None:
     world.sql(_NOISE)
     run = world.a_run("backup")
@@ -72,6 +79,7 @@ def test_a_dump_lost_from_staging_leaves_no_half_upload(world: World) -> None:
     world.check_nothing_is_left()
 
 
+@BOTH
 def test_a_large_file_that_vanished_half_sent_leaves_no_half_upload(world: World) -> None:
     name = world.add_file(CHANCE, LARGE)
     with pytest.raises(Abandoned):
@@ -152,6 +160,44 @@ def test_a_restore_abandoned_after_a_file_moved_back_leaves_a_true_journal(backe
     world.here.catalog.restores.fail(restore_of(world), "as Airflow notes the end of a dead run")
     world.restore(newer)
     world.check_all()
+
+
+# --- results ---
+
+
+def test_what_ended_beside_a_foreign_error_is_not_forgotten() -> None:
+    together = threading.Barrier(2)
+
+    def work(number: int) -> int:
+        together.wait(30)
+        if number == 1:
+            raise ZeroDivisionError
+        return number
+
+    def both_ended(*args: object, **kwargs: object) -> object:
+        return ended_together(*args, **{**kwargs, "return_when": ALL_COMPLETED})  # type: ignore[arg-type]
+
+    ended_together = pool.wait
+    results = in_parallel(work, [1, 2], workers=2)
+    with patch.object(pool, "wait", both_ended):
+        assert next(results) == (2, 2)
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+
+
+@pytest.mark.parametrize("place", ["vault"], indirect=True)
+def test_what_was_under_way_when_the_store_got_into_trouble_is_remembered(world: World) -> None:
+    for _ in range(40):
+        world.add_file(CHANCE, 10)
+    world.place.plan.inject("UploadArchive", "hang_reply", seconds=0.3, every=3)
+    world.place.plan.inject("UploadArchive", "access_denied", after=5)
+    run = world.a_run("backup")
+    with pytest.raises(StoreDenied):
+        world.back_up(run)
+    world.place.plan.clear()
+    world.back_up(run)
+    world.check_all()
+    assert world.figures.duplicates == 0
 
 
 # --- staging ---

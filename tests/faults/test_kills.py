@@ -1,4 +1,4 @@
-"""Any task is killed at any instant, and the run goes on as Airflow would go on with it: nothing lost, nothing twice."""
+"""Any task is killed at any instant, and the run goes on as under Airflow: nothing is lost, nothing is there twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.faults.world import World
 
 BOTH = pytest.mark.parametrize("place", ["s3", "vault"], indirect=True)
 SEED = 20
-BACKUPS, RESTORES = 14, 14  # of several hundred instants; the long form takes all
+BACKUPS, RESTORES = 12, 12  # of several hundred instants; the long form takes all
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A planted password and a planted key appear nowhere: no log, XCom, exception, manifest, catalog row or command line."""
+"""A planted password and key appear nowhere: no log, XCom, exception, manifest, catalog row or command line."""
 
 from __future__ import annotations
 

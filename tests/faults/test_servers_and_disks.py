@@ -1,5 +1,7 @@
-"""PostgreSQL stops, the staging disk is full, a directory cannot be read, files change under the walk: a clear error or a
-correct result, nothing lost, and the next run recovers."""
+"""PostgreSQL stops, a disk is full, a directory cannot be read, files change: a clear error or a correct result.
+
+Nothing is lost, and the next run recovers.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def stopped_when(owner: object, name: str, server: EmbeddedPostgres, *, call: in
     server.start()
 
 
-@pytest.mark.parametrize(("owner", "name", "call"), [(Tool, "ended", 1), (Database, "_running", 12), (Database, "copy", 1)])
+@pytest.mark.parametrize(
+    ("owner", "name", "call"), [(Tool, "ended", 1), (Database, "_running", 12), (Database, "copy", 1)]
+)
 def test_a_server_that_stops_during_a_backup(
     fragile: World, own_postgres: EmbeddedPostgres, owner: object, name: str, call: int
 ) -> None:
@@ -220,9 +224,7 @@ def test_files_that_come_and_go_during_the_walk_harm_nobody(world: World) -> Non
     finally:
         ended.set()
         thread.join()
-    archived = {
-        name for _, name, _ in world.sql(MEMBERS, backup_id, catalog=True)
-    }
+    archived = {name for _, name, _ in world.sql(MEMBERS, backup_id, catalog=True)}
     assert archived >= {f"steady/{number}" for number in range(300)}
     for path in world.files.glob("churn-*"):
         path.unlink()

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.soak import Walk
 from tests.faults.world import World
 
-STEPS = 300
+STEPS = 200
 
 
 @pytest.mark.parametrize("place", ["s3", "vault"], indirect=True)

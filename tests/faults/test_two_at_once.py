@@ -12,7 +12,7 @@ import pytest
 from glacier_provider import backup, restore
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.plan import RestoreRequest
-from glacier_provider.errors import LeaseHeld
+from glacier_provider.errors import FileMissing, IllegalMove, LeaseHeld
 from tests.faults.world import Abandoned, Kill, World
 
 CHANCE = random.Random(3)
@@ -109,9 +109,7 @@ def test_the_lease_of_a_dead_run_ends_by_itself(world: World) -> None:
     with pytest.raises(Abandoned):
         world.back_up(kill=Kill("scan_files", "before commit", abandoned=True))
     with pytest.raises(LeaseHeld):
-        backup.open_backup(
-            world.application, world.a_run("backup"), catalog=world.here.catalog, store=world.here.store
-        )
+        backup.open_backup(world.application, world.a_run("backup"), catalog=world.here.catalog, store=world.here.store)
     world.end_lease()
     world.back_up()
     world.check_all()
@@ -124,10 +122,12 @@ def test_a_run_that_lost_its_lease_to_another_stops(world: World) -> None:
     slow = backup.open_backup(app, world.a_run("backup"), catalog=catalog, store=world.here.store)
     world.end_lease()
     world.back_up()
-    with pytest.raises(Exception, match="no longer running|not complete"):
+    with pytest.raises(IllegalMove, match=f"Backup {slow} is no longer running"):
         backup.dump_database(app, slow, catalog=catalog, server=world.server)
+    with pytest.raises(IllegalMove, match=f"Backup {slow} is no longer running"):
         backup.scan_files(app, slow, catalog=catalog)
-        backup.close_backup(app, slow, catalog=catalog, store=world.here.store)
+    with pytest.raises(FileMissing, match=f"Backup {slow} has no dump"):
+        backup.upload_database(app, slow, catalog=catalog, store=world.here.store)
     world.check_backups()
 
 

@@ -307,7 +307,8 @@ class World:
     def end_lease(self) -> None:
         """Let the time of a dead run's lease pass."""
         self.sql(
-            "UPDATE applications SET lease_until = clock_timestamp() - interval '1 second' WHERE lease_until IS NOT NULL",
+            "UPDATE applications SET lease_until = clock_timestamp() - interval '1 second'"
+            " WHERE lease_until IS NOT NULL",
             catalog=True,
         )
 
@@ -415,5 +416,3 @@ SELECT b.id, a.filename, a.stored_size FROM application_data_backups b
   JOIN glacier_archives a ON a.id = f.archive_id
  WHERE b.id = ANY(%s) AND a.state = 'archived' AND a.kind = 'file'
 """
-
-

@@ -66,6 +66,40 @@ def test_a_large_file_moved_aside_is_moved_back_rather_than_paid_for(dms: Applic
     assert dms.contents() == {**ORIGINAL, "large.bin": content}
 
 
+def test_orphans_with_names_of_all_kinds_come_back_by_undo(dms: ApplicationUnderTest) -> None:
+    first = dms.back_up()
+    names = [b"back\\slash", b"raw\xff", "späße".encode(), b"-dash"]
+    for name in names:
+        path = os.path.join(os.fsencode(dms.files), name)
+        with open(path, "wb") as file:
+            file.write(b"later")
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    done = dms.restore(first)
+    assert done["outcome"]["orphans"]["moved"] == 4
+    dms.plan(first)  # the next plan looks at the journal, and finds it true
+    assert dms.undo_orphans(done["restore_id"]) == {"moved_back": 4, "left": 0}
+    assert {name for name in os.listdir(os.fsencode(dms.files)) if name in names} == set(names)
+
+
+def test_a_restore_with_other_directories_leaves_the_orphans_of_this_one_alone(
+    dms: ApplicationUnderTest, tmp_path: Path
+) -> None:
+    first = dms.back_up()
+    dms.write("later.txt", "later")
+    make_old(dms.files / "later.txt")
+    second = dms.back_up()
+    done = dms.restore(first)
+    here = dms.application
+    (tmp_path / "drill").mkdir()
+    dms.configure(files_directory=str(tmp_path / "drill"), orphan_directory=str(tmp_path / "drill orphans"))
+    planned = dms.plan(second, part="files")
+    assert planned["plan"]["set_aside"]["archives"] == 0
+    dms.bring(planned)
+    assert (tmp_path / "drill" / "later.txt").read_text() == "later"
+    dms.application = here
+    assert dms.undo_orphans(done["restore_id"]) == {"moved_back": 1, "left": 0}
+
+
 def test_a_damaged_orphan_is_retrieved_instead(dms: ApplicationUnderTest) -> None:
     first = dms.back_up()
     dms.write("more.txt", b"more")

@@ -1,4 +1,4 @@
-"""An application under test: a real database, a real directory, an emulated store, and runs of the pipelines on them."""
+"""An application under test: a real database and directory, an emulated store, and the pipelines run on them."""
 
 from __future__ import annotations
 
@@ -160,7 +160,8 @@ Make = Callable[..., ApplicationUnderTest]
 def a_small_dms(app: ApplicationUnderTest) -> ApplicationUnderTest:
     """Give an application three documents: rows in its database, files in its directory."""
     app.sql(
-        "CREATE TABLE documents (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, title text NOT NULL, file text UNIQUE)"
+        "CREATE TABLE documents (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+        " title text NOT NULL, file text UNIQUE)"
     )
     app.sql("CREATE TABLE tags (document_id integer REFERENCES documents, tag text)")
     for number in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""Imported before anything else: a developer's own settings do not reach the tests, and Airflow gets a home of its own."""
+"""Imported before anything else: a developer's settings do not reach the tests, and Airflow gets a home of its own."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ SELECT count(*) AS archives, coalesce(sum(a.original_size), 0)::bigint AS bytes
 -- Missing files that an earlier restore moved aside: the newest move of each name.
 SELECT DISTINCT ON (m.filename) m.id AS archive_id, m.filename, m.stored_size AS size, m.checksum, o.subdirectory
   FROM missing m JOIN orphan_moves o ON o.filename = m.filename AND o.application_id = %(application_id)s
- WHERE o.state = 'moved' AND o.size = m.stored_size
+ WHERE o.state = 'moved' AND o.size = m.stored_size AND o.orphan_directory = %(orphan_directory)s
  ORDER BY m.filename, o.id DESC;
 
 -- name: settle_missing
@@ -268,7 +268,7 @@ SELECT a.id, a.kind, a.filename, a.stored_size, a.sha256, a.checksum, a.store_ur
   LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state = 'ready'
   LEFT JOIN LATERAL (SELECT m.subdirectory FROM orphan_moves m
                       WHERE m.application_id = a.application_id AND m.filename = a.filename AND m.state = 'moved'
-                        AND r.source = 'orphan' ORDER BY m.id DESC LIMIT 1) AS o ON true
+                        AND m.orphan_directory = %(orphan_directory)s AND r.source = 'orphan' ORDER BY m.id DESC LIMIT 1) AS o ON true
  WHERE r.restore_id = %(restore_id)s AND a.id > %(after)s AND a.id <= %(last)s
    AND a.retrieval_status <> 'exists'
  ORDER BY a.id LIMIT %(limit)s;
@@ -299,8 +299,8 @@ UPDATE glacier_archives a SET retrieval_status =
 
 -- name: plan_orphans
 -- Files that the restored backup does not contain: the intent of each move, before the first one.
-INSERT INTO orphan_moves (restore_id, application_id, filename, size, subdirectory)
-SELECT %(restore_id)s, %(application_id)s, s.name, s.size, %(subdirectory)s
+INSERT INTO orphan_moves (restore_id, application_id, filename, size, orphan_directory, subdirectory)
+SELECT %(restore_id)s, %(application_id)s, s.name, s.size, %(orphan_directory)s, %(subdirectory)s
   FROM scanned s
  WHERE NOT s.young AND NOT EXISTS (
        SELECT FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
@@ -321,7 +321,7 @@ SELECT s.name FROM scanned s
 
 -- name: orphans_in_state
 -- A page of journalled moves, in id order.
-SELECT id, filename, size, subdirectory FROM orphan_moves
+SELECT id, filename, size, orphan_directory, subdirectory FROM orphan_moves
  WHERE restore_id = %(restore_id)s AND state = %(state)s AND id > %(after)s
  ORDER BY id LIMIT %(limit)s;
 
@@ -355,10 +355,10 @@ UPDATE glacier_archives a SET retrieval_status = 'exists'
    AND a.kind = 'file' AND a.state = 'archived';
 
 -- name: aside_though_present
-SELECT m.filename, m.subdirectory FROM orphan_moves m
+SELECT m.filename, m.orphan_directory, m.subdirectory FROM orphan_moves m
   JOIN glacier_archives a ON a.application_id = m.application_id AND a.filename = m.filename AND a.kind = 'file'
  WHERE m.application_id = %(application_id)s AND m.state = 'moved' AND a.state = 'archived'
-   AND a.retrieval_status = 'exists';
+   AND m.orphan_directory = %(orphan_directory)s AND a.retrieval_status = 'exists';
 
 -- name: moved_back
 -- A restore took this file back from where an earlier one had put it.

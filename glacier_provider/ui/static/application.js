@@ -75,7 +75,7 @@ function Loaded({ card, error, reload, trail }) {
 
 const COLUMNS = (card) => [
   { name: "Backup", sort: "id", show: (row) => h(Link, { to: backupPath(card.name, row.id) }, `#${row.id}`) },
-  { name: "Started", show: (row) => h(Time, { at: row.opened_at }) },
+  { name: "Started", breaks: true, show: (row) => h(Time, { at: row.opened_at }) },
   { name: "State", show: (row) => h("span", { title: row.error || undefined }, h(StateBadge, { state: row.state })) },
   { name: "Took", sort: "duration", number: true, from: "lg", show: (row) => form.duration(form.seconds(row.opened_at, row.closed_at)) },
   { name: "Database", sort: "database", number: true, from: "md", show: (row) => form.size(row.database_bytes) },
@@ -185,7 +185,7 @@ export function RestoreList({ card, backupId = null, round = 0 }) {
   const columns = [
     { name: "Restore", show: (row) => `#${row.id}` },
     { name: "Of backup", show: (row) => h(Link, { to: backupPath(card.name, row.backup_id) }, `#${row.backup_id}`) },
-    { name: "Started", show: (row) => h(Time, { at: row.opened_at }) },
+    { name: "Started", breaks: true, show: (row) => h(Time, { at: row.opened_at }) },
     { name: "State", show: (row) => h(StateBadge, { state: row.state }) },
     { name: "Part", from: "md", show: (row) => row.request.part || "–" },
     { name: "Took", number: true, from: "lg", show: (row) => form.duration(form.seconds(row.opened_at, row.closed_at)) },

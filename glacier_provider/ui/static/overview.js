@@ -97,8 +97,8 @@ export function Figures({ card, now, columns }) {
 export function Charts({ card, wide }) {
   return h(
     C.Grid,
-    { gap: 5, templateColumns: wide ? { base: "1fr", lg: "2fr 1fr" } : "1fr", alignItems: "end" },
+    { gap: wide ? 5 : 3, templateColumns: wide ? { base: "1fr", lg: "2fr 1fr" } : "1fr", alignItems: "end" },
     h(Year, { calendar: card.calendar, legend: wide }),
-    wide && h(Growth, { points: card.growth }),
+    (wide || card.growth.length > 1) && h(Growth, { points: card.growth, height: wide ? 90 : 48 }),
   );
 }

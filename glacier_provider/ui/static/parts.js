@@ -125,7 +125,7 @@ export function Note({ status = "info", title, children, ...rest }) {
     {
       role: status === "error" ? "alert" : "status",
       colorPalette: NOTES[status],
-      bg: color(NOTES[status], "subtle"),
+      bg: `bg.${status}`,
       borderLeftWidth: 4,
       borderColor: color(NOTES[status], "solid"),
       borderRadius: "sm",
@@ -133,6 +133,7 @@ export function Note({ status = "info", title, children, ...rest }) {
       py: 2,
       fontSize: "sm",
       overflowWrap: "anywhere",
+      css: { "& a": { color: "inherit", textDecoration: "underline" } }, // blue on red is hard to read
       ...rest,
     },
     title && h(C.Text, { fontWeight: "semibold" }, title),
@@ -209,7 +210,7 @@ export function Table({ label, columns, rows, keyOf = (row) => row.id, sort, onS
     display: column.from ? { base: "none", [column.from]: "table-cell" } : undefined,
     px: { base: 1.5, md: 3 },
     py: 2,
-    whiteSpace: column.wrap ? "normal" : "nowrap",
+    whiteSpace: column.wrap ? "normal" : { base: column.breaks ? "normal" : "nowrap", md: "nowrap" },
     overflowWrap: column.wrap ? "anywhere" : undefined,
   });
   return h(

@@ -69,7 +69,7 @@ def test_an_unreachable_catalog_is_told_from_a_missing_one(database: Server) -> 
 def test_every_query_is_valid_sql_against_the_schema(catalog: Catalog, catalog_database: Server) -> None:
     """PREPARE parses each query and finds every table and column, without running it."""
     temporary = {
-        "scanned": 'CREATE TEMPORARY TABLE scanned (name text COLLATE "C", size bigint)',
+        "scanned": 'CREATE TEMPORARY TABLE scanned (name text COLLATE "C", size bigint, young boolean)',
         "vanished": "CREATE TEMPORARY TABLE vanished (archive_id bigint, first_backup_id bigint, state text)",
         "referenced": "CREATE TEMPORARY TABLE referenced (name text)",
         "missing": "CREATE TEMPORARY TABLE missing (id bigint, filename text, stored_size bigint, checksum text,"

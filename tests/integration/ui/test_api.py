@@ -246,7 +246,9 @@ def test_the_preview_writes_nothing(get: Get, catalog: Catalog, three: list[int]
 
 def test_files_set_aside_are_not_paid_for(get: Get, catalog: Catalog, three: list[int]) -> None:
     restore_id = a_restore(catalog, three[2])
-    catalog.restores.plan_orphans(restore_id, three[2], [("b.pdf", 10, False)], subdirectory="restore-1")
+    catalog.restores.plan_orphans(
+        restore_id, three[2], [("b.pdf", 10, False)], orphan_directory="/srv/orphans", subdirectory="restore-1"
+    )
     (page,) = list(catalog.restores.orphans(restore_id, "planned"))
     catalog.restores.orphans_moved([row["id"] for row in page])
     plan = get(f"/applications/dms/backups/{three[0]}/restore-preview", part="files")
@@ -387,7 +389,9 @@ def aside(site: Site, catalog: Catalog, three: list[int]) -> int:
     (directory / "files").mkdir(parents=True)
     (directory / "orphan_files" / "restore-1").mkdir(parents=True)
     (directory / "orphan_files" / "restore-1" / "c.pdf").write_bytes(b"0123456789")
-    catalog.restores.plan_orphans(restore_id, three[0], [("c.pdf", 10, False)], subdirectory="restore-1")
+    catalog.restores.plan_orphans(
+        restore_id, three[0], [("c.pdf", 10, False)], orphan_directory="/srv/orphans", subdirectory="restore-1"
+    )
     (page,) = list(catalog.restores.orphans(restore_id, "planned"))
     catalog.restores.orphans_moved([row["id"] for row in page])
     return restore_id

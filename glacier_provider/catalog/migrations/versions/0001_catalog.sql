@@ -144,6 +144,7 @@ CREATE TABLE orphan_moves (
     application_id integer NOT NULL REFERENCES applications,
     filename    text NOT NULL,
     size        bigint NOT NULL,
+    orphan_directory text NOT NULL,               -- a restore elsewhere has another one
     subdirectory text NOT NULL,                   -- below the orphan directory
     state       text NOT NULL DEFAULT 'planned' CHECK (state IN ('planned', 'moved', 'undone')),
     planned_at  timestamptz NOT NULL DEFAULT now(),
