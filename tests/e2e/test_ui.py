@@ -111,7 +111,7 @@ def test_a_backup_is_started_and_watched_without_reloading(page: Page, site: Sit
     dialog.get_by_role("button", name="Unpause and back up").click()
     expect(page.get_by_text(re.compile("The backup you started (was asked for|is queued|has begun)"))).to_be_visible()
     expect(page.get_by_text("The backup you started is complete")).to_be_visible(timeout=LONG)
-    expect(page.get_by_role("link", name="#1")).to_be_visible()
+    expect(page.get_by_role("link", name="#1", exact=True)).to_be_visible()
     assert page.evaluate("globalThis.notReloaded") is True
     assert problems == []
 
@@ -281,5 +281,5 @@ def test_without_its_catalog_the_page_says_so_and_airflow_goes_on(page: Page, si
         page.goto(f"{site.url}/dags")
         expect(page.get_by_text("Backup of dms").first).to_be_visible()
     page.goto(site.url + PAGE)
-    expect(page.get_by_role("link", name="#2")).to_be_visible()
+    expect(page.get_by_role("link", name="#2", exact=True)).to_be_visible()
     assert problems == []

@@ -20,6 +20,7 @@ def surveyed(world: World) -> Survey:
 
 
 @BOTH
+@pytest.mark.timeout(900)
 def test_a_run_killed_at_an_instant_of_any_task_goes_on(world: World, surveyed: Survey) -> None:
     chance = random.Random(SEED)
     assert {kill.step for kill in surveyed.backups} >= {"open_backup", "dump_database", "scan_files", "close_backup"}

@@ -115,6 +115,7 @@ def log_files() -> Iterator[str]:
             yield path.read_text(errors="replace")
 
 
+@pytest.mark.timeout(900)
 def test_no_secret_appears_anywhere(
     planted: ApplicationUnderTest, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

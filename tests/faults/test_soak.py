@@ -10,6 +10,7 @@ from tests.faults.world import World
 STEPS = 200
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("place", ["s3", "vault"], indirect=True)
 @pytest.mark.parametrize("seed", [7])
 def test_a_random_walk_agrees_with_the_model(world: World, seed: int) -> None:

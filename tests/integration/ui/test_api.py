@@ -390,7 +390,11 @@ def aside(site: Site, catalog: Catalog, three: list[int]) -> int:
     (directory / "orphan_files" / "restore-1").mkdir(parents=True)
     (directory / "orphan_files" / "restore-1" / "c.pdf").write_bytes(b"0123456789")
     catalog.restores.plan_orphans(
-        restore_id, three[0], [("c.pdf", 10, False)], orphan_directory="/srv/orphans", subdirectory="restore-1"
+        restore_id,
+        three[0],
+        [("c.pdf", 10, False)],
+        orphan_directory=str(directory / "orphan_files"),
+        subdirectory="restore-1",
     )
     (page,) = list(catalog.restores.orphans(restore_id, "planned"))
     catalog.restores.orphans_moved([row["id"] for row in page])
