@@ -30,7 +30,7 @@ CHANCE = random.Random(11)
 @pytest.fixture(scope="module")
 def own_postgres() -> Iterator[EmbeddedPostgres]:
     """A server that these tests may stop."""
-    with EmbeddedPostgres() as server:
+    with EmbeddedPostgres(settings={"synchronous_commit": "on"}) as server:
         yield server
 
 
