@@ -665,10 +665,10 @@ def _working(catalog: Catalog, backup_id: int, step: str) -> Iterator[Callable[[
     """Hold the lease for a step; yields a function that prolongs it, at most every half minute.
 
     Raise LeaseHeld when another run has the lease, or when another process of this run is at the same step: a worker
-    that was given up may still be alive.
+    that was given up may still be alive. Raise IllegalMove when the backup is complete or a later one began.
     """
     holder = lease_holder("backup", backup_id)
-    catalog.backups.take_lease(holder)
+    catalog.backups.go_on(backup_id)
     last = time.monotonic()
 
     def beat() -> None:

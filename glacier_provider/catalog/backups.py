@@ -59,17 +59,25 @@ class Backups:
         """Return the id of this run's backup: an unfinished one is continued, otherwise a new one is opened.
 
         The caller gets the lease with it. Backups that other runs left unfinished are settled as failed. Raise
-        LeaseHeld, or IllegalMove when this run's backup is already complete.
+        LeaseHeld, or IllegalMove when this run's backup is already complete or a later one began.
         """
         with self._db.transaction():
             backup_id = self._find_or_insert(run)
-            self.take_lease(lease_holder("backup", backup_id))
-            if self._db.row("continue_backup", backup_id=backup_id) is None:
-                raise IllegalMove(
-                    f"Backup {backup_id} of this run is already complete.", hint="Trigger a new run for a new backup."
-                )
+            self.go_on(backup_id)
             self._db.rows("settle_dead_backups", application_id=self.application_id, backup_id=backup_id)
         return backup_id
+
+    def go_on(self, backup_id: int) -> None:
+        """Take the lease and have the backup running, also after it failed: a cleared task goes on where it was.
+
+        Raise LeaseHeld, or IllegalMove when it is complete or a later backup began; then the lease is not taken.
+        """
+        with self._db.transaction():
+            self.take_lease(lease_holder("backup", backup_id))
+            if self._db.row("continue_backup", backup_id=backup_id) is None:
+                complete = self.get(backup_id)["state"] == "complete"
+                why = "is already complete" if complete else "was overtaken by a later one"
+                raise IllegalMove(f"Backup {backup_id} {why}.", hint="Trigger a new run for a new backup.")
 
     def _find_or_insert(self, run: Run) -> int:
         key = {"application_id": self.application_id, "dag_id": run.dag_id, "dag_run_id": run.dag_run_id}

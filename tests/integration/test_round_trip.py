@@ -14,6 +14,7 @@ from unittest.mock import patch
 import pytest
 
 from glacier_provider import backup
+from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.core.manifest import parse_manifest
@@ -165,6 +166,21 @@ def test_a_run_continued_after_its_dump_does_not_dump_again(dms: ApplicationUnde
     Path(first["path"]).unlink()
     anew = backup.dump_database(dms.application, backup_id, catalog=dms.catalog, server=dms.server)
     assert anew["archive_id"] != first["archive_id"]
+
+
+def test_a_task_cleared_after_the_run_failed_goes_on_and_completes_the_backup(dms: ApplicationUnderTest) -> None:
+    run = dms.a_run()
+    backup_id = backup.open_backup(dms.application, run, catalog=dms.catalog, store=dms.store)
+    backup.dump_database(dms.application, backup_id, catalog=dms.catalog, server=dms.server)
+    ranges = backup.scan_files(dms.application, backup_id, catalog=dms.catalog)
+    dms.catalog.backups.fail(backup_id, "upload_database: the store was down")  # as `record_failure` does
+    backup.upload_database(dms.application, backup_id, catalog=dms.catalog, store=dms.store)
+    for share in ranges:
+        wanted = ArchiveRange.from_dict(share)
+        backup.upload_files(dms.application, backup_id, wanted, catalog=dms.catalog, store=dms.store)
+    backup.close_backup(dms.application, backup_id, catalog=dms.catalog, store=dms.store)
+    row = dms.catalog.listing.backup(backup_id)
+    assert (row["state"], row["error"]) == ("complete", None)
 
 
 def test_a_lost_reply_is_adopted_and_nothing_is_sent_twice(dms: ApplicationUnderTest) -> None:

@@ -51,9 +51,12 @@ SELECT id FROM application_data_backups
  WHERE application_id = %(application_id)s AND id = ANY(%(backup_ids)s) AND state <> 'running';
 
 -- name: continue_backup
-UPDATE application_data_backups SET state = 'running', closed_at = NULL, error = NULL
- WHERE id = %(backup_id)s AND state IN ('running', 'failed')
-RETURNING id;
+-- Not once a later backup began: what it counted on must not change behind it.
+UPDATE application_data_backups b SET state = 'running', closed_at = NULL
+ WHERE b.id = %(backup_id)s AND b.state IN ('running', 'failed')
+   AND NOT EXISTS (SELECT FROM application_data_backups later
+                    WHERE later.application_id = b.application_id AND later.id > b.id)
+RETURNING b.id;
 
 -- name: fail_backup
 UPDATE application_data_backups SET state = 'failed', closed_at = clock_timestamp(), error = %(error)s

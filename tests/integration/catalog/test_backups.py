@@ -131,7 +131,18 @@ def test_a_failed_backup_goes_on_when_its_run_is_cleared(catalog: Catalog) -> No
     assert catalog.backups.get(backup_id)["error"] == "dump_database: the disk is full"
     assert catalog.backups.open(a_run(1)) == backup_id
     assert catalog.backups.get(backup_id)["state"] == "running"
-    assert catalog.backups.get(backup_id)["error"] is None
+
+
+def test_a_backup_is_not_continued_once_a_later_one_began(catalog: Catalog) -> None:
+    failed = catalog.backups.open(a_run(1))
+    catalog.backups.fail(failed, "boom")
+    later = a_backup(catalog, 2, ["a"])
+    with pytest.raises(IllegalMove, match="overtaken by a later one"):
+        catalog.backups.open(a_run(1))
+    with pytest.raises(IllegalMove, match="overtaken"):
+        catalog.backups.go_on(failed)
+    assert members(catalog, later) == {"a"}
+    assert catalog.backups.open(a_run(3)) > later, "the lease was not taken by what was refused"
 
 
 def test_a_complete_backup_stays_complete(catalog: Catalog) -> None:
