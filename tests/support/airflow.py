@@ -66,7 +66,7 @@ def settings_of(app: ApplicationUnderTest) -> Iterator[None]:
         yield
     finally:
         for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def postgres_connection(server: Server) -> str:
