@@ -73,7 +73,7 @@ class Step:
 
     @property
     def pipeline(self) -> Any:
-        return backup if self.call.__module__ == backup.__name__ else restore
+        return backup if self.call.__module__.startswith(backup.__name__) else restore
 
 
 def _step(kind: Any, call: Any, passed: Sequence[Any], opened: str, **arguments: Any) -> Step:

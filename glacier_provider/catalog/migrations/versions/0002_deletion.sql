@@ -1,0 +1,2 @@
+-- Backups can be deleted, and vaults reconciled.
+SELECT 1;

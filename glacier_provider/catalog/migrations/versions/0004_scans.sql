@@ -1,0 +1,2 @@
+-- What the last walk saw of each directory.
+SELECT 1;

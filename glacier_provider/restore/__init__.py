@@ -1,0 +1,38 @@
+"""The restore pipeline, top to bottom as a restore goes through it.
+
+`plan_restore` → `request_retrievals` → `poll_retrievals` (until nothing is pending) → `download` → `restore_database`
+→ `move_orphans` → `close_restore`
+
+Each function is one task: it can be killed at any instant and called again with the same arguments. Nothing reaches its
+destination before its checksum is verified; files are only ever added; the database changes in one transaction; orphans
+move only after it (promise 5). The catalog is never part of what is restored (promise 6).
+"""
+
+from __future__ import annotations
+
+from glacier_provider.restore.closing import close_restore
+from glacier_provider.restore.database import restore_database
+from glacier_provider.restore.downloading import download
+from glacier_provider.restore.orphans import move_orphans, undo_orphans
+from glacier_provider.restore.planning import plan_restore
+from glacier_provider.restore.retrieving import (
+    Waiting,
+    describe_still_missing,
+    poll_retrievals,
+    raise_failed_retrievals,
+    request_retrievals,
+)
+
+__all__ = [
+    "Waiting",
+    "close_restore",
+    "describe_still_missing",
+    "download",
+    "move_orphans",
+    "plan_restore",
+    "poll_retrievals",
+    "raise_failed_retrievals",
+    "request_retrievals",
+    "restore_database",
+    "undo_orphans",
+]

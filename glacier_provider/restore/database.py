@@ -1,0 +1,87 @@
+"""`restore_database`: the staged dump, in one transaction."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glacier_provider.applications import Application
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.database import Row
+from glacier_provider.core.plan import RestoreRequest
+from glacier_provider.core.tables import parse_table
+from glacier_provider.errors import FileMissing
+from glacier_provider.files import extract_tar, hash_source, open_source, remove_tree, require_space
+from glacier_provider.progress import Progress
+
+if TYPE_CHECKING:
+    from glacier_provider.postgres.server import Server
+
+from glacier_provider.restore.working import staging_of, working
+
+log = logging.getLogger(__name__)
+
+
+def restore_database(application: Application, restore_id: int, *, catalog: Catalog, server: Server) -> dict[str, Any]:
+    """Restore the staged dump in one transaction; return the numbers `restored` and `removed`, and `warnings`.
+
+    The catalog's schema is excluded by identity, as are the application's own exclusions. Raise RestoreFailed (the
+    database is as it was), SelectionConflict or MissingRoles (nothing was begun).
+    """
+    from glacier_provider.postgres import Keep, RestoreOptions, Selection, tools_for
+    from glacier_provider.postgres import restore_database as pg_restore
+    from glacier_provider.postgres.dumpfile import table_of_contents
+
+    restore = catalog.restores.get(restore_id)
+    request = RestoreRequest.from_params(restore["request"])
+    if not request.database:
+        return {"skipped": True}
+    if restore["outcome"].get("database"):
+        log.info("The database was restored by an earlier try of this restore.")
+        return dict(restore["outcome"]["database"])
+    with working(catalog, restore_id, "the database") as beat:
+        dump = _staged_dump(application, restore_id, restore, catalog=catalog)
+        selection = Selection(
+            exclude_schemas=(application.catalog_schema, *application.restore.exclude_schemas),
+            exclude_tables=tuple(parse_table(name) for name in application.restore.exclude_tables),
+            tables=request.tables or None,
+        )
+        options = RestoreOptions(
+            owner=Keep(application.restore.owner),
+            privileges=Keep(application.restore.privileges),
+            lock_timeout_seconds=application.restore.lock_timeout_seconds,
+        )
+        progress = Progress(log, "pg_restore", on_beat=beat)
+        compression = table_of_contents(dump).header.compression
+        tools = tools_for(server, application.pg_bin_directory, compression=compression)
+        restored = pg_restore(server, tools, dump, selection, options, progress=progress.beat)
+        outcome = {"restored": restored.restored, "removed": restored.removed, "warnings": list(restored.warnings[:20])}
+        catalog.restores.add_outcome(restore_id, database=outcome)
+    return outcome
+
+
+def _staged_dump(application: Application, restore_id: int, restore: Row, *, catalog: Catalog) -> Path:
+    backup = catalog.backups.get(restore["backup_id"])
+    archive = catalog.archives.get(backup["database_archive_id"])
+    path = staging_of(application, restore_id) / str(archive["filename"])
+    if not path.exists():
+        catalog.restores.release_database(restore_id)
+        raise FileMissing(
+            f"The dump of backup {backup['id']} is not in staging ({path}).",
+            hint="Clear the task download of this restore, or request_retrievals if its retrieval has expired.",
+        )
+    # Staging may be shared and the wait long: what is about to replace a database is hashed once more.
+    with open_source(path.parent, path.name) as source:
+        intact = archive["sha256"] in (None, hash_source(source))
+    if not intact:
+        raise FileMissing(
+            f"The staged dump {path} is not what was archived.", hint="Remove it and clear the task download."
+        )
+    if archive["encoding"] != "tar":
+        return path
+    unpacked = path.with_suffix(".directory")
+    remove_tree(unpacked, below=application.staging_directory)
+    require_space(application.staging_directory, archive["stored_size"])
+    extract_tar(path, unpacked)
+    return unpacked
