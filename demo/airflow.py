@@ -261,5 +261,7 @@ def _environment(installation: Installation, port: int) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        # On a busy machine the API server takes longer than the five seconds that Airflow waits by default.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "PWD": str(home),
     }

@@ -23,7 +23,7 @@ def parse_table(text: str) -> tuple[str, str]:
     Raise ConfigurationError with an example for anything else. Letters keep their case, quoted or not.
     """
     found = _TABLE.fullmatch(text)
-    if not found:
+    if not found or "\0" in text:  # no name of PostgreSQL holds NUL
         raise ConfigurationError(
             f"{text!r} names no table.", hint='Give schema and table, as in public.documents or "My App"."T".'
         )
