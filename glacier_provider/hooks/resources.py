@@ -5,6 +5,7 @@ Extras of a connection are taken by name, never as a whole: an extra that somebo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from glacier_provider.catalog.catalog import Catalog
     from glacier_provider.postgres.server import Server
     from glacier_provider.stores.base import ArchiveStore
+    from glacier_provider.stores.notifications import Queue
+
+
+log = logging.getLogger(__name__)
 
 
 def find_application(given: str | Mapping[str, Any] | Application) -> Application:
@@ -107,25 +112,70 @@ def open_store_of(application: Application, uri: str) -> ArchiveStore:
     Raise ConfigurationError for a missing connection or a wrong URI, the StoreError family for credentials that AWS
     does not give.
     """
+    from glacier_provider.stores import client_config, client_type, open_store
+    from glacier_provider.stores.uri import parse_store_uri
+
+    parsed = parse_store_uri(uri)
+    client = aws_client(
+        application, client_type(parsed), region=parsed.region, config=client_config(parsed), subject=uri
+    )
+    return open_store(uri, client=client, part_size=application.part_size_mib * 1024 * 1024)
+
+
+def open_queue_of(application: Application) -> Queue | None:
+    """Open the queue in which an application hears of retrievals; None when it names none.
+
+    Its Region is the one that its name tells, else the store's, else the connection's. Raise as `open_store_of`.
+    """
+    name = application.notifications.queue
+    if name is None:
+        return None
+    from glacier_provider.stores.notifications import Queue, parsed_queue, queue_client_config
+    from glacier_provider.stores.uri import parse_store_uri
+
+    region = parsed_queue(name).region or parse_store_uri(application.store).region
+    client = aws_client(application, "sqs", region=region, config=queue_client_config(), subject=name)
+    return Queue(name, client=client)
+
+
+def aws_client(
+    application: Application, service: str, *, region: str | None = None, config: Any = None, subject: str
+) -> Any:
+    """Return a boto3 client of the application's AWS connection; `subject` is what messages say it is for."""
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+    from glacier_provider.stores.aws_errors import aws_errors
+
+    _connection(application.aws_conn_id)
+    hook: Any = AwsBaseHook(aws_conn_id=application.aws_conn_id, client_type=service, region_name=region, config=config)
+    with aws_errors(f"The AWS connection {application.aws_conn_id}", subject):
+        try:
+            return hook.get_conn()
+        except ValueError as error:  # botocore's word for an endpoint_url that is none
+            raise ConfigurationError(f"The AWS connection {application.aws_conn_id} is of no use: {error}.") from error
+
+
+def open_store_anywhere(application: Application, uri: str) -> ArchiveStore:
+    """Open a store also where Airflow has no connection to give: then with boto3's own credentials and settings.
+
+    For the command line, which has to work on the night when Airflow does not. Raise as `open_store_of`.
+    """
+    try:
+        _connection(application.aws_conn_id)
+    except Exception as error:  # noqa: BLE001 - Airflow itself may be what is broken
+        log.info("No Airflow connection %s (%s): boto3's own settings.", application.aws_conn_id, type(error).__name__)
+    else:
+        return open_store_of(application, uri)
+    import boto3
 
     from glacier_provider.stores import client_config, client_type, open_store
     from glacier_provider.stores.aws_errors import aws_errors
     from glacier_provider.stores.uri import parse_store_uri
 
     parsed = parse_store_uri(uri)
-    _connection(application.aws_conn_id)
-    hook: Any = AwsBaseHook(
-        aws_conn_id=application.aws_conn_id,
-        client_type=client_type(parsed),
-        region_name=parsed.region,
-        config=client_config(parsed),
-    )
-    with aws_errors(f"The AWS connection {application.aws_conn_id}", uri):
-        try:
-            client = hook.get_conn()
-        except ValueError as error:  # botocore's word for an endpoint_url that is none
-            raise ConfigurationError(f"The AWS connection {application.aws_conn_id} is of no use: {error}.") from error
+    with aws_errors("boto3's own settings", uri):
+        session: Any = boto3.Session(region_name=parsed.region)
+        client = session.client(client_type(parsed), config=client_config(parsed))
     return open_store(uri, client=client, part_size=application.part_size_mib * 1024 * 1024)
 
 

@@ -1,7 +1,7 @@
 """The restore pipeline, top to bottom as a restore goes through it.
 
 `plan_restore` → `request_retrievals` → `poll_retrievals` (until nothing is pending) → `download` → `restore_database`
-→ `move_orphans` → `close_restore`
+→ `move_orphans` → `close_restore`. Between two polls `hear_notices` looks at what messages name.
 
 Each function is one task: it can be killed at any instant and called again with the same arguments. Nothing reaches its
 destination before its checksum is verified; files are only ever added; the database changes in one transaction; orphans
@@ -13,6 +13,7 @@ from __future__ import annotations
 from glacier_provider.restore.closing import close_restore
 from glacier_provider.restore.database import restore_database
 from glacier_provider.restore.downloading import download
+from glacier_provider.restore.hearing import Heard, hear_notices
 from glacier_provider.restore.orphans import move_orphans, undo_orphans
 from glacier_provider.restore.planning import plan_restore
 from glacier_provider.restore.retrieving import (
@@ -24,10 +25,12 @@ from glacier_provider.restore.retrieving import (
 )
 
 __all__ = [
+    "Heard",
     "Waiting",
     "close_restore",
     "describe_still_missing",
     "download",
+    "hear_notices",
     "move_orphans",
     "plan_restore",
     "poll_retrievals",

@@ -16,6 +16,7 @@ from glacier_provider.files import extract_tar, hash_source, open_source, remove
 from glacier_provider.progress import Progress
 
 if TYPE_CHECKING:
+    from glacier_provider.postgres import Selection
     from glacier_provider.postgres.server import Server
 
 from glacier_provider.restore.working import staging_of, working
@@ -24,12 +25,14 @@ log = logging.getLogger(__name__)
 
 
 def restore_database(application: Application, restore_id: int, *, catalog: Catalog, server: Server) -> dict[str, Any]:
-    """Restore the staged dump in one transaction; return the numbers `restored` and `removed`, and `warnings`.
+    """Restore the staged dump as a whole or not at all; return the numbers `restored` and `removed`, and `warnings`.
+
+    In one transaction, or, with the mode `swap`, into a new database that takes the old one's name.
 
     The catalog's schema is excluded by identity, as are the application's own exclusions. Raise RestoreFailed (the
     database is as it was), SelectionConflict or MissingRoles (nothing was begun).
     """
-    from glacier_provider.postgres import Keep, RestoreOptions, Selection, tools_for
+    from glacier_provider.postgres import Keep, RestoreOptions, check_swap, swap_database, tools_for
     from glacier_provider.postgres import restore_database as pg_restore
     from glacier_provider.postgres.dumpfile import table_of_contents
 
@@ -42,23 +45,35 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
         return dict(restore["outcome"]["database"])
     with working(catalog, restore_id, "the database") as beat:
         dump = _staged_dump(application, restore_id, restore, catalog=catalog)
-        selection = Selection(
-            exclude_schemas=(application.catalog_schema, *application.restore.exclude_schemas),
-            exclude_tables=tuple(parse_table(name) for name in application.restore.exclude_tables),
-            tables=request.tables or None,
-        )
+        compression = table_of_contents(dump).header.compression
+        tools = tools_for(server, application.pg_bin_directory, compression=compression)
+        progress = Progress(log, "pg_restore", on_beat=beat).beat
         options = RestoreOptions(
             owner=Keep(application.restore.owner),
             privileges=Keep(application.restore.privileges),
             lock_timeout_seconds=application.restore.lock_timeout_seconds,
         )
-        progress = Progress(log, "pg_restore", on_beat=beat)
-        compression = table_of_contents(dump).header.compression
-        tools = tools_for(server, application.pg_bin_directory, compression=compression)
-        restored = pg_restore(server, tools, dump, selection, options, progress=progress.beat)
+        if application.restore.mode == "swap" and not request.tables:
+            check_swap(server, catalog_schema=application.catalog_schema)
+            mark = f"restore_{restore_id}_{restore['opened_at']:%Y%m%d%H%M%S}"
+            jobs = application.restore.jobs
+            restored = swap_database(server, tools, dump, options, mark=mark, jobs=jobs, progress=progress)
+        else:
+            selection = _selection(application, request)
+            restored = pg_restore(server, tools, dump, selection, options, progress=progress)
         outcome = {"restored": restored.restored, "removed": restored.removed, "warnings": list(restored.warnings[:20])}
         catalog.restores.add_outcome(restore_id, database=outcome)
     return outcome
+
+
+def _selection(application: Application, request: RestoreRequest) -> Selection:
+    from glacier_provider.postgres import Selection
+
+    return Selection(
+        exclude_schemas=(application.catalog_schema, *application.restore.exclude_schemas),
+        exclude_tables=tuple(parse_table(name) for name in application.restore.exclude_tables),
+        tables=request.tables or None,
+    )
 
 
 def _staged_dump(application: Application, restore_id: int, restore: Row, *, catalog: Catalog) -> Path:

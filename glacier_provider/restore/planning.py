@@ -13,11 +13,20 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.restores import SetAside
 from glacier_provider.core.parts import MIB
-from glacier_provider.core.plan import RETRIEVAL_HOURS, Amount, RestorePlan, RestoreRequest, Tier, plan_from_figures
+from glacier_provider.core.plan import (
+    RETRIEVAL_HOURS,
+    Amount,
+    RestorePlan,
+    RestoreRequest,
+    Tier,
+    plan_from_figures,
+    with_costs,
+)
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import ArchiveMissing, GlacierProviderError, RetrievalRefused
 from glacier_provider.files import open_source, walk
 from glacier_provider.restore.working import SMALLEST_SHARE, Stores, lies_aside
+from glacier_provider.stores.uri import store_class
 from glacier_provider.stores.verify import Verifier
 
 log = logging.getLogger(__name__)
@@ -27,6 +36,8 @@ def plan_restore(
     application: Application, run: Run, request: RestoreRequest, *, catalog: Catalog, stores: Stores
 ) -> dict[str, Any]:
     """Find out what the restore will take; return `restore_id`, `backup_id`, `plan` and the `ranges` to bring.
+
+    `lines` tell the plan to a person, `approve` whether one has to approve it: asked for, or over the budget.
 
     Writes nothing but the plan itself. Raise UnknownBackup, BackupNotRestorable, or ArchiveMissing when a file of the
     backup is in no store any more.
@@ -63,6 +74,8 @@ def plan_restore(
         "restore_id": restore_id,
         "backup_id": backup["id"],
         "plan": plan.as_dict(),
+        "approve": request.approve or plan.over_budget,
+        "lines": plan.lines(),
         "ranges": [share.as_dict() for share in ranges],
     }
 
@@ -116,6 +129,7 @@ def _plan(
         days=request.days or application.retrieval_days,
         database_bytes=backup["database_bytes"] if request.database else 0,
     )
+    places = []
     for uri in sorted({row["store_uri"] for row in figures}):
         features = stores(uri).features
         rows = [
@@ -136,7 +150,8 @@ def _plan(
             ready=plan.ready + part.ready,
             hours={**plan.hours, **_hours(uri, features.tiers)},
         )
-    return plan
+        places.append((store_class(uri), part.to_request, part.pending + part.ready))
+    return with_costs(plan, places, application.price_table, budget=application.restore.budget)
 
 
 def _hours(uri: str, tiers: Sequence[str]) -> dict[str, tuple[float, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from glacier_provider.errors import GlacierProviderError, RetrievalFailed
 from glacier_provider.pool import in_parallel
 from glacier_provider.progress import Progress
 from glacier_provider.restore.working import Stores
-from glacier_provider.stores.base import Retrieval
+from glacier_provider.stores.base import Retrieval, RetrievalReport
 
 log = logging.getLogger(__name__)
 
@@ -73,24 +73,39 @@ def _request_all(
 ) -> int:
     progress = Progress(log, "Requested", archives=wanted.archives)
     refused: list[GlacierProviderError] = []
-    for intents in catalog.restores.intend_retrievals(restore_id, wanted, tier=plan["tier"], days=plan["days"]):
-        taken: list[tuple[int, str | None]] = []
-        results = in_parallel(lambda intent: _request(intent, stores), intents, workers=application.connections)
-        try:
-            with closing(results):
-                for intent, answer in results:
-                    if isinstance(answer, GlacierProviderError):
-                        catalog.restores.note_retrieval_error(intent.archive_id, str(answer))
-                        refused.append(answer)
-                    else:
-                        taken.append((intent.id, answer.job_id))
-                        progress.add(1, 0)
-        finally:
-            catalog.restores.confirm_retrievals(taken)
+    with closing(catalog.restores.intend_retrievals(restore_id, wanted, tier=plan["tier"], days=plan["days"])) as pages:
+        for intents in pages:
+            refused += _request_page(intents, application, progress, catalog=catalog, stores=stores)
     progress.say()
     if refused:
         raise type(refused[0])(f"{len(refused)} retrievals were refused: {refused[0].message}", hint=refused[0].hint)
     return progress.archives
+
+
+def _request_page(
+    intents: Sequence[RetrievalIntent],
+    application: Application,
+    progress: Progress,
+    *,
+    catalog: Catalog,
+    stores: Stores,
+) -> list[GlacierProviderError]:
+    """Ask for a page of archives, note what the stores took whatever ends it, and return what they refused."""
+    refused: list[GlacierProviderError] = []
+    taken: list[tuple[int, str | None]] = []
+    results = in_parallel(lambda intent: _request(intent, stores), intents, workers=application.connections)
+    try:
+        with closing(results):
+            for intent, answer in results:
+                if isinstance(answer, GlacierProviderError):
+                    catalog.restores.note_retrieval_error(intent.archive_id, str(answer))
+                    refused.append(answer)
+                else:
+                    taken.append((intent.id, answer.job_id))
+                    progress.add(1, 0)
+    finally:
+        catalog.restores.confirm_retrievals(taken)
+    return refused
 
 
 def _needs_retrieval(catalog: Catalog, restore_id: int, stores: Stores) -> bool:
@@ -126,7 +141,12 @@ def poll_retrievals(application: Application, restore_id: int, *, catalog: Catal
     """
     failed = 0
     for rows in catalog.restores.pending(restore_id):
-        failed += _take_reports(rows, catalog=catalog, stores=stores)
+        failed += take_reports(_reports(rows, stores), catalog=catalog)
+    return settle(application, restore_id, failed, catalog=catalog, stores=stores)
+
+
+def settle(application: Application, restore_id: int, failed: int, *, catalog: Catalog, stores: Stores) -> Waiting:
+    """After a look that found `failed` retrievals: renew what has to be, unless any failed; say how much is left."""
     failed += len(catalog.restores.often_lost(restore_id, times=MOST_RENEWALS))
     renewed = 0
     if not failed:
@@ -143,22 +163,30 @@ def poll_retrievals(application: Application, restore_id: int, *, catalog: Catal
     )
 
 
-def _take_reports(rows: Sequence[Row], *, catalog: Catalog, stores: Stores) -> int:
+def _reports(rows: Sequence[Row], stores: Stores) -> Iterator[tuple[Row, RetrievalReport]]:
+    for uri in {row["store_uri"] for row in rows}:
+        mine = {row["key"]: row for row in rows if row["store_uri"] == uri}
+        for report in stores(uri).retrieval_reports([retrieval_of(row) for row in mine.values()]):
+            yield mine[report.key], report
+
+
+def retrieval_of(row: Row) -> Retrieval:
+    return Retrieval(Location(row["store_uri"], row["key"]), row["tier"], row["job_id"])
+
+
+def take_reports(reports: Iterable[tuple[Row, RetrievalReport]], *, catalog: Catalog) -> int:
+    """Note what a store says of requested retrievals; return how many it ended without success."""
     ready: list[tuple[int, datetime | None]] = []
     failed: list[tuple[int, str]] = []
     expired: list[int] = []
-    for uri in {row["store_uri"] for row in rows}:
-        mine = {row["key"]: row for row in rows if row["store_uri"] == uri}
-        retrievals = [Retrieval(Location(uri, key), row["tier"], row["job_id"]) for key, row in mine.items()]
-        for report in stores(uri).retrieval_reports(retrievals):
-            row = mine[report.key]
-            if report.status is RetrievalStatus.READY:
-                ready.append((row["id"], report.expires_at))
-            elif report.failure:
-                failed.append((row["id"], report.failure))
-                log.error("The retrieval of %s failed: %s", row["filename"], report.failure)
-            elif report.status is RetrievalStatus.AVAILABLE:
-                expired.append(row["archive_id"])
+    for row, report in reports:
+        if report.status is RetrievalStatus.READY:
+            ready.append((row["id"], report.expires_at))
+        elif report.failure:
+            failed.append((row["id"], report.failure))
+            log.error("The retrieval of %s failed: %s", row["filename"], report.failure)
+        elif report.status is RetrievalStatus.AVAILABLE:
+            expired.append(row["archive_id"])
     catalog.restores.retrievals_ready(ready)
     catalog.restores.retrievals_failed(failed)
     catalog.restores.retrievals_expired(expired)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from glacier_provider.applications import Application
 from glacier_provider.errors import GlacierProviderError
+from glacier_provider.triggers.listening import Listening
+
+if TYPE_CHECKING:
+    from glacier_provider.restore import Waiting
 
 #: The events: everything is readable; the store ended something without success; the time is over; a look failed for
 #: good.
@@ -19,6 +24,9 @@ DONE, FAILED, TIMEOUT, ERROR = "done", "failed", "timeout", "error"
 
 class GlacierJobTrigger(BaseTrigger):
     """Look at all retrievals of a restore every `poll_seconds` until none is pending.
+
+    With a queue (`notifications.queue`) all are looked at every `notifications.poll_seconds`, and in between those that
+    messages name, when they come. A queue that cannot be read changes nothing but that: polling goes on.
 
     One trigger serves a whole restore. Its event is a dict of `status` (`DONE`, `FAILED`, `TIMEOUT`, `ERROR`) and
     `restore_id`; the sensor finds out the rest by itself, so that an error keeps its type. `application` is
@@ -45,13 +53,57 @@ class GlacierJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         status = None
-        while status is None:
-            await asyncio.sleep(min(self.poll_seconds, max(self.ends_at - time.time(), 0.1)))
-            # psycopg and boto3 block: a thread keeps the triggerer's other triggers going.
-            status = await asyncio.to_thread(self._look)
-            if status is None and time.time() >= self.ends_at:
-                status = TIMEOUT
+        with self._listening() as listening:
+            while status is None:
+                status = await self._until_next_look(listening)
+                if status is None:
+                    # psycopg and boto3 block: a thread keeps the triggerer's other triggers going.
+                    status = await asyncio.to_thread(self._look)
+                if status is None and time.time() >= self.ends_at:
+                    status = TIMEOUT
         yield TriggerEvent({"status": status, "restore_id": self.restore_id, "ends_at": self.ends_at})
+
+    @contextmanager
+    def _listening(self) -> Iterator[Listening | None]:
+        """Give the ear of an application that names a queue, and close it at the end."""
+        try:
+            application = Application.from_dict(self.application)
+        except GlacierProviderError:  # the next look tells it
+            application = None
+        if application is None or application.notifications.queue is None:
+            yield None
+            return
+        listening = Listening(application, self.restore_id, self.log)
+        try:
+            yield listening
+        finally:
+            listening.stop()
+
+    async def _until_next_look(self, listening: Listening | None) -> str | None:
+        """Wait until everything is looked at again; return a status when messages led to one before."""
+        last = time.time()
+        if listening is not None:
+            listening.try_again()
+        while (left := min(last + self._interval(listening), self.ends_at) - time.time()) > 0:
+            if listening is None:
+                await asyncio.sleep(left)
+                continue
+            try:
+                waiting = await listening.hear(left)
+            except GlacierProviderError as error:
+                status = self._met(error)
+                # What messages named was not looked at: they come again.
+                await asyncio.sleep(min(left, self.poll_seconds) if status is None else 0)
+            else:
+                status = None if waiting is None else self._status(waiting)
+            if status is not None:
+                return status
+        return None
+
+    def _interval(self, listening: Listening | None) -> float:
+        if listening is None or not listening.works:
+            return self.poll_seconds
+        return max(self.poll_seconds, listening.poll_seconds)
 
     def _look(self) -> str | None:
         from glacier_provider import restore
@@ -63,7 +115,13 @@ class GlacierJobTrigger(BaseTrigger):
                     resources.application, self.restore_id, catalog=resources.catalog, stores=resources.stores
                 )
         except GlacierProviderError as error:
-            self.log.warning("Looking at the retrievals of restore %d: %s", self.restore_id, error)
-            return None if error.retryable else ERROR
+            return self._met(error)
+        return self._status(waiting)
+
+    def _met(self, error: GlacierProviderError) -> str | None:
+        self.log.warning("Looking at the retrievals of restore %d: %s", self.restore_id, error)
+        return None if error.retryable else ERROR
+
+    def _status(self, waiting: Waiting) -> str | None:
         self.log.info("Restore %d: %d archives pending, %d ready.", self.restore_id, waiting.pending, waiting.ready)
         return FAILED if waiting.failed else DONE if waiting.done else None

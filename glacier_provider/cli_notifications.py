@@ -1,0 +1,79 @@
+"""``glacier-backup setup-notifications``: makes the queue in which restores hear that retrievals ended.
+
+It reaches AWS by the application's AWS connection: its AIRFLOW_CONN_ variable, else Airflow's own connections.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict
+from typing import Any
+
+from glacier_provider import cli
+from glacier_provider.applications import Application, load_applications
+from glacier_provider.errors import ConfigurationError
+
+_CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"  # what Airflow takes a process for that is no task of its own
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "setup-notifications",
+        help="make the queue that tells restores when retrievals ended",
+        description="Make an SQS queue and have the application's bucket or vault tell it when retrievals ended. "
+        "What is there already is left as it is.",
+    )
+    command.set_defaults(run=_set_up)
+    command.add_argument("application", metavar="APPLICATION", nargs="?", help="needed when there are several")
+    command.add_argument("--applications", metavar="FILE", help="path of applications.yaml")
+    command.add_argument("--store", metavar="URI", help="another store that holds archives of the application")
+    command.add_argument("--dry-run", action="store_true", help="only show what would be done")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _set_up(arguments: cli.Arguments) -> None:
+    from glacier_provider.hooks.notifications import set_up_notifications
+
+    application = _application(arguments)
+    with airflow_at_hand():
+        setup = set_up_notifications(application, store=arguments.store, dry_run=arguments.dry_run)
+    if arguments.json:
+        cli._print_json({"application": application.name, **asdict(setup)})
+        return
+    for step in setup.steps:
+        print(f"{step.what}: {step.done}")
+    if arguments.dry_run:
+        print("Nothing was changed.")
+    elif application.notifications.queue is None:
+        print("\nTo use it, put into applications.yaml:\n")
+        lines = ("applications:", f"  {application.name}:", "    notifications:", f"      queue: {setup.queue}")
+        print("\n".join(lines))
+
+
+@contextmanager
+def airflow_at_hand() -> Iterator[None]:
+    """Have Airflow look into its own store of connections as well, and log to stderr: stdout is the command's."""
+    before = os.environ.get(_CONTEXT)
+    os.environ[_CONTEXT] = before or "server"
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if before is None:
+            del os.environ[_CONTEXT]
+
+
+def _application(arguments: cli.Arguments) -> Application:
+    applications = load_applications(arguments.applications)
+    if arguments.application:
+        return applications.named(arguments.application)
+    if len(applications) != 1:
+        raise ConfigurationError(
+            f"There are {len(applications)} applications in {applications.origin}.",
+            hint=f"Name one: glacier-backup setup-notifications {'|'.join(applications)}.",
+        )
+    return next(iter(applications.values()))

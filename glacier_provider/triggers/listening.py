@@ -1,0 +1,161 @@
+"""Hearing of ended retrievals through the application's queue, beside the polling that never stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from glacier_provider.applications import Application
+from glacier_provider.core.plan import counted
+from glacier_provider.errors import GlacierProviderError
+
+if TYPE_CHECKING:
+    from glacier_provider.restore import Heard, Waiting
+    from glacier_provider.stores.notifications import Message, Queue
+
+#: So many messages are taken before the store is looked at, and for so many seconds at most.
+MOST_MESSAGES = 2000
+TAKING_SECONDS = 10.0
+#: When all messages are somebody else's, the queue is left to them for so long.
+QUIET_SECONDS = 10.0
+#: A message that the store does not bear out is heard again so often: the store may lag behind, or it was forged.
+MOST_TIMES = 10
+
+Result = TypeVar("Result")
+
+
+class Listening:
+    """The ear of one restore. It waits in a thread of its own, so that it never takes one of the triggerer's.
+
+    The queue is a help, not a need: when it cannot be read, that is logged, `works` is False, and `hear` only waits.
+    """
+
+    def __init__(self, application: Application, restore_id: int, log: Any) -> None:
+        self._application = application
+        self._restore_id = restore_id
+        self._log = log
+        self._queue: Queue | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="glacier-queue")
+        self._stopped = threading.Event()
+        self._said = ""
+        self.poll_seconds = application.notifications.poll_seconds
+        self.works = True
+
+    def stop(self) -> None:
+        """End at once. What a request under way still receives is left in the queue."""
+        self._stopped.set()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def try_again(self) -> None:
+        """Forget that the queue could not be read: somebody may have mended it."""
+        self.works = True
+
+    async def hear(self, seconds: float) -> Waiting | None:
+        """Wait for messages, at most for `seconds` (often less), and look at what they name.
+
+        Return how much the restore waits for, None when no message concerned it. Raise what a look at catalog
+        and store raises.
+        """
+        if not self.works:
+            await asyncio.sleep(seconds)
+            return None
+        began = time.monotonic()
+        messages = await self._in_thread(lambda: self._receive(max(seconds, 1.0)))  # no fraction: that would not wait
+        if not messages:
+            # Not every service that speaks SQS waits when it is told to.
+            await asyncio.sleep(max(0.0, began + 1.0 - time.monotonic()) if self.works else 0)
+            return None
+        heard = await self._in_thread(lambda: self._look(messages))
+        if heard.waiting is None and not heard.settled and self.works:
+            await asyncio.sleep(min(QUIET_SECONDS, seconds))
+        return heard.waiting
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: context.run(work))
+
+    def _receive(self, seconds: float) -> list[Message]:
+        """Return the messages that are there, or else the first that come; none when the queue cannot be read."""
+        try:
+            queue = self._open()
+            messages = received = queue.receive(wait_seconds=seconds)
+            ends_at = time.monotonic() + TAKING_SECONDS
+            while received and len(messages) < MOST_MESSAGES and time.monotonic() < ends_at:
+                received = queue.receive(wait_seconds=0)
+                messages = messages + received
+        except GlacierProviderError as error:
+            self.works = False
+            seconds = self._application.poll_seconds
+            self._warn(error, f"The restore goes on: the store is asked every {seconds} s instead.")
+            return []
+        return [] if self._stopped.is_set() else messages
+
+    def _open(self) -> Queue:
+        from glacier_provider.hooks.resources import open_queue_of
+
+        if self._queue is None:
+            self._queue = open_queue_of(self._application)
+            assert self._queue is not None, "only an application that names a queue is listened for"
+        return self._queue
+
+    def _look(self, messages: list[Message]) -> Heard:
+        from glacier_provider import restore
+        from glacier_provider.hooks.resources import Resources
+
+        notices = {notice for message in messages for notice in message.notices or ()}
+        with Resources(self._application) as r:
+            heard = restore.hear_notices(r.application, self._restore_id, notices, catalog=r.catalog, stores=r.stores)
+        self._tell(messages, heard)
+        self._delete([message for message in messages if _is_done(message, heard)])
+        return heard
+
+    def _delete(self, messages: list[Message]) -> None:
+        try:
+            self._open().delete(messages)
+        except GlacierProviderError as error:
+            self._warn(error, "The restore goes on: what was heard is heard again.")
+
+    def _tell(self, messages: list[Message], heard: Heard) -> None:
+        self._log.info(
+            "Restore %d: %s in the queue, %s about its archives.",
+            self._restore_id,
+            counted(len(messages), "message"),
+            counted(len(heard.settled) + len(heard.doubtful), "notice"),
+        )
+        strange = sum(1 for message in messages if message.notices is None and message.times == 1)
+        if strange:
+            self._log.warning(
+                "%s in %s cannot be understood; nothing is done about it.", counted(strange, "message"), self._name
+            )
+        for message in messages:
+            for notice in message.notices or ():
+                if notice in heard.doubtful and message.times == 1:
+                    self._log.warning(
+                        "A message calls the retrieval of %s/%s %s, but the store does not.",
+                        notice.place,
+                        notice.key,
+                        notice.said,
+                    )
+
+    @property
+    def _name(self) -> str:
+        return self._application.notifications.queue or ""
+
+    def _warn(self, error: GlacierProviderError, then: str) -> None:
+        """Say what is wrong with the queue, as a warning when it is new."""
+        said = str(error)
+        say = self._log.info if said == self._said else self._log.warning
+        self._said = said
+        say("The queue %s cannot be used: %s %s", self._name, said, then)
+
+
+def _is_done(message: Message, heard: Heard) -> bool:
+    """Return whether nobody has to hear a message again: all it says is settled, or was not borne out often enough."""
+    notices = set(message.notices or ())
+    given_up = heard.doubtful if message.times >= MOST_TIMES else frozenset()
+    return bool(notices) and notices <= (heard.settled | given_up)

@@ -1,0 +1,35 @@
+"""Which messages are done with, and which are left in the queue."""
+
+from __future__ import annotations
+
+import pytest
+
+from glacier_provider.core.notices import Notice
+from glacier_provider.restore import Heard
+from glacier_provider.stores.notifications import Message
+from glacier_provider.triggers.listening import MOST_TIMES, _is_done
+
+OURS, DOUBTED, THEIRS = (Notice("s3://b", key, "completed") for key in ("ours", "doubted", "theirs"))
+HEARD = Heard(settled=frozenset({OURS}), doubtful=frozenset({DOUBTED}))
+
+
+@pytest.mark.parametrize(
+    ("notices", "times", "done"),
+    [
+        ((OURS,), 1, True),
+        ((OURS, OURS), 1, True),
+        ((DOUBTED,), MOST_TIMES - 1, False),
+        ((DOUBTED,), MOST_TIMES, True),
+        ((OURS, DOUBTED), 1, False),
+        ((OURS, DOUBTED), MOST_TIMES, True),
+        ((THEIRS,), 1, False),
+        ((THEIRS,), 100 * MOST_TIMES, False),
+        ((OURS, THEIRS), MOST_TIMES, False),
+        ((), 100 * MOST_TIMES, False),
+        (None, 100 * MOST_TIMES, False),
+    ],
+)
+def test_only_what_concerns_the_restore_is_ever_deleted(
+    notices: tuple[Notice, ...] | None, times: int, done: bool
+) -> None:
+    assert _is_done(Message("handle", notices, times), HEARD) is done
