@@ -14,7 +14,7 @@ unexport PYTHONPATH
 export ONCE KEEP STORE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak lint format check constraints clean
+.PHONY: help setup demo test soak screenshots lint format check constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,8 +27,11 @@ demo: $(READY) ## back up and restore a sample application; ONCE=1: then exit; K
 test: $(READY) ## run the tests; TESTS=path and OPTIONS=... narrow them down
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(OPTIONS) $(TESTS)
 
-soak: $(READY) ## long random runs against a model; STEPS=20000 SOAK_STORE=s3 SEED=1
-	@$(BIN)/python -m tests.faults.soak --steps $(or $(STEPS),20000) --store $(or $(SOAK_STORE),s3) --seed $(or $(SEED),1)
+soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 SOAK_STORE=s3 SEED=1
+	@$(BIN)/python -m tests.faults.soak --steps $(or $(STEPS),20000) --store $(or $(SOAK_STORE),both) --seed $(or $(SEED),1)
+
+screenshots: $(READY) ## take the pictures of the documents from a running Airflow; needs Chromium
+	@$(BIN)/python -m tests.e2e.screenshots docs/images
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check .

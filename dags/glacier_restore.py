@@ -8,6 +8,7 @@ from airflow.sdk import DAG, Asset, Param, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
 from glacier_provider.core.plan import Part, Tier
+from glacier_provider.operators.approve_restore import ApproveRestoreOperator
 from glacier_provider.operators.base import record_failure
 from glacier_provider.operators.orphan_file import OrphanFileOperator
 from glacier_provider.operators.restore_steps import (
@@ -30,6 +31,7 @@ Brings a backup back by its id: trigger this DAG with `{{"backup_id": 42}}` or `
 * Files that the backup does not contain are moved to `{orphans}`, never deleted;
   `glacier-backup undo-orphans <restore id>` brings them back.
 * The catalog is not restored: after last week's backup, yesterday's can still be restored.
+* A plan that is estimated to cost more than the application's budget waits for a person's approval.
 * Any task can be cleared: what was retrieved and placed is kept, and nothing is paid for twice.
 """
 
@@ -78,6 +80,13 @@ def restore_params(application: Application) -> dict[str, Param]:
             title="Move orphans aside",
             description_md="Move files that the backup does not contain to the orphan directory.",
         ),
+        "approve": Param(
+            False,
+            type="boolean",
+            title="Wait for an approval",
+            description_md="Show the plan and its cost, and wait until somebody approves it. "
+            "A plan that passes the application's budget waits in any case.",
+        ),
     }
 
 
@@ -114,6 +123,7 @@ def restore_dag(application: Application) -> DAG:
         rule = TriggerRule.NONE_FAILED
         plan = PlanRestoreOperator(task_id="plan_restore")
         restore_id, ranges = plan.output["restore_id"], plan.output
+        approve = ApproveRestoreOperator(task_id="approve", needed=plan.output["approve"], lines=plan.output["lines"])
         request = RequestRetrievalsOperator.partial(task_id="request_retrievals", restore_id=restore_id).expand(
             archives=ranges
         )
@@ -134,7 +144,7 @@ def restore_dag(application: Application) -> DAG:
             restore_id=restore_id,
             outlets=[Asset(name=f"glacier_restore__{name}", uri=f"x-glacier-backup://{name}/restores")],
         )
-        plan >> request >> wait >> download >> database >> orphans >> close
+        plan >> approve >> request >> wait >> download >> database >> orphans >> close
     return dag
 
 

@@ -15,8 +15,8 @@ class PlanRestoreOperator(GlacierOperator):
     """Find out what a restore will take and change nothing.
 
     `request` holds the restore DAG's params (see `RestoreRequest.from_params`); None takes the run's own. Return the
-    ranges of archives to bring, to be mapped over; push `restore_id`, `backup_id` and `plan` as XComs of their own,
-    since Airflow maps over return values alone.
+    ranges of archives to bring, to be mapped over; push `restore_id`, `backup_id`, `plan`, `approve`, `lines` as XComs
+    of their own, since Airflow maps over return values alone.
     """
 
     template_fields: Sequence[str] = ("application", "request")

@@ -94,6 +94,8 @@ def aws_errors(operation: str, subject: str, *, codes: Mapping[str, type[StoreEr
         raise _from_reply(exc, operation, subject, codes or {}) from exc
     except BotoCoreError as exc:
         raise _from_client_side(exc, operation, subject) from exc
+    except UnicodeDecodeError as exc:  # botocore's, of an error reply that was damaged on its way
+        raise StoreUnavailable(f"{operation} on {subject}: the reply cannot be read.") from exc
     except (ResponseParserError, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as exc:
         raise StoreUnavailable(f"{operation} on {subject}: the connection broke ({type(exc).__name__}).") from exc
 

@@ -6,13 +6,14 @@ A store holds immutable archives. Its methods may be called from several threads
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.errors import StoreError
 
 
 class Source(Protocol):
@@ -147,6 +148,14 @@ class ArchiveStore(Protocol):
         """Delete one archive; deleting what is gone is no error."""
         ...
 
+    def delete_all(self, archives: Sequence[tuple[str, Description]]) -> Mapping[str, StoreError]:
+        """Delete archives, each given by its key and by what it is, with as few requests as the store allows.
+
+        Return why some of them, by key, could not be deleted. A key that is not one of the archive described is
+        left alone and is among them.
+        """
+        ...
+
     def archives(
         self, application: str | None = None, *, kind: ArchiveKind | None = None, described: bool = True
     ) -> Iterator[StoredArchive]:
@@ -155,4 +164,19 @@ class ArchiveStore(Protocol):
         Descriptions can cost a request each: a caller that knows them from elsewhere asks for `described=False` and
         gets `description` None wherever it would cost one.
         """
+        ...
+
+    def listed_as_of(self) -> datetime | None:
+        """Return of which moment (aware) `archives` tells: everything that was in the store before it is there.
+
+        None while there is nothing to tell from: a vault is asked for its inventory then, which takes some hours.
+        """
+        ...
+
+    def refresh_listing(self) -> None:
+        """Have a newer listing made, where that takes its time; otherwise nothing is to be done."""
+        ...
+
+    def described(self, keys: Iterable[str]) -> Iterator[StoredArchive]:
+        """Yield these archives with their descriptions and checksums, in no certain order; what is gone is left out."""
         ...

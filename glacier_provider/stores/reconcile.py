@@ -1,13 +1,12 @@
 """What to do with an archive that a store lists: compare what it says about itself with what the catalog knows. Pure.
 
-A vault can hold copies that no receipt names: of an upload whose answer was lost, or whose process was killed before
-the catalog noted it. They are found in the inventory and judged one by one:
+A store can hold archives that no receipt names: of an upload whose answer was lost, or whose process was killed before
+the catalog noted it. They are found in the listing (of a vault: in its inventory) and judged one by one:
 
-    for archive in store.archives(application):
-        verdict = judge(archive, known.get(archive.description.archive_id), application=application)
+    verdict = judge(archive, known.get(archive.description.archive_id), application=application)
 
-Only `ADOPT` and `SURPLUS` ask for a deed, and both only for an archive that agrees with the catalog in every point:
-what another catalog wrote to the same vault is never touched.
+Only `ADOPT`, `NOTE` and `SURPLUS` ask for a deed, and only for an archive that agrees with the catalog in every point;
+`SURPLUS`, the one that deletes, only for a proven copy. What another catalog wrote to the same place is never touched.
 """
 
 from __future__ import annotations
@@ -23,7 +22,8 @@ from glacier_provider.stores.base import StoredArchive
 
 class Verdict(StrEnum):
     KNOWN = "known"  #: the catalog has it under this key
-    ADOPT = "adopt"  #: the catalog waits for it: record `receipt_of` as its upload
+    ADOPT = "adopt"  #: the catalog waits for it: record `receipt_of` as its upload, if the content is the same
+    NOTE = "note"  #: the catalog had given it up: note where it lies, so that it goes with its backup
     SURPLUS = "surplus"  #: a copy of what the catalog has under another key, or has deleted: delete it
     STRAY = "stray"  #: it says it is ours, but the catalog knows nothing of the kind: look at it, touch nothing
     FOREIGN = "foreign"  #: of another application, or not written by this package
@@ -31,7 +31,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KnownArchive:
-    """What the catalog knows about the archive whose id the description names. `sha256` is that of the content."""
+    """What the catalog knows about the archive whose id the description names.
+
+    `sha256` is that of the content, `earlier_sha256s` are those of earlier contents that it meant to send under this
+    id, `checksum` is that of the receipt.
+    """
 
     state: ArchiveState
     backup_id: int
@@ -39,6 +43,11 @@ class KnownArchive:
     size: int
     key: str | None = None
     sha256: str | None = None
+    checksum: str | None = None
+    earlier_sha256s: tuple[str, ...] = ()
+
+
+_WAITING = (ArchiveState.PLANNED, ArchiveState.UPLOADING)
 
 
 def judge(found: StoredArchive, known: KnownArchive | None, *, application: str) -> Verdict:
@@ -46,12 +55,19 @@ def judge(found: StoredArchive, known: KnownArchive | None, *, application: str)
     told = found.description
     if told is None or told.application != application:
         return Verdict.FOREIGN
-    if known is not None and known.key == found.key:
-        return Verdict.KNOWN
-    if known is None or not _agree(told, found.size, known):
+    if known is None:
         return Verdict.STRAY
-    waiting = (ArchiveState.PLANNED, ArchiveState.UPLOADING)
-    return Verdict.ADOPT if known.state in waiting and found.checksum is not None else Verdict.SURPLUS
+    if known.key == found.key:
+        return Verdict.SURPLUS if known.state is ArchiveState.DELETED else Verdict.KNOWN
+    if not _is_of(told, known):
+        return Verdict.STRAY
+    if known.state not in _WAITING and _is_copy(found, told, known):
+        return Verdict.SURPLUS
+    if not _agrees(found, told, known):
+        return Verdict.STRAY
+    if known.state in _WAITING:
+        return Verdict.ADOPT
+    return Verdict.NOTE if known.state is ArchiveState.FAILED and known.key is None else Verdict.STRAY
 
 
 def receipt_of(found: StoredArchive, store_uri: str) -> Receipt:
@@ -61,12 +77,27 @@ def receipt_of(found: StoredArchive, store_uri: str) -> Receipt:
     return Receipt(Location(store_uri, found.key), found.size, found.checksum, adopted=True)
 
 
-def _agree(told: Description, size: int, known: KnownArchive) -> bool:
-    """Whether the archive is the one that the catalog planned: made for the same backup, name, size and content."""
+def _is_of(told: Description, known: KnownArchive) -> bool:
+    """Whether the archive was made for the same backup and name."""
     names = (known.filename, "sha256:" + hashlib.sha256(known.filename.encode("utf-8")).hexdigest())
-    return (
-        told.backup_id == known.backup_id
-        and told.filename in names
-        and (told.size, size) == (known.size, known.size)
-        and (told.sha256 is None or known.sha256 is None or told.sha256 == known.sha256)
+    return told.backup_id == known.backup_id and told.filename in names
+
+
+def _agrees(found: StoredArchive, told: Description, known: KnownArchive) -> bool:
+    """Whether nothing that is known of its content speaks against it."""
+    return (told.size, found.size) == (known.size, known.size) and (
+        told.sha256 is None or known.sha256 is None or told.sha256 == known.sha256
     )
+
+
+def _is_copy(found: StoredArchive, told: Description, known: KnownArchive) -> bool:
+    """Whether it is proven that it holds what the catalog has elsewhere, has deleted, or has replaced."""
+    if told.size != found.size or known.key is None:
+        return False
+    if told.sha256 is not None and told.sha256 in known.earlier_sha256s:
+        return True
+    if known.size != found.size:
+        return False
+    if told.sha256 is not None and known.sha256 is not None:
+        return told.sha256 == known.sha256
+    return found.checksum is not None and found.checksum == known.checksum

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt
@@ -25,6 +26,7 @@ from glacier_provider.errors import (
 from glacier_provider.stores.aws_errors import aws_errors, error_code, http_status
 from glacier_provider.stores.base import Retrieval, RetrievalReport, Source, StoredArchive, StoreFeatures, UploadJournal
 from glacier_provider.stores.s3_bucket import Bucket, base64_text
+from glacier_provider.stores.s3_delete import delete_all
 from glacier_provider.stores.s3_keys import folder_of, key_facts, metadata_of, object_key
 from glacier_provider.stores.s3_reports import reports
 from glacier_provider.stores.s3_upload import LargeUpload, abort_uploads
@@ -67,8 +69,9 @@ class S3Store:
     uploads up to 10,000 parts; `parts_in_flight` of them are sent at once, each with about 1 MiB in memory.
 
     Permissions: s3:ListBucket and s3:ListBucketMultipartUploads on the bucket; s3:PutObject, s3:GetObject,
-    s3:RestoreObject, s3:DeleteObject, s3:ListMultipartUploadParts and s3:AbortMultipartUpload on its objects; with
-    object_lock_days also s3:PutObjectRetention, with a key of your own kms:GenerateDataKey and kms:Decrypt.
+    s3:RestoreObject, s3:ListMultipartUploadParts and s3:AbortMultipartUpload on its objects; to delete, also
+    s3:DeleteObject; with object_lock_days also s3:PutObjectRetention, with a key of your own kms:GenerateDataKey and
+    kms:Decrypt.
     """
 
     def __init__(self, uri: S3Uri, *, client: Any, part_size: int = 16 * MIB, parts_in_flight: int = 4) -> None:
@@ -176,6 +179,9 @@ class S3Store:
         with aws_errors("s3:DeleteObject", self._bucket.url(location.key)):
             self._bucket.client.delete_object(Bucket=self._bucket.uri.bucket, Key=location.key)
 
+    def delete_all(self, archives: Sequence[tuple[str, Description]]) -> Mapping[str, StoreError]:
+        return delete_all(self._bucket, archives)
+
     def archives(
         self, application: str | None = None, *, kind: ArchiveKind | None = None, described: bool = True
     ) -> Iterator[StoredArchive]:
@@ -192,6 +198,20 @@ class S3Store:
                 for entry in chosen:
                     description = next(descriptions) if descriptions is not None else None
                     yield StoredArchive(entry["Key"], entry["Size"], description)
+
+    def listed_as_of(self) -> datetime | None:
+        """A listing of S3 is of now: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html."""
+        return datetime.now(UTC)
+
+    def refresh_listing(self) -> None:
+        pass
+
+    def described(self, keys: Iterable[str]) -> Iterator[StoredArchive]:
+        """Yield these archives; each takes a HEAD, eight at once."""
+        with ThreadPoolExecutor(8, thread_name_prefix="s3-head") as pool:
+            for head in pool.map(self._bucket.head, keys):
+                if head is not None:
+                    yield StoredArchive(head.key, head.size, head.description, head.checksum)
 
     def _pages(self, folder: str) -> Iterator[list[Any]]:
         token: dict[str, str] = {}

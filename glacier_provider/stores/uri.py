@@ -88,6 +88,12 @@ def parse_store_uri(text: str) -> StoreUri:
     return _vault_uri(text, parts.netloc, parts.path, _parameters(text, parts.query, _VAULT_PARAMETERS))
 
 
+def store_class(text: str) -> str:
+    """Return what prices go by: the S3 storage class of a store, or VAULT."""
+    place = parse_store_uri(text)
+    return place.storage_class if isinstance(place, S3Uri) else "VAULT"
+
+
 def _s3_uri(text: str, bucket: str, prefix: str, given: dict[str, str]) -> S3Uri:
     if not _BUCKET.fullmatch(bucket):
         raise _fault(text, f"{bucket!r} is not a bucket name", S3_EXAMPLE)
@@ -160,3 +166,9 @@ def _days(text: str, given: dict[str, str]) -> int | None:
 
 def _fault(text: str, what: str, example: str) -> ConfigurationError:
     return ConfigurationError(f"The store URI {text!r} cannot be used: {what}. Example: {example}.")
+
+
+def place_of(uri: str) -> str:
+    """Return the bucket or vault of a store URI as ``s3://bucket`` or ``glacier://vault``."""
+    parsed = parse_store_uri(uri)
+    return f"s3://{parsed.bucket}" if isinstance(parsed, S3Uri) else f"glacier://{parsed.vault}"

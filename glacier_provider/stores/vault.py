@@ -25,7 +25,8 @@ A vault keeps no empty archives, and nothing in it can be read at once, manifest
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -36,6 +37,7 @@ from glacier_provider.core.treehash import tree_hash
 from glacier_provider.errors import (
     ArchiveCold,
     ArchiveCorrupt,
+    NotInVault,
     OutcomeUnknown,
     RetrievalRefused,
     StoreError,
@@ -43,14 +45,22 @@ from glacier_provider.errors import (
 )
 from glacier_provider.stores.base import Retrieval, RetrievalReport, Source, StoredArchive, StoreFeatures, UploadJournal
 from glacier_provider.stores.uri import VaultUri
-from glacier_provider.stores.vault_calls import NotInVault, Vault, check_sends_once, may_have_happened, pause
+from glacier_provider.stores.vault_calls import Vault, check_sends_once, may_have_happened, pause
 from glacier_provider.stores.vault_descriptions import description_of, text_of
-from glacier_provider.stores.vault_inventory import inventory_entries, request_inventory
+from glacier_provider.stores.vault_inventory import (
+    INVENTORY_LAG,
+    inventory_date,
+    inventory_entries,
+    newest_inventory,
+    request_inventory,
+)
 from glacier_provider.stores.vault_jobs import TIERS, ArchiveJobs
 from glacier_provider.stores.vault_output import read_output
 from glacier_provider.stores.vault_upload import VaultUpload, abort, open_uploads
 
 log = logging.getLogger(__name__)
+
+_DELETING = 16  #: archives that are deleted at once
 
 
 def vault_client_config(uri: VaultUri) -> Any:
@@ -195,6 +205,20 @@ class VaultStore:
         except NotInVault:
             log.info("%s was not there to be deleted.", self._vault.url(location.key))
 
+    def delete_all(self, archives: Sequence[tuple[str, Description]]) -> Mapping[str, StoreError]:
+        """Delete archives one by one, several at once: a vault has no request for many."""
+        keys = [key for key, _ in archives]
+        with ThreadPoolExecutor(_DELETING, thread_name_prefix="vault-delete") as pool:
+            answers = list(pool.map(self._try_to_delete, keys))
+        return {key: answer for key, answer in zip(keys, answers, strict=True) if answer is not None}
+
+    def _try_to_delete(self, key: str) -> StoreError | None:
+        try:
+            self.delete(self._vault.location(key))
+        except StoreError as error:
+            return error
+        return None
+
     def archives(
         self,
         application: str | None = None,
@@ -219,6 +243,25 @@ class VaultStore:
                 description=description,
                 checksum=f"treehash:{tree}" if tree else None,
             )
+
+    def listed_as_of(self) -> datetime | None:
+        """Return when AWS took the newest inventory that can be read, less what it may take to show an archive."""
+        job = newest_inventory(self._vault, self._now())
+        if job is None:
+            self.refresh_listing()
+            return None
+        return inventory_date(self._vault, job) - INVENTORY_LAG
+
+    def refresh_listing(self) -> None:
+        try:
+            request_inventory(self._vault)
+        except StoreUnavailable as exc:  # AWS has not looked at it yet, or no answer came: the next call sees
+            log.info("%s", exc)
+
+    def described(self, keys: Iterable[str]) -> Iterator[StoredArchive]:
+        """Yield these archives as the newest inventory describes them."""
+        wanted = frozenset(keys)
+        return (archive for archive in self.archives() if archive.key in wanted) if wanted else iter(())
 
     def request_inventory(self) -> str:
         """Have a new inventory brought, also while an older one can be read; return the id of its job."""

@@ -18,6 +18,8 @@ from glacier_provider.errors import (
     ArchiveCorrupt,
     ConfigurationError,
     GlacierProviderError,
+    NotInVault,
+    RequestRejected,
     StoreError,
     StoreMissing,
     StoreUnavailable,
@@ -29,14 +31,6 @@ FIRST_PAUSE = 0.25  # seconds
 LONGEST_PAUSE = 20.0
 
 Answer = TypeVar("Answer")
-
-
-class NotInVault(StoreError):
-    """The vault does not know this archive, upload or job."""
-
-
-class Rejected(StoreError):
-    """The vault found a parameter of the request wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +52,8 @@ class Vault:
         """Send one request and return its reply.
 
         Besides the errors of `aws_errors`: NotInVault for an archive, upload or job that is not there, StoreMissing
-        for the vault itself, ArchiveCorrupt for bytes that arrived with another checksum, Rejected for a parameter.
+        for the vault itself, ArchiveCorrupt for bytes that arrived with another checksum, RequestRejected for a
+        parameter.
         """
         from botocore import xform_name
         from botocore.exceptions import ClientError
@@ -145,7 +140,7 @@ def _meaning(error: Any) -> dict[str, type[StoreError]]:
     if code == "ResourceNotFoundException":
         return {code: NotInVault}
     if code == "InvalidParameterValueException":
-        return {code: ArchiveCorrupt if "checksum" in _words(error) else Rejected}
+        return {code: ArchiveCorrupt if "checksum" in _words(error) else RequestRejected}
     return {}
 
 

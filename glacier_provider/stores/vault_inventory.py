@@ -10,15 +10,21 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, StoreUnavailable
-from glacier_provider.stores.vault_calls import NotInVault, Vault
+from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, NotInVault, StoreUnavailable
+from glacier_provider.stores.vault_calls import Vault
 from glacier_provider.stores.vault_jobs import INVENTORY, Job, list_jobs
 from glacier_provider.stores.vault_output import read_output
 
 TOKEN = "glacier-provider inventory"
+
+#: An archive may have been in the vault for so long, and be in no inventory yet.
+INVENTORY_LAG = timedelta(hours=24)
+
+#: The date stands at the beginning of an inventory, before the archives; so much of it is read, in bytes.
+HEAD = 4096
 
 
 def inventory_entries(vault: Vault, *, now: Callable[[], datetime]) -> Iterator[dict[str, Any]]:
@@ -48,6 +54,31 @@ def newest_inventory(vault: Vault, now: datetime) -> Job | None:
     done = [job for page in list_jobs(vault, statuscode="Succeeded") for job in page if _is_whole_inventory(job)]
     readable = [(job.completed_at, job.id, job) for job in done if job.completed_at and (job.expires_at or now) > now]
     return max(readable)[2] if readable else None
+
+
+def inventory_date(vault: Vault, job: Job) -> datetime:
+    """Return when the inventory that a job brought was taken; raise StoreUnavailable when its output is gone."""
+    size = min(job.inventory_size or 0, HEAD)
+    try:
+        head = b"".join(read_output(vault, job.id, 0, size))
+    except ArchiveCold as exc:
+        raise StoreUnavailable(
+            f"The inventory of {vault.url()} expired.", hint="The next try has a new one made."
+        ) from exc
+    text = _Text(iter([head]))
+    try:
+        text.expect("{")
+        while (name := text.value()) != "InventoryDate":
+            text.expect(":")
+            if name == "ArchiveList":
+                raise ValueError("no InventoryDate")
+            text.value()
+            text.expect(",")
+        text.expect(":")
+        taken = datetime.fromisoformat(str(text.value()))
+    except ValueError as exc:
+        raise ArchiveCorrupt(f"The inventory of {vault.url()} does not tell its date ({exc}).") from exc
+    return taken if taken.tzinfo else taken.replace(tzinfo=UTC)
 
 
 def request_inventory(vault: Vault) -> str:

@@ -16,9 +16,16 @@ from typing import Any
 
 from glacier_provider.core.archive import Location
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.errors import ArchiveMissing, OutcomeUnknown, RetrievalRefused, StoreUnavailable
+from glacier_provider.errors import (
+    ArchiveMissing,
+    NotInVault,
+    OutcomeUnknown,
+    RequestRejected,
+    RetrievalRefused,
+    StoreUnavailable,
+)
 from glacier_provider.stores.base import Retrieval, RetrievalReport
-from glacier_provider.stores.vault_calls import NotInVault, Rejected, Vault, may_have_happened, pause
+from glacier_provider.stores.vault_calls import Vault, may_have_happened, pause
 
 TIERS = ("Expedited", "Standard", "Bulk")  # from the fastest to the slowest
 OUTPUT_LIFE = timedelta(hours=24)  # at least that long: Describe Job, Get Job Output
@@ -152,9 +159,19 @@ class ArchiveJobs:
     def _serving(self, key: str, tier: str) -> Job | None:
         for job_id in self._jobs_of(key):
             job = describe_job(self._vault, job_id)  # it may have failed or expired since
-            if job is not None and job.serves(tier, self._now()):
+            if job is not None and job.serves(tier, self._now()) and self._is_offered(job):
                 return job
         return None
+
+    def _is_offered(self, job: Job) -> bool:
+        """Whether what a job brought is really there: a job can outlive its output, and then brings nothing more."""
+        if job.status != "Succeeded":
+            return True
+        try:
+            self._vault.ask("GetJobOutput", job.archive_id or "", jobId=job.id, range="bytes=0-0")["body"].close()
+        except NotInVault:
+            return False
+        return True
 
     def _jobs_of(self, key: str) -> list[str]:
         """Return the ids of jobs that may serve an archive, the newest first."""
@@ -208,7 +225,7 @@ class ArchiveJobs:
             return str(self._vault.once("InitiateJob", key, jobParameters=parameters)["jobId"])
         except NotInVault as exc:
             raise ArchiveMissing(f"There is no archive {self._vault.url(key)}.") from exc
-        except Rejected as exc:
+        except RequestRejected as exc:
             raise _refusal(exc, self._vault.url(key)) from exc
 
     # --- looking ---
@@ -267,7 +284,7 @@ class _Walk:
         return self._met.pop(job_id)
 
 
-def _refusal(error: Rejected, url: str) -> ArchiveMissing | RetrievalRefused:
+def _refusal(error: RequestRejected, url: str) -> ArchiveMissing | RetrievalRefused:
     """An archive of another vault is answered with "Invalid vault name"; everything else is about the wish."""
     if "invalid vault name" in error.message.lower():
         return ArchiveMissing(f"There is no archive {url}: its id belongs to another vault.")

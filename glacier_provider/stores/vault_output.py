@@ -13,9 +13,9 @@ from typing import Any
 
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.treehash import tree_hash
-from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, StoreUnavailable
+from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, NotInVault, RequestRejected, StoreUnavailable
 from glacier_provider.stores.aws_errors import aws_errors
-from glacier_provider.stores.vault_calls import NotInVault, Rejected, Vault
+from glacier_provider.stores.vault_calls import Vault
 from glacier_provider.stores.vault_jobs import describe_job
 
 WINDOW = 8 * MIB
@@ -39,7 +39,7 @@ def _window(vault: Vault, job_id: str, start: int, size: int, key: str) -> bytes
         return vault.retrying(lambda: _received(vault, job_id, start, size, key), on=(StoreUnavailable, ArchiveCorrupt))
     except NotInVault as exc:
         raise ArchiveCold(f"The vault no longer offers {vault.url(key)}: its job has expired.") from exc
-    except Rejected as exc:
+    except RequestRejected as exc:
         job = describe_job(vault, job_id)
         if job is None or job.status != "Succeeded":
             raise ArchiveCold(f"The vault does not offer {vault.url(key)}: its job is not done.") from exc

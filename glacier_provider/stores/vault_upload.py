@@ -20,10 +20,10 @@ from typing import Any
 from glacier_provider.core.archive import Description, Receipt
 from glacier_provider.core.parts import Part, part_size_for, parts_of
 from glacier_provider.core.treehash import TreeHash, combine
-from glacier_provider.errors import ArchiveCorrupt, OutcomeUnknown, StoreUnavailable
+from glacier_provider.errors import ArchiveCorrupt, NotInVault, OutcomeUnknown, RequestRejected, StoreUnavailable
 from glacier_provider.stores.base import Source, UploadJournal
 from glacier_provider.stores.sending import PartBody, send_parts, windows
-from glacier_provider.stores.vault_calls import NotInVault, Rejected, Vault
+from glacier_provider.stores.vault_calls import Vault
 from glacier_provider.stores.vault_descriptions import description_of, is_same_archive, text_of
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class VaultUpload:
         digests = [_tree(self.source, part) for part in parts_of(self.source.size, part_size)]
         try:
             return replace(self._ask_to_complete(upload_id, digests), adopted=True)
-        except (NotInVault, Rejected, ArchiveCorrupt):
+        except (NotInVault, RequestRejected, ArchiveCorrupt):
             return None
 
     def _complete(self, upload_id: str, digests: list[bytes]) -> Receipt:
@@ -182,7 +182,7 @@ class VaultUpload:
         except NotInVault as exc:
             self.journal.forget()
             raise OutcomeUnknown(f"{subject} ended before it was completed here.") from exc
-        except (Rejected, ArchiveCorrupt) as exc:
+        except (RequestRejected, ArchiveCorrupt) as exc:
             self._abort(upload_id)
             self.journal.forget()
             raise StoreUnavailable(f"{subject} could not be completed; it begins anew. {exc.message}") from exc

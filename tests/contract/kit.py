@@ -130,6 +130,7 @@ class S3Kit(Waiting):
 
 
 _S3_ACTS = {
+    "delete": "DeleteObjects",
     "put": "PutObject",
     "begin": "CreateMultipartUpload",
     "part": "UploadPart",

@@ -362,6 +362,33 @@ def test_what_was_deleted_is_gone_and_may_be_deleted_again(kit: StoreKit) -> Non
         content(store, retrieval, 0, 1)
 
 
+def test_many_are_deleted_at_once_and_what_is_gone_is_no_error(kit: StoreKit) -> None:
+    store = kit.open()
+    described = [a_file(number) for number in (7, 8, 9)]
+    keys = [store.put(b"content", one).location.key for one in described]
+    assert store.delete_all(list(zip(keys[:2], described, strict=False))) == {}
+    assert kit.keys() == keys[2:]
+    assert store.delete_all(list(zip(keys, described, strict=True))) == {}
+    assert kit.keys() == []
+
+
+def test_what_could_not_be_deleted_is_told_by_its_key(one_kit: StoreKit) -> None:
+    store = one_kit.open()
+    described = [a_file(number) for number in (7, 8)]
+    keys = [store.put(b"content", one).location.key for one in described]
+    one_kit.break_next("delete", FaultKind.ACCESS_DENIED, count=None)
+    refused = store.delete_all(list(zip(keys, described, strict=True)))
+    assert {key: type(error) for key, error in refused.items()} == dict.fromkeys(keys, StoreDenied)
+    assert sorted(one_kit.keys()) == sorted(keys)
+
+
+def test_a_key_that_is_not_of_the_archive_described_is_left_alone(naming_kit: StoreKit) -> None:
+    store = naming_kit.open()
+    key = store.put(b"content", a_file(7)).location.key
+    assert type(store.delete_all([(key, a_file(8))])[key]) is KeyTaken
+    assert naming_kit.keys() == [key]
+
+
 def test_a_retrieval_of_a_deleted_archive_names_it(cold_kit: StoreKit) -> None:
     store = cold_kit.open()
     receipt = store.put(b"content", a_file())

@@ -274,7 +274,9 @@ def test_a_completion_too_long_ago_is_begun_anew_and_said_to_be_doubtful(
     vault_kit.pass_time(3 * HOUR)
     receipt = vault_kit.open().put_large(Bytes(data), a_file(), journal)
     assert (receipt.adopted, receipt.maybe_twice, len(vault_kit.keys())) == (False, True, 2)
-    known = KnownArchive(ArchiveState.ARCHIVED, 3, "2024/report-7.pdf", len(data), receipt.location.key)
+    known = KnownArchive(
+        ArchiveState.ARCHIVED, 3, "2024/report-7.pdf", len(data), receipt.location.key, checksum=receipt.checksum
+    )
     verdicts = sorted(judge(archive, known, application="library") for archive in listed(vault_kit))
     assert verdicts == [Verdict.KNOWN, Verdict.SURPLUS]
 

@@ -18,6 +18,7 @@ from tests.emulator.vault import VaultEmulator
 
 VAULT = "contract"
 _ACTS = {
+    "delete": "DeleteArchive",
     "put": "UploadArchive",
     "begin": "InitiateMultipartUpload",
     "part": "UploadMultipartPart",

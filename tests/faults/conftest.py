@@ -46,12 +46,13 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
 
 @pytest.fixture
 def make_world(new_database: Callable[[], Server], tmp_path: Path, place: Place) -> Iterator[Callable[..., World]]:
-    """Makes worlds on the test's store, each with databases of its own."""
+    """Makes worlds with databases of their own, on the test's store; from the second one on, on another place of it."""
     made: list[World] = []
 
     def make(**settings: Any) -> World:
         directory = tmp_path / f"world-{len(made)}"
-        made.append(World(directory, place, database=new_database(), catalog=new_database(), **settings))
+        there = place if not made else place.another(len(made))
+        made.append(World(directory, there, database=new_database(), catalog=new_database(), **settings))
         return made[-1]
 
     yield make

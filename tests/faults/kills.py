@@ -11,10 +11,11 @@ from tests.faults.world import LARGE, Kill, World
 
 @dataclass(frozen=True)
 class Survey:
-    """The instants at which a backup and a restore of a small world can die."""
+    """The instants at which a backup, a restore and a deletion of a small world can die."""
 
     backups: list[Kill]
     restores: list[Kill]
+    deletions: list[Kill]
 
 
 def survey(world: World, chance: random.Random) -> Survey:
@@ -31,8 +32,14 @@ def survey(world: World, chance: random.Random) -> Survey:
     world.restore(first)
     restores, world.instants = _instants(world), {}
     world.record_instants = False
+    stir(world, chance)
+    world.back_up()
+    world.record_instants = True
+    world.delete(first)
+    deletions, world.instants = _instants(world), {}
+    world.record_instants = False
     world.check_all()
-    return Survey(backups, restores)
+    return Survey(backups, restores, deletions)
 
 
 def _instants(world: World) -> list[Kill]:
@@ -61,16 +68,21 @@ def sample(kills: Sequence[Kill], count: int, chance: random.Random) -> list[Kil
     return turns[:count]
 
 
-def kill_all(world: World, backups: Sequence[Kill], restores: Sequence[Kill], chance: random.Random) -> None:
+def kill_all(world: World, kills: Survey, chance: random.Random) -> None:
     """Die at each of these instants in turn, go on, and check everything after each."""
-    for kill in backups:
+    for kill in kills.backups:
         stir(world, chance, large=kill.step == "upload_files")
         world.back_up(kill=kill)
         _check(world, kill)
     known = sorted(world.backups)
-    for turn, kill in enumerate(restores):
+    for turn, kill in enumerate(kills.restores):
         stir(world, chance, large=False)
         world.restore(known[turn % len(known)], kill=kill)
+        _check(world, kill)
+    for kill in kills.deletions:
+        stir(world, chance, large=False)
+        world.back_up()
+        world.delete(min(world.backups), kill=kill)
         _check(world, kill)
 
 

@@ -29,6 +29,7 @@ class Held:
     key: str
     size: int
     description: Description | None
+    checksum: str | None = None
 
 
 class Place(Protocol):
@@ -53,6 +54,14 @@ class Place(Protocol):
         ...
 
     def pass_time(self, seconds: float) -> None: ...
+
+    def list_anew(self) -> None:
+        """Let the store tell of all that it holds now."""
+        ...
+
+    def another(self, number: int) -> Place:
+        """Return an empty place of the same emulated store."""
+        ...
 
 
 @dataclass
@@ -92,6 +101,12 @@ class S3Place:
     def pass_time(self, seconds: float) -> None:
         self.emulator.clock.advance(seconds)
 
+    def list_anew(self) -> None:
+        pass  # its listing is of now
+
+    def another(self, number: int) -> Place:
+        return S3Place(self.emulator, f"{self.bucket}-{number}", self.exact, self.storage_class)
+
 
 def _plain(metadata: Any) -> dict[str, str]:
     return {name.lower().removeprefix("x-amz-meta-"): value for name, value in dict(metadata).items()}
@@ -126,7 +141,12 @@ class VaultPlace:
 
     def held(self) -> list[Held]:
         return [
-            Held(archive["id"], archive["size"], vault_description_of(archive["description"]))
+            Held(
+                archive["id"],
+                archive["size"],
+                vault_description_of(archive["description"]),
+                f"treehash:{archive['tree_hash']}",
+            )
             for archive in self.emulator.archives(self.vault, digests=False)
         ]
 
@@ -139,3 +159,10 @@ class VaultPlace:
 
     def pass_time(self, seconds: float) -> None:
         self.emulator.clock.advance(seconds)
+
+    def list_anew(self) -> None:
+        self.emulator.take_inventory(self.vault)
+        self.emulator.complete_jobs(self.emulator.job_operations.initiate(self.vault, {"Type": "inventory-retrieval"}))
+
+    def another(self, number: int) -> Place:
+        return VaultPlace(self.emulator, f"{self.vault}-{number}")

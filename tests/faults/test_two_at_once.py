@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from glacier_provider import backup, restore
+from glacier_provider import backup, deletion, restore
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.plan import RestoreRequest
-from glacier_provider.errors import IllegalMove, LeaseHeld
-from tests.faults.world import Abandoned, Kill, World
+from glacier_provider.errors import BackupNotDeletable, BackupNotRestorable, IllegalMove, LeaseHeld
+from tests.emulator.faults import FaultKind
+from tests.faults.world import Abandoned, Kill, Parts, World
 
 CHANCE = random.Random(3)
 
@@ -197,6 +200,44 @@ def test_two_restores_of_the_same_backup_pay_once_and_both_complete(world: World
     assert retrievals == archives
 
 
+@pytest.mark.parametrize("place", ["vault"], indirect=True)
+def test_two_restores_that_ask_a_vault_at_the_same_moment_pay_once(world: World) -> None:
+    world.add_row()
+    for _ in range(6):
+        world.add_file(CHANCE, 50)
+    backup_id = world.back_up()
+    for name in list(world.present):
+        world.delete_file(name)
+    app, request = world.application, RestoreRequest.from_params({"backup_id": backup_id})
+    plans = [
+        restore.plan_restore(app, world.a_run("restore"), request, catalog=world.here.catalog, stores=world.here.stores)
+        for _ in range(2)
+    ]
+    world.place.plan.inject("InitiateJob", FaultKind.HANG_REPLY, seconds=0.3)
+    paid = world.place.retrievals_made()
+    assert paid is not None
+
+    def ask(plan: dict[str, Any]) -> None:
+        with world.another_catalog() as catalog:
+            stores = Parts(catalog, world.place.opener()()).stores
+            for share in plan["ranges"]:
+                restore.request_retrievals(
+                    app, plan["restore_id"], ArchiveRange.from_dict(share), catalog=catalog, stores=stores
+                )
+
+    with ThreadPoolExecutor(2) as pool:
+        for ended in [pool.submit(ask, plan) for plan in plans]:
+            ended.result()
+    world.place.plan.clear()
+    ((archives,),) = world.sql(
+        "SELECT count(*) FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id"
+        " WHERE r.restore_id = %s AND a.stored_size > 0",
+        plans[0]["restore_id"],
+        catalog=True,
+    )
+    assert (world.place.retrievals_made() or 0) - paid == archives
+
+
 def test_a_worker_that_was_given_up_and_is_still_alive_keeps_its_successor_waiting(world: World) -> None:
     app, run = world.application, world.a_run("backup")
     catalog = world.here.catalog
@@ -225,6 +266,77 @@ def test_the_second_of_two_restores_waits_for_the_lease(world: World) -> None:
     restore.move_orphans(app, other, catalog=catalog)
     restore.close_restore(app, other, catalog=catalog)
     world.check_all()
+
+
+def test_a_deletion_waits_for_a_running_backup_and_a_backup_for_a_deletion(world: World) -> None:
+    old, _ = world.back_up(), world.back_up()
+    app, has = world.application, world.here
+    run = world.a_run("backup")
+    running = backup.open_backup(app, run, catalog=has.catalog, store=has.store)
+    with pytest.raises(LeaseHeld, match=f"backup {running} works on the application"):
+        deletion.delete_backup(app, old, world.a_run("delete"), catalog=has.catalog, stores=has.stores)
+    assert has.catalog.backups.get(old)["state"] == "complete"
+    world.back_up(run)
+    has.catalog.deletions.begin(old, world.a_run("delete"))
+    with pytest.raises(LeaseHeld, match=f"deletion {old} works on the application"):
+        backup.open_backup(app, world.a_run("backup"), catalog=has.catalog, store=has.store)
+    world.delete(old)
+    world.back_up()
+    world.check_all()
+
+
+def test_two_who_delete_the_same_backup_delete_it_once(world: World) -> None:
+    old, _ = world.back_up(), world.back_up()
+    app, catalog = world.application, world.here.catalog
+    with catalog.alone(f"the deletion {old}"), world.another_catalog() as other, pytest.raises(LeaseHeld):
+        deletion.delete_backup(app, old, world.a_run("delete"), catalog=other, stores=world.here.stores)
+    assert world.delete(old) > 0
+    assert world.delete(old) == 0
+    world.check_all()
+
+
+def test_a_restore_that_is_planned_while_its_backup_is_deleted_never_begins(world: World) -> None:
+    """Whoever is first: the deletion sees the restore and is refused, or the restore finds the backup gone."""
+    old, _ = world.back_up(), world.back_up()
+    request = RestoreRequest.from_params({"backup_id": old})
+
+    def plan() -> str:
+        with world.another_catalog() as catalog:
+            parts = Parts(catalog, world.place.opener()())
+            try:
+                restore.plan_restore(
+                    world.application, world.a_run("restore"), request, catalog=catalog, stores=parts.stores
+                )
+            except BackupNotRestorable:
+                return "deleted"
+            return "planned"
+
+    def delete() -> str:
+        with world.another_catalog() as catalog:
+            try:
+                catalog.deletions.begin(old, world.a_run("delete"))
+            except BackupNotDeletable:
+                return "refused"
+            return "begun"
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.submit(plan), pool.submit(delete)
+        assert (first.result(), second.result()) in {("planned", "refused"), ("deleted", "begun")}
+
+
+@pytest.mark.parametrize("order", ["planned first", "deleted first"])
+def test_a_deletion_and_a_restore_exclude_each_other_in_either_order(world: World, order: str) -> None:
+    old, _ = world.back_up(), world.back_up()
+    request = RestoreRequest.from_params({"backup_id": old})
+    has, app = world.here, world.application
+    if order == "planned first":
+        restore.plan_restore(app, world.a_run("restore"), request, catalog=has.catalog, stores=has.stores)
+        with pytest.raises(BackupNotDeletable, match="is under way"):
+            has.catalog.deletions.begin(old, world.a_run("delete"))
+    else:
+        has.catalog.deletions.begin(old, world.a_run("delete"))
+        with pytest.raises(BackupNotRestorable, match="is deleting"):
+            restore.plan_restore(app, world.a_run("restore"), request, catalog=has.catalog, stores=has.stores)
 
 
 def test_files_deleted_while_a_backup_runs_are_no_part_of_it(world: World) -> None:
