@@ -21,6 +21,7 @@ from glacier_provider import __version__
 from glacier_provider.applications import Application, load_applications
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.plan import Amount, counted, megabytes
+from glacier_provider.core.status import BackupState
 from glacier_provider.errors import ConfigurationError, GlacierProviderError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ URI_EXAMPLE = "postgresql://glacier@db.example.com:5432/glacier"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 1 for an error of ours (told on stderr), or 2 for wrong usage."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    _log_to_stderr()
     try:
         arguments.run(arguments)
         sys.stdout.flush()
@@ -45,6 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (head, a pager) has seen enough; what is left in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+
+
+def load_airflow() -> None:
+    """Import Airflow, whose connections a command needs. It takes over logging, and stdout belongs to the answer."""
+    import airflow.sdk.bases.hook  # noqa: F401
+
+    _log_to_stderr()
 
 
 # --- commands ------------------------------------------------------------------------------------------------------
@@ -308,6 +320,10 @@ def _print(arguments: Arguments, rows: Iterable[Mapping[str, Any]], columns: Col
     if arguments.json:
         _print_json(rows)
         return
+    _print_table(rows, columns)
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]], columns: Columns) -> None:
     from tabulate import tabulate
 
     table = [[_cell(row[of] if isinstance(of, str) else of(row)) for of in columns.values()] for row in rows]
@@ -361,7 +377,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     listing = _command(commands, "list", _list, "list backups, the newest first")
-    listing.add_argument("--state", choices=["running", "complete", "failed"], help="only backups in this state")
+    listing.add_argument("--state", choices=[state.value for state in BackupState], help="only backups in this state")
     _paging(listing, 20)
     show = _command(commands, "show", _show, "show one backup: its figures, its report, the status of its archives")
     show.add_argument("backup_id", type=int, metavar="BACKUP_ID")
@@ -375,7 +391,35 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "migrate", _migrate, "create the catalog, or bring it to this version")
     undo = _command(commands, "undo-orphans", _undo_orphans, "move the orphans of a restore back to their places")
     undo.add_argument("restore_id", type=int, metavar="RESTORE_ID")
+    _add_deletion(commands)
+    _add_rebuild(commands)
+    _add_notifications(commands)
+    _add_costs(commands)
     return parser
+
+
+def _add_costs(commands: Any) -> None:
+    from glacier_provider import cli_costs
+
+    cli_costs.add_commands(commands)
+
+
+def _add_notifications(commands: Any) -> None:
+    from glacier_provider import cli_notifications
+
+    cli_notifications.add_commands(commands)
+
+
+def _add_rebuild(commands: Any) -> None:
+    from glacier_provider import cli_rebuild
+
+    cli_rebuild.add_commands(commands)
+
+
+def _add_deletion(commands: Any) -> None:
+    from glacier_provider import cli_deletion
+
+    cli_deletion.add_commands(commands)
 
 
 def _command(commands: Any, name: str, run: Callable[[Arguments], None], text: str) -> argparse.ArgumentParser:

@@ -39,6 +39,8 @@
     │   ├── ArchiveCorrupt        bytes differ from their checksum (retry may help)
     │   ├── KeyTaken              a write-once key holds something else
     │   │   └── OtherContent      what the same file held earlier
+    │   ├── RequestRejected       a parameter of a request is wrong
+    │   ├── NotInVault            a vault does not know an archive, an upload or a job
     │   ├── RetrievalRefused      tier, capacity or policy
     │   └── RetrievalFailed       the store ended a retrieval without success
     └── CatalogError
@@ -47,7 +49,9 @@
         ├── IllegalMove           a state change that the lifecycle does not allow
         ├── LeaseHeld             another run works on the application (retry may help)
         ├── UnknownBackup         no such backup id
-        └── BackupNotRestorable   failed, running, or of another application
+        ├── BackupNotRestorable   failed, running, deleted, or of another application
+        ├── BackupNotDeletable    running, needed, or of another application
+        └── RebuiltInPart         a rebuilt catalog names what no store has
 
 Every class says whether a retry can help (`retryable`) and gives, in `hint`, what to do next. The text of an
 error is ``what happened. what to do next``; it never carries a secret.
@@ -293,6 +297,18 @@ class OtherContent(KeyTaken):
     hint = "It was sent before it changed; the next try archives it under another key."
 
 
+class RequestRejected(StoreError):
+    """The store found a parameter of the request wrong."""
+
+    hint = "See its words in the task log; if they say nothing of your configuration, it is an error of this package."
+
+
+class NotInVault(StoreError):
+    """The vault does not know this archive, upload or job."""
+
+    hint = "What it offered may have expired: clear the task, and it is asked for again."
+
+
 class RetrievalRefused(StoreError):
     """The store refused to start the retrieval."""
 
@@ -347,3 +363,15 @@ class BackupNotRestorable(CatalogError):
     """This backup cannot be restored."""
 
     hint = "List the backups with: glacier-backup list"
+
+
+class BackupNotDeletable(CatalogError):
+    """This backup cannot be deleted."""
+
+    hint = "Nothing was changed. See what would go and what stays with: glacier-backup delete"
+
+
+class RebuiltInPart(CatalogError):
+    """The catalog is rebuilt, and something of what it names is lost."""
+
+    hint = "Look at the lines above. The next backup archives the files that are still in their directory anew."

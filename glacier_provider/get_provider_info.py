@@ -24,10 +24,13 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _INTEGRATION,
                 "python-modules": [
+                    "glacier_provider.operators.approve_restore",
                     "glacier_provider.operators.backup_steps",
+                    "glacier_provider.operators.delete_steps",
                     "glacier_provider.operators.glacier_upload",
                     "glacier_provider.operators.orphan_file",
                     "glacier_provider.operators.pg_dump",
+                    "glacier_provider.operators.reconcile",
                     "glacier_provider.operators.restore_steps",
                     "glacier_provider.operators.selective_pg_restore",
                 ],

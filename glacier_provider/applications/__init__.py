@@ -4,7 +4,13 @@
 it names Airflow connections. Its form is a table in `form.py`.
 """
 
-from glacier_provider.applications.application import Application, DumpOptions, RestoreOptions, parse_application
+from glacier_provider.applications.application import (
+    Application,
+    DumpOptions,
+    NotificationOptions,
+    RestoreOptions,
+    parse_application,
+)
 from glacier_provider.applications.form import PRESETS, TIERS
 from glacier_provider.applications.reading import (
     ENVIRONMENT_VARIABLE,
@@ -20,6 +26,7 @@ __all__ = [
     "Application",
     "Applications",
     "DumpOptions",
+    "NotificationOptions",
     "RestoreOptions",
     "applications_path",
     "load_applications",

@@ -12,7 +12,19 @@ from pathlib import PurePosixPath
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from glacier_provider.applications.form import DUMP, FIELDS, NAME_WORDS, REQUIRED, RESTORE, Field, application_name
+from glacier_provider.applications.form import (
+    DUMP,
+    FIELDS,
+    NAME_WORDS,
+    NOTIFICATIONS,
+    REQUIRED,
+    RESTORE,
+    RETENTION,
+    Field,
+    application_name,
+)
+from glacier_provider.core.prices import LIST_PRICES, Prices, override
+from glacier_provider.core.retention import Retention
 from glacier_provider.errors import ConfigurationError
 
 #: Long past: Airflow starts a schedule at its next due time, since the DAGs do not catch up.
@@ -37,13 +49,33 @@ class DumpOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOptions:
-    """What a restore keeps of the dump, and what it leaves as it is in the database."""
+    """What a restore keeps of the dump, and what it leaves as it is in the database.
 
+    `mode`: `transaction`, in place and all at once; or `swap`, into a new database with `jobs` connections, which then
+    takes the old one's name.
+
+    `budget`: what a restore may cost without a person's approval, in the currency of the prices; None: whatever it is.
+    """
+
+    mode: str = "transaction"
+    jobs: int = 2
     owner: str = "keep"
     privileges: str = "keep"
     lock_timeout_seconds: int = 60
     exclude_schemas: tuple[str, ...] = ()
     exclude_tables: tuple[str, ...] = ()
+    budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationOptions:
+    """Where a restore hears that retrievals ended: an SQS queue by URL, ARN or name, or None.
+
+    `poll_seconds`: how often the store is asked all the same while the queue can be read, since messages get lost.
+    """
+
+    queue: str | None = None
+    poll_seconds: int = 1800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +107,15 @@ class Application:
     part_size_mib: int = 16
     settle_seconds: int = 5
     pg_bin_directory: str | None = None
+    prices: Mapping[str, Any] | None = None
     restore: RestoreOptions = field(default_factory=RestoreOptions)
+    retention: Retention = field(default_factory=Retention)
+    notifications: NotificationOptions = field(default_factory=NotificationOptions)
+
+    @property
+    def price_table(self) -> Prices:
+        """The list prices with the application's own figures laid over them."""
+        return override(LIST_PRICES, self.prices or {})
 
     @property
     def first_day(self) -> datetime:
@@ -119,9 +159,11 @@ def raise_problems(problems: list[str], origin: str) -> None:
         raise ConfigurationError(f"{lines}\n{ConfigurationError.hint}", hint="")
 
 
-_SECTIONS: dict[str, tuple[dict[str, Field], type[DumpOptions] | type[RestoreOptions]]] = {
+_SECTIONS: dict[str, tuple[dict[str, Field], type[DumpOptions | RestoreOptions | Retention | NotificationOptions]]] = {
     "dump": (DUMP, DumpOptions),
     "restore": (RESTORE, RestoreOptions),
+    "retention": (RETENTION, Retention),
+    "notifications": (NOTIFICATIONS, NotificationOptions),
 }
 
 
@@ -155,7 +197,7 @@ def _application(name: str, values: dict[str, Any]) -> Application:
 
 
 def _merged(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay an entry over the defaults; the sections `dump` and `restore` are laid over field by field."""
+    """Lay an entry over the defaults; its sections are laid over field by field."""
     merged = {**defaults, **entry}
     for section in _SECTIONS:
         below, above = defaults.get(section), entry.get(section)
@@ -228,6 +270,12 @@ def _contradictions(application: Application) -> Iterator[str]:
         yield (
             f"application {application.name!r}, field 'dump.jobs': several jobs need the format directory. "
             "Example: dump: {format: directory, jobs: 4}"
+        )
+    restore = application.restore
+    if restore.mode == "swap" and (restore.exclude_schemas or restore.exclude_tables):
+        yield (
+            f"application {application.name!r}, field 'restore.mode': a swap replaces the whole database, so nothing "
+            "can be excluded. Example: restore: {mode: transaction}"
         )
     yield from _inner_directories(application)
 

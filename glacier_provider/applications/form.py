@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from glacier_provider.core.notices import parse_queue
+from glacier_provider.core.prices import LIST_PRICES, override
 from glacier_provider.core.tables import parse_table
 from glacier_provider.errors import ConfigurationError
 
@@ -70,6 +72,34 @@ def _ratio(value: Any) -> float:
     return float(value)
 
 
+def _money(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e9:
+        raise ValueError("an amount of money from 0 on")
+    return float(value)
+
+
+def _prices(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError("a mapping of figures")
+    try:
+        override(LIST_PRICES, value)
+    except ValueError as exc:
+        raise ValueError(f"a partial table of prices ({exc})") from None
+    return _dates_as_text(value)
+
+
+def _dates_as_text(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy that JSON can hold."""
+    return {
+        str(key): _dates_as_text(item)
+        if isinstance(item, Mapping)
+        else item.isoformat()
+        if isinstance(item, date)
+        else item
+        for key, item in value.items()
+    }
+
+
 def _part_size(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 8 <= value <= 4096 or value & (value - 1):
         raise ValueError("a power of two from 8 to 4096")
@@ -99,6 +129,11 @@ def _table(value: Any) -> str:
         parse_table(_text(value))
     except ConfigurationError:
         raise ValueError from None
+    return str(value)
+
+
+def _queue(value: Any) -> str:
+    parse_queue(_text(value))
     return str(value)
 
 
@@ -184,11 +219,26 @@ DUMP = {
     "space_ratio": Field(_ratio, "0.5", 0.5),
 }
 RESTORE = {
+    "mode": Field(_one_of("transaction", "swap"), "swap", "transaction"),
+    "jobs": Field(_whole(1, 64), "2", 2),
     "owner": Field(_one_of("keep", "drop"), "drop", "keep"),
     "privileges": Field(_one_of("keep", "drop"), "drop", "keep"),
     "lock_timeout_seconds": Field(_whole(1, 86400), "60", 60),
     "exclude_schemas": Field(_names, "[audit]", ()),
     "exclude_tables": Field(_tables, "[public.sessions]", ()),
+    "budget": Field(_optional(_money), "25", None),
+}
+NOTIFICATIONS = {
+    "queue": Field(_optional(_queue), "https://sqs.eu-central-1.amazonaws.com/123456789012/library", None),
+    "poll_seconds": Field(_whole(1, 86400), "1800", 1800),
+}
+RETENTION = {
+    "keep_last": Field(_whole(0, 100_000), "7", 0),
+    "keep_days": Field(_whole(0, 36_500), "90", 0),
+    "keep_daily": Field(_whole(0, 100_000), "30", 0),
+    "keep_weekly": Field(_whole(0, 10_000), "12", 0),
+    "keep_monthly": Field(_whole(0, 10_000), "24", 0),
+    "keep_yearly": Field(_whole(0, 1000), "10", 0),
 }
 FIELDS = {
     "postgres_conn_id": Field(_connection, "library_db"),
@@ -214,6 +264,7 @@ FIELDS = {
     "part_size_mib": Field(_part_size, "16", 16),
     "settle_seconds": Field(_whole(0, 86400), "5", 5),
     "pg_bin_directory": Field(_optional(_directory), "/usr/lib/postgresql/17/bin", None),
+    "prices": Field(_optional(_prices), "{classes: {GLACIER: {storage: 0.0036}}}", None),
 }
 application_name = _matching(r"[a-z][a-z0-9_-]{0,39}", "")
 NAME_WORDS = "a name starts with a small letter and has at most 40 small letters, digits, - and _. Example: library"

@@ -168,6 +168,7 @@ class Archives:
                 sizes=[receipt.size for _, receipt in done],
                 checksums=[receipt.checksum for _, receipt in done],
                 sha256s=[upload.sha256 for upload, _ in done],
+                twices=[receipt.maybe_twice for _, receipt in done],
             )
 
     def drop_vanished(self, archive_ids: Sequence[int]) -> int:

@@ -32,6 +32,11 @@ class Backups:
         self._application_id: int | None = None
 
     @property
+    def application(self) -> str:
+        """Return the application's name."""
+        return self._application
+
+    @property
     def application_id(self) -> int:
         if self._application_id is None:
             row = self._db.row("find_application", name=self._application)
@@ -75,8 +80,9 @@ class Backups:
         with self._db.transaction():
             self.take_lease(lease_holder("backup", backup_id))
             if self._db.row("continue_backup", backup_id=backup_id) is None:
-                complete = self.get(backup_id)["state"] == "complete"
-                why = "is already complete" if complete else "was overtaken by a later one"
+                state = self.get(backup_id)["state"]
+                known = {"complete": "is already complete", "deleting": "is being deleted", "deleted": "was deleted"}
+                why = known.get(state, "was overtaken by a later one, or by the deletion of one")
                 raise IllegalMove(f"Backup {backup_id} {why}.", hint="Trigger a new run for a new backup.")
 
     def _find_or_insert(self, run: Run) -> int:

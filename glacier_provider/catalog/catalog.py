@@ -9,10 +9,14 @@ from typing import Self
 
 from glacier_provider.catalog.archives import Archives
 from glacier_provider.catalog.backups import Backups
+from glacier_provider.catalog.counts import Counts
 from glacier_provider.catalog.database import Connect, Database
+from glacier_provider.catalog.deletions import Deletions
 from glacier_provider.catalog.listing import Listing
 from glacier_provider.catalog.migrate import check, migrate
 from glacier_provider.catalog.overview import Overview
+from glacier_provider.catalog.rebuilding import Rebuilding
+from glacier_provider.catalog.reconciling import Reconciling
 from glacier_provider.catalog.restores import Restores
 from glacier_provider.catalog.scans import Scans
 from glacier_provider.errors import CatalogError, LeaseHeld
@@ -30,9 +34,13 @@ class Catalog:
         self._database = Database(connect, schema)
         self.listing = Listing(self._database)
         self.overview = Overview(self._database)
+        self.counts = Counts(self._database)
         self.backups = Backups(self._database, application)
         self.archives = Archives(self._database, self.backups)
         self.scans = Scans(self._database, self.backups)
+        self.deletions = Deletions(self._database, self.backups)
+        self.reconciling = Reconciling(self._database, self.backups)
+        self.rebuilding = Rebuilding(self._database, self.backups)
         self.restores = Restores(self._database, self.backups, self.scans)
 
     def migrate(self) -> str:

@@ -6,16 +6,27 @@ Read-only. Sizes are bytes; times are UTC. A file of a backup is believed to be 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from glacier_provider.catalog.database import Database, Row
 from glacier_provider.core.plan import Amount
 from glacier_provider.core.status import BackupState, RetrievalStatus, lowest
 from glacier_provider.errors import UnknownBackup
 
-#: What a page of backups can be sorted by, beside `id`.
-FIGURES = ("database", "duration", "files", "new_files", "uploaded")
+#: What a page of backups can be sorted by, beside `id`; each has an index.
+FIGURES = {
+    "database": "b.database_bytes",
+    "duration": "(b.closed_at - b.opened_at)",
+    "files": "b.files_count",
+    "new_files": "b.new_files_count",
+    "uploaded": "b.uploaded_bytes",
+}
+#: How many archives one question looks through at most, whatever the catalog holds.
+WINDOW = 5_000
+#: Shorter texts have no place in the index of names.
+INDEXED_CHARACTERS = 3
 EVERY_STATE = tuple(state.value for state in BackupState)
 
 
@@ -52,6 +63,27 @@ class Where:
     amount: Amount
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Archives in one store; `manifest`: of manifests. `padded_bytes` counts each as 128 KB at least."""
+
+    store_uri: str
+    manifest: bool
+    amount: Amount
+    padded_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page of files. `next` is the `after` of the following page, None at the end. `searched`: how many archives were
+    looked through, None when the page was full before the window's end.
+    """
+
+    rows: list[Row]
+    next: int | None
+    searched: int | None = None
+
+
 class Overview:
     """Views of one catalog; every method names the applications that it is about."""
 
@@ -84,11 +116,13 @@ class Overview:
 
     def backups(self, wanted: BackupFilter, page: Page) -> tuple[list[Row], int]:
         """Return a page of backups, each with `archives` by status and `retrieval_status`, and their total number."""
-        parameters = {**wanted.parameters(), "descending": page.descending, "limit": page.limit, "offset": page.offset}
+        parameters = {**wanted.parameters(), "limit": page.limit, "offset": page.offset}
+        shape = {"direction": "DESC" if page.descending else "ASC"}
         if page.sort == "id":
-            rows = self._db.rows("page_of_backups", **parameters)
+            rows = self._db.shaped_rows("page_of_backups", shape, **parameters)
         else:
-            rows = self._db.rows("sorted_page_of_backups", **parameters, sort=page.sort)
+            shape["figure"] = FIGURES[page.sort]
+            rows = self._db.shaped_rows("sorted_page_of_backups", shape, **parameters)
         total = self._db.row("count_backups", **wanted.parameters())
         return self._with_archives(wanted.application, rows), int(total["total"]) if total else 0
 
@@ -101,7 +135,6 @@ class Overview:
         own = {found["kind"]: found for found in self._db.rows("own_archives", backup_id=backup_id)}
         dump = own.get("database")
         row = {**row, **neighbours, "database": dump, "manifest": own.get("manifest")}
-        row["database_bytes"] = dump["stored_size"] if dump else None
         return self._with_archives(application, [row])[0]
 
     def whereabouts(self, application: str, backup_ids: Iterable[int]) -> dict[int, list[Where]]:
@@ -114,6 +147,21 @@ class Overview:
             found[row["id"]].append(_where(row, Amount(1, row["bytes"])))
         for row in self._db.rows("away_files", application=application, ids=ids):
             found[row["id"]].append(_where(row, Amount(row["archives"], row["bytes"])))
+        return found
+
+    def stored(self, application: str, backup_ids: Iterable[int]) -> dict[int, list[Holding]]:
+        """Return, by backup, what it itself brought into the stores and is still there."""
+        found: dict[int, list[Holding]] = {number: [] for number in backup_ids}
+        for row in self._db.rows("stored_by_backups", application=application, ids=list(found)):
+            found[row["id"]].append(_holding(row))
+        return found
+
+    def totals(self, names: Sequence[str]) -> dict[str, list[Holding]]:
+        """Return, by application, all that it has in the stores."""
+        found: dict[str, list[Holding]] = {name: [] for name in names}
+        for row in self._db.rows("totals", names=list(names)):
+            if row["what"] != "unfinished":
+                found[row["application"]].append(_holding(row))
         return found
 
     def _with_archives(self, application: str, rows: Sequence[Row]) -> list[Row]:
@@ -131,17 +179,40 @@ class Overview:
         status: str | None = None,
         after: int = 0,
         limit: int = 50,
-    ) -> list[Row]:
-        """Return files of a backup in id order, from the one after `after`; `containing` ignores case."""
-        return self._db.rows(
-            "page_of_files",
-            application=application,
-            backup_id=backup_id,
-            like=_like(containing),
-            status=status,
-            after=after,
-            limit=limit,
-        )
+    ) -> Found:
+        """Return files of a backup in id order, from the one after `after`; `containing` ignores case.
+
+        The file with exactly this name comes first, on the first page.
+        """
+        wanted: Row = {"application": application, "backup_id": backup_id, "status": status, "limit": limit}
+        away = status is not None and status != RetrievalStatus.EXISTS
+        names = ("page_of_away_files", "end_of_away_files") if away else ("page_of_files", "end_of_files")
+        found = self._window(names, after=after, like=_like(containing), **wanted)
+        if containing is None:
+            return found
+        if found.next is not None and len(found.rows) < limit and self._names_are_indexed(containing):
+            rest = self._db.rows("indexed_page_of_files", **wanted, after=found.next, like=_like(containing))
+            found = _continued(found, rest, limit)
+        exact = self._exact(application, containing) if after == 0 else 0
+        first = self._db.rows("page_of_files", **wanted, after=exact - 1, window=1, like=None) if exact else []
+        return _exact_first(found, first, containing)
+
+    def _window(self, names: tuple[str, str], *, after: int, **wanted: Any) -> Found:
+        """Ask for a page within the window of archives that follows `after`, and where to go on."""
+        page, end = names
+        rows = self._db.rows(page, **wanted, after=after, window=WINDOW)
+        if len(rows) == wanted["limit"]:
+            return Found(rows, next=rows[-1]["id"])
+        last = self._db.row(end, **wanted, after=after, window=WINDOW)
+        return Found(rows, next=last["id"] if last else None, searched=WINDOW if last else None)
+
+    def _names_are_indexed(self, text: str) -> bool:
+        found = self._db.row("names_are_indexed")
+        return len(text) >= INDEXED_CHARACTERS and bool(found and found["indexed"])
+
+    def _exact(self, application: str, name: str) -> int:
+        found = self._db.row("file_of_name", application=application, name=name)
+        return int(found["id"]) if found else 0
 
     def changes(
         self, application: str, backup_id: int, *, previous: int | None, came: bool, after: int = 0, limit: int = 50
@@ -158,9 +229,17 @@ class Overview:
             limit=limit,
         )
 
-    def backups_of_files(self, application: str, containing: str, *, limit: int = 50) -> list[Row]:
-        """Return in which ranges of backups the files are whose name contains a text."""
-        return self._db.rows("backups_of_files", application=application, like=_like(containing), limit=limit)
+    def backups_of_files(self, application: str, containing: str, *, after: int = 0, limit: int = 50) -> Found:
+        """Return in which ranges of backups the files are whose name contains a text, as `files` does."""
+        wanted: Row = {"application": application, "like": _like(containing), "limit": limit}
+        found = self._window(("backups_of_files", "end_of_archives"), after=after, **wanted)
+        if found.next is not None and len(found.rows) < limit and self._names_are_indexed(containing):
+            rest = self._db.rows("indexed_backups_of_files", **wanted, after=found.next)
+            found = _continued(found, rest, limit)
+        found = _whole_files(found, limit)
+        exact = self._exact(application, containing) if after == 0 else 0
+        one = {**wanted, "like": "%", "after": exact - 1, "window": 1}
+        return _exact_first(found, self._db.rows("backups_of_files", **one) if exact else [], containing)
 
     def set_aside(self, application: str, backup_id: int) -> Amount:
         """Return how many missing files of a backup lie in the orphan directory."""
@@ -169,10 +248,14 @@ class Overview:
 
     # --- work ------------------------------------------------------------------------------------------------
 
-    def unfinished(self, application: str, backup_id: int) -> dict[str, Row]:
-        """Return, by kind, `archives` and `bytes` that a running backup has still to send."""
-        rows = self._db.rows("unfinished_uploads", application=application, backup_id=backup_id)
-        return {row["kind"]: row for row in rows}
+    def unfinished(self, application: str) -> Amount:
+        """Return how many files are planned and not in the store yet, and their bytes."""
+        amounts = (
+            Amount(row["archives"], row["bytes"])
+            for row in self._db.rows("totals", names=[application])
+            if row["what"] == "unfinished"
+        )
+        return sum(amounts, Amount())
 
     def restore_progress(self, restore_id: int) -> list[Row]:
         """Return what a restore brings by `source`, `status` and `tier`, with the first and last request's time."""
@@ -200,6 +283,31 @@ class Overview:
         """Return ("backup" or "restore", its id) of an Airflow run, or None before the run has opened it."""
         row = self._db.row("work_of_run", application=application, dag_id=dag_id, dag_run_id=dag_run_id)
         return None if row is None else (row["kind"], row["id"])
+
+
+def _holding(row: Row) -> Holding:
+    amount = Amount(row["archives"], row["bytes"])
+    return Holding(row["store_uri"], row["what"] == "manifest", amount, row["padded_bytes"])
+
+
+def _continued(found: Found, rest: Sequence[Row], limit: int) -> Found:
+    """Return a window's page filled up with what the index knows of all that follows it."""
+    rows = [*found.rows, *rest][:limit]
+    return Found(rows, next=rows[-1]["id"] if len(rows) == limit else None)
+
+
+def _whole_files(found: Found, limit: int) -> Found:
+    """Return a full page without its last file, whose ranges may go on; a file that fills the page stays."""
+    rows = found.rows
+    if len(rows) < limit or rows[0]["id"] == rows[-1]["id"]:
+        return found
+    kept = [row for row in rows if row["id"] != rows[-1]["id"]]
+    return replace(found, rows=kept, next=kept[-1]["id"])
+
+
+def _exact_first(found: Found, first: Sequence[Row], name: str) -> Found:
+    """Return a page with the file of exactly this name in front; on the pages that follow it is not told again."""
+    return replace(found, rows=[*first, *(row for row in found.rows if row["filename"] != name)])
 
 
 def _where(row: Row, amount: Amount) -> Where:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,10 +14,12 @@ from glacier_provider.catalog.database import Database, Row
 from glacier_provider.catalog.scans import Scans
 from glacier_provider.core.plan import Amount, RestoreRequest
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.errors import IllegalMove, UnknownBackup
+from glacier_provider.errors import CatalogError, IllegalMove, UnknownBackup
 
 PAGE = 1000
 NAMED = 20
+#: So many neighbouring archive ids are asked for in turn; the mapped tasks of one large restore seldom share any.
+LANE = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Restores:
         else:
             row = self._db.row("reopen_restore", restore_id=row["id"], backup_id=backup_id, request=asked)
         if row is None:
+            self._backups.restorable(backup_id)  # deleted meanwhile: its error says so
             raise IllegalMove(
                 "The restore of this run is already complete.", hint="Trigger a new run to restore again."
             )
@@ -96,6 +100,9 @@ class Restores:
 
     def start(self, restore_id: int) -> None:
         if self._db.row("start_restore", restore_id=restore_id) is None:
+            restore = self.get(restore_id)
+            if restore["state"] != "complete":
+                self._backups.restorable(restore["backup_id"])  # deleted meanwhile: its error says so
             raise IllegalMove(f"Restore {restore_id} is already complete.")
 
     def take_lease(self, restore_id: int) -> None:
@@ -192,22 +199,38 @@ class Restores:
 
     def intend_retrievals(
         self, restore_id: int, wanted: ArchiveRange, *, tier: str, days: int
-    ) -> Iterator[list[RetrievalIntent]]:
-        """Yield pages of archives to ask for; each page's intents are durable before it is yielded."""
+    ) -> Generator[list[RetrievalIntent]]:
+        """Yield pages of archives to ask for; each page's intents are durable before it is yielded.
+
+        Two restores that want the same archives take turns, page by page, until the caller asks for the next page: the
+        second one finds confirmed what the first one asked for. Close the generator to end a turn.
+        """
         after = wanted.first - 1
         while rows := self._db.rows(
             "archives_to_request", restore_id=restore_id, after=after, last=wanted.last, limit=PAGE
         ):
             after = rows[-1]["id"]
             found = {row["id"]: row for row in rows}
-            self._db.run("expire_offers", archive_ids=list(found))
-            self._db.run("intend_retrievals", archive_ids=list(found), restore_id=restore_id, tier=tier, days=days)
-            yield [
-                RetrievalIntent(
-                    store_uri=found[row["archive_id"]]["store_uri"], key=found[row["archive_id"]]["key"], **row
-                )
-                for row in self._db.rows("live_retrievals", archive_ids=list(found))
-            ]
+            with self._in_turn(found):
+                self._db.run("expire_offers", archive_ids=list(found))
+                self._db.run("intend_retrievals", archive_ids=list(found), restore_id=restore_id, tier=tier, days=days)
+                yield [
+                    RetrievalIntent(
+                        store_uri=found[row["archive_id"]]["store_uri"], key=found[row["archive_id"]]["key"], **row
+                    )
+                    for row in self._db.rows("live_retrievals", archive_ids=list(found))
+                ]
+
+    @contextmanager
+    def _in_turn(self, archive_ids: Iterable[int]) -> Iterator[None]:
+        """Wait until nobody else asks for archives near these. The locks end with the process that has them."""
+        lanes = sorted({archive_id // LANE for archive_id in archive_ids})
+        self._db.rows("lock_lanes", schema=self._db.schema, lanes=lanes)
+        try:
+            yield
+        finally:
+            with suppress(CatalogError):
+                self._db.rows("unlock_lanes", schema=self._db.schema, lanes=lanes)
 
     def archives_to_request(self, restore_id: int, wanted: ArchiveRange) -> Iterator[list[int]]:
         """Yield pages of ids of archives that nobody asked for yet."""
@@ -236,6 +259,14 @@ class Restores:
         while rows := self._db.rows("pending_retrievals", restore_id=restore_id, after=after, limit=PAGE):
             after = rows[-1]["archive_id"]
             yield rows
+
+    def named(self, restore_id: int, keys: Sequence[str]) -> list[Row]:
+        """Return the archives with these keys that the restore brings; `state` is None where no request is live."""
+        return self._db.rows("named_archives", restore_id=restore_id, keys=list(keys))
+
+    def still_requested(self, archive_ids: Sequence[int]) -> set[int]:
+        """Return which of these archives were asked for and are not offered yet."""
+        return {row["archive_id"] for row in self._db.rows("still_requested", archive_ids=list(archive_ids))}
 
     def retrievals_ready(self, ready: Sequence[tuple[int, datetime | None]]) -> None:
         """The store offers these (retrieval id, expiry time)."""

@@ -55,6 +55,28 @@ def parse_manifest(lines: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
         raise ValueError("the manifest is cut")
 
 
+def ordered_manifests(previous: Mapping[int, int | None]) -> tuple[list[int], dict[int, int]]:
+    """Return the backups whose manifests can be read whole, in order, and the others with the manifest that is missing.
+
+    `previous` gives for each backup at hand the one whose manifest it continues, None for a manifest that lists all. A
+    backup can be read when everything back to the nearest full manifest is at hand.
+
+    >>> ordered_manifests({3: 2, 1: None, 4: None, 6: 5, 7: 6})
+    ([1, 4], {3: 2, 6: 5, 7: 5})
+    """
+    torn: dict[int, int] = {}
+    whole: list[int] = []
+    for backup_id in sorted(previous):
+        before = previous[backup_id]
+        if before is not None and before not in previous:
+            torn[backup_id] = before
+        elif before is not None and before in torn:
+            torn[backup_id] = torn[before]
+        else:
+            whole.append(backup_id)
+    return whole, torn
+
+
 _ORDER = ("backup", "file", "gone", "end")
 _MAY_FOLLOW = {
     "": ("backup",),

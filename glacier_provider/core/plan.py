@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from glacier_provider.core.cost import Retrieval, Stored, money, of_tier, plain, retrieval_by_tier
+from glacier_provider.core.prices import Prices
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.tables import format_table, parse_table
 from glacier_provider.errors import ConfigurationError
@@ -45,6 +48,7 @@ class RestoreRequest:
     """One restore as it was asked for. `backup_id` None means the newest complete backup.
 
     `tier` and `days` None stand for the application's settings. `tables` restores only these (schema, name) pairs.
+    `approve` asks for a person's approval of the plan, whatever it costs.
     """
 
     backup_id: int | None
@@ -53,6 +57,7 @@ class RestoreRequest:
     days: int | None = None
     tables: tuple[tuple[str, str], ...] = ()
     move_orphans: bool = True
+    approve: bool = False
 
     @property
     def database(self) -> bool:
@@ -84,6 +89,7 @@ class RestoreRequest:
             days=_days(params.get("days")),
             tables=_tables(params.get("tables")),
             move_orphans=truth(params.get("move_orphans", True), "move_orphans"),
+            approve=truth(params.get("approve", False), "approve"),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,6 +100,7 @@ class RestoreRequest:
             "days": self.days,
             "tables": [format_table(schema, name) for schema, name in self.tables],
             "move_orphans": self.move_orphans,
+            "approve": self.approve,
         }
 
 
@@ -167,6 +174,7 @@ class RestorePlan:
     orphan directory and that are moved back. `to_request`: archives that must be retrieved from the cold; `pending`
     and `ready`: asked for earlier. `hours`: typical, from and to, by tier; empty when no retrieval is needed.
     `differing`: files present with another size; they are left alone. `lost`: files that no store holds any more.
+    `costs`: estimated, by tier, as `retrieval_by_tier` returns them, from the table that `prices` names.
     """
 
     backup_id: int
@@ -182,6 +190,19 @@ class RestorePlan:
     differing: tuple[str, ...] = ()
     differing_count: int = 0
     lost: tuple[str, ...] = ()
+    costs: Mapping[str, Retrieval] = field(default_factory=dict)
+    prices: str = ""
+    currency: str = ""
+    budget: Decimal | None = None
+
+    @property
+    def cost(self) -> Decimal:
+        """What the restore is estimated to cost by the chosen tier."""
+        return of_tier(self.costs, self.tier.value).total
+
+    @property
+    def over_budget(self) -> bool:
+        return self.budget is not None and self.cost > self.budget
 
     @property
     def to_bring(self) -> Amount:
@@ -189,7 +210,15 @@ class RestorePlan:
         return self.to_request + self.pending + self.ready
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "tier": self.tier.value}
+        """Return the plan as JSON-able values; money is decimal text."""
+        return {
+            **asdict(replace(self, costs={})),
+            "tier": self.tier.value,
+            "costs": {tier: cost.as_dict() for tier, cost in self.costs.items()},
+            "cost": plain(self.cost),
+            "budget": None if self.budget is None else plain(self.budget),
+            "over_budget": self.over_budget,
+        }
 
     def lines(self) -> list[str]:
         """Return the plan as a person reads it."""
@@ -204,7 +233,8 @@ class RestorePlan:
             said.append(f"To move back from the orphan directory, at no cost: {_amount(self.set_aside)}.")
         for tier, (fewest, most) in self.hours.items() if self.to_request.archives else ():
             chosen = " (chosen)" if tier == self.tier.value else ""
-            said.append(f"  {tier}{chosen}: typically {hours(fewest)} to {hours(most)}.")
+            said.append(f"  {tier}{chosen}: typically {hours(fewest)} to {hours(most)}{self._told_cost(tier)}.")
+        said += self._told_money()
         if self.differing_count:
             said.append(
                 f"Left alone although the size differs from the backup: {counted(self.differing_count, 'file')}."
@@ -212,6 +242,45 @@ class RestorePlan:
         if self.lost:
             said.append(f"NOT in any store: {', '.join(self.lost)}.")
         return said
+
+    def _told_cost(self, tier: str) -> str:
+        cost = self.costs.get(tier)
+        return "" if cost is None else f", {money(cost.total, self.currency)}"
+
+    def _told_money(self) -> list[str]:
+        if not self.costs:
+            return []
+        parts = of_tier(self.costs, self.tier.value)
+        named = {
+            "requests": parts.requests,
+            "bytes": parts.bytes,
+            f"copies for {counted(self.days, 'day')}": parts.temporary_copy,
+            "transfer out": parts.transfer_out,
+        }
+        split = ", ".join(f"{name} {money(amount, self.currency)}" for name, amount in named.items() if amount)
+        said = [f"Estimated cost: {money(self.cost, self.currency)}{f' ({split})' if split else ''}, by {self.prices}."]
+        if self.over_budget and self.budget is not None:
+            said.append(f"That is more than the budget of {money(self.budget, self.currency)}.")
+        return said
+
+
+def with_costs(
+    plan: RestorePlan, places: Iterable[tuple[str, Amount, Amount]], prices: Prices, *, budget: float | None
+) -> RestorePlan:
+    """Return `plan` with its cost by tier; `places`: (store class, what is asked for, what is read without asking)."""
+    given = list(places)
+    return replace(
+        plan,
+        costs=retrieval_by_tier(
+            [Stored(name, asked.archives, asked.bytes) for name, asked, _ in given],
+            prices,
+            days=plan.days,
+            ready=[Stored(name, ready.archives, ready.bytes) for name, _, ready in given],
+        ),
+        prices=prices.name,
+        currency=prices.currency,
+        budget=None if budget is None else Decimal(str(budget)),
+    )
 
 
 def plan_from_figures(

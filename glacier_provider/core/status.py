@@ -13,6 +13,8 @@ class BackupState(StrEnum):
     RUNNING = "running"  #: opened; its tasks are at work, or died and will be continued
     COMPLETE = "complete"  #: verified: the dump was read through, every archive is confirmed by the store
     FAILED = "failed"  #: ended without being complete; what it archived stays usable by later backups
+    DELETING = "deleting"  #: chosen for deletion; what it alone needs is being taken out of the store
+    DELETED = "deleted"  #: what it alone needed is gone from the store; the row stays, for its id is never used again
 
 
 class ArchiveState(StrEnum):
@@ -52,8 +54,11 @@ class RestoreState(StrEnum):
 
 BACKUP_MOVES: Mapping[BackupState, frozenset[BackupState]] = {
     BackupState.RUNNING: frozenset({BackupState.COMPLETE, BackupState.FAILED}),
-    BackupState.FAILED: frozenset({BackupState.RUNNING}),  # a cleared task of the same run goes on
-    BackupState.COMPLETE: frozenset(),
+    # A cleared task of the same run goes on with a failed one.
+    BackupState.FAILED: frozenset({BackupState.RUNNING, BackupState.DELETING}),
+    BackupState.COMPLETE: frozenset({BackupState.DELETING}),
+    BackupState.DELETING: frozenset({BackupState.DELETED}),
+    BackupState.DELETED: frozenset(),
 }
 
 ARCHIVE_MOVES: Mapping[ArchiveState, frozenset[ArchiveState]] = {
@@ -62,7 +67,7 @@ ARCHIVE_MOVES: Mapping[ArchiveState, frozenset[ArchiveState]] = {
     ArchiveState.ARCHIVED: frozenset({ArchiveState.DELETING}),
     ArchiveState.DELETING: frozenset({ArchiveState.DELETED}),
     ArchiveState.DELETED: frozenset(),
-    ArchiveState.FAILED: frozenset(),
+    ArchiveState.FAILED: frozenset({ArchiveState.DELETING}),  # found in the store after all
 }
 
 RETRIEVAL_MOVES: Mapping[RetrievalState, frozenset[RetrievalState]] = {

@@ -4,7 +4,8 @@ Read in this order:
 
 1. `server` and `options`: the values. Where a database is; what a dump and a restore may be asked for.
 2. `dump`: `dump_database`, top to bottom.
-3. `restore_plan`: what a restore will do, checked against dump and target; `restore`: doing it in one transaction.
+3. `restore_plan`: what a restore will do, checked against dump and target; `restore`: doing it in one transaction;
+   `swap`: doing it beside, in a new database.
 4. `toc`, `selection`, `sqltext`, `script`, `commands`: the pure parts. What a dump holds, which of it is restored,
    names in SQL, the script that runs, the command lines.
 5. `tools`, `dumpfile`, `live`, `run`: the adapters. The client tools on this worker, a dump on disk, the target
@@ -19,6 +20,7 @@ from glacier_provider.postgres.restore import RestoredDatabase, restore_database
 from glacier_provider.postgres.restore_plan import DatabasePlan, plan_database_restore
 from glacier_provider.postgres.run import terminate_tools
 from glacier_provider.postgres.server import Server
+from glacier_provider.postgres.swap import check_swap, swap_database
 from glacier_provider.postgres.tools import Tools, find_tools, tools_for
 
 __all__ = [
@@ -32,10 +34,12 @@ __all__ = [
     "Selection",
     "Server",
     "Tools",
+    "check_swap",
     "dump_database",
     "find_tools",
     "plan_database_restore",
     "restore_database",
+    "swap_database",
     "terminate_tools",
     "tools_for",
 ]

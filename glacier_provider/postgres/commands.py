@@ -53,6 +53,26 @@ def pg_restore_script(tools: Tools, options: RestoreOptions, *, dump: Path, entr
     return (*argv, _operand(dump))
 
 
+def pg_restore_into(
+    tools: Tools, options: RestoreOptions, *, dump: Path, database: str, jobs: int
+) -> tuple[str, ...]:
+    """Restore a whole dump into an empty database with several connections; stop at the first error."""
+    argv = [tools.path("pg_restore"), f"--dbname={conninfo(database)}", f"--jobs={jobs}", "--exit-on-error"]
+    argv += ["--no-password", "--verbose"]
+    argv += ["--no-owner"] if options.owner is Keep.DROP else []
+    argv += ["--no-privileges"] if options.privileges is Keep.DROP else []
+    return (*argv, _operand(dump))
+
+
+def conninfo(database: str) -> str:
+    """Return a connection string for a database's name alone, which could be taken for one.
+
+    >>> conninfo("it's")
+    "dbname='it\\\\'s'"
+    """
+    return "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def psql(tools: Tools) -> tuple[str, ...]:
     """Run SQL from stdin against the database named by the environment; stop at the first error."""
     settings = ("--no-psqlrc", "--no-password", "--quiet", "--no-align", "--tuples-only")

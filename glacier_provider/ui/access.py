@@ -10,20 +10,30 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol
 
+from airflow.api.common.trigger_dag import trigger_dag
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import get_user
 from airflow.configuration import conf
+from airflow.exceptions import DagNotFound
 from airflow.models.dag import DagModel
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
+from airflow.utils.types import DagRunTriggeredByType
 from fastapi import Depends
 from sqlalchemy import select
+
+from glacier_provider.errors import IllegalMove
 
 Method = Literal["GET", "POST"]
 
 
 class Rights(Protocol):
-    """What the person who asks may do with the runs of DAGs."""
+    """Who asks, and what they may do with the runs of DAGs."""
+
+    @property
+    def name(self) -> str: ...
 
     def allowed(self, method: Method, dag_ids: Iterable[str]) -> set[str]:
         """Return those of the DAGs whose runs they may read (GET) or start (POST)."""
@@ -38,11 +48,31 @@ class ScheduledDag:
     next_run: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """What became of one task of a run; `map_index` -1: not mapped."""
+
+    task_id: str
+    map_index: int
+    state: str | None
+    try_number: int
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
 class Scheduler(Protocol):
-    """What Airflow has planned."""
+    """What Airflow has planned and run."""
 
     def dags(self, dag_ids: Iterable[str]) -> dict[str, ScheduledDag]:
         """Return those of the DAGs that Airflow has parsed."""
+        ...
+
+    def tasks(self, dag_id: str, run_id: str) -> tuple[str | None, list[TaskState]] | None:
+        """Return the state of a run and its tasks in the order in which they started; None: there is no such run."""
+        ...
+
+    def start(self, dag_id: str, conf: dict[str, Any], *, by: str) -> str:
+        """Start a run in a person's name and return its id; raise IllegalMove when Airflow has no such DAG."""
         ...
 
 
@@ -51,6 +81,10 @@ class UserRights:
 
     def __init__(self, user: Any) -> None:
         self._user = user
+
+    @property
+    def name(self) -> str:
+        return str(self._user.get_name())
 
     def allowed(self, method: Method, dag_ids: Iterable[str]) -> set[str]:
         wanted = list(dag_ids)
@@ -78,6 +112,40 @@ class AirflowScheduler:
         wanted = select(*columns).where(DagModel.dag_id.in_(list(dag_ids)), ~DagModel.is_stale)
         with create_session() as session:
             return {dag_id: ScheduledDag(bool(paused), due) for dag_id, paused, due in session.execute(wanted)}
+
+    def tasks(self, dag_id: str, run_id: str) -> tuple[str | None, list[TaskState]] | None:
+        of_run = (TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
+        columns = (
+            TaskInstance.task_id,
+            TaskInstance.map_index,
+            TaskInstance.state,
+            TaskInstance.try_number,
+            TaskInstance.start_date,
+            TaskInstance.end_date,
+        )
+        order = (TaskInstance.start_date.is_(None), TaskInstance.start_date, TaskInstance.task_id)
+        with create_session() as session:
+            run = session.execute(
+                select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+            ).one_or_none()
+            if run is None:
+                return None
+            found = session.execute(select(*columns).where(*of_run).order_by(*order, TaskInstance.map_index))
+            return _word(run[0]), [TaskState(row[0], row[1], _word(row[2]), *row[3:]) for row in found]
+
+    def start(self, dag_id: str, conf: dict[str, Any], *, by: str) -> str:
+        try:
+            run = trigger_dag(dag_id=dag_id, conf=conf, triggered_by=DagRunTriggeredByType.UI, triggering_user_name=by)
+        except DagNotFound as error:
+            raise IllegalMove(
+                f"Airflow has no DAG {dag_id}.", hint="See whether its file is read: airflow dags list-import-errors"
+            ) from error
+        assert run is not None
+        return str(run.run_id)
+
+
+def _word(state: Any) -> str | None:
+    return None if state is None else str(getattr(state, "value", state))
 
 
 def current_rights(user: Annotated[Any, Depends(get_user)]) -> Rights:

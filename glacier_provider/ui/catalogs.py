@@ -37,8 +37,8 @@ def _applications(path: str, _modified: int, _size: int) -> Applications:
 
 
 @contextmanager
-def reading(application: Application) -> Iterator[Catalog]:
-    """Open an application's catalog for reading only."""
+def reading(application: Application, *, temporary_tables: bool = False) -> Iterator[Catalog]:
+    """Open an application's catalog for reading only; PostgreSQL counts making a temporary table as writing."""
     from glacier_provider.catalog.catalog import Catalog
 
     server = server_of(application.catalog_conn_id)
@@ -46,8 +46,12 @@ def reading(application: Application) -> Iterator[Catalog]:
 
     def connect() -> Any:
         connection = server.connect(autocommit=True)
-        connection.execute("SET default_transaction_read_only TO on")
+        if not temporary_tables:
+            connection.execute("SET default_transaction_read_only TO on")
         connection.execute(f"SET statement_timeout TO {STATEMENT_MILLISECONDS}")
+        # Questions are short: compiling them takes longer than answering. Each is planned for its own filters.
+        connection.execute("SET jit TO off")
+        connection.execute("SET plan_cache_mode TO force_custom_plan")
         return connection
 
     with Catalog(connect, schema=application.catalog_schema, application=application.name) as catalog:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +29,58 @@ class Amount(Answer):
     bytes: int = 0
 
 
+#: An amount of money: decimal text, which JSON keeps exactly.
+Money = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{6}$", examples=["12.345600"])]
+
+
+class Prices(Answer):
+    """Where estimates come from: one dated price table."""
+
+    currency: str
+    region: str
+    as_of: date
+    source: str
+    overridden: bool = Field(description="whether applications.yaml lays figures of its own over the list prices")
+
+
+class ClassCost(Answer):
+    """What the archives in one store class cost a month."""
+
+    store_class: str
+    archives: int
+    bytes: int
+    monthly: Money
+
+
+class MonthlyCost(Answer):
+    """What an application's archives are estimated to cost a month."""
+
+    monthly: Money
+    currency: str
+    archives: int
+    bytes: int
+    classes: list[ClassCost]
+    prices: Prices
+
+
+class AddedCost(Answer):
+    """What one backup added to the bill: the storage of its dump and its new files a month, and their upload, once."""
+
+    monthly: Money
+    upload: Money
+    currency: str
+
+
+class RetrievalCost(Answer):
+    """What it is estimated to cost to bring archives back."""
+
+    requests: Money
+    bytes: Money
+    temporary_copy: Money = Field(description="the retrieved copies, billed as STANDARD for the days that they stay")
+    transfer_out: Money
+    total: Money
+
+
 class Backup(Answer):
     """One backup. `archives`: of a complete one, by retrieval status; `retrieval_status` is the lowest of them."""
 
@@ -48,6 +100,7 @@ class Backup(Answer):
     error: str | None
     archives: dict[RetrievalStatus, Amount] = {}
     retrieval_status: RetrievalStatus | None = None
+    cost: AddedCost | None = Field(default=None, description="told in lists and details of one application")
 
 
 class BackupPage(Answer):
@@ -107,10 +160,14 @@ class FileArchive(Answer):
 
 
 class FilePage(Answer):
-    """`next` is the value of `after` that gives the following page."""
+    """`next` is the value of `after` that gives the following page; null: there is none.
+
+    One request looks through a bounded number of archives: a page may be short, or empty, and still have a `next`.
+    """
 
     files: list[FileArchive]
     next: int | None = None
+    searched: int | None = Field(default=None, description="how many archives were looked through without filling it")
 
 
 class ChangedFile(Answer):
@@ -165,6 +222,7 @@ class Actions(Answer):
 
     back_up: bool
     restore: bool
+    delete: bool
 
 
 class Card(Answer):
@@ -180,10 +238,12 @@ class Card(Answer):
     store: str
     backup_dag: str
     restore_dag: str
+    delete_dag: str
     actions: Actions
     newest: Backup | None = None
     complete: Backup | None = Field(default=None, description="the newest complete backup")
     restore: Restore | None = Field(default=None, description="the newest restore")
+    cost: MonthlyCost | None = None
     calendar: Calendar | None = None
     growth: list[Growth] = []
     problem: Problem | None = None
@@ -195,7 +255,15 @@ class Overview(Answer):
 
 
 BackupPhase = Literal["dump", "scan", "upload", "close", "ended"]
-RestorePhase = Literal["plan", "request", "wait", "download", "database", "orphans", "close", "ended"]
+RestorePhase = Literal["plan", "approve", "request", "wait", "download", "database", "orphans", "close", "ended"]
+
+
+class Rate(Answer):
+    """How fast bytes go, on average since the step began, and how long the rest takes at that pace."""
+
+    since: datetime
+    bytes_per_second: float
+    remaining_seconds: float
 
 
 class BackupWork(Answer):
@@ -207,6 +275,7 @@ class BackupWork(Answer):
     total: Amount
     dump: Amount | None
     dump_archived: bool
+    rate: Rate | None = Field(default=None, description="of the upload; null before anything was sent")
 
 
 class Expected(Answer):
@@ -228,6 +297,7 @@ class RestoreWork(Answer):
     set_aside: Amount
     total: Amount
     expected: list[Expected]
+    rate: Rate | None = Field(default=None, description="of the download; null before anything was brought")
 
 
 class Work(Answer):
@@ -242,6 +312,7 @@ class Work(Answer):
 class TierHours(Answer):
     tier: Tier
     hours: tuple[float, float] = Field(description="typical hours until everything is readable, from and to")
+    cost: RetrievalCost | None = Field(description="null where not every store of the backup has the tier")
 
 
 class Preview(Answer):
@@ -260,6 +331,86 @@ class Preview(Answer):
     ready: Amount
     as_of: datetime | None = Field(description="when the directory was last compared with the catalog")
     restore_dag: str
+    requests: int = Field(description="retrievals that are to be requested")
+    cost: RetrievalCost = Field(description="by the tier above")
+    currency: str
+    prices: Prices
+    budget: Money | None = Field(description="what a restore may cost without a person's approval")
+    over_budget: bool = Field(description="the run will wait for an approval before it asks for anything")
+
+
+class TaskRun(Answer):
+    """One task of a run; `map_index` -1: not mapped. `log_url` is relative to Airflow's own address."""
+
+    task_id: str
+    map_index: int
+    state: str | None
+    try_number: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    log_url: str
+
+
+class Tasks(Answer):
+    """The tasks of one Airflow run, with links to their logs; `url` is relative to Airflow's own address."""
+
+    dag_id: str
+    dag_run_id: str
+    state: str | None
+    url: str
+    tasks: list[TaskRun]
+
+
+class Going(Answer):
+    """Archives that go, of one store class, kind and day."""
+
+    store_class: str
+    kind: str
+    archived_on: date
+    age_days: int
+    archives: int
+    bytes: int
+    fee: Money
+
+
+class Staying(Answer):
+    reason: str = Field(description="follows the word since")
+    archives: int
+    bytes: int
+
+
+class DeletionPlan(Answer):
+    """What deleting a backup takes away and what stays; nothing is changed by asking."""
+
+    backup_id: int
+    state: BackupState
+    archives: int
+    bytes: int
+    goes: list[Going]
+    stays: list[Staying]
+    fee: Money = Field(description="for what is deleted before the minimum storage duration of its class")
+    saves_monthly: Money
+    currency: str
+    prices: Prices
+    refused: str | None = Field(description="why the backup cannot be deleted")
+    forcible: bool = Field(description="whether `force` lifts the refusal")
+    confirm: str = Field(description="the words that a person types to confirm it")
+    delete_dag: str
+
+
+class Delete(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    confirm: str = Field(min_length=1, max_length=300, description="the `confirm` of the deletion plan, typed")
+    force: bool = False
+
+
+class Started(Answer):
+    """A run that was started; `url` is relative to Airflow's own address."""
+
+    dag_id: str
+    dag_run_id: str
+    url: str
 
 
 class UndoOrphans(BaseModel):
@@ -275,5 +426,10 @@ class Undone(Answer):
 
 def answers(**texts: str) -> dict[int | str, dict[str, Any]]:
     """Return the error answers of a route for its documentation, as in `answers(_404="no such backup")`."""
-    common = {"_401": "not logged in", "_403": "not allowed", "_503": "the catalog cannot be asked; `hint` mends it"}
+    common = {
+        "_401": "not logged in",
+        "_403": "not allowed",
+        "_422": "not a request that makes sense",
+        "_503": "the catalog cannot be asked; `hint` mends it",
+    }
     return {int(code[1:]): {"description": text, "model": Problem} for code, text in {**common, **texts}.items()}

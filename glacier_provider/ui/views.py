@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.overview import Overview as Views
 from glacier_provider.catalog.overview import Where
+from glacier_provider.core.cost import Stored, early_deletion, of_tier, plain, storage
+from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.plan import (
     RETRIEVAL_HOURS,
     Amount,
-    Part,
     RestorePlan,
     RestoreRequest,
     Tier,
     plan_from_figures,
+    with_costs,
 )
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.costs import class_of
 from glacier_provider.errors import BackupNotRestorable, GlacierProviderError
-from glacier_provider.stores.uri import S3Uri, parse_store_uri
-from glacier_provider.ui import models
-from glacier_provider.ui.access import ScheduledDag
+from glacier_provider.stores.uri import S3Uri, parse_store_uri, store_class
+from glacier_provider.ui import models, money
+from glacier_provider.ui.access import ScheduledDag, TaskState
 from glacier_provider.ui.catalogs import problem_of, reading
 from glacier_provider.ui.health import YEAR, Health, Schedule, calendar, judge
 
@@ -38,10 +42,26 @@ def restore_dag_of(name: str) -> str:
     return f"glacier_restore__{name}"
 
 
+def delete_dag_of(name: str) -> str:
+    return f"glacier_delete__{name}"
+
+
+def dags_of(name: str) -> list[str]:
+    return [backup_dag_of(name), restore_dag_of(name), delete_dag_of(name)]
+
+
 def application_of(dag_id: str) -> str | None:
-    """Return the application whose backup or restore DAG this is."""
-    prefix, _, name = dag_id.partition("__")
-    return name if name and prefix in ("glacier_backup", "glacier_restore") else None
+    """Return the application whose backup, restore or deletion DAG this is."""
+    _, _, name = dag_id.partition("__")
+    return name if name and dag_id in dags_of(name) else None
+
+
+def run_url(dag_id: str, run_id: str) -> str:
+    """Return the address of a run in Airflow's UI, relative to Airflow's own."""
+    return f"dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+PLACED = (RetrievalStatus.LOCAL, RetrievalStatus.EXISTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +102,7 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, views: Views) 
     newest, complete = views.newest(names), views.newest(names, ["complete"])
     ended = views.newest(names, ["complete", "failed"])
     restores, first = views.newest_restores(names), views.first(names)
+    held = views.totals(names)
     days = _by_application(views.days({one.name: one.timezone for one in group}, since))
     growth = _by_application(views.growth(names, since))
     result = []
@@ -105,6 +126,7 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, views: Views) 
                     "newest": _maybe(models.Backup, newest.get(name)),
                     "complete": _maybe(models.Backup, done),
                     "restore": _maybe(models.Restore, restores.get(name)),
+                    "cost": money.monthly(application, held[name]) if held[name] else None,
                     "calendar": models.Calendar(start=start, days=letters),
                     "growth": [
                         models.Growth(at=row["opened_at"], files=row["files_count"], bytes=row["bytes"])
@@ -118,7 +140,7 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, views: Views) 
 
 def _bare_card(application: Application, known: Known) -> models.Card:
     name = application.name
-    backup, restore = backup_dag_of(name), restore_dag_of(name)
+    backup, restore, delete = dags_of(name)
     dag = known.dags.get(backup)
     return models.Card(
         name=name,
@@ -130,7 +152,10 @@ def _bare_card(application: Application, known: Known) -> models.Card:
         store=application.store,
         backup_dag=backup,
         restore_dag=restore,
-        actions=models.Actions(back_up=backup in known.startable, restore=restore in known.startable),
+        delete_dag=delete,
+        actions=models.Actions(
+            back_up=backup in known.startable, restore=restore in known.startable, delete=delete in known.startable
+        ),
     )
 
 
@@ -149,6 +174,80 @@ def _maybe(kind: Any, row: Row | None) -> Any:
     return None if row is None else kind.model_validate(row)
 
 
+# --- backups -------------------------------------------------------------------------------------------------------
+
+
+def backup_page(application: Application, rows: Sequence[Row], total: int, views: Views) -> models.BackupPage:
+    """Return a page of backups, each with what it added to the bill."""
+    held = views.stored(application.name, [row["id"] for row in rows])
+    return models.BackupPage(
+        backups=[
+            models.Backup.model_validate({**row, "cost": money.added(application, held[row["id"]])}) for row in rows
+        ],
+        total=total,
+    )
+
+
+def backup_detail(application: Application, backup_id: int, views: Views) -> models.BackupDetail:
+    row = views.backup(application.name, backup_id)
+    held = views.stored(application.name, [backup_id])[backup_id]
+    return models.BackupDetail.model_validate({**row, "cost": money.added(application, held)})
+
+
+# --- runs and deletions --------------------------------------------------------------------------------------------
+
+
+def tasks(dag_id: str, run_id: str, state: str | None, found: Sequence[TaskState]) -> models.Tasks:
+    """Return the tasks of a run with the addresses of their logs."""
+    url = run_url(dag_id, run_id)
+    return models.Tasks(
+        dag_id=dag_id,
+        dag_run_id=run_id,
+        state=state,
+        url=url,
+        tasks=[models.TaskRun(**asdict(one), log_url=f"{url}/tasks/{_log_path(one)}") for one in found],
+    )
+
+
+def _log_path(task: TaskState) -> str:
+    mapped = f"/mapped/{task.map_index}" if task.map_index >= 0 else ""
+    return f"{quote(task.task_id, safe='')}{mapped}"
+
+
+def deletion_plan(application: Application, plan: DeletionPlan, today: date) -> models.DeletionPlan:
+    """Return what deleting a backup takes away, with the money that it costs and saves."""
+    prices = application.price_table
+    stored = [Stored(class_of(one.store_uri, one.kind), one.amount.archives, one.amount.bytes) for one in plan.goes]
+    ages = [max(0, (today - one.archived_on).days) for one in plan.goes]
+    return models.DeletionPlan(
+        backup_id=plan.backup_id,
+        state=plan.state,
+        archives=plan.total.archives,
+        bytes=plan.total.bytes,
+        goes=[
+            models.Going(
+                store_class=held.store_class,
+                kind=one.kind.value,
+                archived_on=one.archived_on,
+                age_days=age,
+                archives=one.amount.archives,
+                bytes=one.amount.bytes,
+                fee=plain(early_deletion([(held, age)], prices)),
+            )
+            for one, held, age in zip(plan.goes, stored, ages, strict=True)
+        ],
+        stays=[models.Staying.model_validate(one.as_dict()) for one in plan.stays],
+        fee=plain(early_deletion(zip(stored, ages, strict=True), prices)),
+        saves_monthly=plain(storage(stored, prices)),
+        currency=prices.currency,
+        prices=money.prices_of(prices),
+        refused=plan.refused,
+        forcible=plan.forcible,
+        confirm=plan.confirm,
+        delete_dag=delete_dag_of(application.name),
+    )
+
+
 # --- work under way ------------------------------------------------------------------------------------------------
 
 
@@ -160,8 +259,8 @@ def work(application: Application, catalog: Catalog, now: datetime) -> models.Wo
     return models.Work(
         application=name,
         now=now,
-        backup=backup_work(views, name, views.backup(name, backup)) if backup else None,
-        restore=restore_work(views, views.restore(name, restore)) if restore else None,
+        backup=backup_work(views, name, views.backup(name, backup), now) if backup else None,
+        restore=restore_work(views, views.restore(name, restore), now) if restore else None,
     )
 
 
@@ -176,27 +275,37 @@ def work_of_run(application: Application, catalog: Catalog, dag_id: str, run_id:
     return models.Work(
         application=name,
         now=now,
-        backup=backup_work(views, name, views.backup(name, number)) if kind == "backup" else None,
-        restore=restore_work(views, views.restore(name, number)) if kind == "restore" else None,
+        backup=backup_work(views, name, views.backup(name, number), now) if kind == "backup" else None,
+        restore=restore_work(views, views.restore(name, number), now) if kind == "restore" else None,
     )
 
 
-def backup_work(views: Views, application: str, row: Row) -> models.BackupWork:
+def backup_work(views: Views, application: str, row: Row, now: datetime) -> models.BackupWork:
     """Return how far a backup is."""
-    left = views.unfinished(application, row["id"]) if row["state"] == "running" else {}
-    files = _amount(left.get("file"))
+    files = views.unfinished(application) if row["state"] == "running" else Amount()
     new = Amount(row["new_files_count"] or 0, row["new_files_bytes"] or 0)
     # What an earlier, failed backup planned is uploaded by this one, and not among its new files.
     total = Amount(max(new.archives, files.archives), max(new.bytes, files.bytes))
     dump = row["database"]
+    phase = _backup_phase(row, files)
     return models.BackupWork(
         backup=models.Backup.model_validate(row),
-        phase=_backup_phase(row, files),
+        phase=phase,
+        rate=_rate(row["scanned_at"], now, total.bytes - files.bytes, files.bytes) if phase == "upload" else None,
         left=_shown(files),
         total=_shown(total),
         dump=_shown(Amount(1, dump["stored_size"] or dump["original_size"])) if dump else None,
         dump_archived=bool(dump and dump["state"] == "archived"),
     )
+
+
+def _rate(since: datetime | None, now: datetime, done: int, left: int) -> models.Rate | None:
+    """Return the pace of a step that began at a time; None before anything was done."""
+    seconds = (now - since).total_seconds() if since else 0.0
+    if since is None or seconds <= 0 or done <= 0:
+        return None
+    pace = done / seconds
+    return models.Rate(since=since, bytes_per_second=pace, remaining_seconds=left / pace)
 
 
 def _backup_phase(row: Row, left: Amount) -> models.BackupPhase:
@@ -210,7 +319,7 @@ def _backup_phase(row: Row, left: Amount) -> models.BackupPhase:
     return "upload" if left.archives or not dump or dump["state"] != "archived" else "close"
 
 
-def restore_work(views: Views, row: Row) -> models.RestoreWork:
+def restore_work(views: Views, row: Row, now: datetime) -> models.RestoreWork:
     """Return how far a restore is."""
     rows = views.restore_progress(row["id"])
     archives: dict[RetrievalStatus, Amount] = {}
@@ -223,9 +332,14 @@ def restore_work(views: Views, row: Row) -> models.RestoreWork:
             status = RetrievalStatus(found["status"])
             archives[status] = archives.get(status, Amount()) + amount
     total = sum(archives.values(), aside)
+    phase = _restore_phase(row, archives, aside)
+    placed = sum((archives.get(status, Amount()) for status in PLACED), Amount())
+    # What was brought is brought since the last retrieval was ready; without retrievals, since the restore began.
+    ready = max((found["last_ready"] for found in rows if found["last_ready"]), default=row["opened_at"])
     return models.RestoreWork(
         restore=models.Restore.model_validate(row),
-        phase=_restore_phase(row, archives, aside),
+        phase=phase,
+        rate=_rate(ready, now, placed.bytes, total.bytes - placed.bytes) if phase == "download" else None,
         archives={status: _shown(amount) for status, amount in archives.items()},
         set_aside=_shown(aside),
         total=_shown(total),
@@ -237,7 +351,7 @@ def _restore_phase(row: Row, archives: Mapping[RetrievalStatus, Amount], aside: 
     if row["state"] not in ("running", "planned"):
         return "ended"
     if row["state"] == "planned":
-        return "request" if row["plan"] else "plan"
+        return _planned_phase(row)
     if RetrievalStatus.AVAILABLE in archives:
         return "request"
     if RetrievalStatus.PENDING in archives:
@@ -248,6 +362,12 @@ def _restore_phase(row: Row, archives: Mapping[RetrievalStatus, Amount], aside: 
     if request.database and "database" not in row["outcome"]:
         return "database"
     return "orphans" if request.orphans and "orphans" not in row["outcome"] else "close"
+
+
+def _planned_phase(row: Row) -> models.RestorePhase:
+    if not row["plan"]:
+        return "plan"
+    return "approve" if row["plan"].get("over_budget") or row["request"].get("approve") else "request"
 
 
 def _expected(row: Row) -> models.Expected:
@@ -272,27 +392,29 @@ def _shown(amount: Amount) -> models.Amount:
 # --- what a restore would take -------------------------------------------------------------------------------------
 
 
-def preview(
-    application: Application, catalog: Catalog, backup_id: int, *, part: Part, tier: Tier | None
-) -> models.Preview:
+def preview(application: Application, catalog: Catalog, request: RestoreRequest) -> models.Preview:
     """Return what a restore would take by what the catalog knows; nothing is written or asked of a store.
 
     Raise UnknownBackup or BackupNotRestorable.
     """
-    views, name = catalog.overview, application.name
+    views, name, backup_id = catalog.overview, application.name, request.backup_id or 0
     row = views.backup(name, backup_id)
     if row["state"] != "complete":
         raise BackupNotRestorable(f"Backup {backup_id} is {row['state']}.")
-    request = RestoreRequest(backup_id, part=part, tier=tier or Tier(application.retrieval_tier))
     places = _wanted(views.whereabouts(name, [backup_id])[backup_id], request)
     aside = views.set_aside(name, backup_id) if request.files else Amount()
     plan = _plan(application, row, request, places, aside)
     return models.Preview(
         backup_id=backup_id,
-        part=part,
+        part=request.part,
         tier=plan.tier,
         days=plan.days,
-        tiers=[models.TierHours(tier=Tier(name), hours=hours) for name, hours in plan.hours.items()],
+        tiers=[
+            models.TierHours(
+                tier=Tier(name), hours=hours, cost=money.retrieval(plan.costs[name]) if name in plan.costs else None
+            )
+            for name, hours in plan.hours.items()
+        ],
         database_bytes=plan.database_bytes,
         present=_shown(plan.present),
         set_aside=_shown(plan.set_aside),
@@ -301,6 +423,12 @@ def preview(
         ready=_shown(plan.ready),
         as_of=row["last_scan"],
         restore_dag=restore_dag_of(name),
+        requests=plan.to_request.archives,
+        cost=money.retrieval(of_tier(plan.costs, plan.tier.value)),
+        currency=plan.currency,
+        prices=money.prices_of(application.price_table),
+        budget=None if plan.budget is None else plain(plan.budget),
+        over_budget=plan.over_budget,
     )
 
 
@@ -318,11 +446,12 @@ def _plan(
     plan = RestorePlan(
         backup_id=row["id"],
         tier=tier,
-        days=application.retrieval_days,
+        days=request.days or application.retrieval_days,
         database_bytes=(row["database_bytes"] or 0) if request.database else 0,
         present=_present(row) if request.files else Amount(),
         set_aside=aside,
     )
+    bill, free = [], aside  # what lies aside is moved back, not asked for
     for uri in sorted({place.store_uri for place in places}):
         hours = _hours(uri)
         rows = [("store", place.status, place.amount) for place in places if place.store_uri == uri]
@@ -334,9 +463,12 @@ def _plan(
             ready=plan.ready + part.ready,
             hours={**plan.hours, **{name.value: span for name, span in hours.items()}},
         )
+        bill.append((store_class(uri), _less(part.to_request, free), part.pending + part.ready))
+        free = _less(free, part.to_request)
     if not plan.to_request.archives:
         plan = replace(plan, hours={})
-    return replace(plan, to_request=_less(plan.to_request, aside))
+    plan = replace(plan, to_request=_less(plan.to_request, aside))
+    return with_costs(plan, bill, application.price_table, budget=application.restore.budget)
 
 
 def _present(row: Row) -> Amount:

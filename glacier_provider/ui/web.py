@@ -7,22 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi import Path as PathValue
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from glacier_provider import __version__
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.catalog.overview import BackupFilter, Page
-from glacier_provider.core.plan import Part, Tier
+from glacier_provider.catalog.overview import BackupFilter, Found, Page
+from glacier_provider.core.deletion import DeletionPlan
+from glacier_provider.core.plan import Part, RestoreRequest, Tier
 from glacier_provider.core.status import BackupState, RetrievalStatus
+from glacier_provider.deletion import plan_deletion, raise_refused
 from glacier_provider.errors import (
+    BackupNotDeletable,
     BackupNotRestorable,
     CatalogError,
     ConfigurationError,
@@ -63,6 +69,8 @@ def create_app() -> FastAPI:
         openapi_url=None,
     )
     app.add_exception_handler(GlacierProviderError, _tell)
+    app.add_exception_handler(StarletteHTTPException, _tell_refusal)
+    app.add_exception_handler(RequestValidationError, _tell_faults)
     app.include_router(api)
     app.add_api_route("/api/openapi.json", _document(app), include_in_schema=False)
     app.mount("/static", Revalidated(directory=STATIC), name="static")
@@ -132,7 +140,7 @@ def overview(rights: RightsDep, scheduler: SchedulerDep) -> models.Overview:
     dags = {name: views.backup_dag_of(name) for name in found}
     visible = rights.allowed("GET", dags.values())
     shown = [found[name] for name, dag in dags.items() if dag in visible]
-    startable = rights.allowed("POST", [*visible, *(views.restore_dag_of(one.name) for one in shown)])
+    startable = rights.allowed("POST", [dag for one in shown for dag in views.dags_of(one.name)])
     known = views.Known(now=datetime.now(UTC), dags=scheduler.dags(visible), startable=startable)
     return models.Overview(now=known.now, applications=views.cards(shown, known))
 
@@ -140,7 +148,7 @@ def overview(rights: RightsDep, scheduler: SchedulerDep) -> models.Overview:
 @api.get("/applications/{application}", responses=answers(_404="no such application"))
 def one_application(application: ReadableDep, rights: RightsDep, scheduler: SchedulerDep) -> models.Card:
     """One application at a glance."""
-    dags = [views.backup_dag_of(application.name), views.restore_dag_of(application.name)]
+    dags = views.dags_of(application.name)
     known = views.Known(datetime.now(UTC), scheduler.dags(dags), rights.allowed("POST", dags))
     return views.cards([application], known)[0]
 
@@ -161,13 +169,13 @@ def backups(
     wanted = BackupFilter(application.name, tuple(state or ()) or None, _aware(since), _aware(until))
     page = Page(limit=limit, offset=offset, sort=sort, descending=order == "desc")
     rows, total = catalog.overview.backups(wanted, page)
-    return models.BackupPage(backups=[models.Backup.model_validate(row) for row in rows], total=total)
+    return views.backup_page(application, rows, total, catalog.overview)
 
 
 @api.get("/applications/{application}/backups/{backup_id}", responses=answers(_404="no such backup"))
 def backup(application: ReadableDep, catalog: CatalogDep, backup_id: BackupId) -> models.BackupDetail:
     """One backup: its dump and manifest with their checksums, its archives by retrieval status, its report."""
-    return models.BackupDetail.model_validate(catalog.overview.backup(application.name, backup_id))
+    return views.backup_detail(application, backup_id, catalog.overview)
 
 
 @api.get("/applications/{application}/backups/{backup_id}/files", responses=answers(_404="no such backup"))
@@ -181,10 +189,10 @@ def files(
     limit: Limit = 50,
 ) -> models.FilePage:
     """A page of the files of a backup, in the order in which they were archived."""
-    rows = catalog.overview.files(
+    found = catalog.overview.files(
         application.name, backup_id, containing=containing, status=status, after=after, limit=limit
     )
-    return models.FilePage(files=[models.FileArchive.model_validate(row) for row in rows], next=_next(rows, limit))
+    return _file_page(found)
 
 
 @api.get("/applications/{application}/backups/{backup_id}/changes", responses=answers(_404="no such backup"))
@@ -207,11 +215,10 @@ def changes(
 
 @api.get("/applications/{application}/files", responses=answers(_404="no such application"))
 def backups_of_files(
-    application: ReadableDep, catalog: CatalogDep, containing: Text, limit: Limit = 50
+    application: ReadableDep, catalog: CatalogDep, containing: Text, after: After = 0, limit: Limit = 50
 ) -> models.FilePage:
-    """In which backups is this file? One entry for each unbroken range of backups."""
-    rows = catalog.overview.backups_of_files(application.name, containing, limit=limit)
-    return models.FilePage(files=[models.FileArchive.model_validate(row) for row in rows])
+    """In which backups is this file? One entry for each unbroken range of backups; a file of this very name first."""
+    return _file_page(catalog.overview.backups_of_files(application.name, containing, after=after, limit=limit))
 
 
 @api.get("/applications/{application}/backups/{backup_id}/restore-preview", responses=answers(_404="no such backup"))
@@ -221,9 +228,11 @@ def restore_preview(
     backup_id: BackupId,
     part: Part = Part.EVERYTHING,
     tier: Tier | None = None,
+    days: Annotated[int | None, Query(ge=1, le=365, description="how long retrieved copies stay readable")] = None,
 ) -> models.Preview:
-    """What a restore would take, by what the catalog last saw; asks no store and writes nothing."""
-    return views.preview(application, catalog, backup_id, part=part, tier=tier)
+    """What a restore would take and cost, by what the catalog last saw; asks no store and writes nothing."""
+    request = RestoreRequest(backup_id, part=part, tier=tier, days=days)
+    return views.preview(application, catalog, request)
 
 
 @api.get("/applications/{application}/work", responses=answers(_404="no such application"))
@@ -243,6 +252,60 @@ def run(rights: RightsDep, dag_id: RunId, dag_run_id: RunId) -> models.Work:
         return views.work_of_run(application, catalog, dag_id, dag_run_id, datetime.now(UTC))
 
 
+@api.get("/runs/tasks", responses=answers(_404="Airflow has no such run"))
+def tasks(rights: RightsDep, scheduler: SchedulerDep, dag_id: RunId, dag_run_id: RunId) -> models.Tasks:
+    """The tasks of one Airflow run, with the addresses of their logs."""
+    name = views.application_of(dag_id)
+    if name is None:
+        raise HTTPException(404, f"{dag_id} is not a DAG of this provider.")
+    readable(name, rights)
+    if not rights.allowed("GET", [dag_id]):
+        raise HTTPException(403, f"You may not read the runs of {dag_id}.")
+    found = scheduler.tasks(dag_id, dag_run_id)
+    if found is None:
+        raise HTTPException(404, f"Airflow has no run {dag_run_id} of {dag_id}.")
+    return views.tasks(dag_id, dag_run_id, *found)
+
+
+@api.get("/applications/{application}/backups/{backup_id}/deletion-plan", responses=answers(_404="no such backup"))
+def deletion_plan(application: ReadableDep, backup_id: BackupId) -> models.DeletionPlan:
+    """What deleting a backup takes away, what stays, the early-deletion fee, and the words that confirm it."""
+    return views.deletion_plan(application, _deletion(application, backup_id), datetime.now(UTC).date())
+
+
+@api.post(
+    "/applications/{application}/backups/{backup_id}/delete",
+    status_code=201,
+    responses=answers(
+        _400="not JSON, whatever it says", _404="no such backup", _409="refused, or not confirmed", _415="not JSON"
+    ),
+)
+def delete(
+    application: ReadableDep,
+    rights: RightsDep,
+    scheduler: SchedulerDep,
+    backup_id: BackupId,
+    wanted: models.Delete,
+) -> models.Started:
+    """Start the deletion of a backup, confirmed by the typed words; needs the right to start deletions."""
+    dag = views.delete_dag_of(application.name)
+    if not rights.allowed("POST", [dag]):
+        raise HTTPException(403, f"You may not start runs of {dag}.")
+    plan = _deletion(application, backup_id)
+    if wanted.confirm.strip() != plan.confirm:
+        raise HTTPException(409, f"Type {plan.confirm} to confirm the deletion of backup {backup_id}.")
+    raise_refused(plan, force=wanted.force)
+    conf = {"backup_id": backup_id, "confirm": plan.confirm, "force": wanted.force}
+    run_id = scheduler.start(dag, conf, by=rights.name)
+    return models.Started(dag_id=dag, dag_run_id=run_id, url=views.run_url(dag, run_id))
+
+
+def _deletion(application: Application, backup_id: int) -> DeletionPlan:
+    with reading(application, temporary_tables=True) as catalog:
+        catalog.overview.backup(application.name, backup_id)
+        return plan_deletion(backup_id, catalog=catalog)
+
+
 @api.get("/applications/{application}/restores", responses=answers(_404="no such application"))
 def restores(
     application: ReadableDep,
@@ -257,7 +320,12 @@ def restores(
 
 @api.post(
     "/applications/{application}/restores/{restore_id}/undo-orphans",
-    responses=answers(_404="no such restore", _409="not possible now; `hint` says what is", _415="not JSON"),
+    responses=answers(
+        _400="not JSON, whatever it says",
+        _404="no such restore",
+        _409="not possible now; `hint` says what is",
+        _415="not JSON",
+    ),
 )
 def undo_orphans(
     application: ReadableDep, rights: RightsDep, restore_id: RestoreId, _confirmed: models.UndoOrphans
@@ -290,16 +358,37 @@ def _tell(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(problem_of(error), status_code=_status(error))
 
 
+def _tell_refusal(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StarletteHTTPException)
+    kind = HTTPStatus(error.status_code).phrase.title().replace(" ", "")
+    told = {"kind": kind, "detail": str(error.detail), "hint": ""}
+    return JSONResponse(told, status_code=error.status_code, headers=error.headers)
+
+
+def _tell_faults(_request: Request, error: Exception) -> JSONResponse:
+    """Tell what is wrong with a request, by the name of the field; what was given is not repeated."""
+    assert isinstance(error, RequestValidationError)
+    faults = (
+        f"{'.'.join(str(part) for part in one['loc'][1:]) or one['loc'][0]}: {one['msg']}" for one in error.errors()
+    )
+    return JSONResponse({"kind": "InvalidRequest", "detail": "; ".join(faults), "hint": ""}, status_code=422)
+
+
 def _status(error: GlacierProviderError) -> int:
     if isinstance(error, UnknownBackup):
         return 404
-    if isinstance(error, BackupNotRestorable | IllegalMove | LeaseHeld):
+    if isinstance(error, BackupNotRestorable | BackupNotDeletable | IllegalMove | LeaseHeld):
         return 409
     return 503 if isinstance(error, CatalogError | ConfigurationError) else 409
 
 
 def _aware(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+def _file_page(found: Found) -> models.FilePage:
+    files = [models.FileArchive.model_validate(row) for row in found.rows]
+    return models.FilePage(files=files, next=found.next, searched=found.searched)
 
 
 def _next(rows: list[dict[str, Any]], limit: int) -> int | None:

@@ -1,6 +1,7 @@
 """The page in a real Airflow, used by a person in a real browser.
 
-With SCREENSHOTS=directory the screenshots are kept there, otherwise in pytest's temporary directory.
+The tests tell one story from top to bottom, on one Airflow. With SCREENSHOTS=directory the pictures are kept there,
+otherwise in pytest's temporary directory; a failed test leaves one as well.
 """
 
 from __future__ import annotations
@@ -14,22 +15,41 @@ from typing import Any
 import httpx
 import pytest
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 
-from playwright.sync_api import Locator, Page, Playwright, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from demo.airflow import USER  # noqa: E402
-from tests.e2e.ui_site import VIEWER, Site, a_browser, a_site, chromium, logged_in  # noqa: E402
+from demo.airflow import USER
+from tests.e2e.ui_site import (
+    PAGE,
+    VIEWER,
+    Site,
+    a_chromium,
+    a_page,
+    a_site,
+    another_site,
+    chromium,
+    log_in,
+    settle,
+    shoot,
+)
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian: apt-get install chromium)"),
 ]
-PAGE = "/plugin/glacier-backups"
-PATHS = {"overview": "", "table": "/dms", "backup": "/dms/backups/1", "plan": "/dms/backups/1/restore"}
-LONG = 240_000
+PATHS = {
+    "overview": "",
+    "table": "/dms",
+    "find": "/dms?tab=files&file=document",
+    "restores": "/dms?tab=restores",
+    "backup": "/dms/backups/1",
+    "tasks": "/dms/backups/2?tab=tasks",
+    "plan": "/dms/backups/1/restore",
+}
+LONG = 300_000
 expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 
 
@@ -42,8 +62,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as running:
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright, a_chromium(playwright) as running:
         yield running
 
 
@@ -55,15 +75,40 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(playwright: Playwright, site: Site) -> Iterator[Page]:
+def page(browser: Browser, site: Site) -> Page:
     """The administrator's browser, open during all tests."""
-    with a_browser(playwright) as browser:
-        yield logged_in(browser, site)
+    return log_in(a_page(browser), site)
+
+
+@pytest.fixture(scope="module")
+def narrow(browser: Browser, site: Site) -> Page:
+    return log_in(a_page(browser, width=380), site)
+
+
+@pytest.fixture(scope="module")
+def dark(browser: Browser, site: Site) -> Page:
+    return log_in(a_page(browser, dark=True), site)
+
+
+@pytest.fixture(scope="module")
+def viewer(browser: Browser, site: Site) -> Page:
+    """The browser of somebody who may see and not act."""
+    return log_in(a_page(browser), site, VIEWER)
+
+
+@pytest.fixture(autouse=True)
+def _evidence(request: pytest.FixtureRequest, shots: Path) -> Iterator[None]:
+    """Keep what the pages showed when a test failed."""
+    before = request.session.testsfailed
+    yield
+    if request.session.testsfailed > before:
+        for name in {"page", "narrow", "dark", "viewer"} & set(request.fixturenames):
+            request.getfixturevalue(name).screenshot(path=str(shots / f"failed-{request.node.name}-{name}.png"))
 
 
 @pytest.fixture
 def problems(page: Page) -> Iterator[list[str]]:
-    """What the page complains of in the console."""
+    """What the page's own scripts fail with."""
     found: list[str] = []
 
     def note(error: Any) -> None:
@@ -78,25 +123,58 @@ def card_of(page: Page, application: str = "dms") -> Locator:
     return page.get_by_role("region", name=application, exact=True)
 
 
-def shot(page: Page, path: Path) -> None:
-    page.wait_for_timeout(500)  # of transitions, so that the picture is still
-    page.screenshot(path=str(path))
+def fact(within: Page | Locator, name: str) -> Locator:
+    """Return the figure that stands under a name."""
+    return within.locator("dt", has_text=re.compile(f"^{re.escape(name)}$")).locator("xpath=following-sibling::dd")
 
 
 def accessibility_faults(page: Page) -> list[str]:
     """Return what axe finds wrong inside our page (Airflow's frame around it is not ours)."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
-    found = axe.Axe().run(page, context="main, .glacier-page", options=options)
+    found = axe.Axe().run(page, context="main, .glacier-page, [role=alertdialog]", options=options)
     return [f"{one['id']}: {node['html'][:160]}" for one in found.response["violations"] for node in one["nodes"]]
 
 
-# The tests tell one story, from top to bottom.
+def tab_to(page: Page, wanted: Locator, limit: int = 90) -> None:
+    """Press Tab until an element has the focus; that it has must be seen."""
+    expect(wanted).to_be_visible()
+    for _ in range(limit):
+        page.keyboard.press("Tab")
+        if wanted.evaluate("one => one === document.activeElement"):
+            assert wanted.evaluate(SHOWS_FOCUS), f"nothing shows that {wanted} has the focus"
+            return
+    raise AssertionError(f"{wanted} is not reached by {limit} times Tab")
+
+
+SHOWS_FOCUS = """one => {
+    const looks = getComputedStyle(one);
+    return (looks.outlineStyle !== 'none' && parseFloat(looks.outlineWidth) > 0) || looks.boxShadow !== 'none';
+}"""
+
+
+def watch(page: Page) -> None:
+    """Remember what the page tells of work under way, from now on."""
+    page.evaluate(
+        """() => {
+            globalThis.told = [];
+            const look = () => document.querySelectorAll('[aria-label="Under way"]').forEach(
+                one => globalThis.told.at(-1) === one.innerText || globalThis.told.push(one.innerText));
+            new MutationObserver(look).observe(document.body, {childList: true, subtree: true, characterData: true});
+        }"""
+    )
+
+
+def told(page: Page) -> str:
+    return "\n".join(page.evaluate("globalThis.told"))
+
+
+# --- a backup ------------------------------------------------------------------------------------------------------
 
 
 def test_a_new_installation_says_that_nothing_is_safe_yet(page: Page, site: Site, problems: list[str]) -> None:
     page.goto(site.url)
-    page.get_by_role("link", name=re.compile("Glacier")).click()
+    page.get_by_role("link", name=re.compile("[Bb]ackups")).click()
     expect(page.get_by_role("heading", name="Glacier backups")).to_be_visible()
     expect(card_of(page).get_by_text("The first backup creates the catalog")).to_be_visible()
     assert problems == []
@@ -105,6 +183,7 @@ def test_a_new_installation_says_that_nothing_is_safe_yet(page: Page, site: Site
 def test_a_backup_is_started_and_watched_without_reloading(page: Page, site: Site, problems: list[str]) -> None:
     page.goto(site.url + PAGE)
     page.evaluate("globalThis.notReloaded = true")
+    watch(page)
     card_of(page).get_by_role("button", name="Back up now").click()
     dialog = page.get_by_role("alertdialog")
     expect(dialog).to_contain_text("glacier_backup__dms is paused")
@@ -112,6 +191,7 @@ def test_a_backup_is_started_and_watched_without_reloading(page: Page, site: Sit
     expect(page.get_by_text(re.compile("The backup you started (was asked for|is queued|has begun)"))).to_be_visible()
     expect(page.get_by_text("The backup you started is complete")).to_be_visible(timeout=LONG)
     expect(page.get_by_role("link", name="#1", exact=True)).to_be_visible()
+    assert re.search(r"Backup 1: .*\n[\s\S]*\d+ of \d+ archives", told(page)), told(page)
     assert page.evaluate("globalThis.notReloaded") is True
     assert problems == []
 
@@ -120,32 +200,51 @@ def test_the_overview_tells_figures_and_puts_what_is_wrong_first(page: Page, sit
     site.remember_a_year()
     page.goto(site.url + PAGE)
     card = card_of(page)
-    expect(card.get_by_text("40", exact=True)).to_be_visible()
+    expect(fact(card, "Files")).to_have_text("40")
+    expect(fact(card, "Protected")).to_have_text("801.9 kB")
+    expect(fact(card, "Storage a month")).to_have_text("< $0.01")
     expect(card_of(page, "shop").get_by_text("failing")).to_be_visible()
     expect(card_of(page, "shop").get_by_text("the disk of /srv/staging is full")).to_be_visible()
     expect(card_of(page, "wiki").get_by_text("fresh")).to_be_visible()
     names = page.get_by_role("heading", level=2).all_inner_texts()
     assert names == ["shop", "dms", "wiki"]
     expect(card.get_by_role("img", name="Days of the last year: 1 complete")).to_be_visible()
-    shot(page, shots / "overview.png")
+    shoot(page, shots / "overview.png")
 
 
-def test_the_table_shows_each_backup_and_sorts(page: Page, site: Site, shots: Path) -> None:
-    (site.files / "in" / "document 41.pdf").write_bytes(b"%PDF new")
-    (site.files / "in" / "document 1.pdf").unlink()
+def test_a_backup_is_started_with_the_keyboard_and_the_table_sorts(page: Page, site: Site, shots: Path) -> None:
+    site.file(41).write_bytes(b"%PDF new")
+    site.remove_files([1])
     page.goto(f"{site.url}{PAGE}/dms")
-    page.get_by_role("button", name="Back up now").click()
+    tab_to(page, page.get_by_role("button", name="Back up now"))
+    page.keyboard.press("Enter")
     expect(page.get_by_role("row").filter(has_text="#2").filter(has_text="complete")).to_be_visible(timeout=LONG)
-    page.get_by_role("button", name=re.compile("^Backup")).click()
+    tab_to(page, page.get_by_role("button", name="Backup", exact=True))
+    page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("order=asc"))
     expect(page.get_by_role("row").nth(1)).to_contain_text("#1")
-    shot(page, shots / "table.png")
+    shoot(page, shots / "table.png")
 
 
-def test_a_backup_shows_its_files_changes_and_report(page: Page, site: Site) -> None:
+def test_the_table_filters_and_goes_from_page_to_page(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}{PAGE}/wiki")
+    pages = page.get_by_role("navigation", name="Pages")
+    expect(pages).to_contain_text(re.compile(r"1–25 of 39\d"))
+    pages.get_by_role("button", name="Next").click()
+    expect(pages).to_contain_text(re.compile(r"26–50 of 39\d"))
+    page.get_by_label("State").select_option("failed")
+    expect(page.get_by_role("row").filter(has_text="complete")).to_have_count(0)
+    expect(page.get_by_role("row").filter(has_text="failed")).to_have_count(5)
+
+
+# --- what a backup holds -------------------------------------------------------------------------------------------
+
+
+def test_a_backup_shows_its_files_changes_report_and_logs(page: Page, site: Site) -> None:
     page.goto(f"{site.url}{PAGE}/dms/backups/2")
     page.get_by_label("Part of a file's name").fill("document 41")
-    expect(page.get_by_role("cell", name="in/document 41.pdf")).to_be_visible()
+    row = page.get_by_role("row").filter(has_text="in/document 41.pdf")
+    expect(row).to_contain_text("sha256:")
     expect(page.get_by_role("cell", name="in/document 40.pdf")).to_have_count(0)
     page.get_by_role("tab", name="Changes").click()
     expect(page.get_by_role("cell", name="in/document 41.pdf")).to_be_visible()
@@ -155,6 +254,9 @@ def test_a_backup_shows_its_files_changes_and_report(page: Page, site: Site) -> 
     expect(page.get_by_text("in/document 1.pdf")).to_be_visible()
     page.get_by_role("tab", name="Dump and manifest").click()
     expect(page.get_by_text(re.compile("^sha256")).first).to_be_visible()
+    page.get_by_role("tab", name="Tasks and logs").click()
+    page.get_by_role("link", name="scan_files").click()
+    expect(page).to_have_url(re.compile("/dags/glacier_backup__dms/runs/.*/tasks/scan_files"))
 
 
 def test_a_file_is_found_in_all_backups(page: Page, site: Site) -> None:
@@ -162,122 +264,219 @@ def test_a_file_is_found_in_all_backups(page: Page, site: Site) -> None:
     page.get_by_label("Part of a file's name").fill("document 1.pdf")
     row = page.get_by_role("row").filter(has_text="in/document 1.pdf")
     expect(row).to_contain_text("only #1")
+    page.get_by_label("Part of a file's name").fill("no such file")
+    expect(page.get_by_text("No archived file has this in its name.")).to_be_visible()
+
+
+# --- for everybody -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS.keys())
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_page_is_accessible(page: Page, site: Site, path: str, theme: str) -> None:
-    page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
+def test_the_page_is_accessible(request: pytest.FixtureRequest, site: Site, path: str, theme: str) -> None:
+    page: Page = request.getfixturevalue("page" if theme == "light" else "dark")
     page.goto(f"{site.url}{PAGE}{path}")
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(500)
-    faults = accessibility_faults(page)
-    page.evaluate("localStorage.setItem('theme', 'light')")
-    assert faults == []
+    settle(page)
+    assert accessibility_faults(page) == []
+
+
+def test_the_page_is_usable_at_380_pixels(narrow: Page, site: Site, shots: Path) -> None:
+    for name, path in PATHS.items():
+        narrow.goto(f"{site.url}{PAGE}{path}")
+        shoot(narrow, shots / f"narrow-{name}.png")
+        assert narrow.evaluate("document.documentElement.scrollWidth") <= 380, name
+    narrow.get_by_role("button", name="Start the restore").scroll_into_view_if_needed()
+    expect(narrow.get_by_role("button", name="Start the restore")).to_be_in_viewport()
+
+
+def test_the_dark_theme_is_followed(dark: Page, site: Site, shots: Path) -> None:
+    dark.goto(site.url + PAGE)
+    heading = dark.get_by_role("heading", name="Glacier backups")
+    expect(heading).to_be_visible()
+    lightness = heading.evaluate("one => getComputedStyle(one).color.match(/[\\d.]+/g).map(Number)")
+    assert min(lightness[:3]) > 150 or lightness[0] > 0.8, lightness
+    shoot(dark, shots / "overview-dark.png")
+
+
+# --- restores ------------------------------------------------------------------------------------------------------
 
 
 def test_a_restore_is_planned_and_started_by_two_clicks(page: Page, site: Site, shots: Path) -> None:
     page.goto(f"{site.url}{PAGE}/dms?order=asc")
     page.get_by_role("row").filter(has_text="#1").get_by_role("link", name="Restore").click()
-    expect(page.get_by_text("Archives to retrieve from the cold")).to_be_visible()
-    expect(page.get_by_text(re.compile(r"^2 \("))).to_be_visible()  # the dump, and the file that is gone
-    shot(page, shots / "restore-plan.png")
+    expect(fact(page, "Archives to retrieve from the cold")).to_have_text(re.compile(r"^2 \("))  # dump, and a file
+    expect(fact(page, "Typically readable after")).to_have_text("3–5 h")
+    expect(fact(page, "Estimated cost")).to_have_text("< $0.01")
+    expect(page.get_by_role("group", name="Retrieval tier")).to_contain_text(
+        re.compile(r"Expedited\s*1–5 min\s*\$0\.0\d")
+    )
+    expect(page.get_by_text(re.compile("prices of .* as of 20"))).to_be_visible()
+    shoot(page, shots / "restore-plan.png")
     page.get_by_role("button", name="Start the restore").click()
     expect(page).to_have_url(re.compile("/dags/glacier_restore__dms/runs/manual"))
     expect(page.get_by_test_id("rf__node-close_restore").or_(page.get_by_text("close_restore")).first).to_be_visible()
-    shot(page, shots / "restore-run.png")
+
+
+def test_the_tab_on_its_run_follows_a_restore_to_its_end(page: Page, site: Site, shots: Path) -> None:
     page.goto(f"{page.url.partition('?')[0]}/plugin/glacier-run")
+    watch(page)
     expect(page.get_by_text("Restore 1 of backup 1").first).to_be_visible(timeout=LONG)
     expect(page.get_by_text("complete", exact=True).first).to_be_visible(timeout=LONG)
-    assert (site.files / "in" / "document 1.pdf").exists()
-    assert not (site.files / "in" / "document 41.pdf").exists()
+    assert site.file(1).exists()
+    assert not site.file(41).exists()
+    page.screenshot(path=str(shots / "restore-run.png"))
+
+
+def test_a_dialog_keeps_the_keyboard_until_it_is_left(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}{PAGE}/dms")
+    tab_to(page, page.get_by_role("tab", name="Backups"))
+    for name in ("Find a file", "Restores"):
+        page.keyboard.press("ArrowRight")
+        expect(page.get_by_role("tab", name=name, selected=True)).to_be_focused()
+    undo = page.get_by_role("button", name=re.compile("^Undo 1"))
+    tab_to(page, undo)
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("alertdialog")
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        assert dialog.evaluate("one => one.contains(document.activeElement)")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(undo).to_be_focused()
+    assert not site.file(41).exists()
 
 
 def test_orphans_are_moved_back(page: Page, site: Site) -> None:
-    page.goto(f"{site.url}{PAGE}/dms?tab=restores")
-    page.get_by_role("button", name=re.compile("^Undo 1")).click()
-    page.get_by_role("alertdialog").get_by_role("button", name="Move them back").click()
+    page.get_by_role("button", name=re.compile("^Undo 1")).press("Enter")
+    tab_to(page, page.get_by_role("alertdialog").get_by_role("button", name="Move them back"))
+    page.keyboard.press("Enter")
     expect(page.get_by_text("1 file moved back.")).to_be_visible()
-    assert (site.files / "in" / "document 41.pdf").read_bytes() == b"%PDF new"
+    assert site.file(41).read_bytes() == b"%PDF new"
 
 
-def test_the_page_is_usable_at_380_pixels(playwright: Playwright, site: Site, shots: Path) -> None:
-    with a_browser(playwright, width=380) as browser:
-        page = logged_in(browser, site)
-        for name, path in {
-            "overview": "",
-            "table": "/dms",
-            "backup": "/dms/backups/1",
-            "plan": "/dms/backups/1/restore",
-        }.items():
-            page.goto(f"{site.url}{PAGE}{path}")
-            expect(page.get_by_role("heading", level=1)).to_be_visible()
-            page.wait_for_load_state("networkidle")
-            assert page.evaluate("document.documentElement.scrollWidth") <= 380, name
-            shot(page, shots / f"narrow-{name}.png")
+def test_a_restore_is_started_with_the_keyboard(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}{PAGE}/dms/backups/2")
+    tab_to(page, page.get_by_role("link", name="Restore …"))
+    page.keyboard.press("Enter")
+    tab_to(page, page.get_by_label("Database and files"))
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("Missing files alone")).to_be_checked()
+    expect(fact(page, "Database dump")).to_have_count(0)
+    start = page.get_by_role("button", name="Start the restore")
+    expect(start).to_be_enabled()
+    tab_to(page, start)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/dags/glacier_restore__dms/runs/manual"))
+    page.goto(f"{page.url.partition('?')[0]}/plugin/glacier-run")
+    expect(page.get_by_text("Restore 2 of backup 2").first).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("complete", exact=True).first).to_be_visible(timeout=LONG)
 
 
-def test_the_dark_theme_is_followed(playwright: Playwright, site: Site, shots: Path) -> None:
-    with a_browser(playwright, dark=True) as browser:
-        page = logged_in(browser, site)
-        page.evaluate("localStorage.setItem('theme', 'dark')")
-        page.goto(site.url + PAGE)
-        heading = page.get_by_role("heading", name="Glacier backups")
-        expect(heading).to_be_visible()
-        lightness = heading.evaluate("one => getComputedStyle(one).color.match(/[\\d.]+/g).map(Number)")
-        assert min(lightness[:3]) > 150 or lightness[0] > 0.8, lightness
-        shot(page, shots / "overview-dark.png")
+# --- deletion ------------------------------------------------------------------------------------------------------
 
 
-def test_a_viewer_sees_and_cannot_act(playwright: Playwright, site: Site) -> None:
-    with a_browser(playwright) as browser:
-        page = logged_in(browser, site, VIEWER)
-        page.goto(f"{site.url}{PAGE}/dms")
-        expect(page.get_by_role("row").filter(has_text="#1")).to_be_visible()
-        expect(page.get_by_role("button", name="Back up now")).to_be_disabled()
-        expect(page.get_by_role("link", name=re.compile("^Restore"))).to_have_count(0)
-        page.goto(f"{site.url}{PAGE}/dms/backups/1/restore")
-        expect(page.get_by_role("button", name="Start the restore")).to_be_disabled()
+def test_a_deletion_has_to_be_typed(page: Page, site: Site, shots: Path) -> None:
+    page.goto(f"{site.url}{PAGE}/dms/backups/1")
+    tab_to(page, page.get_by_role("button", name="Delete …"))
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("alertdialog")
+    expect(fact(dialog, "Early-deletion fee")).to_have_text(re.compile(r"\$0\.0\d"))
+    expect(fact(dialog, "Stays")).to_have_text(re.compile("^40 archives"))
+    expect(dialog.get_by_role("textbox")).to_be_focused()
+    page.keyboard.type("dms-2")
+    expect(dialog.get_by_role("button", name="Delete for good")).to_be_disabled()
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_visible()
+    assert accessibility_faults(page) == []
+    page.screenshot(path=str(shots / "deletion.png"))
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_role("button", name="Delete …")).to_be_focused()
 
 
-@pytest.mark.parametrize(("user", "expected"), [(None, 401), (VIEWER, 403), (USER, 404)])
-def test_airflow_decides_who_may_undo(site: Site, user: str | None, expected: int) -> None:
-    headers = {"Authorization": f"Bearer {site.token(user)}"} if user else {}
-    address = f"{site.url}/glacier/api/applications/dms/restores/999/undo-orphans"
-    answer = httpx.post(address, json={"confirm": True}, headers=headers, timeout=120, trust_env=False)
-    assert answer.status_code == expected
+def test_what_was_typed_is_deleted(page: Page, site: Site, problems: list[str]) -> None:
+    page.get_by_role("button", name="Delete …").press("Enter")
+    dialog = page.get_by_role("alertdialog")
+    expect(dialog.get_by_role("textbox")).to_be_focused()
+    page.keyboard.type(dialog.locator("label strong").inner_text())
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("The deletion you started is complete")).to_be_visible(timeout=LONG)
+    expect(page.get_by_role("heading", level=1).locator("xpath=..")).to_contain_text("deleted")
+    expect(page.get_by_role("link", name="Restore …")).to_have_count(0)
+    assert problems == []
+
+
+# --- who may what --------------------------------------------------------------------------------------------------
+
+
+def test_a_viewer_sees_and_cannot_act(viewer: Page, site: Site) -> None:
+    viewer.goto(f"{site.url}{PAGE}/dms")
+    expect(viewer.get_by_role("row").filter(has_text="#2")).to_be_visible()
+    expect(viewer.get_by_role("button", name="Back up now")).to_be_disabled()
+    expect(viewer.get_by_role("link", name=re.compile("^Restore"))).to_have_count(0)
+    viewer.goto(f"{site.url}{PAGE}/dms/backups/2")
+    expect(viewer.get_by_role("link", name="DAG run")).to_be_visible()
+    expect(viewer.get_by_role("button", name="Delete …")).to_have_count(0)
+    viewer.goto(f"{site.url}{PAGE}/dms/backups/2/restore")
+    expect(viewer.get_by_role("button", name="Start the restore")).to_be_disabled()
+
+
+ACTIONS = {
+    "restores/999/undo-orphans": ({"confirm": True}, 404),
+    "backups/2/delete": ({"confirm": "something else"}, 409),
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("user", [None, VIEWER, USER])
+def test_airflow_decides_who_may_act(site: Site, action: str, user: str | None) -> None:
+    body, of_who_may = ACTIONS[action]
+    address = f"{site.url}/glacier/api/applications/dms/{action}"
+    answer = httpx.post(address, json=body, headers=_as(site, user), timeout=120, trust_env=False)
+    assert answer.status_code == {None: 401, VIEWER: 403, USER: of_who_may}[user]
 
 
 @pytest.mark.parametrize("path", ["overview", "applications/dms/backups", "openapi.json"])
 @pytest.mark.parametrize(("user", "expected"), [(None, 401), (VIEWER, 200)])
 def test_airflow_decides_who_may_read(site: Site, path: str, user: str | None, expected: int) -> None:
-    headers = {"Authorization": f"Bearer {site.token(user)}"} if user else {}
-    answer = httpx.get(f"{site.url}/glacier/api/{path}", headers=headers, timeout=120, trust_env=False)
+    address = f"{site.url}/glacier/api/{path}"
+    answer = httpx.get(address, headers=_as(site, user), timeout=120, trust_env=False)
     assert answer.status_code == expected
 
 
+def _as(site: Site, user: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {site.token(user)}"} if user else {}
+
+
 def test_a_form_of_another_site_does_nothing(page: Page, site: Site) -> None:
-    """Same host, other port: the login cookie comes along, and the request is refused."""
-    address = f"{site.url}/glacier/api/applications/dms/restores/1/undo-orphans"
+    """Same host, other port: the login cookie comes along, which reading shows; what would act is refused."""
+    reads = f"{site.url}/glacier/api/overview"
+    acts = f"{site.url}/glacier/api/applications/dms/restores/1/undo-orphans"
     field = """<input name='{"confirm":true,"x":"' value='"}'>"""
-    form = f'<form method=post enctype=text/plain action="{address}">{field}</form>'
+    forms = (
+        f'<form method="get" action="{reads}"><button>Read</button></form>'
+        f'<form method="post" enctype="text/plain" action="{acts}">{field}<button>Act</button></form>'
+    )
     other = page.context.new_page()
-    other.route("http://127.0.0.1:9/**", lambda route: route.fulfill(body=form, content_type="text/html"))
-    other.goto("http://127.0.0.1:9/evil")
-    with other.expect_response(address) as answered:
-        other.evaluate("document.forms[0].submit()")
-    assert answered.value.status == 403
-    assert "_token" in (answered.value.request.all_headers().get("cookie") or "")
+    with another_site(forms) as address:
+        for button, target, expected in (("Read", reads, 200), ("Act", acts, 403)):
+            other.goto(address)
+            with other.expect_response(lambda answer, to=target: answer.url.partition("?")[0] == to) as answered:
+                other.get_by_role("button", name=button).click()
+            assert answered.value.status == expected
     other.close()
+
+
+# --- when things are missing ---------------------------------------------------------------------------------------
 
 
 def test_without_its_catalog_the_page_says_so_and_airflow_goes_on(page: Page, site: Site, problems: list[str]) -> None:
     with site.without_catalog():
-        page.goto(site.url + PAGE)
-        expect(page.get_by_role("alert").first).to_contain_text("catalog")
-        page.goto(f"{site.url}{PAGE}/dms/backups/1")
-        expect(page.get_by_role("alert").first).to_contain_text("catalog")
+        for path in ("", "/dms/backups/2"):
+            page.goto(site.url + PAGE + path)
+            expect(page.get_by_role("alert").first).to_contain_text("catalog")
         page.goto(f"{site.url}/dags")
         expect(page.get_by_text("Backup of dms").first).to_be_visible()
     page.goto(site.url + PAGE)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx
 import yaml
-from playwright.sync_api import BrowserContext, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from demo.airflow import PASSWORD, USER, Airflow, Installation, Rest
 from demo.processes import CHECKOUT, Children, clean_environment
@@ -20,8 +21,9 @@ from demo.stores import S3Store
 from glacier_provider.postgres.server import Server
 from tests.support.postgres import EmbeddedPostgres
 
-DAGS = ("glacier_backup__dms", "glacier_restore__dms")
+DAGS = tuple(f"glacier_{what}__dms" for what in ("backup", "restore", "delete"))
 VIEWER = "vic"
+PAGE = "/plugin/glacier-backups"
 #: What a headless browser needs in a container, and what keeps it from calling home.
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -29,12 +31,15 @@ FLAGS = [
 ]
 
 
+#: Nothing moves any more, but for what turns for ever.
+AT_REST = """document.getAnimations().every(
+    one => one.playState !== 'running' || !isFinite(one.effect.getComputedTiming().endTime))"""
+HISTORY = Path(__file__).with_name("a_year.sql")
+
+
 def chromium() -> str | None:
     """Return the path of a Chromium that is installed on this machine."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-HISTORY = Path(__file__).with_name("a_year.sql")
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,13 @@ class Site:
         login = {"username": user, "password": self.password(user)}
         with httpx.Client(base_url=self.url, timeout=120, trust_env=False) as client:
             return str(client.post("/auth/token", json=login).json()["access_token"])
+
+    def remove_files(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self.file(number).unlink()
+
+    def file(self, number: int) -> Path:
+        return self.files / "in" / f"document {number}.pdf"
 
     def remember_a_year(self) -> None:
         """Give the two applications that are configured beside dms a history in the catalog."""
@@ -145,31 +157,63 @@ def _connection(server: Server) -> str:
 
 
 @contextmanager
-def a_browser(playwright: Playwright, *, dark: bool = False, width: int = 1400) -> Iterator[BrowserContext]:
-    """A Chromium with a profile of its own."""
-    profile = tempfile.mkdtemp(prefix="glacier-chromium-")
-    context = playwright.chromium.launch_persistent_context(
-        profile,
-        executable_path=chromium(),
-        headless=True,
-        args=FLAGS,
-        viewport={"width": width, "height": 900},
-        color_scheme="dark" if dark else "light",
+def a_chromium(playwright: Playwright) -> Iterator[Browser]:
+    """A Chromium with a profile of its own, which is gone afterwards."""
+    browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=FLAGS)
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+def a_page(browser: Browser, *, dark: bool = False, width: int = 1400, height: int = 900) -> Page:
+    """Open a page in a context of its own: nobody is logged in, nothing is remembered, one theme is chosen."""
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", locale="en-GB"
     )
     context.set_default_timeout(60_000)
-    try:
-        yield context
-    finally:
-        context.close()
-        shutil.rmtree(profile, ignore_errors=True)
+    context.add_init_script(f"try {{ localStorage.setItem('theme', '{'dark' if dark else 'light'}') }} catch {{}}")
+    return context.new_page()
 
 
-def logged_in(context: BrowserContext, site: Site, user: str = USER) -> Page:
-    """Log in as a person does, and return the page."""
-    page = context.new_page()
+def log_in(page: Page, site: Site, user: str = USER) -> Page:
+    """Log in as a person does."""
     page.goto(f"{site.url}/auth/login/")
     page.fill("input[name=username]", user)
     page.fill("input[name=password]", PASSWORD if user == USER else site.password(user))
     page.keyboard.press("Enter")
     page.wait_for_url(lambda url: "login" not in url)
     return page
+
+
+@contextmanager
+def another_site(html: str) -> Iterator[str]:
+    """Serve a page of somebody else's, on the same host and another port."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(html.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Be silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def settle(page: Page) -> None:
+    """Wait until nothing is being loaded or moved any more."""
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)
+    page.wait_for_function(AT_REST)
+
+
+def shoot(page: Page, path: Path) -> None:
+    """Keep a picture of what the page shows, when it has come to rest."""
+    settle(page)
+    page.screenshot(path=str(path))

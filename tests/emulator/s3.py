@@ -164,10 +164,30 @@ class S3Emulator:
             return self._send(self._control(environ["REQUEST_METHOD"], path, environ), (), start_response)
         request = S3Request.from_environ(environ)
         if request is None:
-            return self._moto(environ, start_response)
+            return self._other_service(environ, start_response)
         faults = self._faults(request)
         answer = self._answer(request, environ, faults)
         return self._send(answer, faults, start_response)
+
+    def _other_service(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Have moto answer. Requests that name their operation in a header (SQS) are counted, and fail on demand."""
+        service, _, operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")
+        if not operation:
+            return self._moto(environ, start_response)
+        faults = self.plan.decide(operation, ERROR_KINDS | {FaultKind.RESET_BEFORE, FaultKind.HANG}, service=service)
+        with self._lock:
+            self._counts[operation, service, "", 200] += 1
+        if first(faults, {FaultKind.RESET_BEFORE}):
+            raise ConnectionReset
+        if hang := first(faults, {FaultKind.HANG}):
+            time.sleep(hang.seconds)
+        if (refused := first(faults, ERROR_KINDS)) is None:
+            return self._moto(environ, start_response)
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        usual = refused.answer(S3_ERRORS)
+        body = json.dumps({"__type": f"com.amazonaws.sqs#{usual.code}", "message": usual.message}).encode()
+        answer = Answer(usual.status, body, {"Content-Type": "application/x-amz-json-1.0"})
+        return self._send(answer, (), start_response)
 
     def _faults(self, request: S3Request) -> tuple[Fault, ...]:
         kinds = REQUEST_KINDS | (BODY_KINDS if request.operation == "GetObject" else frozenset())

@@ -30,7 +30,8 @@ BACKUPS = """
            new_files_count, new_files_bytes, vanished_count, returned_count, report
       FROM glacier_catalog.application_data_backups WHERE state = 'complete' ORDER BY id"""
 ARCHIVES = """
-    SELECT id, kind, filename, backup_id, stored_size, sha256, tree_hash, checksum, encoding, store_uri, key, state, retrieval_status
+    SELECT id, kind, filename, backup_id, stored_size, sha256, tree_hash, checksum, encoding, store_uri, key, state,
+           retrieval_status
       FROM glacier_catalog.glacier_archives WHERE state = 'archived' ORDER BY id"""
 MEMBERS = """
     SELECT b.id AS backup_id, f.archive_id FROM glacier_catalog.application_data_backups b

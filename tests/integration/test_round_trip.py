@@ -243,3 +243,14 @@ def reading_calls(act: Callable[..., None]) -> Iterator[None]:
 
     with patch.object(FileSource, "read_at", read_at):
         yield
+
+
+def test_a_restore_by_swap_puts_another_database_in_the_place_of_the_application_s(dms: ApplicationUnderTest) -> None:
+    dms.configure(restore=replace(dms.application.restore, mode="swap"))
+    first = dms.back_up()
+    add_document(dms, "later.pdf", "later")
+    dms.sql("CREATE TABLE made_later ()")
+    dms.restore(first)
+    assert titles(dms) == [f"Title of doc{number}.pdf" for number in (1, 2, 3)]
+    assert dms.sql("SELECT to_regclass('made_later') IS NULL") == [(True,)]
+    assert (dms.orphans / "dms-restore-1" / "later.pdf").read_text() == "later"

@@ -57,7 +57,7 @@ def settings_of(app: ApplicationUnderTest) -> Iterator[None]:
     variables = {
         f"AIRFLOW_CONN_{app.application.postgres_conn_id.upper()}": postgres_connection(app.server),
         f"AIRFLOW_CONN_{CATALOG_CONN_ID.upper()}": postgres_connection(app.catalog_server),
-        "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(app.s3.url),
+        "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(app.s3.url, app.other_endpoints),
     }
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
@@ -82,8 +82,11 @@ def postgres_connection(server: Server) -> str:
     )
 
 
-def aws_connection(url: str) -> str:
-    extra = {"endpoint_url": url, "region_name": "us-east-1"}
+def aws_connection(url: str, other_endpoints: Mapping[str, str] | None = None) -> str:
+    """Return the AWS connection for services at `url`, some of them elsewhere."""
+    extra: dict[str, Any] = {"endpoint_url": url, "region_name": "us-east-1"}
+    if other_endpoints:
+        extra["service_config"] = {name: {"endpoint_url": other} for name, other in other_endpoints.items()}
     return json.dumps({"conn_type": "aws", "login": "AKIATEST", "password": "an-aws-secret", "extra": extra})
 
 

@@ -56,6 +56,11 @@ class ApplicationUnderTest:
             self._stores[uri] = open_store(uri, client=client, part_size=self.application.part_size_mib * 1024 * 1024)
         return self._stores[uri]
 
+    @property
+    def other_endpoints(self) -> dict[str, str]:
+        """The services that are not at the emulated S3's address, by name."""
+        return {}
+
     def configure(self, **changes: Any) -> None:
         self.application = replace(self.application, **changes)
 

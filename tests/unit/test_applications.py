@@ -20,12 +20,14 @@ from glacier_provider.applications import (
     Application,
     Applications,
     DumpOptions,
+    NotificationOptions,
     RestoreOptions,
     applications_path,
     load_applications,
     parse_application,
 )
-from glacier_provider.applications.form import DUMP, FIELDS, REQUIRED, RESTORE
+from glacier_provider.applications.form import DUMP, FIELDS, NOTIFICATIONS, REQUIRED, RESTORE, RETENTION
+from glacier_provider.core.retention import Retention
 from glacier_provider.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parents[2] / "dags" / "applications.yaml"
@@ -74,9 +76,11 @@ def test_an_entry_needs_four_fields_and_the_rest_has_defaults() -> None:
 
 def test_every_field_of_the_form_has_a_place_and_the_same_default() -> None:
     for form, kind, beside in (
-        (FIELDS, Application, {"name", "dump", "restore"}),
+        (FIELDS, Application, {"name", "dump", "restore", "retention", "notifications"}),
         (DUMP, DumpOptions, set()),
         (RESTORE, RestoreOptions, set()),
+        (NOTIFICATIONS, NotificationOptions, set()),
+        (RETENTION, Retention, set()),
     ):
         assert {spec.name for spec in fields(kind)} == set(form) | beside
         defaults = {spec.name: spec.default for spec in fields(kind) if spec.name in form}
@@ -85,7 +89,7 @@ def test_every_field_of_the_form_has_a_place_and_the_same_default() -> None:
                 assert defaults[name] == spec.default, name
 
 
-@pytest.mark.parametrize("form", [FIELDS, DUMP, RESTORE])
+@pytest.mark.parametrize("form", [FIELDS, DUMP, RESTORE, RETENTION, NOTIFICATIONS])
 def test_every_example_in_a_message_is_right(form: dict[str, Any]) -> None:
     for name, spec in form.items():
         spec.rule(yaml.safe_load(f"{name}: {spec.example}")[name])
@@ -100,6 +104,35 @@ def test_an_application_survives_the_way_through_json() -> None:
     )
     assert Application.from_dict(json.loads(json.dumps(full.to_dict()))) == full
     assert full.dump.exclude_tables == ("public.a", '"My App"."T.1"')
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        "glacier-backup-library",
+        "arn:aws:sqs:eu-central-1:123456789012:glacier-backup-library",
+        "https://sqs.eu-central-1.amazonaws.com/123456789012/glacier-backup-library",
+    ],
+)
+def test_a_queue_is_named_by_name_arn_or_url(queue: str) -> None:
+    assert parse(notifications={"queue": queue}).notifications == NotificationOptions(queue=queue, poll_seconds=1800)
+
+
+def test_a_queue_that_is_none_and_an_unknown_field_of_notifications_are_refused() -> None:
+    told = refusal(notifications={"queue": "library.fifo", "topic": "x", "poll_seconds": 0})
+    assert (
+        "field 'notifications.queue': must be the URL, the ARN or the name of a standard SQS queue (not FIFO)" in told
+    )
+    assert "field 'notifications.topic': there is no such field; there are: queue, poll_seconds" in told
+    assert "field 'notifications.poll_seconds': must be a whole number from 1 to 86400" in told
+
+
+def test_notifications_are_combined_with_the_defaults(load: Any) -> None:
+    document = {
+        "defaults": {"notifications": {"poll_seconds": 600}},
+        "applications": {"library": an_entry(notifications={"queue": "q"})},
+    }
+    assert load(document)["library"].notifications == NotificationOptions(queue="q", poll_seconds=600)
 
 
 def test_an_application_written_inline_is_validated() -> None:
@@ -333,8 +366,9 @@ def test_the_example_that_is_shipped_names_every_field() -> None:
     complete = "applications:\n  complete:\n" + "\n".join(line.removeprefix("#") for line in commented.splitlines())
     given = yaml.safe_load(complete)["applications"]["complete"]
     assert parse_application("complete", given, origin="example").name == "complete"
-    assert set(given) == {*FIELDS, "dump", "restore"}
+    assert set(given) - {"notifications"} == {*FIELDS, "dump", "restore", "retention"}
     assert (set(given["dump"]), set(given["restore"])) == (set(DUMP), set(RESTORE))
+    assert set(given["retention"]) == set(RETENTION)
 
 
 values = st.recursive(

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from airflow.sdk import DAG, Param, TriggerRule
 from airflow.sdk.bases.operator import DEFAULT_QUEUE
 from airflow.sdk.exceptions import ParamValidationError
 
+from glacier_provider.core.deletion import DeletionRequest
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.operators.base import record_failure
 from tests.support.clean_environment import APPLICATIONS, DAGS
@@ -63,7 +65,14 @@ def dags() -> dict[str, DAG]:
     return dict(bag.dags)
 
 
-@pytest.fixture(params=["glacier_backup__plain", "glacier_backup__full_one", "glacier_restore__full_one"])
+@pytest.fixture(
+    params=[
+        "glacier_backup__plain",
+        "glacier_backup__full_one",
+        "glacier_restore__full_one",
+        "glacier_delete__full_one",
+    ]
+)
 def dag(request: pytest.FixtureRequest, dags: dict[str, DAG]) -> DAG:
     return dags[request.param]
 
@@ -78,10 +87,12 @@ def setting(task: Any, name: str) -> Any:
 # --- parsing -------------------------------------------------------------------------------------------------------
 
 
-def test_there_is_one_backup_and_one_restore_dag_for_each_application(dags: dict[str, DAG]) -> None:
+def test_there_is_one_dag_of_each_kind_for_each_application(dags: dict[str, DAG]) -> None:
     assert sorted(dags) == [
         "glacier_backup__full_one",
         "glacier_backup__plain",
+        "glacier_delete__full_one",
+        "glacier_delete__plain",
         "glacier_restore__full_one",
         "glacier_restore__plain",
     ]
@@ -107,7 +118,9 @@ def test_a_wrong_file_of_applications_is_an_import_error_that_names_the_field(
 ) -> None:
     describe(dms={**ENTRY, **changes})
     errors = parsed().import_errors
-    assert sorted(Path(name).name for name in errors) == ["glacier_backup.py", "glacier_restore.py"]
+    assert sorted(Path(name).name for name in errors) == [
+        *("glacier_backup.py", "glacier_delete.py", "glacier_restore.py"),
+    ]
     for text in errors.values():
         assert "application 'dms'" in text
         assert said in text
@@ -152,7 +165,7 @@ def test_parsing_asks_no_network_and_no_database(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout.splitlines()[-1])
     assert told["errors"] == {}
-    assert len(told["dags"]) == 200
+    assert len(told["dags"]) == 300
     assert told["touched"] == []
     assert not {"psycopg", "boto3", "botocore", "fastapi", "zstandard", "alembic"} & set(told["loaded"])
 
@@ -164,7 +177,7 @@ def test_the_files_can_lie_in_any_bundle(tmp_path: Path) -> None:
     describe(dms=ENTRY)
     bag = DagBag(str(tmp_path))
     assert bag.import_errors == {}
-    assert len(bag.dags) == 2
+    assert len(bag.dags) == 3
 
 
 # --- what both have in common --------------------------------------------------------------------------------------
@@ -200,14 +213,14 @@ def test_every_task_is_tried_again_with_growing_pauses(dag: DAG) -> None:
 
 
 def test_tasks_run_where_the_application_says(dags: dict[str, DAG]) -> None:
-    for dag_id in ("glacier_backup__full_one", "glacier_restore__full_one"):
+    for dag_id in ("glacier_backup__full_one", "glacier_restore__full_one", "glacier_delete__full_one"):
         places = {(setting(task, "queue"), setting(task, "pool")) for task in dags[dag_id].tasks}
         assert places == {("full_files", "glacier")}
 
 
 def test_without_a_queue_of_its_own_airflows_default_holds(dags: dict[str, DAG]) -> None:
     """A deployment may have named its default queue otherwise; a task on "default" would wait there for ever."""
-    for dag_id in ("glacier_backup__plain", "glacier_restore__plain"):
+    for dag_id in ("glacier_backup__plain", "glacier_restore__plain", "glacier_delete__plain"):
         assert not {"queue", "pool"} & set(dags[dag_id].default_args)
         assert {setting(task, "queue") for task in dags[dag_id].tasks} == {DEFAULT_QUEUE}
 
@@ -261,6 +274,8 @@ def test_a_backup_and_a_restore_have_an_asset_each(dags: dict[str, DAG]) -> None
 def test_a_restore_goes_its_way_step_by_step(dags: dict[str, DAG]) -> None:
     upstream = order(dags["glacier_restore__plain"])
     way = list(upstream)
+    assert upstream["approve"] == {"plan_restore"}
+    assert "approve" in upstream["request_retrievals"]
     assert set(way) >= {"plan_restore", "request_retrievals", "wait_for_retrievals", "download", "restore_database"}
     assert "request_retrievals" in upstream["wait_for_retrievals"]
     assert "wait_for_retrievals" in upstream["download"]
@@ -319,6 +334,7 @@ GOOD = [
     *(("days", value) for value in (1, 365)),
     *(("tables", value) for value in ([], ["public.documents", '"My App"."T"'])),
     *(("move_orphans", value) for value in (True, False)),
+    *(("approve", value) for value in (True, False)),
 ]
 BAD = [
     *(("backup_id", value) for value in ("", "0", "-1", "abc", "42 ", "Latest", None, 4.5, [42])),
@@ -327,6 +343,7 @@ BAD = [
     *(("days", value) for value in (0, 366, "7", 1.5)),
     *(("tables", value) for value in ("public.documents", [5])),
     *(("move_orphans", value) for value in ("false", 1, None)),
+    *(("approve", value) for value in ("true", 1, None)),
 ]
 
 
@@ -340,3 +357,39 @@ def test_the_form_takes_what_a_request_takes(check: Callable[[str, Any], Any], n
 def test_the_form_refuses_what_makes_no_sense(check: Callable[[str, Any], Any], name: str, value: Any) -> None:
     with pytest.raises(ParamValidationError):
         check(name, value)
+
+
+# --- the deletion --------------------------------------------------------------------------------------------------
+
+
+def test_a_deletion_is_planned_first_and_triggered_by_people_alone(dags: dict[str, DAG]) -> None:
+    dag = dags["glacier_delete__plain"]
+    assert order(dag) == {"plan_deletion": set(), "delete_backup": {"plan_deletion"}}
+    assert (dag.schedule, dag.is_paused_upon_creation) == (None, False)
+
+
+def test_every_param_of_a_deletion_is_one_of_a_request_and_none_is_chosen_beforehand(dags: dict[str, DAG]) -> None:
+    params = dags["glacier_delete__plain"].params
+    assert set(params) == {one.name for one in fields(DeletionRequest)}
+    assert not any(params.get_param(name).has_value for name in ("backup_id", "confirm"))
+    assert params.get_param("force").value is False
+
+
+@pytest.mark.parametrize("value", [42, "42"])
+def test_a_deletion_takes_the_number_of_a_backup(dags: dict[str, DAG], value: Any) -> None:
+    given = dags["glacier_delete__plain"].params.get_param("backup_id").resolve(value)
+    assert DeletionRequest.from_params({"backup_id": given}).backup_id == 42
+
+
+@pytest.mark.parametrize("value", ["latest", "", "0", None, -1.5])
+def test_a_deletion_takes_nothing_else(dags: dict[str, DAG], value: Any) -> None:
+    with pytest.raises(ParamValidationError):
+        dags["glacier_delete__plain"].params.get_param("backup_id").resolve(value)
+
+
+# --- vaults --------------------------------------------------------------------------------------------------------
+
+
+def test_a_backup_to_a_vault_settles_at_its_end_what_the_vault_may_hold_twice() -> None:
+    describe(dms={**ENTRY, "store": "glacier://sleepers"})
+    assert order(parsed().dags["glacier_backup__dms"])["settle_doubts"] == {"close_backup"}

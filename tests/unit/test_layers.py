@@ -28,7 +28,7 @@ LINE: dict[str, set[str]] = {
     "progress": {"core"},
 }
 ADAPTERS = set(LINE) - {"errors"}
-LINE |= {"backup": ADAPTERS, "restore": ADAPTERS}
+LINE |= dict.fromkeys(("backup", "restore", "deletion", "reconciliation", "rebuilding", "costs"), ADAPTERS)
 PIPELINES = set(LINE) - {"errors"}
 LINE |= {
     "hooks": PIPELINES,
@@ -36,9 +36,15 @@ LINE |= {
     "operators": PIPELINES | {"hooks", "triggers"},
     "sensors": PIPELINES | {"hooks", "triggers", "operators"},
     "ui": PIPELINES | {"hooks"},
-    "cli": PIPELINES | {"hooks"},
+    "cli": PIPELINES | {"hooks", "cli_deletion"},
+    "cli_deletion": PIPELINES | {"hooks", "cli"},
+    "cli_notifications": PIPELINES | {"hooks", "cli"},
     "get_provider_info": set(),
 }
+LINE["cli"] |= {"cli_notifications", "cli_rebuild"}
+LINE["cli"] |= {"cli_costs"}
+LINE["cli_costs"] = PIPELINES | {"hooks", "cli"}
+LINE["cli_rebuild"] = PIPELINES | {"hooks", "cli"}
 
 #: Who alone may import these: each foreign thing is translated at one adapter.
 KNOWN_TO: dict[str, set[str]] = {

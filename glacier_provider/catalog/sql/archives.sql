@@ -14,12 +14,18 @@ VALUES (%(application_id)s, 'manifest', %(filename)s, %(backup_id)s, %(size)s, %
 ON CONFLICT (backup_id, kind) WHERE kind <> 'file' AND state IN ('planned', 'uploading', 'archived')
 DO UPDATE SET original_size = CASE WHEN glacier_archives.state = 'archived' THEN glacier_archives.original_size
                                    ELSE excluded.original_size END,
-              sha256 = CASE WHEN glacier_archives.state = 'archived' THEN glacier_archives.sha256 ELSE excluded.sha256 END
+              sha256 = CASE WHEN glacier_archives.state = 'archived' THEN glacier_archives.sha256 ELSE excluded.sha256 END,
+              earlier_sha256s = CASE WHEN glacier_archives.state = 'uploading'
+                                      AND glacier_archives.sha256 <> excluded.sha256
+                                     THEN array_append(glacier_archives.earlier_sha256s, glacier_archives.sha256)
+                                     ELSE glacier_archives.earlier_sha256s END
 RETURNING id, state;
 
 -- name: drop_unsent_dump
 -- A dump that was planned, perhaps partly sent, and is no longer in staging.
-UPDATE glacier_archives SET state = 'failed', error = %(error)s
+UPDATE glacier_archives
+   SET state = 'failed', error = %(error)s,
+       doubtful_since = CASE WHEN state = 'uploading' THEN coalesce(doubtful_since, clock_timestamp()) ELSE doubtful_since END
  WHERE backup_id = %(backup_id)s AND kind = 'database' AND state IN ('planned', 'uploading')
 RETURNING id, upload_id, key;
 
@@ -32,20 +38,27 @@ SELECT a.*, p.name AS application FROM glacier_archives a JOIN applications p ON
  WHERE a.id = %(archive_id)s;
 
 -- name: begin_uploads
-UPDATE glacier_archives SET state = 'uploading'
+-- One whose sending began before, and was not recorded, may be in its store already.
+UPDATE glacier_archives
+   SET state = 'uploading',
+       doubtful_since = CASE WHEN state = 'uploading' THEN coalesce(doubtful_since, clock_timestamp()) ELSE doubtful_since END
  WHERE id = ANY(%(archive_ids)s) AND state IN ('planned', 'uploading')
 RETURNING id;
 
 -- name: record_uploads
 -- The store confirmed these. An attached file is in its directory now; a dump is not worth keeping in staging.
+-- Where keys are written once, as on S3, there is no second copy; a vault may hold one that nobody knows.
 UPDATE glacier_archives AS a
    SET state = 'archived', archived_at = clock_timestamp(), error = NULL, upload_id = NULL,
        key = r.key, stored_size = r.size, original_size = r.size, checksum = r.checksum,
        sha256 = coalesce(r.sha256, a.sha256),
+       doubtful_since = CASE WHEN a.store_uri LIKE 's3:%%' THEN NULL
+                             WHEN r.twice THEN coalesce(a.doubtful_since, clock_timestamp())
+                             ELSE a.doubtful_since END,
        tree_hash = CASE WHEN r.checksum LIKE 'treehash:%%' THEN substr(r.checksum, 10) ELSE a.tree_hash END,
        retrieval_status = CASE WHEN a.kind = 'file' THEN 'exists' ELSE 'available' END
-  FROM unnest(%(ids)s::bigint[], %(keys)s::text[], %(sizes)s::bigint[], %(checksums)s::text[], %(sha256s)s::text[])
-       AS r (id, key, size, checksum, sha256)
+  FROM unnest(%(ids)s::bigint[], %(keys)s::text[], %(sizes)s::bigint[], %(checksums)s::text[], %(sha256s)s::text[],
+              %(twices)s::boolean[]) AS r (id, key, size, checksum, sha256, twice)
  WHERE a.id = r.id AND a.state IN ('uploading', 'planned')
 RETURNING a.id;
 
@@ -66,7 +79,8 @@ SELECT a.id, a.kind, a.filename, a.original_size, a.backup_id, a.store_uri FROM 
 
 -- name: give_up_upload
 -- Its key holds what the file was earlier: sent, not recorded, and then the file changed.
-UPDATE glacier_archives SET state = 'failed', error = 'The file changed after it was sent; it was archived again.'
+UPDATE glacier_archives SET state = 'failed', error = 'The file changed after it was sent; it was archived again.',
+       doubtful_since = coalesce(doubtful_since, clock_timestamp())
  WHERE id = %(archive_id)s AND kind = 'file' AND state IN ('planned', 'uploading')
 RETURNING id;
 
@@ -88,6 +102,8 @@ UPDATE glacier_archives AS a SET error = r.error
 -- Planned, but gone from the directory before it was read: no longer part of this backup.
 WITH gone AS (
     UPDATE glacier_archives SET state = 'failed', error = 'The file vanished before it was archived.',
+           doubtful_since = CASE WHEN state = 'uploading' THEN coalesce(doubtful_since, clock_timestamp())
+                                 ELSE doubtful_since END,
            upload_id = CASE WHEN original_size > 8388608 THEN coalesce(upload_id, 'unknown') ELSE upload_id END
      WHERE id = ANY(%(archive_ids)s) AND state IN ('planned', 'uploading') AND kind = 'file'
     RETURNING id)

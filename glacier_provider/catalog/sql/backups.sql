@@ -51,11 +51,12 @@ SELECT id FROM application_data_backups
  WHERE application_id = %(application_id)s AND id = ANY(%(backup_ids)s) AND state <> 'running';
 
 -- name: continue_backup
--- Not once a later backup began: what it counted on must not change behind it.
+-- Not once a later backup or a deletion began: what it counted on must not change behind it.
 UPDATE application_data_backups b SET state = 'running', closed_at = NULL
  WHERE b.id = %(backup_id)s AND b.state IN ('running', 'failed')
    AND NOT EXISTS (SELECT FROM application_data_backups later
-                    WHERE later.application_id = b.application_id AND later.id > b.id)
+                    WHERE later.application_id = b.application_id
+                      AND (later.id > b.id OR later.deletion_began_at > b.opened_at))
 RETURNING b.id;
 
 -- name: fail_backup
@@ -66,7 +67,11 @@ RETURNING id;
 -- name: complete_backup
 -- Promise 1, checked once more by the database itself: the dump, the manifest and every file are archived.
 UPDATE application_data_backups AS b SET state = 'complete', closed_at = clock_timestamp(), error = NULL,
-       manifest_archive_id = %(manifest_archive_id)s, previous_backup_id = %(previous_backup_id)s
+       manifest_archive_id = %(manifest_archive_id)s, previous_backup_id = %(previous_backup_id)s,
+       report = b.report || coalesce((
+           SELECT jsonb_build_object('maybe_twice_count', count(*)) FROM glacier_archives a
+            WHERE a.application_id = b.application_id AND a.backup_id = b.id AND a.doubtful_since IS NOT NULL
+           HAVING count(*) > 0), '{}')
  WHERE b.id = %(backup_id)s AND b.state = 'running' AND b.scanned_at IS NOT NULL
    AND EXISTS (SELECT FROM glacier_archives a WHERE a.id = b.database_archive_id AND a.state = 'archived')
    AND EXISTS (SELECT FROM glacier_archives a WHERE a.id = %(manifest_archive_id)s AND a.state = 'archived')
@@ -117,14 +122,14 @@ SELECT b.*, p.name AS application,
  ORDER BY b.id DESC LIMIT %(limit)s OFFSET %(offset)s;
 
 -- name: lowest_status
--- The retrieval status of whole backups: the furthest one of their archives.
-SELECT b.id,
+-- The retrieval status of whole backups: the furthest one of their archives. A deleted one has none.
+SELECT b.id, CASE WHEN b.state NOT IN ('deleting', 'deleted') THEN
        (ARRAY['available', 'pending', 'ready', 'local', 'exists'])[least(
            array_position(ARRAY['available', 'pending', 'ready', 'local', 'exists'], d.retrieval_status),
            (SELECT min(array_position(ARRAY['available', 'pending', 'ready', 'local', 'exists'], a.retrieval_status))
               FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
              WHERE f.application_id = b.application_id AND a.state = 'archived' AND a.retrieval_status <> 'exists'
-               AND f.first_backup_id <= b.id AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)))] AS status
+               AND f.first_backup_id <= b.id AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)))] END AS status
   FROM application_data_backups b
   LEFT JOIN glacier_archives d ON d.id = b.database_archive_id
  WHERE b.id = ANY(%(backup_ids)s);
@@ -134,14 +139,15 @@ SELECT b.id,
 SELECT status, count(*) AS archives, coalesce(sum(size), 0)::bigint AS bytes FROM (
     SELECT d.retrieval_status AS status, d.stored_size AS size
       FROM application_data_backups b JOIN glacier_archives d ON d.id = b.database_archive_id
-     WHERE b.id = %(backup_id)s
+     WHERE b.id = %(backup_id)s AND b.state NOT IN ('deleting', 'deleted')
     UNION ALL
     SELECT a.retrieval_status, a.stored_size
       FROM application_data_backups b
       JOIN backup_files f ON f.application_id = b.application_id AND f.first_backup_id <= b.id
                          AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
       JOIN glacier_archives a ON a.id = f.archive_id
-     WHERE b.id = %(backup_id)s AND a.state IN ('planned', 'uploading', 'archived')) AS archives
+     WHERE b.id = %(backup_id)s AND b.state NOT IN ('deleting', 'deleted')
+       AND a.state IN ('planned', 'uploading', 'archived')) AS archives
  GROUP BY status;
 
 -- name: uploaded_figures

@@ -3,15 +3,18 @@ SELECT id, state, backup_id FROM restores
  WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s;
 
 -- name: insert_restore
+-- The backup's row is locked: a deletion of it comes before this restore, and then there is none, or sees it.
 INSERT INTO restores (application_id, backup_id, dag_id, dag_run_id, request)
-VALUES (%(application_id)s, %(backup_id)s, %(dag_id)s, %(dag_run_id)s, %(request)s)
+SELECT %(application_id)s, b.id, %(dag_id)s, %(dag_run_id)s, %(request)s FROM (
+    SELECT id FROM application_data_backups WHERE id = %(backup_id)s AND state = 'complete' FOR SHARE) AS b
 RETURNING id;
 
 -- name: reopen_restore
 -- The same run plans again: what it meant to bring is found out anew.
-UPDATE restores SET state = 'planned', backup_id = %(backup_id)s, request = %(request)s, closed_at = NULL, error = NULL
- WHERE id = %(restore_id)s AND state <> 'complete'
-RETURNING id;
+UPDATE restores SET state = 'planned', backup_id = b.id, request = %(request)s, closed_at = NULL, error = NULL
+  FROM (SELECT id FROM application_data_backups WHERE id = %(backup_id)s AND state = 'complete' FOR SHARE) AS b
+ WHERE restores.id = %(restore_id)s AND state <> 'complete'
+RETURNING restores.id;
 
 -- name: restore
 SELECT r.*, p.name AS application, b.state AS backup_state
@@ -27,8 +30,10 @@ SELECT r.*, p.name AS application FROM restores r JOIN applications p ON p.id = 
 
 -- name: start_restore
 UPDATE restores SET state = 'running', closed_at = NULL, error = NULL
- WHERE id = %(restore_id)s AND state IN ('planned', 'running', 'failed')
-RETURNING id;
+  FROM (SELECT b.id FROM application_data_backups b JOIN restores r ON r.backup_id = b.id
+         WHERE r.id = %(restore_id)s AND b.state = 'complete' FOR SHARE OF b) AS b
+ WHERE restores.id = %(restore_id)s AND state IN ('planned', 'running', 'failed')
+RETURNING restores.id;
 
 -- name: ended_restores
 SELECT id FROM restores
@@ -157,6 +162,15 @@ SELECT a.id, a.store_uri, a.key
    AND a.id > %(after)s AND a.id <= %(last)s
  ORDER BY a.id LIMIT %(limit)s;
 
+-- name: lock_lanes
+-- In their order, so that two who want the same ones never wait for each other.
+SELECT pg_advisory_lock(hashtextextended(%(schema)s || ' requests ' || lane, 0))
+  FROM (SELECT unnest(%(lanes)s::bigint[]) AS lane ORDER BY 1) AS lanes;
+
+-- name: unlock_lanes
+SELECT pg_advisory_unlock(hashtextextended(%(schema)s || ' requests ' || lane, 0))
+  FROM (SELECT unnest(%(lanes)s::bigint[]) AS lane) AS lanes;
+
 -- name: intend_retrievals
 -- The intent, before anything is paid. One live request an archive; a running one of another restore is joined.
 INSERT INTO glacier_retrievals (archive_id, restore_id, tier, days)
@@ -197,6 +211,17 @@ SELECT g.id, g.archive_id, g.job_id, g.tier, g.requested_at, a.key, a.store_uri,
   JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state = 'requested'
  WHERE r.restore_id = %(restore_id)s AND a.retrieval_status = 'pending' AND a.id > %(after)s
  ORDER BY a.id LIMIT %(limit)s;
+
+-- name: named_archives
+-- What a restore brings from its stores, by the keys there, with the live request of each.
+SELECT a.id AS archive_id, a.key, a.store_uri, a.filename, a.retrieval_status AS status, g.id, g.state, g.job_id, g.tier
+  FROM restore_archives r
+  JOIN glacier_archives a ON a.id = r.archive_id
+  LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state IN ('requested', 'ready')
+ WHERE r.restore_id = %(restore_id)s AND r.source = 'store' AND a.key = ANY(%(keys)s);
+
+-- name: still_requested
+SELECT archive_id FROM glacier_retrievals WHERE archive_id = ANY(%(archive_ids)s) AND state = 'requested';
 
 -- name: retrievals_ready
 WITH done AS (

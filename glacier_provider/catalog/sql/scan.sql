@@ -73,6 +73,8 @@ UPDATE backup_files f SET last_backup_id = %(backup_id)s - 1
 UPDATE glacier_archives a
    SET state = CASE WHEN a.state IN ('planned', 'uploading') THEN 'failed' ELSE a.state END,
        error = CASE WHEN a.state IN ('planned', 'uploading') THEN 'The file vanished before it was archived.' END,
+       doubtful_since = CASE WHEN a.state = 'uploading' THEN coalesce(a.doubtful_since, clock_timestamp())
+                             ELSE a.doubtful_since END,
        -- Perhaps half sent, also when a death came before the upload's id was noted.
        upload_id = CASE WHEN a.state = 'uploading' AND a.original_size > 8388608
                         THEN coalesce(a.upload_id, 'unknown') ELSE a.upload_id END,

@@ -1,11 +1,10 @@
 -- name: newest_of_each
 -- The newest backup in one of these states, of each application.
 SELECT p.name AS application, b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.scanned_at,
-       b.files_count, b.files_bytes, b.new_files_count, b.new_files_bytes, b.error, d.stored_size AS database_bytes
+       b.files_count, b.files_bytes, b.new_files_count, b.new_files_bytes, b.error, b.database_bytes
   FROM applications p
  CROSS JOIN LATERAL (SELECT * FROM application_data_backups n
                       WHERE n.application_id = p.id AND n.state = ANY(%(states)s) ORDER BY n.id DESC LIMIT 1) AS b
-  LEFT JOIN glacier_archives d ON d.id = b.database_archive_id
  WHERE p.name = ANY(%(names)s);
 
 -- name: newest_restores
@@ -27,15 +26,11 @@ SELECT p.name AS application, (b.opened_at AT TIME ZONE w.timezone)::date AS day
 
 -- name: growth
 -- What was protected at the end of each week: the week's newest complete backup of each application.
-SELECT g.application, g.opened_at, g.files_count, g.files_bytes + coalesce(d.stored_size, 0) AS bytes
-  FROM (SELECT DISTINCT ON (p.name, date_trunc('week', b.opened_at))
-               p.name AS application, b.id, b.opened_at, b.files_count, coalesce(b.files_bytes, 0) AS files_bytes,
-               b.database_archive_id
-          FROM applications p JOIN application_data_backups b ON b.application_id = p.id
-         WHERE p.name = ANY(%(names)s) AND b.state = 'complete' AND b.opened_at >= %(since)s
-         ORDER BY p.name, date_trunc('week', b.opened_at), b.id DESC) AS g
-  LEFT JOIN glacier_archives d ON d.id = g.database_archive_id
- ORDER BY g.application, g.opened_at;
+SELECT DISTINCT ON (p.name, date_trunc('week', b.opened_at))
+       p.name AS application, b.opened_at, b.files_count, coalesce(b.files_bytes, 0) + coalesce(b.database_bytes, 0) AS bytes
+  FROM applications p JOIN application_data_backups b ON b.application_id = p.id
+ WHERE p.name = ANY(%(names)s) AND b.state = 'complete' AND b.opened_at >= %(since)s
+ ORDER BY p.name, date_trunc('week', b.opened_at), b.id DESC;
 
 -- name: first_backups
 SELECT p.name AS application, b.opened_at FROM applications p
@@ -44,69 +39,104 @@ SELECT p.name AS application, b.opened_at FROM applications p
  WHERE p.name = ANY(%(names)s);
 
 -- name: page_of_backups
--- The newest (or oldest) first. The reports stay behind: they can be long.
+-- The newest or oldest first: the direction is put in. Filtered and cut in the index, then only the page is read.
+-- The reports stay behind: they can be long.
 SELECT b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.files_count, b.files_bytes,
-       b.new_files_count, b.new_files_bytes, b.vanished_count, b.returned_count, b.error,
-       d.stored_size AS database_bytes
-  FROM application_data_backups b
-  JOIN applications p ON p.id = b.application_id
-  LEFT JOIN glacier_archives d ON d.id = b.database_archive_id
- WHERE p.name = %(application)s
-   AND (%(states)s::text[] IS NULL OR b.state = ANY(%(states)s))
-   AND (%(since)s::timestamptz IS NULL OR b.opened_at >= %(since)s)
-   AND (%(until)s::timestamptz IS NULL OR b.opened_at < %(until)s)
- ORDER BY CASE WHEN %(descending)s THEN b.id END DESC, CASE WHEN NOT %(descending)s THEN b.id END
- LIMIT %(limit)s OFFSET %(offset)s;
-
--- name: sorted_page_of_backups
--- The same, by a figure; backups that do not have it come last. Dumps are looked up one by one, and only where needed.
-SELECT b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.files_count, b.files_bytes,
-       b.new_files_count, b.new_files_bytes, b.vanished_count, b.returned_count, b.error,
-       (SELECT d.stored_size FROM glacier_archives d WHERE d.id = b.database_archive_id) AS database_bytes
-  FROM (SELECT b.*,
-               CASE %(sort)s
-               WHEN 'files' THEN b.files_count::float8
-               WHEN 'new_files' THEN b.new_files_count::float8
-               WHEN 'uploaded' THEN b.new_files_bytes::float8 + coalesce(
-                   (SELECT d.stored_size FROM glacier_archives d WHERE d.id = b.database_archive_id), 0)
-               WHEN 'database' THEN
-                   (SELECT d.stored_size::float8 FROM glacier_archives d WHERE d.id = b.database_archive_id)
-               WHEN 'duration' THEN extract(epoch FROM b.closed_at - b.opened_at)::float8 END
-               * CASE WHEN %(descending)s THEN -1 ELSE 1 END AS figure
-          FROM application_data_backups b
-          JOIN applications p ON p.id = b.application_id
-         WHERE p.name = %(application)s
+       b.new_files_count, b.new_files_bytes, b.vanished_count, b.returned_count, b.error, b.database_bytes
+  FROM (SELECT b.id FROM application_data_backups b
+         WHERE b.application_id = (SELECT id FROM applications WHERE name = %(application)s)
            AND (%(states)s::text[] IS NULL OR b.state = ANY(%(states)s))
            AND (%(since)s::timestamptz IS NULL OR b.opened_at >= %(since)s)
            AND (%(until)s::timestamptz IS NULL OR b.opened_at < %(until)s)
-         ORDER BY figure NULLS LAST, b.id DESC LIMIT %(limit)s OFFSET %(offset)s) AS b
- ORDER BY figure NULLS LAST, b.id DESC;
+         ORDER BY b.id /*direction*/DESC LIMIT %(limit)s OFFSET %(offset)s) AS page
+  JOIN application_data_backups b ON b.id = page.id
+ ORDER BY b.id /*direction*/DESC;
+
+-- name: sorted_page_of_backups
+-- The same by a figure, which is put in; each has an index. Backups that do not have it come last, the newest first.
+SELECT b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.files_count, b.files_bytes,
+       b.new_files_count, b.new_files_bytes, b.vanished_count, b.returned_count, b.error, b.database_bytes
+  FROM (SELECT id, figure, lacks
+          FROM ((SELECT b.id, /*figure*/b.files_count AS figure, false AS lacks FROM application_data_backups b
+                  WHERE b.application_id = (SELECT id FROM applications WHERE name = %(application)s)
+                    AND /*figure*/b.files_count IS NOT NULL
+                    AND (%(states)s::text[] IS NULL OR b.state = ANY(%(states)s))
+                    AND (%(since)s::timestamptz IS NULL OR b.opened_at >= %(since)s)
+                    AND (%(until)s::timestamptz IS NULL OR b.opened_at < %(until)s)
+                  ORDER BY /*figure*/b.files_count /*direction*/DESC, b.id /*direction*/DESC LIMIT %(limit)s::bigint + %(offset)s::bigint)
+                UNION ALL
+                (SELECT b.id, NULL, true FROM application_data_backups b
+                  WHERE b.application_id = (SELECT id FROM applications WHERE name = %(application)s)
+                    AND /*figure*/b.files_count IS NULL
+                    AND (%(states)s::text[] IS NULL OR b.state = ANY(%(states)s))
+                    AND (%(since)s::timestamptz IS NULL OR b.opened_at >= %(since)s)
+                    AND (%(until)s::timestamptz IS NULL OR b.opened_at < %(until)s)
+                  ORDER BY b.id DESC LIMIT %(limit)s::bigint + %(offset)s::bigint)) AS both_kinds
+         ORDER BY lacks, figure /*direction*/DESC, CASE WHEN lacks THEN -id END, id /*direction*/DESC
+         LIMIT %(limit)s OFFSET %(offset)s) AS page
+  JOIN application_data_backups b ON b.id = page.id
+ ORDER BY page.lacks, page.figure /*direction*/DESC, CASE WHEN page.lacks THEN -b.id END, b.id /*direction*/DESC;
 
 -- name: count_backups
-SELECT count(*) AS total
-  FROM application_data_backups b JOIN applications p ON p.id = b.application_id
- WHERE p.name = %(application)s
+SELECT count(*) AS total FROM application_data_backups b
+ WHERE b.application_id = (SELECT id FROM applications WHERE name = %(application)s)
    AND (%(states)s::text[] IS NULL OR b.state = ANY(%(states)s))
    AND (%(since)s::timestamptz IS NULL OR b.opened_at >= %(since)s)
    AND (%(until)s::timestamptz IS NULL OR b.opened_at < %(until)s);
 
 -- name: away_files
--- Of each of these backups (ascending ids), its archived files that are not in their directory: by status and store.
--- One look at those files for all backups: each range of backup ids becomes a range of positions in the given list.
-WITH away AS (
-    SELECT width_bucket(f.first_backup_id - 1, %(ids)s::bigint[]) + 1 AS low,
-           CASE WHEN f.last_backup_id IS NULL THEN cardinality(%(ids)s::bigint[])
-                ELSE width_bucket(f.last_backup_id, %(ids)s::bigint[]) END AS high,
-           a.retrieval_status AS status, a.store_uri, count(*) AS archives, sum(a.stored_size)::bigint AS bytes
-      FROM glacier_archives a
-      JOIN applications p ON p.id = a.application_id
-     CROSS JOIN LATERAL (SELECT r.first_backup_id, r.last_backup_id FROM backup_files r
-                          WHERE r.archive_id = a.id OFFSET 0) AS f  -- looked up one by one: they are few
-     WHERE p.name = %(application)s AND a.kind = 'file' AND a.state = 'archived' AND a.retrieval_status <> 'exists'
-     GROUP BY 1, 2, 3, 4)
-SELECT (%(ids)s::bigint[])[place] AS id, status, store_uri, sum(archives)::bigint AS archives, sum(bytes)::bigint AS bytes
-  FROM away, generate_series(low, high) AS place
- GROUP BY 1, 2, 3;
+-- Of each of these backups, its archived files that are not in their directory: by status and store. A sum up to the
+-- backup, put together from a few rows of each level.
+SELECT b.id, c.what AS status, c.store_uri, sum(c.archives)::bigint AS archives, sum(c.bytes)::bigint AS bytes
+  FROM unnest(%(ids)s::bigint[]) AS b (id), applications p
+ CROSS JOIN LATERAL (
+       SELECT what, store_uri, archives, bytes FROM archive_counts
+        WHERE application_id = p.id AND level = 0 AND place BETWEEN b.id >> 5 << 5 AND b.id
+       UNION ALL
+       SELECT what, store_uri, archives, bytes FROM archive_counts
+        WHERE application_id = p.id AND level = 1 AND place >= b.id >> 10 << 5 AND place < b.id >> 5
+       UNION ALL
+       SELECT what, store_uri, archives, bytes FROM archive_counts
+        WHERE application_id = p.id AND level = 2 AND place >= b.id >> 15 << 5 AND place < b.id >> 10
+       UNION ALL
+       SELECT what, store_uri, archives, bytes FROM archive_counts
+        WHERE application_id = p.id AND level = 3 AND place < b.id >> 15
+       UNION ALL
+       SELECT what, store_uri, archives, bytes FROM archive_count_changes
+        WHERE application_id = p.id AND place <= b.id) AS c
+ WHERE p.name = %(application)s AND c.what IN ('available', 'pending', 'ready', 'local')
+ GROUP BY 1, 2, 3
+HAVING sum(c.archives) <> 0;
+
+-- name: stored_by_backups
+-- What each of these backups itself brought into the stores.
+SELECT c.place AS id, c.what, c.store_uri, sum(c.archives)::bigint AS archives, sum(c.bytes)::bigint AS bytes,
+       sum(c.padded_bytes)::bigint AS padded_bytes
+  FROM applications p
+ CROSS JOIN LATERAL (
+       SELECT place, what, store_uri, archives, bytes, padded_bytes FROM archive_counts
+        WHERE application_id = p.id AND level = 0 AND place = ANY(%(ids)s)
+       UNION ALL
+       SELECT place, what, store_uri, archives, bytes, padded_bytes FROM archive_count_changes
+        WHERE application_id = p.id AND place = ANY(%(ids)s)) AS c
+ WHERE p.name = %(application)s AND c.what IN ('stored', 'manifest')
+ GROUP BY 1, 2, 3
+HAVING sum(c.archives) <> 0;
+
+-- name: totals
+-- What each of these applications has in the stores, and has still to send.
+SELECT p.name AS application, c.what, c.store_uri, sum(c.archives)::bigint AS archives, sum(c.bytes)::bigint AS bytes,
+       sum(c.padded_bytes)::bigint AS padded_bytes
+  FROM applications p
+ CROSS JOIN LATERAL (
+       SELECT what, store_uri, archives, bytes, padded_bytes FROM archive_counts
+        WHERE application_id = p.id AND level = 3
+       UNION ALL
+       SELECT what, store_uri, archives, bytes, padded_bytes FROM archive_count_changes
+        WHERE application_id = p.id) AS c
+ WHERE p.name = ANY(%(names)s) AND c.what IN ('stored', 'manifest', 'unfinished')
+ GROUP BY 1, 2, 3
+HAVING sum(c.archives) <> 0;
 
 -- name: dumps_of
 SELECT b.id, d.retrieval_status AS status, d.store_uri, d.stored_size AS bytes
@@ -138,18 +168,55 @@ SELECT a.id, a.kind, a.filename, a.original_size, a.stored_size, a.sha256, a.tre
  ORDER BY a.kind;
 
 -- name: page_of_files
--- A page of the files of one backup, in id order.
+-- A page of the files of one backup, in id order. Looks through a window of archives: see end_of_files.
 SELECT a.id, a.filename, a.original_size, a.stored_size, a.sha256, a.checksum, a.store_uri, a.key, a.state,
        a.retrieval_status, a.archived_at, a.backup_id AS made_by_backup, f.first_backup_id, f.last_backup_id
-  FROM backup_files f
+  FROM (SELECT * FROM backup_files WHERE archive_id > %(after)s ORDER BY archive_id LIMIT %(window)s) AS f
   JOIN glacier_archives a ON a.id = f.archive_id
-  JOIN applications p ON p.id = f.application_id
- WHERE p.name = %(application)s AND f.archive_id > %(after)s
+ WHERE f.application_id = (SELECT id FROM applications WHERE name = %(application)s)
    AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
    AND a.state IN ('planned', 'uploading', 'archived')
    AND (%(like)s::text IS NULL OR a.filename COLLATE "C" ILIKE %(like)s)
    AND (%(status)s::text IS NULL OR a.retrieval_status = %(status)s)
  ORDER BY f.archive_id LIMIT %(limit)s;
+
+-- name: end_of_files
+-- The last archive of the window, null when it reaches the end.
+SELECT archive_id AS id FROM backup_files WHERE archive_id > %(after)s
+ ORDER BY archive_id OFFSET %(window)s::bigint - 1 LIMIT 1;
+
+-- name: page_of_away_files
+-- The same for files in one status that are not in their directory.
+SELECT a.id, a.filename, a.original_size, a.stored_size, a.sha256, a.checksum, a.store_uri, a.key, a.state,
+       a.retrieval_status, a.archived_at, a.backup_id AS made_by_backup, f.first_backup_id, f.last_backup_id
+  FROM (SELECT archive_id, first_backup_id, last_backup_id FROM away_files
+         WHERE application_id = (SELECT id FROM applications WHERE name = %(application)s)
+           AND retrieval_status = %(status)s AND archive_id > %(after)s
+         ORDER BY archive_id LIMIT %(window)s) AS f
+  JOIN glacier_archives a ON a.id = f.archive_id
+ WHERE f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
+   AND (%(like)s::text IS NULL OR a.filename COLLATE "C" ILIKE %(like)s)
+ ORDER BY f.archive_id LIMIT %(limit)s;
+
+-- name: end_of_away_files
+SELECT archive_id AS id FROM away_files
+ WHERE application_id = (SELECT id FROM applications WHERE name = %(application)s)
+   AND retrieval_status = %(status)s AND archive_id > %(after)s
+ ORDER BY archive_id OFFSET %(window)s::bigint - 1 LIMIT 1;
+
+-- name: indexed_page_of_files
+-- A page of the files of one backup whose name contains a text, by the index of names.
+WITH named AS MATERIALIZED (
+    SELECT a.* FROM glacier_archives a
+     WHERE a.filename COLLATE "C" ILIKE %(like)s AND a.kind = 'file' AND a.id > %(after)s
+       AND a.application_id = (SELECT id FROM applications WHERE name = %(application)s)
+       AND a.state IN ('planned', 'uploading', 'archived'))
+SELECT a.id, a.filename, a.original_size, a.stored_size, a.sha256, a.checksum, a.store_uri, a.key, a.state,
+       a.retrieval_status, a.archived_at, a.backup_id AS made_by_backup, f.first_backup_id, f.last_backup_id
+  FROM named a JOIN backup_files f ON f.archive_id = a.id
+ WHERE f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
+   AND (%(status)s::text IS NULL OR a.retrieval_status = %(status)s)
+ ORDER BY a.id LIMIT %(limit)s;
 
 -- name: files_that_came
 -- A page of what this backup contains and the previous complete one (0: none) did not.
@@ -176,30 +243,46 @@ SELECT a.id, a.filename, a.original_size, a.state, a.backup_id AS made_by_backup
  ORDER BY a.id LIMIT %(limit)s;
 
 -- name: backups_of_files
--- In which backups files are whose name contains a text: one row for each unbroken range of backups.
+-- In which backups files are whose name contains a text: one row for each unbroken range of backups, in id order.
+-- Looks through a window of archives: see end_of_archives.
 SELECT a.id, a.filename, a.original_size, a.state, a.retrieval_status, a.archived_at, f.first_backup_id, f.last_backup_id
-  FROM glacier_archives a
-  JOIN applications p ON p.id = a.application_id
+  FROM (SELECT * FROM glacier_archives WHERE id > %(after)s ORDER BY id LIMIT %(window)s) AS a
   JOIN backup_files f ON f.archive_id = a.id
- WHERE p.name = %(application)s AND a.kind = 'file' AND a.filename COLLATE "C" ILIKE %(like)s
+ WHERE a.application_id = (SELECT id FROM applications WHERE name = %(application)s)
+   AND a.kind = 'file' AND a.filename COLLATE "C" ILIKE %(like)s
    AND a.state IN ('planned', 'uploading', 'archived')
- ORDER BY a.filename, f.first_backup_id LIMIT %(limit)s;
+ ORDER BY a.id, f.first_backup_id LIMIT %(limit)s;
 
--- name: unfinished_uploads
--- What a running backup has still to send.
-SELECT a.kind, count(*) AS archives, coalesce(sum(a.original_size), 0)::bigint AS bytes
-  FROM glacier_archives a JOIN applications p ON p.id = a.application_id
- WHERE p.name = %(application)s AND a.state IN ('planned', 'uploading')
-   AND (a.kind = 'file' OR a.backup_id = %(backup_id)s)
- GROUP BY a.kind;
+-- name: end_of_archives
+SELECT id FROM glacier_archives WHERE id > %(after)s ORDER BY id OFFSET %(window)s::bigint - 1 LIMIT 1;
+
+-- name: indexed_backups_of_files
+WITH named AS MATERIALIZED (
+    SELECT a.* FROM glacier_archives a
+     WHERE a.filename COLLATE "C" ILIKE %(like)s AND a.kind = 'file' AND a.id > %(after)s
+       AND a.application_id = (SELECT id FROM applications WHERE name = %(application)s)
+       AND a.state IN ('planned', 'uploading', 'archived'))
+SELECT a.id, a.filename, a.original_size, a.state, a.retrieval_status, a.archived_at, f.first_backup_id, f.last_backup_id
+  FROM named a JOIN backup_files f ON f.archive_id = a.id
+ ORDER BY a.id, f.first_backup_id LIMIT %(limit)s;
+
+-- name: file_of_name
+-- The archive that answers for this very name; there is one at most.
+SELECT a.id FROM glacier_archives a
+ WHERE a.application_id = (SELECT id FROM applications WHERE name = %(application)s) AND a.filename = %(name)s
+   AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived');
+
+-- name: names_are_indexed
+SELECT to_regclass('glacier_archives_names') IS NOT NULL AS indexed;
 
 -- name: restore_progress
 -- What a restore brings, by where it is, with the tier and the times of what is asked for.
 SELECT r.source, a.retrieval_status AS status, g.tier, count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes,
-       min(g.requested_at) AS first_request, max(g.requested_at) AS last_request, min(a.store_uri) AS store_uri
+       min(g.requested_at) AS first_request, max(g.requested_at) AS last_request, max(g.ready_at) AS last_ready,
+       min(a.store_uri) AS store_uri
   FROM restore_archives r
   JOIN glacier_archives a ON a.id = r.archive_id
-  LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state = 'requested'
+  LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state IN ('requested', 'ready')
  WHERE r.restore_id = %(restore_id)s
  GROUP BY 1, 2, 3;
 

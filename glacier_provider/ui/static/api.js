@@ -41,6 +41,10 @@ export function undoOrphans(application, restoreId) {
   return send("POST", `glacier/api/applications/${application}/restores/${restoreId}/undo-orphans`, { confirm: true });
 }
 
+export function deleteBackup(application, backupId, confirm, force) {
+  return send("POST", `glacier/api/applications/${application}/backups/${backupId}/delete`, { confirm, force });
+}
+
 export function get(path, signal) {
   return ask(`glacier/api${path}`, { signal });
 }
@@ -58,13 +62,13 @@ export function query(values) {
 /**
  * What a path of our API answers: {data, error, reload}. With `every` (milliseconds, or a function of the data that
  * returns them) it is asked again, unless the page is hidden, and never more than a tenth of the time is spent asking.
- * Old data stay while new ones are on their way, and when asking again fails.
+ * Old data stay while new ones are on their way, and when asking again fails. Another `again` asks at once.
  */
-export function useAnswer(path, every = null) {
-  return useAsked(path, (signal) => get(path, signal), every);
+export function useAnswer(path, every = null, again = 0) {
+  return useAsked(path, (signal) => get(path, signal), every, again);
 }
 
-export function useAsked(key, question, every = null) {
+export function useAsked(key, question, every = null, again = 0) {
   const [state, setState] = useState({ key: null, data: null, error: null });
   const [round, setRound] = useState(0);
   const timing = useRef({ every, question });
@@ -74,7 +78,7 @@ export function useAsked(key, question, every = null) {
     if (key === null) return undefined;
     const control = new AbortController();
     let timer = null;
-    const again = (data, spent) => {
+    const later = (data, spent) => {
       const wanted = timing.current.every;
       const pause = typeof wanted === "function" ? wanted(data) : wanted;
       if (pause) timer = setTimeout(look, Math.max(pause, 10 * spent));
@@ -89,11 +93,11 @@ export function useAsked(key, question, every = null) {
         const data = await timing.current.question(control.signal);
         if (control.signal.aborted) return;
         setState({ key, data, error: null });
-        again(data, performance.now() - begun);
+        later(data, performance.now() - begun);
       } catch (error) {
         if (control.signal.aborted) return;
         setState((before) => ({ key, data: before.key === key ? before.data : null, error }));
-        again(null, performance.now() - begun);
+        later(null, performance.now() - begun);
       }
     }
     look();
@@ -101,7 +105,7 @@ export function useAsked(key, question, every = null) {
       control.abort();
       clearTimeout(timer);
     };
-  }, [key, round]);
+  }, [key, round, again]);
 
   const reload = useCallback(() => setRound((before) => before + 1), []);
   const current = state.key === key;

@@ -12,17 +12,18 @@ const DAYS = {
   f: ["failed", "red"],
   r: ["running", "cyan"],
   m: ["missing", "orange"],
+  d: ["deleted", "gray"],
   ".": ["nothing due", null],
 };
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/** What a day looks like: filled when complete, with a bar when failed, hollow when missing. */
+/** What a day looks like: filled when complete, with a cross when failed, hollow when missing or deleted. */
 function Day({ letter, x, y, title }) {
   const [, palette] = DAYS[letter];
   const place = { x, y, width: SQUARE, height: SQUARE, rx: 2 };
   const parts = [];
   if (palette === null) parts.push(h("rect", { key: "r", ...place, fill: "var(--chakra-colors-bg-muted)" }));
-  else if (letter === "m") {
+  else if (letter === "m" || letter === "d") {
     const inner = { x: x + 1, y: y + 1, width: SQUARE - 2, height: SQUARE - 2, rx: 2 };
     parts.push(h("rect", { key: "r", ...inner, fill: "none", stroke: color(palette, "solid"), strokeWidth: 2 }));
   } else parts.push(h("rect", { key: "r", ...place, fill: color(palette, "solid") }));

@@ -21,6 +21,17 @@ export function plural(number, one, many = `${one}s`) {
   return `${count(number)} ${number === 1 ? one : many}`;
 }
 
+const SIGNS = { USD: "$", EUR: "€", GBP: "£" };
+
+/** Decimal text as money, to the cent; a price is never written as nothing. */
+export function money(text, currency) {
+  if (text === null || text === undefined) return "–";
+  const value = Number(text);
+  const sign = SIGNS[currency] || `${currency} `;
+  if (value > 0 && value < 0.01) return `< ${sign}0.01`;
+  return `${sign}${value.toLocaleString("en-GB", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
+}
+
 export function seconds(from, to) {
   return from && to ? (Date.parse(to) - Date.parse(from)) / 1000 : null;
 }

@@ -37,5 +37,5 @@ function GlacierRun({ dagId, runId }) {
   return h(RunView, { key: `${dagId} ${runId}`, dagId, runId });
 }
 
-globalThis["Glacier backups"] = GlacierBackups;
+globalThis["Backups"] = GlacierBackups;
 globalThis["Glacier"] = GlacierRun;

@@ -1,10 +1,11 @@
 // What a restore would take, and the button that starts it: the second of two clicks.
 
 import { airflow, query, useAnswer } from "./api.js";
+import { Prices } from "./costs.js";
 import * as form from "./format.js";
-import { applicationPath, backupPath, Button, C, Fact, Facts, h, HOME, Note, Page, Panel, Problem, runPath, Time, useNavigate, Waiting } from "./parts.js";
+import { applicationPath, backupPath, Button, C, Check, Fact, Facts, h, HOME, Note, Page, Panel, Problem, runPath, Small, Time, useNavigate, Waiting } from "./parts.js";
 
-const { useId, useState } = globalThis.React;
+const { useEffect, useId, useRef, useState } = globalThis.React;
 
 const PARTS = {
   everything: "Database and files, as they were together",
@@ -13,26 +14,37 @@ const PARTS = {
 };
 
 export function RestoreView({ name, id }) {
-  const [part, setPart] = useState("everything");
-  const [tier, setTier] = useState(null);
-  const [orphans, setOrphans] = useState(true);
+  const [choice, setChoice] = useState({ part: "everything", tier: null, orphans: true, approve: false });
+  const choose = (changes) => setChoice((before) => ({ ...before, ...changes }));
   const card = useAnswer(`/applications/${name}`);
-  const plan = useAnswer(`/applications/${name}/backups/${id}/restore-preview${query({ part, tier })}`);
+  const answer = useAnswer(`/applications/${name}/backups/${id}/restore-preview${query({ part: choice.part })}`);
+  const plan = useLast(answer.data);
   const trail = [["Glacier backups", HOME], [name, applicationPath(name)], [`Backup ${id}`, backupPath(name, id)]];
-  const choice = { part, setPart, tier: tier || plan.data?.tier, setTier, orphans, setOrphans };
+  const tier = choice.tier || plan?.tier;
   return h(
     Page,
     { trail, title: `Restore backup ${id} of ${name}` },
-    h(Problem, { error: card.error || plan.error }),
+    h(Problem, { error: card.error || answer.error }),
     !card.data && !card.error && h(Waiting),
     card.data &&
-      h(C.Grid, { gap: 4, templateColumns: { base: "1fr", lg: "1fr 1fr" }, alignItems: "start" },
-        h(Choices, { plan: plan.data, ...choice }),
-        h(C.VStack, { align: "stretch", gap: 4 },
-          plan.data ? h(Plan, { plan: plan.data }) : !plan.error && h(Panel, { title: "What it takes" }, h(Waiting)),
-          h(Start, { card: card.data, id, part, tier, orphans, ready: Boolean(plan.data) }))),
+      h(C.Grid, { gap: 3, templateColumns: { base: "minmax(0, 1fr)", lg: "1fr 1fr" }, alignItems: "start" },
+        h(Choices, { plan, ...choice, tier, choose }),
+        h(C.VStack, { align: "stretch", gap: 3, "aria-busy": !answer.data },
+          plan ? h(Plan, { plan, tier }) : !answer.error && h(Panel, { title: "What it takes" }, h(Waiting)),
+          h(Start, { card: card.data, id, plan: answer.data, ...choice }))),
   );
 }
+
+/** What was known last, while something newer is asked for: the page does not jump. */
+function useLast(data) {
+  const last = useRef(null);
+  useEffect(() => {
+    if (data) last.current = data;
+  }, [data]);
+  return data || last.current;
+}
+
+const costOf = (plan, tier) => plan.tiers.find((one) => one.tier === tier)?.cost || plan.cost;
 
 function Radios({ title, value, onChange, options }) {
   const name = useId();
@@ -40,52 +52,73 @@ function Radios({ title, value, onChange, options }) {
     C.Box,
     { as: "fieldset", border: 0, p: 0, m: 0 },
     h(C.Text, { as: "legend", fontSize: "sm", fontWeight: "semibold", mb: 1 }, title),
-    options.map(([key, text, more]) =>
+    options.map(([key, text, ...more]) =>
       h(C.Flex, { as: "label", key, gap: 2, py: 1, align: "baseline", fontSize: "sm", cursor: "pointer" },
         h("input", { type: "radio", name, value: key, checked: value === key, onChange: () => onChange(key) }),
-        h("span", null, text, more && h(C.Text, { as: "span", color: "fg.muted" }, ` ${more}`)))),
+        h(C.Box, { as: "span", flexGrow: 1 }, text),
+        more.map((one, number) => h(C.Text, { key: number, as: "span", minW: "72px", textAlign: "end", color: "fg.muted", whiteSpace: "nowrap" }, one)))),
   );
 }
 
-function Choices({ plan, part, setPart, tier, setTier, orphans, setOrphans }) {
+function Choices({ plan, part, tier, orphans, approve, choose }) {
+  const tiers = plan?.tiers || [];
   return h(
     Panel,
     { title: "What to restore" },
     h(C.VStack, { align: "stretch", gap: 4 },
-      h(Radios, { title: "Part", value: part, onChange: setPart, options: Object.entries(PARTS).map(([key, text]) => [key, text]) }),
-      plan?.tiers.length > 0 &&
-        h(Radios, { title: "Retrieval tier: the slower, the cheaper", value: tier, onChange: setTier,
-          options: plan.tiers.map((one) => [one.tier, one.tier, `typically ${form.hours(one.hours)}`]) }),
+      h(Radios, { title: "Part", value: part, onChange: (next) => choose({ part: next }), options: Object.entries(PARTS) }),
+      tiers.length > 0 &&
+        h(Radios, { title: "Retrieval tier: the slower, the cheaper", value: tier, onChange: (next) => choose({ tier: next }),
+          options: tiers.map((one) => [one.tier, one.tier, form.hours(one.hours), one.cost && form.money(one.cost.total, plan.currency)]) }),
       part === "everything" &&
-        h(C.Flex, { as: "label", gap: 2, align: "baseline", fontSize: "sm", cursor: "pointer" },
-          h("input", { type: "checkbox", checked: orphans, onChange: (event) => setOrphans(event.target.checked) }),
-          h("span", null, "Move files that this backup does not contain to the orphan directory. They are not deleted, and can be moved back."))),
+        h(Check, { checked: orphans, onChange: (next) => choose({ orphans: next }) },
+          "Move files that this backup does not contain to the orphan directory. They are not deleted, and can be moved back."),
+      h(Check, { checked: approve, onChange: (next) => choose({ approve: next }) },
+        "Wait for somebody's approval in Airflow before anything is retrieved or changed.")),
   );
 }
 
-function Plan({ plan }) {
+function Plan({ plan, tier }) {
   const amount = ({ archives, bytes }) => `${form.count(archives)} (${form.size(bytes)})`;
-  const chosen = plan.tiers.find((one) => one.tier === plan.tier);
+  const chosen = plan.tiers.find((one) => one.tier === tier);
+  const cost = costOf(plan, tier);
   return h(
     Panel,
     { title: "What it takes" },
-    h(Facts, { columns: { base: 2, md: 2 } },
+    h(Facts, { columns: 2 },
       plan.part !== "files" && h(Fact, { name: "Database dump" }, form.size(plan.database_bytes)),
       plan.part !== "database" && h(Fact, { name: "Files in their place: nothing to do" }, amount(plan.present)),
       h(Fact, { name: "Archives to retrieve from the cold" }, amount(plan.to_request)),
       plan.pending.archives > 0 && h(Fact, { name: "Asked for earlier" }, amount(plan.pending)),
       plan.ready.archives > 0 && h(Fact, { name: "Ready to download" }, amount(plan.ready)),
       plan.set_aside.archives > 0 && h(Fact, { name: "Files to move back from the orphan directory" }, amount(plan.set_aside)),
-      h(Fact, { name: "Retrieval requests" }, form.count(plan.to_request.archives)),
+      h(Fact, { name: "Retrieval requests" }, form.count(plan.requests ?? plan.to_request.archives)),
       h(Fact, { name: "Typically readable after" }, chosen ? form.hours(chosen.hours) : "at once"),
-      chosen && h(Fact, { name: "Retrieved copies are kept" }, form.plural(plan.days, "day"))),
-    h(C.Text, { fontSize: "xs", color: "fg.muted", mt: 3 },
+      chosen && h(Fact, { name: "Retrieved copies are kept" }, form.plural(plan.days, "day")),
+      cost && h(Fact, { name: "Estimated cost" }, h(C.Text, { as: "strong", fontSize: "md" }, form.money(cost.total, plan.currency)))),
+    cost && h(Breakdown, { cost, currency: plan.currency }),
+    h(Prices, { prices: plan.prices, mt: 2 }),
+    h(Small, { mt: 2 },
       "By the catalog, whose last look at the directory was ", h(Time, { at: plan.as_of }),
       ". The restore looks again before it asks for anything."),
   );
 }
 
-function Start({ card, id, part, tier, orphans, ready }) {
+const SHARES = {
+  requests: "requests",
+  bytes: "retrieval",
+  temporary_copy: "temporary copies",
+  transfer_out: "transfer out of the store's region",
+};
+
+function Breakdown({ cost, currency }) {
+  const said = Object.entries(SHARES)
+    .filter(([name]) => Number(cost[name]) >= 0.01)
+    .map(([name, words]) => `${words} ${form.money(cost[name], currency)}`);
+  return said.length > 1 && h(Small, { mt: 3 }, `Of it: ${said.join(", ")}.`);
+}
+
+function Start({ card, id, plan, part, tier, orphans, approve }) {
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
   const navigate = useNavigate();
@@ -93,7 +126,7 @@ function Start({ card, id, part, tier, orphans, ready }) {
     setBusy(true);
     setError(null);
     try {
-      const conf = { backup_id: id, part, move_orphans: orphans, ...(tier ? { tier } : {}) };
+      const conf = { backup_id: id, part, move_orphans: orphans, ...(tier ? { tier } : {}), ...(approve ? { approve } : {}) };
       const run = await airflow.trigger(card.restore_dag, conf);
       showGraphs();
       navigate(runPath(card.restore_dag, run.dag_run_id));
@@ -102,18 +135,27 @@ function Start({ card, id, part, tier, orphans, ready }) {
       setBusy(false);
     }
   };
+  const may = card.actions.restore;
   return h(
     Panel,
     null,
     h(C.VStack, { align: "stretch", gap: 3 },
       part !== "files" && h(Note, { status: "warning", title: `Stop ${card.name} first` },
         "The tables of its database are replaced, in one transaction; what was written since this backup is lost."),
+      plan && h(Budget, { plan, tier }),
       h(Problem, { error }),
-      !card.actions.restore && h(Note, null, `You may look, but not start runs of ${card.restore_dag}.`),
+      !may && h(Note, null, `You may look, but not start runs of ${card.restore_dag}.`),
       h(C.Flex, { gap: 2 },
-        h(Button, { variant: "solid", colorPalette: "brand", onClick: start, loading: busy, disabled: !ready || !card.actions.restore }, "Start the restore"),
+        h(Button, { variant: "solid", colorPalette: "brand", onClick: start, loading: busy, disabled: !plan || !may }, "Start the restore"),
         h(Button, { to: backupPath(card.name, id) }, "Cancel"))),
   );
+}
+
+function Budget({ plan, tier }) {
+  const cost = costOf(plan, tier || plan.tier);
+  if (!plan.budget || !cost || Number(cost.total) <= Number(plan.budget)) return null;
+  return h(Note, { status: "warning", title: `Over the budget of ${form.money(plan.budget, plan.currency)}` },
+    "The restore will wait for an approval, under Required Actions in Airflow, before it asks for anything.");
 }
 
 /** Airflow shows runs as a grid or a graph, as was chosen last; who never chose sees the graph of the restore. */

@@ -2,7 +2,8 @@
 
 import { useAnswer } from "./api.js";
 import * as form from "./format.js";
-import { C, h, Link, Meter, Note, Problem, runPath, StateBadge, StatusBar, Time, backupPath } from "./parts.js";
+import { applicationPath, backupPath, C, h, Link, Note, Problem, runPath, Small, Time } from "./parts.js";
+import { Meter, StateBadge, StatusBar } from "./status.js";
 
 const { useEffect, useRef } = globalThis.React;
 
@@ -19,6 +20,7 @@ const BACKUP_PHASES = {
 
 const RESTORE_PHASES = {
   plan: "planning",
+  approve: "waiting for somebody's approval, under Required Actions in Airflow",
   request: "asking for retrievals",
   wait: "waiting for retrievals",
   download: "downloading",
@@ -31,10 +33,13 @@ const RESTORE_PHASES = {
 const running = (work) => Boolean(work && (isOpen(work.backup?.backup) || isOpen(work.restore?.restore)));
 export const isOpen = (one) => one && (one.state === "running" || one.state === "planned");
 
-/** The work of an application; `onEnd` is called when what ran has ended. With `idle` nothing is asked: nothing runs. */
-export function Work({ application, idle = false, onEnd }) {
-  const path = idle ? null : `/applications/${application}/work`;
-  const { data } = useAnswer(path, (found) => (running(found) ? SOON : SOON * 3));
+/**
+ * The work of an application; `onEnd` is called when what ran has ended. With `idle` nothing is asked: nothing runs.
+ * With `eager` something was just started, which may be over soon.
+ */
+export function Work({ application, idle = false, eager = false, onEnd }) {
+  const path = idle && !eager ? null : `/applications/${application}/work`;
+  const { data } = useAnswer(path, (found) => (eager || running(found) ? SOON : SOON * 3), Number(eager));
   const before = useRef(false);
   const now = running(data);
   useEffect(() => {
@@ -45,24 +50,16 @@ export function Work({ application, idle = false, onEnd }) {
   return h(C.VStack, { align: "stretch", gap: 3 }, h(Progress, { work: data }));
 }
 
-export function Progress({ work }) {
+/** With `here` it stands on the page of the run itself, and no links lead there. */
+function Progress({ work, here = false }) {
+  const { application, now } = work;
   return [
-    work.backup && h(BackupProgress, { key: "backup", application: work.application, now: work.now, ...work.backup }),
-    work.restore && h(RestoreProgress, { key: "restore", application: work.application, now: work.now, ...work.restore }),
+    work.backup && h(BackupProgress, { key: "backup", application, now, here, ...work.backup }),
+    work.restore && h(RestoreProgress, { key: "restore", application, now, here, ...work.restore }),
   ];
 }
 
-/** Bytes per second over the last half minute, from what was done at each look; null until it moved. */
-function useRate(done, at) {
-  const seen = useRef([]);
-  const moment = Date.parse(at) / 1000;
-  const last = seen.current.at(-1);
-  if (!last || moment > last[0]) seen.current = [...seen.current.filter(([when]) => moment - when < 30), [moment, done]];
-  const [from, amount] = seen.current[0];
-  return moment > from && done > amount ? (done - amount) / (moment - from) : null;
-}
-
-function Strip({ title, to, runTo, children }) {
+function Strip({ title, to, runTo, here, children }) {
   return h(
     C.Box,
     { bg: "bg.subtle", borderRadius: 6, p: 3, fontSize: "sm", role: "group", "aria-label": "Under way" },
@@ -70,45 +67,44 @@ function Strip({ title, to, runTo, children }) {
       C.Flex,
       { justify: "space-between", gap: 3, mb: 2, flexWrap: "wrap" },
       h(C.Flex, { gap: 2, align: "center", flexWrap: "wrap" }, h(C.Spinner, { size: "xs", "aria-hidden": true }), title),
-      h(C.Flex, { gap: 3 }, to && h(Link, { to }, "Backup"), h(Link, { to: runTo }, "DAG run and logs")),
+      !here && h(C.Flex, { gap: 3 }, h(Link, { to }, "Backup"), h(Link, { to: runTo }, "DAG run and logs")),
     ),
     children,
   );
 }
 
 function Pace({ done, total, rate, now, since }) {
-  const left = total.bytes - done.bytes;
   const said = [
     `${form.count(done.archives)} of ${form.plural(total.archives, "archive")}`,
     `${form.size(done.bytes)} of ${form.size(total.bytes)}`,
-    rate && `${form.size(rate)}/s`,
-    rate && left > 0 && `about ${form.duration(left / rate)} left`,
+    rate && `${form.size(Math.round(rate.bytes_per_second))}/s`,
+    rate?.remaining_seconds && `about ${form.duration(rate.remaining_seconds)} left`,
     `for ${form.duration(form.seconds(since, now))}`,
   ];
-  return h(C.Text, { color: "fg.muted", mt: 1, fontSize: "xs" }, said.filter(Boolean).join(" · "));
+  return h(Small, { mt: 1 }, said.filter(Boolean).join(" · "));
 }
 
 const less = (one, other) => ({ archives: one.archives - other.archives, bytes: one.bytes - other.bytes });
 
-function BackupProgress({ application, backup, phase, left, total, dump, dump_archived: sent, now }) {
+function BackupProgress({ application, backup, phase, left, total, dump, dump_archived: sent, rate, now, here }) {
   const done = less(total, left);
   const all = dump ? { archives: total.archives + 1, bytes: total.bytes + dump.bytes } : total;
   const there = dump && sent ? { archives: done.archives + 1, bytes: done.bytes + dump.bytes } : done;
-  const rate = useRate(there.bytes, now);
   if (!isOpen(backup)) return h(Ended, { what: `Backup ${backup.id}`, one: backup });
   return h(
     Strip,
     {
-      title: h("span", null, `Backup ${backup.id}: ${BACKUP_PHASES[phase]}`),
+      title: h("span", null, `Backup ${backup.id}: ${BACKUP_PHASES[phase] || phase}`),
       to: backupPath(application, backup.id),
       runTo: runPath(backup.dag_id, backup.dag_run_id),
+      here,
     },
     phase === "upload" && h(Meter, { share: all.bytes ? there.bytes / all.bytes : 0, label: `Backup ${backup.id}` }),
     h(Pace, { done: there, total: all, rate, now, since: backup.opened_at }),
   );
 }
 
-function RestoreProgress({ application, restore, phase, archives, set_aside: aside, total, expected, now }) {
+function RestoreProgress({ application, restore, phase, archives, set_aside: aside, total, expected, rate, now, here }) {
   const placed = ["local", "exists"].reduce(
     (sum, status) => ({
       archives: sum.archives + (archives[status]?.archives || 0),
@@ -116,19 +112,19 @@ function RestoreProgress({ application, restore, phase, archives, set_aside: asi
     }),
     { archives: 0, bytes: 0 },
   );
-  const rate = useRate(placed.bytes, now);
   if (!isOpen(restore)) return h(Ended, { what: `Restore ${restore.id} of backup ${restore.backup_id}`, one: restore, archives });
   return h(
     Strip,
     {
-      title: h("span", null, `Restore ${restore.id} of backup ${restore.backup_id}: ${RESTORE_PHASES[phase]}`),
+      title: h("span", null, `Restore ${restore.id} of backup ${restore.backup_id}: ${RESTORE_PHASES[phase] || phase}`),
       to: backupPath(application, restore.backup_id),
       runTo: runPath(restore.dag_id, restore.dag_run_id),
+      here,
     },
     h(StatusBar, { archives, words: true }),
     h(Pace, { done: placed, total, rate, now, since: restore.opened_at }),
     aside.archives > 0 &&
-      h(C.Text, { fontSize: "xs", color: "fg.muted" }, `${form.plural(aside.archives, "file")} to move back from the orphan directory.`),
+      h(Small, null, `${form.plural(aside.archives, "file")} to move back from the orphan directory.`),
     expected.map((one) => h(Expected, { key: one.tier, now, ...one })),
   );
 }
@@ -137,12 +133,10 @@ function Expected({ tier, waiting, earliest, latest, requested_at: asked, now })
   return h(
     C.Text,
     { fontSize: "xs" },
-    `${tier}: ${form.plural(waiting.archives, "archive")} asked for `,
+    `${tier} tier: ${form.plural(waiting.archives, "archive")} (${form.size(waiting.bytes)}) asked for `,
     h(Time, { at: asked, now }),
-    earliest && ", typically ready between ",
-    earliest && h(Time, { at: earliest }),
-    latest && " and ",
-    latest && h(Time, { at: latest }),
+    earliest && latest && [", expected between ", h(Time, { key: "from", at: earliest }), " and ", h(Time, { key: "to", at: latest }),
+      ` (${form.ago(latest, now)} at the latest)`],
   );
 }
 
@@ -171,8 +165,8 @@ export function RunView({ dagId, runId }) {
     C.VStack,
     { align: "stretch", p: { base: 2, md: 4 }, gap: 3, fontSize: "sm" },
     id
-      ? h(Progress, { work: data })
+      ? h(Progress, { work: data, here: true })
       : h(C.Text, { color: "fg.muted" }, ours[1] === "backup" ? "This run has not opened a backup." : "This run has not planned its restore."),
-    h(C.Flex, { gap: 4 }, id && h(Link, { to: backupPath(ours[2], id) }, `Backup ${id}`), h(Link, { to: `/plugin/glacier-backups/${ours[2]}` }, `All backups of ${ours[2]}`)),
+    h(C.Flex, { gap: 4 }, id && h(Link, { to: backupPath(ours[2], id) }, `Backup ${id}`), h(Link, { to: applicationPath(ours[2]) }, `All backups of ${ours[2]}`)),
   );
 }

@@ -17,7 +17,7 @@ from glacier_provider.postgres.server import Server
 from glacier_provider.ui import access
 from glacier_provider.ui.web import create_app
 
-DAGS = ("glacier_backup__dms", "glacier_restore__dms", "glacier_backup__other", "glacier_restore__other")
+DAGS = tuple(f"glacier_{kind}__{name}" for name in ("dms", "other") for kind in ("backup", "restore", "delete"))
 
 
 @dataclass
@@ -26,6 +26,7 @@ class Person:
 
     reads: Iterable[str] = ()
     starts: Iterable[str] = ()
+    name: str = "somebody"
 
     def allowed(self, method: str, dag_ids: Iterable[str]) -> set[str]:
         return set(self.reads if method == "GET" else self.starts) & set(dag_ids)
@@ -38,12 +39,22 @@ STRANGER = Person()
 
 @dataclass
 class Planned:
-    """What Airflow knows of the DAGs."""
+    """What Airflow knows of the DAGs and their runs, and what was started: (DAG, conf, by whom)."""
 
     known: dict[str, access.ScheduledDag] = field(default_factory=dict)
+    runs: dict[tuple[str, str], list[access.TaskState]] = field(default_factory=dict)
+    started: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
 
     def dags(self, dag_ids: Iterable[str]) -> dict[str, access.ScheduledDag]:
         return {dag_id: self.known[dag_id] for dag_id in dag_ids if dag_id in self.known}
+
+    def tasks(self, dag_id: str, run_id: str) -> tuple[str | None, list[access.TaskState]] | None:
+        found = self.runs.get((dag_id, run_id))
+        return None if found is None else ("success", found)
+
+    def start(self, dag_id: str, conf: dict[str, Any], *, by: str) -> str:
+        self.started.append((dag_id, conf, by))
+        return f"manual__{len(self.started)}"
 
 
 @dataclass

@@ -20,7 +20,9 @@ from glacier_provider.core.plan import (
     megabytes,
     plan_from_figures,
     truth,
+    with_costs,
 )
+from glacier_provider.core.prices import GB, LIST_PRICES, override
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import ConfigurationError
 
@@ -340,3 +342,58 @@ def test_a_size_is_never_off_by_more_than_its_last_digit(size: int) -> None:
 )
 def test_hours_in_words(count: float, expected: str) -> None:
     assert hours(count) == expected
+
+
+# --- what it costs ---------------------------------------------------------------------------------------------------
+
+
+def priced(budget: float | None = None, **given: Any) -> RestorePlan:
+    """A plan to bring a thousand archives of 10 GB in all from GLACIER, kept for 30 days."""
+    asked = Amount(1000, 10 * GB)
+    hours = {tier.value: span for tier, span in RETRIEVAL_HOURS["GLACIER"].items()}
+    plan = RestorePlan(backup_id=42, tier=Tier.STANDARD, days=30, to_request=asked, hours=hours, **given)
+    return with_costs(plan, [("GLACIER", asked, Amount())], LIST_PRICES, budget=budget)
+
+
+def test_a_plan_tells_the_money_of_each_tier_and_what_it_goes_to() -> None:
+    said = priced().lines()
+    assert any("Expedited: typically 1 minute to 5 minutes, 10.53 USD." in line for line in said), said
+    assert any("Standard (chosen): typically 3 hours to 5 hours, 0.38 USD." in line for line in said)
+    assert any("Bulk: typically 5 hours to 12 hours, 0.23 USD." in line for line in said)
+    assert (
+        "Estimated cost: 0.38 USD (requests 0.05 USD, bytes 0.10 USD, copies for 30 days 0.23 USD), "
+        "by the prices of us-east-1 on 2026-11-21." in said
+    )
+
+
+@pytest.mark.parametrize(("budget", "over"), [(None, False), (0.38, False), (0.379, True), (0, True)])
+def test_a_plan_knows_when_it_passes_the_budget(budget: float | None, over: bool) -> None:
+    plan = priced(budget)
+    assert plan.over_budget is over
+    assert plan.as_dict()["over_budget"] is over
+    assert any("more than the budget" in line for line in plan.lines()) is over
+
+
+def test_money_in_a_recorded_plan_is_decimal_text() -> None:
+    told = json.loads(json.dumps(priced(25).as_dict()))
+    assert (told["cost"], told["budget"], told["currency"]) == ("0.380000", "25.000000", "USD")
+    assert told["costs"]["Expedited"]["requests"] == "10.000000"
+    assert list(told["costs"]) == ["Expedited", "Standard", "Bulk"]
+
+
+def test_a_plan_that_was_not_priced_tells_no_money() -> None:
+    assert not any("USD" in line or "cost" in line.lower() for line in a_plan().lines())
+    assert a_plan().as_dict()["costs"] == {}
+
+
+def test_own_prices_are_told_as_such() -> None:
+    asked = Amount(1000, GB)
+    own = override(LIST_PRICES, {"currency": "EUR", "region": "eu-central-1"})
+    said = with_costs(a_plan(to_request=asked), [("GLACIER", asked, Amount())], own, budget=None).lines()
+    assert any("EUR" in line and "eu-central-1" in line and "own figures" in line for line in said)
+
+
+def test_an_approval_can_be_asked_for() -> None:
+    assert a_request(approve="true").approve is True
+    assert a_request().approve is False
+    assert "approve" in refusal(approve="perhaps")

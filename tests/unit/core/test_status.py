@@ -77,7 +77,7 @@ def test_every_state_can_be_reached_from_the_first(states: type[StrEnum], moves:
 
 def test_an_archive_in_the_store_is_only_left_by_deleting_it() -> None:
     assert ARCHIVE_MOVES[ArchiveState.ARCHIVED] == {ArchiveState.DELETING}
-    assert BACKUP_MOVES[BackupState.COMPLETE] == frozenset()
+    assert BACKUP_MOVES[BackupState.COMPLETE] == {BackupState.DELETING}
 
 
 def test_a_name_is_free_again_once_its_archive_is_given_up_or_deleted() -> None:

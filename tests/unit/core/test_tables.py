@@ -60,7 +60,7 @@ def test_what_people_write(text: str, expected: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "  ", ".", "a.", ".b", "a.b.c", '""', '"a', 'a"', 'a"b', '"a"b', '"a".""', '"""', '"a" "b"', 'a\0b']
+    "text", ["", "  ", ".", "a.", ".b", "a.b.c", '""', '"a', 'a"', 'a"b', '"a"b', '"a".""', '"""', '"a" "b"', "a\0b"]
 )
 def test_what_names_no_table_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"names no table.*public\.documents") as caught:

@@ -71,6 +71,7 @@ def translated(error: Exception, **options: Any) -> StoreError:
         (exceptions.FlexibleChecksumError(error_msg="differs"), ArchiveCorrupt),
         (exceptions.ParamValidationError(report="bad name"), StoreError),
         (ResponseParserError("not XML"), StoreUnavailable),
+        (UnicodeDecodeError("utf-8", b"{\xdd}", 1, 2, "invalid continuation byte"), StoreUnavailable),
         (urllib3.exceptions.ProtocolError("broken"), StoreUnavailable),
         (ConnectionResetError(), StoreUnavailable),
     ],

@@ -28,7 +28,7 @@ def verdict(found: StoredArchive = FOUND, known: KnownArchive | None = KNOWN) ->
         (ArchiveState.ARCHIVED, Verdict.SURPLUS),
         (ArchiveState.DELETING, Verdict.SURPLUS),
         (ArchiveState.DELETED, Verdict.SURPLUS),
-        (ArchiveState.FAILED, Verdict.SURPLUS),
+        (ArchiveState.FAILED, Verdict.SURPLUS),  # noted before, under another key
     ],
 )
 def test_the_state_in_the_catalog_decides(state: ArchiveState, expected: Verdict) -> None:
@@ -36,8 +36,35 @@ def test_the_state_in_the_catalog_decides(state: ArchiveState, expected: Verdict
 
 
 def test_the_archive_of_the_receipt_is_known_whatever_its_state() -> None:
-    for state in ArchiveState:
+    for state in set(ArchiveState) - {ArchiveState.DELETED}:
         assert verdict(known=replace(KNOWN, state=state, key="found-key", size=5)) is Verdict.KNOWN
+
+
+def test_what_was_deleted_and_is_still_listed_is_deleted_again() -> None:
+    assert verdict(known=replace(KNOWN, state=ArchiveState.DELETED, key="found-key")) is Verdict.SURPLUS
+
+
+def test_what_was_given_up_and_is_found_is_noted_and_never_deleted_for_that() -> None:
+    given_up = replace(KNOWN, state=ArchiveState.FAILED, key=None)
+    assert verdict(known=given_up) is Verdict.NOTE
+    assert verdict(known=replace(given_up, sha256=None)) is Verdict.NOTE
+    assert verdict(known=replace(given_up, sha256="00" * 32)) is Verdict.STRAY
+
+
+def test_nothing_is_deleted_on_the_strength_of_its_name_alone() -> None:
+    """Large files have no hash of the whole: then the store's checksum has to be that of the receipt."""
+    large = replace(FOUND, description=replace(TOLD, sha256=None))
+    unhashed = replace(KNOWN, sha256=None)
+    assert verdict(large, unhashed) is Verdict.STRAY
+    assert verdict(large, replace(unhashed, checksum="treehash:" + "00" * 32)) is Verdict.STRAY
+    assert verdict(large, replace(unhashed, checksum=FOUND.checksum)) is Verdict.SURPLUS
+
+
+def test_a_manifest_that_was_written_again_leaves_a_copy_that_is_known_by_its_hash() -> None:
+    now = replace(KNOWN, sha256="00" * 32, size=120)
+    assert verdict(known=now) is Verdict.STRAY
+    assert verdict(known=replace(now, earlier_sha256s=("ab" * 32,))) is Verdict.SURPLUS
+    assert verdict(known=replace(now, state=ArchiveState.UPLOADING, earlier_sha256s=("ab" * 32,))) is Verdict.STRAY
 
 
 @pytest.mark.parametrize(
@@ -46,7 +73,8 @@ def test_the_archive_of_the_receipt_is_known_whatever_its_state() -> None:
 def test_what_disagrees_in_any_point_is_never_deleted_or_adopted(changes: dict[str, Any]) -> None:
     for state in (ArchiveState.UPLOADING, ArchiveState.ARCHIVED):
         found = verdict(known=replace(KNOWN, state=state, **changes))
-        assert (found is Verdict.STRAY) == (changes != {"sha256": None})
+        unproven = changes == {"sha256": None} and state is ArchiveState.UPLOADING
+        assert found is (Verdict.ADOPT if unproven else Verdict.STRAY)
 
 
 def test_an_archive_whose_size_is_not_what_it_says_is_never_touched() -> None:

@@ -71,7 +71,7 @@ def test_the_words_of_the_page_are_those_of_the_catalog() -> None:
     from glacier_provider.core.status import RetrievalStatus
     from glacier_provider.ui.health import Health
 
-    text = (STATIC / "parts.js").read_text()
+    text = (STATIC / "status.js").read_text()
     statuses = re.search(r"STATUSES = \{(.*?)\};", text, re.DOTALL)
     healths = re.search(r"HEALTH = \{(.*?)\};", text, re.DOTALL)
     assert statuses

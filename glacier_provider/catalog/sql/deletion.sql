@@ -1,0 +1,148 @@
+-- name: take_out_of_use
+-- From here on the backup is not restored any more. Waits for a restore of it that is being opened.
+UPDATE application_data_backups
+   SET state = 'deleting', deletion_began_at = coalesce(deletion_began_at, clock_timestamp()),
+       report = report || %(report)s
+ WHERE id = %(backup_id)s AND application_id = %(application_id)s AND state IN ('complete', 'failed', 'deleting')
+RETURNING id;
+
+-- name: restores_under_way
+SELECT id, state FROM restores
+ WHERE application_id = %(application_id)s AND backup_id = %(backup_id)s AND state IN ('planned', 'running')
+ ORDER BY id;
+
+-- name: end_restores_of
+UPDATE restores SET state = 'failed', closed_at = clock_timestamp(), error = 'Its backup was deleted.'
+ WHERE application_id = %(application_id)s AND backup_id = %(backup_id)s AND state IN ('planned', 'running');
+
+-- name: create_going
+-- What goes with a backup. Lives as long as the transaction.
+-- A file: in this backup (or in none that is left), no longer in the directory, and in no other one that can be restored
+-- or is being made.
+-- A manifest: of this backup or of one deleted before, once no manifest of a complete backup continues it.
+CREATE TEMPORARY TABLE going ON COMMIT DROP AS
+WITH RECURSIVE continued (id) AS (
+    SELECT b.previous_backup_id FROM application_data_backups b
+     WHERE b.application_id = %(application_id)s AND b.state = 'complete' AND b.id <> %(backup_id)s
+       AND b.previous_backup_id IS NOT NULL
+    UNION
+    SELECT b.previous_backup_id FROM application_data_backups b JOIN continued c ON b.id = c.id
+     WHERE b.previous_backup_id IS NOT NULL)
+SELECT a.id, a.kind FROM glacier_archives a
+ WHERE a.application_id = %(application_id)s AND a.kind = 'database' AND a.backup_id = %(backup_id)s
+   AND a.state = 'archived'
+UNION ALL
+SELECT a.id, a.kind FROM glacier_archives a JOIN application_data_backups b ON b.id = a.backup_id
+ WHERE a.application_id = %(application_id)s AND a.kind = 'manifest' AND a.state = 'archived'
+   AND (b.id = %(backup_id)s OR b.state IN ('deleting', 'deleted'))
+   AND b.id NOT IN (SELECT id FROM continued)
+UNION ALL
+-- What this backup gave up, and was found in its store after all.
+SELECT a.id, a.kind FROM glacier_archives a
+ WHERE a.application_id = %(application_id)s AND a.backup_id = %(backup_id)s AND a.state = 'failed' AND a.key IS NOT NULL
+   AND a.checksum IS NOT NULL
+UNION ALL
+SELECT DISTINCT a.id, a.kind FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id
+ WHERE f.application_id = %(application_id)s AND a.state = 'archived'
+   AND f.first_backup_id <= %(backup_id)s AND f.last_backup_id >= %(backup_id)s
+   AND NOT EXISTS (SELECT FROM backup_files o WHERE o.archive_id = a.id AND o.last_backup_id IS NULL)
+   AND NOT EXISTS (
+       SELECT FROM backup_files o JOIN application_data_backups b
+           ON b.application_id = o.application_id AND b.id BETWEEN o.first_backup_id AND o.last_backup_id
+        WHERE o.archive_id = a.id AND b.id <> %(backup_id)s AND b.state IN ('complete', 'running'))
+UNION
+-- And what was left behind: files that left the directory when the backups that contain them were deleted already.
+SELECT a.id, a.kind FROM glacier_archives a
+ WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.state = 'archived'
+   AND a.retrieval_status <> 'exists'
+   AND NOT EXISTS (SELECT FROM backup_files o WHERE o.archive_id = a.id AND o.last_backup_id IS NULL)
+   AND NOT EXISTS (
+       SELECT FROM backup_files o JOIN application_data_backups b
+           ON b.application_id = o.application_id AND b.id BETWEEN o.first_backup_id AND o.last_backup_id
+        WHERE o.archive_id = a.id AND b.id <> %(backup_id)s AND b.state IN ('complete', 'running', 'failed'));
+
+-- name: going_amounts
+-- What goes, by store, kind and day.
+SELECT a.store_uri, a.kind, (coalesce(a.archived_at, a.created_at) AT TIME ZONE 'UTC')::date AS archived_on,
+       count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes
+  FROM going g JOIN glacier_archives a ON a.id = g.id
+ GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+
+-- name: deleting_amounts
+-- The same of a deletion that began earlier: what is still to be done.
+SELECT a.store_uri, a.kind, (coalesce(a.archived_at, a.created_at) AT TIME ZONE 'UTC')::date AS archived_on,
+       count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes
+  FROM glacier_archives a WHERE a.application_id = %(application_id)s AND a.state = 'deleting'
+ GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+
+-- name: staying_amounts
+-- What the backup contains and does not go, by the first reason that holds.
+SELECT reason, count(*) AS archives, coalesce(sum(stored_size), 0)::bigint AS bytes FROM (
+    SELECT a.stored_size,
+           CASE WHEN EXISTS (SELECT FROM backup_files o WHERE o.archive_id = a.id AND o.last_backup_id IS NULL)
+                THEN 'directory' ELSE 'backups' END AS reason
+      FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id
+     WHERE f.application_id = %(application_id)s AND a.state = 'archived'
+       AND f.first_backup_id <= %(backup_id)s
+       AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
+       AND NOT EXISTS (SELECT FROM going g WHERE g.id = a.id)
+    UNION ALL
+    SELECT a.stored_size, 'manifest' FROM glacier_archives a
+     WHERE a.backup_id = %(backup_id)s AND a.kind = 'manifest' AND a.state = 'archived'
+       AND NOT EXISTS (SELECT FROM going g WHERE g.id = a.id)) AS stays
+ GROUP BY reason ORDER BY reason;
+
+-- name: mark_going
+UPDATE glacier_archives a SET state = 'deleting', retrieval_status = 'available', error = NULL
+  FROM going g WHERE a.id = g.id AND a.state IN ('archived', 'failed');
+
+-- name: end_retrievals_of_going
+-- What was asked back of them is of no use to anybody.
+UPDATE glacier_retrievals r
+   SET state = CASE r.state WHEN 'ready' THEN 'expired' ELSE 'failed' END,
+       error = CASE r.state WHEN 'ready' THEN r.error ELSE 'The archive was deleted.' END
+  FROM going g WHERE r.archive_id = g.id AND r.state IN ('requested', 'ready');
+
+-- name: give_up_unsent_of
+-- A failed backup's dump or manifest that was never recorded; perhaps half sent, or sent and not known to be.
+UPDATE glacier_archives
+   SET state = 'failed', error = 'Its backup was deleted before it was archived.',
+       doubtful_since = CASE WHEN state = 'uploading' THEN coalesce(doubtful_since, clock_timestamp())
+                             ELSE doubtful_since END
+ WHERE application_id = %(application_id)s AND backup_id = %(backup_id)s AND kind <> 'file'
+   AND state IN ('planned', 'uploading');
+
+-- name: archives_to_delete
+-- A page of what has to go from the stores, in id order.
+SELECT a.id, a.kind, a.filename, a.backup_id, a.store_uri, a.key, a.stored_size, a.sha256, a.encoding
+  FROM glacier_archives a
+ WHERE a.application_id = %(application_id)s AND a.state = 'deleting' AND a.id > %(after)s
+ ORDER BY a.id LIMIT %(limit)s;
+
+-- name: archives_deleted
+-- Gone from their stores, and so in no backup any more.
+WITH gone AS (
+    UPDATE glacier_archives SET state = 'deleted', error = NULL
+     WHERE id = ANY(%(archive_ids)s) AND state = 'deleting'
+    RETURNING id)
+DELETE FROM backup_files f USING gone WHERE f.archive_id = gone.id;
+
+-- name: note_deletion_errors
+UPDATE glacier_archives AS a SET error = r.error
+  FROM unnest(%(ids)s::bigint[], %(errors)s::text[]) AS r (id, error)
+ WHERE a.id = r.id;
+
+-- name: finish_deletions
+-- Of this application; also those that an earlier run began, since what they needed gone is gone.
+UPDATE application_data_backups b SET state = 'deleted', deleted_at = clock_timestamp()
+ WHERE b.application_id = %(application_id)s AND b.state = 'deleting'
+   AND NOT EXISTS (SELECT FROM glacier_archives a WHERE a.application_id = b.application_id AND a.state = 'deleting')
+RETURNING b.id;
+
+-- name: backups_to_judge
+-- What a retention rule looks at.
+SELECT b.id, b.state, coalesce(b.snapshot_at, b.opened_at) AS taken_at,
+       coalesce(d.stored_size, 0) AS database_bytes, b.files_count
+  FROM application_data_backups b LEFT JOIN glacier_archives d ON d.id = b.database_archive_id
+ WHERE b.application_id = %(application_id)s AND b.state IN ('complete', 'failed')
+ ORDER BY b.id;

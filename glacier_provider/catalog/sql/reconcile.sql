@@ -1,0 +1,54 @@
+-- name: stores_of_application
+-- Where archives of the application lie or may lie, and how many may be there without the catalog knowing.
+SELECT a.store_uri, count(*) FILTER (WHERE a.doubtful_since IS NOT NULL) AS doubtful
+  FROM glacier_archives a
+ WHERE a.application_id = %(application_id)s AND (NOT %(doubtful)s OR a.doubtful_since IS NOT NULL)
+ GROUP BY a.store_uri ORDER BY a.store_uri;
+
+-- name: oldest_doubt
+SELECT min(doubtful_since) AS since, max(doubtful_since) AS newest, count(*) AS archives FROM glacier_archives
+ WHERE application_id = %(application_id)s AND store_uri = %(store_uri)s AND doubtful_since IS NOT NULL;
+
+-- name: create_listed
+-- What a store lists. Lives as long as the transaction.
+CREATE TEMPORARY TABLE listed (
+    key text COLLATE "C" NOT NULL, size bigint NOT NULL, checksum text, told jsonb) ON COMMIT DROP;
+
+-- name: analyze_listed
+ANALYZE listed;
+
+-- name: unknown_keys
+-- A page of what the store lists and no archive of the catalog lies under; one that was deleted is no reason to keep it.
+SELECT l.key, l.size, l.checksum, l.told FROM listed l
+ WHERE l.key > %(after)s AND NOT EXISTS (
+       SELECT FROM glacier_archives a
+        WHERE a.application_id = %(application_id)s AND a.store_uri = %(store_uri)s AND a.key = l.key
+          AND a.state <> 'deleted')
+ ORDER BY l.key LIMIT %(limit)s;
+
+-- name: listed_count
+SELECT count(*) AS archives FROM listed;
+
+-- name: missing_from_store
+-- Archived before the listing's moment, and not in it.
+SELECT a.id, a.kind, a.filename, a.key FROM glacier_archives a
+ WHERE a.application_id = %(application_id)s AND a.store_uri = %(store_uri)s AND a.state = 'archived'
+   AND a.key NOT LIKE 'empty:%%' AND a.archived_at < %(as_of)s
+   AND NOT EXISTS (SELECT FROM listed l WHERE l.key = a.key)
+ ORDER BY a.id LIMIT %(limit)s;
+
+-- name: known_archives
+SELECT id, kind, state, backup_id, filename, original_size, stored_size, key, sha256, checksum, earlier_sha256s
+  FROM glacier_archives
+ WHERE application_id = %(application_id)s AND store_uri = %(store_uri)s AND id = ANY(%(archive_ids)s);
+
+-- name: note_given_up
+-- Given up, and found in the store after all: it stays given up, and goes with its backup.
+UPDATE glacier_archives SET key = %(key)s, stored_size = %(size)s, checksum = %(checksum)s, archived_at = %(as_of)s
+ WHERE id = %(archive_id)s AND state = 'failed' AND key IS NULL
+RETURNING id;
+
+-- name: settle_doubts
+-- The listing is of a moment after these became doubtful: whatever came of them was in it.
+UPDATE glacier_archives SET doubtful_since = NULL
+ WHERE application_id = %(application_id)s AND store_uri = %(store_uri)s AND doubtful_since < %(before)s;

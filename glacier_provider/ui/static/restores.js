@@ -1,0 +1,52 @@
+// The restores of an application, or of one backup, and undoing what they moved aside.
+
+import { query, undoOrphans, useAnswer } from "./api.js";
+import { Ask } from "./dialog.js";
+import * as form from "./format.js";
+import { backupPath, Button, C, h, Link, Note, Problem, runPath, Time, Waiting } from "./parts.js";
+import { StateBadge } from "./status.js";
+import { Table } from "./table.js";
+
+const { useState } = globalThis.React;
+
+const columnsOf = (card, undo) => [
+  { name: "Restore", show: (row) => `#${row.id}` },
+  { name: "Of backup", show: (row) => h(Link, { to: backupPath(card.name, row.backup_id) }, `#${row.backup_id}`) },
+  { name: "Started", breaks: true, show: (row) => h(Time, { at: row.opened_at }) },
+  { name: "State", show: (row) => h("span", { title: row.error || undefined }, h(StateBadge, { state: row.state })) },
+  { name: "Part", from: "md", show: (row) => row.request.part || "–" },
+  { name: "Took", number: true, from: "lg", show: (row) => form.duration(form.seconds(row.opened_at, row.closed_at)) },
+  { name: "Retrieved", number: true, from: "lg", show: (row) => form.count(row.plan.to_request?.archives) },
+  { name: "Orphans aside", number: true, show: (row) =>
+    row.orphans_aside > 0 && card.actions.restore
+      ? h(Button, { size: "xs", onClick: () => undo(row) }, `Undo ${form.count(row.orphans_aside)} …`)
+      : form.count(row.orphans_aside) },
+  { name: "Actions", show: (row) => h(Link, { to: runPath(row.dag_id, row.dag_run_id), "aria-label": `DAG run of restore ${row.id}` }, "Run") },
+];
+
+export function RestoreList({ card, backupId = null, round = 0 }) {
+  const { data, error, reload } = useAnswer(`/applications/${card.name}/restores${query({ backup_id: backupId })}`, 10000, round);
+  const [undoing, setUndoing] = useState({ open: false, restore: null });
+  const [undone, setUndone] = useState(null);
+  if (!data) return error ? h(Problem, { error }) : h(Waiting);
+  const { open, restore } = undoing;
+  const act = async () => {
+    setUndone(await undoOrphans(card.name, restore.id));
+    reload();
+  };
+  return h(
+    C.Box,
+    null,
+    undone && h(Note, { status: undone.left ? "warning" : "success", mb: 3 },
+      `${form.plural(undone.moved_back, "file")} moved back.`,
+      undone.left > 0 && ` ${form.count(undone.left)} stay in the orphan directory: their names are taken, or they are gone.`),
+    h(Table, { label: "Restores", columns: columnsOf(card, (row) => setUndoing({ open: true, restore: row })), rows: data.restores,
+      empty: "Nothing was restored yet." }),
+    restore && h(
+      Ask,
+      { open, title: `Undo the orphans of restore ${restore.id}?`, doIt: "Move them back", act, onClose: () => setUndoing({ open: false, restore }) },
+      h(C.Text, { fontSize: "sm" },
+        `${form.plural(restore.orphans_aside, "file")} that restore ${restore.id} moved aside go back to the attached files. Nothing is overwritten.`),
+    ),
+  );
+}

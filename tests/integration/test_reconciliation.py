@@ -1,0 +1,221 @@
+"""What a store holds without the catalog knowing is found, adopted, noted or deleted; nothing else is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glacier_provider import backup, deletion
+from glacier_provider.catalog.archives import ArchiveRange
+from glacier_provider.core.archive import ArchiveKind, Description
+from glacier_provider.errors import LeaseHeld, OutcomeUnknown, StoreUnavailable
+from glacier_provider.reconciliation import Reconciled, reconcile
+from glacier_provider.stores import client_config
+from glacier_provider.stores.base import ArchiveStore
+from glacier_provider.stores.uri import VaultUri, parse_store_uri
+from glacier_provider.stores.vault import VaultStore
+from tests.emulator.s3 import a_session
+from tests.emulator.vault import VaultEmulator
+from tests.support.application import ApplicationUnderTest, a_small_dms
+
+VAULT = "dms"
+DAY = timedelta(days=1)
+
+
+@dataclass
+class OnAVault(ApplicationUnderTest):
+    """An application whose archives go to an emulated vault, with a clock that can be moved."""
+
+    vault: VaultEmulator = field(default=None)  # type: ignore[assignment]
+    ahead: timedelta = timedelta()
+
+    def stores(self, uri: str) -> ArchiveStore:
+        place = parse_store_uri(uri)
+        assert isinstance(place, VaultUri)
+        client = a_session().client("glacier", endpoint_url=self.vault.url, config=client_config(place))
+        return VaultStore(place, client=client, attempts=2, now=lambda: datetime.now(UTC) + self.ahead)
+
+    def pass_time(self, time: timedelta) -> None:
+        self.vault.clock.advance(time.total_seconds())
+        self.ahead += time
+
+    def take_inventory(self) -> None:
+        self.vault.take_inventory(VAULT)
+        self.vault.complete_jobs(self.vault.job_operations.initiate(VAULT, {"Type": "inventory-retrieval"}))
+
+    def reconciled(self, **options: Any) -> list[Reconciled]:
+        return reconcile(self.application, catalog=self.catalog, stores=self.stores, **options)
+
+    def ids(self) -> set[str]:
+        return {archive["id"] for archive in self.vault.archives(digests=False)}
+
+    def known(self) -> set[str]:
+        return {row[0] for row in in_catalog(self, "SELECT key FROM glacier_archives WHERE state = 'archived'")}
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Iterator[VaultEmulator]:
+    with VaultEmulator(tmp_path / "emulated-vault", standard_seconds=0.2) as emulator:
+        emulator.client().create_vault(vaultName=VAULT)
+        yield emulator
+
+
+@pytest.fixture
+def on_vault(make_application: Callable[..., ApplicationUnderTest], vault: VaultEmulator) -> OnAVault:
+    made = make_application()
+    application = replace(made.application, store=f"glacier://{VAULT}")
+    return a_small(OnAVault(application, made.server, made.catalog, made.catalog_server, made.s3, vault=vault))
+
+
+def a_small(app: OnAVault) -> OnAVault:
+    a_small_dms(app)
+    return app
+
+
+def in_catalog(app: ApplicationUnderTest, statement: str) -> list[tuple[Any, ...]]:
+    with app.catalog_server.connect(autocommit=True) as connection:
+        connection.execute("SET search_path TO glacier_catalog")
+        cursor = connection.execute(statement)  # type: ignore[call-overload]
+        return cursor.fetchall() if cursor.description else []
+
+
+def a_doubtful_backup(app: OnAVault) -> int:
+    """A backup of which the vault holds one small file twice."""
+    app.vault.faults.inject("UploadArchive", "reset_after", count=1)
+    return app.back_up()
+
+
+# --- vaults ---
+
+
+def test_a_copy_too_many_is_deleted_once_an_inventory_tells_of_it(on_vault: OnAVault) -> None:
+    backup_id = a_doubtful_backup(on_vault)
+    assert on_vault.catalog.backups.get(backup_id)["report"]["maybe_twice_count"] == 1
+    assert len(on_vault.ids() - on_vault.known()) == 1
+    on_vault.pass_time(2 * DAY)
+    on_vault.take_inventory()
+    (told,) = on_vault.reconciled()
+    assert (told.deleted, told.strays, told.missing, told.doubtful) == (1, 0, (), 0)
+    assert on_vault.ids() == on_vault.known()
+    assert on_vault.reconciled() == [], "nothing is in doubt any more"
+
+
+def test_without_an_inventory_one_is_asked_for_and_the_doubt_stays(on_vault: OnAVault) -> None:
+    a_doubtful_backup(on_vault)
+    on_vault.vault.take_inventory(VAULT)
+    (told,) = on_vault.reconciled()
+    assert (told.as_of, told.doubtful) == (None, 1)
+    assert on_vault.vault.requests()["InitiateJob"]["succeeded"] == 1
+    on_vault.reconciled()
+    assert on_vault.vault.requests()["InitiateJob"]["succeeded"] == 1, "it is joined, not asked for again"
+
+
+def test_an_inventory_from_before_the_doubt_settles_nothing(on_vault: OnAVault) -> None:
+    on_vault.back_up()
+    on_vault.take_inventory()
+    a_doubtful_backup(on_vault)
+    (told,) = on_vault.reconciled()
+    assert (told.as_of, told.deleted, told.doubtful) == (None, 0, 1)
+
+
+def test_what_a_killed_process_sent_is_adopted_when_the_file_is_still_the_same(on_vault: OnAVault) -> None:
+    run = on_vault.a_run()
+    app, catalog = on_vault.application, on_vault.catalog
+    dead = backup.open_backup(app, run, catalog=catalog, store=on_vault.store)
+    backup.dump_database(app, dead, catalog=catalog, server=on_vault.server)
+    ranges = [ArchiveRange.from_dict(share) for share in backup.scan_files(app, dead, catalog=catalog)]
+    (page,) = catalog.archives.unfinished_files(ranges[0])
+    for archive in page[:2]:  # sent, and killed before the catalog knew
+        content = (on_vault.files / archive.filename).read_bytes()
+        on_vault.store.put(
+            content, Description(app.name, ArchiveKind.FILE, archive.id, dead, archive.filename, len(content))
+        )
+    (on_vault.files / page[1].filename).write_bytes(b"something else")
+    catalog.backups.fail(dead, "its machine was lost")
+    on_vault.pass_time(2 * DAY)
+    on_vault.take_inventory()
+    (told,) = on_vault.reconciled(everything=True)
+    assert (told.adopted, told.waiting, told.deleted) == (1, 1, 0)
+    (on_vault.files / page[1].filename).write_bytes(b"content 2")
+    complete = on_vault.back_up()
+    row = {row["filename"]: row for row in catalog.listing.archives(complete)}[page[0].filename]
+    assert row["made_by_backup"] == dead, "it was not sent again"
+
+
+def test_a_manifest_that_was_written_again_leaves_none_behind(on_vault: OnAVault) -> None:
+    run = on_vault.a_run()
+    on_vault.back_up()
+    app, catalog = on_vault.application, on_vault.catalog
+    on_vault.vault.faults.inject("UploadArchive", "reset_after", after=1, count=1)
+    on_vault.vault.faults.inject("InitiateMultipartUpload", "unavailable", after=1)
+    with pytest.raises((OutcomeUnknown, StoreUnavailable)):
+        on_vault.back_up(run)  # the dump went through; the manifest's reply is lost
+    on_vault.vault.faults.clear()
+    on_vault.write("late.txt", "late")
+    backup_id = backup.open_backup(app, run, catalog=catalog, store=on_vault.store)
+    for share in backup.scan_files(app, backup_id, catalog=catalog):
+        backup.upload_files(app, backup_id, ArchiveRange.from_dict(share), catalog=catalog, store=on_vault.store)
+    backup.close_backup(app, backup_id, catalog=catalog, store=on_vault.store)
+    assert len(on_vault.ids() - on_vault.known()) == 1
+    on_vault.pass_time(2 * DAY)
+    on_vault.take_inventory()
+    (told,) = on_vault.reconciled()
+    assert (told.deleted, told.strays) == (1, 0)
+    assert on_vault.ids() == on_vault.known()
+
+
+def test_archives_of_another_catalog_are_left_alone_and_told(on_vault: OnAVault) -> None:
+    on_vault.back_up()
+    (row,) = on_vault.catalog.listing.archives(1, containing="doc1")
+    theirs = Description("dms", ArchiveKind.FILE, row["id"], 1, "doc1.pdf", 9, "ee" * 32)
+    on_vault.store.put(b"other one", theirs)
+    on_vault.store.put(b"unknown", replace(theirs, archive_id=4711, size=7))
+    on_vault.store.put(b"foreign", replace(theirs, application="library", size=7))
+    before = on_vault.ids()
+    on_vault.pass_time(2 * DAY)
+    on_vault.take_inventory()
+    (told,) = on_vault.reconciled(everything=True)
+    assert (told.strays, told.deleted, told.adopted, told.noted) == (2, 0, 0, 0)
+    assert on_vault.ids() == before
+
+
+# --- S3 ---
+
+
+def test_what_was_given_up_and_lies_in_the_bucket_is_noted_and_goes_with_its_backup(dms: ApplicationUnderTest) -> None:
+    app, catalog = dms.application, dms.catalog
+    dead = backup.open_backup(app, dms.a_run(), catalog=catalog, store=dms.store)
+    backup.dump_database(app, dead, catalog=catalog, server=dms.server)
+    (share,) = backup.scan_files(app, dead, catalog=catalog)
+    (page,) = catalog.archives.unfinished_files(ArchiveRange.from_dict(share))
+    sent = Description(app.name, ArchiveKind.FILE, page[0].id, dead, page[0].filename, 9)
+    dms.store.put(b"content 1", sent)
+    (dms.files / page[0].filename).unlink()  # killed before the catalog knew, and then it vanished
+    catalog.backups.fail(dead, "its machine was lost")
+    dms.back_up()
+    (told,) = reconcile(app, catalog=catalog, stores=dms.stores)
+    assert (told.noted, told.strays, told.doubtful) == (1, 0, 0)
+    assert reconcile(app, catalog=catalog, stores=dms.stores) == []
+    deletion.delete_backup(app, dead, dms.a_run(), catalog=catalog, stores=dms.stores)
+    listed = dms.s3.client().list_objects_v2(Bucket=dms.bucket)["Contents"]
+    assert not [one["Key"] for one in listed if one["Key"].endswith(page[0].filename)]
+
+
+def test_an_archive_that_somebody_deleted_from_the_bucket_is_told(dms: ApplicationUnderTest) -> None:
+    dms.back_up()
+    (row,) = dms.catalog.listing.archives(1, containing="doc1")
+    dms.s3.client().delete_object(Bucket=dms.bucket, Key=row["key"])
+    (told,) = reconcile(dms.application, catalog=dms.catalog, stores=dms.stores, everything=True)
+    assert told.missing == ("doc1.pdf",)
+    assert "NOT in the store" in told.lines()[-1]
+
+
+def test_nothing_is_compared_while_a_backup_runs(dms: ApplicationUnderTest) -> None:
+    backup.open_backup(dms.application, dms.a_run(), catalog=dms.catalog, store=dms.store)
+    with pytest.raises(LeaseHeld):
+        reconcile(dms.application, catalog=dms.catalog, stores=dms.stores, everything=True)
