@@ -4,7 +4,13 @@
 it names Airflow connections. Its form is a table in `form.py`.
 """
 
-from glacier_provider.applications.application import Application, DumpOptions, RestoreOptions, parse_application
+from glacier_provider.applications.application import (
+    Application,
+    DumpOptions,
+    RestoreOptions,
+    ScanOptions,
+    parse_application,
+)
 from glacier_provider.applications.form import PRESETS, TIERS
 from glacier_provider.applications.reading import (
     ENVIRONMENT_VARIABLE,
@@ -21,6 +27,7 @@ __all__ = [
     "Applications",
     "DumpOptions",
     "RestoreOptions",
+    "ScanOptions",
     "applications_path",
     "load_applications",
     "parse_application",

@@ -12,7 +12,16 @@ from pathlib import PurePosixPath
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from glacier_provider.applications.form import DUMP, FIELDS, NAME_WORDS, REQUIRED, RESTORE, Field, application_name
+from glacier_provider.applications.form import (
+    DUMP,
+    FIELDS,
+    NAME_WORDS,
+    REQUIRED,
+    RESTORE,
+    SCAN,
+    Field,
+    application_name,
+)
 from glacier_provider.errors import ConfigurationError
 
 #: Long past: Airflow starts a schedule at its next due time, since the DAGs do not catch up.
@@ -23,16 +32,29 @@ _SECRET = re.compile(r"passw|secret|token|access_?key|credential", re.IGNORECASE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DumpOptions:
-    """How pg_dump is run. `compression` None is the best that the client offers; tables are ``schema.table``."""
+    """How pg_dump is run. `compression` None is the best that the client offers; tables are ``schema.table``.
 
-    format: str = "custom"
-    jobs: int = 1
+    `staging` is ``disk`` or ``none``: whether a whole copy of the dump is made on the worker. `format` and `jobs` None
+    are what suits it best, told by `format_used` and `jobs_used`.
+    """
+
+    format: str | None = None
+    jobs: int | None = None
+    staging: str = "disk"
     compression: str | None = None
     exclude_tables: tuple[str, ...] = ()
     exclude_table_data: tuple[str, ...] = ()
     exclude_schemas: tuple[str, ...] = ()
     lock_timeout_seconds: int = 60
     space_ratio: float = 0.5  #: free staging space that is asked for before a dump, as a share of the database's size
+
+    @property
+    def format_used(self) -> str:
+        return self.format or ("directory" if self.staging == "disk" else "custom")
+
+    @property
+    def jobs_used(self) -> int:
+        return self.jobs or (2 if self.format_used == "directory" else 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +66,15 @@ class RestoreOptions:
     lock_timeout_seconds: int = 60
     exclude_schemas: tuple[str, ...] = ()
     exclude_tables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanOptions:
+    """How closely the daily run looks at files that it knows; every `full_walk_days` it looks at all, with sizes."""
+
+    size_check: str = "always"  #: always, sample (another part of the directories each day), never
+    trust_directory_times: str = "auto"  #: auto: on local disks, where sizes are not looked at; never
+    full_walk_days: int = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +103,13 @@ class Application:
     pool: str | None = None
     parallelism: int = 2
     connections: int = 16
+    upload_processes: int = 2
+    bandwidth_limit: int | None = None  #: bytes per second that all uploads of the application take together
     part_size_mib: int = 16
     settle_seconds: int = 5
     pg_bin_directory: str | None = None
     restore: RestoreOptions = field(default_factory=RestoreOptions)
+    scan: ScanOptions = field(default_factory=ScanOptions)
 
     @property
     def first_day(self) -> datetime:
@@ -119,9 +153,10 @@ def raise_problems(problems: list[str], origin: str) -> None:
         raise ConfigurationError(f"{lines}\n{ConfigurationError.hint}", hint="")
 
 
-_SECTIONS: dict[str, tuple[dict[str, Field], type[DumpOptions] | type[RestoreOptions]]] = {
+_SECTIONS: dict[str, tuple[dict[str, Field], type[DumpOptions] | type[RestoreOptions] | type[ScanOptions]]] = {
     "dump": (DUMP, DumpOptions),
     "restore": (RESTORE, RestoreOptions),
+    "scan": (SCAN, ScanOptions),
 }
 
 
@@ -155,7 +190,7 @@ def _application(name: str, values: dict[str, Any]) -> Application:
 
 
 def _merged(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay an entry over the defaults; the sections `dump` and `restore` are laid over field by field."""
+    """Lay an entry over the defaults; the sections (`dump`, `restore`, `scan`) are laid over field by field."""
     merged = {**defaults, **entry}
     for section in _SECTIONS:
         below, above = defaults.get(section), entry.get(section)
@@ -224,7 +259,12 @@ def _shown(value: Any) -> str:
 
 def _contradictions(application: Application) -> Iterator[str]:
     """Yield what is wrong between fields that are right each by itself."""
-    if application.dump.jobs > 1 and application.dump.format != "directory":
+    if application.dump.staging == "none" and application.dump.format_used != "custom":
+        yield (
+            f"application {application.name!r}, field 'dump.staging': a directory cannot be streamed. "
+            "Example: dump: {staging: none, format: custom}"
+        )
+    elif application.dump.jobs_used > 1 and application.dump.format_used != "directory":
         yield (
             f"application {application.name!r}, field 'dump.jobs': several jobs need the format directory. "
             "Example: dump: {format: directory, jobs: 4}"

@@ -126,7 +126,10 @@ def open_store_of(application: Application, uri: str) -> ArchiveStore:
             client = hook.get_conn()
         except ValueError as error:  # botocore's word for an endpoint_url that is none
             raise ConfigurationError(f"The AWS connection {application.aws_conn_id} is of no use: {error}.") from error
-    return open_store(uri, client=client, part_size=application.part_size_mib * 1024 * 1024)
+    store = open_store(uri, client=client, part_size=application.part_size_mib * 1024 * 1024)
+    # The tasks that upload at once know nothing of each other: each gets its share.
+    store.pace.rate = (application.bandwidth_limit or 0) / application.parallelism
+    return store
 
 
 def _connection(conn_id: str) -> Any:

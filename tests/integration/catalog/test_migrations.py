@@ -69,9 +69,13 @@ def test_an_unreachable_catalog_is_told_from_a_missing_one(database: Server) -> 
 def test_every_query_is_valid_sql_against_the_schema(catalog: Catalog, catalog_database: Server) -> None:
     """PREPARE parses each query and finds every table and column, without running it."""
     temporary = {
-        "scanned": 'CREATE TEMPORARY TABLE scanned (name text COLLATE "C", size bigint, young boolean)',
+        "scanned": "CREATE TEMPORARY TABLE scanned (name text, size bigint, young boolean)",
+        "looked": "CREATE TEMPORARY TABLE looked (directory text, files bigint, bytes bigint, names bytea, sizes bytea,"
+        " inode bigint, changed_ns bigint, change text)",
+        "breaches": "CREATE TEMPORARY TABLE breaches (name text, archived_size bigint, size bigint)",
         "vanished": "CREATE TEMPORARY TABLE vanished (archive_id bigint, first_backup_id bigint, state text)",
         "referenced": "CREATE TEMPORARY TABLE referenced (name text)",
+        "compared": "CREATE TEMPORARY TABLE compared (id bigint, found bigint, archives bigint, bytes bigint)",
         "missing": "CREATE TEMPORARY TABLE missing (id bigint, filename text, stored_size bigint, checksum text,"
         " retrieval_status text, state text)",
     }
