@@ -13,7 +13,7 @@ from glacier_provider.backup.sending import SMALL_FILE
 from glacier_provider.catalog.archives import PlannedArchive, Upload
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import Description, Receipt
-from glacier_provider.errors import CatalogError, GlacierProviderError, StoreError
+from glacier_provider.errors import CatalogError, GlacierProviderError, StoreError, ToolKilled
 from glacier_provider.stores.base import ArchiveStore, GrowingSource, Sent
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,6 @@ class Sending:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
-        self._source.fail(error if isinstance(error, GlacierProviderError) else GlacierProviderError("It was ended."))
+        self._source.fail(error if isinstance(error, GlacierProviderError) else ToolKilled("The dump was ended before its end."))
         self._thread.join()
         self._way.abandon()

@@ -45,6 +45,7 @@ VALUES: dict[str, Any] = {
     "sizes": [1, 1],
     "checksums": ["sha256:0", "sha256:0"],
     "sha256s": ["0", "0"],
+    "twices": [False, False],
     "by": 78,
     "kind": "manifest",
 }
