@@ -12,9 +12,10 @@ LATER := $(LATER)|pygments|redshift_connector|sagemaker_studio|setuptools|sympy|
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 export ONCE KEEP STORE
+PEERS := $(VENV)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak screenshots lint format check constraints clean
+.PHONY: help setup demo test soak screenshots bench lint format check constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +34,10 @@ soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 S
 screenshots: $(READY) ## take the pictures of the documents from a running Airflow; needs Chromium
 	@$(BIN)/python -m tests.e2e.screenshots docs/images
 
+bench: $(PEERS) ## measure against other tools; CASES=t05,t10 ROUNDS=3 SCALE=0.1 DATA=directory
+	@$(BIN)/python -m bench $(if $(CASES),--cases $(CASES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(SCALE),--scale $(SCALE)) $(if $(DATA),--data $(DATA))
+
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -48,7 +53,7 @@ check: lint test ## lint and test
 constraints: $(READY) ## pin the newest versions in constraints.txt
 	@printf '%s\n' hatchling editables uv > $(VENV)/tools.in
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
-	  --extra dev --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --extra dev --extra bench --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	  pyproject.toml $(VENV)/tools.in | sed 's/ *;.*//' | LC_ALL=C sort -u > $(VENV)/constraints.txt
 	@mv $(VENV)/constraints.txt constraints.txt
 
@@ -70,4 +75,13 @@ $(READY): pyproject.toml constraints.txt
 	  echo "uv could not do it; pip tries ..." >&2; \
 	  PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'; fi
 	@$(BIN)/python -m compileall -qq -j0 -x '/($(LATER))/' $(VENV)/lib/python*/site-packages || true
+	@touch $@
+
+# The tools that `make bench` compares with. restic is not among them: it is a package of the system.
+$(PEERS): $(READY)
+	@echo "Installing what is compared with into $(VENV) ..."
+	@test -w "$$HOME" || export UV_CACHE_DIR="$(CURDIR)/.cache/uv" PIP_NO_CACHE_DIR=1; \
+	if $(BIN)/uv --version >/dev/null 2>&1 && \
+	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -b constraints.txt -e '.[bench]'; then :; else \
+	  PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[bench]'; fi
 	@touch $@

@@ -105,7 +105,6 @@ def restore_dag(application: Application) -> DAG:
         # On the night when it is needed, nobody should have to find out that the DAG was paused.
         is_paused_upon_creation=False,
         tags=["glacier", "restore", name],
-        params=restore_params(application),
         default_args={
             "application": name,
             # Without them, Airflow's own defaults hold: [operators] default_queue, and default_pool.
@@ -145,6 +144,8 @@ def restore_dag(application: Application) -> DAG:
             outlets=[Asset(name=f"glacier_restore__{name}", uri=f"x-glacier-backup://{name}/restores")],
         )
         plan >> approve >> request >> wait >> download >> database >> orphans >> close
+    # Set last: every task would take a copy of them otherwise, and Airflow checks each copy whenever it parses this.
+    dag.params = restore_params(application)
     return dag
 
 

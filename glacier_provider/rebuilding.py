@@ -291,10 +291,10 @@ def _take_up(catalog: Catalog) -> tuple[int, list[str], tuple[int, int]]:
 def _is_whole(told: dict[str, Any], row: dict[str, Any]) -> bool:
     """Whether an unnamed archive tells enough of itself to count on it: its whole name, and a checksum."""
     known = not told["filename"].startswith("sha256:") and row["checksum"] is not None
-    return known and told["kind"] != ArchiveKind.MANIFEST.value and told["size"] == row["size"]
+    return known and told["kind"] != ArchiveKind.MANIFEST.value and told.get("size", row["size"]) == row["size"]
 
 
 def _row_of_unnamed(told: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    copied = {name: told[name] for name in ("archive_id", "kind", "filename", "backup_id", "size")}
+    copied = {name: told[name] for name in ("archive_id", "kind", "filename", "backup_id")}
     rest = {"sha256": told.get("sha256"), "encoding": told.get("encoding", "identity")}
-    return {**copied, **rest, **{name: row[name] for name in ("checksum", "store_uri", "key")}}
+    return {**copied, **rest, **{name: row[name] for name in ("size", "checksum", "store_uri", "key")}}

@@ -9,6 +9,7 @@ from glacier_provider.applications.application import (
     DumpOptions,
     NotificationOptions,
     RestoreOptions,
+    ScanOptions,
     parse_application,
 )
 from glacier_provider.applications.form import PRESETS, TIERS
@@ -28,6 +29,7 @@ __all__ = [
     "DumpOptions",
     "NotificationOptions",
     "RestoreOptions",
+    "ScanOptions",
     "applications_path",
     "load_applications",
     "parse_application",

@@ -20,6 +20,7 @@ from glacier_provider.applications.form import (
     REQUIRED,
     RESTORE,
     RETENTION,
+    SCAN,
     Field,
     application_name,
 )
@@ -35,16 +36,29 @@ _SECRET = re.compile(r"passw|secret|token|access_?key|credential", re.IGNORECASE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DumpOptions:
-    """How pg_dump is run. `compression` None is the best that the client offers; tables are ``schema.table``."""
+    """How pg_dump is run. `compression` None is the best that the client offers; tables are ``schema.table``.
 
-    format: str = "custom"
-    jobs: int = 1
+    `staging` is ``disk`` or ``none``: whether a whole copy of the dump is made on the worker. `format` and `jobs` None
+    are what suits it best, told by `format_used` and `jobs_used`.
+    """
+
+    format: str | None = None
+    jobs: int | None = None
+    staging: str = "disk"
     compression: str | None = None
     exclude_tables: tuple[str, ...] = ()
     exclude_table_data: tuple[str, ...] = ()
     exclude_schemas: tuple[str, ...] = ()
     lock_timeout_seconds: int = 60
     space_ratio: float = 0.5  #: free staging space that is asked for before a dump, as a share of the database's size
+
+    @property
+    def format_used(self) -> str:
+        return self.format or ("directory" if self.staging == "disk" else "custom")
+
+    @property
+    def jobs_used(self) -> int:
+        return self.jobs or (2 if self.format_used == "directory" else 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +93,15 @@ class NotificationOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScanOptions:
+    """How closely the daily run looks at files that it knows; every `full_walk_days` it looks at all, with sizes."""
+
+    size_check: str = "always"  #: always, sample (another part of the directories each day), never
+    trust_directory_times: str = "auto"  #: auto: on local disks, where sizes are not looked at; never
+    full_walk_days: int = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
     """One PostgreSQL database and one directory of attached files that belong together. Paths are absolute."""
 
@@ -104,6 +127,8 @@ class Application:
     pool: str | None = None
     parallelism: int = 2
     connections: int = 16
+    upload_processes: int = 2
+    bandwidth_limit: int | None = None  #: bytes per second that all uploads of the application take together
     part_size_mib: int = 16
     settle_seconds: int = 5
     pg_bin_directory: str | None = None
@@ -111,6 +136,7 @@ class Application:
     restore: RestoreOptions = field(default_factory=RestoreOptions)
     retention: Retention = field(default_factory=Retention)
     notifications: NotificationOptions = field(default_factory=NotificationOptions)
+    scan: ScanOptions = field(default_factory=ScanOptions)
 
     @property
     def price_table(self) -> Prices:
@@ -159,11 +185,13 @@ def raise_problems(problems: list[str], origin: str) -> None:
         raise ConfigurationError(f"{lines}\n{ConfigurationError.hint}", hint="")
 
 
-_SECTIONS: dict[str, tuple[dict[str, Field], type[DumpOptions | RestoreOptions | Retention | NotificationOptions]]] = {
+_Section = DumpOptions | RestoreOptions | Retention | NotificationOptions | ScanOptions
+_SECTIONS: dict[str, tuple[dict[str, Field], type[_Section]]] = {
     "dump": (DUMP, DumpOptions),
     "restore": (RESTORE, RestoreOptions),
     "retention": (RETENTION, Retention),
     "notifications": (NOTIFICATIONS, NotificationOptions),
+    "scan": (SCAN, ScanOptions),
 }
 
 
@@ -266,7 +294,12 @@ def _shown(value: Any) -> str:
 
 def _contradictions(application: Application) -> Iterator[str]:
     """Yield what is wrong between fields that are right each by itself."""
-    if application.dump.jobs > 1 and application.dump.format != "directory":
+    if application.dump.staging == "none" and application.dump.format_used != "custom":
+        yield (
+            f"application {application.name!r}, field 'dump.staging': a directory cannot be streamed. "
+            "Example: dump: {staging: none, format: custom}"
+        )
+    elif application.dump.jobs_used > 1 and application.dump.format_used != "directory":
         yield (
             f"application {application.name!r}, field 'dump.jobs': several jobs need the format directory. "
             "Example: dump: {format: directory, jobs: 4}"

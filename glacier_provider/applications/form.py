@@ -209,8 +209,9 @@ _tables = _list_of(_table, "tables, as in public.sessions")
 _globs = _list_of(_glob, "patterns of relative names")
 
 DUMP = {
-    "format": Field(_one_of("custom", "directory"), "custom", "custom"),
-    "jobs": Field(_whole(1, 64), "4", 1),
+    "format": Field(_optional(_one_of("custom", "directory")), "directory", None),
+    "jobs": Field(_optional(_whole(1, 64)), "4", None),
+    "staging": Field(_one_of("disk", "none"), "disk", "disk"),
     "compression": Field(_optional(_compression), "zstd:3", None),
     "exclude_tables": Field(_tables, "[public.sessions]", ()),
     "exclude_table_data": Field(_tables, "[public.sessions]", ()),
@@ -240,6 +241,11 @@ RETENTION = {
     "keep_monthly": Field(_whole(0, 10_000), "24", 0),
     "keep_yearly": Field(_whole(0, 1000), "10", 0),
 }
+SCAN = {
+    "size_check": Field(_one_of("always", "sample", "never"), "sample", "always"),
+    "trust_directory_times": Field(_one_of("auto", "never"), "never", "auto"),
+    "full_walk_days": Field(_whole(1, 366), "7", 7),
+}
 FIELDS = {
     "postgres_conn_id": Field(_connection, "library_db"),
     "files_directory": Field(_directory, "/srv/library/uploads"),
@@ -261,6 +267,8 @@ FIELDS = {
     "pool": Field(_optional(_text), "glacier", None),
     "parallelism": Field(_whole(1, 64), "2", 2),
     "connections": Field(_whole(1, 256), "16", 16),
+    "upload_processes": Field(_whole(0, 64), "2", 2),
+    "bandwidth_limit": Field(_optional(_whole(1, 2**50)), "12500000", None),
     "part_size_mib": Field(_part_size, "16", 16),
     "settle_seconds": Field(_whole(0, 86400), "5", 5),
     "pg_bin_directory": Field(_optional(_directory), "/usr/lib/postgresql/17/bin", None),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from glacier_provider.applications import Application
+from glacier_provider.backup.crew import FileCrew, Stored, crew_for
 from glacier_provider.backup.sending import SMALL_FILE, Steady, describe, send
 from glacier_provider.backup.working import working
 from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive, Upload
@@ -27,6 +28,10 @@ EMPTY_KEY = "empty:"
 #: A group of uploads is committed when it has this many archives, or after this many seconds.
 GROUP = 200
 GROUP_SECONDS = 2.0
+#: The same where thousands are sent a second.
+QUICK_GROUP = 500
+
+Outcomes = Iterator[tuple[PlannedArchive, Upload | GlacierProviderError]]
 
 
 def upload_files(
@@ -42,25 +47,38 @@ def upload_files(
         Root(application.files_directory) as root,
     ):
         progress = Progress(log, "Uploaded", archives=wanted.archives, size=wanted.bytes, on_beat=beat)
-        sender = _FileSender(application, root, catalog=catalog, store=store, progress=progress)
-        for page in catalog.archives.unfinished_files(wanted):
-            sender.send(page)
+        with crew_for(application, wanted, store) as crew:
+            sender = _FileSender(application, root, catalog=catalog, store=store, progress=progress, crew=crew)
+            for page in catalog.archives.unfinished_files(wanted):
+                sender.send(page)
+            sender.finish()
         progress.say()
         sender.raise_errors()
         return {"archives": progress.archives, "bytes": progress.bytes}
 
 
 class _FileSender:
-    """Uploads pages of planned files: small ones in threads, large ones one by one, in parts that go in threads."""
+    """Uploads pages of planned files: small ones by the crew, or in threads; large ones one by one, in parts that go in
+    threads.
+    """
 
     def __init__(
-        self, application: Application, root: Root, *, catalog: Catalog, store: ArchiveStore, progress: Progress
+        self,
+        application: Application,
+        root: Root,
+        *,
+        catalog: Catalog,
+        store: ArchiveStore,
+        progress: Progress,
+        crew: FileCrew | None,
     ) -> None:
         self._application = application
         self._root = root
         self._catalog = catalog
         self._store = store
         self._progress = progress
+        self._crew = crew
+        self._group = GROUP if crew is None else QUICK_GROUP
         self._done: list[Upload] = []
         self._gone: list[int] = []
         self._committed_at = time.monotonic()
@@ -70,8 +88,7 @@ class _FileSender:
     def send(self, page: list[PlannedArchive]) -> None:
         small = [archive for archive in page if archive.size <= SMALL_FILE]
         try:
-            sent = in_parallel(self._send_small, self._while_well(small), workers=self._application.connections)
-            for archive, upload in sent:
+            for archive, upload in self._sent(small):
                 self._note(archive, upload)
             for archive in self._while_well(page):
                 if archive.size > SMALL_FILE:
@@ -80,7 +97,40 @@ class _FileSender:
             # Whatever ends this page, what the store confirmed is remembered.
             self._commit()
         if self._trouble is not None:
+            self.finish()
             raise self._trouble
+
+    def finish(self) -> None:
+        """Note what the crew has still on its way."""
+        try:
+            if self._crew is not None:
+                for archive, upload in self._careful_where_needed(self._crew.rest()):
+                    self._note(archive, upload)
+        finally:
+            self._commit()
+
+    def _sent(self, small: list[PlannedArchive]) -> Outcomes:
+        if self._crew is None:
+            return self._sent_with_care(small)
+        return self._careful_where_needed(self._crew.send(self._while_well(small)))
+
+    def _sent_with_care(self, small: list[PlannedArchive]) -> Outcomes:
+        return in_parallel(self._send_small, self._while_well(small), workers=self._application.connections)
+
+    def _careful_where_needed(self, answers: Iterator[tuple[PlannedArchive, Stored | None]]) -> Outcomes:
+        """Yield uploads that the crew could prove; what it could not is sent again, with care, some at a time."""
+        refused: list[PlannedArchive] = []
+        for archive, stored in answers:
+            if stored is not None:
+                key, size, sha256 = stored
+                receipt = Receipt(Location(archive.store_uri, key), size, f"sha256:{sha256}")
+                yield archive, Upload(archive.id, receipt, sha256)
+            else:
+                refused.append(archive)
+            if len(refused) >= GROUP:
+                yield from self._sent_with_care(refused)
+                refused = []
+        yield from self._sent_with_care(refused)
 
     def _while_well(self, archives: list[PlannedArchive]) -> Iterator[PlannedArchive]:
         """Yield archives until the store is in trouble; what is under way then comes to its end and is noted."""
@@ -134,7 +184,7 @@ class _FileSender:
             self._errors.append((archive.filename, upload))
             if isinstance(upload, StoreError) and len(self._errors) > self._application.connections:
                 self._trouble = upload  # not this file's: the store's
-        if len(self._done) >= GROUP or time.monotonic() - self._committed_at > GROUP_SECONDS:
+        if len(self._done) >= self._group or time.monotonic() - self._committed_at > GROUP_SECONDS:
             self._commit()
 
     def _commit(self) -> None:

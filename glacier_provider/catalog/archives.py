@@ -84,6 +84,15 @@ class Archives:
             raise IllegalMove(f"The dump of backup {backup_id} is already on its way to the store.")
         return int(row["id"])
 
+    def dump_is_whole(self, archive_id: int, *, size: int, sha256: str, checksum: str | None) -> None:
+        """Note what a dump turned out to be, before it can become an archive; `checksum` when every part of it is sent.
+
+        Raise IllegalMove when it was given up meanwhile.
+        """
+        row = self._db.row("dump_is_whole", archive_id=archive_id, size=size, sha256=sha256, checksum=checksum)
+        if row is None:
+            raise IllegalMove(f"The dump {archive_id} is no longer on its way to the store.")
+
     def plan_manifest(self, backup_id: int, *, filename: str, size: int, sha256: str, store_uri: str) -> Row:
         """Plan the manifest's archive; return its `id` and `state` (a retried task may find it archived)."""
         row = self._db.row(

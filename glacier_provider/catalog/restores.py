@@ -160,10 +160,14 @@ class Restores:
             present, differing, lost = Amount(), [], []
             if request.files:
                 self._scans.load((name, size, False) for name, size in files)
-                self._db.run("members_to_bring", **ids)
+                self._db.row("scan_memory")
+                self._db.run("compare_members", **ids)
+                self._db.run("analyze_compared")
+                self._db.run("members_to_bring")
+                self._db.run("analyze_missing")
                 lost = [row["name"] for row in self._db.rows("lost_members")]
-                differing = self._db.rows("differing_members", **ids)
-                there = self._db.row("members_present", **ids)
+                differing = self._db.rows("differing_members")
+                there = self._db.row("members_present")
                 present = Amount(there["archives"], there["bytes"]) if there else present
                 self._db.run("settle_missing")
                 self._db.run("settle_present", application_id=application_id)

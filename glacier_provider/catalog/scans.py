@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Protocol
 
 from glacier_provider.catalog.backups import Backups
+from glacier_provider.catalog.copying import LINES, LISTING, file_lines, listing_line, young_lines
 from glacier_provider.catalog.database import Database, Row
+from glacier_provider.core.directories import Changed, Files, Listing
 from glacier_provider.errors import DirectoryUnusable
 
 #: Names kept in a report; the counts are always exact.
@@ -27,6 +31,21 @@ class Scan:
     changed: list[Row] = field(default_factory=list)
 
 
+class Walk(Protocol):
+    """A walk that tells what is not as remembered; see `files.directories.DirectoryWalk`.
+
+    `files` and `bytes` are those of the whole tree, once `changes` has ended.
+    """
+
+    files: int
+    bytes: int
+
+    @property
+    def rules(self) -> str: ...
+
+    def changes(self, remembered: Iterable[Listing], /) -> Iterator[Files | Changed]: ...
+
+
 class Scans:
     """The scans of one application. Everything of a scan is one transaction."""
 
@@ -34,26 +53,39 @@ class Scans:
         self._db = database
         self._backups = backups
 
-    def record(self, backup_id: int, files: Iterable[tuple[str, int]], *, store_uri: str) -> Scan:
-        """Compare (name, size) of every file in the directory with the catalog and note what changed.
+    def since_full_walk(self, rules: str) -> float | None:
+        """Return how many seconds ago every directory was read under these rules; None when none ever was."""
+        row = self._db.row("last_full_walk", application_id=self._backups.application_id)
+        return row["age"] if row is not None and row["rules"] == rules else None
 
-        Costs one COPY and a handful of statements; writes only rows of files that are new, vanished or came
-        back. A repeated scan of the same backup gives the same result. Raise DirectoryUnusable when all files are gone
-        at once: an unmounted directory must not become a complete backup without files.
+    def record(self, backup_id: int, files: Iterable[tuple[str, int]], *, store_uri: str) -> Scan:
+        """As `record_walk` for the (name, size) of every file that is there; nothing is remembered of directories."""
+        return self.record_walk(backup_id, _AllFiles(files), store_uri=store_uri, full=True)
+
+    def record_walk(self, backup_id: int, walk: Walk, *, store_uri: str, full: bool = False) -> Scan:
+        """Compare the files in the directory with the catalog and note what changed.
+
+        The walk is told what the last scan saw of each directory and tells which ones differ; only their files are
+        compared, and only rows of files that are new, vanished or came back are written. With `full`, and when nothing
+        is remembered under the walk's rules, nothing is believed: all files are compared. A repeated scan of the same
+        backup gives the same result. Raise DirectoryUnusable when all files are gone at once: an unmounted directory
+        must not become a complete backup without files.
         """
-        ids = {"application_id": self._backups.application_id, "backup_id": backup_id}
+        application_id = self._backups.application_id
+        ids = {"application_id": application_id, "backup_id": backup_id}
         with self._db.transaction():
-            self.load((name, size, False) for name, size in files)
-            self._refuse_emptied(ids["application_id"])
-            self._db.run("correct_planned_sizes", application_id=ids["application_id"])
-            changed = self._db.rows("changed_sizes", application_id=ids["application_id"])
+            self._db.row("lock_scans", application_id=application_id)
+            full = full or self.since_full_walk(walk.rules) is None
+            self._load_changes(walk, full=full)
+            self._refuse_emptied(walk.files)
+            self._db.run("correct_planned_sizes", application_id=application_id)
+            breaches = self._db.run("changed_sizes", application_id=application_id)
             self._db.run("plan_new_files", **ids, store_uri=store_uri)
             self._db.row("open_ranges", **ids)
-            self._db.run("vanished", application_id=ids["application_id"])
-            self._db.run("forget_ranges_of_this_backup", backup_id=backup_id)
-            self._db.run("close_ranges", backup_id=backup_id)
-            self._db.run("give_up_vanished")
-            figures = self._db.row("record_scan", **ids)
+            self._close_vanished(backup_id, full=full)
+            self._remember(walk, full=full)
+            changed = self._db.rows("breaches", limit=NAMED) if breaches else []
+            figures = self._db.row("record_scan", **ids, files=walk.files, bytes=walk.bytes)
             self._backups._moved(figures, f"Backup {backup_id} is no longer running.")
         assert figures is not None
         return Scan(
@@ -63,17 +95,55 @@ class Scans:
             new_bytes=figures["new_files_bytes"],
             vanished=figures["vanished_count"],
             returned=figures["returned_count"],
-            changed_count=len(changed),
-            changed=changed[:NAMED],
+            changed_count=breaches,
+            changed=changed,
         )
 
-    def _refuse_emptied(self, application_id: int) -> None:
-        emptied = self._db.row("emptied", application_id=application_id)
-        if emptied and emptied["files"]:
+    def _load_changes(self, walk: Walk, *, full: bool) -> None:
+        self._db.run("create_scanned")
+        self._db.run("create_looked")
+        load = _Load(self._db)
+        for told in walk.changes(() if full else self._remembered()):
+            load.add(told)
+        load.finish()
+        if load.rows:
+            self._db.row("scan_memory")
+        self._db.run("analyze_scanned")
+        self._db.run("analyze_looked")
+
+    def _remembered(self) -> Iterator[Listing]:
+        return map(
+            Listing._make,
+            self._db.tuples("remembered_directories", application_id=self._backups.application_id),
+        )
+
+    def _refuse_emptied(self, files: int) -> None:
+        if files:
+            return
+        before = self._db.row("open_files", application_id=self._backups.application_id)
+        if before and before["files"]:
             raise DirectoryUnusable(
-                f"The attached-files directory is empty, and held {emptied['files']} files at the last scan.",
+                f"The attached-files directory is empty, and held {before['files']} files at the last scan.",
                 hint="Check that it is mounted. If it really is to be empty, put one file into it, such as .keep.",
             )
+
+    def _close_vanished(self, backup_id: int, *, full: bool) -> None:
+        vanished = "vanished_anywhere" if full else "vanished"
+        if not self._db.run(vanished, application_id=self._backups.application_id):
+            return
+        self._db.run("analyze_vanished")
+        self._db.run("forget_ranges_of_this_backup", backup_id=backup_id)
+        self._db.run("close_ranges", backup_id=backup_id)
+        self._db.run("give_up_vanished")
+
+    def _remember(self, walk: Walk, *, full: bool) -> None:
+        """Note what the directories hold in the transaction that notes what it means: neither is without the other."""
+        application_id = self._backups.application_id
+        self._db.run("forget_all_other_directories" if full else "forget_directories", application_id=application_id)
+        self._db.run("remember_directories", application_id=application_id)
+        if full:
+            self._db.run("record_full_walk", application_id=application_id)
+        self._db.run("record_rules", application_id=application_id, rules=walk.rules)
 
     def load(self, files: Iterable[tuple[str, int, bool]]) -> None:
         """Stream (name, size, young) into the temporary table `scanned` of the current transaction.
@@ -81,7 +151,9 @@ class Scans:
         Young files came after the moment that the caller cares about.
         """
         self._db.run("create_scanned")
-        self._db.copy("scanned", files, ("name", "size", "young"))
+        found = iter(files)
+        blocks = (young_lines(piece) for piece in iter(lambda: list(islice(found, LINES)), []))
+        self._db.copy_text("scanned", blocks, ("name", "size", "young"))
         self._db.run("analyze_scanned")
 
     def unarchived_references(self, backup_id: int, names: Iterable[str]) -> list[str]:
@@ -93,3 +165,51 @@ class Scans:
                 "unarchived_references", application_id=self._backups.application_id, backup_id=backup_id
             )
         return [row["name"] for row in rows]
+
+
+class _Load:
+    """Collects what a walk tells and copies it in batches, between which the walk may ask for more listings."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._files: list[bytes] = []
+        self._looked: list[bytes] = []
+        self._waiting = 0
+        self.rows = 0
+
+    def add(self, told: Files | Changed) -> None:
+        if type(told) is Files:
+            self._files.append(file_lines(told))
+            self._waiting += len(told.names)
+        elif type(told) is Changed:
+            self._looked.append(listing_line(told))
+            self._waiting += 1
+        if self._waiting > LINES:
+            self.finish()
+
+    def finish(self) -> None:
+        if self._files:
+            self._db.copy_text("scanned", self._files, ("name", "size"))
+        if self._looked:
+            self._db.copy_text("looked", self._looked, LISTING)
+        self.rows += self._waiting
+        self._files, self._looked, self._waiting = [], [], 0
+
+
+class _AllFiles:
+    """The files of a walk that knows nothing of directories: all of them, and no listings."""
+
+    rules = ""
+
+    def __init__(self, found: Iterable[tuple[str, int]]) -> None:
+        self._found = found
+        self.files = 0
+        self.bytes = 0
+
+    def changes(self, _remembered: Iterable[Listing], /) -> Iterator[Files | Changed]:
+        found = iter(self._found)
+        while piece := list(islice(found, LINES)):
+            names, sizes = [name for name, _ in piece], [size for _, size in piece]
+            self.files += len(names)
+            self.bytes += sum(sizes)
+            yield Files("", names, sizes)

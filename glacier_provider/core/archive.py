@@ -25,8 +25,9 @@ class ArchiveKind(StrEnum):
 class Description:
     """What an archive carries about itself in its store, enough to rebuild its catalog row (promise 9).
 
-    `size` is in bytes; `sha256` is the hex digest of the whole content, or None where it is not known before
-    the first byte is sent (a large file is hashed part by part while it is sent, see `Receipt.checksum`).
+    `size` is in bytes; `sha256` is the hex digest of the whole content. Both are None where they are not known before
+    the first byte is sent (a large file is hashed part by part while it is sent, see `Receipt.checksum`; a dump is sent
+    while it is made). A description that a store gives back has the size in any case: the store knows it itself.
     `backup_id` is the backup that made the archive.
     """
 
@@ -35,13 +36,13 @@ class Description:
     archive_id: int
     backup_id: int
     filename: str
-    size: int
+    size: int | None
     sha256: str | None = None
     encoding: str = "identity"
     format_version: int = FORMAT_VERSION
 
     def as_dict(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        return {key: value for key, value in asdict(self).items() if value is not None or key == "size"}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Description:
@@ -52,7 +53,7 @@ class Description:
             archive_id=int(values["archive_id"]),
             backup_id=int(values["backup_id"]),
             filename=str(values["filename"]),
-            size=int(values["size"]),
+            size=int(values["size"]) if values["size"] is not None else None,
             sha256=values.get("sha256"),
             encoding=str(values.get("encoding", "identity")),
             format_version=int(values.get("format_version", FORMAT_VERSION)),

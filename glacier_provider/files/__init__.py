@@ -4,6 +4,8 @@ Every function takes and gives the catalog's names (text, relative, ``/`` betwee
 `FileError` family of `glacier_provider.errors`, and `ArchiveCorrupt` for content that is not what it should be.
 """
 
+from glacier_provider.files.directories import DirectoryWalk, Look
+from glacier_provider.files.growing import GrowingFile, GrowingTar, Spool, read_layout, write_layout
 from glacier_provider.files.move import move_aside, move_back
 from glacier_provider.files.names import TEMPORARY, parts_of, shown
 from glacier_provider.files.place import Placed, Placement, Sha256Verifier, Verifier
@@ -24,14 +26,19 @@ from glacier_provider.files.walk import Exclusion, FoundFile, walk
 __all__ = [
     "TEMPORARY",
     "DirectorySource",
+    "DirectoryWalk",
     "Exclusion",
     "FileSource",
     "FoundFile",
+    "GrowingFile",
+    "GrowingTar",
+    "Look",
     "PendingFile",
     "Placed",
     "Placement",
     "Root",
     "Sha256Verifier",
+    "Spool",
     "Verifier",
     "extract_tar",
     "free_bytes",
@@ -43,10 +50,12 @@ __all__ = [
     "open_source",
     "parts_of",
     "prepare_staging",
+    "read_layout",
     "read_small",
     "remove_tree",
     "require_directory",
     "require_space",
     "shown",
     "walk",
+    "write_layout",
 ]

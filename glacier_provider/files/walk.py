@@ -15,7 +15,7 @@ from glacier_provider.files.names import TEMPORARY, shown, text_of
 from glacier_provider.files.root import NOFOLLOW_DIRECTORY, AnyPath, Root, unusable
 
 OnSkip = Callable[[str, str], object]
-_Identity = tuple[int, int]
+Identity = tuple[int, int]
 
 
 class FoundFile(NamedTuple):
@@ -53,12 +53,12 @@ def walk(
     """
     patterns = tuple(exclude)
     with Root(root) as opened:
-        walker = _Walker(opened, on_skip, Exclusion(patterns) if patterns else None, _identities(leave_out), sizes)
+        walker = _Walker(opened, on_skip, Exclusion(patterns) if patterns else None, identities(leave_out), sizes)
         try:
             yield from walker.files()
         finally:
             walker.close()
-        _check_same(opened)
+        check_same(opened)
 
 
 class Exclusion:
@@ -109,7 +109,7 @@ class _Walker:
         root: Root,
         on_skip: OnSkip,
         exclusion: Exclusion | None,
-        left_out: frozenset[_Identity],
+        left_out: frozenset[Identity],
         sizes: bool,
     ) -> None:
         self._root = root
@@ -193,7 +193,7 @@ class _Walker:
                 raise self._unusable(exc, name) from exc
             self._on_skip(name, "it was a directory and is something else now")
             return None
-        if self._left_out and _identity(os.fstat(fd)) in self._left_out:
+        if self._left_out and identity(os.fstat(fd)) in self._left_out:
             os.close(fd)
             return None
         return fd
@@ -203,7 +203,7 @@ class _Walker:
             mode = entry.stat(follow_symlinks=False).st_mode
         except FileNotFoundError:
             return
-        self._on_skip(name, _KINDS.get(mode & 0o170000, "it is neither a file nor a directory"))
+        self._on_skip(name, KINDS.get(mode & 0o170000, "it is neither a file nor a directory"))
 
     def _unusable(self, exc: OSError, name: str) -> DirectoryUnusable:
         return DirectoryUnusable(
@@ -211,7 +211,7 @@ class _Walker:
         )
 
 
-_KINDS = {
+KINDS = {
     0o120000: "it is a symbolic link",
     0o060000: "it is a block device",
     0o020000: "it is a character device",
@@ -220,15 +220,15 @@ _KINDS = {
 }
 
 
-def _identity(info: os.stat_result) -> _Identity:
+def identity(info: os.stat_result) -> Identity:
     return (info.st_dev, info.st_ino)
 
 
-def _identities(directories: Iterable[AnyPath]) -> frozenset[_Identity]:
+def identities(directories: Iterable[AnyPath]) -> frozenset[Identity]:
     found = set()
     for directory in directories:
         try:
-            found.add(_identity(os.stat(directory)))
+            found.add(identity(os.stat(directory)))
         except FileNotFoundError:  # what does not exist need not be left out
             continue
         except OSError as exc:
@@ -236,10 +236,10 @@ def _identities(directories: Iterable[AnyPath]) -> frozenset[_Identity]:
     return frozenset(found)
 
 
-def _check_same(root: Root) -> None:
+def check_same(root: Root) -> None:
     """Raise DirectoryUnusable when another directory has taken the root's place, as when a mount comes or goes."""
     try:
-        same = _identity(os.stat(root.path)) == _identity(os.fstat(root.fd))
+        same = identity(os.stat(root.path)) == identity(os.fstat(root.fd))
     except OSError as exc:
         raise unusable(exc, root.path) from exc
     if not same:

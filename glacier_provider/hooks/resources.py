@@ -119,7 +119,7 @@ def open_store_of(application: Application, uri: str) -> ArchiveStore:
     client = aws_client(
         application, client_type(parsed), region=parsed.region, config=client_config(parsed), subject=uri
     )
-    return open_store(uri, client=client, part_size=application.part_size_mib * 1024 * 1024)
+    return _paced(open_store(uri, client=client, part_size=application.part_size_mib * 1024 * 1024), application)
 
 
 def open_queue_of(application: Application) -> Queue | None:
@@ -176,7 +176,13 @@ def open_store_anywhere(application: Application, uri: str) -> ArchiveStore:
     with aws_errors("boto3's own settings", uri):
         session: Any = boto3.Session(region_name=parsed.region)
         client = session.client(client_type(parsed), config=client_config(parsed))
-    return open_store(uri, client=client, part_size=application.part_size_mib * 1024 * 1024)
+    return _paced(open_store(uri, client=client, part_size=application.part_size_mib * 1024 * 1024), application)
+
+
+def _paced(store: ArchiveStore, application: Application) -> ArchiveStore:
+    # The tasks that upload at once know nothing of each other: each gets its share.
+    store.pace.rate = (application.bandwidth_limit or 0) / application.parallelism
+    return store
 
 
 def _connection(conn_id: str) -> Any:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class PgDumpOperator(GlacierOperator):
-    """Dump the application's database into staging, in an exported snapshot, and read the dump through.
+    """Dump the application's database, in an exported snapshot, read the dump through and send it meanwhile.
 
-    The dump is planned as an archive of the backup `backup_id` only after it was verified. Return a dict of
-    `archive_id`, `path`, `size` (bytes) and `sha256` (hex).
+    It becomes an archive of the backup `backup_id` only after it was verified; what the store refused meanwhile,
+    `GlacierUploadOperator` sends from staging. Return a dict of `archive_id`, `path`, `size` (bytes) and `sha256`.
     """
 
     template_fields: Sequence[str] = ("application", "backup_id")
@@ -29,7 +29,9 @@ class PgDumpOperator(GlacierOperator):
         from glacier_provider import backup
 
         with self.opened() as r:
-            return backup.dump_database(r.application, int(self.backup_id), catalog=r.catalog, server=r.server)
+            return backup.dump_database(
+                r.application, int(self.backup_id), catalog=r.catalog, server=r.server, store=r.store
+            )
 
     def on_kill(self) -> None:
         from glacier_provider.postgres.run import terminate_tools

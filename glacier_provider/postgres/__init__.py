@@ -3,7 +3,8 @@
 Read in this order:
 
 1. `server` and `options`: the values. Where a database is; what a dump and a restore may be asked for.
-2. `dump`: `dump_database`, top to bottom.
+2. `dump`: `dump_database`, top to bottom, and `follow`, which reads a dump through while it is written; `stream`: the
+   same through a pipe.
 3. `restore_plan`: what a restore will do, checked against dump and target; `restore`: doing it in one transaction;
    `swap`: doing it beside, in a new database.
 4. `toc`, `selection`, `sqltext`, `script`, `commands`: the pure parts. What a dump holds, which of it is restored,
@@ -14,12 +15,13 @@ Read in this order:
 
 from __future__ import annotations
 
-from glacier_provider.postgres.dump import Dump, dump_database
+from glacier_provider.postgres.dump import Dump, database_size, dump_database
 from glacier_provider.postgres.options import DumpFormat, DumpOptions, Keep, RestoreOptions, Selection
 from glacier_provider.postgres.restore import RestoredDatabase, restore_database
 from glacier_provider.postgres.restore_plan import DatabasePlan, plan_database_restore
 from glacier_provider.postgres.run import terminate_tools
 from glacier_provider.postgres.server import Server
+from glacier_provider.postgres.stream import compressed_here, stream_database
 from glacier_provider.postgres.swap import check_swap, swap_database
 from glacier_provider.postgres.tools import Tools, find_tools, tools_for
 
@@ -35,10 +37,13 @@ __all__ = [
     "Server",
     "Tools",
     "check_swap",
+    "compressed_here",
+    "database_size",
     "dump_database",
     "find_tools",
     "plan_database_restore",
     "restore_database",
+    "stream_database",
     "swap_database",
     "terminate_tools",
     "tools_for",

@@ -13,10 +13,11 @@ from glacier_provider.postgres.tools import Tools
 
 
 def pg_dump(
-    tools: Tools, options: DumpOptions, *, target: Path, compression: str, snapshot: str | None = None
+    tools: Tools, options: DumpOptions, *, target: Path | None, compression: str, snapshot: str | None = None
 ) -> tuple[str, ...]:
-    """Dump the database named by the environment into `target`, as `snapshot` sees it."""
-    argv = [tools.path("pg_dump"), f"--format={options.format.value}", f"--file={target}"]
+    """Dump the database named by the environment into `target`, or to stdout, as `snapshot` sees it."""
+    argv = [tools.path("pg_dump"), f"--format={options.format.value}"]
+    argv += [f"--file={target}"] if target is not None else []
     argv += _compress(tools, compression)
     argv += [f"--snapshot={snapshot}"] if snapshot else []
     argv += [f"--jobs={options.jobs}"] if options.format is DumpFormat.DIRECTORY and options.jobs > 1 else []
@@ -27,9 +28,9 @@ def pg_dump(
     return tuple(argv)
 
 
-def pg_restore_read_through(tools: Tools, dump: Path) -> tuple[str, ...]:
-    """Read every byte of a dump and write nothing."""
-    return (tools.path("pg_restore"), "--file=/dev/null", _operand(dump))
+def pg_restore_read_through(tools: Tools, dump: Path | None) -> tuple[str, ...]:
+    """Read every byte of a dump, or of stdin, and write nothing."""
+    return (tools.path("pg_restore"), "--file=/dev/null", *([_operand(dump)] if dump is not None else []))
 
 
 def pg_restore_data(tools: Tools, dump: Path) -> tuple[str, ...]:
@@ -53,9 +54,7 @@ def pg_restore_script(tools: Tools, options: RestoreOptions, *, dump: Path, entr
     return (*argv, _operand(dump))
 
 
-def pg_restore_into(
-    tools: Tools, options: RestoreOptions, *, dump: Path, database: str, jobs: int
-) -> tuple[str, ...]:
+def pg_restore_into(tools: Tools, options: RestoreOptions, *, dump: Path, database: str, jobs: int) -> tuple[str, ...]:
     """Restore a whole dump into an empty database with several connections; stop at the first error."""
     argv = [tools.path("pg_restore"), f"--dbname={conninfo(database)}", f"--jobs={jobs}", "--exit-on-error"]
     argv += ["--no-password", "--verbose"]

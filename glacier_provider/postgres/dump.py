@@ -1,7 +1,9 @@
 """Dumping a database: `dump_database` reads top to bottom as it happens.
 
-The dump, and the names that `references_query` reads, are of one snapshot. What pg_dump writes gets its final name only
-after it was read through whole: a dump that is cut, empty or reported with an error never exists under that name.
+The dump, and the names that `references_query` reads, are of one snapshot. What pg_dump writes gets its final name
+only after it was read through whole: a dump that is cut, empty or reported with an error never exists under that name.
+In the directory format it is read through while it is written (see `follow`), and given on in pieces that can be sent
+meanwhile.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +33,7 @@ from glacier_provider.errors import (
 )
 from glacier_provider.postgres import commands
 from glacier_provider.postgres.dumpfile import check_space, megabytes, read_through, size_of, table_of_contents
+from glacier_provider.postgres.follow import Follower, Pieces
 from glacier_provider.postgres.live import server_version
 from glacier_provider.postgres.options import DumpFormat, DumpOptions
 from glacier_provider.postgres.run import Ended, Progress, Reporter, Tool
@@ -45,17 +49,18 @@ if TYPE_CHECKING:
 References: TypeAlias = Callable[[list[str]], None]
 
 REFERENCE_BATCH = 10_000
+LOOK_SECONDS = 0.1  # between two looks at a dump that is being written, or ten times as long as a look takes
 
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """A verified dump at `path`.
+    """A verified dump at `path`; `path` is None when it went into a stream.
 
     `size` is in bytes; `snapshot_at` is the server's clock when the snapshot was taken; `entries` counts the table of
     contents; `references` counts the names that `references_query` gave.
     """
 
-    path: Path
+    path: Path | None
     format: DumpFormat
     size: int
     snapshot_at: datetime
@@ -85,10 +90,12 @@ def dump_database(
     *,
     progress: Progress,
     references: References | None = None,
+    pieces: Pieces | None = None,
 ) -> Dump:
     """Dump a database to `target` (a file, or a directory for the directory format) and verify the dump.
 
-    Replaces what an earlier attempt left there. Raise DatabaseUnreachable, DatabaseRefused, ToolTooOld, OutOfSpace,
+    Replaces what an earlier attempt left there. `pieces` gets what is finished of a directory while the rest is made;
+    it has all of it when this returns. Raise DatabaseUnreachable, DatabaseRefused, ToolTooOld, OutOfSpace,
     ToolFailed, DumpInvalid, UnsupportedDump or DirectoryUnusable; then nothing is at `target`.
     """
     target = target.absolute()
@@ -97,12 +104,13 @@ def dump_database(
         partial = _prepared(target, undo)
         with exported_snapshot(server) as (connection, snapshot):
             check_client_version(tools, snapshot.version)
-            _check_room(target.parent, snapshot, options)
-            count = _read_references(server, connection, options, references)
+            check_room(target.parent, snapshot, options)
+            count = read_references(server, connection, options, references)
             progress(f"Dumping {server} with {tools}, {compression}, as of {snapshot.taken_at.isoformat()}.")
             argv = commands.pg_dump(tools, options, target=partial, compression=compression, snapshot=snapshot.id)
-            ended = _run(argv, server, partial, progress)
-        entries = _verified(tools, partial, progress)
+            follower = _follower(partial, options, pieces)
+            ended = _run(argv, server, partial, progress, follower)
+        entries = _verified(tools, partial, progress, follower)
         _publish(partial, target)
         undo.pop_all()
     size = size_of(target)
@@ -144,6 +152,14 @@ def exported_snapshot(server: Server) -> Iterator[tuple[Connection, Snapshot]]:
             connection.close()
 
 
+def database_size(server: Server) -> int:
+    """Return the bytes that the database takes on its server; raise as `exported_snapshot`."""
+    with server.connect(autocommit=True) as connection, database_errors(server, "asking for the size"):
+        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+        assert row is not None  # a SELECT without FROM has one row
+        return int(row[0])
+
+
 def _prepared(target: Path, undo: ExitStack) -> Path:
     """Return the temporary name, free, and removed again unless the dump succeeds."""
     partial = target.with_name(f"{target.name}.partial")
@@ -155,15 +171,13 @@ def _prepared(target: Path, undo: ExitStack) -> Path:
     return partial
 
 
-def _check_room(directory: Path, snapshot: Snapshot, options: DumpOptions) -> None:
+def check_room(directory: Path, snapshot: Snapshot, options: DumpOptions) -> None:
     needed = round(snapshot.database_size * options.space_ratio)
     what = f"A dump of this database ({megabytes(snapshot.database_size)} on the server)"
     check_space(directory, needed, lambda path: shutil.disk_usage(path).free, what)
 
 
-def _read_references(
-    server: Server, connection: Connection, options: DumpOptions, references: References | None
-) -> int:
+def read_references(server: Server, connection: Connection, options: DumpOptions, references: References | None) -> int:
     """Hand the names that the database knows to the caller, in batches, as the snapshot sees them; return how many."""
     if not options.references_query or references is None:
         return 0
@@ -180,17 +194,42 @@ def _read_references(
     return count
 
 
-def _run(argv: tuple[str, ...], server: Server, partial: Path, progress: Progress) -> Ended:
+def _follower(partial: Path, options: DumpOptions, pieces: Pieces | None) -> Follower | None:
+    if options.format is not DumpFormat.DIRECTORY:
+        return None
+    partial.mkdir(mode=0o700)  # pg_dump takes an empty directory as its own
+    if pieces is not None:
+        pieces.begin(partial)
+    return Follower(partial, pieces)
+
+
+def _run(
+    argv: tuple[str, ...], server: Server, partial: Path, progress: Progress, follower: Follower | None = None
+) -> Ended:
+    report = Reporter(progress)
     with Tool(argv, server) as tool:
-        ended = tool.watch(Reporter(progress), lambda: f"{megabytes(size_of(partial))} written")
+        if follower is not None:
+            _follow(tool, follower, report)
+        ended = tool.watch(report, lambda: f"{megabytes(size_of(partial))} written")
     if ended.failed:
-        raise _failure(ended, server, partial)
+        raise failure(ended, server, partial)
     for warning in ended.warnings:
         progress(warning)
     return ended
 
 
-def _failure(ended: Ended, server: Server, partial: Path) -> GlacierProviderError:
+def _follow(tool: Tool, follower: Follower, report: Reporter) -> None:
+    """Read what pg_dump writes until it ends; looking for it takes a tenth of the time, with however many files."""
+    pause = LOOK_SECONDS
+    while not tool.ends_within(pause):
+        began = time.monotonic()
+        anything = follower.look()
+        pause = LOOK_SECONDS if anything else max(LOOK_SECONDS, 10 * (time.monotonic() - began))
+        report.tell(lambda: f"{tool.messages.latest or tool.name} ({megabytes(follower.read)} read through)")
+
+
+def failure(ended: Ended, server: Server, partial: Path) -> GlacierProviderError:
+    """Return what the failed pg_dump's messages mean."""
     text = f"pg_dump of {server} failed: {ended.reason.removeprefix('pg_dump: error: ').rstrip('.')}."
     if ended.killed:
         return ToolKilled(text)
@@ -215,12 +254,13 @@ def _refusal(text: str, said: str) -> GlacierProviderError | None:
     return None
 
 
-def _verified(tools: Tools, partial: Path, progress: Progress) -> int:
-    """Read the whole dump; return the number of its entries."""
+def _verified(tools: Tools, partial: Path, progress: Progress, follower: Follower | None) -> int:
+    """Read the whole dump, or what is left of it to read; return the number of its entries."""
     if size_of(partial) == 0:
         raise DumpInvalid("pg_dump ended without an error and wrote nothing.")
-    toc = table_of_contents(partial)
-    read_through(tools, partial, toc, progress)
+    toc = table_of_contents(partial) if follower is None else follower.finish()
+    if follower is None or not follower.all_read:
+        read_through(tools, partial, toc, progress)
     return len(toc.entries)
 
 

@@ -165,6 +165,14 @@ class Tool:
             with suppress(BrokenPipeError):
                 self.process.stdin.close()
 
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for the end, at most so long; return whether it came."""
+        try:
+            self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def ended(self) -> Ended:
         """Wait for the end and return how it went."""
         status = self.process.wait()
@@ -174,12 +182,9 @@ class Tool:
 
     def watch(self, report: Reporter, detail: Callable[[], str]) -> Ended:
         """Wait for the end, reporting what the tool does and `detail()` now and then."""
-        while True:
-            try:
-                self.process.wait(timeout=min(1.0, report.seconds))
-                return self.ended()
-            except subprocess.TimeoutExpired:
-                report.tell(lambda: f"{self.messages.latest or self.name} ({detail()})")
+        while not self.ends_within(min(1.0, report.seconds)):
+            report.tell(lambda: f"{self.messages.latest or self.name} ({detail()})")
+        return self.ended()
 
 
 class Messages:

@@ -28,7 +28,8 @@ class TocEntry:
 
     `desc` is the kind ("TABLE", "TABLE DATA", "FK CONSTRAINT"); `schema` is None for what has no schema; `name` is
     the tag: the object's name, or for a piece "table piece"; `dependencies` are dump ids, some of them of objects
-    that have no entry of their own.
+    that have no entry of their own; `data_file` is the file that holds its data in the directory format, without the
+    ending of its compression.
     """
 
     dump_id: int
@@ -41,6 +42,7 @@ class TocEntry:
     dependencies: tuple[int, ...] = ()
     definition: str = field(default="", repr=False)
     has_data: bool = False
+    data_file: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.desc} {self.schema}.{self.name}" if self.schema else f"{self.desc} {self.name}"
@@ -138,6 +140,7 @@ class _Raw:
     namespace: bytes
     owner: bytes
     dependencies: tuple[int, ...]
+    data_file: bytes
 
     def decoded(self, codec: str) -> TocEntry:
         def text(raw: bytes) -> str:
@@ -154,6 +157,7 @@ class _Raw:
             dependencies=self.dependencies,
             definition=text(self.definition),
             has_data=self.has_data,
+            data_file=text(self.data_file) or None,
         )
 
 
@@ -210,8 +214,8 @@ class _Reader:
         owner = self._string()
         self._string()  # with oids
         dependencies = tuple(self._dependencies())
-        self._skip_extra(custom)
-        return _Raw(dump_id, tableoid, oid, has_data, tag, desc, definition, namespace, owner, dependencies)
+        extra = self._extra(custom)
+        return _Raw(dump_id, tableoid, oid, has_data, tag, desc, definition, namespace, owner, dependencies, extra)
 
     def integer(self) -> int:
         negative = self._byte()
@@ -222,11 +226,12 @@ class _Reader:
         while (text := self._optional_string()) is not None:
             yield _whole_number(text)
 
-    def _skip_extra(self, custom: bool) -> None:
+    def _extra(self, custom: bool) -> bytes:
+        """Return the name of the data file; the custom format has state and position of the data in its place."""
         if custom:
-            self._bytes(1 + self._offset_size)  # state and position of the data
-        else:
-            self._string()  # name of the data file
+            self._bytes(1 + self._offset_size)
+            return b""
+        return self._string()
 
     def _number(self) -> int:
         return _whole_number(self._string())

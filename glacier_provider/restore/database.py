@@ -13,6 +13,7 @@ from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.tables import parse_table
 from glacier_provider.errors import FileMissing
 from glacier_provider.files import extract_tar, hash_source, open_source, remove_tree, require_space
+from glacier_provider.files.root import file_errors
 from glacier_provider.progress import Progress
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ def _staged_dump(application: Application, restore_id: int, restore: Row, *, cat
         raise FileMissing(
             f"The staged dump {path} is not what was archived.", hint="Remove it and clear the task download."
         )
+    if archive["encoding"] == "zstd":
+        return _decompressed(application, path)
     if archive["encoding"] != "tar":
         return path
     unpacked = path.with_suffix(".directory")
@@ -100,3 +103,14 @@ def _staged_dump(application: Application, restore_id: int, restore: Row, *, cat
     require_space(application.staging_directory, archive["stored_size"])
     extract_tar(path, unpacked)
     return unpacked
+
+
+def _decompressed(application: Application, path: Path) -> Path:
+    """Decompress a dump that was compressed on its way, since the client could not; pg_restore does not know that."""
+    from glacier_provider.postgres.stream import decompress
+
+    plain = path.with_suffix(".plain")
+    remove_tree(plain, below=application.staging_directory)
+    with file_errors("write", str(plain)):
+        decompress(path, plain)
+    return plain

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import ArchiveKind, Location
-from glacier_provider.errors import ArchiveCold, GlacierProviderError, NameTaken
-from glacier_provider.files import Placed, Placement, move_back, prepare_staging
+from glacier_provider.core.parts import MIB, Part, parts_of
+from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, GlacierProviderError, NameTaken
+from glacier_provider.files import PendingFile, Placed, Placement, move_back, prepare_staging
 from glacier_provider.pool import in_parallel
 from glacier_provider.progress import Progress
 from glacier_provider.restore.working import Stores, lies_aside, staging_of
-from glacier_provider.stores.verify import Verifier
+from glacier_provider.stores.base import ArchiveStore
+from glacier_provider.stores.sending import send_parts
+from glacier_provider.stores.verify import Pieces, Verifier, pieces_of
 
 log = logging.getLogger(__name__)
 
 GROUP = 200
+#: Archives up to this size come one by one, many at a time; larger ones alone, by runs of some hundred megabytes, so
+#: many at once. Few long requests cost a store less than many short ones, and memory holds a fraction of a megabyte of
+#: each.
+SMALL = 16 * MIB
+IN_MEMORY = 4 * MIB
+RUN = 256 * MIB
+RUNS_AT_ONCE = 4
 
 
 def download(
@@ -40,7 +50,7 @@ def download(
         for rows in catalog.restores.to_place(restore_id, wanted, orphan_directory=application.orphan_directory):
             done: list[Row] = []
             try:
-                for row, answer in in_parallel(placer.bring, rows, workers=application.connections):
+                for row, answer in _brought(placer, rows, workers=application.connections):
                     if isinstance(answer, ArchiveCold):
                         cold.append(row["id"])
                     elif isinstance(answer, GlacierProviderError):
@@ -56,6 +66,14 @@ def download(
     progress.say()
     _raise_not_brought(restore_id, cold, errors, catalog=catalog)
     return {"archives": progress.archives, "bytes": progress.bytes}
+
+
+def _brought(
+    placer: _Placer, rows: Sequence[Row], *, workers: int
+) -> Iterator[tuple[Row, GlacierProviderError | None]]:
+    """Bring small archives many at a time, large ones one after the other, each by several pieces at a time."""
+    yield from in_parallel(placer.bring, (row for row in rows if row["stored_size"] <= SMALL), workers=workers)
+    yield from in_parallel(placer.bring, (row for row in rows if row["stored_size"] > SMALL), workers=1)
 
 
 class _Placer:
@@ -74,16 +92,29 @@ class _Placer:
             return
         database = row["kind"] == ArchiveKind.DATABASE
         placement = self._staging if database else self._files
-        if placement.present(row["filename"], row["stored_size"]) is Placed.KEPT:
-            return  # an earlier try brought it; nothing gets its name here before it is verified
+        placed = placement.present(row["filename"], row["stored_size"])
+        if placed is None:
+            placed = self._fetch(row, placement)
+        # KEPT: an earlier try brought it; nothing gets its name here before it is verified
+        if placed is Placed.DIFFERS:
+            raise NameTaken(f"{row['filename']!r} is there with another content; it was left alone.")
+
+    def _fetch(self, row: Row, placement: Placement) -> Placed:
         store = self._stores(row["store_uri"])
         location = Location(row["store_uri"], row["key"])
         size = row["stored_size"]
+        pieces = pieces_of(row["checksum"], size) if size > SMALL else None
+        if pieces is not None:
+            return _fetch_in_pieces(row, placement, pieces, store=store, location=location)
         # An empty file needs no retrieval, and a vault does not even keep one.
-        chunks = store.read(location, 0, size, job_id=row["job_id"]) if size else ()
-        placed = placement.place(row["filename"], chunks, size=size, verifier=Verifier(row["checksum"]))
-        if placed is Placed.DIFFERS:
-            raise NameTaken(f"{row['filename']!r} is there with another content; it was left alone.")
+        chunks: Iterable[bytes] = ()
+        if 0 < size <= IN_MEMORY:
+            whole: list[bytes] = []
+            store.read_into(location, 0, size, whole.append, job_id=row["job_id"])
+            chunks = whole
+        elif size:
+            chunks = store.read(location, 0, size, job_id=row["job_id"])
+        return placement.place(row["filename"], chunks, size=size, verifier=Verifier(row["checksum"]))
 
     def _bring_back(self, row: Row) -> None:
         try:
@@ -95,6 +126,62 @@ class _Placer:
             )
         except NameTaken:
             log.warning("%s is there again; the one in the orphan directory stays.", row["filename"])
+
+
+def _fetch_in_pieces(
+    row: Row, placement: Placement, pieces: Pieces, *, store: ArchiveStore, location: Location
+) -> Placed:
+    """Fetch several runs of pieces at once, each piece hashed as it comes; name the file when all is verified."""
+
+    def fetch(run: Part) -> list[bytes]:
+        writer = _PieceWriter(pending, pieces, run)
+        store.read_into(location, run.start, run.size, writer.take, job_id=row["job_id"])
+        return writer.digests()
+
+    with placement.begin(pieces.size) as pending:
+        runs = parts_of(pieces.size, pieces.piece_size * max(1, RUN // pieces.piece_size))
+        digests = [digest for of_run in send_parts(runs, fetch, in_flight=RUNS_AT_ONCE) for digest in of_run]
+        if not pieces.match(digests):
+            raise ArchiveCorrupt(f"The content for {row['filename']!r} differs from its checksum.")
+        pending.make_durable()
+        return placement.commit(pending, row["filename"], size=pieces.size)
+
+
+class _PieceWriter:
+    """Writes a run of pieces to its place in a file, and hashes each of them, from the first byte to the last."""
+
+    def __init__(self, pending: PendingFile, pieces: Pieces, run: Part) -> None:
+        self._pending = pending
+        self._new = pieces.new
+        self._parts = [
+            Part(part.number, run.start + part.start, part.size) for part in parts_of(run.size, pieces.piece_size)
+        ]
+        self._position = run.start
+        self._end = run.end
+        self._hash = self._new()
+        self._done: list[bytes] = []
+
+    def take(self, chunk: bytes) -> None:
+        if self._position + len(chunk) > self._end:
+            raise ArchiveCorrupt("The store gave more bytes than were asked for.")
+        view = memoryview(chunk)
+        while len(view):
+            part = self._parts[len(self._done)]
+            taken = view[: part.end - self._position]
+            self._hash.update(taken)
+            self._pending.write_at(self._position, taken)
+            self._position += len(taken)
+            view = view[len(taken) :]
+            if self._position == part.end:
+                self._done.append(self._hash.digest())
+                self._hash = self._new()
+                self._pending.begin_writing(part.start, part.size)
+
+    def digests(self) -> list[bytes]:
+        """Return the pieces' digests; raise ArchiveCorrupt when bytes are missing."""
+        if self._position != self._end:
+            raise ArchiveCorrupt(f"The store gave {self._end - self._position} bytes less than were asked for.")
+        return self._done
 
 
 def _note_placed(application: Application, done: Sequence[Row], catalog: Catalog) -> None:

@@ -6,14 +6,18 @@ A store holds immutable archives. Its methods may be called from several threads
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import StoreError
+
+if TYPE_CHECKING:
+    from glacier_provider.stores.pace import Pace
+    from glacier_provider.stores.wire.client import Wire
 
 
 class Source(Protocol):
@@ -25,6 +29,33 @@ class Source(Protocol):
     def read_at(self, start: int, size: int) -> bytes:
         """Return exactly `size` bytes from `start`; raise FileChanged when the source became shorter."""
         ...
+
+
+class GrowingSource(Source, Protocol):
+    """A source that is still being made. `size` is what can be read of it now."""
+
+    def wait_for(self, size: int) -> bool:
+        """Wait until there are `size` bytes, or the source is at its end; return whether there are.
+
+        Raise the error that ended it before its time.
+        """
+        ...
+
+    def sent(self, start: int, size: int) -> None:
+        """The store has these bytes; they are not read again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """All parts of an archive that is not completed yet: its size in bytes, and the checksum its receipt will have.
+
+    `parts` is what the store that sent them knows of them; where it is not given, the store asks for them.
+    """
+
+    size: int
+    checksum: str
+    parts: tuple[object, ...] | None = field(default=None, repr=False, compare=False)
 
 
 class UploadJournal(Protocol):
@@ -98,6 +129,8 @@ class ArchiveStore(Protocol):
 
     uri: str
     features: StoreFeatures
+    pace: Pace  #: how quickly archives are sent; whoever opens the store sets its rate
+    wire: Wire | None  #: how many small archives are sent at once without botocore, where a store has such a way
 
     def check(self) -> None:
         """Return when the store exists and may be written; raise StoreMissing, StoreDenied or StoreUnavailable."""
@@ -117,6 +150,24 @@ class ArchiveStore(Protocol):
 
         The parts of an upload begun earlier are trusted by their checksums, not by their number alone. Write-once as
         `put`.
+        """
+        ...
+
+    def send_growing(
+        self, source: GrowingSource, description: Description, journal: UploadJournal, *, part_size: int
+    ) -> Sent:
+        """Send an archive in parts of `part_size` bytes while it is being made; return when the store has them all.
+
+        It is no archive before `complete_growing`. Always a new upload: what an earlier one left is aborted. Raise
+        what ended the source; then, and after any other error, the upload stays as it is: `put_large` goes on with it,
+        `abandon` aborts it.
+        """
+        ...
+
+    def complete_growing(self, description: Description, journal: UploadJournal, sent: Sent) -> Receipt | None:
+        """Make an archive of the parts that were sent, perhaps by a process that died; return its receipt.
+
+        None when they are not what was sent, or no longer there. Write-once as `put`.
         """
         ...
 
@@ -142,6 +193,15 @@ class ArchiveStore(Protocol):
 
     def read(self, location: Location, start: int, size: int, *, job_id: str | None = None) -> Iterator[bytes]:
         """Yield the bytes of a range; raise ArchiveCold when they are not readable now, ArchiveMissing when gone."""
+        ...
+
+    def read_into(
+        self, location: Location, start: int, size: int, take: Callable[[bytes], object], *, job_id: str | None = None
+    ) -> None:
+        """Give the bytes of a range to `take`, in pieces and in order, as quickly as the store can; raise as `read`.
+
+        What `take` raises ends it and comes through.
+        """
         ...
 
     def delete(self, location: Location) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,13 +24,26 @@ from glacier_provider.errors import (
     StoreUnavailable,
 )
 from glacier_provider.stores.aws_errors import aws_errors, error_code, http_status
-from glacier_provider.stores.base import Retrieval, RetrievalReport, Source, StoredArchive, StoreFeatures, UploadJournal
+from glacier_provider.stores.base import (
+    GrowingSource,
+    Retrieval,
+    RetrievalReport,
+    Sent,
+    Source,
+    StoredArchive,
+    StoreFeatures,
+    UploadJournal,
+)
+from glacier_provider.stores.growing import AsSent
+from glacier_provider.stores.pace import Pace
 from glacier_provider.stores.s3_bucket import Bucket, base64_text
 from glacier_provider.stores.s3_delete import delete_all
+from glacier_provider.stores.s3_growing import GrowingUpload
 from glacier_provider.stores.s3_keys import folder_of, key_facts, metadata_of, object_key
 from glacier_provider.stores.s3_reports import reports
 from glacier_provider.stores.s3_upload import LargeUpload, abort_uploads
 from glacier_provider.stores.uri import S3Uri
+from glacier_provider.stores.wire.client import Wire
 
 TIERS = {"GLACIER": ("Expedited", "Standard", "Bulk"), "DEEP_ARCHIVE": ("Standard", "Bulk")}
 READ_CHUNK = MIB
@@ -74,7 +87,9 @@ class S3Store:
     kms:Decrypt.
     """
 
-    def __init__(self, uri: S3Uri, *, client: Any, part_size: int = 16 * MIB, parts_in_flight: int = 4) -> None:
+    def __init__(
+        self, uri: S3Uri, *, client: Any, part_size: int = 16 * MIB, parts_in_flight: int = 4, quick: bool = True
+    ) -> None:
         self.uri = str(uri)
         self.features = StoreFeatures(
             retrieval=uri.is_cold,
@@ -83,6 +98,8 @@ class S3Store:
             chooses_keys=True,
         )
         self._bucket = Bucket(uri, client)
+        self.pace = Pace()
+        self.wire = Wire(self._bucket, self.pace) if quick else None
         self._part_size = part_size
         self._parts_in_flight = parts_in_flight
 
@@ -123,8 +140,33 @@ class S3Store:
             journal=journal,
             preferred_part_size=self._part_size,
             parts_in_flight=self._parts_in_flight,
+            wire=self.wire,
+            pace=self.pace,
         )
         return upload.run()
+
+    def send_growing(
+        self, source: GrowingSource, description: Description, journal: UploadJournal, *, part_size: int
+    ) -> Sent:
+        return self._growing(source, description, journal, part_size).send()
+
+    def complete_growing(self, description: Description, journal: UploadJournal, sent: Sent) -> Receipt | None:
+        return self._growing(AsSent(sent.size), description, journal, self._part_size).complete(sent)
+
+    def _growing(
+        self, source: GrowingSource, description: Description, journal: UploadJournal, part_size: int
+    ) -> GrowingUpload:
+        return GrowingUpload(
+            bucket=self._bucket,
+            key=object_key(self._bucket.uri.prefix, description),
+            source=source,
+            description=description,
+            journal=journal,
+            preferred_part_size=part_size,
+            parts_in_flight=self._parts_in_flight,
+            wire=self.wire,
+            pace=self.pace,
+        )
 
     def abandon(self, description: Description) -> None:
         abort_uploads(self._bucket, object_key(self._bucket.uri.prefix, description))
@@ -174,6 +216,13 @@ class S3Store:
                 yield chunk
         finally:
             body.close()
+
+    def read_into(
+        self, location: Location, start: int, size: int, take: Callable[[bytes], object], *, job_id: str | None = None
+    ) -> None:
+        came = self.wire.read(location.key, start, size, take) if self.wire is not None and size else 0
+        for chunk in self.read(location, start + came, size - came, job_id=job_id):
+            take(chunk)
 
     def delete(self, location: Location) -> None:
         with aws_errors("s3:DeleteObject", self._bucket.url(location.key)):
@@ -246,6 +295,7 @@ class S3Store:
         """Put under a write-once key. When the key is taken, or no answer comes, the store is asked what it holds."""
         digest = hashlib.sha256(data).digest()
         known = replace(description, size=len(data), sha256=description.sha256 or digest.hex())
+        self.pace.take(len(data))
         key, expected = object_key(self._bucket.uri.prefix, known), f"sha256:{digest.hex()}"
         try:
             told = self._send(key, data, known, storage_class)

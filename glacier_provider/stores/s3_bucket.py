@@ -32,7 +32,7 @@ class Head:
 
     @property
     def description(self) -> Description | None:
-        return description_of(self.metadata)
+        return description_of(self.metadata, size=self.size)
 
     def report(self) -> RetrievalReport:
         """Return the retrieval status.

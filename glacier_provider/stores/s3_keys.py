@@ -87,7 +87,7 @@ def metadata_of(description: Description, *, part_size: int | None = None) -> di
         "kind": str(description.kind),
         "archive-id": str(description.archive_id),
         "backup-id": str(description.backup_id),
-        "size": str(description.size),
+        "size": str(description.size) if description.size is not None else None,
         "encoding": description.encoding,
         "sha256": description.sha256,
         "part-size": str(part_size) if part_size is not None else None,
@@ -111,8 +111,11 @@ def _name_entry(filename: str, room: int) -> dict[str, str]:
     return next(fitting, {"name-sha256": forms["name-sha256"]})
 
 
-def description_of(metadata: Mapping[str, str]) -> Description | None:
-    """Return the description that `metadata_of` wrote, or None for metadata that it did not write."""
+def description_of(metadata: Mapping[str, str], *, size: int | None = None) -> Description | None:
+    """Return the description that `metadata_of` wrote, or None for metadata that it did not write.
+
+    `size` (bytes) is that of the object, for an archive whose size was not known when its metadata was written.
+    """
     try:
         return Description(
             application=unquote(metadata["application"]),
@@ -120,7 +123,7 @@ def description_of(metadata: Mapping[str, str]) -> Description | None:
             archive_id=int(metadata["archive-id"]),
             backup_id=int(metadata["backup-id"]),
             filename=_filename(metadata),
-            size=int(metadata["size"]),
+            size=int(metadata["size"]) if "size" in metadata else size,
             sha256=metadata.get("sha256"),
             encoding=metadata["encoding"],
             format_version=int(metadata["format"]),

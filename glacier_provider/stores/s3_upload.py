@@ -11,18 +11,20 @@ import base64
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from glacier_provider.core.archive import Description, Receipt
 from glacier_provider.core.parts import Part, composite_sha256, part_size_for, parts_of
-from glacier_provider.errors import KeyTaken, StoreUnavailable
+from glacier_provider.errors import FileChanged, KeyTaken, StoreUnavailable
 from glacier_provider.stores.aws_errors import aws_errors, error_code
 from glacier_provider.stores.base import Source, UploadJournal
+from glacier_provider.stores.pace import Pace
 from glacier_provider.stores.s3_bucket import Bucket, base64_text
 from glacier_provider.stores.s3_keys import metadata_of
 from glacier_provider.stores.sending import PartBody, send_parts, windows
 from glacier_provider.stores.verify import Verifier
+from glacier_provider.stores.wire.client import LARGEST_PIECE, Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class LargeUpload:
     journal: UploadJournal
     preferred_part_size: int
     parts_in_flight: int
+    wire: Wire | None = None
+    pace: Pace = field(default_factory=Pace)
 
     def run(self) -> Receipt:
         """Send what the store does not have and return its receipt; raise KeyTaken for a key in other use."""
@@ -104,10 +108,30 @@ class LargeUpload:
         )
 
     def _send_part(self, upload_id: str, part: Part, stored: StoredPart | None) -> StoredPart:
+        if self.wire is not None and part.size <= LARGEST_PIECE:
+            return self._send_quickly(self.wire, upload_id, part, stored)
         digest = _digest(self.source, part)
         if stored is not None and (stored.size, stored.digest) == (part.size, digest):
             return stored
+        return self._send_with_care(upload_id, part, digest)
+
+    def _send_quickly(self, wire: Wire, upload_id: str, part: Part, stored: StoredPart | None) -> StoredPart:
+        """Read the part once, hash it and send it from memory; whatever comes of it but success is sent with care."""
+        data = self.source.read_at(part.start, part.size)
+        if len(data) != part.size:
+            raise FileChanged(f"{self.description.filename!r} gave {len(data)} of {part.size} bytes.")
+        digest = hashlib.sha256(data).digest()
+        if stored is not None and (stored.size, stored.digest) == (part.size, digest):
+            return stored
+        etag = wire.send_part(self.key, upload_id, part.number, data, digest)
+        if etag is not None:
+            return StoredPart(part.number, part.size, etag, digest)
+        del data  # the careful path reads it again, by windows
+        return self._send_with_care(upload_id, part, digest)
+
+    def _send_with_care(self, upload_id: str, part: Part, digest: bytes) -> StoredPart:
         checksum = base64_text(digest)
+        self.pace.take(part.size)
         with aws_errors("s3:PutObject", self.bucket.url(self.key), codes={"NoSuchUpload": StoreUnavailable}):
             reply = self.bucket.client.upload_part(
                 **self._address(),

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt
 from glacier_provider.core.parts import MIB
@@ -43,10 +43,22 @@ from glacier_provider.errors import (
     StoreError,
     StoreUnavailable,
 )
-from glacier_provider.stores.base import Retrieval, RetrievalReport, Source, StoredArchive, StoreFeatures, UploadJournal
+from glacier_provider.stores.base import (
+    GrowingSource,
+    Retrieval,
+    RetrievalReport,
+    Sent,
+    Source,
+    StoredArchive,
+    StoreFeatures,
+    UploadJournal,
+)
+from glacier_provider.stores.growing import AsSent
+from glacier_provider.stores.pace import Pace
 from glacier_provider.stores.uri import VaultUri
 from glacier_provider.stores.vault_calls import Vault, check_sends_once, may_have_happened, pause
 from glacier_provider.stores.vault_descriptions import description_of, text_of
+from glacier_provider.stores.vault_growing import GrowingVaultUpload
 from glacier_provider.stores.vault_inventory import (
     INVENTORY_LAG,
     inventory_date,
@@ -57,6 +69,9 @@ from glacier_provider.stores.vault_inventory import (
 from glacier_provider.stores.vault_jobs import TIERS, ArchiveJobs
 from glacier_provider.stores.vault_output import read_output
 from glacier_provider.stores.vault_upload import VaultUpload, abort, open_uploads
+
+if TYPE_CHECKING:
+    from glacier_provider.stores.wire.client import Wire
 
 log = logging.getLogger(__name__)
 
@@ -91,12 +106,14 @@ class VaultStore:
     `client` is a boto3 Glacier client made with `vault_client_config`; ConfigurationError for one that resends.
     `part_size` (bytes, a power of two) is that of large uploads up to 10,000 parts; `parts_in_flight` of them are sent
     at once, each with about 1 MiB in memory. `attempts` is how often a request that may be repeated is sent at most.
-    `now` tells the time, to know what has expired.
+    `now` tells the time, to know what has expired. There is no quick path to a vault.
 
     Permissions: glacier:DescribeVault, UploadArchive, InitiateMultipartUpload, UploadMultipartPart, ListParts,
     ListMultipartUploads, CompleteMultipartUpload, AbortMultipartUpload, InitiateJob, DescribeJob, ListJobs,
     GetJobOutput and DeleteArchive, all on the vault; with `sns_topic` also sns:Publish for the vault on that topic.
     """
+
+    wire: Wire | None = None
 
     def __init__(
         self,
@@ -110,6 +127,7 @@ class VaultStore:
     ) -> None:
         check_sends_once(client)
         self.uri = str(uri)
+        self.pace = Pace()
         self.features = StoreFeatures(retrieval=True, tiers=TIERS, keeps_empty_archives=False, chooses_keys=False)
         self._vault = Vault(uri, client, attempts)
         self._jobs = ArchiveJobs(self._vault, now=now)
@@ -132,6 +150,7 @@ class VaultStore:
         """Store a small archive by one UploadArchive, or in one part when the outcome of that is unknown."""
         _refuse_empty(len(data), description)
         known = replace(description, size=len(data))
+        self.pace.take(len(data))
         if text_of(known) in self._doubtful:
             return self._put_repeatably(data, known)
         try:
@@ -163,8 +182,30 @@ class VaultStore:
             journal=journal,
             preferred_part_size=self._part_size,
             parts_in_flight=self._parts_in_flight,
+            pace=self.pace,
         )
         return upload.run()
+
+    def send_growing(
+        self, source: GrowingSource, description: Description, journal: UploadJournal, *, part_size: int
+    ) -> Sent:
+        return self._growing(source, description, journal, part_size).send()
+
+    def complete_growing(self, description: Description, journal: UploadJournal, sent: Sent) -> Receipt | None:
+        return self._growing(AsSent(sent.size), description, journal, self._part_size).complete(sent)
+
+    def _growing(
+        self, source: GrowingSource, description: Description, journal: UploadJournal, part_size: int
+    ) -> GrowingVaultUpload:
+        return GrowingVaultUpload(
+            vault=self._vault,
+            source=source,
+            description=description,
+            journal=journal,
+            preferred_part_size=part_size,
+            parts_in_flight=self._parts_in_flight,
+            pace=self.pace,
+        )
 
     def abandon(self, description: Description) -> None:
         for upload in list(open_uploads(self._vault, description)):
@@ -199,6 +240,12 @@ class VaultStore:
             raise ArchiveCold(f"No job brings {self._vault.url(location.key)}.")
         yield from read_output(self._vault, job_id, start, size, key=location.key)
 
+    def read_into(
+        self, location: Location, start: int, size: int, take: Callable[[bytes], object], *, job_id: str | None = None
+    ) -> None:
+        for chunk in self.read(location, start, size, job_id=job_id):
+            take(chunk)
+
     def delete(self, location: Location) -> None:
         try:
             self._vault.ask("DeleteArchive", location.key, archiveId=location.key)
@@ -231,7 +278,7 @@ class VaultStore:
         Raise StoreUnavailable, which says how long to wait, while the inventory is being made.
         """
         for entry in inventory_entries(self._vault, now=self._now):
-            description = description_of(entry.get("ArchiveDescription"))
+            description = description_of(entry.get("ArchiveDescription"), size=entry.get("Size"))
             if application is not None and (description is None or description.application != application):
                 continue
             if kind is not None and (description is None or description.kind is not kind):

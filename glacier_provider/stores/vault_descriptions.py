@@ -61,8 +61,11 @@ def _json(values: Mapping[str, Any]) -> str:
     return text.replace("\x7f", "\\u007f").replace("  ", " \\u0020")
 
 
-def description_of(text: str | None) -> Description | None:
-    """Return the description that `text_of` wrote, or None for a text that it did not write."""
+def description_of(text: str | None, *, size: int | None = None) -> Description | None:
+    """Return the description that `text_of` wrote, or None for a text that it did not write.
+
+    `size` (bytes) is that of the archive, for one whose size was not known when its description was written.
+    """
     try:
         values = json.loads(text or "")
         return Description(
@@ -71,7 +74,7 @@ def description_of(text: str | None) -> Description | None:
             archive_id=_number(values["archive"]),
             backup_id=_number(values["backup"]),
             filename=_filename(values),
-            size=_number(values["size"]),
+            size=_number(values["size"]) if "size" in values else size,
             sha256=_text(values["sha256"]) if "sha256" in values else None,
             encoding=_text(values.get("encoding", "identity")),
             format_version=_number(values[_MARKER]),

@@ -22,6 +22,7 @@ from glacier_provider.core.parts import Part, part_size_for, parts_of
 from glacier_provider.core.treehash import TreeHash, combine
 from glacier_provider.errors import ArchiveCorrupt, NotInVault, OutcomeUnknown, RequestRejected, StoreUnavailable
 from glacier_provider.stores.base import Source, UploadJournal
+from glacier_provider.stores.pace import Pace
 from glacier_provider.stores.sending import PartBody, send_parts, windows
 from glacier_provider.stores.vault_calls import Vault
 from glacier_provider.stores.vault_descriptions import description_of, is_same_archive, text_of
@@ -53,6 +54,7 @@ class VaultUpload:
     preferred_part_size: int
     parts_in_flight: int
     doubtful: bool = False
+    pace: Pace = field(default_factory=Pace)
 
     def run(self) -> Receipt:
         """Send what the vault does not have and return its receipt."""
@@ -91,7 +93,8 @@ class VaultUpload:
 
     def _if_ours(self, upload: OpenUpload | None) -> OpenUpload | None:
         """Return an upload that makes the archive we want; abort one whose archive would describe itself wrongly."""
-        if upload is None or upload.text == self._text:
+        as_growing = text_of(replace(self.description, size=None, sha256=None))  # begun before they were known
+        if upload is None or upload.text in (self._text, as_growing):
             return upload
         self._abort(upload.id)
         return None
@@ -148,6 +151,7 @@ class VaultUpload:
 
     def _part_sender(self, upload_id: str, part: Part, checksum: str) -> Callable[[], None]:
         def send() -> None:
+            self.pace.take(part.size)
             reply = self.vault.once(
                 "UploadMultipartPart",
                 uploadId=upload_id,
@@ -188,14 +192,14 @@ class VaultUpload:
             raise StoreUnavailable(f"{subject} could not be completed; it begins anew. {exc.message}") from exc
 
     def _ask_to_complete(self, upload_id: str, digests: list[bytes]) -> Receipt:
-        checksum = combine(digests).hex()
-        reply = self.vault.ask(
-            "CompleteMultipartUpload", uploadId=upload_id, archiveSize=str(self.source.size), checksum=checksum
-        )
+        return self._complete_as(upload_id, self.source.size, combine(digests).hex())
+
+    def _complete_as(self, upload_id: str, size: int, checksum: str) -> Receipt:
+        reply = self.vault.ask("CompleteMultipartUpload", uploadId=upload_id, archiveSize=str(size), checksum=checksum)
         key = str(reply["archiveId"])
         if reply.get("checksum", checksum) != checksum:
             raise ArchiveCorrupt(f"{self.vault.url(key)} was stored with another checksum than {checksum}.")
-        return Receipt(self.vault.location(key), self.source.size, f"treehash:{checksum}")
+        return Receipt(self.vault.location(key), size, f"treehash:{checksum}")
 
     @property
     def _text(self) -> str:

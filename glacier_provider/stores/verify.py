@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from glacier_provider.core.parts import composite_sha256
-from glacier_provider.core.treehash import TreeHash
+from glacier_provider.core.parts import MIB, Part, composite_sha256, parts_of
+from glacier_provider.core.treehash import TreeHash, combine
 
 _CHECKSUM = re.compile(r"(?:(sha256|treehash)|sha256-parts:([1-9]\d*)):([0-9a-f]{64})")
 
@@ -36,8 +38,46 @@ class Verifier:
         return self._digest.hexdigest() == self._expected
 
 
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The pieces whose digests make the checksum of an archive: each can be taken and hashed apart from the others."""
+
+    size: int
+    piece_size: int
+    expected: str
+    new: Callable[[], _Digest]  #: what hashes one piece from its first byte to its last
+    combined: Callable[[Sequence[bytes]], bytes]
+
+    def parts(self) -> Iterator[Part]:
+        return parts_of(self.size, self.piece_size)
+
+    def match(self, digests: Sequence[bytes]) -> bool:
+        """Return whether the pieces' digests, in order, make the checksum."""
+        return self.combined(digests).hex() == self.expected
+
+
+#: A tree hash is made of the roots of any equal pieces of 1 MiB times a power of two.
+_TREE_PIECE = 16 * MIB
+
+
+def pieces_of(checksum: str, size: int) -> Pieces | None:
+    """Return the pieces of an archive of `size` bytes; None when its checksum goes from the first byte to the last.
+
+    Raise ValueError for what is no checksum.
+    """
+    found = _CHECKSUM.fullmatch(checksum)
+    if not found:
+        raise ValueError(f"not a checksum: {checksum!r}")
+    algorithm, part_size, expected = found.groups()
+    if part_size:
+        return Pieces(size, int(part_size), expected, hashlib.sha256, composite_sha256)
+    return Pieces(size, _TREE_PIECE, expected, TreeHash, combine) if algorithm == "treehash" else None
+
+
 class _Digest(Protocol):
-    def update(self, data: bytes | memoryview, /) -> None: ...
+    def update(self, data: bytes | memoryview, /) -> object: ...
+
+    def digest(self) -> bytes: ...
 
     def hexdigest(self) -> str: ...
 
@@ -66,6 +106,9 @@ class _WholeParts:
                 self._digests.append(self._open.digest())
                 self._open, self._open_size = hashlib.sha256(), 0
 
-    def hexdigest(self) -> str:
+    def digest(self) -> bytes:
         tail = [self._open.copy().digest()] if self._open_size else []
-        return composite_sha256(self._digests + tail).hex()
+        return composite_sha256(self._digests + tail)
+
+    def hexdigest(self) -> str:
+        return self.digest().hex()

@@ -11,6 +11,7 @@ from tests.contract.vault_kit import VaultKit, an_emulator
 from tests.emulator.s3 import S3Emulator
 
 VAULT = "vault"
+CAREFUL = " without the quick path"
 
 
 @pytest.fixture(scope="session")
@@ -30,11 +31,11 @@ def a_kit(request: pytest.FixtureRequest, place: str) -> Iterator[StoreKit]:
             yield VaultKit(emulator)
     else:
         s3: S3Emulator = request.getfixturevalue("s3")
-        yield S3Kit(s3, place)
+        yield S3Kit(s3, place.removesuffix(CAREFUL), quick=not place.endswith(CAREFUL))
         s3.plan.clear()
 
 
-@pytest.fixture(params=["GLACIER", "DEEP_ARCHIVE", "GLACIER_IR", VAULT])
+@pytest.fixture(params=["GLACIER", "DEEP_ARCHIVE", "GLACIER_IR", f"GLACIER{CAREFUL}", VAULT])
 def kit(request: pytest.FixtureRequest) -> Iterator[StoreKit]:
     """Every store in every storage class."""
     with a_kit(request, request.param) as kit:
@@ -48,7 +49,7 @@ def cold_kit(request: pytest.FixtureRequest) -> Iterator[StoreKit]:
         yield kit
 
 
-@pytest.fixture(params=["GLACIER", VAULT])
+@pytest.fixture(params=["GLACIER", f"GLACIER{CAREFUL}", VAULT])
 def one_kit(request: pytest.FixtureRequest) -> Iterator[StoreKit]:
     """Each store once, in a class that has every tier: how it uploads does not depend on the class."""
     with a_kit(request, request.param) as kit:
@@ -66,6 +67,13 @@ def naming_kit(request: pytest.FixtureRequest) -> Iterator[StoreKit]:
 def s3_kit(s3: S3Emulator) -> Iterator[S3Kit]:
     """The S3 store in class GLACIER."""
     yield S3Kit(s3, "GLACIER")
+    s3.plan.clear()
+
+
+@pytest.fixture
+def careful_kit(s3: S3Emulator) -> Iterator[S3Kit]:
+    """The same with botocore alone."""
+    yield S3Kit(s3, "GLACIER", quick=False)
     s3.plan.clear()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from glacier_provider.errors import (
     StoreUnavailable,
 )
 from glacier_provider.stores.base import Retrieval
+from glacier_provider.stores.wire.sender import Reply
 from tests.contract.kit import (
     HOUR,
     PART,
@@ -178,18 +180,46 @@ def test_a_completion_that_is_resent_adopts_whatever_s3_answers(answer: str, tmp
         assert (receipt.size, kit.done("part"), len(list(kit.open().archives()))) == (2 * PART, 2, 1)
 
 
-def test_a_source_that_became_shorter_is_said_to_be(s3_kit: S3Kit, journal: FileJournal) -> None:
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_source_that_became_shorter_is_said_to_be(quick: bool, s3_kit: S3Kit, journal: FileJournal) -> None:
     class Shrinking(Bytes):
         def read_at(self, start: int, size: int) -> bytes:
-            if self.reads > 3 * PART:  # hashed once, then being sent
+            if self.reads > (1 if quick else 3) * PART:  # without the quick path hashed first, then being sent
                 raise FileChanged("the file became shorter.")
             return super().read_at(start, size)
 
     with pytest.raises(FileChanged, match="shorter"):
-        s3_kit.open(parts_in_flight=1).put_large(Shrinking(some_bytes(3 * PART)), a_file(), journal)
+        s3_kit.open(parts_in_flight=1, quick=quick).put_large(Shrinking(some_bytes(3 * PART)), a_file(), journal)
 
 
-def test_a_large_part_is_sent_through_a_small_window(s3_kit: S3Kit, journal: FileJournal) -> None:
+def test_a_source_that_gives_less_than_it_said_is_never_completed(s3_kit: S3Kit, journal: FileJournal) -> None:
+    class Lying(Bytes):
+        def read_at(self, start: int, size: int) -> bytes:
+            return super().read_at(start, size - 1 if start >= PART else size)
+
+    with pytest.raises(FileChanged):
+        s3_kit.open().put_large(Lying(some_bytes(2 * PART)), a_file(), journal)
+    assert s3_kit.keys() == []
+
+
+def test_each_part_is_read_once(s3_kit: S3Kit, journal: FileJournal) -> None:
+    source = Bytes(some_bytes(3 * PART))
+    s3_kit.open().put_large(source, a_file(), journal)
+    assert source.reads == 3 * PART
+
+
+def test_a_part_that_the_store_confirms_with_another_checksum_is_not_taken(
+    s3_kit: S3Kit, journal: FileJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = s3_kit.open().wire
+    assert wire is not None
+    monkeypatch.setattr(Reply, "header", lambda reply, name: "AAAA" if name == "x-amz-checksum-sha256" else '"tag"')
+    begun = s3_kit.emulator.client().create_multipart_upload(Bucket=s3_kit.bucket, Key="x", ChecksumAlgorithm="SHA256")
+    data = some_bytes(PART)
+    assert wire.send_part("x", begun["UploadId"], 1, data, hashlib.sha256(data).digest()) is None
+
+
+def test_a_part_beyond_memory_is_sent_through_a_small_window(s3_kit: S3Kit, journal: FileJournal) -> None:
     class Watched(Bytes):
         largest = 0
 
@@ -197,10 +227,10 @@ def test_a_large_part_is_sent_through_a_small_window(s3_kit: S3Kit, journal: Fil
             self.largest = max(self.largest, size)
             return super().read_at(start, size)
 
-    source = Watched(some_bytes(3 * PART))
-    receipt = s3_kit.open(part_size=4 * PART).put_large(source, a_file(), journal)
+    source = Watched(some_bytes(5 * PART))
+    receipt = s3_kit.open(part_size=8 * PART).put_large(source, a_file(), journal)
     assert source.largest == 1024 * 1024
-    assert receipt.checksum.startswith(f"sha256-parts:{4 * PART}:")
+    assert receipt.checksum.startswith(f"sha256-parts:{8 * PART}:")
 
 
 def test_a_part_that_fails_ends_the_others_work(s3_kit: S3Kit, journal: FileJournal) -> None:

@@ -20,12 +20,14 @@ from glacier_provider.errors import (
     ArchiveCorrupt,
     ArchiveMissing,
     KeyTaken,
+    OutOfSpace,
     RetrievalRefused,
     StoreDenied,
     StoreError,
     StoreMissing,
     StoreUnavailable,
 )
+from glacier_provider.stores.base import ArchiveStore, Retrieval
 from glacier_provider.stores.verify import Verifier
 from tests.contract.kit import (
     HOUR,
@@ -337,6 +339,50 @@ def test_a_body_that_breaks_off_is_worth_a_retry(one_kit: StoreKit) -> None:
     with pytest.raises(StoreUnavailable):
         content(store, retrieval, 0, len(data))
     assert content(store, retrieval, 0, len(data)) == data
+
+
+def taken(store: ArchiveStore, retrieval: Retrieval, start: int, size: int) -> bytes:
+    pieces: list[bytes] = []
+    store.read_into(retrieval.location, start, size, pieces.append, job_id=retrieval.job_id)
+    return b"".join(pieces)
+
+
+@pytest.mark.parametrize(("start", "size"), [(0, 3 * MIB), (MIB, 2 * MIB), (0, 0), (2 * MIB, MIB)])
+def test_a_range_can_be_taken_as_it_comes(one_kit: StoreKit, start: int, size: int) -> None:
+    store, data = one_kit.open(), some_bytes(3 * MIB)
+    [retrieval] = readable(one_kit, store, store.put(data, a_file()))
+    assert taken(store, retrieval, start, size) == data[start : start + size]
+
+
+@pytest.mark.parametrize("kind", [FaultKind.TRUNCATE_BODY, FaultKind.UNAVAILABLE, FaultKind.RESET_BEFORE])
+def test_what_breaks_off_while_it_is_taken_is_brought_to_its_end_or_said_to_be_broken(
+    one_kit: StoreKit, kind: FaultKind
+) -> None:
+    store, data = one_kit.open(), some_bytes(3 * MIB)
+    [retrieval] = readable(one_kit, store, store.put(data, a_file()))
+    one_kit.break_next("read", kind)
+    with suppress(StoreUnavailable):
+        assert taken(store, retrieval, 0, len(data)) == data
+    assert taken(store, retrieval, 0, len(data)) == data
+
+
+def test_what_the_taker_raises_ends_the_taking(one_kit: StoreKit) -> None:
+    store, data = one_kit.open(), some_bytes(3 * MIB)
+    [retrieval] = readable(one_kit, store, store.put(data, a_file()))
+
+    def refuse(piece: bytes) -> None:
+        raise OutOfSpace("the disk is full.")
+
+    with pytest.raises(OutOfSpace):
+        store.read_into(retrieval.location, 0, len(data), refuse, job_id=retrieval.job_id)
+    assert taken(store, retrieval, 0, len(data)) == data
+
+
+def test_what_is_cold_is_not_taken(cold_kit: StoreKit) -> None:
+    store = cold_kit.open()
+    receipt = store.put(b"content", a_file())
+    with pytest.raises(ArchiveCold):
+        store.read_into(receipt.location, 0, 7, lambda piece: None)
 
 
 def test_a_damaged_body_does_not_match_its_receipt(kit: StoreKit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ALL_COMPLETED
@@ -72,9 +73,9 @@ def test_a_dump_lost_from_staging_leaves_no_half_upload(world: World) -> None:
     world.sql(_NOISE)
     run = world.a_run("backup")
     with pytest.raises(Abandoned):
-        world.back_up(run, Kill("upload_database", "after statement remember_upload", abandoned=True))
+        world.back_up(run, Kill("dump_database", "after statement dump_is_whole", abandoned=True))
     for path in (world.files.parent / "staging").rglob("*.dump"):
-        path.unlink()
+        shutil.rmtree(path)
     world.back_up(run)
     world.check_nothing_is_left()
 

@@ -17,6 +17,7 @@ import pytest
 from glacier_provider.errors import DirectoryUnusable, FileChanged, FileError, FileMissing, OutOfSpace, UnsafePath
 from glacier_provider.files import (
     DirectorySource,
+    DirectoryWalk,
     Placed,
     Placement,
     Sha256Verifier,
@@ -230,6 +231,7 @@ def _place_one(root: Path, name: str) -> None:
 
 DENIED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "walking": (lambda root: list(walk(root, on_skip=lambda *_: None)), "'locked'"),
+    "walking by directory": (lambda root: list(DirectoryWalk(root, on_skip=lambda *_: None).changes(())), "'locked'"),
     "walking by name": (lambda root: list(walk(root, on_skip=lambda *_: None, sizes=False)), "'locked'"),
     "reading": (lambda root: open_source(root, "secret"), "'secret'"),
     "reading below": (lambda root: open_source(root, "locked/file"), "'locked/file'"),

@@ -230,7 +230,8 @@ class World:
             "open_backup", lambda has: backup.open_backup(app, run, catalog=has.catalog, store=has.store)
         )
         self.task(
-            "dump_database", lambda has: backup.dump_database(app, backup_id, catalog=has.catalog, server=self.server)
+            "dump_database",
+            lambda has: backup.dump_database(app, backup_id, catalog=has.catalog, server=self.server, store=has.store),
         )
         ranges = self.task("scan_files", lambda has: backup.scan_files(app, backup_id, catalog=has.catalog))
         self.task(

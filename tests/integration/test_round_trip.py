@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -163,7 +164,7 @@ def test_a_run_continued_after_its_dump_does_not_dump_again(dms: ApplicationUnde
     dms.sql("INSERT INTO documents (title, file) VALUES ('late', NULL)")
     again = backup.dump_database(dms.application, backup_id, catalog=dms.catalog, server=dms.server)
     assert again == first
-    Path(first["path"]).unlink()
+    shutil.rmtree(first["path"])
     anew = backup.dump_database(dms.application, backup_id, catalog=dms.catalog, server=dms.server)
     assert anew["archive_id"] != first["archive_id"]
 

@@ -90,7 +90,7 @@ class ApplicationUnderTest:
     def back_up(self, run: Run | None = None) -> int:
         """Run the whole backup pipeline; return the backup's id."""
         backup_id = backup.open_backup(self.application, run or self.a_run(), catalog=self.catalog, store=self.store)
-        backup.dump_database(self.application, backup_id, catalog=self.catalog, server=self.server)
+        backup.dump_database(self.application, backup_id, catalog=self.catalog, server=self.server, store=self.store)
         ranges = backup.scan_files(self.application, backup_id, catalog=self.catalog)
         backup.upload_database(self.application, backup_id, catalog=self.catalog, store=self.store)
         for share in ranges:

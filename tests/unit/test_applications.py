@@ -22,11 +22,12 @@ from glacier_provider.applications import (
     DumpOptions,
     NotificationOptions,
     RestoreOptions,
+    ScanOptions,
     applications_path,
     load_applications,
     parse_application,
 )
-from glacier_provider.applications.form import DUMP, FIELDS, NOTIFICATIONS, REQUIRED, RESTORE, RETENTION
+from glacier_provider.applications.form import DUMP, FIELDS, NOTIFICATIONS, REQUIRED, RESTORE, RETENTION, SCAN
 from glacier_provider.core.retention import Retention
 from glacier_provider.errors import ConfigurationError
 
@@ -76,11 +77,12 @@ def test_an_entry_needs_four_fields_and_the_rest_has_defaults() -> None:
 
 def test_every_field_of_the_form_has_a_place_and_the_same_default() -> None:
     for form, kind, beside in (
-        (FIELDS, Application, {"name", "dump", "restore", "retention", "notifications"}),
+        (FIELDS, Application, {"name", "dump", "restore", "retention", "notifications", "scan"}),
         (DUMP, DumpOptions, set()),
         (RESTORE, RestoreOptions, set()),
         (NOTIFICATIONS, NotificationOptions, set()),
         (RETENTION, Retention, set()),
+        (SCAN, ScanOptions, set()),
     ):
         assert {spec.name for spec in fields(kind)} == set(form) | beside
         defaults = {spec.name: spec.default for spec in fields(kind) if spec.name in form}
@@ -89,7 +91,7 @@ def test_every_field_of_the_form_has_a_place_and_the_same_default() -> None:
                 assert defaults[name] == spec.default, name
 
 
-@pytest.mark.parametrize("form", [FIELDS, DUMP, RESTORE, RETENTION, NOTIFICATIONS])
+@pytest.mark.parametrize("form", [FIELDS, DUMP, RESTORE, RETENTION, NOTIFICATIONS, SCAN])
 def test_every_example_in_a_message_is_right(form: dict[str, Any]) -> None:
     for name, spec in form.items():
         spec.rule(yaml.safe_load(f"{name}: {spec.example}")[name])
@@ -175,11 +177,17 @@ WRONG: list[tuple[str, Any, str]] = [
     ("settle_seconds", -1, "from 0"),
     ("dump", "fast", "mapping"),
     ("dump", {"format": "plain"}, "custom, directory"),
-    ("dump", {"jobs": 4}, "format directory"),
+    ("dump", {"jobs": 4, "format": "custom"}, "format directory"),
+    ("dump", {"staging": "none", "format": "directory"}, "cannot be streamed"),
+    ("dump", {"jobs": 2, "staging": "none"}, "format directory"),
+    ("dump", {"staging": "memory"}, "disk, none"),
     ("dump", {"compression": "bzip2"}, "zstd"),
     ("dump", {"exclude_tables": ["a.b.c.d"]}, "public.sessions"),
     ("dump", {"space_ratio": "half"}, "number from 0 to 10"),
     ("restore", {"owner": False}, "keep, drop"),
+    ("scan", {"size_check": "often"}, "always, sample, never"),
+    ("scan", {"trust_directory_times": True}, "auto, never"),
+    ("scan", {"full_walk_days": 0}, "from 1 to 366"),
 ]
 
 
@@ -366,9 +374,9 @@ def test_the_example_that_is_shipped_names_every_field() -> None:
     complete = "applications:\n  complete:\n" + "\n".join(line.removeprefix("#") for line in commented.splitlines())
     given = yaml.safe_load(complete)["applications"]["complete"]
     assert parse_application("complete", given, origin="example").name == "complete"
-    assert set(given) - {"notifications"} == {*FIELDS, "dump", "restore", "retention"}
+    assert set(given) - {"notifications"} == {*FIELDS, "dump", "restore", "retention", "scan"}
     assert (set(given["dump"]), set(given["restore"])) == (set(DUMP), set(RESTORE))
-    assert set(given["retention"]) == set(RETENTION)
+    assert (set(given["retention"]), set(given["scan"])) == (set(RETENTION), set(SCAN))
 
 
 values = st.recursive(
@@ -379,7 +387,7 @@ values = st.recursive(
 
 
 @given(
-    entry=st.dictionaries(st.sampled_from([*FIELDS, "dump", "restore", "x"]) | st.text(), values),
+    entry=st.dictionaries(st.sampled_from([*FIELDS, "dump", "restore", "scan", "x"]) | st.text(), values),
     name=values,
 )
 def test_nonsense_is_refused_and_never_crashes(entry: dict[str, Any], name: Any) -> None:

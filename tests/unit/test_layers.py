@@ -27,6 +27,8 @@ LINE: dict[str, set[str]] = {
     "pool": {"core"},
     "progress": {"core"},
 }
+#: The processes that send files stand on the adapters, below the pipeline that starts them.
+LINE |= {"workers": {"core", "stores", "files"}}
 ADAPTERS = set(LINE) - {"errors"}
 LINE |= dict.fromkeys(("backup", "restore", "deletion", "reconciliation", "rebuilding", "costs"), ADAPTERS)
 PIPELINES = set(LINE) - {"errors"}
@@ -52,7 +54,8 @@ KNOWN_TO: dict[str, set[str]] = {
     "boto3": {"stores", "hooks"},
     "botocore": {"stores", "hooks"},
     "psycopg": {"postgres", "catalog", "cli"},  # the command line takes connection strings apart with it
-    "subprocess": {"postgres"},
+    "pycurl": {"stores"},
+    "subprocess": {"postgres", "workers"},
     "alembic": {"catalog"},
     "sqlalchemy": {"catalog", "ui"},
     "fastapi": {"ui"},
@@ -69,7 +72,8 @@ PURE = {
 CLOCKS = {"now", "utcnow", "today"}
 
 #: What must not be loaded by whoever parses DAGs or starts a worker.
-HEAVY = {"boto3", "botocore", "psycopg", "zstandard", "fastapi", "alembic", "sqlalchemy", "yaml", "tabulate", "httpx"}
+HEAVY = {"boto3", "botocore", "psycopg", "pycurl", "zstandard"}
+HEAVY |= {"fastapi", "alembic", "sqlalchemy", "yaml", "tabulate", "httpx"}
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,15 @@ INSERT INTO glacier_archives (application_id, kind, filename, backup_id, origina
 VALUES (%(application_id)s, 'database', %(filename)s, %(backup_id)s, %(size)s, %(sha256)s, %(encoding)s, %(store_uri)s)
 ON CONFLICT (backup_id, kind) WHERE kind <> 'file' AND state IN ('planned', 'uploading', 'archived')
 DO UPDATE SET filename = excluded.filename, original_size = excluded.original_size, sha256 = excluded.sha256,
-              encoding = excluded.encoding, store_uri = excluded.store_uri, upload_id = NULL, part_size = NULL
+              encoding = excluded.encoding, store_uri = excluded.store_uri, upload_id = NULL, part_size = NULL,
+              checksum = NULL
         WHERE glacier_archives.state = 'planned'
+RETURNING id;
+
+-- name: dump_is_whole
+-- Made, read through and hashed. A checksum tells that the store has every part, and what it will say of the whole.
+UPDATE glacier_archives SET original_size = %(size)s, sha256 = %(sha256)s, checksum = %(checksum)s
+ WHERE id = %(archive_id)s AND kind = 'database' AND state IN ('planned', 'uploading')
 RETURNING id;
 
 -- name: plan_manifest
@@ -22,9 +29,10 @@ DO UPDATE SET original_size = CASE WHEN glacier_archives.state = 'archived' THEN
 RETURNING id, state;
 
 -- name: drop_unsent_dump
--- A dump that was planned, perhaps partly sent, and is no longer in staging.
+-- A dump that was planned, perhaps partly sent, and is no longer in staging. An upload may be there that nobody noted.
 UPDATE glacier_archives
    SET state = 'failed', error = %(error)s,
+       upload_id = CASE WHEN state = 'uploading' THEN coalesce(upload_id, 'unknown') ELSE upload_id END,
        doubtful_since = CASE WHEN state = 'uploading' THEN coalesce(doubtful_since, clock_timestamp()) ELSE doubtful_since END
  WHERE backup_id = %(backup_id)s AND kind = 'database' AND state IN ('planned', 'uploading')
 RETURNING id, upload_id, key;

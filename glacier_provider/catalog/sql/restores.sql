@@ -63,14 +63,33 @@ SELECT b.id, b.opened_at FROM application_data_backups b
  WHERE b.application_id = %(application_id)s AND b.state = 'complete'
  ORDER BY abs(b.id - %(near)s), b.id DESC LIMIT 8;
 
+-- name: compare_members
+-- The backup and the directory in one pass: a row for each archive whose file is missing (found is null) or of another
+-- size, and one (id is null) for all that are there as they were archived. Lives as long as the transaction.
+CREATE TEMPORARY TABLE compared ON COMMIT DROP AS
+SELECT CASE WHEN p.found IS DISTINCT FROM p.original_size THEN p.id END AS id, min(p.found) AS found,
+       count(*) AS archives, sum(p.original_size)::bigint AS bytes
+  FROM (SELECT a.id, a.original_size, s.size AS found
+          FROM glacier_archives a LEFT JOIN scanned s ON s.name = a.filename
+         WHERE a.application_id = %(application_id)s AND a.kind = 'file'
+        OFFSET 0) AS p  -- names are compared before ranges are looked up: names are long
+  JOIN backup_files f ON f.archive_id = p.id
+ WHERE f.application_id = %(application_id)s
+   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
+ GROUP BY 1;
+
+-- name: analyze_compared
+ANALYZE compared;
+
 -- name: members_to_bring
 -- Archives of the backup whose file is not in the directory. Lives as long as the transaction.
 CREATE TEMPORARY TABLE missing ON COMMIT DROP AS
 SELECT a.id, a.filename, a.stored_size, a.checksum, a.retrieval_status, a.state
-  FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id
- WHERE f.application_id = %(application_id)s
-   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
-   AND NOT EXISTS (SELECT FROM scanned s WHERE s.name = a.filename);
+  FROM compared c JOIN glacier_archives a ON a.id = c.id
+ WHERE c.found IS NULL;
+
+-- name: analyze_missing
+ANALYZE missing;
 
 -- name: lost_members
 -- Members of the backup that no store holds any more.
@@ -78,18 +97,14 @@ SELECT filename AS name FROM missing WHERE state NOT IN ('archived') ORDER BY fi
 
 -- name: differing_members
 -- Present under the same name with another size: left alone, and reported.
-SELECT a.filename AS name, a.original_size AS archived_size, s.size AS size
-  FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id JOIN scanned s ON s.name = a.filename
- WHERE f.application_id = %(application_id)s
-   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
-   AND a.original_size <> s.size
+SELECT a.filename AS name, a.original_size AS archived_size, c.found AS size
+  FROM compared c JOIN glacier_archives a ON a.id = c.id
+ WHERE c.found IS NOT NULL
  ORDER BY a.filename;
 
 -- name: members_present
-SELECT count(*) AS archives, coalesce(sum(a.original_size), 0)::bigint AS bytes
-  FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id JOIN scanned s ON s.name = a.filename
- WHERE f.application_id = %(application_id)s
-   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s);
+SELECT coalesce(sum(archives), 0)::bigint AS archives, coalesce(sum(bytes), 0)::bigint AS bytes
+  FROM compared WHERE id IS NULL OR found IS NOT NULL;
 
 -- name: missing_set_aside
 -- Missing files that an earlier restore moved aside: the newest move of each name.

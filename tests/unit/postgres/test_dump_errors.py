@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from glacier_provider import errors
-from glacier_provider.postgres.dump import _failure
+from glacier_provider.postgres.dump import failure as failure_of
 from glacier_provider.postgres.run import Ended, is_error
 from glacier_provider.postgres.server import Server
 
@@ -16,7 +16,7 @@ SERVER = Server("127.0.0.1", 5432, "app", "pa55-word", "shop")
 
 def failure(*lines: str, status: int = 1) -> errors.GlacierProviderError:
     ended = Ended("pg_dump", status, tuple(filter(is_error, lines)), (), lines)
-    return _failure(ended, SERVER, Path("/staging/shop.dump.partial"))
+    return failure_of(ended, SERVER, Path("/staging/shop.dump.partial"))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glacier_provider.core.parts import MIB
-from glacier_provider.stores.verify import Verifier
+from glacier_provider.stores.verify import Verifier, pieces_of
 
 _DATA = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(100)) * 1000  # 3.2 MB
 
@@ -59,3 +59,27 @@ def test_parts_are_not_confused_with_the_whole() -> None:
 def test_what_is_no_checksum_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a checksum"):
         Verifier(text)
+
+
+@pytest.mark.parametrize("size", [1, MIB, 33 * MIB, 40 * MIB + 1])
+@pytest.mark.parametrize("part_size", [8 * MIB, 16 * MIB])
+def test_pieces_that_are_hashed_apart_make_the_checksum(size: int, part_size: int) -> None:
+    data = (_DATA * (size // len(_DATA) + 1))[:size]
+    for checksum in checksums(data, part_size)[1:]:
+        pieces = pieces_of(checksum, size)
+        assert pieces is not None
+        digests = []
+        for piece in pieces.parts():
+            digest = pieces.new()
+            for start in range(piece.start, piece.end, 3_000_000):
+                digest.update(data[start : min(start + 3_000_000, piece.end)])
+            digests.append(digest.digest())
+        assert pieces.match(digests)
+        assert not pieces.match([*digests[:-1], bytes(32)])
+        assert pieces.size == size
+
+
+def test_a_checksum_of_the_whole_has_no_pieces() -> None:
+    assert pieces_of(f"sha256:{'0' * 64}", 100 * MIB) is None
+    with pytest.raises(ValueError, match="not a checksum"):
+        pieces_of("md5:0", 1)

@@ -1,2 +1,92 @@
--- What the last walk saw of each directory.
-SELECT 1;
+-- What the last walk saw of each directory, so that the next one tells only what changed.
+
+CREATE TABLE scanned_directories (
+    application_id  integer NOT NULL REFERENCES applications,
+    directory       text COLLATE "C" NOT NULL,   -- with a slash at its end; empty for the root
+    files           bigint NOT NULL,
+    bytes           bigint NOT NULL,
+    names           bytea,                       -- digest; null: what the catalog believes changed since, look again
+    sizes           bytea NOT NULL,
+    inode           bigint,                      -- null, as changed_ns: a later change might not show in them
+    changed_ns      bigint,
+    PRIMARY KEY (application_id, directory)
+);
+
+-- Under which rules the directories were scanned, and when all of them were last read.
+ALTER TABLE applications ADD COLUMN scan_rules text;
+ALTER TABLE applications ADD COLUMN full_walk_at timestamptz;
+
+-- The directory of a file: all of its name up to the last slash.
+CREATE FUNCTION directory_of(filename text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT left(filename, -length(split_part(filename, '/', -1))) $$;
+
+CREATE INDEX glacier_archives_directory ON glacier_archives (application_id, directory_of(filename))
+    WHERE kind = 'file' AND state IN ('planned', 'uploading', 'archived');
+-- Statistics of an index with a condition are not used; without these a few directories seem to be half of the files.
+CREATE STATISTICS glacier_archives_directories ON (directory_of(filename)) FROM glacier_archives;
+
+-- A digest says what the catalog believed when a scan ended. Whatever changes this belief afterwards (a file that was
+-- planned and vanished, one planned again, a deletion, a hand in psql) makes the digest doubtful in the same
+-- transaction. A scan holds the lock alone: what is changed beside it waits, and is doubted after it.
+
+CREATE FUNCTION scan_lock() RETURNS integer LANGUAGE sql STABLE SET search_path FROM CURRENT AS
+$$ SELECT 'scanned_directories'::regclass::oid::bigint::bit(32)::integer $$;
+
+CREATE FUNCTION doubt_ranges() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE application integer;
+BEGIN
+    FOR application IN SELECT DISTINCT c.application_id FROM changed c WHERE c.last_backup_id IS NULL LOOP
+        PERFORM pg_advisory_xact_lock_shared(scan_lock(), application);
+        CONTINUE WHEN NOT EXISTS (SELECT FROM scanned_directories WHERE application_id = application);
+        UPDATE scanned_directories d SET names = NULL
+          FROM (SELECT k.directory FROM scanned_directories k
+                  JOIN (SELECT DISTINCT directory_of(a.filename) AS directory
+                          FROM changed c JOIN glacier_archives a ON a.id = c.archive_id
+                         WHERE c.application_id = application AND c.last_backup_id IS NULL) AS touched
+                    ON touched.directory = k.directory
+                 WHERE k.application_id = application AND k.names IS NOT NULL
+                 ORDER BY k.directory FOR UPDATE OF k) AS doubtful
+         WHERE d.application_id = application AND d.directory = doubtful.directory;
+        -- Nothing is remembered of the directory of a range that was opened: the next scan looks at everything.
+        UPDATE applications SET scan_rules = NULL
+         WHERE id = application AND scan_rules IS NOT NULL AND TG_OP <> 'DELETE' AND EXISTS (
+               SELECT FROM changed c JOIN glacier_archives a ON a.id = c.archive_id
+                WHERE c.application_id = application AND c.last_backup_id IS NULL AND NOT EXISTS (
+                      SELECT FROM scanned_directories d
+                       WHERE d.application_id = application AND d.directory = directory_of(a.filename)));
+    END LOOP;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER doubt_opened AFTER INSERT ON backup_files
+    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION doubt_ranges();
+CREATE TRIGGER doubt_removed AFTER DELETE ON backup_files
+    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION doubt_ranges();
+CREATE TRIGGER doubt_as_it_was AFTER UPDATE ON backup_files
+    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION doubt_ranges();
+CREATE TRIGGER doubt_as_it_is AFTER UPDATE ON backup_files
+    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION doubt_ranges();
+
+CREATE FUNCTION doubt_archive() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(scan_lock(), OLD.application_id);
+    UPDATE scanned_directories SET names = NULL
+     WHERE application_id = OLD.application_id AND names IS NOT NULL AND directory = directory_of(OLD.filename);
+    IF TG_OP = 'UPDATE' AND NEW.filename <> OLD.filename THEN
+        UPDATE scanned_directories SET names = NULL
+         WHERE application_id = NEW.application_id AND names IS NOT NULL AND directory = directory_of(NEW.filename);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER doubt_changed AFTER UPDATE ON glacier_archives FOR EACH ROW
+    WHEN (OLD.kind = 'file' AND (NEW.original_size <> OLD.original_size OR NEW.filename <> OLD.filename
+          OR (NEW.state IN ('planned', 'uploading', 'archived')) <> (OLD.state IN ('planned', 'uploading', 'archived'))))
+    EXECUTE FUNCTION doubt_archive();
+CREATE TRIGGER doubt_deleted AFTER DELETE ON glacier_archives FOR EACH ROW
+    WHEN (OLD.kind = 'file') EXECUTE FUNCTION doubt_archive();
+
+-- A plan's rows come from a join with both tables, in the transaction that locks neither away; asking each of a hundred
+-- thousand rows whether its archive and its restore exist takes longer than finding out which files are missing.
+ALTER TABLE restore_archives DROP CONSTRAINT restore_archives_archive_id_fkey;
+ALTER TABLE restore_archives DROP CONSTRAINT restore_archives_restore_id_fkey;

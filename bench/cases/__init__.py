@@ -1,0 +1,1 @@
+"""The cases, a module for each target; each has a tuple `CASES`."""

@@ -1,0 +1,216 @@
+"""T3, T7: an archive of 1 GiB, up with a SHA-256 of each part, and down with verification, by the product's path."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import data
+from bench.cases.t01_small_files import open_bench_store
+from bench.child import measured, python
+from bench.harness import BenchFailed, Case, Contender, Target
+from bench.peers import minimal_client, rclone, rclone_copyto
+from bench.servers import BUCKET, RcloneServer, S3Server, SeaweedFS, Sink
+from bench.workshop import GIB, Workshop
+from tests.support.postgres import EmbeddedPostgres
+
+TUNED = ("--s3-chunk-size", "16M", "--s3-upload-concurrency", "8", "--s3-disable-checksum")
+OURS = "glacier_provider"
+
+
+@contextmanager
+def uploads(workshop: Workshop) -> Iterator[Sequence[Contender]]:
+    size = workshop.scaled(GIB, least=64 * 1024 * 1024)
+    path = workshop.made(f"large-{size}", lambda path: data.large_file(path, size))
+    with workshop.serving(Sink()) as sink:
+        arguments = {"url": sink.url, "path": str(path)}
+        yield [
+            python(OURS, "bench.cases.t03_large_archive:upload", arguments=arguments, before=sink.forget),
+            rclone_copyto("rclone", sink, path, "default", before=sink.forget),
+            rclone_copyto("rclone tuned", sink, path, "tuned", *TUNED, before=sink.forget),
+            minimal_client("minimal client", sink, path, before=sink.forget),
+        ]
+
+
+def upload(url: str, path: str) -> Mapping[str, float]:
+    """Send one file as `upload_files` does, with a journal that remembers nothing."""
+    from glacier_provider.backup.sending import Steady
+    from glacier_provider.core.archive import ArchiveKind, Description
+    from glacier_provider.files import open_source
+
+    place = Path(path)
+    store = open_bench_store(url, f"s3://{BUCKET}/{secrets.token_hex(4)}?storage_class=STANDARD")
+    with measured(), open_source(str(place.parent), place.name) as source:
+        described = Description("bench", ArchiveKind.FILE, 1, 1, place.name, source.size)
+        receipt = store.put_large(Steady(source), described, NoJournal())
+    if receipt.size != place.stat().st_size:
+        raise BenchFailed(f"{receipt.size} bytes are archived")
+    return {"archived": receipt.size}
+
+
+class NoJournal:
+    """A journal of uploads that nobody goes on with."""
+
+    def upload_id(self) -> tuple[str, int] | None:
+        return None
+
+    def began(self, upload_id: str, part_size: int) -> None:
+        """Nothing to remember."""
+
+    def forget(self) -> None:
+        """Nothing to forget."""
+
+
+def downloads(make: type[S3Server]) -> Any:
+    @contextmanager
+    def contenders(workshop: Workshop) -> Iterator[Sequence[Contender]]:
+        size = workshop.scaled(GIB, least=64 * 1024 * 1024)
+        path = workshop.made(f"large-{size}", lambda path: data.large_file(path, size))
+        target = workshop.scratch("t07")
+        with workshop.serving(make()) as server, _planned(workshop, server, path, target) as (setup, key, plan):
+
+            def clear() -> None:
+                for found in target.rglob("*"):
+                    if found.is_file():
+                        found.unlink()
+
+            def before() -> None:
+                clear()
+                plan()
+
+            yield [
+                python(OURS, "bench.cases.t03_large_archive:download", arguments={"setup": str(setup)}, before=before),
+                rclone("rclone", server, "copyto", f"bench:{BUCKET}/{key}", str(target / "peer.bin"), before=clear),
+            ]
+
+    return contenders
+
+
+@contextmanager
+def _planned(workshop: Workshop, server: S3Server, path: Path, target: Path) -> Iterator[tuple[Path, str, Any]]:
+    """Yield where a planned restore of one large file is written down, its key, and what plans it anew."""
+    from glacier_provider import backup
+    from glacier_provider.applications import Application
+    from glacier_provider.catalog.archives import Upload
+    from glacier_provider.catalog.backups import Run
+    from glacier_provider.catalog.catalog import Catalog
+    from glacier_provider.core.archive import Location, Receipt
+
+    files = target / "files"
+    files.mkdir()
+    setup = target.with_name(target.name + ".json")
+    with workshop.serving(EmbeddedPostgres(workshop.scratch("t07-catalog"), settings=data.SETTINGS)) as postgres:
+        database = postgres.create_database("catalog")
+        source = Application(
+            name="bench",
+            postgres_conn_id="bench",
+            files_directory=str(path.parent),
+            orphan_directory=str(target / "orphans"),
+            staging_directory=str(target / "staging"),
+            store=f"s3://{BUCKET}/{secrets.token_hex(4)}?storage_class=STANDARD",
+            exclude=tuple(f"{one.name}*" for one in path.parent.iterdir() if one != path),
+        )
+        catalog = Catalog(database.connect, schema=source.catalog_schema, application=source.name)
+        catalog.migrate()
+        backup_id = catalog.backups.open(Run("bench", "backup"))
+        backup.scan_files(source, backup_id, catalog=catalog)
+        [row] = postgres.execute("SELECT id FROM glacier_catalog.glacier_archives WHERE kind = 'file'", "catalog")
+        key = f"{secrets.token_hex(4)}/{path.name}"
+        server.client().upload_file(str(path), BUCKET, key)
+        # rclone's server has no checksum of parts, without which the product archives nothing there
+        receipt = Receipt(Location(source.store, key), path.stat().st_size, composite(path))
+        catalog.archives.record_uploads([Upload(row[0], receipt)])
+
+        def plan() -> None:
+            postgres.execute(
+                f"UPDATE glacier_catalog.application_data_backups SET state = 'running' WHERE id = {backup_id};"
+                " DELETE FROM glacier_catalog.restore_archives; DELETE FROM glacier_catalog.restores;"
+                f" UPDATE glacier_catalog.glacier_archives SET retrieval_status = 'ready' WHERE id = {row[0]}",
+                "catalog",
+            )
+            restored = postgres.execute(
+                "INSERT INTO glacier_catalog.restores (application_id, backup_id, dag_id, dag_run_id, request, state)"
+                f" SELECT application_id, {backup_id}, 'bench', 'restore', '{{}}', 'planned'"
+                f" FROM glacier_catalog.glacier_archives WHERE id = {row[0]} RETURNING id",
+                "catalog",
+            )[0][0]
+            postgres.execute(
+                "INSERT INTO glacier_catalog.restore_archives (restore_id, archive_id, source)"
+                f" VALUES ({restored}, {row[0]}, 'store')",
+                "catalog",
+            )
+            application = {**source.to_dict(), "files_directory": str(files)}
+            words = {name: getattr(database, name) for name in ("host", "port", "user", "password", "dbname")}
+            setup.write_text(
+                json.dumps({"application": application, "restore_id": restored, "url": server.url, "database": words})
+            )
+
+        yield setup, key, plan
+        catalog.close()
+
+
+def composite(path: Path, part_size: int = 16 * 1024 * 1024) -> str:
+    """Return the checksum that S3 makes of the parts of a file."""
+    digests = []
+    with path.open("rb") as file:
+        while part := file.read(part_size):
+            digests.append(hashlib.sha256(part).digest())
+    return f"sha256-parts:{part_size}:{hashlib.sha256(b''.join(digests)).hexdigest()}"
+
+
+def download(setup: str) -> Mapping[str, float]:
+    """Bring the file as the task `download` does: ranges in parallel, verified, durable, named last."""
+    from glacier_provider import restore
+    from glacier_provider.applications import Application
+    from glacier_provider.catalog.archives import ArchiveRange
+    from glacier_provider.catalog.catalog import Catalog
+    from glacier_provider.postgres.server import Server
+
+    values = json.loads(Path(setup).read_text())
+    application = Application.from_dict(values["application"])
+    server, store = Server(**values["database"]), open_bench_store(values["url"], application.store)
+    catalog = Catalog(server.connect, schema=application.catalog_schema, application=application.name)
+    with catalog, measured():
+        done = restore.download(
+            application, values["restore_id"], ArchiveRange(0, 2**62), catalog=catalog, stores=lambda _: store
+        )
+    if done["archives"] != 1:
+        raise BenchFailed("nothing was brought")
+    return {"brought": done["bytes"]}
+
+
+def _up(name: str, peer: str, limit: float) -> Target:
+    return Target(name, OURS, peer, limit, measure="inside", peer_measure="wall")
+
+
+CASES = (
+    Case(
+        "t03",
+        "an archive of 1 GiB, hashed and uploaded, on a sink",
+        uploads,
+        (
+            _up("T3 rclone", "rclone", 0.5),
+            _up("T3 rclone tuned", "rclone tuned", 1.0),
+            _up("T3 minimal client with SHA-256", "minimal client", 1.2),
+            Target("T3 peak memory, MB", OURS, None, 200, measure="rss"),
+        ),
+        warm_up=True,
+    ),
+    Case(
+        "t07a",
+        "1 GiB down from rclone serve s3, verified",
+        downloads(RcloneServer),
+        (Target("T7 rclone serve s3", OURS, "rclone", 0.8, measure="inside", peer_measure="wall"),),
+    ),
+    Case(
+        "t07b",
+        "1 GiB down from seaweedfs, verified",
+        downloads(SeaweedFS),
+        (Target("T7 seaweedfs", OURS, "rclone", 0.8, measure="inside", peer_measure="wall"),),
+    ),
+)
