@@ -38,15 +38,9 @@ LINE |= {
     "operators": PIPELINES | {"hooks", "triggers"},
     "sensors": PIPELINES | {"hooks", "triggers", "operators"},
     "ui": PIPELINES | {"hooks"},
-    "cli": PIPELINES | {"hooks", "cli_deletion"},
-    "cli_deletion": PIPELINES | {"hooks", "cli"},
-    "cli_notifications": PIPELINES | {"hooks", "cli"},
+    "cli": PIPELINES | {"hooks"},
     "get_provider_info": set(),
 }
-LINE["cli"] |= {"cli_notifications", "cli_rebuild"}
-LINE["cli"] |= {"cli_costs"}
-LINE["cli_costs"] = PIPELINES | {"hooks", "cli"}
-LINE["cli_rebuild"] = PIPELINES | {"hooks", "cli"}
 
 #: Who alone may import these: each foreign thing is translated at one adapter.
 KNOWN_TO: dict[str, set[str]] = {

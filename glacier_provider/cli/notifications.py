@@ -5,18 +5,14 @@ It reaches AWS by the application's AWS connection: its AIRFLOW_CONN_ variable, 
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from typing import Any
 
-from glacier_provider import cli
 from glacier_provider.applications import Application, load_applications
+from glacier_provider.cli.arguments import Arguments
+from glacier_provider.cli.opening import airflow_at_hand
+from glacier_provider.cli.printing import print_json
 from glacier_provider.errors import ConfigurationError
-
-_CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"  # what Airflow takes a process for that is no task of its own
 
 
 def add_commands(commands: Any) -> None:
@@ -35,14 +31,14 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _set_up(arguments: cli.Arguments) -> None:
+def _set_up(arguments: Arguments) -> None:
     from glacier_provider.hooks.notifications import set_up_notifications
 
     application = _application(arguments)
     with airflow_at_hand():
         setup = set_up_notifications(application, store=arguments.store, dry_run=arguments.dry_run)
     if arguments.json:
-        cli._print_json({"application": application.name, **asdict(setup)})
+        print_json({"application": application.name, **asdict(setup)})
         return
     for step in setup.steps:
         print(f"{step.what}: {step.done}")
@@ -54,20 +50,7 @@ def _set_up(arguments: cli.Arguments) -> None:
         print("\n".join(lines))
 
 
-@contextmanager
-def airflow_at_hand() -> Iterator[None]:
-    """Have Airflow look into its own store of connections as well, and log to stderr: stdout is the command's."""
-    before = os.environ.get(_CONTEXT)
-    os.environ[_CONTEXT] = before or "server"
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        if before is None:
-            del os.environ[_CONTEXT]
-
-
-def _application(arguments: cli.Arguments) -> Application:
+def _application(arguments: Arguments) -> Application:
     applications = load_applications(arguments.applications)
     if arguments.application:
         return applications.named(arguments.application)

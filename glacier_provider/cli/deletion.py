@@ -10,15 +10,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from glacier_provider import cli, deletion, reconciliation
+from glacier_provider import deletion, reconciliation
 from glacier_provider.applications import Application, load_applications
 from glacier_provider.catalog.backups import Run
+from glacier_provider.cli.arguments import DEFAULT_SCHEMA, Arguments
+from glacier_provider.cli.opening import airflow_at_hand, open_catalog
+from glacier_provider.cli.printing import print_json, print_rows
 from glacier_provider.core.deletion import DeletionRequest
 from glacier_provider.core.retention import Judged
 from glacier_provider.errors import ConfigurationError
 from glacier_provider.hooks.resources import Resources
-
-Arguments = cli.Arguments
 
 
 def add_commands(commands: Any) -> None:
@@ -43,7 +44,7 @@ def add_commands(commands: Any) -> None:
 
 def _delete(arguments: Arguments) -> None:
     application, backup_id = _application(arguments), arguments.backup_id
-    with cli._catalog(arguments) as catalog:
+    with open_catalog(arguments) as catalog:
         plan = deletion.plan_deletion(backup_id, catalog=catalog, prices=application.price_table)
         confirm = arguments.yes_delete
         if not arguments.json:
@@ -52,13 +53,13 @@ def _delete(arguments: Arguments) -> None:
                 confirm = input(f"To delete it for good, type {plan.confirm}: ").strip()
         if not confirm:
             if arguments.json:
-                cli._print_json(plan.as_dict())
+                print_json(plan.as_dict())
             else:
                 print(f"Nothing was deleted. To delete it, add: --yes-delete {plan.confirm}")
             return
         DeletionRequest(backup_id, confirm).check(application.name)
         deletion.raise_refused(plan, force=arguments.force)
-        with Resources(application) as resources:
+        with airflow_at_hand(), Resources(application) as resources:
             figures = deletion.delete_backup(
                 application, backup_id, _run(), catalog=catalog, stores=resources.stores, force=arguments.force
             )
@@ -67,7 +68,7 @@ def _delete(arguments: Arguments) -> None:
 
 def _retention(arguments: Arguments) -> None:
     application = _application(arguments)
-    with cli._catalog(arguments) as catalog:
+    with open_catalog(arguments) as catalog:
         judged = deletion.judge_backups(application, catalog=catalog)
         going = [one.backup_id for one in judged if one.may_go]
         if not arguments.delete:
@@ -78,7 +79,7 @@ def _retention(arguments: Arguments) -> None:
                 f"The deletion of {len(going)} backups of {application.name} is not confirmed.",
                 hint=f"Nothing was changed. To delete them, add: --yes-delete {application.name}",
             )
-        with Resources(application) as resources:
+        with airflow_at_hand(), Resources(application) as resources:
             figures = [
                 deletion.delete_backup(application, number, _run(), catalog=catalog, stores=resources.stores)
                 for number in sorted(going)
@@ -89,19 +90,19 @@ def _retention(arguments: Arguments) -> None:
 
 def _reconcile(arguments: Arguments) -> None:
     application = _application(arguments)
-    with cli._catalog(arguments) as catalog, Resources(application) as resources:
+    with airflow_at_hand(), open_catalog(arguments) as catalog, Resources(application) as resources:
         done = reconciliation.reconcile(
             application, catalog=catalog, stores=resources.stores, everything=arguments.inventory
         )
     lines = [line for one in done for line in one.lines()]
     if arguments.json:
-        cli._print_json([one.as_dict() for one in done])
+        print_json([one.as_dict() for one in done])
     else:
         print("\n".join(lines) or "Nothing is in doubt. To compare all the same, add: --inventory")
 
 
 def _print_judged(arguments: Arguments, judged: list[Judged]) -> None:
-    cli._print(
+    print_rows(
         arguments,
         [one.as_dict() for one in judged],
         {
@@ -125,7 +126,7 @@ def _run() -> Run:
 
 def _tell(arguments: Arguments, figures: dict[str, Any], words: str) -> None:
     if arguments.json:
-        cli._print_json(figures)
+        print_json(figures)
     else:
         print(words)
 
@@ -137,6 +138,6 @@ def _command(commands: Any, name: str, run: Callable[[Arguments], None], text: s
     command.add_argument("application", metavar="APPLICATION", help="its name in applications.yaml")
     command.add_argument("--applications", metavar="FILE", help="path of applications.yaml")
     command.add_argument("--catalog", metavar="URI", help="libpq URI of the catalog's database")
-    command.add_argument("--schema", help=f"the catalog's schema (default: as configured, else {cli.DEFAULT_SCHEMA})")
+    command.add_argument("--schema", help=f"the catalog's schema (default: as configured, else {DEFAULT_SCHEMA})")
     command.add_argument("--json", action="store_true", help="print JSON")
     return command

@@ -5,26 +5,26 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from glacier_provider import cli
 from glacier_provider.applications import Application, load_applications
 from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.cli.arguments import Arguments, add_command
+from glacier_provider.cli.opening import open_catalog
+from glacier_provider.cli.printing import print_json, print_table
 from glacier_provider.core.cost import early_deletion, money, plain, retrieval_by_tier, storage
 from glacier_provider.core.plan import counted, megabytes
 from glacier_provider.costs import held
 from glacier_provider.errors import CatalogError, ConfigurationError
 
-Arguments = cli.Arguments
-
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the parser."""
-    costs = cli._command(commands, "costs", _costs, "estimate what an application's archives cost")
+    costs = add_command(commands, "costs", _costs, "estimate what an application's archives cost")
     costs.add_argument("name", nargs="?", metavar="APPLICATION", help="name of the application")
-    check = cli._command(
+    check = add_command(
         commands, "check-counts", _check_counts, "compare the catalog's kept figures with what it holds"
     )
     check.add_argument("--repair", action="store_true", help="count everything anew")
-    names = cli._command(commands, "index-names", _index_names, "index filenames, for quick search by any part of them")
+    names = add_command(commands, "index-names", _index_names, "index filenames, for quick search by any part of them")
     names.add_argument("--drop", action="store_true", help="remove the index")
 
 
@@ -34,10 +34,10 @@ def _costs(arguments: Arguments) -> None:
     if arguments.application is None:
         raise ConfigurationError("No application is named.", hint=f"Name one: {', '.join(applications)}.")
     application = applications.named(arguments.application)
-    with cli._catalog(arguments) as catalog:
+    with open_catalog(arguments) as catalog:
         told = _told(application, catalog)
     if arguments.json:
-        cli._print_json(told)
+        print_json(told)
         return
     _print(told)
 
@@ -69,7 +69,7 @@ def _told(application: Application, catalog: Catalog) -> dict[str, Any]:
 
 def _print(told: dict[str, Any]) -> None:
     currency = told["currency"]
-    cli._print_table(
+    print_table(
         told["classes"],
         {
             "class": "store_class",
@@ -87,16 +87,16 @@ def _print(told: dict[str, Any]) -> None:
 
 
 def _check_counts(arguments: Arguments) -> None:
-    with cli._catalog(arguments) as catalog:
+    with open_catalog(arguments) as catalog:
         wrong = catalog.counts.wrong()
         if wrong and arguments.repair:
             catalog.counts.rebuild()
     if arguments.json:
-        cli._print_json({"wrong": wrong, "repaired": bool(wrong and arguments.repair)})
+        print_json({"wrong": wrong, "repaired": bool(wrong and arguments.repair)})
     elif not wrong:
         print("The kept figures are right.")
     else:
-        cli._print_table(wrong, {name: name for name in wrong[0]})
+        print_table(wrong, {name: name for name in wrong[0]})
         print("Everything was counted anew." if arguments.repair else "To count everything anew, add: --repair")
     if wrong and not arguments.repair:
         raise CatalogError(
@@ -105,7 +105,7 @@ def _check_counts(arguments: Arguments) -> None:
 
 
 def _index_names(arguments: Arguments) -> None:
-    with cli._catalog(arguments) as catalog:
+    with open_catalog(arguments) as catalog:
         if arguments.drop:
             catalog.counts.drop_index_of_names()
             print("Filenames are not indexed; searches go step by step.")

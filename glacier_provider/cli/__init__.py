@@ -1,0 +1,42 @@
+"""``glacier-backup``: what must work when Airflow does not.
+
+`main` and the parser are here; each module beside adds its commands: `reading` looks, `upkeep` keeps the catalog,
+`deletion`, `notifications` and `costs` do what they are called. `opening` tells where the catalog is found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from glacier_provider import __version__
+from glacier_provider.cli import costs, deletion, notifications, reading, upkeep
+from glacier_provider.cli.opening import log_to_stderr
+from glacier_provider.errors import GlacierProviderError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, 1 for an error of ours (told on stderr), or 2 for wrong usage."""
+    arguments = _parser().parse_args(argv)
+    log_to_stderr()
+    try:
+        arguments.run(arguments)
+        sys.stdout.flush()
+    except GlacierProviderError as error:
+        print(f"glacier-backup: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader (head, a pager) has seen enough; what is left in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="glacier-backup", description="Look at the catalog of Glacier backups.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for module in (reading, upkeep, deletion, notifications, costs):
+        module.add_commands(commands)
+    return parser

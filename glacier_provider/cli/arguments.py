@@ -1,0 +1,33 @@
+"""What the commands have in common on their command lines."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from typing import Any
+
+Arguments = argparse.Namespace
+DEFAULT_SCHEMA = "glacier_catalog"
+
+
+def add_command(commands: Any, name: str, run: Callable[[Arguments], None], text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    command.set_defaults(run=run)
+    command.add_argument("--application", metavar="NAME", help="only this application")
+    command.add_argument("--applications", metavar="FILE", help="path of applications.yaml")
+    command.add_argument("--catalog", metavar="URI", help="libpq URI of the catalog's database")
+    command.add_argument("--schema", help=f"the catalog's schema (default: as configured, else {DEFAULT_SCHEMA})")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    return command
+
+
+def add_paging(command: argparse.ArgumentParser, limit: int) -> None:
+    command.add_argument("--limit", type=_count, default=limit, help=f"at most this many rows (default {limit})")
+    command.add_argument("--offset", type=_count, default=0, help="leave out this many rows first")
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
+    return int(text)

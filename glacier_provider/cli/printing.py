@@ -1,0 +1,67 @@
+"""How the commands print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from glacier_provider.cli.arguments import Arguments
+from glacier_provider.core.plan import Amount, megabytes
+
+Columns = Mapping[str, str | Callable[[Mapping[str, Any]], Any]]
+
+
+def print_rows(arguments: Arguments, rows: Iterable[Mapping[str, Any]], columns: Columns) -> None:
+    rows = list(rows)
+    if arguments.json:
+        print_json(rows)
+        return
+    print_table(rows, columns)
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Columns) -> None:
+    from tabulate import tabulate
+
+    table = [[_cell(row[of] if isinstance(of, str) else of(row)) for of in columns.values()] for row in rows]
+    print(tabulate(table, headers=list(columns), tablefmt="simple") if rows else "Nothing to show.")
+
+
+def print_pairs(values: Mapping[str, Any]) -> None:
+    from tabulate import tabulate
+
+    shown = {name: shown_time(value) if isinstance(value, datetime) else _cell(value) for name, value in values.items()}
+    print(tabulate([[name, value] for name, value in shown.items() if value is not None], tablefmt="plain"))
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, default=_plain, indent=2, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Amount):
+        return {"archives": value.archives, "bytes": value.bytes}
+    return str(value)
+
+
+def _cell(value: Any) -> Any:
+    """Return a value for a terminal: a file name may hold line breaks and escape sequences."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in value)
+
+
+def shown_time(value: datetime | None) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S}" if value else ""
+
+
+def shown_size(value: int | None) -> str:
+    return "" if value is None else megabytes(value)
+
+
+def shortened(value: str | None, length: int = 60) -> str:
+    text = " ".join((value or "").split())
+    return text if len(text) <= length else text[: length - 1] + "…"
