@@ -123,7 +123,7 @@ def _install(watch: _Watch) -> None:
     from glacier_provider.workers import crew
 
     watch.around(URLLib3Session, "send", lambda _session, request: _request(request))
-    watch.around(OneByOne, "send", lambda _connection, request: _request(request))
+    watch.around(OneByOne, "send", lambda _connection, request, *_: _request(request))
     watch.around(crew, "write_frame", lambda *_: "work for a process")
     watch.around(crew, "read_frame", lambda *_: "answers of a process")
     for cursor in (psycopg.Cursor, psycopg.ServerCursor):

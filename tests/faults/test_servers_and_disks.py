@@ -67,7 +67,7 @@ def stopped_when(owner: object, name: str, server: EmbeddedPostgres, *, call: in
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "call"), [(Tool, "ended", 1), (Database, "_running", 12), (Database, "copy", 1)]
+    ("owner", "name", "call"), [(Tool, "ended", 1), (Database, "_running", 12), (Database, "copy_text", 1)]
 )
 def test_a_server_that_stops_during_a_backup(
     fragile: World, own_postgres: EmbeddedPostgres, owner: object, name: str, call: int

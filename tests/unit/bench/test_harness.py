@@ -54,7 +54,9 @@ def test_cpu_seconds_of_grandchildren_count() -> None:
 
 def test_what_a_child_leaves_running_is_ended_and_counted(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    spin = SPIN.format(seconds=0.2) + f"open({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+    told = f"with open({str(pid) + '.part'!r}, 'w') as file: file.write(str(os.getpid()))\n"
+    told += f"os.rename({str(pid) + '.part'!r}, {str(pid)!r})\n"
+    spin = SPIN.format(seconds=0.2) + f"{told}time.sleep(600)\n"
     forked = f"import os, time\nif os.fork() == 0:\n    os.setsid()\n    exec({spin!r})\n"
     sample = measure(script(f"{forked}\nwhile not os.path.exists({str(pid)!r}): time.sleep(0.01)\n"))
     assert sample.cpu >= 0.2
