@@ -101,6 +101,7 @@ def test_a_storm_of_refusals_slows_all_down_and_loses_nothing(
     many: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crew, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(crew, "_LONGEST_PAUSE", 0.5)
     emulator(many).plan.inject("PutObject", FaultKind.THROTTLING, count=40, after=10)
     with caplog.at_level(logging.INFO):
         many.back_up()
