@@ -14,7 +14,7 @@ import io
 import json
 import logging
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ Stores = Callable[[str], ArchiveStore]
 #: Names kept in the answer; the counts are always exact.
 NAMED = 100
 _HOLD_DAYS = 1
+_UNFINISHED = "It left archives and no manifest: it was not complete when the catalog was lost."
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def rebuild_catalog(application: Application, *, catalog: Catalog, stores: Store
         told.read(manifests)
         told.write()
         lost = _compare(application, {application.store, *told.uris}, catalog=catalog, stores=stores)
-        adopted, strays, newest = _take_up(catalog)
+        adopted, strays, newest = _take_up(catalog, told.errors)
         catalog.rebuilding.finish(archive_id=newest[0], backup_id=max(newest[1], told.newest_backup))
         states = catalog.listing.backups(application.name, limit=10**9)
     broken = [f"Backup {row['id']}: {row['error']}" for row in states if row["state"] == "failed"]
@@ -270,7 +271,7 @@ def _facts(stored: StoredArchive) -> tuple[str, int, str | None, Description | N
     return stored.key, stored.size, stored.checksum, stored.description
 
 
-def _take_up(catalog: Catalog) -> tuple[int, list[str], tuple[int, int]]:
+def _take_up(catalog: Catalog, unreadable: Mapping[int, str]) -> tuple[int, list[str], tuple[int, int]]:
     """Take up what no manifest names; return how many, the keys that fit nowhere, the highest archive and backup id."""
     adopted = 0
     strays: list[str] = []
@@ -282,7 +283,7 @@ def _take_up(catalog: Catalog) -> tuple[int, list[str], tuple[int, int]]:
             strays.append(row["key"])
             continue
         adopted += 1
-        catalog.rebuilding.unfinished(told["backup_id"])
+        catalog.rebuilding.unfinished(told["backup_id"], unreadable.get(told["backup_id"], _UNFINISHED))
     if strays:
         log.warning("%s fit nowhere; nothing was done to them. First: %s", counted(len(strays), "archive"), strays[0])
     return adopted, strays, newest

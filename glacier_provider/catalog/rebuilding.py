@@ -128,9 +128,11 @@ class Rebuilding:
         """Write the row of one archive; return whether its id and its name were free."""
         return self._db.row("rebuild_adopted", application_id=self._application_id, **row) is not None
 
-    def unfinished(self, backup_id: int) -> None:
-        """Write the row of a backup that left archives and no manifest."""
-        self._db.run("rebuild_unfinished_backup", application_id=self._application_id, backup_id=backup_id)
+    def unfinished(self, backup_id: int, error: str) -> None:
+        """Write the row of a backup that left archives and no manifest that can be read."""
+        self._db.run(
+            "rebuild_unfinished_backup", application_id=self._application_id, backup_id=backup_id, error=error
+        )
 
     def finish(self, *, archive_id: int, backup_id: int) -> None:
         """Have new ids begin after the highest that the store remembers."""

@@ -96,6 +96,7 @@ def test_a_rebuilt_catalog_knows_all_that_the_lost_one_knew(dms: ApplicationUnde
     rebuilt = rebuild(dms)
     assert known(dms) == before
     assert (rebuilt.backups, rebuilt.complete, rebuilt.adopted, rebuilt.lost_count) == (4, 4, 0, 0)
+    assert dms.catalog.counts.wrong() == []  # what pages show was counted on the way
     assert not rebuilt.broken
     assert not rebuilt.strays
 
@@ -198,6 +199,7 @@ def test_backups_behind_an_unreadable_manifest_are_named_and_the_others_come_bac
     assert [sentence.partition(":")[0] for sentence in rebuilt.broken] == [
         f"Backup {n}" for n in sorted(backups[2:])[::-1]
     ]
+    assert "cannot be read" in rebuilt.broken[-1]
     dms.restore(backups[1])
 
 

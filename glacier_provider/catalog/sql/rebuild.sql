@@ -139,7 +139,7 @@ RETURNING id;
 -- name: rebuild_unfinished_backup
 INSERT INTO application_data_backups (id, application_id, state, dag_id, dag_run_id, opened_at, closed_at, error)
 VALUES (%(backup_id)s, %(application_id)s, 'failed', 'unknown', 'rebuilt ' || %(backup_id)s, now(), now(),
-        'It left archives and no manifest: it was not complete when the catalog was lost.')
+        %(error)s)
 ON CONFLICT DO NOTHING;
 
 -- name: rebuild_sequences
