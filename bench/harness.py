@@ -270,7 +270,7 @@ def wait_for_quiet(seconds: float, *, cores: float = 0.3) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         busy, begun = machine_busy(), time.monotonic()
-        time.sleep(0.5)
+        time.sleep(0.5)  # the span that is measured
         if (machine_busy() - busy) / (time.monotonic() - begun) < cores:
             return
 

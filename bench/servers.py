@@ -123,7 +123,7 @@ class LocalServer(ABC):
             while time.monotonic() < deadline and self._process.poll() is None:
                 if self.answers():
                     return
-                time.sleep(0.05)
+                time.sleep(0.05)  # the same of a server's port
             self._end()
         raise BenchFailed(f"{self.name} did not start:\n{(self._scratch / 'log').read_text(errors='replace')[-2000:]}")
 
@@ -274,6 +274,8 @@ class SeaweedFS(S3Server):
 
     def prepare(self) -> None:
         """The gate answers before the parts behind it have met."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -281,10 +283,10 @@ class SeaweedFS(S3Server):
                 client.create_bucket(Bucket=BUCKET)
                 client.put_object(Bucket=BUCKET, Key="first", Body=b"first")
                 return
-            except Exception:
+            except (BotoCoreError, ClientError):
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.5)
+                time.sleep(0.5)  # it tells nobody when it is ready: asked again
 
 
 class VaultServer(LocalServer):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from glacier_provider.applications import Application
 from glacier_provider.backup.crew import FileCrew, Stored, crew_for
-from glacier_provider.backup.sending import SMALL_FILE, Steady, describe, send
+from glacier_provider.backup.sending import SMALL_FILE, Beating, describe, send
 from glacier_provider.backup.working import working
 from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive, Upload
 from glacier_provider.catalog.catalog import Catalog
@@ -144,7 +144,6 @@ class _FileSender:
             if source.size > 2 * SMALL_FILE:
                 raise FileChanged(f"{archive.filename!r} grew to {source.size} bytes while it was archived.")
             data = source.read_at(0, source.size)
-            source.verify_unchanged()
         sha256 = hashlib.sha256(data).hexdigest()
         if not data and not self._store.features.keeps_empty_archives:
             # Catalog and manifest hold all there is to know of it; a restore makes it again.
@@ -156,7 +155,7 @@ class _FileSender:
     def _send_large(self, archive: PlannedArchive) -> Upload:
         with self._open(archive) as source:
             description = describe(self._application, archive, ArchiveKind.FILE, size=source.size)
-            return send(Steady(source), description, catalog=self._catalog, store=self._store)
+            return send(Beating(source, self._progress.beat), description, catalog=self._catalog, store=self._store)
 
     def _open(self, archive: PlannedArchive) -> FileSource:
         """Open a file; one written just now gets the time to be finished, a slower writer is left for the next try."""
@@ -164,7 +163,7 @@ class _FileSender:
         try:
             return open_source(self._root, archive.filename, settle_seconds=seconds, now=time.time())
         except FileChanged:
-            time.sleep(seconds)
+            time.sleep(seconds)  # nothing tells when a writer is done but that the file stays as it is for so long
             return open_source(self._root, archive.filename, settle_seconds=seconds, now=time.time())
 
     def _note(self, archive: PlannedArchive, upload: Upload | GlacierProviderError) -> None:

@@ -229,7 +229,7 @@ class _BucketSetup:
             except StoreError as error:
                 if pause is None or "Unable to validate" not in error.message:
                     raise
-                time.sleep(pause)
+                time.sleep(pause)  # S3 asks the queue, whose new policy takes some seconds to be known everywhere
 
 
 @dataclass(slots=True)

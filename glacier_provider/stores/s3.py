@@ -28,13 +28,12 @@ from glacier_provider.stores.base import (
     GrowingSource,
     Retrieval,
     RetrievalReport,
-    Sent,
     Source,
     StoredArchive,
     StoreFeatures,
     UploadJournal,
 )
-from glacier_provider.stores.growing import AsSent
+from glacier_provider.stores.growing import SendsGrowing
 from glacier_provider.stores.pace import Pace
 from glacier_provider.stores.s3_bucket import Bucket, base64_text
 from glacier_provider.stores.s3_delete import delete_all
@@ -75,7 +74,7 @@ def s3_client_config(uri: S3Uri) -> Any:
     )
 
 
-class S3Store:
+class S3Store(SendsGrowing):
     """An `ArchiveStore` on one bucket; see the protocol for the contract of each method.
 
     `client` is a boto3 S3 client made with `s3_client_config`. `part_size` (bytes, a power of two) is that of large
@@ -144,14 +143,6 @@ class S3Store:
             pace=self.pace,
         )
         return upload.run()
-
-    def send_growing(
-        self, source: GrowingSource, description: Description, journal: UploadJournal, *, part_size: int
-    ) -> Sent:
-        return self._growing(source, description, journal, part_size).send()
-
-    def complete_growing(self, description: Description, journal: UploadJournal, sent: Sent) -> Receipt | None:
-        return self._growing(AsSent(sent.size), description, journal, self._part_size).complete(sent)
 
     def _growing(
         self, source: GrowingSource, description: Description, journal: UploadJournal, part_size: int
@@ -333,7 +324,7 @@ class S3Store:
                         raise _Taken from exc
                     if error_code(exc) != "ConditionalRequestConflict" or pause is None:
                         raise
-                    time.sleep(pause)
+                    time.sleep(pause)  # S3 asks for a retry: another write of the key is under way
         raise AssertionError("unreachable: the last try returns or raises")
 
 

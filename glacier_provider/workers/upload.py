@@ -117,7 +117,7 @@ class Uploader:
 
     def _start(self, archive_id: int, backup_id: int, filename: str) -> None:
         try:
-            data = self._read(filename)
+            data = contents_of(self._root, filename, self._setup)
         except GlacierProviderError:
             self._answers.append((archive_id, REFUSED))
             return
@@ -141,12 +141,6 @@ class Uploader:
         self._on_the_way += len(data)
         self._sender.start(request, _Sent(archive_id, key, data, sha256, checksum))
 
-    def _read(self, filename: str) -> bytes:
-        seconds = self._setup.settle_seconds
-        with open_source(self._root, filename, settle_seconds=seconds, now=time.time()) as source:
-            source.require_size(min(source.size, self._setup.largest))  # one that grew goes in parts
-            return source.read_at(0, source.size)
-
     def _judge(self, file: _Sent, reply: Reply) -> None:
         self._on_the_way -= len(file.data)
         if reply.status == 200 and _is_proof(reply, file):
@@ -157,6 +151,15 @@ class Uploader:
             self._waiting.clear()
         else:
             self._answers.append((file.archive_id, REFUSED))
+
+
+def contents_of(root: Root, filename: str, setup: Setup) -> bytes:
+    """Return the bytes of a file as they are at one moment; raise FileChanged, FileMissing and what else may be wrong."""
+    with open_source(root, filename, settle_seconds=setup.settle_seconds, now=time.time()) as source:
+        source.require_size(min(source.size, setup.largest))  # one that grew goes in parts
+        data = source.read_at(0, source.size)
+        source.verify_unchanged()
+        return data
 
 
 def _is_proof(reply: Reply, file: _Sent) -> bool:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
+from glacier_provider.errors import FileChanged
+from glacier_provider.files import FileSource, Root
 from glacier_provider.stores.wire.sender import Reply
 from glacier_provider.workers.frames import read_frame, write_frame
-from glacier_provider.workers.upload import _is_proof, _Sent
+from glacier_provider.workers.upload import Setup, _is_proof, _Sent, contents_of
 
 DATA = b"the bytes"
 SHA256 = hashlib.sha256(DATA)
@@ -35,6 +38,24 @@ MD5 = hashlib.md5(DATA, usedforsecurity=False).hexdigest()
 def test_a_file_is_stored_when_the_reply_shows_its_bytes(head: str, proof: bool) -> None:
     file = _Sent(1, "key", DATA, SHA256.hexdigest(), RIGHT)
     assert _is_proof(Reply(200, f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode(), []), file) is proof
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.bin"
+    file.write_bytes(b"old bytes")
+    setup = Setup("dms", str(tmp_path), "", 0.0, 1000, 0.0)
+    read_at = FileSource.read_at
+
+    def and_then_it_changes(source: FileSource, start: int, size: int) -> bytes:
+        data = read_at(source, start, size)
+        file.write_bytes(b"new bytes")
+        return data
+
+    with Root(tmp_path) as root:
+        assert contents_of(root, "a.bin", setup) == b"old bytes"
+        monkeypatch.setattr(FileSource, "read_at", and_then_it_changes)
+        with pytest.raises(FileChanged, match="changed while it was read"):
+            contents_of(root, "a.bin", setup)
 
 
 def test_messages_come_as_they_were_said() -> None:
