@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Asset, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
 from glacier_provider.operators.backup_steps import CloseBackupOperator, OpenBackupOperator, ScanFilesOperator
-from glacier_provider.operators.base import record_failure
+from glacier_provider.operators.base import default_args
 from glacier_provider.operators.glacier_upload import GlacierUploadOperator
 from glacier_provider.operators.pg_dump import PgDumpOperator
 from glacier_provider.operators.reconcile import ReconcileOperator
@@ -44,18 +44,7 @@ def backup_dag(application: Application) -> DAG:
         max_active_runs=1,
         dagrun_timeout=timedelta(days=3),
         tags=["glacier", "backup", name],
-        default_args={
-            "application": name,
-            # Without them, Airflow's own defaults hold: [operators] default_queue, and default_pool.
-            **({"queue": application.queue} if application.queue else {}),
-            **({"pool": application.pool} if application.pool else {}),
-            "retries": 3,
-            "retry_delay": timedelta(minutes=1),
-            "retry_exponential_backoff": 2,
-            "max_retry_delay": timedelta(minutes=30),
-            "execution_timeout": timedelta(hours=24),
-            "on_failure_callback": record_failure,
-        },
+        default_args=default_args(application),
     ) as dag:
         opened = OpenBackupOperator(task_id="open_backup")
         backup_id = opened.output

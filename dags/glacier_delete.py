@@ -5,12 +5,10 @@ Trigger it with conf {"backup_id": 42, "confirm": "<application>-42"}.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from airflow.sdk import DAG, Param
 
 from glacier_provider.applications import Application, load_applications
-from glacier_provider.operators.base import record_failure
+from glacier_provider.operators.base import default_args
 from glacier_provider.operators.delete_steps import DeleteBackupOperator, PlanDeletionOperator
 
 DOC = """
@@ -65,18 +63,7 @@ def delete_dag(application: Application) -> DAG:
         is_paused_upon_creation=False,
         tags=["glacier", "delete", name],
         params=delete_params(application),
-        default_args={
-            "application": name,
-            # Without them, Airflow's own defaults hold: [operators] default_queue, and default_pool.
-            **({"queue": application.queue} if application.queue else {}),
-            **({"pool": application.pool} if application.pool else {}),
-            "retries": 3,
-            "retry_delay": timedelta(minutes=1),
-            "retry_exponential_backoff": 2,
-            "max_retry_delay": timedelta(minutes=30),
-            "execution_timeout": timedelta(hours=24),
-            "on_failure_callback": record_failure,
-        },
+        default_args=default_args(application),
     ) as dag:
         PlanDeletionOperator(task_id="plan_deletion") >> DeleteBackupOperator(task_id="delete_backup")
     return dag

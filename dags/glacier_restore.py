@@ -9,7 +9,7 @@ from airflow.sdk import DAG, Asset, Param, TriggerRule
 from glacier_provider.applications import Application, load_applications
 from glacier_provider.core.plan import Part, Tier
 from glacier_provider.operators.approve_restore import ApproveRestoreOperator
-from glacier_provider.operators.base import record_failure
+from glacier_provider.operators.base import default_args
 from glacier_provider.operators.orphan_file import OrphanFileOperator
 from glacier_provider.operators.restore_steps import (
     CloseRestoreOperator,
@@ -105,18 +105,7 @@ def restore_dag(application: Application) -> DAG:
         # On the night when it is needed, nobody should have to find out that the DAG was paused.
         is_paused_upon_creation=False,
         tags=["glacier", "restore", name],
-        default_args={
-            "application": name,
-            # Without them, Airflow's own defaults hold: [operators] default_queue, and default_pool.
-            **({"queue": application.queue} if application.queue else {}),
-            **({"pool": application.pool} if application.pool else {}),
-            "retries": 3,
-            "retry_delay": timedelta(minutes=1),
-            "retry_exponential_backoff": 2,
-            "max_retry_delay": timedelta(minutes=30),
-            "execution_timeout": timedelta(hours=24),
-            "on_failure_callback": record_failure,
-        },
+        default_args=default_args(application),
     ) as dag:
         # Where nothing has to be brought there is nothing to map over, and these tasks are skipped.
         rule = TriggerRule.NONE_FAILED

@@ -18,6 +18,7 @@ from glacier_provider.catalog.backups import Run, lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.deletions import Doomed
 from glacier_provider.catalog.lease import kept_alive
+from glacier_provider.core.archive import EMPTY_KEY
 from glacier_provider.core.deletion import DeletionPlan, with_fee
 from glacier_provider.core.plan import megabytes
 from glacier_provider.core.prices import Prices
@@ -32,9 +33,6 @@ log = logging.getLogger(__name__)
 
 #: Returns the store of an archive by its URI.
 Stores = Callable[[str], ArchiveStore]
-
-#: What a store did not keep, see `backup.files`: nothing is to be deleted there.
-EMPTY_KEY = "empty:"
 
 
 def plan_deletion(backup_id: int, *, catalog: Catalog, prices: Prices | None = None) -> DeletionPlan:
@@ -117,7 +115,7 @@ def _delete_page(page: Iterable[Doomed], stores: Stores) -> dict[int, StoreError
     """Delete archives from their stores; return by archive id why some could not be."""
     by_store: dict[str, list[Doomed]] = {}
     for doomed in page:
-        if not doomed.location.key.startswith(EMPTY_KEY):
+        if not doomed.location.key.startswith(EMPTY_KEY):  # of those no store holds anything
             by_store.setdefault(doomed.location.store_uri, []).append(doomed)
     errors: dict[int, StoreError] = {}
     for uri, archives in by_store.items():

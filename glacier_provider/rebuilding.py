@@ -208,8 +208,8 @@ class _Told:
         self.files = self.catalog.rebuilding.write(self.rows.values())
         before = None
         for backup_id in order:
-            full = self.heads[backup_id]["previous"] is None
-            self.catalog.rebuilding.write_members(backup_id, before=before, full=full)
+            previous = self.heads[backup_id]["previous"]
+            self.catalog.rebuilding.write_members(backup_id, before=before, previous=previous)
             before = backup_id
         self.catalog.rebuilding.write_present()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -175,9 +175,7 @@ class _Comparison:
 
     def _settle(self, page: Sequence[StoredArchive]) -> None:
         surplus: list[tuple[str, Description]] = []
-        known = self.catalog.reconciling.known(
-            self.store.uri, [one.description.archive_id for one in page if one.description]
-        )
+        known = self._known(one.description.archive_id for one in page if one.description)
         for found in page:
             row = known.get(found.description.archive_id) if found.description else None
             verdict = judge(found, _known(row), application=self.application.name)
@@ -185,15 +183,18 @@ class _Comparison:
                 surplus.append((found.key, found.description))
             elif verdict is Verdict.ADOPT and row is not None:
                 self._adopt(found, row)
-                known |= self.catalog.reconciling.known(self.store.uri, [row["id"]])
+                known |= self._known([row["id"]])
             elif verdict is Verdict.NOTE and row is not None:
                 self._note(found, row)
-                known |= self.catalog.reconciling.known(self.store.uri, [row["id"]])
+                known |= self._known([row["id"]])
             elif verdict is Verdict.STRAY:
                 self._leave(found, "strays")
             elif verdict is Verdict.FOREIGN:
                 self.counts["foreign"] += 1
         self._delete(surplus)
+
+    def _known(self, archive_ids: Iterable[int]) -> dict[int, Row]:
+        return self.catalog.reconciling.known(self.store.uri, list(archive_ids), as_of=self.as_of)
 
     def _adopt(self, found: StoredArchive, row: Row) -> None:
         """Record an archive that the catalog waits for as uploaded, if its content is what would be sent."""
@@ -257,4 +258,5 @@ def _known(row: Row | None) -> KnownArchive | None:
         sha256=row["sha256"],
         checksum=row["checksum"],
         earlier_sha256s=tuple(row["earlier_sha256s"]),
+        lost=row["lost"],
     )

@@ -39,6 +39,7 @@ class Rebuilding:
                 f"The catalog knows {rows['backups']} backups and {rows['archives']} archives of this application.",
                 hint="A rebuild needs an empty one: drop the schema, or name another with --schema.",
             )
+        self._db.run("rebuild_forgotten_scans", application_id=self._application_id)
         self._db.run("create_rebuild_tables")
 
     # --- what the manifests tell -----------------------------------------------------------------------------
@@ -77,11 +78,16 @@ class Rebuilding:
         self._db.run("rebuild_previous")
         return files
 
-    def write_members(self, backup_id: int, *, before: int | None, full: bool) -> None:
-        """Bring the ranges from backup `before` to `backup_id`; `full`: its manifest lists every file."""
+    def write_members(self, backup_id: int, *, before: int | None, previous: int | None) -> None:
+        """Bring the ranges from backup `before` to `backup_id`.
+
+        Its manifest tells the changes since that of backup `previous`; None: it lists every file.
+        """
         ids = {"application_id": self._application_id, "backup_id": backup_id}
         if before is not None:
-            self._db.run("rebuild_closed_ranges", **ids, before=before, full=full)
+            self._db.run("rebuild_closed_ranges", **ids, before=before, previous=previous or 0, full=previous is None)
+        if previous is not None and previous != before:
+            self._db.run("rebuild_returned_ranges", **ids, previous=previous)
         self._db.run("rebuild_opened_ranges", **ids)
 
     def write_present(self) -> None:
@@ -130,9 +136,7 @@ class Rebuilding:
 
     def unfinished(self, backup_id: int, error: str) -> None:
         """Write the row of a backup that left archives and no manifest that can be read."""
-        self._db.run(
-            "rebuild_unfinished_backup", application_id=self._application_id, backup_id=backup_id, error=error
-        )
+        self._db.run("rebuild_unfinished_backup", application_id=self._application_id, backup_id=backup_id, error=error)
 
     def finish(self, *, archive_id: int, backup_id: int) -> None:
         """Have new ids begin after the highest that the store remembers."""

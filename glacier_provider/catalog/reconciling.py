@@ -77,13 +77,17 @@ class Reconciling:
             limit=NAMED,
         )
 
-    def known(self, store_uri: str, archive_ids: Sequence[int]) -> dict[int, Row]:
-        """Return the rows of these archives by id; of those that the catalog has in this store."""
+    def known(self, store_uri: str, archive_ids: Sequence[int], *, as_of: datetime) -> dict[int, Row]:
+        """Return the rows of these archives by id; of those that the catalog has in this store.
+
+        `lost` tells of each whether backups count on it and the listing of `as_of` does not have it.
+        """
         rows = self._db.rows(
             "known_archives",
             application_id=self._backups.application_id,
             store_uri=store_uri,
             archive_ids=list(archive_ids),
+            as_of=as_of,
         )
         return {row["id"]: row for row in rows}
 

@@ -14,6 +14,9 @@ from typing import Any
 
 FORMAT_VERSION = 1
 
+#: Stands, with the archive's id after it, for the key of an empty file in a store that does not keep empty archives.
+EMPTY_KEY = "empty:"
+
 
 class ArchiveKind(StrEnum):
     DATABASE = "database"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -16,9 +17,26 @@ from glacier_provider.hooks.resources import Resources, find_application
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from glacier_provider.applications import Application
     from glacier_provider.catalog.backups import Run
 
 log = logging.getLogger(__name__)
+
+
+def default_args(application: Application) -> dict[str, Any]:
+    """Return what the tasks of all DAGs of an application have in common: where they run, how they are tried again."""
+    return {
+        "application": application.name,
+        # Without them, Airflow's own defaults hold: [operators] default_queue, and default_pool.
+        **({"queue": application.queue} if application.queue else {}),
+        **({"pool": application.pool} if application.pool else {}),
+        "retries": 3,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(minutes=30),
+        "execution_timeout": timedelta(hours=24),
+        "on_failure_callback": record_failure,
+    }
 
 
 class GlacierOperator(BaseOperator):

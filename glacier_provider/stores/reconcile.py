@@ -6,7 +6,8 @@ the catalog noted it. They are found in the listing (of a vault: in its inventor
     verdict = judge(archive, known.get(archive.description.archive_id), application=application)
 
 Only `ADOPT`, `NOTE` and `SURPLUS` ask for a deed, and only for an archive that agrees with the catalog in every point;
-`SURPLUS`, the one that deletes, only for a proven copy. What another catalog wrote to the same place is never touched.
+`SURPLUS`, the one that deletes, only for a proven copy of what the store has elsewhere or no backup needs. What another
+catalog wrote to the same place is never touched.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class KnownArchive:
     """What the catalog knows about the archive whose id the description names.
 
     `sha256` is that of the content, `earlier_sha256s` are those of earlier contents that it meant to send under this
-    id, `checksum` is that of the receipt.
+    id, `checksum` is that of the receipt. `lost`: backups count on it, and the store does not list it under `key`.
     """
 
     state: ArchiveState
@@ -45,6 +46,7 @@ class KnownArchive:
     sha256: str | None = None
     checksum: str | None = None
     earlier_sha256s: tuple[str, ...] = ()
+    lost: bool = False
 
 
 _WAITING = (ArchiveState.PLANNED, ArchiveState.UPLOADING)
@@ -52,6 +54,13 @@ _WAITING = (ArchiveState.PLANNED, ArchiveState.UPLOADING)
 
 def judge(found: StoredArchive, known: KnownArchive | None, *, application: str) -> Verdict:
     """Return what a listed archive is to the catalog; `known` is None when the catalog has no archive of its id."""
+    verdict = _judged(found, known, application)
+    if verdict is Verdict.SURPLUS and known is not None and known.lost:
+        return Verdict.STRAY  # perhaps the last copy
+    return verdict
+
+
+def _judged(found: StoredArchive, known: KnownArchive | None, application: str) -> Verdict:
     told = found.description
     if told is None or told.application != application:
         return Verdict.FOREIGN

@@ -102,6 +102,7 @@ class Vault:
 
 def pause(attempt: int) -> None:
     """Wait before the next attempt, longer each time and never as long as the others."""
+    # All tasks meet the same throttled vault: they must not come back at once, nor together.
     time.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
 
 

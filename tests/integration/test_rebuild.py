@@ -5,14 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from glacier_provider import backup, rebuilding
+from glacier_provider import backup, deletion, rebuilding
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.errors import ArchiveMissing, IllegalMove, StoreUnavailable, UnsafeCatalogSchema
@@ -20,8 +18,8 @@ from glacier_provider.stores.uri import parse_store_uri
 from tests.conftest import a_catalog
 from tests.emulator.vault import VaultEmulator
 from tests.integration.test_cli import described, in_a_process, uri_of
-from tests.integration.test_vault_round_trip import VAULT, OnAVault
-from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, titles
+from tests.support.application import ApplicationUnderTest, add_document, titles
+from tests.support.vault import VAULT, OnAVault
 
 #: What a rebuilt catalog has to tell as the lost one did. Times of closing and sizes of reports are not in the store.
 BACKUPS = """
@@ -55,22 +53,6 @@ def lose_the_catalog(app: ApplicationUnderTest) -> None:
 
 def rebuild(app: ApplicationUnderTest) -> rebuilding.Rebuilt:
     return rebuilding.rebuild_catalog(app.application, catalog=app.catalog, stores=app.stores)
-
-
-@pytest.fixture
-def vault(tmp_path: Path) -> Iterator[VaultEmulator]:
-    with VaultEmulator(tmp_path / "emulated-vault", standard_seconds=0.2) as emulator:
-        emulator.client().create_vault(vaultName=VAULT)
-        yield emulator
-
-
-@pytest.fixture
-def on_a_vault(make_application: Callable[..., ApplicationUnderTest], vault: VaultEmulator) -> OnAVault:
-    made = make_application()
-    application = replace(made.application, store=f"glacier://{VAULT}")
-    on_vault = OnAVault(application, made.server, made.catalog, made.catalog_server, made.s3, vault=vault)
-    a_small_dms(on_vault)
-    return on_vault
 
 
 def some_history(app: ApplicationUnderTest) -> list[int]:
@@ -183,6 +165,66 @@ def test_what_the_store_has_lost_is_named(dms: ApplicationUnderTest) -> None:
     assert rebuilt.lost == (f"doc3.pdf (backup {backups[-1]})",)
     # It is still in the directory: the next backup archives it anew.
     assert dms.catalog.backups.get(dms.back_up())["new_files_count"] == 1
+    (dms.files / "doc3.pdf").unlink()
+    dms.restore()
+    assert dms.contents()["doc3.pdf"] == b"content 3"
+
+
+def test_an_old_backup_goes_on_telling_that_its_file_is_lost(dms: ApplicationUnderTest) -> None:
+    backup_id = dms.back_up()
+    key_of = {stored.description.filename: stored.key for stored in dms.store.archives() if stored.description}
+    dms.s3.client().delete_object(Bucket=dms.bucket, Key=key_of["doc3.pdf"])
+    lose_the_catalog(dms)
+    rebuild(dms)
+    (dms.files / "doc3.pdf").unlink()
+    dms.back_up()
+    with pytest.raises(ArchiveMissing, match=r"in no store: doc3\.pdf"):
+        dms.plan(backup_id)
+
+
+def test_a_manifest_may_continue_an_earlier_one_than_that_before_it(dms: ApplicationUnderTest) -> None:
+    """The second backup wrote its manifest, and failed before it was complete: the third continues the first."""
+    first = dms.back_up()
+    (dms.files / "doc1.pdf").unlink()
+    dms.write("brief.txt", "in the second alone")
+    second = dms.back_up()
+    with dms.catalog_server.connect(autocommit=True) as connection:
+        connection.execute(
+            "UPDATE glacier_catalog.application_data_backups SET state = 'failed', manifest_archive_id = NULL"
+            " WHERE id = %s",
+            (second,),
+        )
+    dms.write("doc1.pdf", "content 1")
+    (dms.files / "brief.txt").unlink()
+    third = dms.back_up()
+    before = [row for row in known(dms)["members"] if row[0] != second]
+    lose_the_catalog(dms)
+    rebuild(dms)
+    after = known(dms)["members"]
+    assert [row for row in after if row[0] != second] == before
+    assert {row[0] for row in after} == {first, second, third}
+
+
+def test_files_behind_an_unreadable_manifest_stay_when_another_backup_is_deleted(dms: ApplicationUnderTest) -> None:
+    backups = some_history(dms)
+    (key,) = [s.key for s in dms.store.archives(described=False) if s.key.endswith(f"{backups[3]:012d}.json.gz")]
+    client = dms.s3.client()
+    metadata = client.get_object(Bucket=dms.bucket, Key=key)["Metadata"]
+    client.put_object(Bucket=dms.bucket, Key=key, Body=b"no manifest", Metadata=metadata)
+    lose_the_catalog(dms)
+    rebuild(dms)
+    deletion.delete_backup(dms.application, backups[0], dms.a_run("delete"), catalog=dms.catalog, stores=dms.stores)
+    left = {stored.description.filename for stored in dms.store.archives() if stored.description}
+    assert "large.bin" in left, "the fourth backup's alone, whose members nobody knows"
+
+
+def test_what_was_scanned_before_the_tables_were_emptied_is_scanned_again(dms: ApplicationUnderTest) -> None:
+    dms.back_up()
+    with dms.catalog_server.connect(autocommit=True) as connection:
+        connection.execute(
+            "TRUNCATE glacier_catalog.application_data_backups, glacier_catalog.glacier_archives CASCADE"
+        )
+    assert dms.catalog.backups.get(dms.back_up())["new_files_count"] == 3
 
 
 def test_backups_behind_an_unreadable_manifest_are_named_and_the_others_come_back(dms: ApplicationUnderTest) -> None:

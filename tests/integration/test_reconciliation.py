@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,67 +12,26 @@ from glacier_provider import backup, deletion
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.errors import LeaseHeld, OutcomeUnknown, StoreUnavailable
-from glacier_provider.reconciliation import Reconciled, reconcile
-from glacier_provider.stores import client_config
-from glacier_provider.stores.base import ArchiveStore
-from glacier_provider.stores.uri import VaultUri, parse_store_uri
-from glacier_provider.stores.vault import VaultStore
-from tests.emulator.s3 import a_session
-from tests.emulator.vault import VaultEmulator
-from tests.support.application import ApplicationUnderTest, a_small_dms
+from glacier_provider.reconciliation import reconcile
+from tests.integration.test_rebuild import lose_the_catalog, rebuild
+from tests.support.application import ApplicationUnderTest
+from tests.support.vault import VAULT, OnAVault
 
-VAULT = "dms"
 DAY = timedelta(days=1)
 
 
-@dataclass
-class OnAVault(ApplicationUnderTest):
-    """An application whose archives go to an emulated vault, with a clock that can be moved."""
-
-    vault: VaultEmulator = field(default=None)  # type: ignore[assignment]
-    ahead: timedelta = timedelta()
-
-    def stores(self, uri: str) -> ArchiveStore:
-        place = parse_store_uri(uri)
-        assert isinstance(place, VaultUri)
-        client = a_session().client("glacier", endpoint_url=self.vault.url, config=client_config(place))
-        return VaultStore(place, client=client, attempts=2, now=lambda: datetime.now(UTC) + self.ahead)
-
-    def pass_time(self, time: timedelta) -> None:
-        self.vault.clock.advance(time.total_seconds())
-        self.ahead += time
-
-    def take_inventory(self) -> None:
-        self.vault.take_inventory(VAULT)
-        self.vault.complete_jobs(self.vault.job_operations.initiate(VAULT, {"Type": "inventory-retrieval"}))
-
-    def reconciled(self, **options: Any) -> list[Reconciled]:
-        return reconcile(self.application, catalog=self.catalog, stores=self.stores, **options)
-
-    def ids(self) -> set[str]:
-        return {archive["id"] for archive in self.vault.archives(digests=False)}
-
-    def known(self) -> set[str]:
-        return {row[0] for row in in_catalog(self, "SELECT key FROM glacier_archives WHERE state = 'archived'")}
-
-
 @pytest.fixture
-def vault(tmp_path: Path) -> Iterator[VaultEmulator]:
-    with VaultEmulator(tmp_path / "emulated-vault", standard_seconds=0.2) as emulator:
-        emulator.client().create_vault(vaultName=VAULT)
-        yield emulator
+def on_vault(on_a_vault: OnAVault) -> OnAVault:
+    on_a_vault.attempts = 2
+    return on_a_vault
 
 
-@pytest.fixture
-def on_vault(make_application: Callable[..., ApplicationUnderTest], vault: VaultEmulator) -> OnAVault:
-    made = make_application()
-    application = replace(made.application, store=f"glacier://{VAULT}")
-    return a_small(OnAVault(application, made.server, made.catalog, made.catalog_server, made.s3, vault=vault))
+def ids(app: OnAVault) -> set[str]:
+    return {archive["id"] for archive in app.vault.archives(digests=False)}
 
 
-def a_small(app: OnAVault) -> OnAVault:
-    a_small_dms(app)
-    return app
+def known(app: OnAVault) -> set[str]:
+    return {row[0] for row in in_catalog(app, "SELECT key FROM glacier_archives WHERE state = 'archived'")}
 
 
 def in_catalog(app: ApplicationUnderTest, statement: str) -> list[tuple[Any, ...]]:
@@ -96,12 +53,12 @@ def a_doubtful_backup(app: OnAVault) -> int:
 def test_a_copy_too_many_is_deleted_once_an_inventory_tells_of_it(on_vault: OnAVault) -> None:
     backup_id = a_doubtful_backup(on_vault)
     assert on_vault.catalog.backups.get(backup_id)["report"]["maybe_twice_count"] == 1
-    assert len(on_vault.ids() - on_vault.known()) == 1
+    assert len(ids(on_vault) - known(on_vault)) == 1
     on_vault.pass_time(2 * DAY)
     on_vault.take_inventory()
     (told,) = on_vault.reconciled()
     assert (told.deleted, told.strays, told.missing, told.doubtful) == (1, 0, (), 0)
-    assert on_vault.ids() == on_vault.known()
+    assert ids(on_vault) == known(on_vault)
     assert on_vault.reconciled() == [], "nothing is in doubt any more"
 
 
@@ -161,12 +118,12 @@ def test_a_manifest_that_was_written_again_leaves_none_behind(on_vault: OnAVault
     for share in backup.scan_files(app, backup_id, catalog=catalog):
         backup.upload_files(app, backup_id, ArchiveRange.from_dict(share), catalog=catalog, store=on_vault.store)
     backup.close_backup(app, backup_id, catalog=catalog, store=on_vault.store)
-    assert len(on_vault.ids() - on_vault.known()) == 1
+    assert len(ids(on_vault) - known(on_vault)) == 1
     on_vault.pass_time(2 * DAY)
     on_vault.take_inventory()
     (told,) = on_vault.reconciled()
     assert (told.deleted, told.strays) == (1, 0)
-    assert on_vault.ids() == on_vault.known()
+    assert ids(on_vault) == known(on_vault)
 
 
 def test_archives_of_another_catalog_are_left_alone_and_told(on_vault: OnAVault) -> None:
@@ -176,12 +133,12 @@ def test_archives_of_another_catalog_are_left_alone_and_told(on_vault: OnAVault)
     on_vault.store.put(b"other one", theirs)
     on_vault.store.put(b"unknown", replace(theirs, archive_id=4711, size=7))
     on_vault.store.put(b"foreign", replace(theirs, application="library", size=7))
-    before = on_vault.ids()
+    before = ids(on_vault)
     on_vault.pass_time(2 * DAY)
     on_vault.take_inventory()
     (told,) = on_vault.reconciled(everything=True)
     assert (told.strays, told.deleted, told.adopted, told.noted) == (2, 0, 0, 0)
-    assert on_vault.ids() == before
+    assert ids(on_vault) == before
 
 
 # --- S3 ---
@@ -213,6 +170,38 @@ def test_an_archive_that_somebody_deleted_from_the_bucket_is_told(dms: Applicati
     (told,) = reconcile(dms.application, catalog=dms.catalog, stores=dms.stores, everything=True)
     assert told.missing == ("doc1.pdf",)
     assert "NOT in the store" in told.lines()[-1]
+
+
+def test_a_copy_is_kept_while_the_archive_itself_is_missing(on_vault: OnAVault) -> None:
+    a_doubtful_backup(on_vault)
+    (copy,) = ids(on_vault) - known(on_vault)
+    ((key, filename),) = in_catalog(
+        on_vault, "SELECT key, filename FROM glacier_archives WHERE doubtful_since IS NOT NULL"
+    )
+    on_vault.vault.client().delete_archive(vaultName=VAULT, archiveId=key)
+    on_vault.pass_time(2 * DAY)
+    on_vault.take_inventory()
+    (told,) = on_vault.reconciled()
+    assert (told.deleted, told.named, told.missing) == (0, (copy,), (filename,))
+    assert copy in ids(on_vault), "it is the last one"
+
+
+def test_what_was_lost_when_the_catalog_was_rebuilt_and_is_back_is_not_deleted(dms: ApplicationUnderTest) -> None:
+    """In a bucket with versions, a deletion only hides: somebody takes it back."""
+    client = dms.s3.client()
+    client.put_bucket_versioning(Bucket=dms.bucket, VersioningConfiguration={"Status": "Enabled"})
+    dms.back_up()
+    listed = {stored.key for stored in dms.store.archives()}
+    hidden = {stored.key for stored in dms.store.archives(kind=ArchiveKind.FILE)}
+    hidden |= {stored.key for stored in dms.store.archives(kind=ArchiveKind.DATABASE)}
+    markers = [(key, client.delete_object(Bucket=dms.bucket, Key=key)["VersionId"]) for key in hidden]
+    lose_the_catalog(dms)
+    assert rebuild(dms).lost_count == 0, "without its dump, no backup counts on them"
+    for key, version in markers:
+        client.delete_object(Bucket=dms.bucket, Key=key, VersionId=version)
+    (told,) = reconcile(dms.application, catalog=dms.catalog, stores=dms.stores, everything=True)
+    assert (told.deleted, told.strays) == (0, len(hidden))
+    assert {stored.key for stored in dms.store.archives()} == listed
 
 
 def test_nothing_is_compared_while_a_backup_runs(dms: ApplicationUnderTest) -> None:

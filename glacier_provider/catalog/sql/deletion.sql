@@ -51,7 +51,8 @@ SELECT DISTINCT a.id, a.kind FROM backup_files f JOIN glacier_archives a ON a.id
            ON b.application_id = o.application_id AND b.id BETWEEN o.first_backup_id AND o.last_backup_id
         WHERE o.archive_id = a.id AND b.id <> %(backup_id)s AND b.state IN ('complete', 'running'))
 UNION
--- And what was left behind: files that left the directory when the backups that contain them were deleted already.
+-- And what was left behind: files that left the directory when the backups that contain them were deleted already. Not
+-- files that a rebuild found without knowing their backup's members: they stay as long as the backup that made them.
 SELECT a.id, a.kind FROM glacier_archives a
  WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.state = 'archived'
    AND a.retrieval_status <> 'exists'
@@ -59,7 +60,10 @@ SELECT a.id, a.kind FROM glacier_archives a
    AND NOT EXISTS (
        SELECT FROM backup_files o JOIN application_data_backups b
            ON b.application_id = o.application_id AND b.id BETWEEN o.first_backup_id AND o.last_backup_id
-        WHERE o.archive_id = a.id AND b.id <> %(backup_id)s AND b.state IN ('complete', 'running', 'failed'));
+        WHERE o.archive_id = a.id AND b.id <> %(backup_id)s AND b.state IN ('complete', 'running', 'failed'))
+   AND (EXISTS (SELECT FROM backup_files o WHERE o.archive_id = a.id)
+        OR NOT EXISTS (SELECT FROM application_data_backups b
+                        WHERE b.id = a.backup_id AND b.id <> %(backup_id)s AND b.state IN ('complete', 'running', 'failed')));
 
 -- name: going_amounts
 -- What goes, by store, kind and day.

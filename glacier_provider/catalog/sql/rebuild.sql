@@ -6,6 +6,10 @@ SELECT a.id, a.name FROM applications a WHERE a.id = %(application_id)s FOR UPDA
 SELECT (SELECT count(*) FROM application_data_backups b WHERE b.application_id = %(application_id)s) AS backups,
        (SELECT count(*) FROM glacier_archives a WHERE a.application_id = %(application_id)s) AS archives;
 
+-- name: rebuild_forgotten_scans
+-- What a scan remembers of directories is worth nothing: the next one looks at everything.
+UPDATE applications SET scan_rules = NULL, full_walk_at = NULL WHERE id = %(application_id)s;
+
 -- name: create_rebuild_tables
 CREATE TEMPORARY TABLE told_backups (
     backup_id bigint PRIMARY KEY, previous bigint, manifest_id bigint, head jsonb, error text) ON COMMIT DROP;
@@ -71,11 +75,24 @@ UPDATE application_data_backups b SET previous_backup_id = t.previous
    AND EXISTS (SELECT FROM application_data_backups p WHERE p.id = t.previous);
 
 -- name: rebuild_closed_ranges
--- What went: named as gone, or, with a manifest that lists every file, not listed.
+-- What went: named as gone, or, with a manifest that lists every file, not listed. A manifest may continue an earlier
+-- one than that before it, of a backup that failed at its very end: then what came since has to be named again.
 UPDATE backup_files f SET last_backup_id = %(before)s
  WHERE f.application_id = %(application_id)s AND f.last_backup_id IS NULL
    AND CASE WHEN %(full)s THEN NOT EXISTS (SELECT FROM told_files t WHERE t.backup_id = %(backup_id)s AND t.archive_id = f.archive_id)
-            ELSE EXISTS (SELECT FROM told_gone g WHERE g.backup_id = %(backup_id)s AND g.archive_id = f.archive_id) END;
+            ELSE EXISTS (SELECT FROM told_gone g WHERE g.backup_id = %(backup_id)s AND g.archive_id = f.archive_id)
+                 OR (f.first_backup_id > %(previous)s
+                     AND NOT EXISTS (SELECT FROM told_files t WHERE t.backup_id = %(backup_id)s AND t.archive_id = f.archive_id)
+                     AND NOT EXISTS (SELECT FROM backup_files o WHERE o.archive_id = f.archive_id
+                                        AND %(previous)s BETWEEN o.first_backup_id AND o.last_backup_id)) END;
+
+-- name: rebuild_returned_ranges
+-- What went after the manifest that this one continues, and came back without being named.
+INSERT INTO backup_files (archive_id, application_id, first_backup_id)
+SELECT o.archive_id, %(application_id)s, %(backup_id)s FROM backup_files o
+ WHERE o.application_id = %(application_id)s AND %(previous)s BETWEEN o.first_backup_id AND o.last_backup_id
+   AND NOT EXISTS (SELECT FROM told_gone g WHERE g.backup_id = %(backup_id)s AND g.archive_id = o.archive_id)
+   AND NOT EXISTS (SELECT FROM backup_files f WHERE f.archive_id = o.archive_id AND f.last_backup_id IS NULL);
 
 -- name: rebuild_opened_ranges
 INSERT INTO backup_files (archive_id, application_id, first_backup_id)

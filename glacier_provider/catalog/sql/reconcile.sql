@@ -26,9 +26,6 @@ SELECT l.key, l.size, l.checksum, l.told FROM listed l
           AND a.state <> 'deleted')
  ORDER BY l.key LIMIT %(limit)s;
 
--- name: listed_count
-SELECT count(*) AS archives FROM listed;
-
 -- name: missing_from_store
 -- Archived before the listing's moment, and not in it.
 SELECT a.id, a.kind, a.filename, a.key FROM glacier_archives a
@@ -38,9 +35,17 @@ SELECT a.id, a.kind, a.filename, a.key FROM glacier_archives a
  ORDER BY a.id LIMIT %(limit)s;
 
 -- name: known_archives
-SELECT id, kind, state, backup_id, filename, original_size, stored_size, key, sha256, checksum, earlier_sha256s
-  FROM glacier_archives
- WHERE application_id = %(application_id)s AND store_uri = %(store_uri)s AND id = ANY(%(archive_ids)s);
+-- Lost: not listed although it was there before the listing's moment, or noted so by a rebuild, and backups count on it.
+SELECT a.id, a.kind, a.state, a.backup_id, a.filename, a.original_size, a.stored_size, a.key, a.sha256, a.checksum,
+       a.earlier_sha256s,
+       CASE a.state
+       WHEN 'archived' THEN a.archived_at < %(as_of)s AND NOT EXISTS (SELECT FROM listed l WHERE l.key = a.key)
+       WHEN 'deleted' THEN EXISTS (SELECT FROM backup_files f WHERE f.archive_id = a.id)
+            OR EXISTS (SELECT FROM application_data_backups b
+                        WHERE b.id = a.backup_id AND b.database_archive_id = a.id AND b.state NOT IN ('deleting', 'deleted'))
+       ELSE false END AS lost
+  FROM glacier_archives a
+ WHERE a.application_id = %(application_id)s AND a.store_uri = %(store_uri)s AND a.id = ANY(%(archive_ids)s);
 
 -- name: note_given_up
 -- Given up, and found in the store after all: it stays given up, and goes with its backup.

@@ -86,21 +86,22 @@ SELECT f.archive_id, f.first_backup_id, a.state
    AND NOT EXISTS (SELECT FROM scanned s WHERE s.name = a.filename);
 
 -- name: vanished_anywhere
--- Files with an open range that a walk through all of the directory did not find.
+-- Files with an open range that a walk through all of the directory did not find; and what a rebuild noted as lost: its
+-- file, when it is there, is planned anew.
 CREATE TEMPORARY TABLE vanished ON COMMIT DROP AS
 SELECT f.archive_id, f.first_backup_id, a.state
   FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id
  WHERE f.application_id = %(application_id)s AND f.last_backup_id IS NULL
-   AND NOT EXISTS (SELECT FROM scanned s WHERE s.name = a.filename);
+   AND (a.state = 'deleted' OR NOT EXISTS (SELECT FROM scanned s WHERE s.name = a.filename));
 
 -- name: analyze_vanished
 ANALYZE vanished;
 
 -- name: forget_ranges_of_this_backup
--- Opened by an earlier try of this same backup, and gone again: never part of a backup.
+-- Opened by an earlier try of this same backup, and gone again: never part of a backup. What is lost stays part of its.
 DELETE FROM backup_files f USING vanished v
  WHERE f.archive_id = v.archive_id AND f.last_backup_id IS NULL
-   AND (f.first_backup_id >= %(backup_id)s OR v.state <> 'archived');
+   AND (f.first_backup_id >= %(backup_id)s OR v.state NOT IN ('archived', 'deleted'));
 
 -- name: close_ranges
 UPDATE backup_files f SET last_backup_id = %(backup_id)s - 1

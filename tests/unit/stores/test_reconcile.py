@@ -44,6 +44,13 @@ def test_what_was_deleted_and_is_still_listed_is_deleted_again() -> None:
     assert verdict(known=replace(KNOWN, state=ArchiveState.DELETED, key="found-key")) is Verdict.SURPLUS
 
 
+def test_what_may_be_the_last_copy_is_never_deleted() -> None:
+    lost = replace(KNOWN, lost=True)
+    assert verdict(known=lost) is Verdict.STRAY
+    assert verdict(known=replace(lost, state=ArchiveState.DELETED)) is Verdict.STRAY
+    assert verdict(known=replace(lost, state=ArchiveState.DELETED, key="found-key")) is Verdict.STRAY
+
+
 def test_what_was_given_up_and_is_found_is_noted_and_never_deleted_for_that() -> None:
     given_up = replace(KNOWN, state=ArchiveState.FAILED, key=None)
     assert verdict(known=given_up) is Verdict.NOTE

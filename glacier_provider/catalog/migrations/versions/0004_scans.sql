@@ -86,6 +86,17 @@ CREATE TRIGGER doubt_changed AFTER UPDATE ON glacier_archives FOR EACH ROW
 CREATE TRIGGER doubt_deleted AFTER DELETE ON glacier_archives FOR EACH ROW
     WHEN (OLD.kind = 'file') EXECUTE FUNCTION doubt_archive();
 
+CREATE FUNCTION doubt_all() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE applications SET scan_rules = NULL WHERE scan_rules IS NOT NULL;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER doubt_truncated AFTER TRUNCATE ON backup_files
+    FOR EACH STATEMENT EXECUTE FUNCTION doubt_all();
+CREATE TRIGGER doubt_truncated AFTER TRUNCATE ON glacier_archives
+    FOR EACH STATEMENT EXECUTE FUNCTION doubt_all();
+
 -- A plan's rows come from a join with both tables, in the transaction that locks neither away; asking each of a hundred
 -- thousand rows whether its archive and its restore exist takes longer than finding out which files are missing.
 ALTER TABLE restore_archives DROP CONSTRAINT restore_archives_archive_id_fkey;
