@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from glacier_provider.backup.closing import close_backup
 from glacier_provider.backup.database import dump_database, dump_source, upload_database
-from glacier_provider.backup.files import EMPTY_KEY, upload_files
+from glacier_provider.backup.files import upload_files
 from glacier_provider.backup.opening import open_backup
 from glacier_provider.backup.scan import scan_files
 
 __all__ = [
-    "EMPTY_KEY",
     "close_backup",
     "dump_database",
     "dump_source",

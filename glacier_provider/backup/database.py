@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.applications import Application
-from glacier_provider.backup.overlap import Sending, Way
+from glacier_provider.backup.overlap import Growing, Sending, Way
 from glacier_provider.backup.references import references_file
 from glacier_provider.backup.sending import Beating, describe, send
 from glacier_provider.backup.working import dump_name, staging_of, working
@@ -130,9 +130,7 @@ class _Task:
         with ExitStack() as opened:
             opened.callback(tar.close)
             way = self._way(store, encoding="tar")
-            sending = (
-                opened.enter_context(Sending(tar, way, part_size=self._part_size())) if store is not None else None
-            )
+            sending = opened.enter_context(self._sending(tar, way))
             with references_file(self.application, self.staging) as references:
                 dump = pg_dump(
                     self.server,
@@ -158,9 +156,7 @@ class _Task:
         with ExitStack() as opened:
             growing = opened.enter_context(GrowingFile(path.with_name(f"{path.name}.partial")))
             way = self._way(store, encoding="zstd")
-            sending = (
-                opened.enter_context(Sending(growing, way, part_size=self._part_size())) if store is not None else None
-            )
+            sending = opened.enter_context(self._sending(growing, way))
             with references_file(self.application, self.staging) as references:
                 dump = stream_database(
                     self.server,
@@ -227,6 +223,10 @@ class _Task:
         archive = PlannedArchive(self._plan(encoding), self.name, 0, self.backup_id, self.application.store)
         return _way_of(self.application, archive, encoding, catalog=self.catalog, store=store)
 
+    def _sending(self, source: Growing, way: Way) -> AbstractContextManager[Sending | None]:
+        """Begin to send what grows in staging, if there is a store to send it to."""
+        return nullcontext() if way.store is None else Sending(source, way, part_size=self._part_size())
+
     def _sent(self, way: Way, sending: Sending | None) -> Sent | None:
         """Wait until the store has every part; None when there was nothing to send yet, or the store was in trouble."""
         if sending is None:
@@ -249,7 +249,7 @@ class _Task:
             else:
                 log.warning("The store no longer has what was sent of the dump; it will be sent from staging.")
         except StoreError as error:
-            log.warning("The dump could not be completed in the store; it will be from staging. %s", error)
+            log.warning("The dump could not be completed in the store; it will be sent from staging. %s", error)
 
     def _record(
         self, archive_id: int, dump: Dump, *, size: int, sha256: str, sent: Sent | None = None

@@ -14,7 +14,7 @@ from glacier_provider.backup.working import working
 from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive, Upload
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.scans import NAMED
-from glacier_provider.core.archive import ArchiveKind, Location, Receipt
+from glacier_provider.core.archive import EMPTY_KEY, ArchiveKind, Location, Receipt
 from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError
 from glacier_provider.files import FileSource, Root, open_source
 from glacier_provider.pool import in_parallel
@@ -23,8 +23,6 @@ from glacier_provider.stores.base import ArchiveStore
 
 log = logging.getLogger(__name__)
 
-#: Stands for the key of an empty file in a store that does not keep empty archives.
-EMPTY_KEY = "empty:"
 #: A group of uploads is committed when it has this many archives, or after this many seconds.
 GROUP = 200
 GROUP_SECONDS = 2.0

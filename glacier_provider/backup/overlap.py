@@ -88,8 +88,8 @@ class Sending:
                 self._send()
         except BaseException as error:  # noqa: BLE001 - raised by `wait`
             self._error = error
-            if self._least == 0 and isinstance(error, GlacierProviderError):
-                self._source.fail(error)  # who makes it has nowhere to put it
+            if self._least == 0:
+                self._source.fail(_of_family(error))  # who makes it has nowhere to put it, and would wait for room
 
     def _send(self) -> None:
         way = self._way
@@ -110,3 +110,12 @@ class Sending:
         )
         self._thread.join()
         self._way.abandon()
+
+
+def _of_family(error: BaseException) -> GlacierProviderError:
+    """Return the error, or one of our family that names the kind of a foreign one: its text may hold anything."""
+    if isinstance(error, GlacierProviderError):
+        return error
+    ended = StoreError(f"The upload of the dump ended with {type(error).__name__}.")
+    ended.__cause__ = error
+    return ended

@@ -9,7 +9,6 @@ from glacier_provider.catalog.archives import PlannedArchive, Upload
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.core.parts import MIB
-from glacier_provider.files import FileSource
 from glacier_provider.stores.base import ArchiveStore, Source
 
 #: Files up to this size are sent by one request, read into memory whole; larger ones go in parts.
@@ -44,22 +43,6 @@ def describe(
         sha256=sha256,
         encoding=encoding,
     )
-
-
-class Steady:
-    """A source whose every byte is read while the file is what it was when it was opened.
-
-    Looked at before the upload is completed: a completed archive of a changed file would stand in its own way.
-    """
-
-    def __init__(self, source: FileSource) -> None:
-        self._source = source
-        self.size = source.size
-
-    def read_at(self, start: int, size: int) -> bytes:
-        data = self._source.read_at(start, size)
-        self._source.verify_unchanged()
-        return data
 
 
 class Beating:

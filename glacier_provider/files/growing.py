@@ -1,6 +1,6 @@
 """Archives that are sent while they are still being made: what is there can be read, and what follows is waited for.
 
-Both implement `glacier_provider.stores.base.GrowingSource`. One thread makes the archive and ends it with `end` or
+They implement `glacier_provider.stores.base.GrowingSource`. One thread makes the archive and ends it with `end` or
 `fail`; others read it.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Self
 
-from glacier_provider.errors import FileChanged, GlacierProviderError
+from glacier_provider.errors import DumpInvalid, FileChanged, FileMissing, GlacierProviderError
 from glacier_provider.files.root import AnyPath, Root, file_errors
 from glacier_provider.files.tar import _END, Piece, TarBytes, entry_of
 
@@ -61,21 +61,45 @@ class Growth:
             return self._ended
 
 
-class GrowingTar(TarBytes):
-    """A directory whose files are still being written, as one tar archive of the pieces that were added so far.
-
-    Its SHA-256 is made while it grows. `pieces` is the layout from which `DirectorySource` makes the same bytes again.
-    About 300 bytes of memory for each piece.
-    """
+class Growing:
+    """What a growing archive is for those who read it. Its SHA-256 is made while it grows."""
 
     def __init__(self) -> None:
-        self.pieces: list[Piece] = []
         self.growth = Growth()
         self._digest = hashlib.sha256()
 
+    @property
+    def size(self) -> int:
+        """The bytes that can be read now."""
+        return self.growth.size
+
+    def wait_for(self, size: int) -> bool:
+        return self.growth.wait_for(size)
+
+    def fail(self, error: GlacierProviderError) -> None:
+        self.growth.fail(error)
+
+    def sent(self, start: int, size: int) -> None:
+        """Nothing to free: what is in files stays where it is."""
+
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+class GrowingTar(Growing, TarBytes):
+    """A directory whose files are still being written, as one tar archive of the pieces that were added so far.
+
+    `pieces` is the layout from which `DirectorySource` makes the same bytes again. About 300 bytes of memory for each
+    piece. Reading raises DumpInvalid when bytes that were added are gone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[Piece] = []
+
     def begin(self, directory: AnyPath) -> None:
         """Take pieces of files in this directory from now on."""
-        super().__init__(Root(directory), [])
+        TarBytes.__init__(self, Root(directory), [])
 
     def add(self, name: str, place: int, size: int) -> None:
         """Add bytes that are written and will not change; the pieces of one file follow each other without a gap."""
@@ -93,23 +117,6 @@ class GrowingTar(TarBytes):
         self.growth.reached(self._end + _END)
         self.growth.end()
 
-    def fail(self, error: GlacierProviderError) -> None:
-        self.growth.fail(error)
-
-    @property
-    def size(self) -> int:
-        """The bytes that can be read now."""
-        return self.growth.size
-
-    def wait_for(self, size: int) -> bool:
-        return self.growth.wait_for(size)
-
-    def sent(self, start: int, size: int) -> None:
-        """Nothing to free: the files stay where they are."""
-
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
     def close(self) -> None:
         if hasattr(self, "_root"):
             super().close()
@@ -126,14 +133,21 @@ class GrowingTar(TarBytes):
             start += len(pieces[-1])
         return b"".join(pieces)
 
+    def _stretch(self, start: int, end: int) -> bytes:
+        try:
+            return super()._stretch(start, end)
+        except (FileMissing, FileChanged) as exc:
+            raise DumpInvalid(
+                f"A file of the dump in {self._root.path} was cut or removed after it was written."
+            ) from exc
 
-class GrowingFile:
-    """A file that is being written, under a temporary name until `publish`. Its SHA-256 is made meanwhile."""
+
+class GrowingFile(Growing):
+    """A file that is being written, under a temporary name until `publish`."""
 
     def __init__(self, path: Path) -> None:
-        self.growth = Growth()
+        super().__init__()
         self._path = path
-        self._digest = hashlib.sha256()
         with file_errors("make", str(path)):
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
@@ -153,16 +167,6 @@ class GrowingFile:
             sync_directory(path.parent)
         self.growth.end()
 
-    def fail(self, error: GlacierProviderError) -> None:
-        self.growth.fail(error)
-
-    @property
-    def size(self) -> int:
-        return self.growth.size
-
-    def wait_for(self, size: int) -> bool:
-        return self.growth.wait_for(size)
-
     def read_at(self, start: int, size: int) -> bytes:
         """Return exactly `size` bytes from `start`; raise FileChanged when they are not there."""
         pieces, end = [], start + size
@@ -173,12 +177,6 @@ class GrowingFile:
         if start < end:
             raise FileChanged(f"{self._path} became shorter while it was read.")
         return b"".join(pieces)
-
-    def sent(self, start: int, size: int) -> None:
-        """Nothing to free: the file stays where it is."""
-
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
 
     def __enter__(self) -> Self:
         return self
@@ -196,20 +194,19 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-class Spool:
+class Spool(Growing):
     """A stream of which only what is on its way is kept: in memory up to `part_size` of 16 MiB, else in unnamed files.
 
     The writer waits while `parts` parts are kept; `sent` frees one. A part that was sent cannot be read again.
     """
 
     def __init__(self, directory: AnyPath, *, part_size: int, parts: int = 4) -> None:
+        super().__init__()
         self.part_size = part_size
-        self.growth = Growth()
         self._directory = os.fspath(directory)
         self._parts = parts
         self._kept: dict[int, tuple[IO[bytes], threading.Lock]] = {}
         self._room = threading.Condition()
-        self._digest = hashlib.sha256()
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes; wait for room. Raise what `fail` was given."""
@@ -240,19 +237,6 @@ class Spool:
 
     def end(self) -> None:
         self.growth.end()
-
-    def fail(self, error: GlacierProviderError) -> None:
-        self.growth.fail(error)
-
-    @property
-    def size(self) -> int:
-        return self.growth.size
-
-    def wait_for(self, size: int) -> bool:
-        return self.growth.wait_for(size)
-
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
 
     def read_at(self, start: int, size: int) -> bytes:
         """Return exactly `size` bytes from `start`; raise FileChanged for what was sent already."""

@@ -264,7 +264,10 @@ class Follower:
         """Give on what is small and no data, the table of contents last."""
         others = set(os.listdir(self._directory)) - self._finished.keys()
         for name in sorted(others, key=lambda name: (name == "toc.dat", name)):
-            size = (self._directory / name).stat().st_size
+            try:
+                size = (self._directory / name).stat().st_size
+            except OSError as exc:
+                raise DumpInvalid(f"The file {name} of the dump cannot be read: {exc.strerror}.") from exc
             if self._pieces is not None:
                 self._pieces.add(name, 0, size)
 

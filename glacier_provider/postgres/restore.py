@@ -249,7 +249,7 @@ def _outcome(server: Server, transaction_id: int | None) -> str:
             status = _status(server, transaction_id)
             if status != "in progress":
                 return status
-        time.sleep(0.2)
+        time.sleep(0.2)  # a server does not tell when its process has ended: asked again
     return ""
 
 

@@ -118,7 +118,7 @@ def swap_database(
         if _is_done(connection, swap):
             progress(f"{server.dbname} was swapped by an earlier try.")
         else:
-            _create(connection, swap)
+            _create(server, connection, swap)
             beside = server.with_database(swap.beside)
             progress(f"Restoring {len(toc.entries)} entries of {dump.name} into the new database {swap.beside}.")
             with _dropped_on_failure(connection, swap):
@@ -181,11 +181,14 @@ SELECT pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding), d.datcollate,
   FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = %s"""
 
 
-def _create(connection: Connection, swap: Swap) -> None:
-    """Create the new database like the old one; what an earlier try of this restore left of it goes first."""
+def _create(server: Server, connection: Connection, swap: Swap) -> None:
+    """Create the new database like the old one; what an earlier try of this restore left of it goes first.
+
+    That has our comment, or is empty: the try died between the two statements.
+    """
     left = _databases(connection, swap.beside)
     if swap.beside in left:
-        if left[swap.beside] != swap.comment:
+        if left[swap.beside] != swap.comment and not _is_empty(server.with_database(swap.beside)):
             raise NameTaken(
                 f"A database {swap.beside} is there, and not of this restore.", hint="Rename or drop it; then clear."
             )
@@ -202,8 +205,20 @@ def _create(connection: Connection, swap: Swap) -> None:
         parts.append(f"LOCALE_PROVIDER icu ICU_LOCALE {_text(locale)}")
     elif provider == "b":
         parts.append(f"LOCALE_PROVIDER builtin BUILTIN_LOCALE {_text(locale)}")
+    elif provider == "c":  # the template's may be another
+        parts.append("LOCALE_PROVIDER libc")
     connection.execute(" ".join(parts).encode())
     connection.execute(f"COMMENT ON DATABASE {quoted(swap.beside)} IS {_text(swap.comment)}".encode())
+
+
+def _is_empty(database: Server) -> bool:
+    query = (
+        "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')"
+    )
+    with database.connect(autocommit=True) as connection, database_errors(database, "looking into it"):
+        row = connection.execute(query).fetchone()
+    return bool(row and row[0])
 
 
 def _text(value: str) -> str:
@@ -263,7 +278,8 @@ def _copy_properties(connection: Connection, swap: Swap) -> tuple[str, ...]:
     statements = [f"ALTER DATABASE {name} CONNECTION LIMIT {row[4]}"] if row else []
     restricted = connection.execute(_RESTRICTED, (swap.database,)).fetchone()
     if restricted and restricted[0]:
-        statements.append(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+        # Not among those that may be refused: the new database must not be more open than the old one.
+        connection.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC".encode())
     for grantee, privilege, grantable in connection.execute(_PRIVILEGES, (swap.database,)).fetchall():
         whom = quoted(grantee) if grantee else "PUBLIC"
         statements.append(f"GRANT {privilege} ON DATABASE {name} TO {whom}" + " WITH GRANT OPTION" * bool(grantable))

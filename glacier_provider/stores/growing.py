@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
+from glacier_provider.core.archive import Description, Receipt
 from glacier_provider.core.parts import MAX_PARTS, Part
 from glacier_provider.errors import StoreError
-from glacier_provider.stores.base import GrowingSource
+from glacier_provider.stores.base import GrowingSource, Sent, UploadJournal
 from glacier_provider.stores.sending import send_parts
 
 Confirmed = TypeVar("Confirmed")
@@ -60,3 +61,30 @@ class AsSent:
 
     def sent(self, start: int, size: int) -> None:
         """Nothing to free."""
+
+
+class GrowingUpload(Protocol):
+    """One upload of a growing source, as a store makes it."""
+
+    def send(self) -> Sent: ...
+
+    def complete(self, sent: Sent) -> Receipt | None: ...
+
+
+class SendsGrowing:
+    """The two methods of an `ArchiveStore` for growing sources, by uploads that the store makes."""
+
+    _part_size: int
+
+    def _growing(
+        self, source: GrowingSource, description: Description, journal: UploadJournal, part_size: int
+    ) -> GrowingUpload:
+        raise NotImplementedError
+
+    def send_growing(
+        self, source: GrowingSource, description: Description, journal: UploadJournal, *, part_size: int
+    ) -> Sent:
+        return self._growing(source, description, journal, part_size).send()
+
+    def complete_growing(self, description: Description, journal: UploadJournal, sent: Sent) -> Receipt | None:
+        return self._growing(AsSent(sent.size), description, journal, self._part_size).complete(sent)

@@ -26,4 +26,4 @@ class Pace:
     def take(self, size: int) -> None:
         """Return when `size` bytes may pass."""
         if (seconds := self.delay(size, time.monotonic())) > 0:
-            time.sleep(seconds)
+            time.sleep(seconds)  # the pace is what is waited for

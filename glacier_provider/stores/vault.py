@@ -47,13 +47,12 @@ from glacier_provider.stores.base import (
     GrowingSource,
     Retrieval,
     RetrievalReport,
-    Sent,
     Source,
     StoredArchive,
     StoreFeatures,
     UploadJournal,
 )
-from glacier_provider.stores.growing import AsSent
+from glacier_provider.stores.growing import SendsGrowing
 from glacier_provider.stores.pace import Pace
 from glacier_provider.stores.uri import VaultUri
 from glacier_provider.stores.vault_calls import Vault, check_sends_once, may_have_happened, pause
@@ -100,7 +99,7 @@ def vault_client_config(uri: VaultUri) -> Any:
     )
 
 
-class VaultStore:
+class VaultStore(SendsGrowing):
     """An `ArchiveStore` on one vault; see the protocol for the contract of each method.
 
     `client` is a boto3 Glacier client made with `vault_client_config`; ConfigurationError for one that resends.
@@ -185,14 +184,6 @@ class VaultStore:
             pace=self.pace,
         )
         return upload.run()
-
-    def send_growing(
-        self, source: GrowingSource, description: Description, journal: UploadJournal, *, part_size: int
-    ) -> Sent:
-        return self._growing(source, description, journal, part_size).send()
-
-    def complete_growing(self, description: Description, journal: UploadJournal, sent: Sent) -> Receipt | None:
-        return self._growing(AsSent(sent.size), description, journal, self._part_size).complete(sent)
 
     def _growing(
         self, source: GrowingSource, description: Description, journal: UploadJournal, part_size: int

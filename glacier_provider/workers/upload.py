@@ -104,7 +104,7 @@ class Uploader:
             self._tell(self._answers)
             self._answers = []
         if not len(self._sender) and self._waiting and (pause := self._not_before - time.monotonic()) > 0:
-            time.sleep(min(pause, 0.1))
+            time.sleep(min(pause, 0.1))  # the pace allows none yet; not longer, since messages may come
 
     def _may_start(self) -> bool:
         if not len(self._sender):
@@ -154,12 +154,10 @@ class Uploader:
 
 
 def contents_of(root: Root, filename: str, setup: Setup) -> bytes:
-    """Return the bytes of a file as they are at one moment; raise FileChanged, FileMissing and what else may be wrong."""
+    """Return the bytes of a file as they are at one moment; raise FileChanged, FileMissing, or what else is wrong."""
     with open_source(root, filename, settle_seconds=setup.settle_seconds, now=time.time()) as source:
         source.require_size(min(source.size, setup.largest))  # one that grew goes in parts
-        data = source.read_at(0, source.size)
-        source.verify_unchanged()
-        return data
+        return source.read_at(0, source.size)
 
 
 def _is_proof(reply: Reply, file: _Sent) -> bool:

@@ -116,6 +116,7 @@ def test_what_fails_once_is_sent_with_care(many: World, kind: FaultKind) -> None
     emulator(many).plan.inject("PutObject", kind, every=9, count=8)
     many.back_up()
     many.check_all()
+    assert [rule["fired"] for rule in emulator(many).plan.rules()] == [8]
 
 
 def test_a_denied_request_is_an_error_with_its_reason(many: World) -> None:
@@ -223,9 +224,13 @@ def test_a_file_that_vanished_is_no_part_of_the_backup(many: World) -> None:
 
 
 def test_without_processes_all_is_as_before(many: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
+    asked: list[object] = []
+
+    def refuse(*arguments: object, **_: object) -> None:
+        asked.append(arguments)
         raise OSError("no more processes")
 
     monkeypatch.setattr(crew, "_Process", refuse)
     many.back_up()
     many.check_all()
+    assert asked

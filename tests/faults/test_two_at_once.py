@@ -351,3 +351,14 @@ def test_files_deleted_while_a_backup_runs_are_no_part_of_it(world: World) -> No
     world.present["late.bin"] = b"came after the scan"
     world.backups[backup_id] = (dict(world.present), list(world.rows))
     world.check_all()
+
+
+def test_a_large_file_keeps_the_lease_alive_while_it_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glacier_provider.catalog.lease.SECONDS_BETWEEN_BEATS", -1.0)
+    world.add_file(CHANCE, 17 * 1024 * 1024)
+    world.record_instants = True
+    world.back_up()
+    instants = next(labels for step, labels in world.instants.items() if "after statement remember_upload" in labels)
+    begun = instants.index("after statement remember_upload")
+    assert "after statement take_lease" in instants[begun : instants.index("before statement record_uploads", begun)]
+    world.check_all()

@@ -14,6 +14,7 @@ from glacier_provider.errors import DirectoryUnusable
 from glacier_provider.files import DirectoryWalk, Look, walk
 from glacier_provider.files.mounts import Mounts
 from tests.support.children import in_memory
+from tests.support.trees import a_nesting
 
 
 def make(root: Path, *names: str | bytes, content: bytes = b"12345") -> None:
@@ -139,16 +140,9 @@ def test_a_root_that_is_missing_or_replaced_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_nesting_of_many_levels_is_walked(tmp_path: Path) -> None:
-    fd = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(150):
-        os.mkdir("d", dir_fd=fd)
-        below = os.open("d", os.O_RDONLY, dir_fd=fd)
-        os.close(fd)
-        fd = below
-    os.close(os.open("leaf", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
-    os.close(fd)
+    leaf = a_nesting(tmp_path)
     files, listings = found(tmp_path)
-    assert files == {("d/" * 150 + "leaf", 0)}
+    assert files == {(leaf, 0)}
     assert found(tmp_path, listings) == (set(), [])
 
 

@@ -9,6 +9,7 @@ import random
 import subprocess
 import tarfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,17 @@ def a_tar(directory: Path, *pieces: tuple[str, int]) -> GrowingTar:
 
 def content_of(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize("damage", [os.unlink, lambda path: os.truncate(path, 10)])
+def test_a_file_that_is_cut_or_removed_after_it_was_added_makes_the_dump_invalid(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    with a_tar(tmp_path / "dump", ("1.dat.zst", 5000)) as tar:
+        damage(tmp_path / "dump" / "1.dat.zst")
+        with pytest.raises(DumpInvalid, match="cut or removed") as raised:
+            tar.read_at(0, tar.size)
+    assert "attached" not in str(raised.value)
 
 
 PIECES = [

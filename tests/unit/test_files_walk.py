@@ -10,6 +10,7 @@ import pytest
 from glacier_provider.errors import DirectoryUnusable
 from glacier_provider.files import FoundFile, walk
 from tests.support.children import in_memory
+from tests.support.trees import a_nesting
 
 
 def make(root: Path, *names: str, content: bytes = b"") -> None:
@@ -202,12 +203,5 @@ def test_a_hundred_thousand_files_in_one_directory_take_no_memory(tmp_path: Path
 
 
 def test_a_nesting_of_many_levels_is_walked(tmp_path: Path) -> None:
-    fd = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(150):
-        os.mkdir("d", dir_fd=fd)
-        below = os.open("d", os.O_RDONLY, dir_fd=fd)
-        os.close(fd)
-        fd = below
-    os.close(os.open("leaf", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
-    os.close(fd)
-    assert names_in(tmp_path) == ["d/" * 150 + "leaf"]
+    leaf = a_nesting(tmp_path)
+    assert names_in(tmp_path) == [leaf]

@@ -92,6 +92,21 @@ def test_what_belongs_to_the_database_and_not_to_the_dump_stays(sample: SampleSe
     assert restored.warnings == ()
 
 
+def test_the_locale_is_that_of_the_old_database_and_not_that_of_the_template(
+    sample: SampleServer, private_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    source = sample.new("CREATE TABLE rows (id integer)", empty=True)
+    dump = dumped(sample, source, tmp_path)
+    target = private_server.create_database("library")
+    told = "SELECT datlocprovider, datlocale, datcollate, datctype FROM pg_database WHERE datname = 'library'"
+    before = private_server.execute(told)
+    private_server.execute(
+        "UPDATE pg_database SET datlocprovider = 'b', datlocale = 'C.UTF-8' WHERE datname = 'template0'"
+    )
+    swapped(sample, target, dump, owner=Keep.DROP, privileges=Keep.DROP)
+    assert private_server.execute(told) == before
+
+
 def test_a_damaged_dump_changes_nothing_and_leaves_nothing(sample: SampleServer, tmp_path: Path) -> None:
     server = sample.new("CREATE TABLE rows AS SELECT n, md5(n::text) FROM generate_series(1, 200000) n")
     dump = dumped(sample, server, tmp_path)
@@ -118,11 +133,21 @@ def test_what_a_dead_try_left_is_replaced(sample: SampleServer, tmp_path: Path) 
     assert sample.everything(server) == before
 
 
+def test_an_empty_database_of_a_try_that_died_at_once_is_replaced(sample: SampleServer, tmp_path: Path) -> None:
+    server = sample.new()
+    before = sample.everything(server)
+    dump = dumped(sample, server, tmp_path)
+    sample.postgres.execute(f'CREATE DATABASE "{Swap(server.dbname, MARK).beside}"')
+    swapped(sample, server, dump)
+    assert sample.everything(server) == before
+
+
 def test_another_database_of_that_name_is_not_touched(sample: SampleServer, tmp_path: Path) -> None:
     server = sample.new()
     dump = dumped(sample, server, tmp_path)
     beside = Swap(server.dbname, MARK).beside
     sample.postgres.execute(f'CREATE DATABASE "{beside}"')
+    sample.postgres.execute("CREATE TABLE somebodys ()", beside)
     with pytest.raises(NameTaken):
         swapped(sample, server, dump)
     assert databases(sample, server) == {server.dbname, beside}

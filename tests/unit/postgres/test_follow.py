@@ -201,6 +201,15 @@ def test_a_file_cut_after_it_was_read_is_noticed(dumped: Callable[[str], Path], 
         follower.finish()
 
 
+def test_a_file_beside_the_data_that_is_gone_when_it_is_given_on_is_noticed(
+    dumped: Callable[[str], Path], tmp_path: Path
+) -> None:
+    copy = _with(dumped("none"), tmp_path / "copy")
+    (copy / "more.txt").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DumpInvalid, match="cannot be read: No such file"):
+        Follower(copy).finish()
+
+
 def test_a_file_that_grows_after_it_seemed_finished_is_read_on(dumped: Callable[[str], Path], tmp_path: Path) -> None:
     copy, taken = _with(dumped("none"), tmp_path), Taken()
     table = max((path for path in copy.glob("[0-9]*.dat")), key=lambda path: path.stat().st_size)

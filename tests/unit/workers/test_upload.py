@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from glacier_provider.errors import FileChanged
-from glacier_provider.files import FileSource, Root
+from glacier_provider.files import Root
 from glacier_provider.stores.wire.sender import Reply
 from glacier_provider.workers.frames import read_frame, write_frame
 from glacier_provider.workers.upload import Setup, _is_proof, _Sent, contents_of
@@ -44,16 +44,16 @@ def test_a_file_that_changes_while_it_is_read_is_not_sent(tmp_path: Path, monkey
     file = tmp_path / "a.bin"
     file.write_bytes(b"old bytes")
     setup = Setup("dms", str(tmp_path), "", 0.0, 1000, 0.0)
-    read_at = FileSource.read_at
+    pread = os.pread
 
-    def and_then_it_changes(source: FileSource, start: int, size: int) -> bytes:
-        data = read_at(source, start, size)
+    def and_then_it_changes(fd: int, size: int, start: int) -> bytes:
+        data = pread(fd, size, start)
         file.write_bytes(b"new bytes")
         return data
 
     with Root(tmp_path) as root:
         assert contents_of(root, "a.bin", setup) == b"old bytes"
-        monkeypatch.setattr(FileSource, "read_at", and_then_it_changes)
+        monkeypatch.setattr(os, "pread", and_then_it_changes)
         with pytest.raises(FileChanged, match="changed while it was read"):
             contents_of(root, "a.bin", setup)
 
