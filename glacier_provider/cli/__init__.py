@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="glacier-backup", description="Look at the catalog of Glacier backups.")
+    words = "Look at the catalog of Glacier backups, and keep it."
+    parser = argparse.ArgumentParser(prog="glacier-backup", description=words)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (reading, upkeep, deletion, notifications, costs):

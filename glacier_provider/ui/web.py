@@ -1,6 +1,7 @@
 """The FastAPI app behind the page. Every answer needs a login, and the right to read the application's backup runs.
 
-Read-only but for one route; backups and restores are started through Airflow's own API, with the person's own rights.
+Reading changes nothing. Two routes act, each by POST: one starts a deletion, one undoes orphans. Backups and restores
+are started through Airflow's own API, with the person's own rights.
 """
 
 from __future__ import annotations

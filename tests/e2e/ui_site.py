@@ -52,6 +52,7 @@ class Site:
     postgres: EmbeddedPostgres
     application: Server
     catalog: Server
+    rest: Rest
 
     def password(self, user: str) -> str:
         passwords = json.loads((self.home / "passwords.json").read_text())
@@ -68,6 +69,22 @@ class Site:
 
     def file(self, number: int) -> Path:
         return self.files / "in" / f"document {number}.pdf"
+
+    def back_up(self) -> None:
+        """Make a backup of dms without the page."""
+        self.rest.run(DAGS[0], {})
+
+    def backups_of(self, application: str) -> int:
+        """Return how many backups of an application the catalog has; 0 without a catalog."""
+        with self.catalog.connect(autocommit=True) as connection:
+            if connection.execute("SELECT to_regclass('glacier_catalog.applications')").fetchone() == (None,):
+                return 0
+            connection.execute("SET search_path TO glacier_catalog")
+            of = "SELECT id FROM applications WHERE name = %s"
+            query = f"SELECT count(*) FROM application_data_backups WHERE application_id IN ({of})"
+            row = connection.execute(query.encode(), [application]).fetchone()
+            assert row is not None
+            return int(row[0])
 
     def remember_a_year(self) -> None:
         """Give the two applications that are configured beside dms a history in the catalog."""
@@ -109,7 +126,7 @@ def a_site(directory: Path) -> Iterator[Site]:
         end.callback(rest.close)
         rest._http.timeout = httpx.Timeout(120)
         rest.wait_until_ready(DAGS, 240)
-        yield Site(airflow.url, directory / "airflow", files, postgres, application, catalog)
+        yield Site(airflow.url, directory / "airflow", files, postgres, application, catalog, rest)
 
 
 def _fill(application: Server, files: Path) -> Path:

@@ -37,6 +37,7 @@ def test_a_run_that_breaks_off_is_brought_to_its_end(app: ApplicationUnderTest, 
     app.s3.plan.inject("GetObject", kind, when={"key": "*large.mp4"}, count=2)
     app.restore()
     assert app.contents()["films/large.mp4"] == LARGE
+    assert [rule["fired"] for rule in app.s3.plan.rules()] == [2]
 
 
 def test_a_damaged_piece_never_gets_its_name(app: ApplicationUnderTest) -> None:

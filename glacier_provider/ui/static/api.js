@@ -3,7 +3,7 @@
 
 const { useCallback, useEffect, useRef, useState } = globalThis.React;
 
-export class Refusal extends Error {
+class Refusal extends Error {
   constructor(status, { detail, hint, kind } = {}) {
     super(typeof detail === "string" ? detail : `The server answered ${status}.`);
     this.status = status;
@@ -20,8 +20,11 @@ async function ask(address, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, { detail: "Airflow does not answer.", hint: "Check your connection; this page tries again." });
   }
-  const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refusal(answer.status, body);
+  const body = await answer.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    return null; // cut short, or not Airflow's own: no answer, whatever its status says
+  });
+  if (!answer.ok || body === null) throw new Refusal(answer.status, body || {});
   return body;
 }
 

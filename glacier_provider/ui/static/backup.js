@@ -18,10 +18,10 @@ export function BackupView({ name, id }) {
   const { data, error, reload } = useAnswer(`/applications/${name}/backups/${id}`, (found) => (found?.state === "running" ? 3000 : null));
   const trail = [["Glacier backups", HOME], [name, applicationPath(name)]];
   if (!data) return h(Page, { trail, title: `Backup ${id}` }, error ? h(Problem, { error }) : h(Waiting));
-  return h(Loaded, { name, backup: data, card: card.data, trail, reload });
+  return h(Loaded, { name, backup: data, card: card.data, problem: error || card.error, trail, reload });
 }
 
-function Loaded({ name, backup, card, trail, reload }) {
+function Loaded({ name, backup, card, problem, trail, reload }) {
   const [given, choose] = useChoices();
   const deletion = useDeletion(card, backup, reload);
   const tabs = [
@@ -35,6 +35,7 @@ function Loaded({ name, backup, card, trail, reload }) {
   return h(
     Page,
     { trail, title: `Backup ${backup.id}`, badge: h(StateBadge, { state: backup.state }), actions: actions({ name, backup, card, deletion }) },
+    h(Problem, { error: problem }),
     backup.error && h(Note, { status: "error", title: "Why it failed" }, backup.error),
     deletion.line,
     backup.state === "running" && h(Work, { application: name, onEnd: reload }),

@@ -9,7 +9,8 @@ import { StateBadge, StatusBadge, StatusBar } from "./status.js";
 import { Choice, Day, Pages, Table } from "./table.js";
 
 const SIZE = 25;
-const STATES = [["", "all"], ["complete", "complete"], ["running", "running"], ["failed", "failed"], ["deleted", "deleted"]];
+const STATES = [["", "all"], ["complete", "complete"], ["running", "running"], ["failed", "failed"],
+  ["deleting", "deleting"], ["deleted", "deleted"]];
 
 const columnsOf = (card) => [
   { name: "Backup", sort: "id", show: (row) => h(Link, { to: backupPath(card.name, row.id) }, `#${row.id}`) },

@@ -7,7 +7,7 @@ import { Meter, StateBadge, StatusBar } from "./status.js";
 
 const { useEffect, useRef } = globalThis.React;
 
-export const SOON = 2000;
+const SOON = 2000;
 const LATER = 30000;
 
 const BACKUP_PHASES = {
