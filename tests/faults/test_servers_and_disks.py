@@ -18,6 +18,7 @@ import pytest
 from glacier_provider import backup
 from glacier_provider.catalog.database import Database
 from glacier_provider.errors import DirectoryUnusable, GlacierProviderError, OutOfSpace
+from glacier_provider.postgres import restore as pg_restore
 from glacier_provider.postgres.run import Tool
 from tests.faults.places import Place
 from tests.faults.world import World
@@ -84,8 +85,14 @@ def test_a_server_that_stops_during_a_backup(
 
 @pytest.mark.parametrize(("owner", "name", "call"), [(Tool, "end_input", 1), (Database, "_running", 25)])
 def test_a_server_that_stops_during_a_restore(
-    fragile: World, own_postgres: EmbeddedPostgres, owner: object, name: str, call: int
+    fragile: World,
+    own_postgres: EmbeddedPostgres,
+    owner: object,
+    name: str,
+    call: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(pg_restore, "OUTCOME_SECONDS", 2.0)  # the server does not come back by itself
     backup_id = fragile.back_up()
     fragile.delete_file(sorted(fragile.present)[0])
     fragile.add_row()
