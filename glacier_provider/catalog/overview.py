@@ -25,6 +25,8 @@ FIGURES = {
 }
 #: How many archives one question looks through at most, whatever the catalog holds.
 WINDOW = 5_000
+#: The same among files that are not in their directory: most of a page are found among far fewer.
+AWAY_WINDOW = 1_000
 #: Shorter texts have no place in the index of names.
 INDEXED_CHARACTERS = 3
 EVERY_STATE = tuple(state.value for state in BackupState)
@@ -187,7 +189,8 @@ class Overview:
         wanted: Row = {"application": application, "backup_id": backup_id, "status": status, "limit": limit}
         away = status is not None and status != RetrievalStatus.EXISTS
         names = ("page_of_away_files", "end_of_away_files") if away else ("page_of_files", "end_of_files")
-        found = self._window(names, after=after, like=_like(containing), **wanted)
+        window = min(WINDOW, AWAY_WINDOW) if away else WINDOW
+        found = self._window(names, after=after, window=window, like=_like(containing), **wanted)
         if containing is None:
             return found
         if found.next is not None and len(found.rows) < limit and self._names_are_indexed(containing):
@@ -197,14 +200,14 @@ class Overview:
         first = self._db.rows("page_of_files", **wanted, after=exact - 1, window=1, like=None) if exact else []
         return _exact_first(found, first, containing)
 
-    def _window(self, names: tuple[str, str], *, after: int, **wanted: Any) -> Found:
+    def _window(self, names: tuple[str, str], *, after: int, window: int, **wanted: Any) -> Found:
         """Ask for a page within the window of archives that follows `after`, and where to go on."""
         page, end = names
-        rows = self._db.rows(page, **wanted, after=after, window=WINDOW)
+        rows = self._db.rows(page, **wanted, after=after, window=window)
         if len(rows) == wanted["limit"]:
             return Found(rows, next=rows[-1]["id"])
-        last = self._db.row(end, **wanted, after=after, window=WINDOW)
-        return Found(rows, next=last["id"] if last else None, searched=WINDOW if last else None)
+        last = self._db.row(end, **wanted, after=after, window=window)
+        return Found(rows, next=last["id"] if last else None, searched=window if last else None)
 
     def _names_are_indexed(self, text: str) -> bool:
         found = self._db.row("names_are_indexed")
@@ -232,7 +235,7 @@ class Overview:
     def backups_of_files(self, application: str, containing: str, *, after: int = 0, limit: int = 50) -> Found:
         """Return in which ranges of backups the files are whose name contains a text, as `files` does."""
         wanted: Row = {"application": application, "like": _like(containing), "limit": limit}
-        found = self._window(("backups_of_files", "end_of_archives"), after=after, **wanted)
+        found = self._window(("backups_of_files", "end_of_archives"), after=after, window=WINDOW, **wanted)
         if found.next is not None and len(found.rows) < limit and self._names_are_indexed(containing):
             rest = self._db.rows("indexed_backups_of_files", **wanted, after=found.next)
             found = _continued(found, rest, limit)
