@@ -39,7 +39,7 @@ def uploads(workshop: Workshop) -> Iterator[Sequence[Contender]]:
 
 def upload(url: str, path: str) -> Mapping[str, float]:
     """Send one file as `upload_files` does, with a journal that remembers nothing."""
-    from glacier_provider.backup.sending import Steady
+    from glacier_provider.backup.sending import Beating
     from glacier_provider.core.archive import ArchiveKind, Description
     from glacier_provider.files import open_source
 
@@ -47,7 +47,7 @@ def upload(url: str, path: str) -> Mapping[str, float]:
     store = open_bench_store(url, f"s3://{BUCKET}/{secrets.token_hex(4)}?storage_class=STANDARD")
     with measured(), open_source(str(place.parent), place.name) as source:
         described = Description("bench", ArchiveKind.FILE, 1, 1, place.name, source.size)
-        receipt = store.put_large(Steady(source), described, NoJournal())
+        receipt = store.put_large(Beating(source, lambda: None), described, NoJournal())
     if receipt.size != place.stat().st_size:
         raise BenchFailed(f"{receipt.size} bytes are archived")
     return {"archived": receipt.size}
@@ -128,7 +128,8 @@ def _planned(workshop: Workshop, server: S3Server, path: Path, target: Path) -> 
 
         def plan() -> None:
             postgres.execute(
-                f"UPDATE glacier_catalog.application_data_backups SET state = 'running' WHERE id = {backup_id};"
+                f"UPDATE glacier_catalog.application_data_backups SET state = 'complete', closed_at = now(),"
+                f" database_archive_id = {row[0]}, manifest_archive_id = {row[0]} WHERE id = {backup_id};"
                 " DELETE FROM glacier_catalog.restore_archives; DELETE FROM glacier_catalog.restores;"
                 f" UPDATE glacier_catalog.glacier_archives SET retrieval_status = 'ready' WHERE id = {row[0]}",
                 "catalog",

@@ -23,7 +23,18 @@ from tests.support.postgres import EmbeddedPostgres
 FILES = 1_000_000
 MISSING = 10  # every tenth
 BELIEVED = """SET search_path TO glacier_catalog;
-UPDATE glacier_archives SET retrieval_status = 'exists' WHERE retrieval_status <> 'exists'"""
+UPDATE glacier_archives SET retrieval_status = 'exists' WHERE kind = 'file' AND retrieval_status <> 'exists'"""
+#: Only a complete backup is restored: with a dump and a manifest.
+COMPLETED = """SET search_path TO glacier_catalog;
+WITH own AS (
+    INSERT INTO glacier_archives (application_id, kind, filename, backup_id, original_size, stored_size, checksum,
+                                  store_uri, key, state)
+    SELECT b.application_id, kind, kind, b.id, 1, 1, 'sha256:' || repeat('0', 64), '{store}', kind, 'archived'
+      FROM application_data_backups b CROSS JOIN unnest(ARRAY['database', 'manifest']) AS kind
+    RETURNING id, kind)
+UPDATE application_data_backups SET state = 'complete', closed_at = clock_timestamp(),
+       database_archive_id = (SELECT id FROM own WHERE kind = 'database'),
+       manifest_archive_id = (SELECT id FROM own WHERE kind = 'manifest')"""
 ANTI_JOIN = """SELECT a.id, a.filename FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id
  WHERE f.application_id = %s AND f.first_backup_id <= %s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %s)
    AND NOT EXISTS (SELECT FROM present p WHERE p.name = a.filename)"""
@@ -39,6 +50,7 @@ def contenders(workshop: Workshop) -> Iterator[Sequence[Contender]]:
             backup_id = catalog.backups.open(Run("bench", "first"))
             catalog.scans.record(backup_id, ((name, 0) for name in data.hashed_names(count)), store_uri=scanned.STORE)
         scanned.settle(postgres, server)
+        postgres.execute(COMPLETED.format(store=scanned.STORE), server.dbname)
         arguments = {"database": scanned.address(server), "backup_id": backup_id, "count": count}
 
         def lost() -> None:

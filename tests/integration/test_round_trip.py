@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -231,14 +232,16 @@ def make_old(path: Path) -> None:
 
 @contextmanager
 def reading_calls(act: Callable[..., None]) -> Iterator[None]:
-    """Call `act` each time after a large file is read from."""
+    """Call `act` each time after a large file is read from, before the next part of it is."""
     from glacier_provider.files import FileSource
 
-    original = FileSource.read_at
+    original, one_at_a_time = FileSource.read_at, threading.Lock()
 
     def read_at(self: FileSource, start: int, size: int) -> bytes:
-        data = original(self, start, size)
-        if self.size > 8 * MIB:
+        if self.size <= 8 * MIB:
+            return original(self, start, size)
+        with one_at_a_time:
+            data = original(self, start, size)
             act()
         return data
 
