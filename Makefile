@@ -28,8 +28,9 @@ demo: $(READY) ## back up and restore a sample application; ONCE=1: then exit; K
 test: $(READY) ## run the tests; TESTS=path and OPTIONS=... narrow them down
 	@$(BIN)/python -m pytest -n 3 --dist loadfile $(OPTIONS) $(TESTS)
 
-soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 SOAK_STORE=s3 SEED=1
-	@$(BIN)/python -m tests.faults.soak --steps $(or $(STEPS),20000) --store $(or $(SOAK_STORE),both) --seed $(or $(SEED),1)
+soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 SOAK_STORE=s3 SEED=1; KILLS=all: deaths
+	@$(BIN)/python -m tests.faults.soak --store $(or $(SOAK_STORE),both) --seed $(or $(SEED),1) \
+	  $(if $(KILLS),--kills $(KILLS),--steps $(or $(STEPS),20000)) $(if $(JOBS),--jobs $(JOBS))
 
 screenshots: $(READY) ## take the pictures of the documents from a running Airflow; needs Chromium
 	@$(BIN)/python -m tests.e2e.screenshots docs/images

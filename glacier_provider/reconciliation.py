@@ -2,7 +2,8 @@
 
 An upload whose reply was lost, or whose process was killed before the catalog noted it, may lie in a store without the
 catalog knowing; in a vault, beside a second one. What the catalog waits for is adopted, a proven copy of what it has is
-deleted, what it had given up is noted, so that it goes with its backup. Everything else is left alone, and told.
+deleted, what it had given up is noted, so that it goes with its backup, what was lost and is there again is archived
+again. Everything else is left alone, and told.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import Upload
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
+from glacier_provider.catalog.lease import kept_alive
 from glacier_provider.catalog.reconciling import Listed
 from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.core.parts import MIB
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 #: Returns the store of an archive by its URI.
 Stores = Callable[[str], ArchiveStore]
 
+_COUNTED = ("adopted", "deleted", "noted", "back", "waiting", "strays", "foreign")
+
 HOLDER = "reconciliation"
 NAMED = 20
 
@@ -44,8 +48,9 @@ class Reconciled:
     """What a comparison of one store came to, in archives.
 
     `as_of` is the moment that the store's listing tells of; None: there is none yet, nothing was compared. `deleted`
-    were proven copies. `waiting` are left to the next upload, `strays` to a person, who finds some of them in `named`.
-    `missing` names archives that the catalog has and the store does not list. `doubtful` are still in doubt.
+    were proven copies, `back` had been lost. `waiting` are left to the next upload, `strays` to a person, who finds
+    some of them in `named`. `missing` names archives that the catalog has and the store does not list. `doubtful` are
+    still in doubt.
     """
 
     store_uri: str
@@ -54,6 +59,7 @@ class Reconciled:
     adopted: int = 0
     deleted: int = 0
     noted: int = 0
+    back: int = 0
     waiting: int = 0
     strays: int = 0
     foreign: int = 0
@@ -82,8 +88,10 @@ class Reconciled:
             f"{self.adopted} adopted, {self.deleted} copies deleted, {self.noted} given up and found, "
             f"{self.waiting} left to the next upload, {self.foreign} of others, {self.doubtful} still in doubt."
         ]
+        if self.back:
+            said.append(f"Lost before, and there again: {self.back}; restores count on them as on any other.")
         if self.strays:
-            said.append(f"Unknown to this catalog, and left alone: {self.strays} ({', '.join(self.named)}).")
+            said.append(f"Not this catalog's, and left alone: {self.strays} ({', '.join(self.named)}).")
         if self.missing:
             said.append(f"NOT in the store although the catalog has them: {', '.join(self.missing)}.")
         return said
@@ -123,13 +131,20 @@ def _reconcile_store(
         store.refresh_listing()
     if as_of is None or not (everything or doubts.oldest is None or as_of > doubts.oldest):
         return Reconciled(store.uri, doubtful=doubts.archives)
-    catalog.backups.take_lease(HOLDER)
-    try:
-        with catalog.transaction():
-            return _Comparison(application, store, as_of, catalog=catalog).run()
-    finally:
-        with suppress(CatalogError):  # it ends by itself
-            catalog.backups.free_lease(HOLDER)
+    with _lease(catalog) as beat, catalog.transaction():
+        return _Comparison(application, store, as_of, catalog=catalog, beat=beat).run()
+
+
+@contextmanager
+def _lease(catalog: Catalog) -> Iterator[Callable[[], None]]:
+    """Hold the application's lease; yields a function that prolongs it, on a connection outside of the transaction."""
+    with catalog.beside() as keeper:
+        keeper.backups.take_lease(HOLDER)
+        try:
+            yield kept_alive(lambda: keeper.backups.take_lease(HOLDER))
+        finally:
+            with suppress(CatalogError):  # it ends by itself
+                keeper.backups.free_lease(HOLDER)
 
 
 @dataclass
@@ -140,6 +155,7 @@ class _Comparison:
     store: ArchiveStore
     as_of: datetime
     catalog: Catalog = field(kw_only=True)
+    beat: Callable[[], None] = field(kw_only=True)
     counts: Counter[str] = field(default_factory=Counter)
     named: list[str] = field(default_factory=list)
 
@@ -154,7 +170,7 @@ class _Comparison:
             uri,
             self.as_of,
             listed,
-            **{name: self.counts[name] for name in ("adopted", "deleted", "noted", "waiting", "strays", "foreign")},
+            **{name: self.counts[name] for name in _COUNTED},
             doubtful=verbs.doubts(uri).archives,
             named=tuple(self.named),
             missing=tuple(row["filename"] for row in missing),
@@ -162,6 +178,7 @@ class _Comparison:
 
     def _listing(self) -> Iterator[Listed]:
         for one in self.store.archives(self.application.name, described=False):
+            self.beat()
             yield one.key, one.size, one.checksum, one.description.as_dict() if one.description else None
 
     def _described(self, page: Sequence[Row]) -> Iterator[StoredArchive]:
@@ -177,6 +194,7 @@ class _Comparison:
         surplus: list[tuple[str, Description]] = []
         known = self._known(one.description.archive_id for one in page if one.description)
         for found in page:
+            self.beat()
             row = known.get(found.description.archive_id) if found.description else None
             verdict = judge(found, _known(row), application=self.application.name)
             if verdict is Verdict.SURPLUS and found.description is not None:
@@ -187,6 +205,8 @@ class _Comparison:
             elif verdict is Verdict.NOTE and row is not None:
                 self._note(found, row)
                 known |= self._known([row["id"]])
+            elif verdict is Verdict.BACK and row is not None:
+                self._take_back(found, row)
             elif verdict is Verdict.STRAY:
                 self._leave(found, "strays")
             elif verdict is Verdict.FOREIGN:
@@ -217,6 +237,7 @@ class _Comparison:
         try:
             with open_source(self.application.files_directory, row["filename"], expected_size=found.size) as source:
                 for start in range(0, source.size, MIB):
+                    self.beat()
                     verifier.update(source.read_at(start, min(MIB, source.size - start)))
         except FileError:
             return False
@@ -229,6 +250,13 @@ class _Comparison:
         if noted:
             self.counts["noted"] += 1
             log.info("Given up, and found in the store: %s (archive %d).", row["filename"], row["id"])
+
+    def _take_back(self, found: StoredArchive, row: Row) -> None:
+        if not self.catalog.reconciling.back(row["id"], key=found.key):
+            self._leave(found, "strays")
+            return
+        self.counts["back"] += 1
+        log.info("Lost, and in the store again: %s (archive %d).", row["filename"], row["id"])
 
     def _leave(self, found: StoredArchive, what: str) -> None:
         self.counts[what] += 1
@@ -259,4 +287,5 @@ def _known(row: Row | None) -> KnownArchive | None:
         checksum=row["checksum"],
         earlier_sha256s=tuple(row["earlier_sha256s"]),
         lost=row["lost"],
+        written_by=row["written_by"],
     )

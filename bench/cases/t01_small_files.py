@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,14 @@ def _fields(contender: Contender) -> dict[str, Any]:
 def _forget(server: S3Server, prefix: str) -> None:
     """Remove what an earlier round left below a prefix."""
     client = server.client()
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/"):
-        keys = [{"Key": entry["Key"]} for entry in page.get("Contents", [])]
-        for start in range(0, len(keys), 1000):
-            client.delete_objects(Bucket=BUCKET, Delete={"Objects": keys[start : start + 1000], "Quiet": True})
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/")
+    keys = [{"Key": entry["Key"]} for page in pages for entry in page.get("Contents", [])]
+
+    def delete(some: list[dict[str, str]]) -> None:
+        client.delete_objects(Bucket=BUCKET, Delete={"Objects": some, "Quiet": True})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(delete, (keys[start : start + 500] for start in range(0, len(keys), 500))))
 
 
 def _source(workshop: Workshop) -> tuple[Path, int]:

@@ -167,6 +167,7 @@ def _application(values: Mapping[str, Any], server: Server) -> Any:
         server=server,
         catalog_server=server,
         s3=SimpleNamespace(url=values["url"]),
+        other_endpoints={},
     )
 
 

@@ -14,7 +14,6 @@ from glacier_provider.backup.working import staging_of, working
 from glacier_provider.catalog.archives import PlannedArchive, Upload
 from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.manifest import manifest_lines
 from glacier_provider.core.plan import megabytes
@@ -77,28 +76,31 @@ def _archive_manifest(
     filename, sha256 = f"{backup_id:012d}.json.gz", hashlib.sha256(data).hexdigest()
     earlier = catalog.archives.of_backup(backup_id, ArchiveKind.MANIFEST)
     if earlier is not None and earlier["state"] == "uploading" and earlier["sha256"] != sha256:
-        _withdraw_manifest(application, earlier, store=store)
+        _withdraw_manifest(application, catalog.archives.planned(earlier), earlier["sha256"], store=store)
     planned = catalog.archives.plan_manifest(
         backup_id, filename=filename, size=len(data), sha256=sha256, store_uri=application.store
     )
     if planned["state"] != "archived":
-        archive = PlannedArchive(planned["id"], filename, len(data), backup_id, application.store)
+        archive = PlannedArchive(
+            planned["id"], filename, len(data), backup_id, application.store, catalog.writers.of(backup_id)
+        )
         description = describe(application, archive, ArchiveKind.MANIFEST, sha256=sha256, encoding="gzip")
         catalog.archives.begin_upload(archive.id)
         catalog.archives.record_uploads([Upload(archive.id, store.put_manifest(data, description), sha256)])
     return int(planned["id"])
 
 
-def _withdraw_manifest(application: Application, earlier: Row, *, store: ArchiveStore) -> None:
+def _withdraw_manifest(application: Application, earlier: PlannedArchive, sha256: str, *, store: ArchiveStore) -> None:
     """Delete a manifest that an earlier try of this backup may have left, and that the backup has outgrown.
 
-    Only what says by archive id and SHA-256 that it is the one that the catalog meant to send.
+    Only what says by archive id, SHA-256 and signature that it is the one that the catalog meant to send.
     """
     if not store.features.chooses_keys:
         return
     for found in store.archives(application.name, kind=ArchiveKind.MANIFEST):
         told = found.description
-        if told is not None and (told.archive_id, told.sha256) == (earlier["id"], earlier["sha256"]):
+        ours = earlier.id, sha256, earlier.written_by
+        if told is not None and (told.archive_id, told.sha256, told.written_by) == ours:
             log.info("A manifest that an earlier try wrote is replaced: %s.", found.key)
             store.delete(Location(store.uri, found.key))
 

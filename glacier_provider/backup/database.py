@@ -220,7 +220,14 @@ class _Task:
         )
 
     def _way(self, store: ArchiveStore | None, *, encoding: str) -> Way:
-        archive = PlannedArchive(self._plan(encoding), self.name, 0, self.backup_id, self.application.store)
+        archive = PlannedArchive(
+            id=self._plan(encoding),
+            filename=self.name,
+            size=0,
+            backup_id=self.backup_id,
+            store_uri=self.application.store,
+            written_by=self.catalog.writers.of(self.backup_id),
+        )
         return _way_of(self.application, archive, encoding, catalog=self.catalog, store=store)
 
     def _sending(self, source: Growing, way: Way) -> AbstractContextManager[Sending | None]:
@@ -268,6 +275,8 @@ class _Task:
             )
             if dump.warnings:
                 self.catalog.backups.add_to_report(self.backup_id, dump_warnings=list(dump.warnings[:NAMED]))
+            if dump.plain_size is not None:  # a restore has to have room for it
+                self.catalog.backups.add_to_report(self.backup_id, dump_plain_bytes=dump.plain_size)
         log.info("The dump is verified: %s, SHA-256 %s.", megabytes(size), sha256)
         return {"archive_id": archive_id, "path": str(self.staging / self.name), "size": size, "sha256": sha256}
 
@@ -322,7 +331,7 @@ def _earlier_dump(
         "Its dump was lost from staging before it was archived." if whole else "Its dump was not finished.",
     )
     if row["state"] == "uploading":
-        _way_of(application, _planned(row), row["encoding"], catalog=catalog, store=store).abandon()
+        _way_of(application, catalog.archives.planned(row), row["encoding"], catalog=catalog, store=store).abandon()
     return None
 
 
@@ -330,12 +339,8 @@ def _completed(application: Application, row: Row, catalog: Catalog, store: Arch
     """Complete a dump of which the store has every part, and that was verified, by a try that died before the end."""
     if store is None or row["checksum"] is None:
         return False
-    way = _way_of(application, _planned(row), row["encoding"], catalog=catalog, store=store)
+    way = _way_of(application, catalog.archives.planned(row), row["encoding"], catalog=catalog, store=store)
     return way.complete(Sent(row["original_size"], row["checksum"])) is not None
-
-
-def _planned(row: Row) -> PlannedArchive:
-    return PlannedArchive(row["id"], row["filename"], row["original_size"], row["backup_id"], row["store_uri"])
 
 
 def _layout_of(path: Path) -> Path:
@@ -367,7 +372,7 @@ def upload_database(
             raise FileMissing(f"Backup {backup_id} has no dump to upload.", hint="Clear the task dump_database.")
         if row["state"] == "archived":
             return {"archive_id": row["id"], "bytes": row["stored_size"], "checksum": row["checksum"]}
-        archive, path = _planned(row), staging_of(application, backup_id) / row["filename"]
+        archive, path = catalog.archives.planned(row), staging_of(application, backup_id) / row["filename"]
         if not path.exists():
             raise FileMissing(f"The dump {path} is no longer in staging.", hint="Clear the task dump_database.")
         with dump_source(path) as source:

@@ -166,8 +166,8 @@ class _FileSender:
 
     def _note(self, archive: PlannedArchive, upload: Upload | GlacierProviderError) -> None:
         if isinstance(upload, OtherContent):
-            # An earlier try sent it, and died before the catalog knew; then the file changed.
-            log.warning("%s changed after it was sent; it is archived again as it is now.", archive.filename)
+            # An earlier try sent it, and died before the catalog knew; then the file changed, or the catalog moved.
+            log.warning("%s is archived again, under another id. %s", archive.filename, upload.message)
             archive = self._catalog.archives.plan_again(archive)
             upload = _caught(self._send_large if archive.size > SMALL_FILE else self._send_small, archive)
         if isinstance(upload, Upload) and upload.receipt is not None:

@@ -42,6 +42,7 @@ def describe(
         size=archive.size if size is None else size,
         sha256=sha256,
         encoding=encoding,
+        written_by=archive.written_by,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from glacier_provider.catalog.backups import Backups
 from glacier_provider.catalog.database import Database, Row
+from glacier_provider.catalog.writers import Writers
 from glacier_provider.core.archive import ArchiveKind, Receipt
 from glacier_provider.errors import IllegalMove
 
@@ -35,13 +36,14 @@ class ArchiveRange:
 
 @dataclass(frozen=True, slots=True)
 class PlannedArchive:
-    """An archive to upload. `size` is in bytes, as planned."""
+    """An archive to upload. `size` is in bytes, as planned; `written_by` is what it is signed with."""
 
     id: int
     filename: str
     size: int
     backup_id: int
     store_uri: str
+    written_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,10 @@ class Upload:
 class Archives:
     """The archives of one application."""
 
-    def __init__(self, database: Database, backups: Backups) -> None:
+    def __init__(self, database: Database, backups: Backups, writers: Writers) -> None:
         self._db = database
         self._backups = backups
+        self._writers = writers
 
     # --- planning --------------------------------------------------------------------------------------------
 
@@ -136,20 +139,21 @@ class Archives:
             limit=PAGE,
         ):
             after = rows[-1]["id"]
-            yield [self.begin(row) for row in self._begun(rows)]
+            yield [self.planned(row) for row in self._begun(rows)]
 
     def _begun(self, rows: Sequence[Row]) -> list[Row]:
         begun = {row["id"] for row in self._db.rows("begin_uploads", archive_ids=[row["id"] for row in rows])}
         return [row for row in rows if row["id"] in begun]
 
-    @staticmethod
-    def begin(row: Row) -> PlannedArchive:
+    def planned(self, row: Row) -> PlannedArchive:
+        """Return the archive to upload that a row tells of."""
         return PlannedArchive(
             id=row["id"],
             filename=row["filename"],
             size=row["original_size"],
             backup_id=row["backup_id"],
             store_uri=row["store_uri"],
+            written_by=self._writers.of(row["backup_id"]),
         )
 
     def begin_upload(self, archive_id: int) -> None:
@@ -185,7 +189,7 @@ class Archives:
         return self._db.run("drop_vanished", archive_ids=list(archive_ids)) if archive_ids else 0
 
     def plan_again(self, archive: PlannedArchive) -> PlannedArchive:
-        """Give up an archive whose key holds what the file was earlier; return what takes its place in the backup.
+        """Give up an archive whose key holds something else; return what takes its place in the backup.
 
         Raise IllegalMove when the archive is not one to upload.
         """
@@ -196,18 +200,18 @@ class Archives:
             again = self._db.row("plan_file_again", archive_id=archive.id)
             assert again is not None
             self._db.run("replace_member", archive_id=archive.id, by=again["id"])
-        return self.begin(again)
+        return self.planned(again)
 
     def abandoned_uploads(self, store_uri: str) -> list[tuple[PlannedArchive, ArchiveKind]]:
         """Return archives that were given up while they were sent in parts to this store."""
         rows = self._db.rows(
             "abandoned_uploads", application_id=self._backups.application_id, store_uri=store_uri, limit=PAGE
         )
-        return [(self.begin(row), ArchiveKind(row["kind"])) for row in rows]
+        return [(self.planned(row), ArchiveKind(row["kind"])) for row in rows]
 
     def journal(self, archive_id: int) -> CatalogJournal:
         """Return the memory of a large upload (the stores' `UploadJournal`)."""
-        return CatalogJournal(self._db, archive_id)
+        return CatalogJournal(self._db, archive_id, self._writers)
 
     def get(self, archive_id: int) -> Row:
         row = self._db.row("archive", archive_id=archive_id)
@@ -239,18 +243,32 @@ class Archives:
 
 
 class CatalogJournal:
-    """An `UploadJournal` kept in the archive's row, on the connection of the thread that uploads."""
+    """An `UploadJournal` kept in the archive's row, on the connection of the thread that uploads.
 
-    def __init__(self, database: Database, archive_id: int) -> None:
+    What is noted there by the catalog of which this one is a copy is none of ours: it is as if it were not noted.
+    """
+
+    def __init__(self, database: Database, archive_id: int, writers: Writers) -> None:
         self._db = database
         self._archive_id = archive_id
+        self._writers = writers
 
     def upload_id(self) -> tuple[str, int] | None:
         row = self._db.row("archive", archive_id=self._archive_id)
-        return (row["upload_id"], row["part_size"]) if row and row["upload_id"] else None
+        if row is None or not row["upload_id"] or row["upload_by"] != self._writers.of(row["backup_id"]):
+            return None
+        return row["upload_id"], row["part_size"]
 
     def began(self, upload_id: str, part_size: int) -> None:
-        if not self._db.row("remember_upload", archive_id=self._archive_id, upload_id=upload_id, part_size=part_size):
+        row = self._db.row("archive", archive_id=self._archive_id)
+        noted = row and self._db.row(
+            "remember_upload",
+            archive_id=self._archive_id,
+            upload_id=upload_id,
+            part_size=part_size,
+            upload_by=self._writers.of(row["backup_id"]),
+        )
+        if not noted:
             raise IllegalMove(f"Archive {self._archive_id} is no longer being uploaded.")
 
     def forget(self) -> None:

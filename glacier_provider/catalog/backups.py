@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,7 +88,8 @@ class Backups:
 
     def _find_or_insert(self, run: Run) -> int:
         key = {"application_id": self.application_id, "dag_id": run.dag_id, "dag_run_id": run.dag_run_id}
-        row = self._db.row("backup_of_run", **key) or self._db.row("insert_backup", **key)
+        row = self._db.row("backup_of_run", **key)
+        row = row or self._db.row("insert_backup", **key, mark=secrets.token_hex(8))
         assert row is not None
         return int(row["id"])
 

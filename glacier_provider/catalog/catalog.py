@@ -19,6 +19,7 @@ from glacier_provider.catalog.rebuilding import Rebuilding
 from glacier_provider.catalog.reconciling import Reconciling
 from glacier_provider.catalog.restores import Restores
 from glacier_provider.catalog.scans import Scans
+from glacier_provider.catalog.writers import Writers
 from glacier_provider.errors import CatalogError, LeaseHeld
 
 
@@ -36,10 +37,11 @@ class Catalog:
         self.overview = Overview(self._database)
         self.counts = Counts(self._database)
         self.backups = Backups(self._database, application)
-        self.archives = Archives(self._database, self.backups)
+        self.writers = Writers(self._database)
+        self.archives = Archives(self._database, self.backups, self.writers)
         self.scans = Scans(self._database, self.backups)
         self.deletions = Deletions(self._database, self.backups)
-        self.reconciling = Reconciling(self._database, self.backups)
+        self.reconciling = Reconciling(self._database, self.backups, self.writers)
         self.rebuilding = Rebuilding(self._database, self.backups)
         self.restores = Restores(self._database, self.backups, self.scans)
 
@@ -54,6 +56,10 @@ class Catalog:
     def transaction(self) -> AbstractContextManager[None]:
         """Let several verbs take effect together or not at all."""
         return self._database.transaction()
+
+    def beside(self) -> Catalog:
+        """Return the same catalog on a connection of its own, for what has to be seen while a transaction runs."""
+        return Catalog(self._connect, schema=self.schema, application=self.backups.application)
 
     @contextmanager
     def alone(self, work: str) -> Iterator[None]:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from glacier_provider.catalog.backups import Backups
 from glacier_provider.catalog.database import Database, Row
 from glacier_provider.core.archive import Description
 from glacier_provider.errors import UnsafeCatalogSchema
+
+PAGE = 1000
 
 
 class Rebuilding:
@@ -110,14 +113,16 @@ class Rebuilding:
 
     def describe(self, store_uri: str, found: Iterable[tuple[str, int, str | None, Description | None]]) -> None:
         """Take the descriptions that were asked for one by one."""
-        for key, size, checksum, told in found:
+        answers = iter(found)
+        while group := list(islice(answers, PAGE)):
+            keys, sizes, checksums, tolds = zip(*group, strict=True)
             self._db.run(
                 "rebuild_describe",
                 store_uri=store_uri,
-                key=key,
-                size=size,
-                checksum=checksum,
-                told=None if told is None else json.dumps(told.as_dict()),
+                keys=list(keys),
+                sizes=list(sizes),
+                checksums=list(checksums),
+                tolds=[None if told is None else json.dumps(told.as_dict()) for told in tolds],
             )
 
     def lost(self) -> list[Row]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from glacier_provider.catalog.backups import Backups
 from glacier_provider.catalog.database import Database, Row
+from glacier_provider.catalog.writers import Writers
 
 PAGE = 1000
 NAMED = 20
@@ -30,9 +31,10 @@ class Doubts:
 class Reconciling:
     """The comparison of an application's stores with its catalog."""
 
-    def __init__(self, database: Database, backups: Backups) -> None:
+    def __init__(self, database: Database, backups: Backups, writers: Writers) -> None:
         self._db = database
         self._backups = backups
+        self._writers = writers
 
     def stores(self, *, doubtful: bool) -> list[str]:
         """Return the URIs of the application's stores; with `doubtful`, of those that leave something in doubt."""
@@ -80,7 +82,8 @@ class Reconciling:
     def known(self, store_uri: str, archive_ids: Sequence[int], *, as_of: datetime) -> dict[int, Row]:
         """Return the rows of these archives by id; of those that the catalog has in this store.
 
-        `lost` tells of each whether backups count on it and the listing of `as_of` does not have it.
+        `lost` tells of each whether backups count on it and the listing of `as_of` does not have it, `written_by` how
+        it is signed.
         """
         rows = self._db.rows(
             "known_archives",
@@ -89,13 +92,23 @@ class Reconciling:
             archive_ids=list(archive_ids),
             as_of=as_of,
         )
-        return {row["id"]: row for row in rows}
+        return {row["id"]: {**row, "written_by": self._writers.of(row["backup_id"])} for row in rows}
 
     def note_given_up(self, archive_id: int, *, key: str, size: int, checksum: str | None, as_of: datetime) -> bool:
         """Note where an archive lies that was given up; return whether it was."""
         return bool(
             self._db.row("note_given_up", archive_id=archive_id, key=key, size=size, checksum=checksum, as_of=as_of)
         )
+
+    def back(self, archive_id: int, *, key: str) -> bool:
+        """Note a lost archive as archived again, and a backup that failed for it alone as complete.
+
+        Return whether it was: not when its file was archived anew meanwhile.
+        """
+        if not self._db.row("archive_is_back", archive_id=archive_id, key=key):
+            return False
+        self._db.row("backup_is_whole_again", archive_id=archive_id)
+        return True
 
     def settle(self, store_uri: str, *, before: datetime) -> int:
         """Take the doubt from archives that were doubtful before a moment; return their number."""

@@ -99,11 +99,22 @@ class Restores:
         return row
 
     def start(self, restore_id: int) -> None:
-        if self._db.row("start_restore", restore_id=restore_id) is None:
-            restore = self.get(restore_id)
-            if restore["state"] != "complete":
-                self._backups.restorable(restore["backup_id"])  # deleted meanwhile: its error says so
-            raise IllegalMove(f"Restore {restore_id} is already complete.")
+        """Begin or go on; raise IllegalMove when the restore is complete. What its plan found missing is noted now."""
+        with self._db.transaction():
+            started = self._db.row("start_restore", restore_id=restore_id)
+            if started is not None:
+                if not started["missing_noted"]:
+                    self._note_missing(restore_id)
+                return
+        restore = self.get(restore_id)
+        if restore["state"] != "complete":
+            self._backups.restorable(restore["backup_id"])  # deleted meanwhile: its error says so
+        raise IllegalMove(f"Restore {restore_id} is already complete.")
+
+    def _note_missing(self, restore_id: int) -> None:
+        self._db.row("lock_notes", schema=self._db.schema, restore_id=restore_id)
+        self._db.row("missing_noted", restore_id=restore_id)
+        self._db.run("note_missing", restore_id=restore_id)
 
     def take_lease(self, restore_id: int) -> None:
         """Take the application's lease for the steps that change its database and directory; raise LeaseHeld."""
@@ -148,39 +159,48 @@ class Restores:
         *,
         orphan_directory: str = "",
     ) -> Comparison:
-        """Compare the backup with (name, size) of the files that are there, and note what has to be brought.
+        """Compare the backup with (name, size) of the files that are there, and remember what has to be brought.
 
         `usable` gets the missing files that an earlier restore set aside and returns the archive ids of those
-        that are still what they were. One transaction; writes rows only for what is missing or was believed otherwise.
+        that are still what they were. One transaction; writes a row for each archive to bring, and the status of those
+        that are found where they were not believed to be. What is missing is noted in its archives by `start`.
         """
         application_id = self._backups.application_id
         ids = {"application_id": application_id, "backup_id": backup["id"]}
+        figures: list[Row] = []
         with self._db.transaction():
             self._db.run("forget_planned_archives", restore_id=restore_id)
+            self._db.row("missing_to_note", restore_id=restore_id)
             present, differing, lost = Amount(), [], []
             if request.files:
-                self._scans.load((name, size, False) for name, size in files)
+                self._scans.load_all(files)
                 self._db.row("scan_memory")
-                self._db.run("compare_members", **ids)
-                self._db.run("analyze_compared")
-                self._db.run("members_to_bring")
-                self._db.run("analyze_missing")
+                self._db.run("compare_archives", application_id=application_id)
+                self._db.run("odd_members", **ids)
                 lost = [row["name"] for row in self._db.rows("lost_members")]
                 differing = self._db.rows("differing_members")
-                there = self._db.row("members_present")
-                present = Amount(there["archives"], there["bytes"]) if there else present
-                self._db.run("settle_missing")
+                present = self._present(backup)
                 self._db.run("settle_present", application_id=application_id)
                 aside = self._db.rows(
                     "missing_set_aside", application_id=application_id, orphan_directory=orphan_directory
                 )
                 set_aside = list(usable([SetAside(**row) for row in aside])) if aside else []
                 self._db.run("plan_missing_files", restore_id=restore_id, set_aside=set_aside)
+                figures += self._db.rows("missing_figures", set_aside=set_aside)
             if request.database:
                 self._db.run("settle_database", archive_id=backup["database_archive_id"])
                 self._db.run("plan_database", restore_id=restore_id, archive_id=backup["database_archive_id"])
-            figures = self._db.rows("planned_figures", restore_id=restore_id)
+                figures += self._db.rows("database_figures", archive_id=backup["database_archive_id"])
         return Comparison(present=present, differing=differing, lost=lost, figures=figures)
+
+    def _present(self, backup: Row) -> Amount:
+        """Return what the backup contains less what is missing; bytes as its scan counted them, unless members went."""
+        ids = {"application_id": self._backups.application_id, "backup_id": backup["id"]}
+        (missing,), (members,) = self._db.rows("missing_amount"), self._db.rows("members_count", **ids)
+        size = backup["files_bytes"]
+        if members["archives"] != backup["files_count"]:
+            size = self._db.rows("members_bytes", **ids)[0]["bytes"]
+        return Amount(members["archives"] - missing["archives"], max(0, size - missing["bytes"]))
 
     def record_plan(self, restore_id: int, plan: Mapping[str, Any]) -> None:
         from psycopg.types.json import Jsonb

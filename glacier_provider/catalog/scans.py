@@ -145,6 +145,15 @@ class Scans:
             self._db.run("record_full_walk", application_id=application_id)
         self._db.run("record_rules", application_id=application_id, rules=walk.rules)
 
+    def load_all(self, files: Iterable[tuple[str, int]]) -> None:
+        """As `load` for (name, size) of files of which none is young."""
+        self._db.run("create_scanned")
+        load = _Load(self._db)
+        for told in _AllFiles(files).changes(()):
+            load.add(told)
+        load.finish()
+        self._db.run("analyze_scanned")
+
     def load(self, files: Iterable[tuple[str, int, bool]]) -> None:
         """Stream (name, size, young) into the temporary table `scanned` of the current transaction.
 

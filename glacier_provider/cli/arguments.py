@@ -11,10 +11,14 @@ Arguments = argparse.Namespace
 DEFAULT_SCHEMA = "glacier_catalog"
 
 
-def add_command(commands: Any, name: str, run: Callable[[Arguments], None], text: str) -> argparse.ArgumentParser:
+def add_command(
+    commands: Any, name: str, run: Callable[[Arguments], None], text: str, *, of_any: bool = True
+) -> argparse.ArgumentParser:
+    """Add a command with the options that all have; one that is not `of_any` application names its own."""
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
     command.set_defaults(run=run)
-    command.add_argument("--application", metavar="NAME", help="only this application")
+    if of_any:
+        command.add_argument("--application", metavar="NAME", help="only this application")
     command.add_argument("--applications", metavar="FILE", help="path of applications.yaml")
     command.add_argument("--catalog", metavar="URI", help="libpq URI of the catalog's database")
     command.add_argument("--schema", help=f"the catalog's schema (default: as configured, else {DEFAULT_SCHEMA})")

@@ -108,8 +108,10 @@ def _index_names(arguments: Arguments) -> None:
     with open_catalog(arguments) as catalog:
         if arguments.drop:
             catalog.counts.drop_index_of_names()
-            print("Filenames are not indexed; searches go step by step.")
-        elif catalog.counts.index_names():
-            print("Filenames are indexed.")
-        else:
-            print("Filenames are indexed already.")
+        made = not arguments.drop and catalog.counts.index_names()
+    if arguments.json:
+        print_json({"indexed": not arguments.drop})
+    elif arguments.drop:
+        print("Filenames are not indexed; searches go step by step.")
+    else:
+        print("Filenames are indexed." if made else "Filenames are indexed already.")

@@ -24,8 +24,10 @@ def add_commands(commands: Any) -> None:
     add_command(commands, "migrate", _migrate, "create the catalog, or bring it to this version")
     undo = add_command(commands, "undo-orphans", _undo_orphans, "move the orphans of a restore back to their places")
     undo.add_argument("restore_id", type=int, metavar="RESTORE_ID")
-    rebuild = add_command(commands, "rebuild-catalog", _rebuild, "write a lost catalog anew from what the store holds")
-    rebuild.add_argument("name", metavar="APPLICATION", help="the application, as applications.yaml names it")
+    rebuild = add_command(
+        commands, "rebuild-catalog", _rebuild, "write a lost catalog anew from what the store holds", of_any=False
+    )
+    rebuild.add_argument("application", metavar="APPLICATION", help="the application, as applications.yaml names it")
 
 
 def _migrate(arguments: Arguments) -> None:
@@ -56,8 +58,7 @@ def _undo_orphans(arguments: Arguments) -> None:
 def _rebuild(arguments: Arguments) -> None:
     from glacier_provider.hooks.resources import open_store_anywhere
 
-    arguments.application = arguments.name
-    application = load_applications(arguments.applications).named(arguments.name)
+    application = load_applications(arguments.applications).named(arguments.application)
     with airflow_at_hand(), open_catalog(arguments, check=False) as catalog:
         stores = cache(partial(open_store_anywhere, application))
         rebuilt = rebuilding.rebuild_catalog(application, catalog=catalog, stores=stores)

@@ -31,7 +31,8 @@ class Description:
     `size` is in bytes; `sha256` is the hex digest of the whole content. Both are None where they are not known before
     the first byte is sent (a large file is hashed part by part while it is sent, see `Receipt.checksum`; a dump is sent
     while it is made). A description that a store gives back has the size in any case: the store knows it itself.
-    `backup_id` is the backup that made the archive.
+    `backup_id` is the backup that made the archive; `written_by` is the signature of the catalog that wrote it, None
+    where none is known. Only what our own catalog signed is ever adopted from a store, or deleted as a copy.
     """
 
     application: str
@@ -43,6 +44,7 @@ class Description:
     sha256: str | None = None
     encoding: str = "identity"
     format_version: int = FORMAT_VERSION
+    written_by: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None or key == "size"}
@@ -60,6 +62,7 @@ class Description:
             sha256=values.get("sha256"),
             encoding=str(values.get("encoding", "identity")),
             format_version=int(values.get("format_version", FORMAT_VERSION)),
+            written_by=values.get("written_by"),
         )
 
 

@@ -55,7 +55,8 @@ class RestoreState(StrEnum):
 BACKUP_MOVES: Mapping[BackupState, frozenset[BackupState]] = {
     BackupState.RUNNING: frozenset({BackupState.COMPLETE, BackupState.FAILED}),
     # A cleared task of the same run goes on with a failed one.
-    BackupState.FAILED: frozenset({BackupState.RUNNING, BackupState.DELETING}),
+    # One that failed for its lost dump alone is complete again when that is found.
+    BackupState.FAILED: frozenset({BackupState.RUNNING, BackupState.COMPLETE, BackupState.DELETING}),
     BackupState.COMPLETE: frozenset({BackupState.DELETING}),
     BackupState.DELETING: frozenset({BackupState.DELETED}),
     BackupState.DELETED: frozenset(),
@@ -66,7 +67,7 @@ ARCHIVE_MOVES: Mapping[ArchiveState, frozenset[ArchiveState]] = {
     ArchiveState.UPLOADING: frozenset({ArchiveState.ARCHIVED, ArchiveState.FAILED}),
     ArchiveState.ARCHIVED: frozenset({ArchiveState.DELETING}),
     ArchiveState.DELETING: frozenset({ArchiveState.DELETED}),
-    ArchiveState.DELETED: frozenset(),
+    ArchiveState.DELETED: frozenset({ArchiveState.ARCHIVED}),  # lost, not deleted, and there again
     ArchiveState.FAILED: frozenset({ArchiveState.DELETING}),  # found in the store after all
 }
 

@@ -94,10 +94,21 @@ class Placement:
             pending.make_durable(mtime_ns)
             return self.commit(pending, name, size=size)
 
-    def begin(self, size: int) -> PendingFile:
-        """Return a file to be written at several places at once, then verified by the caller and given to `commit`."""
+    def begin(self, size: int, *, read_soon: bool = False) -> PendingFile:
+        """Return a file to be written at several places at once, then verified by the caller and given to `commit`.
+
+        Unless it will be `read_soon`, blocks written to it go past the system's cache.
+        """
         self._require_space(size)
-        return self._temporary.create()
+        pending = self._temporary.create()
+        try:
+            pending.reserve(size)
+            if not read_soon:
+                pending.go_past_cache()
+        except BaseException:
+            pending.close()
+            raise
+        return pending
 
     def commit(self, pending: PendingFile, name: str, *, size: int) -> Placed:
         """Give a verified and durable file of `begin` its name."""

@@ -57,7 +57,8 @@ class Dump:
     """A verified dump at `path`; `path` is None when it went into a stream.
 
     `size` is in bytes; `snapshot_at` is the server's clock when the snapshot was taken; `entries` counts the table of
-    contents; `references` counts the names that `references_query` gave.
+    contents; `references` counts the names that `references_query` gave. `plain_size`, in bytes, is that of what
+    `decompress` will give, of a dump that this process compressed.
     """
 
     path: Path | None
@@ -70,6 +71,7 @@ class Dump:
     entries: int
     references: int = 0
     warnings: tuple[str, ...] = ()
+    plain_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ def stream_database(
         entries=len(toc.entries),
         references=count,
         warnings=ended.warnings,
+        plain_size=way.plain_size,
     )
 
 
@@ -125,6 +126,8 @@ def _pump(argv: tuple[str, ...], server: Server, way: _Straight | _Compressing, 
 class _Straight:
     """What pg_dump writes is what is kept."""
 
+    plain_size: int | None = None
+
     def __init__(self, sink: Sink, reader: _Reading) -> None:
         self._sink = sink
         self._reader = reader
@@ -150,8 +153,10 @@ class _Compressing:
         self._compress: Any = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
         self._decompress: Any = zstandard.ZstdDecompressor().decompressobj()
         self.size = 0
+        self.plain_size = 0
 
     def take(self, data: bytes, idle: Callable[[], None]) -> None:
+        self.plain_size += len(data)
         self._keep(self._compress.compress(data), idle)
 
     def end(self, idle: Callable[[], None]) -> None:

@@ -14,9 +14,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.errors import (
@@ -123,7 +125,7 @@ def swap_database(
             progress(f"Restoring {len(toc.entries)} entries of {dump.name} into the new database {swap.beside}.")
             with _dropped_on_failure(connection, swap):
                 warnings = _fill(beside, tools, dump, options, jobs, progress)
-                _analyze(beside, progress)
+                _analyze(beside, jobs, progress)
                 warnings += _copy_properties(connection, swap)
                 _rename(server, connection, swap, progress)
     progress(f"{server.dbname} is restored. What it was is kept as {swap.previous}; drop it when it is not needed.")
@@ -248,10 +250,30 @@ def _hint(reason: str) -> str | None:
     return None
 
 
-def _analyze(beside: Server, progress: Progress) -> None:
+#: What ANALYZE takes when it is given no table, the largest first.
+_ANALYZED = """
+SELECT c.oid::regclass::text FROM pg_catalog.pg_class c
+ WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't'
+ ORDER BY pg_catalog.pg_relation_size(c.oid) DESC"""
+
+
+def _analyze(beside: Server, jobs: int, progress: Progress) -> None:
+    """Refresh the statistics over as many connections as filled the database, one table at a time on each."""
     progress("Refreshing the statistics of the new database.")
+    tables: SimpleQueue[str] = SimpleQueue()
     with beside.connect(autocommit=True) as connection, database_errors(beside, "ANALYZE"):
-        connection.execute("ANALYZE")
+        for (table,) in connection.execute(_ANALYZED):
+            tables.put(table)
+    with ThreadPoolExecutor(jobs) as pool:
+        for each in [pool.submit(_analyze_tables, beside, tables) for _ in range(jobs)]:
+            each.result()
+
+
+def _analyze_tables(beside: Server, tables: SimpleQueue[str]) -> None:
+    """Analyze what others have not taken yet."""
+    with beside.connect(autocommit=True) as connection, database_errors(beside, "ANALYZE"), suppress(Empty):
+        while table := tables.get_nowait():
+            connection.execute(f"ANALYZE {table}".encode())
 
 
 # --- what belongs to a database and is not in it -------------------------------------------------------------------

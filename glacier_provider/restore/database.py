@@ -95,7 +95,10 @@ def _staged_dump(application: Application, restore_id: int, restore: Row, *, cat
             f"The staged dump {path} is not what was archived.", hint="Remove it and clear the task download."
         )
     if archive["encoding"] == "zstd":
-        return _decompressed(application, path)
+        # Without a known size at least what it takes compressed: a refusal must not be a guess.
+        return _decompressed(
+            application, path, needed=backup["report"].get("dump_plain_bytes") or archive["stored_size"]
+        )
     if archive["encoding"] != "tar":
         return path
     unpacked = path.with_suffix(".directory")
@@ -105,12 +108,16 @@ def _staged_dump(application: Application, restore_id: int, restore: Row, *, cat
     return unpacked
 
 
-def _decompressed(application: Application, path: Path) -> Path:
-    """Decompress a dump that was compressed on its way, since the client could not; pg_restore does not know that."""
+def _decompressed(application: Application, path: Path, *, needed: int) -> Path:
+    """Decompress a dump that was compressed on its way, since the client could not; pg_restore does not know that.
+
+    Raise OutOfSpace, before anything is written, when there are not `needed` bytes free.
+    """
     from glacier_provider.postgres.stream import decompress
 
     plain = path.with_suffix(".plain")
     remove_tree(plain, below=application.staging_directory)
+    require_space(application.staging_directory, needed)
     with file_errors("write", str(plain)):
         decompress(path, plain)
     return plain

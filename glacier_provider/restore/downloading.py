@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import mmap
 from collections.abc import Iterable, Iterator, Sequence
 
 from glacier_provider.applications import Application
@@ -23,13 +24,13 @@ from glacier_provider.stores.verify import Pieces, Verifier, pieces_of
 log = logging.getLogger(__name__)
 
 GROUP = 200
-#: Archives up to this size come one by one, many at a time; larger ones alone, by runs of some hundred megabytes, so
-#: many at once. Few long requests cost a store less than many short ones, and memory holds a fraction of a megabyte of
-#: each.
+#: Archives up to this size come one by one, many at a time; larger ones alone, by runs of this size, so many at once:
+#: while some wait for the disk, others come and are hashed. Memory holds a block and a piece of the answer of each.
 SMALL = 16 * MIB
 IN_MEMORY = 4 * MIB
-RUN = 256 * MIB
-RUNS_AT_ONCE = 4
+RUN = 128 * MIB
+RUNS_AT_ONCE = 8
+BLOCK = MIB
 
 
 def download(
@@ -138,7 +139,8 @@ def _fetch_in_pieces(
         store.read_into(location, run.start, run.size, writer.take, job_id=row["job_id"])
         return writer.digests()
 
-    with placement.begin(pieces.size) as pending:
+    # a dump is read as soon as it is here
+    with placement.begin(pieces.size, read_soon=row["kind"] == ArchiveKind.DATABASE) as pending:
         runs = parts_of(pieces.size, pieces.piece_size * max(1, RUN // pieces.piece_size))
         digests = [digest for of_run in send_parts(runs, fetch, in_flight=RUNS_AT_ONCE) for digest in of_run]
         if not pieces.match(digests):
@@ -148,39 +150,50 @@ def _fetch_in_pieces(
 
 
 class _PieceWriter:
-    """Writes a run of pieces to its place in a file, and hashes each of them, from the first byte to the last."""
+    """Writes a run of pieces to its place in a file, and hashes each of them, from the first byte to the last.
+
+    Bytes are gathered to blocks, so that few calls hash and write them.
+    """
 
     def __init__(self, pending: PendingFile, pieces: Pieces, run: Part) -> None:
         self._pending = pending
         self._new = pieces.new
-        self._parts = [
-            Part(part.number, run.start + part.start, part.size) for part in parts_of(run.size, pieces.piece_size)
-        ]
-        self._position = run.start
+        self._ends = [run.start + part.end for part in parts_of(run.size, pieces.piece_size)]
+        self._position = run.start  # of the block
         self._end = run.end
+        self._block = memoryview(mmap.mmap(-1, BLOCK))  # begins at a page, which `write_block` wants
+        self._held = 0
         self._hash = self._new()
         self._done: list[bytes] = []
 
     def take(self, chunk: bytes) -> None:
-        if self._position + len(chunk) > self._end:
+        if self._position + self._held + len(chunk) > self._end:
             raise ArchiveCorrupt("The store gave more bytes than were asked for.")
         view = memoryview(chunk)
         while len(view):
-            part = self._parts[len(self._done)]
-            taken = view[: part.end - self._position]
-            self._hash.update(taken)
-            self._pending.write_at(self._position, taken)
-            self._position += len(taken)
+            end = self._ends[len(self._done)]
+            taken = view[: min(BLOCK - self._held, end - self._position - self._held)]
+            self._block[self._held : self._held + len(taken)] = taken
+            self._held += len(taken)
             view = view[len(taken) :]
-            if self._position == part.end:
-                self._done.append(self._hash.digest())
-                self._hash = self._new()
-                self._pending.begin_writing(part.start, part.size)
+            if self._held == BLOCK or self._position + self._held == end:
+                self._write(end)
+
+    def _write(self, end: int) -> None:
+        block = self._block[: self._held]
+        self._hash.update(block)
+        self._pending.write_block(self._position, block)
+        self._position += self._held
+        self._held = 0
+        if self._position == end:
+            self._done.append(self._hash.digest())
+            self._hash = self._new()
 
     def digests(self) -> list[bytes]:
         """Return the pieces' digests; raise ArchiveCorrupt when bytes are missing."""
         if self._position != self._end:
-            raise ArchiveCorrupt(f"The store gave {self._end - self._position} bytes less than were asked for.")
+            missing = self._end - self._position - self._held
+            raise ArchiveCorrupt(f"The store gave {missing} bytes less than were asked for.")
         return self._done
 
 

@@ -5,9 +5,9 @@ the catalog noted it. They are found in the listing (of a vault: in its inventor
 
     verdict = judge(archive, known.get(archive.description.archive_id), application=application)
 
-Only `ADOPT`, `NOTE` and `SURPLUS` ask for a deed, and only for an archive that agrees with the catalog in every point;
-`SURPLUS`, the one that deletes, only for a proven copy of what the store has elsewhere or no backup needs. What another
-catalog wrote to the same place is never touched.
+Only `ADOPT`, `NOTE`, `BACK` and `SURPLUS` ask for a deed, and only for an archive that agrees with the catalog in every
+point; `SURPLUS`, the one that deletes, only for a proven copy of what the store has elsewhere or no backup needs. What
+another catalog wrote to the same place, be it a copy of this one, is never touched: its signature differs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Verdict(StrEnum):
     KNOWN = "known"  #: the catalog has it under this key
     ADOPT = "adopt"  #: the catalog waits for it: record `receipt_of` as its upload, if the content is the same
     NOTE = "note"  #: the catalog had given it up: note where it lies, so that it goes with its backup
+    BACK = "back"  #: the catalog had it as lost, and it is there again as it was: archived again
     SURPLUS = "surplus"  #: a copy of what the catalog has under another key, or has deleted: delete it
     STRAY = "stray"  #: it says it is ours, but the catalog knows nothing of the kind: look at it, touch nothing
     FOREIGN = "foreign"  #: of another application, or not written by this package
@@ -35,7 +36,8 @@ class KnownArchive:
     """What the catalog knows about the archive whose id the description names.
 
     `sha256` is that of the content, `earlier_sha256s` are those of earlier contents that it meant to send under this
-    id, `checksum` is that of the receipt. `lost`: backups count on it, and the store does not list it under `key`.
+    id, `checksum` is that of the receipt. `lost`: backups count on it, and the store did not list it under `key`.
+    `written_by` is what this catalog signs it with.
     """
 
     state: ArchiveState
@@ -47,6 +49,7 @@ class KnownArchive:
     checksum: str | None = None
     earlier_sha256s: tuple[str, ...] = ()
     lost: bool = False
+    written_by: str | None = None
 
 
 _WAITING = (ArchiveState.PLANNED, ArchiveState.UPLOADING)
@@ -55,9 +58,11 @@ _WAITING = (ArchiveState.PLANNED, ArchiveState.UPLOADING)
 def judge(found: StoredArchive, known: KnownArchive | None, *, application: str) -> Verdict:
     """Return what a listed archive is to the catalog; `known` is None when the catalog has no archive of its id."""
     verdict = _judged(found, known, application)
-    if verdict is Verdict.SURPLUS and known is not None and known.lost:
-        return Verdict.STRAY  # perhaps the last copy
-    return verdict
+    if known is None or verdict not in (Verdict.ADOPT, Verdict.NOTE, Verdict.SURPLUS):
+        return verdict
+    if verdict is Verdict.SURPLUS and known.lost:
+        return Verdict.BACK if _is_as_it_was(found, known) else Verdict.STRAY  # perhaps the last copy
+    return verdict if _is_written_here(found, known) else Verdict.STRAY
 
 
 def _judged(found: StoredArchive, known: KnownArchive | None, application: str) -> Verdict:
@@ -84,6 +89,17 @@ def receipt_of(found: StoredArchive, store_uri: str) -> Receipt:
     if found.checksum is None:
         raise ValueError(f"the store tells no checksum of {found.key}")
     return Receipt(Location(store_uri, found.key), found.size, found.checksum, adopted=True)
+
+
+def _is_written_here(found: StoredArchive, known: KnownArchive) -> bool:
+    told = found.description
+    return told is not None and told.written_by is not None and told.written_by == known.written_by
+
+
+def _is_as_it_was(found: StoredArchive, known: KnownArchive) -> bool:
+    """Whether it is, by its key, size and checksum, the very archive that was lost."""
+    was = known.state, known.key, known.size, known.checksum
+    return found.checksum is not None and was == (ArchiveState.DELETED, found.key, found.size, found.checksum)
 
 
 def _is_of(told: Description, known: KnownArchive) -> bool:

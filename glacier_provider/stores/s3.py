@@ -7,6 +7,7 @@ state of many retrievals).
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +43,9 @@ from glacier_provider.stores.s3_keys import folder_of, key_facts, metadata_of, o
 from glacier_provider.stores.s3_reports import reports
 from glacier_provider.stores.s3_upload import LargeUpload, abort_uploads
 from glacier_provider.stores.uri import S3Uri
-from glacier_provider.stores.wire.client import Wire
+from glacier_provider.stores.wire.client import LARGEST_PIECE, Wire
+
+log = logging.getLogger(__name__)
 
 TIERS = {"GLACIER": ("Expedited", "Standard", "Bulk"), "DEEP_ARCHIVE": ("Standard", "Bulk")}
 READ_CHUNK = MIB
@@ -211,9 +214,24 @@ class S3Store(SendsGrowing):
     def read_into(
         self, location: Location, start: int, size: int, take: Callable[[bytes], object], *, job_id: str | None = None
     ) -> None:
-        came = self.wire.read(location.key, start, size, take) if self.wire is not None and size else 0
-        for chunk in self.read(location, start + came, size - came, job_id=job_id):
+        came = 0
+
+        def count(chunk: bytes) -> None:
+            nonlocal came
             take(chunk)
+            came += len(chunk)
+
+        if self.wire is not None and 0 < size <= LARGEST_PIECE:  # a longer answer does not gain from it
+            came = self.wire.read(location.key, start, size, take)
+        while came < size:
+            begun = came
+            try:
+                for chunk in self.read(location, start + came, size - came, job_id=job_id):
+                    count(chunk)
+            except StoreUnavailable:
+                if came == begun:
+                    raise
+                log.info("The answer for %s was cut off; it is gone on with.", self._bucket.url(location.key))
 
     def delete(self, location: Location) -> None:
         with aws_errors("s3:DeleteObject", self._bucket.url(location.key)):

@@ -102,13 +102,15 @@ class Bucket:
         """Return the receipt of an archive that is there already, or None when its key is free.
 
         `has_checksum` tells whether the bytes at hand have a checksum. Raise OtherContent when the key
-        holds this archive with another content, KeyTaken when it holds anything else.
+        holds this archive with another content or from another catalog, KeyTaken when it holds anything else.
         """
         head = self.head(key)
         if head is None:
             return None
         if head.checksum is None or not is_of(head.metadata, description):
             raise KeyTaken(f"{self.url(key)} already holds another object.")
+        if head.metadata.get("written-by") != description.written_by:
+            raise OtherContent(f"{self.url(key)} already holds an archive of this id that another catalog sent.")
         if head.size != description.size or not has_checksum(head.checksum):
             raise OtherContent(f"{self.url(key)} already holds an archive of this id with other content.")
         return Receipt(self.location(key), head.size, head.checksum, adopted=True)

@@ -89,6 +89,7 @@ def metadata_of(description: Description, *, part_size: int | None = None) -> di
         "backup-id": str(description.backup_id),
         "size": str(description.size) if description.size is not None else None,
         "encoding": description.encoding,
+        "written-by": description.written_by,
         "sha256": description.sha256,
         "part-size": str(part_size) if part_size is not None else None,
     }
@@ -127,6 +128,7 @@ def description_of(metadata: Mapping[str, str], *, size: int | None = None) -> D
             sha256=metadata.get("sha256"),
             encoding=metadata["encoding"],
             format_version=int(metadata["format"]),
+            written_by=metadata.get("written-by"),
         )
     except (KeyError, ValueError):
         return None
@@ -141,7 +143,7 @@ def _filename(metadata: Mapping[str, str]) -> str:
 
 
 def is_of(metadata: Mapping[str, str], description: Description) -> bool:
-    """Return whether an object's metadata names the archive of `description`; content and backup may differ."""
+    """Return whether an object's metadata names the archive of `description`; content, backup, writer may differ."""
     expected = metadata_of(description)
     names = ("application", "kind", "archive-id", "name", "name-base64", "name-sha256")
     return all(metadata.get(name) == expected.get(name) for name in names)

@@ -220,15 +220,25 @@ class LargeUpload:
 def abort_uploads(bucket: Bucket, key: str, *, but: str | None = None) -> None:
     """Abort uploads of a key that no journal names (a lost answer, a crash): they would be billed for ever."""
     with aws_errors("s3:ListBucketMultipartUploads", bucket.url()):
-        pages = bucket.client.get_paginator("list_multipart_uploads")
         found = [
             upload["UploadId"]
-            for page in pages.paginate(Bucket=bucket.uri.bucket, Prefix=key)
+            for page in _pages_of_uploads(bucket, key)
             for upload in page.get("Uploads", [])
             if upload["Key"] == key and upload["UploadId"] != but
         ]
     for forgotten in found:
         _abort(bucket, key, forgotten)
+
+
+def _pages_of_uploads(bucket: Bucket, key: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the pages themselves: botocore's paginator first looks through the files of all services."""
+    marks: dict[str, str] = {}
+    while True:
+        page = bucket.client.list_multipart_uploads(Bucket=bucket.uri.bucket, Prefix=key, **marks)
+        yield page
+        if not page.get("IsTruncated"):
+            return
+        marks = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
 
 def _abort(bucket: Bucket, key: str, upload_id: str) -> None:

@@ -3,9 +3,11 @@ r"""What a vault archive says about itself: one line of JSON in its description.
 A vault keeps nothing about an archive but a description of at most 1,024 printable ASCII characters
 (https://docs.aws.amazon.com/amazonglacier/latest/dev/api-archive-post.html). Ours reads:
 
-    {"glacier_provider":1,"app":"library","kind":"file","archive":7,"backup":3,"size":9,"sha256":"…","name":"a/b.pdf"}
+    {"glacier_provider":1,"app":"library","kind":"file","archive":7,"backup":3,"by":"5f0c…","size":9,"sha256":"…",
+     "name":"a/b.pdf"}
 
-`glacier_provider` is the format version and tells ours from foreign ones; `encoding` is there unless it is `identity`.
+`glacier_provider` is the format version and tells ours from foreign ones; `encoding` is there unless it is `identity`;
+`by` is the signature of the catalog that wrote it, and is missing where there was none.
 The filename stands there in the first form that fits: `name`, as JSON (``ü`` is written ``\u00fc``); `name64`,
 URL-safe Base64 of its UTF-8; `begin` and `name_sha256`, as much of its beginning as there is room for and the hash of
 its UTF-8. The full name of such an archive stands in the manifests of its backups, under the same archive id; until
@@ -34,6 +36,7 @@ def text_of(description: Description) -> str:
         "kind": str(description.kind),
         "archive": description.archive_id,
         "backup": description.backup_id,
+        "by": description.written_by,
         "size": description.size,
         "sha256": description.sha256,
         "encoding": description.encoding if description.encoding != "identity" else None,
@@ -78,6 +81,7 @@ def description_of(text: str | None, *, size: int | None = None) -> Description 
             sha256=_text(values["sha256"]) if "sha256" in values else None,
             encoding=_text(values.get("encoding", "identity")),
             format_version=_number(values[_MARKER]),
+            written_by=_text(values["by"]) if "by" in values else None,
         )
     except (KeyError, ValueError, TypeError, RecursionError):
         return None
@@ -104,5 +108,9 @@ def _number(value: object) -> int:
 
 
 def is_same_archive(one: Description, other: Description) -> bool:
-    """Return whether two descriptions name the same archive of the catalog; their content may differ."""
-    return (one.application, one.kind, one.archive_id) == (other.application, other.kind, other.archive_id)
+    """Return whether two descriptions name the same archive of the same catalog; their content may differ."""
+    return _identity(one) == _identity(other)
+
+
+def _identity(description: Description) -> tuple[object, ...]:
+    return description.application, description.kind, description.archive_id, description.written_by

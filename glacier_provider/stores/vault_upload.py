@@ -92,11 +92,13 @@ class VaultUpload:
         return OpenUpload(upload_id, int(reply["PartSizeInBytes"]), reply.get("ArchiveDescription") or "", parts)
 
     def _if_ours(self, upload: OpenUpload | None) -> OpenUpload | None:
-        """Return an upload that makes the archive we want; abort one whose archive would describe itself wrongly."""
+        """Return an upload that makes the archive we want; abort one of ours that would describe itself wrongly."""
         as_growing = text_of(replace(self.description, size=None, sha256=None))  # begun before they were known
         if upload is None or upload.text in (self._text, as_growing):
             return upload
-        self._abort(upload.id)
+        told = description_of(upload.text)
+        if told is not None and is_same_archive(told, self.description):
+            self._abort(upload.id)
         return None
 
     def _adopt(self) -> OpenUpload | None:

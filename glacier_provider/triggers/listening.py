@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,7 @@ from glacier_provider.core.plan import counted
 from glacier_provider.errors import GlacierProviderError
 
 if TYPE_CHECKING:
+    from glacier_provider.core.notices import Notice
     from glacier_provider.restore import Heard, Waiting
     from glacier_provider.stores.notifications import Message, Queue
 
@@ -23,6 +24,8 @@ MOST_MESSAGES = 2000
 TAKING_SECONDS = 10.0
 #: When all messages are somebody else's, the queue is left to them for so long.
 QUIET_SECONDS = 10.0
+#: A wait is no shorter: SQS counts whole seconds, and not every service that speaks SQS waits when it is told to.
+LEAST_SECONDS = 1.0
 #: A message that the store does not bear out is heard again so often: the store may lag behind, or it was forged.
 MOST_TIMES = 10
 
@@ -65,10 +68,9 @@ class Listening:
             await asyncio.sleep(seconds)
             return None
         began = time.monotonic()
-        messages = await self._in_thread(lambda: self._receive(max(seconds, 1.0)))  # no fraction: that would not wait
+        messages = await self._in_thread(lambda: self._receive(max(seconds, LEAST_SECONDS)))
         if not messages:
-            # Not every service that speaks SQS waits when it is told to.
-            await asyncio.sleep(max(0.0, began + 1.0 - time.monotonic()) if self.works else 0)
+            await asyncio.sleep(max(0.0, began + LEAST_SECONDS - time.monotonic()) if self.works else 0)
             return None
         heard = await self._in_thread(lambda: self._look(messages))
         if heard.waiting is None and not heard.settled and self.works:
@@ -104,15 +106,18 @@ class Listening:
         return self._queue
 
     def _look(self, messages: list[Message]) -> Heard:
-        from glacier_provider import restore
-        from glacier_provider.hooks.resources import Resources
-
         notices = {notice for message in messages for notice in message.notices or ()}
-        with Resources(self._application) as r:
-            heard = restore.hear_notices(r.application, self._restore_id, notices, catalog=r.catalog, stores=r.stores)
+        heard = self._hear(notices)
         self._tell(messages, heard)
         self._delete([message for message in messages if _is_done(message, heard)])
         return heard
+
+    def _hear(self, notices: Collection[Notice]) -> Heard:
+        from glacier_provider import restore
+        from glacier_provider.hooks.resources import Resources
+
+        with Resources(self._application) as r:
+            return restore.hear_notices(r.application, self._restore_id, notices, catalog=r.catalog, stores=r.stores)
 
     def _delete(self, messages: list[Message]) -> None:
         try:

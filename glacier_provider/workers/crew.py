@@ -43,6 +43,9 @@ class Planned(Protocol):
     @property
     def filename(self) -> str: ...
 
+    @property
+    def written_by(self) -> str | None: ...
+
 
 File = TypeVar("File", bound=Planned)
 
@@ -233,7 +236,9 @@ class _Process(Generic[File]):
         if credentials is not None and self._knows != (shape, credentials):
             self._knows = (shape, credentials)
             self._say(("shape", shape, astuple(credentials)))
-        self._say(("send", self.connections, [(file.id, file.backup_id, file.filename) for file in files]))
+        self._say(
+            ("send", self.connections, [(file.id, file.backup_id, file.filename, file.written_by) for file in files])
+        )
 
     def _say(self, message: tuple[Any, ...]) -> None:
         with suppress(BrokenPipeError):  # what it said before it died is read first; then its output ends

@@ -74,7 +74,7 @@ class Uploader:
         self._sender = ManyAtOnce(from_plain(shape).transport, 256)
         self._pace = Pace(setup.rate)
         self._connections = 1
-        self._waiting: deque[tuple[int, int, str]] = deque()
+        self._waiting: deque[tuple[int, int, str, str | None]] = deque()
         self._on_the_way = 0
         self._answers: list[tuple[Any, ...]] = []
         self._tell = tell
@@ -115,7 +115,7 @@ class Uploader:
     def _patience(self) -> float:
         return 0.02 if len(self._sender) < self._connections else 0.2
 
-    def _start(self, archive_id: int, backup_id: int, filename: str) -> None:
+    def _start(self, archive_id: int, backup_id: int, filename: str, written_by: str | None) -> None:
         try:
             data = contents_of(self._root, filename, self._setup)
         except GlacierProviderError:
@@ -131,6 +131,7 @@ class Uploader:
             filename=filename,
             size=len(data),
             sha256=sha256,
+            written_by=written_by,
         )
         key = object_key(self._setup.prefix, description)
         own = [(f"x-amz-meta-{name}", value) for name, value in metadata_of(description).items()]
@@ -147,7 +148,7 @@ class Uploader:
             self._answers.append((file.archive_id, SENT, file.key, len(file.data), file.sha256))
         elif reply.is_throttled:
             self._answers.append((file.archive_id, THROTTLED))
-            self._answers += [(archive_id, LATER) for archive_id, _, _ in self._waiting]
+            self._answers += [(waiting[0], LATER) for waiting in self._waiting]
             self._waiting.clear()
         else:
             self._answers.append((file.archive_id, REFUSED))

@@ -216,6 +216,7 @@ def a_file(archive_id: int = 7, **changes: Any) -> Description:
         backup_id=3,
         filename=f"2024/report-{archive_id}.pdf",
         size=0,
+        written_by="0123456789abcdef",
     )
     return replace(usual, **changes)
 

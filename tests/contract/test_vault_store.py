@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,7 @@ def test_a_copy_too_many_is_recognised_in_the_inventory_and_deleted(vault_kit: V
     receipt = store.put(b"content", a_file(7, sha256="ab" * 32))
     store.put(b"another", a_file(8))
     known = KnownArchive(ArchiveState.ARCHIVED, 3, "2024/report-7.pdf", 7, receipt.location.key, "ab" * 32)
+    known = replace(known, written_by=a_file().written_by)
     verdicts = {
         a.key: judge(a, known, application="library") for a in listed(vault_kit) if a.description.archive_id == 7
     }
@@ -126,7 +128,7 @@ def test_a_copy_too_many_is_recognised_in_the_inventory_and_deleted(vault_kit: V
 
 def test_an_upload_whose_process_died_before_it_was_noted_is_adopted(vault_kit: VaultKit) -> None:
     lost = vault_kit.open().put(b"content", a_file(7))
-    known = KnownArchive(ArchiveState.UPLOADING, 3, "2024/report-7.pdf", 7)
+    known = KnownArchive(ArchiveState.UPLOADING, 3, "2024/report-7.pdf", 7, written_by=a_file().written_by)
     [found] = listed(vault_kit)
     assert judge(found, known, application="library") is Verdict.ADOPT
     assert (found.key, found.size, found.checksum) == (lost.location.key, lost.size, lost.checksum)
@@ -277,6 +279,7 @@ def test_a_completion_too_long_ago_is_begun_anew_and_said_to_be_doubtful(
     known = KnownArchive(
         ArchiveState.ARCHIVED, 3, "2024/report-7.pdf", len(data), receipt.location.key, checksum=receipt.checksum
     )
+    known = replace(known, written_by=a_file().written_by)
     verdicts = sorted(judge(archive, known, application="library") for archive in listed(vault_kit))
     assert verdicts == [Verdict.KNOWN, Verdict.SURPLUS]
 

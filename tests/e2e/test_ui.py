@@ -1,9 +1,8 @@
 """The page in a real Airflow, used by a person in a real browser.
 
-The tests tell one story from top to bottom, on one Airflow. The backups that a test needs are made when it is run by
-itself; what a restore left (its tab, its orphans, what a deletion then keeps) comes from the test before. With
-SCREENSHOTS=directory the pictures are kept there, otherwise in pytest's temporary directory; a failed test leaves one
-as well.
+The tests tell one story from top to bottom, on one Airflow. The backups and restores that a test needs are made when it
+is run by itself. With SCREENSHOTS=directory the pictures are kept there, otherwise in pytest's temporary directory; a
+failed test leaves one as well.
 """
 
 from __future__ import annotations
@@ -111,6 +110,20 @@ def two_backups(site: Site, one_backup: None) -> None:
     if site.backups_of("dms") == 1:
         other_files(site)
         site.back_up()
+
+
+@pytest.fixture
+def a_restore(site: Site, two_backups: None) -> str:
+    """The run that restores backup 1: begun by the test before or, without it, here."""
+    if not site.runs_of_restores():
+        site.restore(1)
+    return site.runs_of_restores()[0]
+
+
+@pytest.fixture
+def restored(site: Site, a_restore: str) -> None:
+    """It is complete: the file that backup 1 does not have lies aside."""
+    site.wait_for_restores()
 
 
 @pytest.fixture
@@ -354,8 +367,8 @@ def test_a_restore_is_planned_and_started_by_two_clicks(page: Page, site: Site, 
     expect(page.get_by_test_id("rf__node-close_restore").or_(page.get_by_text("close_restore")).first).to_be_visible()
 
 
-def test_the_tab_on_its_run_follows_a_restore_to_its_end(page: Page, site: Site, shots: Path) -> None:
-    page.goto(f"{page.url.partition('?')[0]}/plugin/glacier-run")
+def test_the_tab_on_its_run_follows_a_restore_to_its_end(page: Page, site: Site, shots: Path, a_restore: str) -> None:
+    page.goto(f"{site.url}/dags/glacier_restore__dms/runs/{a_restore}/plugin/glacier-run")
     watch(page)
     expect(page.get_by_text("Restore 1 of backup 1").first).to_be_visible(timeout=LONG)
     expect(page.get_by_text("complete", exact=True).first).to_be_visible(timeout=LONG)
@@ -364,6 +377,7 @@ def test_the_tab_on_its_run_follows_a_restore_to_its_end(page: Page, site: Site,
     page.screenshot(path=str(shots / "restore-run.png"))
 
 
+@pytest.mark.usefixtures("restored")
 def test_a_dialog_keeps_the_keyboard_until_it_is_left(page: Page, site: Site) -> None:
     page.goto(f"{site.url}{PAGE}/dms")
     tab_to(page, page.get_by_role("tab", name="Backups"))
@@ -384,7 +398,9 @@ def test_a_dialog_keeps_the_keyboard_until_it_is_left(page: Page, site: Site) ->
     assert not site.file(41).exists()
 
 
+@pytest.mark.usefixtures("restored")
 def test_orphans_are_moved_back(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}{PAGE}/dms?tab=restores")
     page.get_by_role("button", name=re.compile("^Undo 1")).press("Enter")
     tab_to(page, page.get_by_role("alertdialog").get_by_role("button", name="Move them back"))
     page.keyboard.press("Enter")
@@ -415,6 +431,7 @@ def test_a_restore_is_started_with_the_keyboard(page: Page, site: Site) -> None:
 # --- deletion ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("restored")
 def test_a_deletion_has_to_be_typed(page: Page, site: Site, shots: Path) -> None:
     page.goto(f"{site.url}{PAGE}/dms/backups/1")
     tab_to(page, page.get_by_role("button", name="Delete …"))
@@ -434,7 +451,9 @@ def test_a_deletion_has_to_be_typed(page: Page, site: Site, shots: Path) -> None
     expect(page.get_by_role("button", name="Delete …")).to_be_focused()
 
 
+@pytest.mark.usefixtures("restored")
 def test_what_was_typed_is_deleted(page: Page, site: Site, problems: list[str]) -> None:
+    page.goto(f"{site.url}{PAGE}/dms/backups/1")
     page.get_by_role("button", name="Delete …").press("Enter")
     dialog = page.get_by_role("alertdialog")
     expect(dialog.get_by_role("textbox")).to_be_focused()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import httpx
 import yaml
@@ -74,17 +76,34 @@ class Site:
         """Make a backup of dms without the page."""
         self.rest.run(DAGS[0], {})
 
+    def restore(self, backup_id: int) -> None:
+        """Restore a backup of dms without the page."""
+        self.rest.run(DAGS[1], {"backup_id": backup_id})
+
     def backups_of(self, application: str) -> int:
         """Return how many backups of an application the catalog has; 0 without a catalog."""
         with self.catalog.connect(autocommit=True) as connection:
             if connection.execute("SELECT to_regclass('glacier_catalog.applications')").fetchone() == (None,):
                 return 0
-            connection.execute("SET search_path TO glacier_catalog")
-            of = "SELECT id FROM applications WHERE name = %s"
-            query = f"SELECT count(*) FROM application_data_backups WHERE application_id IN ({of})"
-            row = connection.execute(query.encode(), [application]).fetchone()
-            assert row is not None
-            return int(row[0])
+        of = "SELECT id FROM glacier_catalog.applications WHERE name = %s"
+        query = f"SELECT count(*) FROM glacier_catalog.application_data_backups WHERE application_id IN ({of})"
+        return int(self._ask(query, application)[0][0])
+
+    def runs_of_restores(self) -> list[str]:
+        """Return the DAG run ids of all restores, the first one first."""
+        return [run for (run,) in self._ask("SELECT dag_run_id FROM glacier_catalog.restores ORDER BY id")]
+
+    def wait_for_restores(self, seconds: float = 300) -> None:
+        """Return when no restore is under way."""
+        open_ones = "SELECT count(*) FROM glacier_catalog.restores WHERE closed_at IS NULL"
+        deadline = time.monotonic() + seconds
+        while self._ask(open_ones)[0][0]:
+            assert time.monotonic() < deadline, "a restore does not end"
+            time.sleep(0.5)
+
+    def _ask(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with self.catalog.connect(autocommit=True) as connection:
+            return connection.execute(query.encode(), parameters).fetchall()
 
     def remember_a_year(self) -> None:
         """Give the two applications that are configured beside dms a history in the catalog."""

@@ -127,6 +127,10 @@ class S3Emulator:
         self.client().create_bucket(Bucket=name)
         return name
 
+    def retrievals_take(self, seconds: float) -> None:
+        """Let retrievals that are asked for from now on take so long, in emulated seconds."""
+        self.objects.retrievals_take(seconds)
+
     def deny(self, bucket: str, operations: Collection[str] | None = None) -> None:
         """Answer 403 AccessDenied to these operations on a bucket, or to all of them."""
         self._denied[bucket] = operations

@@ -52,15 +52,16 @@ class Objects:
 
     def __init__(self, clock: Clock, retrieval_seconds: float | Mapping[str, float], repeated_complete: str) -> None:
         self._clock = clock
-        self._seconds = (
-            dict(retrieval_seconds)
-            if isinstance(retrieval_seconds, Mapping)
-            else dict.fromkeys(TIERS, float(retrieval_seconds))
-        )
+        self._seconds: dict[str, float] = {}
+        self.retrievals_take(retrieval_seconds)
         self._repeated_complete = repeated_complete
         self._lock = threading.RLock()
         self._sorted: dict[str, list[str]] = {}
         self.announcer: Announcer | None = None
+
+    def retrievals_take(self, seconds: float | Mapping[str, float]) -> None:
+        """Let restores that begin from now on take so long, all of them or by tier."""
+        self._seconds = dict(seconds) if isinstance(seconds, Mapping) else dict.fromkeys(TIERS, float(seconds))
 
     def perform(self, request: S3Request, ask_moto: AskMoto) -> Answer:
         """Answer one request; the body is checked against its checksums before anything else happens."""

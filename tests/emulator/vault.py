@@ -37,7 +37,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -136,6 +136,11 @@ class VaultEmulator:
     def url(self) -> str:
         """Return the endpoint URL for clients."""
         return f"http://127.0.0.1:{self.port}"
+
+    def retrievals_take(self, seconds: float) -> None:
+        """Let archive retrievals that are asked for from now on take so long, in emulated seconds."""
+        tiers = dict.fromkeys(("expedited_seconds", "standard_seconds", "bulk_seconds"), seconds)
+        self.options = self.store.options = replace(self.options, **tiers)
 
     def client(self, *, max_attempts: int = 1, read_timeout: float = 60) -> Any:
         """Return a boto3 client of this emulator that, by default, sends each request once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -54,11 +55,15 @@ class Output:
 
 
 class Jobs:
-    """Operations on jobs, and what happens to them as time passes."""
+    """Operations on jobs, and what happens to them as time passes.
+
+    `started` counts the jobs that this process started, by vault and action: those that ended are forgotten in time.
+    """
 
     def __init__(self, store: VaultStore, archives: Archives) -> None:
         self._store = store
         self._archives = archives
+        self.started: Counter[tuple[str, str]] = Counter()
 
     # --- starting ---
 
@@ -148,6 +153,7 @@ class Jobs:
             due=now + store.options.duration(action, values.get("tier") or ""),
             **values,
         )
+        self.started[vault, action] += 1
         return job
 
     def _check_deleted(self, archive: sqlite3.Row) -> None:

@@ -12,32 +12,32 @@ import pytest
 from glacier_provider.postgres.server import Server
 from tests.emulator.s3 import S3Emulator
 from tests.emulator.vault import VaultEmulator
-from tests.faults.places import Place, S3Place, VaultPlace
-from tests.faults.world import World
+from tests.faults.places import Place, S3Place, VaultPlace, a_vault_emulator
+from tests.faults.world import QUICK, World
 
 _numbers = iter(range(1, 10_000))
 
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Emulator]:
-    with S3Emulator(retrieval_seconds=0.01) as emulator:
+    with S3Emulator(retrieval_seconds=QUICK) as emulator:
         yield emulator
 
 
 @pytest.fixture
-def vault_emulator() -> Iterator[VaultEmulator]:
+def vault_and_post() -> Iterator[tuple[VaultEmulator, S3Emulator]]:
     with (
         tempfile.TemporaryDirectory(prefix="vault-") as directory,
-        VaultEmulator(directory, standard_seconds=0.01, bulk_seconds=0.01, expedited_seconds=0.01) as emulator,
+        a_vault_emulator(Path(directory), seconds=QUICK) as both,
     ):
-        yield emulator
+        yield both
 
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """A bucket, unless a test is parametrized with "vault"."""
     if getattr(request, "param", "s3") == "vault":
-        yield VaultPlace(request.getfixturevalue("vault_emulator"))
+        yield VaultPlace(*request.getfixturevalue("vault_and_post"))
     else:
         emulator: S3Emulator = request.getfixturevalue("s3")
         yield S3Place(emulator, f"faults-{next(_numbers)}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
+from glacier_provider.applications import Application
 from glacier_provider.core.archive import Description
 from glacier_provider.stores import client_config, open_store
 from glacier_provider.stores.base import ArchiveStore
@@ -17,6 +20,7 @@ from glacier_provider.stores.vault_descriptions import description_of as vault_d
 from tests.emulator.faults import FaultPlan
 from tests.emulator.s3 import S3Emulator, a_session
 from tests.emulator.vault import VaultEmulator
+from tests.faults.mail import Mail
 
 MIB = 1024 * 1024
 PART = 8 * MIB
@@ -57,6 +61,14 @@ class Place(Protocol):
 
     def list_anew(self) -> None:
         """Let the store tell of all that it holds now."""
+        ...
+
+    def retrievals_take(self, seconds: float) -> None:
+        """Let what is asked for from now on take so long, in emulated seconds."""
+        ...
+
+    def mail(self, application: Application) -> Mail:
+        """Return a new queue that the store tells of ended retrievals."""
         ...
 
     def another(self, number: int) -> Place:
@@ -104,6 +116,17 @@ class S3Place:
     def list_anew(self) -> None:
         pass  # its listing is of now
 
+    def retrievals_take(self, seconds: float) -> None:
+        self.emulator.retrievals_take(seconds)
+
+    def mail(self, application: Application) -> Mail:
+        def about(key: str, said: str) -> dict[str, Any]:
+            event = "ObjectRestore:Delete" if said == "expired" else "ObjectRestore:Completed"
+            place = {"bucket": {"name": self.bucket}, "object": {"key": key}}
+            return {"Records": [{"eventSource": "aws:s3", "eventName": event, "s3": place}]}
+
+        return Mail(self.emulator, application, lambda _: self.emulator.url, about)
+
     def another(self, number: int) -> Place:
         return S3Place(self.emulator, f"{self.bucket}-{number}", self.exact, self.storage_class)
 
@@ -114,9 +137,10 @@ def _plain(metadata: Any) -> dict[str, str]:
 
 @dataclass
 class VaultPlace:
-    """A vault of an emulator of its own."""
+    """A vault of an emulator of its own; `post` emulates the services that carry its messages."""
 
     emulator: VaultEmulator
+    post: S3Emulator
     vault: str = "sleepers"
     exact: bool = False
 
@@ -155,7 +179,7 @@ class VaultPlace:
         return [text for text in found if text != "glacier-provider check"]  # empty, and gone by itself after a day
 
     def retrievals_made(self) -> int | None:
-        return self.emulator.requests().get("InitiateJob", {"succeeded": 0})["succeeded"]
+        return self.emulator.job_operations.started[self.vault, "ArchiveRetrieval"]
 
     def pass_time(self, seconds: float) -> None:
         self.emulator.clock.advance(seconds)
@@ -165,4 +189,33 @@ class VaultPlace:
         self.emulator.complete_jobs(self.emulator.job_operations.initiate(self.vault, {"Type": "inventory-retrieval"}))
 
     def another(self, number: int) -> Place:
-        return VaultPlace(self.emulator, f"{self.vault}-{number}")
+        return VaultPlace(self.emulator, self.post, f"{self.vault}-{number}")
+
+    def retrievals_take(self, seconds: float) -> None:
+        self.emulator.retrievals_take(seconds)
+
+    def mail(self, application: Application) -> Mail:
+        def about(key: str, said: str) -> dict[str, Any]:
+            return {
+                "Action": "ArchiveRetrieval",
+                "ArchiveId": key,
+                "Completed": True,
+                "JobId": "somebody's-word",
+                "StatusCode": "Failed" if said == "failed" else "Succeeded",
+                "VaultARN": self.emulator.options.arn(self.vault),
+            }
+
+        urls = {"glacier": self.emulator.url}
+        return Mail(self.post, application, lambda service: urls.get(service, self.post.url), about)
+
+
+@contextmanager
+def a_vault_emulator(directory: Path, *, seconds: float) -> Iterator[tuple[VaultEmulator, S3Emulator]]:
+    """Start an emulated vault service with what carries its messages, under one plan of faults."""
+    plan = FaultPlan(log_path=directory / "faults.jsonl")
+    tiers = dict.fromkeys(("expedited_seconds", "standard_seconds", "bulk_seconds"), seconds)
+    with (
+        S3Emulator(plan=plan) as post,
+        VaultEmulator(directory, faults=plan, sns_endpoint_url=post.url, **tiers) as vault,
+    ):
+        yield vault, post

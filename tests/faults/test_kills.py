@@ -11,7 +11,7 @@ from tests.faults.world import World
 
 BOTH = pytest.mark.parametrize("place", ["s3", "vault"], indirect=True)
 SEED = 20
-BACKUPS, RESTORES, DELETIONS = 12, 12, 8  # of several hundred instants; the long form takes all
+FIRSTS, BACKUPS, RESTORES, DELETIONS = 3, 12, 12, 8  # of several hundred instants; the long form takes all
 
 
 @pytest.fixture
@@ -26,11 +26,13 @@ def test_a_run_killed_at_an_instant_of_any_task_goes_on(world: World, surveyed: 
     assert {kill.step for kill in surveyed.backups} >= {"open_backup", "dump_database", "scan_files", "close_backup"}
     assert {kill.step for kill in surveyed.restores} >= {"plan_restore", "download", "restore_database", "move_orphans"}
     assert {kill.step for kill in surveyed.deletions} == {"plan_deletion", "delete_backup"}
+    world.renew()
     chosen = Survey(
+        sample(surveyed.firsts, FIRSTS, chance),
         sample(surveyed.backups, BACKUPS, chance),
         sample(surveyed.restores, RESTORES, chance),
         sample(surveyed.deletions, DELETIONS, chance),
     )
     kill_all(world, chosen, chance)
-    assert world.figures.kills >= (BACKUPS + RESTORES + DELETIONS) * 3 // 4, world.figures
+    assert world.figures.kills >= (FIRSTS + BACKUPS + RESTORES + DELETIONS) * 3 // 4, world.figures
     world.check_paid_once()

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from tests.faults.soak import Walk
+from tests.faults.walk import Walk
 from tests.faults.world import World
 
 CHANCE = st.randoms(use_true_random=False)

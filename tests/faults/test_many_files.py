@@ -87,8 +87,11 @@ def test_what_a_process_sends_is_what_botocore_would_send(
         bucket = emulator(world).objects.bucket(world.place.bucket)
         files = {key: one for key, one in bucket.keys.items() if "/files/" in key}
         emulator(world).objects.bucket(world.place.bucket).keys.clear()
+        writers = {one.metadata["x-amz-meta-written-by"] for one in files.values()}
+        assert len(writers) == 1  # its catalog, which is another one in each world
         return {
-            key: (one.value, dict(one.metadata), one.storage_class, one.checksum_value) for key, one in files.items()
+            key: (one.value, dict(one.metadata) | {"x-amz-meta-written-by": ""}, one.storage_class, one.checksum_value)
+            for key, one in files.items()
         }
 
     by_processes = objects(make_world())

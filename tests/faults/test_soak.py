@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.soak import Walk
+from tests.faults.walk import Walk
 from tests.faults.world import World
 
 STEPS = 150
@@ -14,11 +14,14 @@ def walk(world: World, seed: int) -> None:
     """Walk, and find that something happened on the way; the figures are printed."""
     taken = Walk(world, seed)
     taken.go(STEPS)
-    print(taken.figures(0))
+    print(taken.done, world.figures, world.place.plan.counts(), world.mail and world.mail.heard)
     assert sum(taken.done.values()) == STEPS
     assert world.figures.kills > 5
     assert world.figures.deleted > 2
     assert len(world.place.plan.counts()) > 2, "kinds of faults"
+    assert world.mail is not None
+    assert world.mail.heard["settled"] > 0
+    assert world.figures.waits["by a message"] > 0
 
 
 @pytest.mark.timeout(2400)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,7 @@ from glacier_provider.stores.base import ArchiveStore, StoredArchive
 from glacier_provider.stores.reconcile import KnownArchive, Verdict, judge
 from glacier_provider.stores.vault_descriptions import description_of
 from tests.faults.instants import Ended, run_in_child
+from tests.faults.mail import Mail, notices_at_once
 from tests.faults.places import Place
 from tests.support.application import an_application
 
@@ -37,6 +39,9 @@ MIB = 1024 * 1024
 LARGE = 9 * MIB  # above what one request sends, in two parts
 LONG_AGO = 1_700_000_000  # files that were there before any restore began
 TRIES = 12
+QUICK = 0.01  # seconds that an emulated retrieval takes
+HOUR = 3600.0  # what one takes whose end is heard of
+LISTENS = 6  # times, before everything is looked at all the same
 
 Answer = TypeVar("Answer")
 Files = dict[str, bytes]
@@ -66,13 +71,21 @@ class Figures:
     tasks: int = 0
     kills: int = 0
     killed_at: Counter[str] = field(default_factory=Counter)
-    survived: int = 0
+    outlived: Counter[str] = field(default_factory=Counter)
     retries: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
     strays: int = 0
     most_duplicates: int = 0
     settled: int = 0
     deleted: int = 0
+    waits: Counter[str] = field(default_factory=Counter)
+
+    def killed_in(self) -> Counter[str]:
+        """Return the kills by task."""
+        steps: Counter[str] = Counter()
+        for where, number in self.killed_at.items():
+            steps[where.partition(":")[0]] += number
+        return steps
 
 
 @dataclass(frozen=True)
@@ -105,12 +118,25 @@ class World:
         self.backups: dict[int, tuple[Files, Rows]] = {}
         self._numbers = iter(range(1, 10**9))
         self._connections: dict[bool, Any] = {}
+        self.mail: Mail | None = None
+        self.liar: random.Random | None = None
         self.sql("CREATE TABLE documents (id integer PRIMARY KEY, title text NOT NULL)")
 
     def close(self) -> None:
         self.here.catalog.close()
         for connection in self._connections.values():
             connection.close()
+
+    def renew(self) -> None:
+        """Begin anew with an empty catalog and an empty store; files and rows stay."""
+        self.here.catalog.close()
+        self.sql("DROP SCHEMA IF EXISTS glacier_catalog CASCADE", catalog=True)
+        self.place = self.place.another(next(self._numbers))
+        self.application = replace(self.application, store=self.place.uri)
+        for directory in (self.application.orphan_directory, self.application.staging_directory):
+            shutil.rmtree(directory, ignore_errors=True)
+        self.here, self.mail = self._parts(), None
+        self.backups.clear()
 
     # --- the model's own deeds ---
 
@@ -178,6 +204,8 @@ class World:
     def pass_time(self, seconds: float) -> None:
         """Let time pass in the store, and for who asks it."""
         self.place.pass_time(seconds)
+        if self.mail is not None:
+            self.mail.pass_time(seconds)
         self.here = Parts(self.here.catalog, self.place.opener()())
 
     def task(self, step: str, work: Callable[[Parts], Answer]) -> Answer:
@@ -189,7 +217,7 @@ class World:
         elif self.record_instants:
             ended = self._in_child(work, None)
             assert ended.error is None, f"{step}: {ended.error}"
-            self.instants.setdefault(step, list(ended.instants))
+            self.instants[step] = max(self.instants.get(step, []), list(ended.instants), key=len)
         return self._try_often(step, work)
 
     def _die(self, step: str, work: Callable[[Parts], Answer], kill: Kill) -> None:
@@ -198,11 +226,18 @@ class World:
             self.figures.kills += 1
             self.figures.killed_at[f"{step}: {ended.instants[-1]}"] += 1
         else:
-            self.figures.survived += 1
             assert ended.error is None or self.place.plan.rules(), f"{step}: {ended.error}"
             assert not isinstance(kill.at, str), f"{step} never got to {kill.at}: {ended.instants}"
+            self.kill = kill  # the next task of this step may get there
         if kill.abandoned:
+            self._forget_kill()
             raise Abandoned(step)
+
+    def _forget_kill(self) -> None:
+        """Count a kill whose instant never came."""
+        if self.kill is not None:
+            self.figures.outlived[self.kill.step] += 1
+        self.kill = None
 
     def _in_child(self, work: Callable[[Parts], Answer], kill_at: int | str | None) -> Ended:
         open_store = self.place.opener()
@@ -245,8 +280,23 @@ class World:
                 ),
             )
         self.task("close_backup", lambda has: backup.close_backup(app, backup_id, catalog=has.catalog, store=has.store))
+        self._forget_kill()
         self.backups[backup_id] = (dict(self.present), list(self.rows))
         return backup_id
+
+    @contextmanager
+    def listening(self, chance: random.Random) -> Iterator[Mail]:
+        """Let restores hear of their retrievals, which take an hour, through a queue in which others lie by chance."""
+        self.mail = self.mail or self.place.mail(self.application)
+        self.liar = chance
+        self.place.retrievals_take(HOUR)
+        try:
+            with notices_at_once():
+                yield self.mail
+        finally:
+            self.liar = None
+            self.place.retrievals_take(QUICK)
+            self.pass_time(HOUR)  # what an abandoned restore asked for comes as well
 
     def restore(self, backup_id: int, run: Run | None = None, kill: Kill | None = None, **params: Any) -> int:
         """Run the restore's tasks; return the id of the restore, after which the model is what the backup was."""
@@ -270,6 +320,7 @@ class World:
         )
         self.task("move_orphans", lambda has: restore.move_orphans(app, restore_id, catalog=has.catalog))
         self.task("close_restore", lambda has: restore.close_restore(app, restore_id, catalog=has.catalog))
+        self._forget_kill()
         files, rows = self.backups[backup_id]
         self.present, self.rows = dict(files), list(rows)
         return restore_id
@@ -283,18 +334,7 @@ class World:
                     app, restore_id, wanted, catalog=has.catalog, stores=has.stores
                 ),
             )
-        deadline = time.monotonic() + 60
-        while True:
-            waiting = self.task(
-                "poll_retrievals",
-                lambda has: restore.poll_retrievals(app, restore_id, catalog=has.catalog, stores=has.stores),
-            )
-            if waiting.failed:
-                restore.raise_failed_retrievals(restore_id, catalog=self.here.catalog)
-            if waiting.done:
-                break
-            assert time.monotonic() < deadline, restore.describe_still_missing(restore_id, catalog=self.here.catalog)
-            time.sleep(0.03)
+        self._wait(restore_id)
         for wanted in ranges:
             self.task(
                 "download",
@@ -302,6 +342,47 @@ class World:
                     app, restore_id, wanted, catalog=has.catalog, stores=has.stores
                 ),
             )
+
+    def _wait(self, restore_id: int) -> None:
+        """Look at everything until all can be read, as the sensor does; and listen between two looks, if anybody does.
+
+        What ended before it was waited for is no wait.
+        """
+        app, deadline, ended = self.application, time.monotonic() + 60, ""
+        while not self._is_done(
+            restore_id,
+            self.task(
+                "poll_retrievals",
+                lambda has: restore.poll_retrievals(app, restore_id, catalog=has.catalog, stores=has.stores),
+            ),
+        ):
+            assert time.monotonic() < deadline, restore.describe_still_missing(restore_id, catalog=self.here.catalog)
+            if self.mail is None or self.liar is None:
+                time.sleep(0.03)
+            else:
+                ended = "by a message" if self._hear(restore_id, self.mail, self.liar) else "by a look"
+        if ended:
+            self.figures.waits[ended] += 1
+
+    def _is_done(self, restore_id: int, waiting: restore.Waiting) -> bool:
+        if waiting.failed:
+            restore.raise_failed_retrievals(restore_id, catalog=self.here.catalog)
+        return waiting.done
+
+    def _hear(self, restore_id: int, mail: Mail, chance: random.Random) -> bool:
+        """Listen until messages ended the wait, or none comes; before its time no message does."""
+        mine = chance.random() < 0.7
+        keys = self.sql(_RESTORED, restore_id, catalog=True) if mine else self.sql(_READABLE, catalog=True)
+        mail.send_nonsense(chance, [key for (key,) in keys])
+        heard = self.task("hear_others", lambda has: mail.listen(has, restore_id))
+        assert heard is None or not heard.done, "somebody's word was believed"
+        self.pass_time(HOUR)
+        for _ in range(LISTENS):
+            if mail.comes_soon():
+                heard = self.task("hear_messages", lambda has: mail.listen(has, restore_id))
+                if heard is not None and self._is_done(restore_id, heard):
+                    return True
+        return False
 
     def undo_orphans(self, restore_id: int, kill: Kill | None = None) -> dict[str, int]:
         """Move orphans back; the model gets those whose names are free."""
@@ -318,6 +399,7 @@ class World:
             "undo_orphans",
             lambda has: restore.undo_orphans(self.application, restore_id, catalog=has.catalog),
         )
+        self._forget_kill()
         self.present = {**aside, **self.present}
         return answer
 
@@ -331,6 +413,7 @@ class World:
                 app, backup_id, run, catalog=has.catalog, stores=has.stores, force=force
             ),
         )
+        self._forget_kill()
         self.backups.pop(backup_id, None)
         self.figures.deleted += 1
         self._check_deleted(backup_id)
@@ -433,6 +516,8 @@ class World:
             catalog=True,
         )
         known = KnownArchive(ArchiveState(rows[0][0]), *rows[0][1:-1], tuple(rows[0][-1])) if rows else None
+        if known is not None:
+            known = replace(known, written_by=self.here.catalog.writers.of(known.backup_id))
         found = StoredArchive(one.key, one.size, one.description, one.checksum)
         return judge(found, known, application=self.application.name)
 
@@ -512,6 +597,13 @@ _DOUBTFUL = "SELECT id FROM glacier_archives WHERE doubtful_since IS NOT NULL"
 _KNOWN_OTHERWISE = """
 SELECT key FROM glacier_archives WHERE key IS NOT NULL AND state IN ('deleting', 'failed')
 """
+
+#: What somebody may lie about: archives of one restore, or any.
+_RESTORED = """
+SELECT a.key FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+ WHERE r.restore_id = %s AND r.source = 'store' AND a.key NOT LIKE 'empty:%%' ORDER BY a.id
+"""
+_READABLE = "SELECT key FROM glacier_archives WHERE state = 'archived' AND key NOT LIKE 'empty:%' ORDER BY id"
 
 _MEMBERS = """
 SELECT b.id, a.filename, a.stored_size FROM application_data_backups b

@@ -100,5 +100,6 @@ def test_names_are_indexed_and_the_index_removed(
         connection.execute("CREATE EXTENSION pg_trgm SCHEMA public")
         assert run("index-names").out == "Filenames are indexed.\n"
         assert run("index-names").out == "Filenames are indexed already.\n"
-        assert run("index-names", "--drop").code == 0
+        assert run("index-names", "--json").json == {"indexed": True}
+        assert run("index-names", "--drop", "--json").json == {"indexed": False}
         connection.execute("DROP EXTENSION pg_trgm")

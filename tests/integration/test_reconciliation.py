@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from glacier_provider import backup, deletion
+from glacier_provider.backup.sending import describe
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.errors import LeaseHeld, OutcomeUnknown, StoreUnavailable
@@ -39,6 +42,13 @@ def in_catalog(app: ApplicationUnderTest, statement: str) -> list[tuple[Any, ...
         connection.execute("SET search_path TO glacier_catalog")
         cursor = connection.execute(statement)  # type: ignore[call-overload]
         return cursor.fetchall() if cursor.description else []
+
+
+def appears_late(app: OnAVault, archive_id: str) -> None:
+    """Have an archive come after the inventory that was just taken."""
+    with app.vault.store.transaction():
+        change = app.vault.store.note_change(VAULT)
+        app.vault.store.execute("UPDATE archives SET change = ? WHERE id = ?", change, archive_id)
 
 
 def a_doubtful_backup(app: OnAVault) -> int:
@@ -89,9 +99,7 @@ def test_what_a_killed_process_sent_is_adopted_when_the_file_is_still_the_same(o
     (page,) = catalog.archives.unfinished_files(ranges[0])
     for archive in page[:2]:  # sent, and killed before the catalog knew
         content = (on_vault.files / archive.filename).read_bytes()
-        on_vault.store.put(
-            content, Description(app.name, ArchiveKind.FILE, archive.id, dead, archive.filename, len(content))
-        )
+        on_vault.store.put(content, describe(app, archive, ArchiveKind.FILE, size=len(content)))
     (on_vault.files / page[1].filename).write_bytes(b"something else")
     catalog.backups.fail(dead, "its machine was lost")
     on_vault.pass_time(2 * DAY)
@@ -150,7 +158,7 @@ def test_what_was_given_up_and_lies_in_the_bucket_is_noted_and_goes_with_its_bac
     backup.dump_database(app, dead, catalog=catalog, server=dms.server)
     (share,) = backup.scan_files(app, dead, catalog=catalog)
     (page,) = catalog.archives.unfinished_files(ArchiveRange.from_dict(share))
-    sent = Description(app.name, ArchiveKind.FILE, page[0].id, dead, page[0].filename, 9)
+    sent = describe(app, page[0], ArchiveKind.FILE, size=9)
     dms.store.put(b"content 1", sent)
     (dms.files / page[0].filename).unlink()  # killed before the catalog knew, and then it vanished
     catalog.backups.fail(dead, "its machine was lost")
@@ -186,25 +194,127 @@ def test_a_copy_is_kept_while_the_archive_itself_is_missing(on_vault: OnAVault) 
     assert copy in ids(on_vault), "it is the last one"
 
 
-def test_what_was_lost_when_the_catalog_was_rebuilt_and_is_back_is_not_deleted(dms: ApplicationUnderTest) -> None:
+def test_what_was_lost_when_the_catalog_was_rebuilt_and_is_back_is_archived_again(dms: ApplicationUnderTest) -> None:
     """In a bucket with versions, a deletion only hides: somebody takes it back."""
     client = dms.s3.client()
     client.put_bucket_versioning(Bucket=dms.bucket, VersioningConfiguration={"Status": "Enabled"})
+    backup_id = dms.back_up()
+    dms.write("new.pdf", "new")
     dms.back_up()
     listed = {stored.key for stored in dms.store.archives()}
-    hidden = {stored.key for stored in dms.store.archives(kind=ArchiveKind.FILE)}
-    hidden |= {stored.key for stored in dms.store.archives(kind=ArchiveKind.DATABASE)}
+    row = dms.catalog.archives.of_backup(backup_id, ArchiveKind.DATABASE)
+    assert row is not None
+    hidden = {row["key"], *(stored.key for stored in dms.store.archives(kind=ArchiveKind.FILE))}
     markers = [(key, client.delete_object(Bucket=dms.bucket, Key=key)["VersionId"]) for key in hidden]
     lose_the_catalog(dms)
-    assert rebuild(dms).lost_count == 0, "without its dump, no backup counts on them"
+    rebuilt = rebuild(dms)
+    assert (rebuilt.complete, rebuilt.lost_count) == (1, 4)
     for key, version in markers:
         client.delete_object(Bucket=dms.bucket, Key=key, VersionId=version)
     (told,) = reconcile(dms.application, catalog=dms.catalog, stores=dms.stores, everything=True)
-    assert (told.deleted, told.strays) == (0, len(hidden))
+    assert (told.back, told.deleted, told.strays, told.missing) == (5, 0, 0, ())
+    assert "there again: 5" in told.lines()[1]
+    assert dms.catalog.counts.wrong() == []
     assert {stored.key for stored in dms.store.archives()} == listed
+    again = dms.catalog.backups.get(backup_id)
+    assert (again["state"], again["error"]) == ("complete", None)
+    (dms.files / "doc1.pdf").unlink()
+    dms.restore(backup_id)
+    assert dms.contents()["doc1.pdf"] == b"content 1"
+    assert dms.catalog.backups.get(dms.back_up())["new_files_count"] == 0, "what is in its directory is not sent again"
+    assert dms.catalog.counts.wrong() == []
+
+
+def test_what_comes_back_otherwise_than_it_was_is_left_alone(dms: ApplicationUnderTest) -> None:
+    dms.back_up()
+    stored = next(one for one in dms.store.archives() if one.description and one.description.filename == "doc3.pdf")
+    client = dms.s3.client()
+    metadata = client.head_object(Bucket=dms.bucket, Key=stored.key)["Metadata"]
+    client.delete_object(Bucket=dms.bucket, Key=stored.key)
+    lose_the_catalog(dms)
+    rebuild(dms)
+    client.put_object(
+        Bucket=dms.bucket, Key=stored.key, Body=b"content X", Metadata=metadata, ChecksumAlgorithm="SHA256"
+    )
+    (told,) = reconcile(dms.application, catalog=dms.catalog, stores=dms.stores, everything=True)
+    assert (told.back, told.deleted, told.named) == (0, 0, (stored.key,))
+
+
+def test_what_was_archived_anew_before_it_came_back_stays_as_it_is(dms: ApplicationUnderTest) -> None:
+    client = dms.s3.client()
+    client.put_bucket_versioning(Bucket=dms.bucket, VersioningConfiguration={"Status": "Enabled"})
+    dms.back_up()
+    key = next(one.key for one in dms.store.archives() if one.description and one.description.filename == "doc3.pdf")
+    marker = client.delete_object(Bucket=dms.bucket, Key=key)["VersionId"]
+    lose_the_catalog(dms)
+    rebuild(dms)
+    dms.back_up()
+    client.delete_object(Bucket=dms.bucket, Key=key, VersionId=marker)
+    (told,) = reconcile(dms.application, catalog=dms.catalog, stores=dms.stores, everything=True)
+    assert (told.back, told.deleted, told.named) == (0, 0, (key,))
+
+
+def test_what_an_inventory_did_not_show_and_the_next_one_shows_is_archived_again(on_vault: OnAVault) -> None:
+    """AWS takes a vault's inventory about once a day: what it lacks is lost for a catalog that is rebuilt from it."""
+    backup_id = on_vault.back_up()
+    rows = in_catalog(on_vault, "SELECT filename, key FROM glacier_archives WHERE kind <> 'manifest'")
+    late = dict(rows)["doc2.pdf"]
+    lose_the_catalog(on_vault)
+    on_vault.vault.take_inventory(VAULT)
+    appears_late(on_vault, late)
+    for _ in ("the inventory", "the manifest"):
+        with suppress(StoreUnavailable):
+            rebuild(on_vault)
+        on_vault.vault.complete_jobs()
+    assert rebuild(on_vault).lost == (f"doc2.pdf (backup {backup_id})",)
+    on_vault.pass_time(2 * DAY)
+    on_vault.take_inventory()
+    (told,) = on_vault.reconciled(everything=True)
+    assert (told.back, told.deleted, told.strays, told.missing) == (1, 0, 0, ())
+    assert on_vault.catalog.counts.wrong() == []
+    (on_vault.files / "doc2.pdf").unlink()
+    planned = on_vault.plan(backup_id)
+    assert planned["restore_id"]
 
 
 def test_nothing_is_compared_while_a_backup_runs(dms: ApplicationUnderTest) -> None:
     backup.open_backup(dms.application, dms.a_run(), catalog=dms.catalog, store=dms.store)
     with pytest.raises(LeaseHeld):
         reconcile(dms.application, catalog=dms.catalog, stores=dms.stores, everything=True)
+
+
+def test_a_long_comparison_keeps_its_lease_alive(dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen from outside, before its transaction ends."""
+    monkeypatch.setattr("glacier_provider.catalog.lease.SECONDS_BETWEEN_BEATS", -1.0)
+    dms.back_up()
+    archives, seen = dms.store.archives, []
+
+    def slow(*args: Any, **options: Any) -> Iterator[Any]:
+        for stored in archives(*args, **options):
+            in_catalog(dms, "UPDATE applications SET lease_until = now() + interval '1 second'")
+            yield stored
+            seen.append(
+                in_catalog(dms, "SELECT lease_holder, lease_until > now() + interval '50 min' FROM applications")
+            )
+
+    monkeypatch.setattr(dms.store, "archives", slow)
+    reconcile(dms.application, catalog=dms.catalog, stores=dms.stores, everything=True)
+    assert seen == [[("reconciliation", True)]] * 5
+    assert in_catalog(dms, "SELECT lease_holder FROM applications") == [(None,)]
+
+
+def test_a_comparison_that_lost_its_lease_changes_nothing(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glacier_provider.catalog.lease.SECONDS_BETWEEN_BEATS", -1.0)
+    dms.back_up()
+    archives = dms.store.archives
+
+    def stolen(*args: Any, **options: Any) -> Iterator[Any]:
+        in_catalog(dms, "UPDATE applications SET lease_holder = 'backup 9'")
+        yield from archives(*args, **options)
+
+    monkeypatch.setattr(dms.store, "archives", stolen)
+    with pytest.raises(LeaseHeld, match="backup 9"):
+        reconcile(dms.application, catalog=dms.catalog, stores=dms.stores, everything=True)
+    assert in_catalog(dms, "SELECT lease_holder FROM applications") == [("backup 9",)]

@@ -3,10 +3,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import mmap
 import os
+import shutil
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +167,40 @@ def test_only_leftovers_of_the_dead_are_cleared(tmp_path: Path) -> None:
         assert placement.commit(living, "a", size=4) is Placed.PLACED
         assert placement.clear_temporary() == 0
     assert everything_in(tmp_path) == {"a": b"abcd"}
+
+
+@pytest.mark.parametrize("read_soon", [True, False])
+@pytest.mark.parametrize("place", ["here", "in memory"])
+def test_blocks_written_side_by_side_make_the_file_whatever_their_place_and_size(
+    tmp_path: Path, place: str, *, read_soon: bool
+) -> None:
+    content = os.urandom(3 * 65_536 + 77)
+    # none may go past the cache by its place, its size or its memory, or the file system has no such way
+    cuts = [0, 65_536, 65_536 + 4096, 2 * 65_536 + 1, 3 * 65_536, len(content)]
+    root = Path(tempfile.mkdtemp(dir="/dev/shm")) if place == "in memory" and Path("/dev/shm").is_dir() else tmp_path
+    try:
+        with Placement(root) as placement, placement.begin(len(content), read_soon=read_soon) as pending:
+            for start, end in reversed(list(pairwise(cuts))):
+                block = memoryview(mmap.mmap(-1, 65_536 + 4096))[: end - start]
+                block[:] = content[start:end]
+                pending.write_block(start, block)
+            unaligned = memoryview(bytearray(content[:4097]))[1:]
+            pending.write_block(0, memoryview(bytearray(content[:4096])))
+            pending.write_at(1, unaligned)
+            pending.make_durable()
+            assert placement.commit(pending, "a", size=len(content)) is Placed.PLACED
+        assert everything_in(root) == {"a": content}
+        assert (root / "a").stat().st_blocks * 512 < len(content) + 65_536  # nothing stays set aside
+    finally:
+        if root != tmp_path:
+            shutil.rmtree(root)
+
+
+def test_a_file_for_which_there_is_no_room_is_not_begun(tmp_path: Path) -> None:
+    with Placement(tmp_path) as placement:
+        with pytest.raises(OutOfSpace):
+            placement.begin(1 << 60)
+        assert list((tmp_path / ".glacier-tmp").iterdir()) == []
 
 
 def test_a_new_file_that_is_cleared_before_it_is_locked_is_made_again(

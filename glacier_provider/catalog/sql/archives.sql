@@ -71,7 +71,7 @@ UPDATE glacier_archives AS a
 RETURNING a.id;
 
 -- name: remember_upload
-UPDATE glacier_archives SET upload_id = %(upload_id)s, part_size = %(part_size)s
+UPDATE glacier_archives SET upload_id = %(upload_id)s, part_size = %(part_size)s, upload_by = %(upload_by)s
  WHERE id = %(archive_id)s AND state = 'uploading'
 RETURNING id;
 
@@ -86,8 +86,8 @@ SELECT a.id, a.kind, a.filename, a.original_size, a.backup_id, a.store_uri FROM 
  ORDER BY a.id LIMIT %(limit)s;
 
 -- name: give_up_upload
--- Its key holds what the file was earlier: sent, not recorded, and then the file changed.
-UPDATE glacier_archives SET state = 'failed', error = 'The file changed after it was sent; it was archived again.',
+-- Its key is taken: sent, not recorded, and then the file changed, or another catalog sent it.
+UPDATE glacier_archives SET state = 'failed', error = 'Its key held something else; the file was archived again under another.',
        doubtful_since = coalesce(doubtful_since, clock_timestamp())
  WHERE id = %(archive_id)s AND kind = 'file' AND state IN ('planned', 'uploading')
 RETURNING id;

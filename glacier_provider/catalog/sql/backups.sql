@@ -34,9 +34,26 @@ SELECT id, state FROM application_data_backups
  WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s;
 
 -- name: insert_backup
-INSERT INTO application_data_backups (application_id, dag_id, dag_run_id)
-VALUES (%(application_id)s, %(dag_id)s, %(dag_run_id)s)
+INSERT INTO application_data_backups (application_id, dag_id, dag_run_id, mark)
+VALUES (%(application_id)s, %(dag_id)s, %(dag_run_id)s, %(mark)s)
 RETURNING id;
+
+-- name: mark_of_backup
+SELECT b.mark FROM application_data_backups b WHERE b.id = %(backup_id)s;
+
+-- name: may_ask_for_system
+SELECT coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), false) AS may;
+
+-- name: place_in_system
+-- Where the catalog lies: no copy by pg_dump, in another server or here, has all three.
+SELECT s.system_identifier AS system, d.oid AS database, n.oid AS schema
+  FROM pg_catalog.pg_control_system() AS s, pg_catalog.pg_database d, pg_catalog.pg_namespace n
+ WHERE d.datname = current_database() AND n.nspname = current_schema();
+
+-- name: place_in_server
+-- As much of it as one is told without the right to ask for more.
+SELECT 'unknown' AS system, d.oid AS database, n.oid AS schema FROM pg_catalog.pg_database d, pg_catalog.pg_namespace n
+ WHERE d.datname = current_database() AND n.nspname = current_schema();
 
 -- name: settle_dead_backups
 -- Backups of other runs that never ended: with the lease in our hands, nobody works on them any more.

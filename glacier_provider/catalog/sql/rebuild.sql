@@ -169,5 +169,7 @@ SELECT setval(pg_get_serial_sequence('glacier_archives', 'id'),
                        (SELECT last_value FROM application_data_backups_id_seq), 1));
 
 -- name: rebuild_describe
-UPDATE found_archives SET size = %(size)s, checksum = %(checksum)s, told = %(told)s::jsonb
- WHERE store_uri = %(store_uri)s AND key = %(key)s;
+UPDATE found_archives f SET size = d.size, checksum = d.checksum, told = d.told::jsonb
+  FROM unnest(%(keys)s::text[], %(sizes)s::bigint[], %(checksums)s::text[], %(tolds)s::text[])
+       AS d (key, size, checksum, told)
+ WHERE f.store_uri = %(store_uri)s AND f.key = d.key;

@@ -53,6 +53,24 @@ UPDATE glacier_archives SET key = %(key)s, stored_size = %(size)s, checksum = %(
  WHERE id = %(archive_id)s AND state = 'failed' AND key IS NULL
 RETURNING id;
 
+-- name: archive_is_back
+-- Lost, and found where it was. Not when its file was archived anew meanwhile: one live archive a name.
+UPDATE glacier_archives AS a SET state = 'archived', retrieval_status = 'available', error = NULL
+ WHERE a.id = %(archive_id)s AND a.state = 'deleted' AND a.key = %(key)s
+   AND NOT EXISTS (
+       SELECT FROM glacier_archives o
+        WHERE o.state IN ('planned', 'uploading', 'archived') AND o.kind = a.kind
+          AND CASE WHEN a.kind = 'file' THEN o.application_id = a.application_id AND o.filename = a.filename
+                   ELSE o.backup_id = a.backup_id END)
+RETURNING a.id;
+
+-- name: backup_is_whole_again
+-- It failed for its dump alone, and that is back.
+UPDATE application_data_backups SET state = 'complete', error = NULL
+ WHERE database_archive_id = %(archive_id)s AND state = 'failed' AND manifest_archive_id IS NOT NULL
+   AND error = 'Its dump is not in the store: deleted, or lost.'
+RETURNING id;
+
 -- name: settle_doubts
 -- The listing is of a moment after these became doubtful: whatever came of them was in it.
 UPDATE glacier_archives SET doubtful_since = NULL

@@ -33,7 +33,7 @@ UPDATE restores SET state = 'running', closed_at = NULL, error = NULL
   FROM (SELECT b.id FROM application_data_backups b JOIN restores r ON r.backup_id = b.id
          WHERE r.id = %(restore_id)s AND b.state = 'complete' FOR SHARE OF b) AS b
  WHERE restores.id = %(restore_id)s AND state IN ('planned', 'running', 'failed')
-RETURNING restores.id;
+RETURNING restores.id, missing_noted;
 
 -- name: ended_restores
 SELECT id FROM restores
@@ -63,64 +63,75 @@ SELECT b.id, b.opened_at FROM application_data_backups b
  WHERE b.application_id = %(application_id)s AND b.state = 'complete'
  ORDER BY abs(b.id - %(near)s), b.id DESC LIMIT 8;
 
--- name: compare_members
--- The backup and the directory in one pass: a row for each archive whose file is missing (found is null) or of another
--- size, and one (id is null) for all that are there as they were archived. Lives as long as the transaction.
+-- name: compare_archives
+-- The archives whose file is not in the directory as it was archived: it is missing (found is null), or of another size.
+-- Lives as long as the transaction.
+CREATE TEMPORARY TABLE odd ON COMMIT DROP AS
+SELECT a.id, a.filename, a.original_size, a.stored_size, a.store_uri, a.state, a.retrieval_status AS status, s.size AS found
+  FROM glacier_archives a LEFT JOIN scanned s ON s.name = a.filename
+ WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND s.size IS DISTINCT FROM a.original_size;
+
+-- name: odd_members
+-- Those of them that the backup contains: the few are looked up, not the many. Lives as long as the transaction.
 CREATE TEMPORARY TABLE compared ON COMMIT DROP AS
-SELECT CASE WHEN p.found IS DISTINCT FROM p.original_size THEN p.id END AS id, min(p.found) AS found,
-       count(*) AS archives, sum(p.original_size)::bigint AS bytes
-  FROM (SELECT a.id, a.original_size, s.size AS found
-          FROM glacier_archives a LEFT JOIN scanned s ON s.name = a.filename
-         WHERE a.application_id = %(application_id)s AND a.kind = 'file'
-        OFFSET 0) AS p  -- names are compared before ranges are looked up: names are long
-  JOIN backup_files f ON f.archive_id = p.id
+SELECT o.* FROM odd o JOIN backup_files f ON f.archive_id = o.id
  WHERE f.application_id = %(application_id)s
-   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
- GROUP BY 1;
-
--- name: analyze_compared
-ANALYZE compared;
-
--- name: members_to_bring
--- Archives of the backup whose file is not in the directory. Lives as long as the transaction.
-CREATE TEMPORARY TABLE missing ON COMMIT DROP AS
-SELECT a.id, a.filename, a.stored_size, a.checksum, a.retrieval_status, a.state
-  FROM compared c JOIN glacier_archives a ON a.id = c.id
- WHERE c.found IS NULL;
-
--- name: analyze_missing
-ANALYZE missing;
+   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s);
 
 -- name: lost_members
 -- Members of the backup that no store holds any more.
-SELECT filename AS name FROM missing WHERE state NOT IN ('archived') ORDER BY filename;
+SELECT filename AS name FROM compared WHERE found IS NULL AND state <> 'archived' ORDER BY filename;
 
 -- name: differing_members
 -- Present under the same name with another size: left alone, and reported.
-SELECT a.filename AS name, a.original_size AS archived_size, c.found AS size
-  FROM compared c JOIN glacier_archives a ON a.id = c.id
- WHERE c.found IS NOT NULL
- ORDER BY a.filename;
+SELECT filename AS name, original_size AS archived_size, found AS size FROM compared
+ WHERE found IS NOT NULL ORDER BY filename;
 
--- name: members_present
-SELECT coalesce(sum(archives), 0)::bigint AS archives, coalesce(sum(bytes), 0)::bigint AS bytes
-  FROM compared WHERE id IS NULL OR found IS NOT NULL;
+-- name: missing_amount
+SELECT count(*) AS archives, coalesce(sum(original_size), 0)::bigint AS bytes FROM compared WHERE found IS NULL;
+
+-- name: members_count
+SELECT count(*) AS archives FROM backup_files
+ WHERE application_id = %(application_id)s
+   AND first_backup_id <= %(backup_id)s AND (last_backup_id IS NULL OR last_backup_id >= %(backup_id)s);
+
+-- name: members_bytes
+SELECT coalesce(sum(a.original_size), 0)::bigint AS bytes FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id
+ WHERE f.application_id = %(application_id)s
+   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s);
 
 -- name: missing_set_aside
 -- Missing files that an earlier restore moved aside: the newest move of each name.
-SELECT DISTINCT ON (m.filename) m.id AS archive_id, m.filename, m.stored_size AS size, m.checksum, o.subdirectory
-  FROM missing m JOIN orphan_moves o ON o.filename = m.filename AND o.application_id = %(application_id)s
- WHERE o.state = 'moved' AND o.size = m.stored_size AND o.orphan_directory = %(orphan_directory)s
- ORDER BY m.filename, o.id DESC;
+SELECT DISTINCT ON (a.filename) a.id AS archive_id, a.filename, a.stored_size AS size, a.checksum, o.subdirectory
+  FROM compared c
+  JOIN orphan_moves o ON o.filename = c.filename AND o.application_id = %(application_id)s AND o.size = c.stored_size
+  JOIN glacier_archives a ON a.id = c.id
+ WHERE c.found IS NULL AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
+ ORDER BY a.filename, o.id DESC;
 
--- name: settle_missing
+-- name: lock_notes
+-- Two that start at once and miss the same files, one after the other.
+SELECT pg_advisory_xact_lock(hashtextextended(%(schema)s || ' missing files', application_id)) FROM restores
+ WHERE id = %(restore_id)s;
+
+-- name: note_missing
 -- Not in the directory, whatever the catalog believed: a copy that was retrieved earlier may still be on offer.
 UPDATE glacier_archives a SET retrieval_status =
        CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready'
                             AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())) THEN 'ready'
             WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'requested'
                             AND g.confirmed) THEN 'pending' ELSE 'available' END
-  FROM missing m WHERE a.id = m.id AND a.retrieval_status = 'exists';
+  FROM restore_archives r
+ WHERE r.restore_id = %(restore_id)s AND r.believed AND a.id = r.archive_id AND a.retrieval_status = 'exists';
+
+-- name: missing_noted
+-- Before it is done, in the same transaction: the plan itself does not become outdated by it.
+UPDATE restores SET missing_noted = true WHERE id = %(restore_id)s
+RETURNING id;
+
+-- name: missing_to_note
+UPDATE restores SET missing_noted = false WHERE id = %(restore_id)s
+RETURNING id;
 
 -- name: settle_present
 UPDATE glacier_archives a SET retrieval_status = 'exists'
@@ -141,20 +152,32 @@ UPDATE glacier_archives a SET retrieval_status =
 DELETE FROM restore_archives WHERE restore_id = %(restore_id)s;
 
 -- name: plan_missing_files
-INSERT INTO restore_archives (restore_id, archive_id, source)
-SELECT %(restore_id)s, m.id, CASE WHEN m.id = ANY(%(set_aside)s::bigint[]) THEN 'orphan' ELSE 'store' END FROM missing m;
+INSERT INTO restore_archives (restore_id, archive_id, source, believed)
+SELECT %(restore_id)s, c.id, CASE WHEN c.id = ANY(%(set_aside)s::bigint[]) THEN 'orphan' ELSE 'store' END,
+       c.status = 'exists'
+  FROM compared c WHERE c.found IS NULL;
 
 -- name: plan_database
 INSERT INTO restore_archives (restore_id, archive_id, source) VALUES (%(restore_id)s, %(archive_id)s, 'store');
 
--- name: planned_figures
+-- name: missing_figures
+-- What has to be brought, by store, source and status: of a file that was believed to be there, that of its retrieval.
 -- Nothing has to be asked for an empty file.
-SELECT a.store_uri, a.kind, r.source, CASE WHEN a.stored_size = 0 THEN 'ready' ELSE a.retrieval_status END AS status,
-       count(*) AS archives,
-       coalesce(sum(a.stored_size), 0)::bigint AS bytes
-  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
- WHERE r.restore_id = %(restore_id)s
+SELECT c.store_uri, 'file' AS kind, CASE WHEN c.id = ANY(%(set_aside)s::bigint[]) THEN 'orphan' ELSE 'store' END AS source,
+       CASE WHEN c.stored_size = 0 THEN 'ready'
+            WHEN c.status <> 'exists' THEN c.status
+            WHEN g.state = 'ready' AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp()) THEN 'ready'
+            WHEN g.state = 'requested' AND g.confirmed THEN 'pending'
+            ELSE 'available' END AS status,
+       count(*) AS archives, coalesce(sum(c.stored_size), 0)::bigint AS bytes
+  FROM compared c LEFT JOIN glacier_retrievals g ON g.archive_id = c.id AND g.state IN ('requested', 'ready')
+ WHERE c.found IS NULL
  GROUP BY 1, 2, 3, 4;
+
+-- name: database_figures
+SELECT a.store_uri, a.kind, 'store' AS source, a.retrieval_status AS status, 1 AS archives,
+       coalesce(a.stored_size, 0) AS bytes
+  FROM glacier_archives a WHERE a.id = %(archive_id)s;
 
 -- name: restore_stores
 SELECT DISTINCT a.store_uri FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id

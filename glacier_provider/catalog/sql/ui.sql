@@ -277,10 +277,14 @@ SELECT to_regclass('glacier_archives_names') IS NOT NULL AS indexed;
 
 -- name: restore_progress
 -- What a restore brings, by where it is, with the tier and the times of what is asked for.
-SELECT r.source, a.retrieval_status AS status, g.tier, count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes,
+-- A restore that was planned and did not start has not told the archives that their files are missing.
+SELECT r.source, CASE WHEN r.believed AND NOT o.missing_noted THEN coalesce(
+                          CASE g.state WHEN 'ready' THEN 'ready' WHEN 'requested' THEN 'pending' END, 'available')
+                      ELSE a.retrieval_status END AS status, g.tier, count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes,
        min(g.requested_at) AS first_request, max(g.requested_at) AS last_request, max(g.ready_at) AS last_ready,
        min(a.store_uri) AS store_uri
   FROM restore_archives r
+  JOIN restores o ON o.id = r.restore_id
   JOIN glacier_archives a ON a.id = r.archive_id
   LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state IN ('requested', 'ready')
  WHERE r.restore_id = %(restore_id)s

@@ -48,6 +48,7 @@ VALUES: dict[str, Any] = {
     "twices": [False, False],
     "by": 78,
     "kind": "manifest",
+    "set_aside": [],
 }
 #: The first backup opened most ranges, each other one 0.1 % of them.
 FILL = f"""
@@ -109,7 +110,10 @@ BY_INDEX = (
     "manifest_removed",
     "archives_placed",
     "retrieval_expired",
+    "odd_members",
     "missing_set_aside",
+    "missing_figures",
+    "note_missing",
 )
 
 
@@ -135,8 +139,9 @@ def connection(filled: Server) -> Iterator[Any]:
         for statement in TEMPORARY.split(";\n"):
             opened.execute(statement)
         opened.execute(
-            "CREATE TEMPORARY TABLE missing (id bigint, filename text, stored_size bigint, checksum text,"
-            " retrieval_status text, state text)"
+            "CREATE TEMPORARY TABLE odd AS SELECT id, filename, original_size, stored_size, store_uri, state,"
+            " retrieval_status AS status, NULL::bigint AS found FROM glacier_archives LIMIT 10;"
+            " CREATE TEMPORARY TABLE compared AS SELECT * FROM odd; ANALYZE odd; ANALYZE compared"
         )
         yield opened
 

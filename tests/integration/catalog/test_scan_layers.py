@@ -307,6 +307,34 @@ def test_whatever_changes_a_range_makes_its_directory_doubtful(
                 assert doubtful(catalog_database) == []
 
 
+def test_one_statement_makes_every_directory_doubtful_that_it_changes(
+    catalog: Catalog, catalog_database: Server, root: Path
+) -> None:
+    settle()
+    layered(catalog, next_backup(catalog, 1), root)
+    sent(catalog, planned(catalog))
+    settle()
+    changes = (
+        ("UPDATE glacier_archives SET error = 'x', retrieval_status = 'available'", []),
+        ("UPDATE glacier_archives SET filename = 'other/b' WHERE filename = 'sub/b'", ["other/", "sub/"]),
+        ("DELETE FROM glacier_archives WHERE filename LIKE '%c'", ["sub/deep/"]),
+        ("UPDATE glacier_archives SET original_size = original_size + 1 WHERE filename <> 'a'",
+         ["other/", "sub/", "sub/deep/"]),
+    )  # fmt: skip
+    for number, (change, doubted) in enumerate(changes):
+        layered(catalog, next_backup(catalog, 2 + number), root, full=True)
+        sent(catalog, planned(catalog))
+        layered(catalog, next_backup(catalog, 20 + number), root, full=True)
+        with catalog_database.connect() as connection:
+            connection.execute("SET search_path TO glacier_catalog")
+            connection.execute("ALTER TABLE backup_files DISABLE TRIGGER USER")
+            if change.startswith("DELETE"):
+                connection.execute("DELETE FROM backup_files")
+            connection.execute(change.encode())
+            connection.execute("ALTER TABLE backup_files ENABLE TRIGGER USER")
+        assert doubtful(catalog_database) == doubted, change
+
+
 def test_a_range_opened_in_an_unknown_directory_makes_a_full_walk_due(
     catalog: Catalog, catalog_database: Server, root: Path
 ) -> None:

@@ -11,9 +11,9 @@ from glacier_provider.core.status import ArchiveState
 from glacier_provider.stores.base import StoredArchive
 from glacier_provider.stores.reconcile import KnownArchive, Verdict, judge, receipt_of
 
-TOLD = Description("library", ArchiveKind.FILE, 7, 3, "a/b.pdf", 100, "ab" * 32)
+TOLD = Description("library", ArchiveKind.FILE, 7, 3, "a/b.pdf", 100, "ab" * 32, written_by="5f0c")
 FOUND = StoredArchive("found-key", 100, TOLD, "treehash:" + "cd" * 32)
-KNOWN = KnownArchive(ArchiveState.ARCHIVED, 3, "a/b.pdf", 100, "other-key", "ab" * 32)
+KNOWN = KnownArchive(ArchiveState.ARCHIVED, 3, "a/b.pdf", 100, "other-key", "ab" * 32, written_by="5f0c")
 
 
 def verdict(found: StoredArchive = FOUND, known: KnownArchive | None = KNOWN) -> Verdict:
@@ -49,6 +49,28 @@ def test_what_may_be_the_last_copy_is_never_deleted() -> None:
     assert verdict(known=lost) is Verdict.STRAY
     assert verdict(known=replace(lost, state=ArchiveState.DELETED)) is Verdict.STRAY
     assert verdict(known=replace(lost, state=ArchiveState.DELETED, key="found-key")) is Verdict.STRAY
+
+
+def test_what_was_lost_and_is_there_again_as_it_was_is_archived_again_whoever_wrote_it() -> None:
+    lost = replace(KNOWN, state=ArchiveState.DELETED, key="found-key", checksum=FOUND.checksum, lost=True)
+    assert verdict(known=lost) is Verdict.BACK
+    assert verdict(known=replace(lost, written_by=None)) is Verdict.BACK, "a rebuilt catalog signs otherwise"
+    assert verdict(known=replace(lost, checksum="treehash:" + "00" * 32)) is Verdict.STRAY
+    assert verdict(known=replace(lost, size=99)) is Verdict.STRAY
+    assert verdict(replace(FOUND, checksum=None), replace(lost, checksum=None)) is Verdict.STRAY
+    assert verdict(known=replace(lost, key="other-key")) is Verdict.STRAY
+
+
+@pytest.mark.parametrize("written_by", ["77aa", None])
+def test_what_another_catalog_wrote_is_never_adopted_noted_or_deleted(written_by: str | None) -> None:
+    """None: in the earlier form of a description, which does not tell."""
+    theirs = replace(FOUND, description=replace(TOLD, written_by=written_by))
+    for known in (KNOWN, replace(KNOWN, written_by=None)):
+        for state in ArchiveState:
+            assert verdict(theirs, replace(known, state=state)) is Verdict.STRAY
+            assert verdict(theirs, replace(known, state=state, key=None)) is Verdict.STRAY
+        deleted = replace(known, state=ArchiveState.DELETED, key="found-key")
+        assert verdict(theirs, deleted) is Verdict.STRAY
 
 
 def test_what_was_given_up_and_is_found_is_noted_and_never_deleted_for_that() -> None:

@@ -26,6 +26,7 @@ _DESCRIPTIONS = st.builds(
     size=st.integers(0, 2**50),
     sha256=st.none() | st.just("ab" * 32),
     encoding=st.sampled_from(["identity", "zstd"]),
+    written_by=st.none() | st.just("0123456789abcdef"),
 )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ _DESCRIPTIONS = st.builds(
     size=st.integers(0, 2**50),
     sha256=st.none() | st.just("ab" * 32),
     encoding=st.sampled_from(["identity", "zstd"]),
+    written_by=st.none() | st.just("0123456789abcdef"),
 )
 
 
@@ -111,8 +113,15 @@ def test_what_this_package_did_not_write_describes_nothing(text: str | None) -> 
     assert description_of(text) is None
 
 
-def test_an_archive_is_told_by_application_kind_and_id() -> None:
+def test_the_earlier_form_without_a_signature_is_read() -> None:
+    text = '{"glacier_provider":1,"app":"library","kind":"file","archive":1,"backup":2,"size":3,"name":"n"}'
+    assert description_of(text) == Description("library", ArchiveKind.FILE, 1, 2, "n", 3)
+    assert description_of(text.replace('"size"', '"by":7,"size"')) is None
+
+
+def test_an_archive_is_told_by_application_kind_id_and_signature() -> None:
     assert is_same_archive(described("a"), described("b"))
+    assert not is_same_archive(described("a"), replace(described("a"), written_by="77aa"))
     assert not is_same_archive(described("a"), described("a", archive_id=2))
 
 

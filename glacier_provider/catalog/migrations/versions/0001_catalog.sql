@@ -27,6 +27,7 @@ CREATE TABLE glacier_archives (
     key               text,                      -- S3 key, or the vault's archive id
     upload_id         text,
     part_size         bigint,
+    upload_by         text,                      -- the signature of the catalog that began the upload
     state             text NOT NULL DEFAULT 'planned'
         CHECK (state IN ('planned', 'uploading', 'archived', 'deleting', 'deleted', 'failed')),
     retrieval_status  text NOT NULL DEFAULT 'available'
@@ -59,6 +60,7 @@ CREATE TABLE application_data_backups (
     state                text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'complete', 'failed')),
     dag_id               text NOT NULL,
     dag_run_id           text NOT NULL,
+    mark                 text,                   -- at random: what its archives are signed with, so that copies of the catalog differ
     opened_at            timestamptz NOT NULL DEFAULT now(),
     closed_at            timestamptz,
     snapshot_at          timestamptz,
@@ -107,17 +109,22 @@ CREATE TABLE restores (
     request         jsonb NOT NULL,
     plan            jsonb NOT NULL DEFAULT '{}',
     outcome         jsonb NOT NULL DEFAULT '{}',
+    missing_noted   boolean NOT NULL DEFAULT false,  -- its archives say that their files are missing; a plan changes nothing
     opened_at       timestamptz NOT NULL DEFAULT now(),
     closed_at       timestamptz,
     error           text,
     UNIQUE (application_id, dag_id, dag_run_id)
 );
+CREATE INDEX restores_to_note ON restores (application_id) WHERE NOT missing_noted;
 
 -- What one restore has to bring: the dump, and the files that are not in their directory.
 CREATE TABLE restore_archives (
     restore_id  bigint NOT NULL REFERENCES restores,
     archive_id  bigint NOT NULL REFERENCES glacier_archives,
     source      text NOT NULL CHECK (source IN ('store', 'orphan')),
+    -- When it was planned, the file was missing and the catalog believed it to be there. To be noted when the restore
+    -- starts, unless the archive's status has changed since.
+    believed    boolean NOT NULL DEFAULT false,
     PRIMARY KEY (restore_id, archive_id)
 );
 

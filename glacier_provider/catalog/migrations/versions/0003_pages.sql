@@ -111,6 +111,17 @@ BEGIN
     END IF;
 END $$;
 
+-- Whatever changes where a file is knows more than a plan that was made before.
+CREATE FUNCTION outdate_plans(touched bigint[]) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    restore  bigint;
+BEGIN
+    FOR restore IN SELECT id FROM restores WHERE NOT missing_noted LOOP
+        UPDATE restore_archives SET believed = false
+         WHERE restore_id = restore AND archive_id = ANY(touched) AND believed;
+    END LOOP;
+END $$;
+
 CREATE FUNCTION count_archives() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     added    text := 'SELECT * FROM new_rows';
@@ -156,6 +167,7 @@ BEGIN
     $q$, added, removed);
     IF touched IS NOT NULL THEN
         PERFORM recount_away(touched);
+        PERFORM outdate_plans(touched);
     END IF;
     IF TG_OP <> 'DELETE' THEN
         UPDATE application_data_backups b SET database_bytes = n.stored_size

@@ -67,24 +67,39 @@ CREATE TRIGGER doubt_as_it_was AFTER UPDATE ON backup_files
 CREATE TRIGGER doubt_as_it_is AFTER UPDATE ON backup_files
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION doubt_ranges();
 
-CREATE FUNCTION doubt_archive() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+-- Once for each statement, however many archives it changes. Dynamic, for a plan that fits their number.
+CREATE FUNCTION doubt_archives() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    application  integer;
+    touched      text[];
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(scan_lock(), OLD.application_id);
-    UPDATE scanned_directories SET names = NULL
-     WHERE application_id = OLD.application_id AND names IS NOT NULL AND directory = directory_of(OLD.filename);
-    IF TG_OP = 'UPDATE' AND NEW.filename <> OLD.filename THEN
-        UPDATE scanned_directories SET names = NULL
-         WHERE application_id = NEW.application_id AND names IS NOT NULL AND directory = directory_of(NEW.filename);
-    END IF;
+    FOR application, touched IN EXECUTE CASE TG_OP WHEN 'DELETE' THEN $q$
+        SELECT o.application_id, array_agg(DISTINCT directory_of(o.filename)) FROM old_rows o
+         WHERE o.kind = 'file' GROUP BY o.application_id ORDER BY o.application_id
+        $q$ ELSE $q$
+        SELECT t.application_id, array_agg(DISTINCT directory_of(t.filename))
+          FROM old_rows o JOIN new_rows n ON n.id = o.id
+         CROSS JOIN LATERAL (VALUES (o.application_id, o.filename), (n.application_id, n.filename))
+                         AS t (application_id, filename)
+         WHERE o.kind = 'file' AND (n.original_size <> o.original_size OR n.filename <> o.filename
+               OR (n.state IN ('planned', 'uploading', 'archived')) <> (o.state IN ('planned', 'uploading', 'archived')))
+         GROUP BY t.application_id ORDER BY t.application_id
+        $q$ END
+    LOOP
+        PERFORM pg_advisory_xact_lock_shared(scan_lock(), application);
+        UPDATE scanned_directories d SET names = NULL
+          FROM (SELECT k.directory FROM scanned_directories k JOIN unnest(touched) AS t (directory) USING (directory)
+                 WHERE k.application_id = application AND k.names IS NOT NULL
+                 ORDER BY k.directory FOR UPDATE OF k) AS doubtful
+         WHERE d.application_id = application AND d.directory = doubtful.directory;
+    END LOOP;
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER doubt_changed AFTER UPDATE ON glacier_archives FOR EACH ROW
-    WHEN (OLD.kind = 'file' AND (NEW.original_size <> OLD.original_size OR NEW.filename <> OLD.filename
-          OR (NEW.state IN ('planned', 'uploading', 'archived')) <> (OLD.state IN ('planned', 'uploading', 'archived'))))
-    EXECUTE FUNCTION doubt_archive();
-CREATE TRIGGER doubt_deleted AFTER DELETE ON glacier_archives FOR EACH ROW
-    WHEN (OLD.kind = 'file') EXECUTE FUNCTION doubt_archive();
+CREATE TRIGGER doubt_changed AFTER UPDATE ON glacier_archives REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION doubt_archives();
+CREATE TRIGGER doubt_deleted AFTER DELETE ON glacier_archives REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION doubt_archives();
 
 CREATE FUNCTION doubt_all() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN

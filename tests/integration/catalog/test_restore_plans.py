@@ -1,0 +1,105 @@
+"""What a plan of a restore changes in the catalog, nothing, and what its start notes there."""
+
+from __future__ import annotations
+
+from glacier_provider.catalog.archives import ArchiveRange
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.restores import Comparison
+from glacier_provider.core.plan import Amount, RestoreRequest
+from tests.integration.catalog.test_backups import a_backup, a_run
+
+ALL = ArchiveRange(0, 2**62)
+
+
+def planned(catalog: Catalog, backup_id: int, run: int, there: list[str]) -> tuple[int, Comparison]:
+    request = RestoreRequest.from_params({"backup_id": backup_id, "part": "files"})
+    restore_id = catalog.restores.open(a_run(run), backup_id, request)
+    present = [(name, size_of(catalog, name)) for name in there]
+    backup = catalog.backups.get(backup_id)
+    return restore_id, catalog.restores.compare(restore_id, backup, request, present, lambda aside: [])
+
+
+def size_of(catalog: Catalog, name: str) -> int:
+    row = one(catalog, "SELECT original_size AS value FROM glacier_archives WHERE filename = %s", name)
+    assert isinstance(row, int)
+    return row
+
+
+def status_of(catalog: Catalog, name: str) -> object:
+    return one(catalog, "SELECT retrieval_status AS value FROM glacier_archives WHERE filename = %s", name)
+
+
+def one(catalog: Catalog, question: str, *values: object) -> object:
+    return catalog._database.connection().execute(question.encode(), values).fetchone()["value"]  # type: ignore[index]
+
+
+def to_request(catalog: Catalog, restore_id: int) -> list[int]:
+    return [archive for page in catalog.restores.archives_to_request(restore_id, ALL) for archive in page]
+
+
+def progress(catalog: Catalog, restore_id: int) -> dict[str, int]:
+    return {row["status"]: row["archives"] for row in catalog.overview.restore_progress(restore_id)}
+
+
+def test_a_plan_changes_no_archive_and_its_start_notes_what_is_missing(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["a", "b", "c"])
+    restore_id, compared = planned(catalog, backup_id, 101, ["a"])
+    assert [status_of(catalog, name) for name in "abc"] == ["exists"] * 3
+    assert compared.present == Amount(1, size_of(catalog, "a"))
+    assert [(row["status"], row["source"], row["archives"]) for row in compared.figures] == [("available", "store", 2)]
+    assert progress(catalog, restore_id) == {"available": 2}, "what a page shows of it"
+    catalog.restores.start(restore_id)
+    assert [status_of(catalog, name) for name in "abc"] == ["exists", "available", "available"]
+    assert len(to_request(catalog, restore_id)) == 2
+    assert progress(catalog, restore_id) == {"available": 2}
+
+
+def test_a_start_is_noted_once(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["a"])
+    restore_id, _ = planned(catalog, backup_id, 101, [])
+    catalog.restores.start(restore_id)
+    catalog.restores.placed(to_request(catalog, restore_id))
+    catalog.restores.start(restore_id)
+    assert status_of(catalog, "a") == "exists"
+    assert to_request(catalog, restore_id) == []
+
+
+def test_what_another_restore_brought_since_the_plan_is_not_requested_again(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["a", "b"])
+    first, _ = planned(catalog, backup_id, 101, ["b"])
+    second, _ = planned(catalog, backup_id, 102, [])
+    catalog.restores.start(first)
+    catalog.restores.placed(to_request(catalog, first))
+    catalog.restores.start(second)
+    assert (status_of(catalog, "a"), status_of(catalog, "b")) == ("exists", "available")
+
+
+def test_a_file_that_a_scan_found_again_since_the_plan_is_not_requested(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["a", "b"])
+    restore_id, _ = planned(catalog, backup_id, 101, ["b"])
+    a_backup(catalog, 2, ["b"])
+    a_backup(catalog, 3, ["a", "b"])
+    catalog.restores.start(restore_id)
+    assert status_of(catalog, "a") == "exists"
+    assert to_request(catalog, restore_id) == []
+
+
+def test_a_restore_that_is_planned_again_forgets_its_first_plan(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["a", "b"])
+    restore_id, _ = planned(catalog, backup_id, 101, [])
+    catalog.restores.start(restore_id)
+    again, compared = planned(catalog, backup_id, 101, ["a"])
+    assert again == restore_id
+    assert status_of(catalog, "a") == "exists", "the plan looked, and found it"
+    assert compared.present.archives == 1
+    catalog.restores.start(again)
+    assert (status_of(catalog, "a"), status_of(catalog, "b")) == ("exists", "available")
+
+
+def test_members_that_went_since_the_scan_are_not_present(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["a", "b", "c"])
+    catalog._database.connection().execute(
+        "DELETE FROM backup_files f USING glacier_archives a WHERE a.id = f.archive_id AND a.filename = 'c'"
+    )
+    _, compared = planned(catalog, backup_id, 101, ["a", "c"])
+    assert compared.present == Amount(1, size_of(catalog, "a"))
