@@ -22,7 +22,7 @@ from bench.cases.t01_small_files import open_bench_store
 from bench.child import measured, python
 from bench.harness import BenchFailed, Case, Contender, Target
 from bench.peers import pg_dump, pg_restore
-from bench.servers import BUCKET, RcloneServer
+from bench.servers import BUCKET, SeaweedFS
 from bench.workshop import GIB, Workshop
 
 _FUNCTION = "bench.cases.t08_restore_database:restore_once"
@@ -50,7 +50,7 @@ def restores(workshop: Workshop) -> Iterator[Sequence[Contender]]:
         postgres.execute(f'CREATE DATABASE "{PEER_DATABASE}"')
         postgres.execute("CHECKPOINT")
 
-    with workshop.serving(RcloneServer()) as store, workshop.counted(postgres):
+    with workshop.serving(SeaweedFS()) as store, workshop.counted(postgres):
         setup.write_text(json.dumps(_backed_up(database, scratch, store.url)))
         target = database.server.with_database(PEER_DATABASE)
         yield [
