@@ -10,7 +10,7 @@ from typing import Any
 
 from glacier_provider.applications import Application
 from glacier_provider.backup.sending import describe
-from glacier_provider.backup.working import staging_of, working
+from glacier_provider.backup.working import LAST, staging_of, working
 from glacier_provider.catalog.archives import PlannedArchive, Upload
 from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
@@ -29,7 +29,7 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
     A backup that an earlier try completed is tidied up after.
     """
     if catalog.backups.get(backup_id)["state"] != "complete":
-        with working(catalog, backup_id, "the end"):
+        with working(catalog, backup_id, LAST):
             _abandon_uploads(application, catalog=catalog, store=store)
             previous = _previous_of_manifest(catalog, backup_id)
             manifest_id = _archive_manifest(application, backup_id, previous, catalog=catalog, store=store)

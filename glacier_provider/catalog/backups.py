@@ -73,18 +73,22 @@ class Backups:
             self._db.rows("settle_dead_backups", application_id=self.application_id, backup_id=backup_id)
         return backup_id
 
-    def go_on(self, backup_id: int) -> None:
-        """Take the lease and have the backup running, also after it failed: a cleared task goes on where it was.
+    def go_on(self, backup_id: int, step: str | None = None) -> bool:
+        """Take the lease for a step of the backup; return whether the backup is running.
 
-        Raise LeaseHeld, or IllegalMove when it is complete or a later backup began; then the lease is not taken.
+        One that failed runs again when the step that failed goes on, a cleared task, or when none is named: the first
+        and the last do that. It stays failed, and False is returned, while another branch of its run goes on. Raise
+        LeaseHeld, or IllegalMove when it is complete or a later backup began; then the lease is not taken.
         """
         with self._db.transaction():
             self.take_lease(lease_holder("backup", backup_id))
-            if self._db.row("continue_backup", backup_id=backup_id) is None:
+            row = self._db.row("continue_backup", backup_id=backup_id, step=step)
+            if row is None:
                 state = self.get(backup_id)["state"]
                 known = {"complete": "is already complete", "deleting": "is being deleted", "deleted": "was deleted"}
                 why = known.get(state, "was overtaken by a later one, or by the deletion of one")
                 raise IllegalMove(f"Backup {backup_id} {why}.", hint="Trigger a new run for a new backup.")
+        return bool(row["state"] == "running")
 
     def _find_or_insert(self, run: Run) -> int:
         key = {"application_id": self.application_id, "dag_id": run.dag_id, "dag_run_id": run.dag_run_id}
@@ -127,9 +131,9 @@ class Backups:
         )
         self._moved(done, f"Backup {backup_id} is not complete: {self._what_is_missing(backup_id)}.")
 
-    def fail(self, backup_id: int, error: str) -> None:
-        """Record that the backup failed and why, and free its lease. A complete backup stays complete."""
-        self._db.row("fail_backup", backup_id=backup_id, error=error)
+    def fail(self, backup_id: int, error: str, *, step: str | None = None) -> None:
+        """Record that the backup failed, why and in which step, and free its lease. A complete one stays complete."""
+        self._db.row("fail_backup", backup_id=backup_id, error=error, step=step)
         self.free_lease(lease_holder("backup", backup_id))
 
     def add_to_report(self, backup_id: int, **findings: Any) -> None:

@@ -45,7 +45,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalIntent:
-    """One paid request, known before it is sent. `confirmed` tells that the store took it."""
+    """One paid request, known before it is sent. `confirmed` tells that the store took it.
+
+    `left_over`: nobody knows whether it did, since who meant to ask died or lost the answer.
+    """
 
     id: int
     archive_id: int
@@ -55,6 +58,7 @@ class RetrievalIntent:
     days: int
     job_id: str | None
     confirmed: bool
+    left_over: bool = False
 
 
 class Restores:
@@ -98,10 +102,14 @@ class Restores:
             raise UnknownBackup(f"There is no restore {restore_id}.", hint="List them with: glacier-backup restores")
         return row
 
-    def start(self, restore_id: int) -> None:
-        """Begin or go on; raise IllegalMove when the restore is complete. What its plan found missing is noted now."""
+    def start(self, restore_id: int, step: str | None = None) -> None:
+        """Begin or go on; raise IllegalMove when the restore is complete. What its plan found missing is noted now.
+
+        One that failed runs again with the step that failed, or with the last (none is named): it stays failed while
+        others of its run, which share its work, go on.
+        """
         with self._db.transaction():
-            started = self._db.row("start_restore", restore_id=restore_id)
+            started = self._db.row("start_restore", restore_id=restore_id, step=step)
             if started is not None:
                 if not started["missing_noted"]:
                     self._note_missing(restore_id)
@@ -127,9 +135,9 @@ class Restores:
             raise IllegalMove(f"Restore {restore_id} is not running.")
         self._backups.free_lease(lease_holder("restore", restore_id))
 
-    def fail(self, restore_id: int, error: str) -> None:
-        """Record that the restore stopped and why, and free its lease. A complete restore stays complete."""
-        self._db.row("fail_restore", restore_id=restore_id, error=error)
+    def fail(self, restore_id: int, error: str, *, step: str | None = None) -> None:
+        """Record that the restore stopped, why and in which step, and free its lease. A complete one stays complete."""
+        self._db.row("fail_restore", restore_id=restore_id, error=error, step=step)
         self._backups.free_lease(lease_holder("restore", restore_id))
 
     def ended(self, restore_ids: Sequence[int]) -> list[int]:
@@ -237,10 +245,16 @@ class Restores:
             found = {row["id"]: row for row in rows}
             with self._in_turn(found):
                 self._db.run("expire_offers", archive_ids=list(found))
-                self._db.run("intend_retrievals", archive_ids=list(found), restore_id=restore_id, tier=tier, days=days)
+                new = self._db.rows(
+                    "intend_retrievals", archive_ids=list(found), restore_id=restore_id, tier=tier, days=days
+                )
+                ours = {row["archive_id"] for row in new}
                 yield [
                     RetrievalIntent(
-                        store_uri=found[row["archive_id"]]["store_uri"], key=found[row["archive_id"]]["key"], **row
+                        store_uri=found[row["archive_id"]]["store_uri"],
+                        key=found[row["archive_id"]]["key"],
+                        left_over=not row["confirmed"] and row["archive_id"] not in ours,
+                        **row,
                     )
                     for row in self._db.rows("live_retrievals", archive_ids=list(found))
                 ]

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from glacier_provider.errors import GlacierProviderError
 from glacier_provider.hooks.resources import Resources, find_application
+from glacier_provider.steps import step_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -92,14 +93,15 @@ def record_failure(context: Context) -> None:
 def _record_failure(context: Context) -> None:
     """When the catalog itself cannot be reached, the task log keeps the reason and the next run settles the rest."""
     task: Any = context["task"]
-    reason = f"{task.task_id}: {context.get('exception') or 'the task ended without a message'}"
+    error: Any = context.get("exception")
+    reason, step = f"{task.task_id}: {error or 'the task ended without a message'}", step_of(error)
     try:
         with Resources(find_application(task.application)) as resources:
             backup_id = resources.catalog.backups.of_run(run_of(context))
             if backup_id is not None:
-                resources.catalog.backups.fail(backup_id, reason)
+                resources.catalog.backups.fail(backup_id, reason, step=step)
             restore_id = resources.catalog.restores.of_run(run_of(context))
             if restore_id is not None:
-                resources.catalog.restores.fail(restore_id, reason)
-    except GlacierProviderError as error:
-        log.error("The failure could not be noted in the catalog: %s", error)
+                resources.catalog.restores.fail(restore_id, reason, step=step)
+    except GlacierProviderError as trouble:
+        log.error("The failure could not be noted in the catalog: %s", trouble)

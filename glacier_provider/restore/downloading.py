@@ -16,7 +16,7 @@ from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, GlacierProvider
 from glacier_provider.files import PendingFile, Placed, Placement, move_back, prepare_staging
 from glacier_provider.pool import in_parallel
 from glacier_provider.progress import Progress
-from glacier_provider.restore.working import Stores, lies_aside, staging_of
+from glacier_provider.restore.working import Stores, lies_aside, sharing, staging_of
 from glacier_provider.stores.base import ArchiveStore
 from glacier_provider.stores.sending import send_parts
 from glacier_provider.stores.verify import Pieces, Verifier, pieces_of
@@ -41,7 +41,13 @@ def download(
     Files are only added: a name that is taken keeps what it has. Return `archives` and `bytes` that were brought.
     Raise ArchiveCold when an offer ended meanwhile: what is in place stays, and the rest has to be requested again.
     """
-    catalog.restores.start(restore_id)
+    with sharing(catalog, restore_id, f"the download from {wanted.first} on"):
+        return _download(application, restore_id, wanted, catalog=catalog, stores=stores)
+
+
+def _download(
+    application: Application, restore_id: int, wanted: ArchiveRange, *, catalog: Catalog, stores: Stores
+) -> dict[str, int]:
     prepare_staging(application.staging_directory, staging_of(application, restore_id).name)
     progress = Progress(log, "Restored", archives=wanted.archives, size=wanted.bytes)
     cold: list[int] = []

@@ -20,7 +20,7 @@ from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import GlacierProviderError, RetrievalFailed
 from glacier_provider.pool import in_parallel
 from glacier_provider.progress import Progress
-from glacier_provider.restore.working import Stores
+from glacier_provider.restore.working import Stores, sharing
 from glacier_provider.stores.base import Retrieval, RetrievalReport
 
 log = logging.getLogger(__name__)
@@ -53,13 +53,14 @@ def request_retrievals(
     The intent is in the catalog before anything is paid for; a request that was sent already is joined, not sent twice
     (promise 8). Requests that the store refuses are told together at the end; the others are under way meanwhile.
     """
-    catalog.restores.start(restore_id)
-    plan = catalog.restores.get(restore_id)["plan"]
-    if not _needs_retrieval(catalog, restore_id, stores):
-        return {"requested": 0, "readable_at_once": _ready_at_once(restore_id, wanted, catalog)}
-    with catalog.alone(f"the requests from {wanted.first} on of restore {restore_id}"):
-        requested = _request_all(application, restore_id, wanted, plan, catalog=catalog, stores=stores)
-    return {"requested": requested, "readable_at_once": 0}
+    step = f"the requests from {wanted.first} on"
+    with sharing(catalog, restore_id, step):
+        plan = catalog.restores.get(restore_id)["plan"]
+        if not _needs_retrieval(catalog, restore_id, stores):
+            return {"requested": 0, "readable_at_once": _ready_at_once(restore_id, wanted, catalog)}
+        with catalog.alone(f"{step} of restore {restore_id}"):
+            requested = _request_all(application, restore_id, wanted, plan, catalog=catalog, stores=stores)
+        return {"requested": requested, "readable_at_once": 0}
 
 
 def _request_all(
@@ -91,6 +92,8 @@ def _request_page(
     stores: Stores,
 ) -> list[GlacierProviderError]:
     """Ask for a page of archives, note what the stores took whatever ends it, and return what they refused."""
+    for uri in {intent.store_uri for intent in intents if intent.left_over}:
+        stores(uri).forget_retrievals()  # what is known of them here may be older than a request of who died
     refused: list[GlacierProviderError] = []
     taken: list[tuple[int, str | None]] = []
     results = in_parallel(lambda intent: _request(intent, stores), intents, workers=application.connections)

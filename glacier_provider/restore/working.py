@@ -12,6 +12,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.lease import kept_alive
 from glacier_provider.core.archive import name_to_bytes
+from glacier_provider.steps import named_step
 from glacier_provider.stores.base import ArchiveStore
 
 #: Returns the store of an archive by its URI: an archive stays where it was made, also after the configuration named
@@ -32,6 +33,14 @@ def working(catalog: Catalog, restore_id: int, step: str, *, free: bool = False)
         yield kept_alive(lambda: catalog.restores.take_lease(restore_id))
     if free:
         catalog.restores.free_lease(restore_id)
+
+
+@contextmanager
+def sharing(catalog: Catalog, restore_id: int, step: str) -> Iterator[None]:
+    """Begin, or go on with, one of the steps that go on beside each other; raise as `Restores.start`."""
+    catalog.restores.start(restore_id, step)
+    with named_step(step):
+        yield
 
 
 def staging_of(application: Application, restore_id: int) -> Path:

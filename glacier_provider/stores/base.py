@@ -187,6 +187,10 @@ class ArchiveStore(Protocol):
         """
         ...
 
+    def forget_retrievals(self) -> None:
+        """Look anew before the next request: somebody else may have asked for the same, and not told."""
+        ...
+
     def retrieval_reports(self, retrievals: Sequence[Retrieval]) -> Iterator[RetrievalReport]:
         """Yield one report for each, with as few requests as the store allows."""
         ...

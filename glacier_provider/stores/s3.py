@@ -261,6 +261,9 @@ class S3Store(SendsGrowing):
         """A listing of S3 is of now: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html."""
         return datetime.now(UTC)
 
+    def forget_retrievals(self) -> None:
+        pass  # S3 itself joins a restore that is under way
+
     def refresh_listing(self) -> None:
         pass
 

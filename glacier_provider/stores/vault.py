@@ -290,6 +290,9 @@ class VaultStore(SendsGrowing):
             return None
         return inventory_date(self._vault, job) - INVENTORY_LAG
 
+    def forget_retrievals(self) -> None:
+        self._jobs.forget()
+
     def refresh_listing(self) -> None:
         try:
             request_inventory(self._vault)

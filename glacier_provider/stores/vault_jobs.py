@@ -191,7 +191,7 @@ class ArchiveJobs:
                     known.setdefault(job.archive_id, []).append(job.id)
         return known
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Have the list of jobs read again before it is used."""
         with self._knowing:
             self._known_since = None
@@ -203,7 +203,7 @@ class ArchiveJobs:
                 return self._send(key, tier, token)
             except StoreUnavailable as exc:
                 if may_have_happened(exc):
-                    self._forget()
+                    self.forget()
                     if (begun := self._search(key, tier, exc)) is not None:
                         return begun.id
                 if attempt == self._vault.attempts:

@@ -36,6 +36,7 @@ import os
 import secrets
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -120,6 +121,12 @@ class VaultEmulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def end_dead_requests(self, seconds: float = 10) -> None:
+        """Wait until what clients that are gone had asked for is done."""
+        deadline = time.monotonic() + seconds
+        while self._server is not None and self._server.has_dead_clients() and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     @property
     def closing(self) -> bool:

@@ -331,6 +331,9 @@ class Api:
         return Answer(status, headers, chunks=output.chunks, size=output.size)
 
 
+_CLOSE_WAIT = 8  # of the states in tcp(7)'s tcp_info: the client is gone, and its last requests may not be answered
+
+
 class Handler(BaseHTTPRequestHandler):
     """Serves one connection."""
 
@@ -487,6 +490,11 @@ class Server(ThreadingHTTPServer):
             self._open.discard(request)
         super().shutdown_request(request)
 
+    def has_dead_clients(self) -> bool:
+        """Return whether a connection is still served whose other end has closed it."""
+        with self._guard:
+            return any(_is_left(connection) for connection in self._open)
+
     def cut_connections(self) -> None:
         """End all connections."""
         with self._guard:
@@ -499,6 +507,13 @@ class Server(ThreadingHTTPServer):
         """Print the traceback of a fault of the emulator itself; stay silent about clients that went away."""
         if not (self.emulator.closing or isinstance(sys.exc_info()[1], ConnectionError)):
             super().handle_error(request, client_address)
+
+
+def _is_left(connection: socket.socket) -> bool:
+    try:
+        return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _CLOSE_WAIT
+    except OSError:
+        return False
 
 
 def _refusal(error: GlacierError) -> Answer:

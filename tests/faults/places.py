@@ -59,6 +59,10 @@ class Place(Protocol):
 
     def pass_time(self, seconds: float) -> None: ...
 
+    def settle(self) -> None:
+        """Let the store end what a killed process had begun: Airflow's next try comes minutes later."""
+        ...
+
     def list_anew(self) -> None:
         """Let the store tell of all that it holds now."""
         ...
@@ -112,6 +116,9 @@ class S3Place:
 
     def pass_time(self, seconds: float) -> None:
         self.emulator.clock.advance(seconds)
+
+    def settle(self) -> None:
+        pass  # a key is written once, whoever comes first, and a retrieval under way is joined
 
     def list_anew(self) -> None:
         pass  # its listing is of now
@@ -183,6 +190,9 @@ class VaultPlace:
 
     def pass_time(self, seconds: float) -> None:
         self.emulator.clock.advance(seconds)
+
+    def settle(self) -> None:
+        self.emulator.end_dead_requests()
 
     def list_anew(self) -> None:
         self.emulator.take_inventory(self.vault)

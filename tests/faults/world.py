@@ -223,6 +223,7 @@ class World:
     def _die(self, step: str, work: Callable[[Parts], Answer], kill: Kill) -> None:
         ended = self._in_child(work, kill.at)
         if ended.killed:
+            self.place.settle()
             self.figures.kills += 1
             self.figures.killed_at[f"{step}: {ended.instants[-1]}"] += 1
         else:
@@ -551,7 +552,7 @@ class World:
         made = self.place.retrievals_made()
         if made is not None:
             ((known,),) = self.sql("SELECT count(*) FROM glacier_retrievals", catalog=True)
-            assert made <= known
+            assert made <= known, f"{made} retrievals asked for, {known} known"
 
     def dump_retrieved(self, backup_id: int) -> str:
         row = self.here.catalog.archives.of_backup(backup_id, ArchiveKind.DATABASE)

@@ -21,7 +21,9 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.core.manifest import parse_manifest
 from glacier_provider.core.parts import MIB
-from glacier_provider.errors import FileChanged, RetrievalRefused
+from glacier_provider.core.plan import RestoreRequest
+from glacier_provider.errors import FileChanged, GlacierProviderError, RetrievalRefused
+from glacier_provider.steps import step_of
 from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, titles
 
 ORIGINAL = {"doc1.pdf": b"content 1", "doc2.pdf": b"content 2", "doc3.pdf": b"content 3"}
@@ -183,6 +185,46 @@ def test_a_task_cleared_after_the_run_failed_goes_on_and_completes_the_backup(dm
     backup.close_backup(dms.application, backup_id, catalog=dms.catalog, store=dms.store)
     row = dms.catalog.listing.backup(backup_id)
     assert (row["state"], row["error"]) == ("complete", None)
+
+
+def test_a_backup_stays_failed_while_another_branch_of_its_run_goes_on(dms: ApplicationUnderTest) -> None:
+    dms.back_up()
+    documents = {path: path.read_bytes() for path in dms.files.iterdir()}
+    for path in documents:
+        path.unlink()
+    run = Run("glacier_backup__dms", "one")
+    backup_id = backup.open_backup(dms.application, run, catalog=dms.catalog, store=dms.store)
+    with pytest.raises(GlacierProviderError) as stopped:
+        backup.scan_files(dms.application, backup_id, catalog=dms.catalog)
+    dms.catalog.backups.fail(backup_id, "scan_files: it is empty", step=step_of(stopped.value))  # as `record_failure`
+    backup.dump_database(dms.application, backup_id, catalog=dms.catalog, server=dms.server)
+    backup.upload_database(dms.application, backup_id, catalog=dms.catalog, store=dms.store)
+    row = dms.catalog.listing.backup(backup_id)
+    assert (row["state"], row["error"]) == ("failed", "scan_files: it is empty")
+    dms.catalog.backups.take_lease("somebody else")  # it is free
+    dms.catalog.backups.free_lease("somebody else")
+    for path, content in documents.items():
+        path.write_bytes(content)
+    backup.scan_files(dms.application, backup_id, catalog=dms.catalog)
+    assert dms.catalog.listing.backup(backup_id)["state"] == "running"
+    backup.close_backup(dms.application, backup_id, catalog=dms.catalog, store=dms.store)
+    assert dms.catalog.listing.backup(backup_id)["state"] == "complete"
+
+
+def test_a_restore_stays_failed_while_others_of_its_tasks_go_on(dms: ApplicationUnderTest) -> None:
+    request = RestoreRequest.from_params({"backup_id": dms.back_up()})
+    restores = dms.catalog.restores
+    restore_id = restores.open(Run("glacier_restore__dms", "one"), request.backup_id or 0, request)
+    for step in ("one", "two"):
+        restores.start(restore_id, step)
+    restores.fail(restore_id, "no room", step="one")
+    restores.start(restore_id, "two")
+    assert (restores.get(restore_id)["state"], restores.get(restore_id)["error"]) == ("failed", "no room")
+    restores.start(restore_id, "one")
+    assert (restores.get(restore_id)["state"], restores.get(restore_id)["error"]) == ("running", None)
+    restores.fail(restore_id, "no room", step="one")
+    restores.start(restore_id)  # the last step, which begins when all others are through
+    assert restores.get(restore_id)["state"] == "running"
 
 
 def test_a_lost_reply_is_adopted_and_nothing_is_sent_twice(dms: ApplicationUnderTest) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import timedelta
+from typing import Any
 
+from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
+from glacier_provider.core.archive import Location
 from glacier_provider.core.parts import MIB
 from glacier_provider.errors import GlacierProviderError
+from glacier_provider.stores.base import Retrieval
 from tests.emulator.vault import VaultEmulator
 from tests.support.application import titles
-from tests.support.vault import OnAVault
+from tests.support.vault import VAULT, OnAVault
 
 ORIGINAL = {"doc1.pdf": b"content 1", "doc2.pdf": b"content 2", "doc3.pdf": b"content 3"}
 
@@ -38,6 +43,35 @@ def test_an_earlier_backup_comes_back_from_a_vault(on_a_vault: OnAVault) -> None
     on_a_vault.restore(first)
     assert titles(on_a_vault) == before
     assert on_a_vault.contents() == {**ORIGINAL, "large.bin": large, "deep/empty": b""}
+
+
+def test_what_a_dead_process_asked_for_is_joined_by_one_that_had_looked_before(
+    on_a_vault: OnAVault, vault: VaultEmulator
+) -> None:
+    on_a_vault.back_up()
+    (on_a_vault.files / "doc1.pdf").unlink()
+    planned = on_a_vault.plan(part="files")
+    (wanted,) = (ArchiveRange.from_dict(share) for share in planned["ranges"])
+    on_a_vault.catalog.restores.start(planned["restore_id"])
+    intending = on_a_vault.catalog.restores.intend_retrievals(planned["restore_id"], wanted, tier="Standard", days=3)
+    with closing(intending) as pages:
+        (intent,) = next(pages)
+    location = Location(intent.store_uri, intent.key)
+    here = on_a_vault.stores(intent.store_uri)
+    list(here.retrieval_reports([Retrieval(location, "Standard", None)]))  # it looked, and knows of no job
+
+    on_a_vault._stores.clear()  # another process, which dies before it could note the answer
+    dead = on_a_vault.stores(intent.store_uri)
+    asked = dead.request_retrieval(location, tier="Standard", days=3, token="retrieval 1")
+    on_a_vault._stores[intent.store_uri] = here
+    on_a_vault.bring(planned)
+    assert [job["JobId"] for job in jobs_of(vault)] == [asked.job_id]
+    assert on_a_vault.contents() == ORIGINAL
+
+
+def jobs_of(vault: VaultEmulator) -> list[dict[str, Any]]:
+    listed = vault.job_operations.list_jobs(VAULT, None, None, status=None, completed=None)["JobList"]
+    return [job for job in listed if job["Action"] == "ArchiveRetrieval"]
 
 
 def test_a_backup_under_fire_leaves_no_copy_that_the_inventory_does_not_explain(

@@ -26,6 +26,7 @@ LINE: dict[str, set[str]] = {
     "files": {"core", "applications"},
     "pool": {"core"},
     "progress": {"core"},
+    "steps": set(),
 }
 #: The processes that send files stand on the adapters, below the pipeline that starts them.
 LINE |= {"workers": {"core", "stores", "files"}}

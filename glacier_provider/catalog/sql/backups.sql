@@ -68,16 +68,23 @@ SELECT id FROM application_data_backups
  WHERE application_id = %(application_id)s AND id = ANY(%(backup_ids)s) AND state <> 'running';
 
 -- name: continue_backup
--- Not once a later backup or a deletion began: what it counted on must not change behind it.
-UPDATE application_data_backups b SET state = 'running', closed_at = NULL
- WHERE b.id = %(backup_id)s AND b.state IN ('running', 'failed')
+-- Not once a later backup or a deletion began: what it counted on must not change behind it. One that failed runs again
+-- with the step that failed, or with the first or last one (no step is named); any other step works on it as it is.
+UPDATE application_data_backups b
+   SET state = CASE WHEN undone THEN 'running' ELSE b.state END,
+       closed_at = CASE WHEN undone THEN NULL ELSE b.closed_at END,
+       failed_step = CASE WHEN undone THEN NULL ELSE b.failed_step END
+  FROM (SELECT f.id, f.state = 'running' OR %(step)s::text IS NULL OR f.failed_step IS NOT DISTINCT FROM %(step)s AS undone
+          FROM application_data_backups f WHERE f.id = %(backup_id)s FOR UPDATE) AS found
+ WHERE b.id = found.id AND b.state IN ('running', 'failed')
    AND NOT EXISTS (SELECT FROM application_data_backups later
                     WHERE later.application_id = b.application_id
                       AND (later.id > b.id OR later.deletion_began_at > b.opened_at))
-RETURNING b.id;
+RETURNING b.state;
 
 -- name: fail_backup
-UPDATE application_data_backups SET state = 'failed', closed_at = clock_timestamp(), error = %(error)s
+UPDATE application_data_backups SET state = 'failed', closed_at = clock_timestamp(), error = %(error)s,
+       failed_step = %(step)s
  WHERE id = %(backup_id)s AND state IN ('running', 'failed')
 RETURNING id;
 
@@ -110,7 +117,7 @@ SELECT a.filename, a.state, a.error
 UPDATE application_data_backups
    SET snapshot_at = %(snapshot_at)s, server_version = %(server_version)s, client_version = %(client_version)s,
        dump_format = %(dump_format)s, database_archive_id = %(archive_id)s
- WHERE id = %(backup_id)s AND state = 'running'
+ WHERE id = %(backup_id)s AND state IN ('running', 'failed')
 RETURNING id;
 
 -- name: add_to_report

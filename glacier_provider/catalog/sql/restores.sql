@@ -29,9 +29,15 @@ SELECT r.*, p.name AS application FROM restores r JOIN applications p ON p.id = 
  ORDER BY r.id DESC LIMIT %(limit)s OFFSET %(offset)s;
 
 -- name: start_restore
-UPDATE restores SET state = 'running', closed_at = NULL, error = NULL
-  FROM (SELECT b.id FROM application_data_backups b JOIN restores r ON r.backup_id = b.id
-         WHERE r.id = %(restore_id)s AND b.state = 'complete' FOR SHARE OF b) AS b
+-- One that failed in a step that is known goes on as failed until that step or the last one (none is named) is begun.
+UPDATE restores
+   SET state = CASE WHEN undone THEN 'running' ELSE restores.state END,
+       closed_at = CASE WHEN undone THEN NULL ELSE closed_at END,
+       error = CASE WHEN undone THEN NULL ELSE error END,
+       failed_step = CASE WHEN undone THEN NULL ELSE failed_step END
+  FROM (SELECT b.id, r.state <> 'failed' OR %(step)s::text IS NULL OR coalesce(r.failed_step = %(step)s, true) AS undone
+          FROM application_data_backups b JOIN restores r ON r.backup_id = b.id
+         WHERE r.id = %(restore_id)s AND b.state = 'complete' FOR SHARE OF b FOR UPDATE OF r) AS b
  WHERE restores.id = %(restore_id)s AND state IN ('planned', 'running', 'failed')
 RETURNING restores.id, missing_noted;
 
@@ -45,7 +51,7 @@ UPDATE restores SET state = 'complete', closed_at = clock_timestamp(), error = N
 RETURNING id;
 
 -- name: fail_restore
-UPDATE restores SET state = 'failed', closed_at = clock_timestamp(), error = %(error)s
+UPDATE restores SET state = 'failed', closed_at = clock_timestamp(), error = %(error)s, failed_step = %(step)s
  WHERE id = %(restore_id)s AND state <> 'complete'
 RETURNING id;
 
@@ -213,7 +219,8 @@ SELECT pg_advisory_unlock(hashtextextended(%(schema)s || ' requests ' || lane, 0
 -- The intent, before anything is paid. One live request an archive; a running one of another restore is joined.
 INSERT INTO glacier_retrievals (archive_id, restore_id, tier, days)
 SELECT unnest(%(archive_ids)s::bigint[]), %(restore_id)s, %(tier)s, %(days)s
-ON CONFLICT (archive_id) WHERE state IN ('requested', 'ready') DO NOTHING;
+ON CONFLICT (archive_id) WHERE state IN ('requested', 'ready') DO NOTHING
+RETURNING archive_id;
 
 -- name: expire_offers
 -- What was on offer until a time that is over does not stand in the way of a new request.

@@ -162,7 +162,7 @@ UPDATE application_data_backups b
                count(*) FILTER (WHERE a.backup_id <> f.first_backup_id) AS returned
           FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id
          WHERE f.application_id = %(application_id)s AND f.first_backup_id = %(backup_id)s) AS opened
- WHERE b.id = %(backup_id)s AND b.state = 'running'
+ WHERE b.id = %(backup_id)s AND b.state IN ('running', 'failed')
 RETURNING b.files_count, b.files_bytes, b.new_files_count, b.new_files_bytes, b.vanished_count, b.returned_count;
 
 -- name: create_referenced

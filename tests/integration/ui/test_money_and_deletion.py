@@ -123,6 +123,7 @@ def test_files_set_aside_cost_nothing(get: Get, catalog: Catalog, two: list[int]
     )
     (page,) = list(catalog.restores.orphans(restore_id, "planned"))
     catalog.restores.orphans_moved([row["id"] for row in page])
+    catalog.restores.start(restore_id)
     plan = get(f"/applications/dms/backups/{two[0]}/restore-preview", part="files")
     assert (plan["set_aside"]["archives"], plan["to_request"]["archives"]) == (1, 1)  # a.pdf is believed to be gone
     assert plan["cost"]["bytes"] == "0.010000"

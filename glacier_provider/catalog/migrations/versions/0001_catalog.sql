@@ -61,6 +61,7 @@ CREATE TABLE application_data_backups (
     dag_id               text NOT NULL,
     dag_run_id           text NOT NULL,
     mark                 text,                   -- at random: what its archives are signed with, so that copies of the catalog differ
+    failed_step          text,                   -- what it failed in, where that is known: other steps do not undo it
     opened_at            timestamptz NOT NULL DEFAULT now(),
     closed_at            timestamptz,
     snapshot_at          timestamptz,
@@ -109,6 +110,7 @@ CREATE TABLE restores (
     request         jsonb NOT NULL,
     plan            jsonb NOT NULL DEFAULT '{}',
     outcome         jsonb NOT NULL DEFAULT '{}',
+    failed_step     text,                   -- as in application_data_backups
     missing_noted   boolean NOT NULL DEFAULT false,  -- its archives say that their files are missing; a plan changes nothing
     opened_at       timestamptz NOT NULL DEFAULT now(),
     closed_at       timestamptz,
