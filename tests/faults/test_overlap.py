@@ -88,13 +88,11 @@ def phases(labels: list[str]) -> list[int]:
     wanted = {
         r"after statement plan_database_archive": 0,
         r"after tool runs|tool runs": 0,
-        r"before statement remember_upload": 0,
         r"after statement remember_upload": 0,
         r"before (request PUT|request (PUT|POST) .*\?partNumber)": 1,
         r"after request (PUT|POST)": 1,
         r"after statement dump_is_whole": 0,
         r"before commit": -1,
-        r"before statement record_uploads": 0,
         r"after statement record_uploads": 0,
     }
     found = []

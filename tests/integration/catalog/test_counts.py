@@ -208,6 +208,7 @@ def test_processes_that_change_the_same_files_at_once_do_not_miscount(
 def _change_for_a_while(server: Server, seed: int) -> None:
     chosen = random.Random(seed)
     with connected(server) as connection:
+        connection.execute("SET deadlock_timeout = '20ms'")  # there are many, and each is waited for so long
         for _ in range(30):
             with suppress(psycopg.errors.DeadlockDetected, _Dead), connection.transaction():
                 _change(connection, chosen)
