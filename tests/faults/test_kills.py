@@ -11,7 +11,7 @@ from tests.faults.world import World
 
 BOTH = pytest.mark.parametrize("place", ["s3", "vault"], indirect=True)
 SEED = 20
-FIRSTS, BACKUPS, RESTORES, DELETIONS = 3, 12, 12, 8  # of several hundred instants; the long form takes all
+FIRSTS, BACKUPS, RESTORES, DELETIONS = 3, 9, 9, 6  # of several hundred instants; the long form takes all
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def test_any_order_of_steps_agrees_with_the_model(make_world: Callable[..., Worl
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         OfThisTest,
         settings=settings(
-            max_examples=4,
+            max_examples=3,
             stateful_step_count=25,
             deadline=None,
             derandomize=True,
