@@ -34,5 +34,5 @@ def test_a_run_killed_at_an_instant_of_any_task_goes_on(world: World, surveyed: 
         sample(surveyed.deletions, DELETIONS, chance),
     )
     kill_all(world, chosen, chance)
-    assert world.figures.kills >= (FIRSTS + BACKUPS + RESTORES + DELETIONS) * 3 // 4, world.figures
+    assert world.figures.kills >= (FIRSTS + BACKUPS + RESTORES + DELETIONS) // 2, world.figures  # some end before
     world.check_paid_once()
