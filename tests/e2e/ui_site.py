@@ -99,7 +99,7 @@ class Site:
         deadline = time.monotonic() + seconds
         while self._ask(open_ones)[0][0]:
             assert time.monotonic() < deadline, "a restore does not end"
-            time.sleep(0.5)
+            time.sleep(0.5)  # the catalog tells nobody: asked again
 
     def _ask(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         with self.catalog.connect(autocommit=True) as connection:

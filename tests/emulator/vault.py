@@ -126,7 +126,7 @@ class VaultEmulator:
         """Wait until what clients that are gone had asked for is done."""
         deadline = time.monotonic() + seconds
         while self._server is not None and self._server.has_dead_clients() and time.monotonic() < deadline:
-            time.sleep(0.005)
+            time.sleep(0.005)  # a connection does not tell either: looked at again
 
     @property
     def closing(self) -> bool:

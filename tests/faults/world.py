@@ -359,7 +359,7 @@ class World:
         ):
             assert time.monotonic() < deadline, restore.describe_still_missing(restore_id, catalog=self.here.catalog)
             if self.mail is None or self.liar is None:
-                time.sleep(0.03)
+                time.sleep(0.03)  # until the next look, as between two of the sensor
             else:
                 ended = "by a message" if self._hear(restore_id, self.mail, self.liar) else "by a look"
         if ended:

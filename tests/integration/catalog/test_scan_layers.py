@@ -45,6 +45,14 @@ def compared(catalog: Catalog, backup_id: int, root: Path) -> Scan:
     return catalog.scans.record(backup_id, found, store_uri=STORE)
 
 
+def archived(catalog: Catalog, root: Path) -> None:
+    """Scan for the first backup and have all files archived, long enough ago for times to be trusted."""
+    settle()
+    layered(catalog, next_backup(catalog, 1), root)
+    sent(catalog, planned(catalog))
+    settle()
+
+
 def settle() -> None:
     time.sleep(SETTLED_NS / 1e9 * 1.5)
 
@@ -269,10 +277,7 @@ def test_a_file_that_vanished_before_its_upload_and_came_back_is_planned(catalog
 def test_whatever_changes_a_range_makes_its_directory_doubtful(
     catalog: Catalog, catalog_database: Server, root: Path
 ) -> None:
-    settle()
-    layered(catalog, next_backup(catalog, 1), root)
-    sent(catalog, planned(catalog))
-    settle()
+    archived(catalog, root)
     layered(catalog, next_backup(catalog, 2), root)
     assert doubtful(catalog_database) == []
     archive_of_b = "(SELECT id FROM glacier_archives WHERE filename = 'sub/b')"
@@ -310,10 +315,7 @@ def test_whatever_changes_a_range_makes_its_directory_doubtful(
 def test_one_statement_makes_every_directory_doubtful_that_it_changes(
     catalog: Catalog, catalog_database: Server, root: Path
 ) -> None:
-    settle()
-    layered(catalog, next_backup(catalog, 1), root)
-    sent(catalog, planned(catalog))
-    settle()
+    archived(catalog, root)
     changes = (
         ("UPDATE glacier_archives SET error = 'x', retrieval_status = 'available'", []),
         ("UPDATE glacier_archives SET filename = 'other/b' WHERE filename = 'sub/b'", ["other/", "sub/"]),
