@@ -142,7 +142,7 @@ class Archives:
             yield [self.planned(row) for row in self._begun(rows)]
 
     def _begun(self, rows: Sequence[Row]) -> list[Row]:
-        begun = {row["id"] for row in self._db.rows("begin_uploads", archive_ids=[row["id"] for row in rows])}
+        begun = {row["id"] for row in self._begin([row["id"] for row in rows])}
         return [row for row in rows if row["id"] in begun]
 
     def planned(self, row: Row) -> PlannedArchive:
@@ -158,8 +158,11 @@ class Archives:
 
     def begin_upload(self, archive_id: int) -> None:
         """Note that an upload begins; raise IllegalMove when the archive is not one to upload."""
-        if not self._db.rows("begin_uploads", archive_ids=[archive_id]):
+        if not self._begin([archive_id]):
             raise IllegalMove(f"Archive {archive_id} is not waiting for its upload.")
+
+    def _begin(self, archive_ids: list[int]) -> list[Row]:
+        return self._db.rows("begin_uploads", application_id=self._backups.application_id, archive_ids=archive_ids)
 
     def record_uploads(self, uploads: Sequence[Upload]) -> int:
         """Note a group of uploads in one transaction: archived, or why not. Return how many are archived."""

@@ -81,16 +81,21 @@ class Root:
 
         Raise FileMissing when there is none, UnsafePath when something else than a regular file has the name.
         """
+        return self.open_regular(parts)[0]
+
+    def open_regular(self, parts: Sequence[bytes]) -> tuple[int, os.stat_result]:
+        """Return as `open_file`, with what the file is at this moment."""
         try:
             fd = self._open_leaf(parts)
         except OSError as exc:
             if exc.errno == errno.ENXIO:  # a socket, or a device without a driver
                 raise not_regular(self.where(parts)) from exc
             raise file_error(exc, "read", self.where(parts)) from exc
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
             os.close(fd)
             raise not_regular(self.where(parts))
-        return fd
+        return fd, info
 
     def _open_leaf(self, parts: Sequence[bytes]) -> int:
         if len(parts) == 1:
@@ -114,6 +119,33 @@ class Root:
                 return None
             finally:
                 os.close(parent)
+
+
+class NeighbourRoot(Root):
+    """A root for one thread that opens files of the same directory one after the other: it keeps the last one open.
+
+    Whoever uses it calls `let_go` every now and then: what has replaced a directory since is not seen before.
+    """
+
+    def __init__(self, path: AnyPath) -> None:
+        super().__init__(path)
+        self._folder: tuple[Sequence[bytes], int] | None = None
+
+    def let_go(self) -> None:
+        if self._folder is not None:
+            os.close(self._folder[1])
+            self._folder = None
+
+    def close(self) -> None:
+        self.let_go()
+        super().close()
+
+    def _open_leaf(self, parts: Sequence[bytes]) -> int:
+        folder = parts[:-1]
+        if self._folder is None or self._folder[0] != folder:
+            self.let_go()
+            self._folder = (folder, self._descend(folder, create=False))
+        return os.open(parts[-1], READ_FILE, dir_fd=self._folder[1])
 
 
 def open_directory(parent: int, part: bytes | str, *, create: bool = False) -> int:

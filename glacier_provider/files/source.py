@@ -33,8 +33,7 @@ class FileSource:
         """Open the file of these name components; raise as `Root.open_file`. The root may be closed afterwards."""
         self._root = root
         self._parts = parts
-        self.fd = fd = root.open_file(parts)
-        info = os.fstat(fd)
+        self.fd, info = root.open_regular(parts)
         self._stamp = _stamp(info)
         self._ctime = info.st_ctime
         self.size = info.st_size

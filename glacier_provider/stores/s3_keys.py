@@ -24,6 +24,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from glacier_provider.core.archive import ArchiveKind, Description
@@ -33,6 +34,10 @@ MAX_NAME_IN_KEY = 200
 _FOLDERS = {ArchiveKind.FILE: "files", ArchiveKind.DATABASE: "database", ArchiveKind.MANIFEST: "manifests"}
 _KINDS = {folder: kind for kind, folder in _FOLDERS.items()}
 _SAFE = "!-_.'()"
+# What `quote` would give back as it is: most names, in a tenth of its time.
+_PLAIN = re.compile(r"[A-Za-z0-9_.\-~!'()]+")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.\-~!'()/\\]+")
+_CUT_ESCAPE = re.compile(r"%.?$")
 _KEY = re.compile(r"([^/]+)/(files|database|manifests)/(\d{12,})(?:/[^/]+|\.json\.gz)")
 
 
@@ -53,6 +58,7 @@ def object_key(prefix: str, description: Description) -> str:
     return f"{folder}{description.archive_id:012d}/{_shown_name(description.filename)}"
 
 
+@lru_cache(maxsize=64)
 def folder_of(prefix: str, application: str | None = None, kind: ArchiveKind | None = None) -> str:
     """Return what all keys of an application, or of one kind of its archives, begin with."""
     start = f"{prefix}/" if prefix else ""
@@ -73,43 +79,57 @@ def key_facts(prefix: str, key: str) -> KeyFacts | None:
 
 
 def _shown_name(filename: str) -> str:
-    last = quote(filename.rsplit("/", 1)[-1], safe=_SAFE) or "_"
+    last = filename[filename.rfind("/") + 1 :]
+    if _PLAIN.fullmatch(last) and last.strip("."):
+        return last[:MAX_NAME_IN_KEY]
+    last = quote(last, safe=_SAFE) or "_"
     if set(last) == {"."}:
         last = last.replace(".", "%2E")
-    return re.sub(r"%.?$", "", last[:MAX_NAME_IN_KEY])
+    return _CUT_ESCAPE.sub("", last[:MAX_NAME_IN_KEY])
 
 
 def metadata_of(description: Description, *, part_size: int | None = None) -> dict[str, str]:
     """Return the user metadata of an object; `part_size` (bytes) for one that is sent in parts."""
-    known = {
+    metadata = {
         "format": str(description.format_version),
-        "application": quote(description.application, safe=_SAFE),
-        "kind": str(description.kind),
+        "application": _quoted_application(description.application),
+        "kind": description.kind.value,
         "archive-id": str(description.archive_id),
         "backup-id": str(description.backup_id),
-        "size": str(description.size) if description.size is not None else None,
         "encoding": description.encoding,
-        "written-by": description.written_by,
-        "sha256": description.sha256,
-        "part-size": str(part_size) if part_size is not None else None,
     }
-    metadata = {name: value for name, value in known.items() if value is not None}
-    return metadata | _name_entry(description.filename, MAX_METADATA - _weight(metadata))
+    if description.size is not None:
+        metadata["size"] = str(description.size)
+    if description.written_by is not None:
+        metadata["written-by"] = description.written_by
+    if description.sha256 is not None:
+        metadata["sha256"] = description.sha256
+    if part_size is not None:
+        metadata["part-size"] = str(part_size)
+    form, name = _name_entry(description.filename, MAX_METADATA - _weight(metadata))
+    metadata[form] = name
+    return metadata
+
+
+@lru_cache(maxsize=64)
+def _quoted_application(name: str) -> str:
+    return quote(name, safe=_SAFE)
 
 
 def _weight(metadata: Mapping[str, str]) -> int:
-    return sum(len(name) + len(value) for name, value in metadata.items())
+    return sum(map(len, metadata)) + sum(map(len, metadata.values()))
 
 
-def _name_entry(filename: str, room: int) -> dict[str, str]:
+def _name_entry(filename: str, room: int) -> tuple[str, str]:
+    """Return the first form of a name that fits into so many bytes, and the name in it."""
+    plain = filename if _PLAIN_NAME.fullmatch(filename) else quote(filename, safe=_SAFE + "/\\")
+    if len("name") + len(plain) <= room:
+        return "name", plain
     raw = filename.encode("utf-8")
-    forms = {
-        "name": quote(raw, safe=_SAFE + "/\\"),
-        "name-base64": base64.urlsafe_b64encode(raw).decode("ascii"),
-        "name-sha256": hashlib.sha256(raw).hexdigest(),
-    }
-    fitting = ({name: value} for name, value in forms.items() if len(name) + len(value) <= room)
-    return next(fitting, {"name-sha256": forms["name-sha256"]})
+    encoded = base64.urlsafe_b64encode(raw).decode("ascii")
+    if len("name-base64") + len(encoded) <= room:
+        return "name-base64", encoded
+    return "name-sha256", hashlib.sha256(raw).hexdigest()
 
 
 def description_of(metadata: Mapping[str, str], *, size: int | None = None) -> Description | None:

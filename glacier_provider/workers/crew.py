@@ -29,6 +29,10 @@ _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTH
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 _SHAPE_AGE = 900.0  # seconds: what depends on the time in it, an object lock's end, is a matter of days
 _PATIENCE = 1.0
+#: Names that a process has beyond its connections: what it sends while the task notes a group in the catalog. They are
+#: given so many at a time.
+_AHEAD = 500
+_GIVEN_AT_ONCE = 100
 
 
 class Planned(Protocol):
@@ -118,7 +122,7 @@ class Crew(Generic[File]):
 
     @property
     def _has_room(self) -> bool:
-        return len(self._again) < self._most
+        return len(self._again) < _GIVEN_AT_ONCE
 
     def _until(self, is_enough: Any) -> Iterator[tuple[File, Stored | None]]:
         while not is_enough():
@@ -133,8 +137,8 @@ class Crew(Generic[File]):
         if not self._again or time.monotonic() < self._not_before:
             return
         for process in sorted(self._processes, key=lambda one: len(one.given)):
-            room = 3 * process.connections - len(process.given)
-            if not process.alive or room < min(process.connections, len(self._again)):
+            room = process.connections + _AHEAD - len(process.given)
+            if not process.alive or room < min(_GIVEN_AT_ONCE, len(self._again)):
                 continue
             files = [self._again.popleft() for _ in range(min(room, len(self._again)))]
             if files:

@@ -6,6 +6,7 @@ It ends when its input ends: whoever started it needs no more, or is dead.
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import os
 import re
@@ -20,7 +21,7 @@ from typing import Any
 
 from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.errors import GlacierProviderError
-from glacier_provider.files.root import Root
+from glacier_provider.files.root import NeighbourRoot, Root
 from glacier_provider.files.source import open_source
 from glacier_provider.stores.pace import Pace
 from glacier_provider.stores.s3_keys import metadata_of, object_key
@@ -69,7 +70,7 @@ class Uploader:
 
     def __init__(self, setup: Setup, shape: tuple[Any, ...], credentials: Credentials, tell: Callable[[Any], None]):
         self._setup = setup
-        self._root = Root(setup.directory)
+        self._root = NeighbourRoot(setup.directory)
         self._requests = Requests(from_plain(shape), credentials)
         self._sender = ManyAtOnce(from_plain(shape).transport, 256)
         self._pace = Pace(setup.rate)
@@ -98,6 +99,7 @@ class Uploader:
         while self._waiting and started < _STARTED_AT_ONCE and self._may_start():
             self._start(*self._waiting.popleft())
             started += 1
+        self._root.let_go()
         for file, reply in self._sender.answers(0 if started == _STARTED_AT_ONCE else self._patience()):
             self._judge(file, reply)
         if self._answers and (len(self._answers) >= _TOLD_AT_ONCE or not self._waiting):
@@ -134,7 +136,7 @@ class Uploader:
             written_by=written_by,
         )
         key = object_key(self._setup.prefix, description)
-        own = [(f"x-amz-meta-{name}", value) for name, value in metadata_of(description).items()]
+        own = [("x-amz-meta-" + name, value) for name, value in metadata_of(description).items()]
         own.append(("x-amz-checksum-sha256", checksum))
         request = self._requests.make(key, own, body=data, payload=sha256)
         now = time.monotonic()
@@ -179,6 +181,8 @@ def main() -> None:
     threading.Thread(target=_listen, args=(asked, inbox), daemon=True).start()
     _, setup, shape, credentials = inbox.get()
     uploader = Uploader(Setup(*setup), shape, Credentials(*credentials), lambda told: write_frame(answers, told))
+    gc.freeze()  # a file leaves no cycles behind; what was imported need not be looked through for them
+    gc.set_threshold(50_000)
     while True:
         for message in _arrived(inbox, wait=uploader.is_idle):
             uploader.take(message)

@@ -9,6 +9,7 @@ import pytest
 
 from glacier_provider.errors import DirectoryUnusable, FileChanged, FileError, FileMissing, UnsafePath
 from glacier_provider.files import Root, hash_file, hash_source, open_source, read_small
+from glacier_provider.files.root import NeighbourRoot
 
 
 @pytest.fixture
@@ -141,3 +142,45 @@ def test_hashes_agree_with_hashlib(root: Path) -> None:
     assert hash_file(root / "empty") == hashlib.sha256().hexdigest()
     with pytest.raises(FileMissing):
         hash_file(root / "gone")
+
+
+def test_a_kept_directory_gives_way_to_what_replaced_it(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a").write_bytes(b"old")
+    (tmp_path / "docs" / "b").write_bytes(b"of the same directory")
+    with NeighbourRoot(tmp_path) as root:
+        assert read_small(root, "docs/a", 100) == b"old"
+        (tmp_path / "docs").rename(tmp_path / "gone")
+        (tmp_path / "docs").mkdir()
+        (tmp_path / "docs" / "a").write_bytes(b"new")
+        assert read_small(root, "docs/b", 100) == b"of the same directory"
+        root.let_go()
+        assert read_small(root, "docs/a", 100) == b"new"
+
+
+def test_a_kept_directory_is_not_that_of_another_file(tmp_path: Path) -> None:
+    for name in ("a", "b", "a/b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_bytes(name.encode())
+    (tmp_path / "x").write_bytes(b"root")
+    with NeighbourRoot(tmp_path) as root:
+        found = [read_small(root, name, 100) for name in ("a/x", "b/x", "a/b/x", "x", "a/x")]
+    assert found == [b"a", b"b", b"a/b", b"root", b"a"]
+
+
+def test_a_kept_root_never_follows_a_link_to_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_bytes(b"secret")
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "link").symlink_to(tmp_path / "outside")
+    with NeighbourRoot(tmp_path / "inside") as root, pytest.raises(UnsafePath):
+        read_small(root, "link/secret", 100)
+
+
+def test_a_root_leaves_no_descriptor_behind(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a").write_bytes(b"a")
+    before = len(os.listdir("/proc/self/fd"))
+    with NeighbourRoot(tmp_path) as root:
+        read_small(root, "docs/a", 100)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -50,12 +50,14 @@ SELECT a.*, p.name AS application FROM glacier_archives a JOIN applications p ON
 UPDATE glacier_archives
    SET state = 'uploading',
        doubtful_since = CASE WHEN state = 'uploading' THEN coalesce(doubtful_since, clock_timestamp()) ELSE doubtful_since END
- WHERE id = ANY(%(archive_ids)s) AND state IN ('planned', 'uploading')
+ WHERE application_id = %(application_id)s AND id = ANY(%(archive_ids)s) AND state IN ('planned', 'uploading')
 RETURNING id;
 
 -- name: record_uploads
 -- The store confirmed these. An attached file is in its directory now; a dump is not worth keeping in staging.
 -- Where keys are written once, as on S3, there is no second copy; a vault may hold one that nobody knows.
+-- The state as an expression: else the index of unfinished archives is read from end to end for each group, since it
+-- seems to be nearly empty until statistics are made of what was just planned.
 UPDATE glacier_archives AS a
    SET state = 'archived', archived_at = clock_timestamp(), error = NULL, upload_id = NULL,
        key = r.key, stored_size = r.size, original_size = r.size, checksum = r.checksum,
@@ -65,9 +67,9 @@ UPDATE glacier_archives AS a
                              ELSE a.doubtful_since END,
        tree_hash = CASE WHEN r.checksum LIKE 'treehash:%%' THEN substr(r.checksum, 10) ELSE a.tree_hash END,
        retrieval_status = CASE WHEN a.kind = 'file' THEN 'exists' ELSE 'available' END
-  FROM unnest(%(ids)s::bigint[], %(keys)s::text[], %(sizes)s::bigint[], %(checksums)s::text[], %(sha256s)s::text[],
-              %(twices)s::boolean[]) AS r (id, key, size, checksum, sha256, twice)
- WHERE a.id = r.id AND a.state IN ('uploading', 'planned')
+  FROM unnest(%(ids)b::bigint[], %(keys)b::text[], %(sizes)b::bigint[], %(checksums)b::text[], %(sha256s)b::text[],
+              %(twices)b::boolean[]) AS r (id, key, size, checksum, sha256, twice)
+ WHERE a.id = r.id AND a.state || '' IN ('uploading', 'planned')
 RETURNING a.id;
 
 -- name: remember_upload

@@ -36,6 +36,7 @@ class Wire:
     pace: Pace = field(default_factory=Pace)
     _shapes: dict[str, Shape] = field(default_factory=dict)
     _why_not: str | None = None
+    _has_libcurl: bool = False
     _making: threading.Lock = field(default_factory=threading.Lock)
     _own: threading.local = field(default_factory=threading.local)
 
@@ -118,8 +119,9 @@ class Wire:
         if self._why_not is not None:
             return None
         try:
-            if find_spec("pycurl") is None:
+            if not self._has_libcurl and find_spec("pycurl") is None:
                 raise NoShape("the Python package pycurl is not installed")
+            self._has_libcurl = True
             return work()
         except (BotoCoreError, ClientError):  # no credentials, for one: the careful path says so
             return None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import select
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,15 +86,19 @@ def _options(transport: Transport, pycurl: Any) -> Iterator[tuple[Any, Any]]:
 class _Answering:
     """A handle with what comes back to it."""
 
-    __slots__ = ("body", "handle", "head")
+    __slots__ = ("body", "handle", "head", "method")
 
     def __init__(self, transport: Transport, pycurl: Any) -> None:
         self.handle = a_handle(transport, pycurl)
         self.head = bytearray()
         self.body: list[bytes] = []
+        self.method = ""
+        self.handle.setopt(pycurl.HEADERFUNCTION, self.head.extend)
+        self.handle.setopt(pycurl.WRITEFUNCTION, self.body.append)
 
     def prepare(self, request: Request, pycurl: Any) -> None:
-        self.head, self.body = bytearray(), []
+        self.head.clear()
+        self.body.clear()
         handle = self.handle
         handle.setopt(pycurl.URL, request.url)
         handle.setopt(pycurl.HTTPHEADER, request.headers)
@@ -99,9 +106,9 @@ class _Answering:
             handle.setopt(pycurl.HTTPGET, 1)
         else:
             handle.setopt(pycurl.POSTFIELDS, request.body)
-        handle.setopt(pycurl.CUSTOMREQUEST, request.method)
-        handle.setopt(pycurl.HEADERFUNCTION, self.head.extend)
-        handle.setopt(pycurl.WRITEFUNCTION, self.body.append)
+        if request.method != self.method:
+            handle.setopt(pycurl.CUSTOMREQUEST, request.method)
+            self.method = request.method
 
     def reply_so_far(self) -> Reply:
         """Return the head of an answer whose body is on its way: libcurl cannot be asked meanwhile."""
@@ -112,7 +119,7 @@ class _Answering:
         """Return what came back, and let go of what was sent: the handle would keep it until its next request."""
         status = 0 if trouble else self.handle.getinfo(pycurl.RESPONSE_CODE)
         self.handle.setopt(pycurl.POSTFIELDS, b"")
-        return Reply(status, bytes(self.head), self.body, trouble)
+        return Reply(status, bytes(self.head), self.body.copy(), trouble)
 
 
 class OneByOne:
@@ -132,8 +139,8 @@ class OneByOne:
         """
         self._answering.prepare(request, self._pycurl)
         failed: list[BaseException] = []
-        if take is not None:
-            self._answering.handle.setopt(self._pycurl.WRITEFUNCTION, self._passing_on(take, failed))
+        write = self._answering.body.append if take is None else self._passing_on(take, failed)
+        self._answering.handle.setopt(self._pycurl.WRITEFUNCTION, write)
         trouble = ""
         try:
             self._answering.handle.perform()
@@ -155,7 +162,11 @@ class OneByOne:
 
 
 class ManyAtOnce:
-    """Up to `connections` requests at once; for one thread."""
+    """Up to `connections` requests at once; for one thread.
+
+    libcurl tells which sockets it waits for and is told which of them are ready, so that what is waiting costs nothing:
+    https://curl.se/libcurl/c/curl_multi_socket_action.html
+    """
 
     def __init__(self, transport: Transport, connections: int) -> None:
         import pycurl
@@ -164,6 +175,11 @@ class ManyAtOnce:
         self._transport = transport
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._wake_after)
+        self._sockets = select.epoll()
+        self._watched: set[int] = set()
+        self._wake_at: float | None = None
         self._idle: list[_Answering] = []
         self._busy: dict[Any, tuple[_Answering, Any]] = {}
 
@@ -179,22 +195,48 @@ class ManyAtOnce:
         self._multi.add_handle(answering.handle)
 
     def answers(self, seconds: float) -> Iterator[tuple[Any, Reply]]:
-        """Yield what has been answered; wait up to `seconds` when nothing has."""
-        multi = self._multi
-        multi.perform()
-        queued, good, bad = multi.info_read()
-        if not good and not bad and self._busy and seconds > 0:
-            multi.select(seconds)
-            multi.perform()
-            queued, good, bad = multi.info_read()
-        while good or bad:
+        """Yield what has been answered; wait up to `seconds` for something to happen."""
+        self._work(seconds)
+        queued = 1
+        while queued:
+            queued, good, bad = self._multi.info_read()
             for handle in good:
                 yield self._ended(handle, "")
             for handle, number, words in bad:
                 yield self._ended(handle, f"libcurl: {words} ({number})")
-            if not queued:
-                return
-            queued, good, bad = multi.info_read()
+
+    def _work(self, seconds: float) -> None:
+        now = time.monotonic()
+        if self._wake_at is not None and self._wake_at <= now:
+            self._wake_at = None
+            self._multi.socket_action(self._pycurl.SOCKET_TIMEOUT, 0)
+            seconds = 0  # what was begun is on its way first
+        elif self._wake_at is not None:
+            seconds = min(seconds, self._wake_at - now)
+        for socket, events in self._sockets.poll(seconds):
+            ready = (self._pycurl.CSELECT_IN if events & ~select.EPOLLOUT else 0) | (
+                self._pycurl.CSELECT_OUT if events & ~select.EPOLLIN else 0
+            )
+            self._multi.socket_action(socket, ready)
+
+    def _watch(self, what: int, socket: int, *_: Any) -> None:
+        """libcurl waits for a socket, for something else on it, or no longer for it."""
+        if what == self._pycurl.POLL_REMOVE:
+            with suppress(OSError):  # it is closed already
+                self._sockets.unregister(socket)
+            self._watched.discard(socket)
+            return
+        events = (select.EPOLLIN if what & self._pycurl.POLL_IN else 0) | (
+            select.EPOLLOUT if what & self._pycurl.POLL_OUT else 0
+        )
+        if socket in self._watched:
+            self._sockets.modify(socket, events)
+        else:
+            self._sockets.register(socket, events)
+            self._watched.add(socket)
+
+    def _wake_after(self, milliseconds: int) -> None:
+        self._wake_at = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
     def _ended(self, handle: Any, trouble: str) -> tuple[Any, Reply]:
         answering, token = self._busy.pop(handle)

@@ -24,6 +24,7 @@ _OWN = re.compile(
     r"authorization|host|date|x-amz-date|x-amz-content-sha256|x-amz-security-token|x-amz-checksum-.*|x-amz-meta-.*"
     r"|x-amz-trailer|x-amz-decoded-content-length|amz-sdk-.*|content-.*|transfer-encoding|expect|range|accept-encoding"
 )
+_PLAIN = re.compile(r"[A-Za-z0-9_.\-~/]+")  # nothing to quote: most keys
 
 
 class NoShape(Exception):
@@ -56,7 +57,7 @@ class Shape:
     transport: Transport
 
     def path_of(self, key: str) -> str:
-        return self.path + quote(key, safe="/~")
+        return self.path + (key if _PLAIN.fullmatch(key) else quote(key, safe="/~"))
 
 
 def as_plain(shape: Shape) -> tuple[Any, ...]:

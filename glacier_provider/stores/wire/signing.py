@@ -30,7 +30,7 @@ class Signer:
         self._region = region
         self._service = service
         self._day = ""
-        self._scope = ""
+        self._scope = self._begins = ""
         self._key = b""
 
     def authorization(
@@ -41,20 +41,21 @@ class Signer:
         `path` and `query` are encoded as they are sent, `query` sorted; `headers` have small names, are sorted, and
         all of them are signed; `payload` is the hex SHA-256 of the body, `stamp` the time as in ``x-amz-date``.
         """
-        if stamp[:8] != self._day:
-            self._begin_day(stamp[:8])
         signed = ";".join([name for name, _ in headers])
         lines = "".join([f"{name}:{value}\n" for name, value in headers])
-        canonical = f"{method}\n{path}\n{query}\n{lines}\n{signed}\n{payload}"
+        return self.authorization_of(f"{method}\n{path}\n{query}\n{lines}\n{signed}\n{payload}", signed, stamp)
+
+    def authorization_of(self, canonical: str, signed: str, stamp: str) -> str:
+        """Return the same for a canonical request that is made already, `signed` being the names in it."""
+        if stamp[:8] != self._day:
+            self._begin_day(stamp[:8])
         told = f"AWS4-HMAC-SHA256\n{stamp}\n{self._scope}\n{sha256(canonical.encode()).hexdigest()}"
         signature = hmac.digest(self._key, told.encode(), "sha256").hex()
-        return (
-            f"AWS4-HMAC-SHA256 Credential={self.credentials.access_key}/{self._scope}, "
-            f"SignedHeaders={signed}, Signature={signature}"
-        )
+        return f"{self._begins}{signed}, Signature={signature}"
 
     def _begin_day(self, day: str) -> None:
         self._day, self._scope = day, f"{day}/{self._region}/{self._service}/aws4_request"
+        self._begins = f"AWS4-HMAC-SHA256 Credential={self.credentials.access_key}/{self._scope}, SignedHeaders="
         key = f"AWS4{self.credentials.secret_key}".encode()
         for step in self._scope.split("/"):
             key = hmac.digest(key, step.encode(), "sha256")

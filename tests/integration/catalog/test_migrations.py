@@ -68,7 +68,7 @@ def test_an_unreachable_catalog_is_told_from_a_missing_one(database: Server) -> 
 
 def test_every_query_is_valid_sql_against_the_schema(catalog: Catalog, catalog_database: Server) -> None:
     """PREPARE parses each query and finds every table and column, without running it."""
-    texts = {name: re.sub(r"%\((\w+)\)s", "NULL", text).replace("%%", "%") for name, text in queries().items()}
+    texts = {name: re.sub(r"%\((\w+)\)[sb]", "NULL", text).replace("%%", "%") for name, text in queries().items()}
     made = [text.replace("ON COMMIT DROP", "") for text in texts.values() if "CREATE TEMPORARY TABLE" in text]
     with catalog_database.connect(autocommit=True) as connection:
         connection.execute("SET search_path TO glacier_catalog, pg_catalog")

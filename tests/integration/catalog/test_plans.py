@@ -148,7 +148,7 @@ def connection(filled: Server) -> Iterator[Any]:
 
 def plan_of(connection: Any, name: str) -> str:
     text = re.sub(r"CREATE TEMPORARY TABLE \w+ ON COMMIT DROP AS\n", "", queries()[name])
-    taken = set(re.findall(r"%\((\w+)\)s", text))
+    taken = set(re.findall(r"%\((\w+)\)[sb]", text))
     rows = connection.execute(f"EXPLAIN {text}", {key: VALUES[key] for key in taken} or None).fetchall()
     return "\n".join(row[0] for row in rows)
 
@@ -162,6 +162,13 @@ def test_what_changed_is_found_without_reading_every_archive(connection: Any, na
 
 def test_the_directory_of_an_archive_is_found_by_its_index(connection: Any) -> None:
     assert "glacier_archives_directory" in plan_of(connection, "vanished")
+
+
+@pytest.mark.parametrize("name", ["begin_uploads", "record_uploads"])
+def test_a_group_of_uploads_is_not_looked_for_among_all_that_is_planned(connection: Any, name: str) -> None:
+    """Statistics say that nothing is planned, as they do after the first scan of many files."""
+    plan = plan_of(connection, name)
+    assert "glacier_archives_unfinished" not in plan or re.search(r"Index Cond: .*\bid = ANY", plan), plan
 
 
 def test_remembered_directories_come_in_the_order_of_the_index(connection: Any) -> None:
