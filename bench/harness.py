@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: Names the file into which a measured process may write values of its own; see bench/child.py.
 REPORT_VARIABLE = "BENCH_REPORT"
 PR_SET_CHILD_SUBREAPER = 36
-SAMPLING_SECONDS = 0.05
+SAMPLING_SECONDS = 0.25
 TICK = os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
 #: More than this many cores used by others make a sample noisy.
@@ -48,7 +48,8 @@ class Contender:
 
     `before` runs before each sample, `after` gets the finished sample and raises BenchFailed when the work was not
     done. `items` (files, bytes) is how much work it is: times are compared for one item. `quiet_exit` lists the exit
-    statuses that are no failure.
+    statuses that are no failure. `reads` are files and trees that are read before each sample, so that all contenders
+    find them in the page cache alike, whatever ran before them.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Contender:
     after: Callable[[Sample], object] | None = None
     quiet_exit: Sequence[int] = (0,)
     timeout: float = 900
+    reads: Sequence[Path] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,8 @@ def measure(
     if contender.before is not None:
         contender.before()
     wait_for_quiet(quiet_seconds)
+    for path in contender.reads:
+        _read(path)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         sample = _measured(contender, round_number, tuple(servers), Path(scratch))
     if sample.status not in contender.quiet_exit:
@@ -195,6 +199,21 @@ def measure(
     if contender.after is not None:
         contender.after(sample)
     return sample
+
+
+def _read(path: Path) -> None:
+    """Read a file, or all that lies below a directory; of empty files the directory entry alone."""
+    if not path.is_dir():
+        with path.open("rb", buffering=0) as file:
+            while file.read(MIB):
+                pass
+        return
+    for folder, _, names in os.walk(path):
+        for name in names:
+            place = Path(folder, name)
+            with suppress(OSError):  # a server's directory changes meanwhile
+                if place.lstat().st_size:
+                    _read(place)
 
 
 def _measured(contender: Contender, round_number: int, servers: Sequence[int], scratch: Path) -> Sample:

@@ -69,6 +69,11 @@ class LocalServer(ABC):
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def kept(self) -> Path:
+        """The directory with all that the server keeps on disk."""
+        return self._scratch
+
+    @property
     def pid(self) -> int:
         if self._process is None:
             raise BenchFailed(f"{self.name} does not run")

@@ -17,6 +17,9 @@ GIB = 1024**3
 Thing = TypeVar("Thing")
 Started = TypeVar("Started", bound=Running)
 
+#: Files in memory, which no disk and no page cache has a part in.
+MEMORY = Path("/dev/shm")
+
 
 class Workshop:
     """Shared by all cases of a run. `scale` (1.0 is the full size) shortens what `scaled` gives.
@@ -55,6 +58,27 @@ class Workshop:
         if name not in self._made:
             self._made[name] = make(self.directory / name)
         return self._made[name]  # type: ignore[return-value]
+
+    def in_memory(self, name: str, size: int, make: Callable[[Path], Path]) -> Path:
+        """Return as `made` what is read from memory, whatever the page cache keeps: files of `size` bytes in all.
+
+        Where there is no room in memory for twice as much, they lie with the rest.
+        """
+        try:
+            room = shutil.disk_usage(MEMORY).free
+        except OSError:
+            room = 0
+        if room < 2 * size:
+            self.note(f"{MEMORY} has no room for {name}: it was read from the page cache, or from the disk.")
+            return self.made(name, make)
+
+        def make_there(_: Path) -> Path:
+            place = Path(tempfile.mkdtemp(prefix="glacier-bench-", dir=MEMORY))
+            place.chmod(0o755)
+            self._stack.callback(shutil.rmtree, place, ignore_errors=True)
+            return make(place / name)
+
+        return self.made(name, make_there)
 
     def scratch(self, prefix: str) -> Path:
         """Return a new empty directory that is removed at the end."""

@@ -33,10 +33,11 @@ def on_a_sink(workshop: Workshop) -> Iterator[Sequence[Contender]]:
     source, count = _source(workshop)
     fewer = min(count, 5000)
     with workshop.serving(Sink()) as sink, _ours(workshop, sink, source, count, connections=32) as ours:
+        every: dict[str, Any] = {"items": count, "before": sink.forget}
         yield [
             ours,
-            rclone_copy("rclone", sink, source, "a", "--transfers", "32", items=count, before=sink.forget),
-            rclone_copy("rclone lean", sink, source, "b", "--transfers", "32", *LEAN, items=count, before=sink.forget),
+            rclone_copy("rclone", sink, source, "a", "--transfers", "32", **every),
+            rclone_copy("rclone lean", sink, source, "b", "--transfers", "32", *LEAN, **every),
             boto3_loop("boto3 16 threads", sink, source, threads=16, count=fewer, before=sink.forget),
         ]
 
@@ -46,10 +47,11 @@ def far_away(workshop: Workshop) -> Iterator[Sequence[Contender]]:
     source, count = _source(workshop)
     many = ("--transfers", "128")
     with workshop.serving(Sink(latency=0.03)) as sink, _ours(workshop, sink, source, count, connections=128) as ours:
+        every: dict[str, Any] = {"items": count, "before": sink.forget}
         yield [
             ours,
-            rclone_copy("rclone", sink, source, "a", *many, items=count, before=sink.forget),
-            rclone_copy("rclone no head", sink, source, "b", *many, "--s3-no-head", items=count, before=sink.forget),
+            rclone_copy("rclone", sink, source, "a", *many, **every),
+            rclone_copy("rclone no head", sink, source, "b", *many, "--s3-no-head", **every),
         ]
 
 
@@ -85,7 +87,7 @@ def _forget(server: S3Server, prefix: str) -> None:
 
 def _source(workshop: Workshop) -> tuple[Path, int]:
     count = workshop.scaled(FILES, least=400)
-    return workshop.made(f"small-{count}", lambda path: data.small_files(path, count)), count
+    return workshop.in_memory(f"small-{count}", count * data.SMALL, lambda path: data.small_files(path, count)), count
 
 
 @contextmanager
@@ -103,7 +105,12 @@ def _ours(workshop: Workshop, server: S3Server, source: Path, count: int, *, con
 
         arguments = {"setup": str(setup)}
         yield python(
-            OURS, "bench.cases.t01_small_files:upload", arguments=arguments, items=count, before=before, after=after
+            OURS,
+            "bench.cases.t01_small_files:upload",
+            arguments=arguments,
+            items=count,
+            before=before,
+            after=after,
         )
 
 

@@ -27,14 +27,15 @@ VERIFYING = "rclone, then sha256sum"
 @contextmanager
 def uploads(workshop: Workshop) -> Iterator[Sequence[Contender]]:
     size = workshop.scaled(GIB, least=64 * 1024 * 1024)
-    path = workshop.made(f"large-{size}", lambda path: data.large_file(path, size))
+    path = workshop.in_memory(f"large-{size}", size, lambda path: data.large_file(path, size))
     with workshop.serving(Sink()) as sink:
         arguments = {"url": sink.url, "path": str(path)}
+        every: dict[str, Any] = {"before": sink.forget}
         yield [
-            python(OURS, "bench.cases.t03_large_archive:upload", arguments=arguments, before=sink.forget),
-            rclone_copyto("rclone", sink, path, "default", before=sink.forget),
-            rclone_copyto("rclone tuned", sink, path, "tuned", *TUNED, before=sink.forget),
-            minimal_client("minimal client", sink, path, before=sink.forget),
+            python(OURS, "bench.cases.t03_large_archive:upload", arguments=arguments, **every),
+            rclone_copyto("rclone", sink, path, "default", **every),
+            rclone_copyto("rclone tuned", sink, path, "tuned", *TUNED, **every),
+            minimal_client("minimal client", sink, path, **every),
         ]
 
 
@@ -73,7 +74,7 @@ def downloads(make: type[S3Server], *, gives_digest: bool) -> Any:
     @contextmanager
     def contenders(workshop: Workshop) -> Iterator[Sequence[Contender]]:
         size = workshop.scaled(GIB, least=64 * 1024 * 1024)
-        path = workshop.made(f"large-{size}", lambda path: data.large_file(path, size))
+        path = workshop.in_memory(f"large-{size}", size, lambda path: data.large_file(path, size))
         target = workshop.scratch("t07")
         with workshop.serving(make()) as server, _planned(workshop, server, path, target) as (setup, key, plan):
 
@@ -89,12 +90,14 @@ def downloads(make: type[S3Server], *, gives_digest: bool) -> Any:
                 plan()
 
             copied = str(target / "peer.bin")
-            copy = rclone("rclone", server, "copyto", f"bench:{BUCKET}/{key}", copied, before=clear)
+            every: dict[str, Any] = {"before": clear, "reads": (server.kept,)}
+            copy = rclone("rclone", server, "copyto", f"bench:{BUCKET}/{key}", copied, **every)
             digest = Contender("digest", ("sha256sum", copied))
+            ours = {"arguments": {"setup": str(setup)}, "before": before, "reads": (server.kept,)}
             yield [
-                python(OURS, "bench.cases.t03_large_archive:download", arguments={"setup": str(setup)}, before=before),
+                python(OURS, "bench.cases.t03_large_archive:download", **ours),
                 copy,
-                *([] if gives_digest else [in_turn(VERIFYING, [copy, digest], before=clear)]),
+                *([] if gives_digest else [in_turn(VERIFYING, [copy, digest], **every)]),
             ]
 
     return contenders

@@ -47,13 +47,14 @@ def dumps(make: type[S3Server]) -> Callable[[Workshop], Any]:
                 "scratch": str(scratch),
                 "tools": str(database.postgres.bin_directory),
             }
+            every: dict[str, Any] = {"before": clear, "reads": (workshop.directory / f"database-{size}",)}
             directory = ("-Fd", "-j2", "-Z", "zstd:3", "-f", str(peer))
             in_file = pg_dump("", tool, database.server, "-Fc", "-f", str(single))
             yield [
-                python(STAGED, _FUNCTION, arguments=told, before=clear),
-                python(STREAMED, _FUNCTION, arguments={**told, "staging": "none"}, before=clear),
-                pg_dump(ALONE, tool, database.server, *directory, before=clear),
-                in_turn(IN_TURN, [in_file, rclone_copyto("", server, single, "peer.dump")], before=clear),
+                python(STAGED, _FUNCTION, arguments=told, **every),
+                python(STREAMED, _FUNCTION, arguments={**told, "staging": "none"}, **every),
+                pg_dump(ALONE, tool, database.server, *directory, **every),
+                in_turn(IN_TURN, [in_file, rclone_copyto("", server, single, "peer.dump")], **every),
             ]
 
     return contenders

@@ -28,7 +28,7 @@ OURS = "glacier_provider"
 def syncs(workshop: Workshop) -> Iterator[Sequence[Contender]]:
     with _ours(workshop) as (ours, tree, count), workshop.serving(RcloneServer()) as store:
         _made(store.directory / BUCKET / "files", count)
-        every: dict[str, Any] = {"items": count, "after": _still(store, count)}
+        every: dict[str, Any] = {"items": count, "after": _still(store, count), "reads": (tree,)}
         sync = rclone_sync("rclone sync", store, tree, "files", "--transfers", "32", **every)
         measure(sync)
         yield [ours, sync, aws_sync("aws s3 sync", store, tree, "files", "--size-only", **every)]
@@ -40,7 +40,7 @@ def repositories(workshop: Workshop) -> Iterator[Sequence[Contender]]:
     repository = workshop.scratch("t06") / "restic"
     _run(restic("init", repository, "init"))
     with _ours(workshop) as (ours, tree, count):
-        backup = restic("restic", repository, "backup", str(tree), items=count)
+        backup = restic("restic", repository, "backup", str(tree), items=count, reads=(tree,))
         measure(backup)
         yield [ours, backup]
 
@@ -53,7 +53,7 @@ def _ours(workshop: Workshop) -> Iterator[tuple[Contender, Path, int]]:
     with workshop.serving(EmbeddedPostgres(workshop.scratch("t06-catalog"), settings=data.SETTINGS)) as postgres:
         server = scanned.archived(postgres, scanned.an_application(tree))
         arguments = {"database": scanned.address(server), "files": str(tree), "scan": {}, "count": count}
-        yield python(OURS, "bench.scanned:scan_again", arguments=arguments, items=count), tree, count
+        yield python(OURS, "bench.scanned:scan_again", arguments=arguments, items=count, reads=(tree,)), tree, count
 
 
 def _made(directory: Path, count: int) -> Path:

@@ -69,8 +69,8 @@ def imports(workshop: Workshop) -> Iterator[Sequence[Contender]]:
 @contextmanager
 def uploads(workshop: Workshop) -> Iterator[Sequence[Contender]]:
     count = workshop.scaled(FILES, least=FEW)
-    many = workshop.made(f"small-{count}", lambda path: data.small_files(path, count))
-    few = workshop.made(f"small-{FEW}", lambda path: data.small_files(path, FEW))
+    many = workshop.in_memory(f"small-{count}", count * data.SMALL, lambda path: data.small_files(path, count))
+    few = workshop.in_memory(f"small-{FEW}", FEW * data.SMALL, lambda path: data.small_files(path, FEW))
     scratch = workshop.scratch("t11")
     with (
         workshop.serving(Sink()) as sink,

@@ -21,8 +21,8 @@ FILES, FEWER, FEWEST = 20_000, 2_000, 50
 def small(workshop: Workshop) -> Iterator[Sequence[Contender]]:
     """Small files on a sink: slow peers get fewer of them."""
     count, fewer = workshop.scaled(FILES, least=100), workshop.scaled(FEWER, least=20)
-    many = workshop.made(f"small-{count}", lambda path: data.small_files(path, count))
-    few = workshop.made(f"small-{fewer}", lambda path: data.small_files(path, fewer))
+    many = workshop.in_memory(f"small-{count}", count * data.SMALL, lambda path: data.small_files(path, count))
+    few = workshop.in_memory(f"small-{fewer}", fewer * data.SMALL, lambda path: data.small_files(path, fewer))
     home = {"AIRFLOW_HOME": str(workshop.scratch("airflow"))}
     with workshop.serving(Sink()) as sink:
         yield [
@@ -40,7 +40,7 @@ def small(workshop: Workshop) -> Iterator[Sequence[Contender]]:
 def large(workshop: Workshop) -> Iterator[Sequence[Contender]]:
     """One large file: reading it, reading and hashing it in one thread, and sending it without any promise."""
     size = workshop.scaled(GIB, least=MIB)
-    path = workshop.made(f"large-{size}", lambda place: data.large_file(place, size))
+    path = workshop.in_memory(f"large-{size}", size, lambda place: data.large_file(place, size))
     with workshop.serving(Sink()) as sink:
         yield [
             peers.read_all("dd", path, items=size),

@@ -11,7 +11,7 @@ from glacier_provider.applications import Application
 from glacier_provider.backup.sending import SMALL_FILE
 from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive
 from glacier_provider.stores.base import ArchiveStore
-from glacier_provider.workers.crew import Crew, Stored
+from glacier_provider.workers.crew import Crew, NoQuickWay, Stored
 from glacier_provider.workers.upload import Setup
 
 __all__ = ["FileCrew", "Stored", "crew_for"]
@@ -37,7 +37,7 @@ def crew_for(application: Application, wanted: ArchiveRange, store: ArchiveStore
 
 def _started(application: Application, wanted: ArchiveRange, store: ArchiveStore) -> FileCrew | None:
     wire, processes = store.wire, min(application.upload_processes, os.cpu_count() or 1)
-    if wire is None or processes == 0 or wanted.archives < CREW_FROM or wire.puts() is None:
+    if wire is None or processes == 0 or wanted.archives < CREW_FROM or wire.credentials() is None:
         return None
     setup = Setup(
         application=application.name,
@@ -49,6 +49,8 @@ def _started(application: Application, wanted: ArchiveRange, store: ArchiveStore
     )
     try:
         return Crew(setup, wire, processes=processes, connections=application.connections)
+    except NoQuickWay:
+        return None
     except OSError as exc:
         log.warning("No upload processes could be started (%s); files take the usual path.", exc)
         return None

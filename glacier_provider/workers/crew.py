@@ -62,6 +62,10 @@ class Way(Protocol):
     def credentials(self) -> Credentials | None: ...
 
 
+class NoQuickWay(Exception):
+    """Requests to this store cannot take the quick path; the way has logged why."""
+
+
 class Stored(tuple[str, int, str]):
     """What the store proved to have: key, size in bytes, hex SHA-256."""
 
@@ -71,7 +75,7 @@ class Stored(tuple[str, int, str]):
 class Crew(Generic[File]):
     """Some processes that send files. `connections` is the number of requests on their way, of all together.
 
-    Close it, or use it in a `with`. Raise OSError when no process can be started.
+    Close it, or use it in a `with`. Raise OSError when no process can be started, NoQuickWay where none is of use.
     """
 
     def __init__(self, setup: Setup, way: Way, *, processes: int, connections: int) -> None:
@@ -84,10 +88,14 @@ class Crew(Generic[File]):
         self._credentials: Credentials | None = None
         self._shape_at = 0.0
         self._processes: list[_Process[File]] = []
-        self._renew()
         try:
             for _ in range(processes):
-                self._processes.append(self._started(setup))
+                self._processes.append(self._started())
+            self._renew()  # takes as long as they take to start
+            if self._credentials is None:
+                raise NoQuickWay
+            for process in self._processes:
+                process.begin(setup, self._shape, self._credentials)
         except BaseException:
             self.close()
             raise
@@ -155,10 +163,8 @@ class Crew(Generic[File]):
             shape, self._credentials = found
             self._shape, self._shape_at = as_plain(shape), time.monotonic()
 
-    def _started(self, setup: Setup) -> _Process[File]:
-        if self._credentials is None:
-            raise OSError("there is no quick way to this store")
-        process: _Process[File] = _Process(setup, self._shape, self._credentials, self._most)
+    def _started(self) -> _Process[File]:
+        process: _Process[File] = _Process(self._most)
         self._selector.register(process.output, selectors.EVENT_READ, process)
         return process
 
@@ -217,10 +223,10 @@ class Crew(Generic[File]):
 class _Process(Generic[File]):
     """One process, with the files that it was given."""
 
-    def __init__(self, setup: Setup, shape: tuple[Any, ...], credentials: Credentials, connections: int) -> None:
+    def __init__(self, connections: int) -> None:
         self.connections = connections
         self.given: dict[int, File] = {}
-        self._knows = (shape, credentials)
+        self._knows: tuple[tuple[Any, ...], Credentials] | None = None
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "glacier_provider.workers.upload"],
             stdin=subprocess.PIPE,
@@ -232,6 +238,9 @@ class _Process(Generic[File]):
         assert self._process.stdout is not None
         self._input, self.output = self._process.stdin.fileno(), self._process.stdout.fileno()
         self.alive = True
+
+    def begin(self, setup: Setup, shape: tuple[Any, ...], credentials: Credentials) -> None:
+        self._knows = (shape, credentials)
         self._say(("setup", astuple(setup), shape, astuple(credentials)))
 
     def give(self, files: list[File], shape: tuple[Any, ...], credentials: Credentials | None) -> None:
