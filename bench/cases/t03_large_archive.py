@@ -13,7 +13,7 @@ from typing import Any
 from bench import data
 from bench.cases.t01_small_files import open_bench_store
 from bench.child import measured, python
-from bench.harness import BenchFailed, Case, Contender, Target
+from bench.harness import BenchFailed, Case, Contender, Target, measure
 from bench.peers import in_turn, minimal_client, rclone, rclone_copyto
 from bench.servers import BUCKET, RcloneServer, S3Server, SeaweedFS, Sink
 from bench.workshop import GIB, Workshop
@@ -22,6 +22,7 @@ from tests.support.postgres import EmbeddedPostgres
 TUNED = ("--s3-chunk-size", "16M", "--s3-upload-concurrency", "8", "--s3-disable-checksum")
 OURS = "glacier_provider"
 VERIFYING = "rclone, then sha256sum"
+OWN = "rclone, of its own upload"
 
 
 @contextmanager
@@ -69,7 +70,10 @@ class NoJournal:
 
 
 def downloads(make: type[S3Server], *, gives_digest: bool) -> Any:
-    """`gives_digest`: whether the server has an MD5 of the whole object, by which rclone verifies what it brought."""
+    """`gives_digest`: whether the server has an MD5 of the whole object, by which rclone verifies what it brought.
+
+    Else it has one of what it sent itself: rclone writes the MD5 of a file in parts into the object's metadata.
+    """
 
     @contextmanager
     def contenders(workshop: Workshop) -> Iterator[Sequence[Contender]]:
@@ -93,11 +97,14 @@ def downloads(make: type[S3Server], *, gives_digest: bool) -> Any:
             every: dict[str, Any] = {"before": clear, "reads": (server.kept,)}
             copy = rclone("rclone", server, "copyto", f"bench:{BUCKET}/{key}", copied, **every)
             digest = Contender("digest", ("sha256sum", copied))
+            if not gives_digest:
+                measure(rclone_copyto("", server, path, "own.bin"))
+            its_own = rclone(OWN, server, "copyto", f"bench:{BUCKET}/own.bin", copied, **every)
             ours = {"arguments": {"setup": str(setup)}, "before": before, "reads": (server.kept,)}
             yield [
                 python(OURS, "bench.cases.t03_large_archive:download", **ours),
                 copy,
-                *([] if gives_digest else [in_turn(VERIFYING, [copy, digest], **every)]),
+                *([] if gives_digest else [its_own, in_turn(VERIFYING, [copy, digest], **every)]),
             ]
 
     return contenders
@@ -231,6 +238,7 @@ CASES = (
         "1 GiB down from seaweedfs, verified",
         downloads(SeaweedFS, gives_digest=False),
         (
+            _down("T7 seaweedfs, rclone that verifies", OWN),
             _down("T7 seaweedfs, rclone that verifies nothing", "rclone"),
             _down("T7 seaweedfs, rclone and a SHA-256", VERIFYING),
         ),

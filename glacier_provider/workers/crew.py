@@ -91,11 +91,11 @@ class Crew(Generic[File]):
         try:
             for _ in range(processes):
                 self._processes.append(self._started())
-            self._renew()  # takes as long as they take to start
-            if self._credentials is None:
+            credentials = self._renew()  # takes as long as they take to start
+            if credentials is None:
                 raise NoQuickWay
             for process in self._processes:
-                process.begin(setup, self._shape, self._credentials)
+                process.begin(setup, self._shape, credentials)
         except BaseException:
             self.close()
             raise
@@ -153,15 +153,15 @@ class Crew(Generic[File]):
                 self._renew()
                 process.give(files, self._shape, self._credentials)
 
-    def _renew(self) -> None:
-        """Look whether the credentials have changed: botocore renews them before they end."""
+    def _renew(self) -> Credentials | None:
+        """Look whether the credentials have changed, and return them: botocore renews them before they end."""
         credentials = self._way.credentials()
-        if credentials == self._credentials and time.monotonic() - self._shape_at < _SHAPE_AGE:
-            return
-        found = self._way.puts()
-        if found is not None:
-            shape, self._credentials = found
-            self._shape, self._shape_at = as_plain(shape), time.monotonic()
+        if credentials != self._credentials or time.monotonic() - self._shape_at >= _SHAPE_AGE:
+            found = self._way.puts()
+            if found is not None:
+                shape, self._credentials = found
+                self._shape, self._shape_at = as_plain(shape), time.monotonic()
+        return self._credentials
 
     def _started(self) -> _Process[File]:
         process: _Process[File] = _Process(self._most)
