@@ -26,7 +26,7 @@ demo: $(READY) ## back up and restore a sample application; ONCE=1: then exit; K
 	@$(BIN)/python -m demo
 
 test: $(READY) ## run the tests; TESTS=path and OPTIONS=... narrow them down
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(OPTIONS) $(TESTS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(OPTIONS) $(TESTS)
 
 soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 SOAK_STORE=s3 SEED=1; KILLS=all: deaths
 	@$(BIN)/python -m tests.faults.soak --store $(or $(SOAK_STORE),both) --seed $(or $(SEED),1) \

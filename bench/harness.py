@@ -298,7 +298,7 @@ def wait_for_quiet(seconds: float, *, cores: float = 0.3) -> None:
 
 
 class Watch:
-    """Looks at a process and its descendants every 50 ms; `peak` is the largest memory of all together, in bytes.
+    """Looks at a process and its descendants four times a second; `peak` is the most memory of all together, in bytes.
 
     One process counts with its high-water mark. Several count with what each has alone plus its share of what they
     have in common (PSS), so that forked workers do not count their parent's memory once more each.

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 #: What a process needs of the environment; the rest, with the secrets that may be in it, stays here.
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR", "OPENSSL_CONF")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
+#: Files that were sent since the last pause: then it was long enough, and the next one is no longer.
+_WELL = 5
 _SHAPE_AGE = 900.0  # seconds: what depends on the time in it, an object lock's end, is a matter of days
 _PATIENCE = 1.0
 #: Names that a process has beyond its connections: what it sends while the task notes a group in the catalog. They are
@@ -81,7 +83,7 @@ class Crew(Generic[File]):
     def __init__(self, setup: Setup, way: Way, *, processes: int, connections: int) -> None:
         self._way = way
         self._most = max(1, connections // processes)
-        self._pause, self._not_before = 0.0, 0.0
+        self._pause, self._not_before, self._sent_since = 0.0, 0.0, 0
         self._again: deque[File] = deque()
         self._selector = selectors.DefaultSelector()
         self._shape: tuple[Any, ...] = ()
@@ -185,6 +187,7 @@ class Crew(Generic[File]):
         for answer in answers:
             file = process.given.pop(answer[0])
             if answer[1] == SENT:
+                self._sent_since += 1
                 yield file, Stored(answer[2:])
             elif answer[1] == LATER:
                 self._again.append(file)
@@ -197,11 +200,16 @@ class Crew(Generic[File]):
             self._speed_up(process)
 
     def _slow_down(self) -> None:
-        """The store is asked less by all of them: after a pause that doubles, and with half of the connections."""
+        """The store is asked less by all of them: after a pause that doubles, and with half of the connections.
+
+        It doubles where the last one was of no use; a refusal among many answers is no storm.
+        """
         now = time.monotonic()
         if now < self._not_before:
             return  # of the same storm
-        self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
+        was_of_use = self._sent_since >= _WELL
+        self._pause = _FIRST_PAUSE if was_of_use else min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
+        self._sent_since = 0
         self._not_before = now + self._pause
         for process in self._processes:
             process.connections = max(1, process.connections // 2)
