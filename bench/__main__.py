@@ -54,21 +54,23 @@ def main(arguments: list[str] | None = None) -> int:
     with Workshop(chosen.data, scale=chosen.scale) as workshop:
         workshop.need(int(DISK * chosen.scale))
         os.environ["GLACIER_BENCH_DIRECTORY"] = str(workshop.directory)
-        told = [run(case, workshop, rounds=chosen.rounds, quiet_seconds=chosen.quiet) for case in selected]
+        told: list[dict[str, Any]] = []
         if not Sink().compiled:
             workshop.note("No C compiler was found: the sink is one of Python, and limits every client.")
-        results = {
-            "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun)),
-            "seconds": round(time.time() - begun),
-            "rounds": chosen.rounds,
-            "scale": chosen.scale,
-            "machine": machine(workshop.directory),
-            "versions": versions(),
-            "notes": workshop.notes,
-            "targets": [target for case in told for target in case["targets"]],
-            "cases": told,
-        }
-    chosen.results.write_text(json.dumps(results, indent=1) + "\n")
+        for case in selected:
+            told.append(run(case, workshop, rounds=chosen.rounds, quiet_seconds=chosen.quiet))
+            results = {
+                "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun)),
+                "seconds": round(time.time() - begun),
+                "rounds": chosen.rounds,
+                "scale": chosen.scale,
+                "machine": machine(workshop.directory),
+                "versions": versions(),
+                "notes": workshop.notes,
+                "targets": [target for each in told for target in each["targets"]],
+                "cases": told,
+            }
+            chosen.results.write_text(json.dumps(results, indent=1) + "\n")  # an hour's work is not lost at its end
     print(f"\n{table(results['targets'])}\n\nWritten to {chosen.results}.")
     for note in workshop.notes:
         print(f"Note: {note}")
