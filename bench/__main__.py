@@ -54,30 +54,40 @@ def main(arguments: list[str] | None = None) -> int:
     with Workshop(chosen.data, scale=chosen.scale) as workshop:
         workshop.need(int(DISK * chosen.scale))
         os.environ["GLACIER_BENCH_DIRECTORY"] = str(workshop.directory)
-        told: list[dict[str, Any]] = []
         if not Sink().compiled:
             workshop.note("No C compiler was found: the sink is one of Python, and limits every client.")
+        told: dict[str, dict[str, Any]] = {}
+        before = earlier(chosen.results, chosen.scale)
         for case in selected:
-            told.append(run(case, workshop, rounds=chosen.rounds, quiet_seconds=chosen.quiet))
+            told[case.name] = run(case, workshop, rounds=chosen.rounds, quiet_seconds=chosen.quiet)
+            known = before | told
             results = {
                 "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun)),
                 "seconds": round(time.time() - begun),
-                "rounds": chosen.rounds,
                 "scale": chosen.scale,
                 "machine": machine(workshop.directory),
                 "versions": versions(),
                 "notes": workshop.notes,
-                "targets": [target for each in told for target in each["targets"]],
-                "cases": told,
+                "targets": [target for name in sorted(known) for target in known[name]["targets"]],
+                "cases": [known[name] for name in sorted(known)],
             }
             chosen.results.write_text(json.dumps(results, indent=1) + "\n")  # an hour's work is not lost at its end
     print(f"\n{table(results['targets'])}\n\nWritten to {chosen.results}.")
     for note in workshop.notes:
         print(f"Note: {note}")
-    failed = [case["name"] for case in told if "error" in case]
+    failed = [name for name, case in told.items() if "error" in case]
     if failed:
         print(f"Not measured: {', '.join(failed)}; their errors are above.")
     return 1 if failed else 0
+
+
+def earlier(path: Path, scale: float) -> dict[str, dict[str, Any]]:
+    """Return the cases of a file of results of the same scale, by name: what is not measured again stays in it."""
+    try:
+        results = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return {case["name"]: case for case in results["cases"]} if results.get("scale") == scale else {}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,7 +119,8 @@ def run(case: Case, workshop: Workshop, *, rounds: int, quiet_seconds: float) ->
     """Run one case; return what results.json holds of it. A case that fails does not end the others."""
     print(f"\n{case.name}: {case.title}", flush=True)
     items: dict[str, int] = {}
-    told: dict[str, Any] = {"name": case.name, "title": case.title, "targets": [], "samples": []}
+    began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    told: dict[str, Any] = {"name": case.name, "title": case.title, "began": began, "targets": [], "samples": []}
     try:
         samples = run_case(
             _counting(case, items),

@@ -167,11 +167,21 @@ class Tool:
 
     def ends_within(self, seconds: float) -> bool:
         """Wait for the end, at most so long; return whether it came."""
+        if self.process.poll() is not None:
+            return True
         try:
-            self.process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+            fd = os.pidfd_open(self.process.pid)
+        except OSError:  # a kernel without them: asked every now and then
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=seconds)
+            return self.process.poll() is not None
+        try:
+            ending = select.poll()
+            ending.register(fd, select.POLLIN)
+            ending.poll(max(0.0, seconds) * 1000)
+        finally:
+            os.close(fd)
+        return self.process.poll() is not None
 
     def ended(self) -> Ended:
         """Wait for the end and return how it went."""

@@ -2,11 +2,13 @@
 
 Keys, below the prefix of the store URI:
 
-    <application>/files/<archive id, 12 digits>/<name>
-    <application>/database/<archive id, 12 digits>/<name>
+    <application>/files/<thousands of the archive id, 9 digits>/<archive id, 12 digits>-<name>
+    <application>/database/<thousands of the archive id, 9 digits>/<archive id, 12 digits>-<name>
     <application>/manifests/<backup id, 12 digits>.json.gz
 
-An archive id is never used again, so a key is written once for ever; and a listing comes in the order of the ids.
+An archive id is never used again, so a key is written once for ever; and a listing comes in the order of the ids. The
+thousands are for stores that keep objects as files, which make a directory of each part of a key: not one for each
+object, nor one with a million.
 `<name>` is the last part of the file's name, for people who look into the bucket: unusual characters percent-encoded,
 cut after 200 characters. Nothing depends on it.
 
@@ -38,7 +40,7 @@ _SAFE = "!-_.'()"
 _PLAIN = re.compile(r"[A-Za-z0-9_.\-~!'()]+")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.\-~!'()/\\]+")
 _CUT_ESCAPE = re.compile(r"%.?$")
-_KEY = re.compile(r"([^/]+)/(files|database|manifests)/(\d{12,})(?:/[^/]+|\.json\.gz)")
+_KEY = re.compile(r"([^/]+)/(?:(files|database)/(\d{9,})/(\d{12,})-[^/]+|(manifests)/(\d{12,})\.json\.gz)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,12 @@ def object_key(prefix: str, description: Description) -> str:
     folder = folder_of(prefix, description.application, description.kind)
     if description.kind is ArchiveKind.MANIFEST:
         return f"{folder}{description.backup_id:012d}.json.gz"
-    return f"{folder}{description.archive_id:012d}/{_shown_name(description.filename)}"
+    return f"{folder}{place_of(description.archive_id)}-{_shown_name(description.filename)}"
+
+
+def place_of(archive_id: int) -> str:
+    """Return what stands in a key between the folder and the name; in the order of the ids."""
+    return f"{archive_id // 1000:09d}/{archive_id:012d}"
 
 
 @lru_cache(maxsize=64)
@@ -74,8 +81,12 @@ def key_facts(prefix: str, key: str) -> KeyFacts | None:
     found = _KEY.fullmatch(key, len(start)) if key.startswith(start) else None
     if not found:
         return None
-    application, folder, number = found.groups()
-    return KeyFacts(unquote(application), _KINDS[folder], int(number))
+    application, folder, thousands, archive_id, manifests, backup_id = found.groups()
+    if manifests:
+        return KeyFacts(unquote(application), ArchiveKind.MANIFEST, int(backup_id))
+    if f"{thousands}/{archive_id}" != place_of(int(archive_id)):
+        return None
+    return KeyFacts(unquote(application), _KINDS[folder], int(archive_id))
 
 
 def _shown_name(filename: str) -> str:

@@ -16,7 +16,7 @@ from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.stores.aws_errors import aws_errors
 from glacier_provider.stores.base import RetrievalReport
 from glacier_provider.stores.s3_bucket import Bucket
-from glacier_provider.stores.s3_keys import folder_of, key_facts
+from glacier_provider.stores.s3_keys import folder_of, key_facts, place_of
 from glacier_provider.stores.uri import COLD_CLASSES
 
 PAGE = 1000
@@ -48,7 +48,7 @@ def _within_reach(prefix: str, wanted: Sequence[str], position: int) -> int:
     if first is None:
         return 0
     folder = folder_of(prefix, first.application, first.kind)
-    beyond = bisect.bisect_left(wanted, f"{folder}{first.number + PAGE:012d}", position)
+    beyond = bisect.bisect_left(wanted, folder + place_of(first.number + PAGE), position)
     return beyond - position
 
 

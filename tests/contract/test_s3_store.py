@@ -63,8 +63,8 @@ def test_keys_tell_application_kind_and_id(s3_kit: S3Kit) -> None:
         store.put_manifest(b"m", a_file(14, kind=ArchiveKind.MANIFEST, backup_id=3)).location.key,
     ]
     assert keys == [
-        "prod/library/files/000000000012/year%202024.pdf",
-        "prod/library/database/000000000013/library.dump",
+        "prod/library/files/000000000/000000000012-year%202024.pdf",
+        "prod/library/database/000000000/000000000013-library.dump",
         "prod/library/manifests/000000000003.json.gz",
     ]
 
@@ -110,7 +110,9 @@ def _damage(request: Any, **_: Any) -> None:
 
 def test_an_object_that_is_not_ours_blocks_its_key(s3_kit: S3Kit) -> None:
     client = s3_kit.emulator.client()
-    client.put_object(Bucket=s3_kit.bucket, Key="prod/library/files/000000000007/report-7.pdf", Body=b"content")
+    client.put_object(
+        Bucket=s3_kit.bucket, Key="prod/library/files/000000000/000000000007-report-7.pdf", Body=b"content"
+    )
     with pytest.raises(KeyTaken, match="report-7"):
         s3_kit.open().put(b"content", a_file())
 
@@ -133,7 +135,7 @@ def test_a_key_taken_while_parts_were_sent_leaves_no_upload_behind(s3_kit: S3Kit
 
 
 def test_uploads_that_nobody_remembers_are_aborted(s3_kit: S3Kit, journal: FileJournal) -> None:
-    key = "prod/library/files/000000000007/report-7.pdf"
+    key = "prod/library/files/000000000/000000000007-report-7.pdf"
     client = s3_kit.emulator.client()
     client.create_multipart_upload(Bucket=s3_kit.bucket, Key=key)
     client.create_multipart_upload(Bucket=s3_kit.bucket, Key=key + "-of-another")
@@ -333,10 +335,10 @@ def test_a_name_too_long_for_metadata_is_kept_by_its_hash(s3_kit: S3Kit) -> None
 
 def test_foreign_objects_are_listed_without_a_description(s3_kit: S3Kit) -> None:
     client = s3_kit.emulator.client()
-    for key in ("prod/library/files/000000000001/foreign", "prod/readme.txt", "elsewhere/x"):
+    for key in ("prod/library/files/000000000/000000000001-foreign", "prod/readme.txt", "elsewhere/x"):
         client.put_object(Bucket=s3_kit.bucket, Key=key, Body=b"x")
     found = [(archive.key, archive.description) for archive in s3_kit.open().archives()]
-    assert found == [("prod/library/files/000000000001/foreign", None), ("prod/readme.txt", None)]
+    assert found == [("prod/library/files/000000000/000000000001-foreign", None), ("prod/readme.txt", None)]
 
 
 def test_locked_archives_cannot_be_destroyed(s3: S3Emulator) -> None:

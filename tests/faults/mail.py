@@ -107,7 +107,7 @@ class Mail:
         if kind == "foreign":
             return chance.choice(
                 [
-                    json.dumps(self.about("pre/another/files/000000000001/x.pdf", "completed")),
+                    json.dumps(self.about("pre/another/files/000000000/000000000001-x.pdf", "completed")),
                     json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "elsewhere"}),
                 ]
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,7 +66,7 @@ def keys(app: ApplicationUnderTest) -> set[str]:
 
 
 def names(app: ApplicationUnderTest) -> set[str]:
-    return {key.rpartition("/")[2] for key in keys(app)}
+    return {re.sub(r"^\d{12}-", "", key.rpartition("/")[2]) for key in keys(app)}
 
 
 def test_the_plan_tells_what_goes_what_stays_and_why(three: Three) -> None:

@@ -163,7 +163,7 @@ def test_messages_that_cannot_be_deleted_harm_nobody(s3_wait: Wait, warnings: An
 def foreign_messages(wait: Wait) -> list[Any]:
     ours = wait.message_about(wait.retrieval()["key"])
     return [
-        wait.message_about("pre/shop/files/000000000001/x.pdf"),
+        wait.message_about("pre/shop/files/000000000/000000000001-x.pdf"),
         wait.message_about("a" * 138),
         json_with(ours, wait.app.bucket, ELSEWHERE)
         if wait.vault is None

@@ -28,7 +28,9 @@ def a_job(**fields: Any) -> dict[str, Any]:
     }
 
 
-def a_record(key: str = "pre/dms/files/000000000001/a.pdf", event: str = "ObjectRestore:Completed") -> dict[str, Any]:
+def a_record(
+    key: str = "pre/dms/files/000000000/000000000001-a.pdf", event: str = "ObjectRestore:Completed"
+) -> dict[str, Any]:
     return {"eventSource": "aws:s3", "eventName": event, "s3": {"bucket": {"name": "b"}, "object": {"key": key}}}
 
 

@@ -102,12 +102,17 @@ def test_a_hashed_name_is_marked() -> None:
     [
         "",
         "prod/",
-        "prod/library/files/1/name",
-        "prod/library/files/000000000001",
-        "prod/library/other/000000000001/name",
+        "prod/library/files/000000000/1-name",
+        "prod/library/files/000000000/000000000001",
+        "prod/library/files/000000000001-name",
+        "prod/library/files/000000001/000000000001-name",
+        "prod/library/files/000000000/000000001000-name",
+        "prod/library/files/000000000001/name",
+        "prod/library/other/000000000/000000000001-name",
         "prod/library/manifests/000000000001.json",
-        "elsewhere/library/files/000000000001/name",
-        "prod/a/b/files/000000000001/name",
+        "prod/library/manifests/000000000/000000000001-name",
+        "elsewhere/library/files/000000000/000000000001-name",
+        "prod/a/b/files/000000000/000000000001-name",
     ],
 )
 def test_foreign_keys_tell_nothing(key: str) -> None:
