@@ -43,7 +43,8 @@ ANTI_JOIN = """SELECT a.id, a.filename FROM backup_files f JOIN glacier_archives
 @contextmanager
 def contenders(workshop: Workshop) -> Iterator[Sequence[Contender]]:
     count = workshop.scaled(FILES, least=1000)
-    with workshop.serving(EmbeddedPostgres(workshop.scratch("t10-catalog"), settings=data.SETTINGS)) as postgres:
+    place = workshop.scratch("t10-catalog")
+    with workshop.serving(EmbeddedPostgres(place, settings=data.SETTINGS)) as postgres:
         server = postgres.create_database("catalog")
         with scanned.opened(server) as catalog:
             catalog.migrate()
@@ -52,6 +53,7 @@ def contenders(workshop: Workshop) -> Iterator[Sequence[Contender]]:
         scanned.settle(postgres, server)
         postgres.execute(COMPLETED.format(store=scanned.STORE), server.dbname)
         arguments = {"database": scanned.address(server), "backup_id": backup_id, "count": count}
+        every: dict[str, Any] = {"arguments": arguments, "items": count, "reads": (place,)}
 
         def lost() -> None:
             """Nothing is known yet of the loss: every file is believed to be there."""
@@ -60,8 +62,8 @@ def contenders(workshop: Workshop) -> Iterator[Sequence[Contender]]:
             postgres.execute("CHECKPOINT")
 
         yield [
-            python("plan", "bench.cases.t10_restore_plan:plan", arguments=arguments, items=count, before=lost),
-            python("anti-join", "bench.cases.t10_restore_plan:anti_join", arguments=arguments, items=count),
+            python("plan", "bench.cases.t10_restore_plan:plan", before=lost, **every),
+            python("anti-join", "bench.cases.t10_restore_plan:anti_join", **every),
         ]
 
 
