@@ -227,6 +227,7 @@ def test_a_backup_is_started_and_watched_without_reloading(page: Page, site: Sit
     page.goto(site.url + PAGE)
     page.evaluate("globalThis.notReloaded = true")
     watch(page)
+    site.hold_an_upload(20)  # the page looks every some seconds, less often on a busy machine
     card_of(page).get_by_role("button", name="Back up now").click()
     dialog = page.get_by_role("alertdialog")
     expect(dialog).to_contain_text("glacier_backup__dms is paused")

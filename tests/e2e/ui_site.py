@@ -55,6 +55,12 @@ class Site:
     application: Server
     catalog: Server
     rest: Rest
+    store: str
+
+    def hold_an_upload(self, seconds: float) -> None:
+        """Let the store keep the next attached file waiting, so that a backup is under way for so long."""
+        fault = {"operation": "PutObject", "kind": "hang", "seconds": seconds, "count": 1, "when": {"key": "*/files/*"}}
+        httpx.post(f"{self.store}/_emulator/faults", json=fault, trust_env=False).raise_for_status()
 
     def password(self, user: str) -> str:
         passwords = json.loads((self.home / "passwords.json").read_text())
@@ -145,7 +151,7 @@ def a_site(directory: Path) -> Iterator[Site]:
         end.callback(rest.close)
         rest._http.timeout = httpx.Timeout(120)
         rest.wait_until_ready(DAGS, 240)
-        yield Site(airflow.url, directory / "airflow", files, postgres, application, catalog, rest)
+        yield Site(airflow.url, directory / "airflow", files, postgres, application, catalog, rest, store.url)
 
 
 def _fill(application: Server, files: Path) -> Path:
