@@ -122,8 +122,9 @@ def test_what_fails_once_is_sent_with_care(many: World, kind: FaultKind, caplog:
         many.back_up()
     many.check_all()
     assert [rule["fired"] for rule in emulator(many).plan.rules()] == [8]
-    # Others were answered in between: no pause is longer than the one before.
-    assert set(re.findall(r"a pause of ([\d.]+) s", caplog.text)) <= {"0.5"}
+    # Others were answered in between: no pause is longer than the one before. What is cut, libcurl may send again itself.
+    pauses = set(re.findall(r"a pause of ([\d.]+) s", caplog.text))
+    assert pauses == {"0.5"} or (not pauses and kind is not FaultKind.INTERNAL_ERROR)
 
 
 def test_a_denied_request_is_an_error_with_its_reason(many: World) -> None:

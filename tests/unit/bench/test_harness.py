@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench import servers
-from bench.__main__ import all_cases, file_system, main, table
+from bench.__main__ import all_cases, earlier, file_system, main, table
 from bench.child import measured, python
 from bench.harness import (
     BenchFailed,
@@ -345,3 +345,11 @@ def test_a_word_that_no_case_begins_with_is_an_error(capsys: pytest.CaptureFixtu
 
 def test_the_file_system_of_a_directory_is_known() -> None:
     assert file_system(Path("/proc/self")) == "proc"
+
+
+def test_what_is_not_measured_again_stays_in_the_results(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    assert earlier(results, 1.0) == {}
+    results.write_text('{"scale": 1.0, "cases": [{"name": "t01", "targets": [1]}, {"name": "t02", "targets": []}]}')
+    assert earlier(results, 1.0)["t01"] == {"name": "t01", "targets": [1]}
+    assert earlier(results, 0.1) == {}, "figures of another size are not put beside these"
