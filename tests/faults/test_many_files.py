@@ -122,7 +122,7 @@ def test_what_fails_once_is_sent_with_care(many: World, kind: FaultKind, caplog:
         many.back_up()
     many.check_all()
     assert [rule["fired"] for rule in emulator(many).plan.rules()] == [8]
-    # Others were answered in between: no pause is longer than the one before. What is cut, libcurl may send again itself.
+    # Others were answered in between: no pause grows. What is cut, libcurl may send again by itself.
     pauses = set(re.findall(r"a pause of ([\d.]+) s", caplog.text))
     assert pauses == {"0.5"} or (not pauses and kind is not FaultKind.INTERNAL_ERROR)
 
