@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.catalog.overview import BackupFilter, Overview, Page
-from glacier_provider.postgres.server import Server
+from glacier_provider.catalog.pages import BackupFilter, Overview, Page
+from glacier_provider.postgres.tools.server import Server
 from tests.conftest import a_catalog
 from tests.support.postgres import EmbeddedPostgres
 

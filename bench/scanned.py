@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from glacier_provider import backup
 from glacier_provider.applications import Application, ScanOptions
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.postgres.server import Server
+from glacier_provider.pipelines import backup
+from glacier_provider.postgres.tools.server import Server
 from tests.support.postgres import EmbeddedPostgres
 
 STORE = "s3://bench/files?storage_class=STANDARD"

@@ -116,10 +116,10 @@ def _ours(workshop: Workshop, server: S3Server, source: Path, count: int, *, con
 
 def planned(postgres: Any, server: S3Server, source: Path, *, connections: int) -> dict[str, Any]:
     """Return what `upload` needs: a new catalog with all files planned, and a prefix of its own in the bucket."""
-    from glacier_provider import backup
     from glacier_provider.applications import Application
     from glacier_provider.catalog.backups import Run
     from glacier_provider.catalog.catalog import Catalog
+    from glacier_provider.pipelines import backup
 
     name = f"catalog_{secrets.token_hex(4)}"
     database = postgres.create_database(name)
@@ -155,11 +155,11 @@ def planned(postgres: Any, server: S3Server, source: Path, *, connections: int) 
 
 def upload(setup: str) -> Mapping[str, float]:
     """Upload the planned files as the task does, on a catalog and a store that are open."""
-    from glacier_provider import backup
     from glacier_provider.applications import Application
     from glacier_provider.catalog.archives import ArchiveRange
     from glacier_provider.catalog.catalog import Catalog
-    from glacier_provider.postgres.server import Server
+    from glacier_provider.pipelines import backup
+    from glacier_provider.postgres.tools.server import Server
 
     values = json.loads(Path(setup).read_text())
     application = Application.from_dict(values["application"])

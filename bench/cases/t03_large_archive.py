@@ -42,9 +42,9 @@ def uploads(workshop: Workshop) -> Iterator[Sequence[Contender]]:
 
 def upload(url: str, path: str) -> Mapping[str, float]:
     """Send one file as `upload_files` does, with a journal that remembers nothing."""
-    from glacier_provider.backup.sending import Beating
     from glacier_provider.core.archive import ArchiveKind, Description
     from glacier_provider.files import open_source
+    from glacier_provider.pipelines.backup.archive import Beating
 
     place = Path(path)
     store = open_bench_store(url, f"s3://{BUCKET}/{secrets.token_hex(4)}?storage_class=STANDARD")
@@ -113,12 +113,12 @@ def downloads(make: type[S3Server], *, gives_digest: bool) -> Any:
 @contextmanager
 def _planned(workshop: Workshop, server: S3Server, path: Path, target: Path) -> Iterator[tuple[Path, str, Any]]:
     """Yield where a planned restore of one large file is written down, its key, and what plans it anew."""
-    from glacier_provider import backup
     from glacier_provider.applications import Application
     from glacier_provider.catalog.archives import Upload
     from glacier_provider.catalog.backups import Run
     from glacier_provider.catalog.catalog import Catalog
     from glacier_provider.core.archive import Location, Receipt
+    from glacier_provider.pipelines import backup
 
     files = target / "files"
     files.mkdir()
@@ -185,11 +185,11 @@ def composite(path: Path, part_size: int = 16 * 1024 * 1024) -> str:
 
 def download(setup: str) -> Mapping[str, float]:
     """Bring the file as the task `download` does: ranges in parallel, verified, durable, named last."""
-    from glacier_provider import restore
     from glacier_provider.applications import Application
     from glacier_provider.catalog.archives import ArchiveRange
     from glacier_provider.catalog.catalog import Catalog
-    from glacier_provider.postgres.server import Server
+    from glacier_provider.pipelines import restore
+    from glacier_provider.postgres.tools.server import Server
 
     values = json.loads(Path(setup).read_text())
     application = Application.from_dict(values["application"])

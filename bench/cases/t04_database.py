@@ -66,12 +66,12 @@ def _told(server: Any) -> str:
 
 def dump(url: str, database: str, catalog: str, scratch: str, tools: str, staging: str = "disk") -> Mapping[str, float]:
     """Run the two tasks of a backup that bring the database into the store."""
-    from glacier_provider import backup
     from glacier_provider.applications import Application
     from glacier_provider.applications.application import DumpOptions
     from glacier_provider.catalog.backups import Run
     from glacier_provider.catalog.catalog import Catalog
-    from glacier_provider.postgres.server import Server
+    from glacier_provider.pipelines import backup
+    from glacier_provider.postgres.tools.server import Server
 
     place = Path(scratch) / secrets.token_hex(4)
     (place / "files").mkdir(parents=True)

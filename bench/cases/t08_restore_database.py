@@ -61,10 +61,10 @@ def restores(workshop: Workshop) -> Iterator[Sequence[Contender]]:
 
 def _backed_up(database: data.Database, scratch: Path, url: str) -> dict[str, Any]:
     """Make a backup of the database; return what `restore_once` needs to restore it."""
-    from glacier_provider import backup
     from glacier_provider.applications import Application, RestoreOptions
     from glacier_provider.catalog.backups import Run
     from glacier_provider.catalog.catalog import Catalog
+    from glacier_provider.pipelines import backup
 
     known = database.postgres.create_database(f"catalog_{secrets.token_hex(4)}")
     (scratch / "files").mkdir()
@@ -99,12 +99,12 @@ def _address(server: Any) -> dict[str, Any]:
 
 def restore_once(setup: str) -> Mapping[str, float]:
     """Restore the backup's database as a run of the restore DAG does; measured is the task `restore_database`."""
-    from glacier_provider import restore
     from glacier_provider.applications import Application
     from glacier_provider.catalog.archives import ArchiveRange
     from glacier_provider.catalog.backups import Run
     from glacier_provider.catalog.catalog import Catalog
     from glacier_provider.core.plan import RestoreRequest
+    from glacier_provider.pipelines import restore
     from glacier_provider.postgres import Server
 
     values = json.loads(Path(setup).read_text())

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from glacier_provider.core.notices import parse_queue
+from glacier_provider.core.notification import parse_queue
 from glacier_provider.core.prices import LIST_PRICES, override
 from glacier_provider.core.tables import parse_table
 from glacier_provider.errors import ConfigurationError

@@ -14,9 +14,9 @@ from glacier_provider.catalog.database import Connect, Database
 from glacier_provider.catalog.deletions import Deletions
 from glacier_provider.catalog.listing import Listing
 from glacier_provider.catalog.migrate import check, migrate
-from glacier_provider.catalog.overview import Overview
-from glacier_provider.catalog.rebuilding import Rebuilding
-from glacier_provider.catalog.reconciling import Reconciling
+from glacier_provider.catalog.pages import Overview
+from glacier_provider.catalog.rebuild import Rebuilding
+from glacier_provider.catalog.reconciliation import Reconciling
 from glacier_provider.catalog.restores import Restores
 from glacier_provider.catalog.scans import Scans
 from glacier_provider.catalog.writers import Writers

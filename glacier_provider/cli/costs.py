@@ -12,8 +12,8 @@ from glacier_provider.cli.opening import open_catalog
 from glacier_provider.cli.printing import print_json, print_table
 from glacier_provider.core.cost import early_deletion, money, plain, retrieval_by_tier, storage
 from glacier_provider.core.plan import counted, megabytes
-from glacier_provider.costs import held
 from glacier_provider.errors import CatalogError, ConfigurationError
+from glacier_provider.pipelines.costs import held
 
 
 def add_commands(commands: Any) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from glacier_provider import deletion, reconciliation
 from glacier_provider.applications import Application, load_applications
 from glacier_provider.catalog.backups import Run
 from glacier_provider.cli.arguments import DEFAULT_SCHEMA, Arguments
@@ -20,6 +19,8 @@ from glacier_provider.core.deletion import DeletionRequest
 from glacier_provider.core.retention import Judged
 from glacier_provider.errors import ConfigurationError
 from glacier_provider.hooks.resources import Resources
+from glacier_provider.pipelines.delete import delete_backup, judge_backups, plan_deletion, raise_refused
+from glacier_provider.pipelines.reconcile import reconcile
 
 
 def add_commands(commands: Any) -> None:
@@ -45,7 +46,7 @@ def add_commands(commands: Any) -> None:
 def _delete(arguments: Arguments) -> None:
     application, backup_id = _application(arguments), arguments.backup_id
     with open_catalog(arguments) as catalog:
-        plan = deletion.plan_deletion(backup_id, catalog=catalog, prices=application.price_table)
+        plan = plan_deletion(backup_id, catalog=catalog, prices=application.price_table)
         confirm = arguments.yes_delete
         if not arguments.json:
             print("\n".join(plan.lines()))
@@ -58,9 +59,9 @@ def _delete(arguments: Arguments) -> None:
                 print(f"Nothing was deleted. To delete it, add: --yes-delete {plan.confirm}")
             return
         DeletionRequest(backup_id, confirm).check(application.name)
-        deletion.raise_refused(plan, force=arguments.force)
+        raise_refused(plan, force=arguments.force)
         with airflow_at_hand(), Resources(application) as resources:
-            figures = deletion.delete_backup(
+            figures = delete_backup(
                 application, backup_id, _run(), catalog=catalog, stores=resources.stores, force=arguments.force
             )
     _tell(arguments, figures, f"Backup {backup_id} is deleted: {figures['archives']} archives.")
@@ -69,7 +70,7 @@ def _delete(arguments: Arguments) -> None:
 def _retention(arguments: Arguments) -> None:
     application = _application(arguments)
     with open_catalog(arguments) as catalog:
-        judged = deletion.judge_backups(application, catalog=catalog)
+        judged = judge_backups(application, catalog=catalog)
         going = [one.backup_id for one in judged if one.may_go]
         if not arguments.delete:
             _print_judged(arguments, judged)
@@ -81,7 +82,7 @@ def _retention(arguments: Arguments) -> None:
             )
         with airflow_at_hand(), Resources(application) as resources:
             figures = [
-                deletion.delete_backup(application, number, _run(), catalog=catalog, stores=resources.stores)
+                delete_backup(application, number, _run(), catalog=catalog, stores=resources.stores)
                 for number in sorted(going)
             ]
     archives = sum(one["archives"] for one in figures)
@@ -91,9 +92,7 @@ def _retention(arguments: Arguments) -> None:
 def _reconcile(arguments: Arguments) -> None:
     application = _application(arguments)
     with airflow_at_hand(), open_catalog(arguments) as catalog, Resources(application) as resources:
-        done = reconciliation.reconcile(
-            application, catalog=catalog, stores=resources.stores, everything=arguments.inventory
-        )
+        done = reconcile(application, catalog=catalog, stores=resources.stores, everything=arguments.inventory)
     lines = [line for one in done for line in one.lines()]
     if arguments.json:
         print_json([one.as_dict() for one in done])

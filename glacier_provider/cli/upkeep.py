@@ -10,13 +10,13 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import Any
 
-from glacier_provider import rebuilding
 from glacier_provider.applications import load_applications
 from glacier_provider.cli.arguments import Arguments, add_command
 from glacier_provider.cli.opening import airflow_at_hand, open_catalog
 from glacier_provider.cli.printing import print_json
 from glacier_provider.core.plan import counted
 from glacier_provider.errors import RebuiltInPart
+from glacier_provider.pipelines.rebuild import Rebuilt, rebuild_catalog
 
 
 def add_commands(commands: Any) -> None:
@@ -40,7 +40,7 @@ def _migrate(arguments: Arguments) -> None:
 
 
 def _undo_orphans(arguments: Arguments) -> None:
-    from glacier_provider import restore
+    from glacier_provider.pipelines import restore
 
     if arguments.application is None:
         with open_catalog(arguments) as catalog:
@@ -61,7 +61,7 @@ def _rebuild(arguments: Arguments) -> None:
     application = load_applications(arguments.applications).named(arguments.application)
     with airflow_at_hand(), open_catalog(arguments, check=False) as catalog:
         stores = cache(partial(open_store_anywhere, application))
-        rebuilt = rebuilding.rebuild_catalog(application, catalog=catalog, stores=stores)
+        rebuilt = rebuild_catalog(application, catalog=catalog, stores=stores)
     if arguments.json:
         print_json(rebuilt.as_dict())
     else:
@@ -73,7 +73,7 @@ def _rebuild(arguments: Arguments) -> None:
         )
 
 
-def _tell(rebuilt: rebuilding.Rebuilt) -> None:
+def _tell(rebuilt: Rebuilt) -> None:
     backups, files = counted(rebuilt.backups, "backup"), counted(rebuilt.files, "file")
     print(f"{backups}, of which {rebuilt.complete} complete; {files}.")
     if rebuilt.adopted:

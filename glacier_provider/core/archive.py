@@ -122,3 +122,16 @@ def _unescape(found: re.Match[str]) -> str:
     if len(code) == 3 and int(code[1:], 16) >= 0x80:
         return chr(0xDC00 + int(code[1:], 16))
     raise ValueError(f"broken escape \\{code} in a file name")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArchive:
+    """One archive as the store lists it; `description` is None for what this package did not write.
+
+    `checksum` is in the form of a receipt's, None where a listing does not tell it.
+    """
+
+    key: str
+    size: int
+    description: Description | None
+    checksum: str | None = None

@@ -5,57 +5,34 @@ Every function takes and gives the catalog's names (text, relative, ``/`` betwee
 """
 
 from glacier_provider.files.directories import DirectoryWalk, Look
-from glacier_provider.files.growing import GrowingFile, GrowingTar, Spool, read_layout, write_layout
 from glacier_provider.files.move import move_aside, move_back
 from glacier_provider.files.names import TEMPORARY, parts_of, shown
 from glacier_provider.files.place import Placed, Placement, Sha256Verifier, Verifier
 from glacier_provider.files.root import Root
 from glacier_provider.files.source import FileSource, hash_file, hash_source, open_source, read_small
-from glacier_provider.files.staging import (
-    free_bytes,
-    numbered,
-    prepare_staging,
-    remove_tree,
-    require_directory,
-    require_space,
-)
-from glacier_provider.files.tar import DirectorySource, extract_tar
 from glacier_provider.files.temporary import PendingFile
 from glacier_provider.files.walk import Exclusion, FoundFile, walk
 
 __all__ = [
     "TEMPORARY",
-    "DirectorySource",
     "DirectoryWalk",
     "Exclusion",
     "FileSource",
     "FoundFile",
-    "GrowingFile",
-    "GrowingTar",
     "Look",
     "PendingFile",
     "Placed",
     "Placement",
     "Root",
     "Sha256Verifier",
-    "Spool",
     "Verifier",
-    "extract_tar",
-    "free_bytes",
     "hash_file",
     "hash_source",
     "move_aside",
     "move_back",
-    "numbered",
     "open_source",
     "parts_of",
-    "prepare_staging",
-    "read_layout",
     "read_small",
-    "remove_tree",
-    "require_directory",
-    "require_space",
     "shown",
     "walk",
-    "write_layout",
 ]

@@ -24,7 +24,7 @@ class Readable(Protocol):
 
 
 class FileSource:
-    """An open regular file; implements `glacier_provider.stores.base.Source`. Several threads may read it at once.
+    """An open regular file; implements `glacier_provider.stores.contract.Source`. Several threads may read it at once.
 
     `size` (bytes) and `mtime_ns` are those at opening. The descriptor is owned: close it, or use it in a `with`.
     """

@@ -8,7 +8,7 @@ from glacier_provider.applications import Application
 from glacier_provider.hooks.resources import aws_client
 
 if TYPE_CHECKING:
-    from glacier_provider.stores.notification_setup import Setup
+    from glacier_provider.stores.queue.setup import Setup
 
 
 def set_up_notifications(application: Application, *, store: str | None = None, dry_run: bool = False) -> Setup:
@@ -17,8 +17,8 @@ def set_up_notifications(application: Application, *, store: str | None = None, 
     With `dry_run` nothing is changed. Raise as `stores.notification_setup.set_up` and `aws_client`.
     """
     from glacier_provider.stores import client_config
-    from glacier_provider.stores.notification_setup import set_up
-    from glacier_provider.stores.notifications import queue_client_config
+    from glacier_provider.stores.queue.receive import queue_client_config
+    from glacier_provider.stores.queue.setup import set_up
 
     uri = store or application.store
 

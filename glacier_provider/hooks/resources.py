@@ -15,9 +15,9 @@ from glacier_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from glacier_provider.catalog.catalog import Catalog
-    from glacier_provider.postgres.server import Server
-    from glacier_provider.stores.base import ArchiveStore
-    from glacier_provider.stores.notifications import Queue
+    from glacier_provider.postgres.tools.server import Server
+    from glacier_provider.stores.contract import ArchiveStore
+    from glacier_provider.stores.queue.receive import Queue
 
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Resources:
 
 def server_of(conn_id: str) -> Server:
     """Return the PostgreSQL server of an Airflow connection; raise ConfigurationError when there is none."""
-    from glacier_provider.postgres.server import OPTION_VARIABLES, Server
+    from glacier_provider.postgres.tools.server import OPTION_VARIABLES, Server
 
     connection = _connection(conn_id)
     if connection.conn_type not in ("postgres", "postgresql"):
@@ -130,7 +130,7 @@ def open_queue_of(application: Application) -> Queue | None:
     name = application.notifications.queue
     if name is None:
         return None
-    from glacier_provider.stores.notifications import Queue, parsed_queue, queue_client_config
+    from glacier_provider.stores.queue.receive import Queue, parsed_queue, queue_client_config
     from glacier_provider.stores.uri import parse_store_uri
 
     region = parsed_queue(name).region or parse_store_uri(application.store).region

@@ -15,7 +15,7 @@ class OpenBackupOperator(GlacierOperator):
     """Migrate the catalog, check store and directories, take the lease; return the backup's id."""
 
     def execute(self, context: Context) -> int:
-        from glacier_provider import backup
+        from glacier_provider.pipelines import backup
 
         with self.opened() as r:
             return backup.open_backup(r.application, run_of(context), catalog=r.catalog, store=r.store)
@@ -31,7 +31,7 @@ class ScanFilesOperator(GlacierOperator):
         self.backup_id = backup_id
 
     def execute(self, context: Context) -> list[dict[str, int]]:
-        from glacier_provider import backup
+        from glacier_provider.pipelines import backup
 
         with self.opened() as r:
             return backup.scan_files(r.application, int(self.backup_id), catalog=r.catalog)
@@ -47,7 +47,7 @@ class CloseBackupOperator(GlacierOperator):
         self.backup_id = backup_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from glacier_provider import backup
+        from glacier_provider.pipelines import backup
 
         with self.opened() as r:
             figures = backup.close_backup(r.application, int(self.backup_id), catalog=r.catalog, store=r.store)

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from glacier_provider.errors import GlacierProviderError
 from glacier_provider.hooks.resources import Resources, find_application
-from glacier_provider.steps import step_of
+from glacier_provider.pipelines.shared.step import step_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

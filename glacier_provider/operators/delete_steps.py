@@ -38,15 +38,15 @@ class PlanDeletionOperator(_DeletionOperator):
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from glacier_provider import deletion
+        from glacier_provider.pipelines import delete
 
         with self.opened() as r:
             request = self.asked(context)
-            plan = deletion.plan_deletion(request.backup_id, catalog=r.catalog, prices=r.application.price_table)
+            plan = delete.plan_deletion(request.backup_id, catalog=r.catalog, prices=r.application.price_table)
             for line in plan.lines():
                 log.info("%s", line)
             request.check(r.application.name)
-            deletion.raise_refused(plan, force=request.force)
+            delete.raise_refused(plan, force=request.force)
         return plan.as_dict()
 
 
@@ -54,12 +54,12 @@ class DeleteBackupOperator(_DeletionOperator):
     """Delete a backup with what it alone needs; return the figures. It must be confirmed here as well."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from glacier_provider import deletion
+        from glacier_provider.pipelines import delete
 
         with self.opened() as r:
             request = self.asked(context)
             request.check(r.application.name)
-            return deletion.delete_backup(
+            return delete.delete_backup(
                 r.application,
                 request.backup_id,
                 run_of(context),

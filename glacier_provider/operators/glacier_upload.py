@@ -28,8 +28,8 @@ class GlacierUploadOperator(GlacierOperator):
         self.archives = archives
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from glacier_provider import backup
         from glacier_provider.catalog.archives import ArchiveRange
+        from glacier_provider.pipelines import backup
 
         with self.opened() as r:
             backup_id = int(self.backup_id)

@@ -27,8 +27,8 @@ class OrphanFileOperator(GlacierOperator):
         self.undo = undo
 
     def execute(self, context: Context) -> dict[str, int]:
-        from glacier_provider import restore
         from glacier_provider.core.plan import truth
+        from glacier_provider.pipelines import restore
 
         with self.opened() as r:
             act = restore.undo_orphans if truth(self.undo, "undo") else restore.move_orphans

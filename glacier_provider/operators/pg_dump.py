@@ -26,7 +26,7 @@ class PgDumpOperator(GlacierOperator):
         self.backup_id = backup_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from glacier_provider import backup
+        from glacier_provider.pipelines import backup
 
         with self.opened() as r:
             return backup.dump_database(
@@ -34,6 +34,6 @@ class PgDumpOperator(GlacierOperator):
             )
 
     def on_kill(self) -> None:
-        from glacier_provider.postgres.run import terminate_tools
+        from glacier_provider.postgres.tools.run import terminate_tools
 
         terminate_tools()

@@ -25,11 +25,11 @@ class ReconcileOperator(GlacierOperator):
         self.everything = everything
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        from glacier_provider import reconciliation
         from glacier_provider.core.plan import truth
+        from glacier_provider.pipelines import reconcile
 
         with self.opened() as r:
-            done = reconciliation.reconcile(
+            done = reconcile.reconcile(
                 r.application, catalog=r.catalog, stores=r.stores, everything=truth(self.everything, "everything")
             )
         return [one.as_dict() for one in done]

@@ -26,8 +26,8 @@ class PlanRestoreOperator(GlacierOperator):
         self.request = request
 
     def execute(self, context: Context) -> list[dict[str, int]]:
-        from glacier_provider import restore
         from glacier_provider.core.plan import RestoreRequest
+        from glacier_provider.pipelines import restore
 
         with self.opened() as r:
             given: Any = self.request if self.request is not None else context["params"]
@@ -54,8 +54,8 @@ class RequestRetrievalsOperator(_RestoreRangeOperator):
     """Ask the store for what only the cold has; each archive once, whatever is repeated."""
 
     def execute(self, context: Context) -> dict[str, int]:
-        from glacier_provider import restore
         from glacier_provider.catalog.archives import ArchiveRange
+        from glacier_provider.pipelines import restore
 
         with self.opened() as r:
             wanted = ArchiveRange.from_dict(self.archives)
@@ -68,8 +68,8 @@ class DownloadArchivesOperator(_RestoreRangeOperator):
     """Bring archives, verify them, put files in their places (adding only) and the dump into staging."""
 
     def execute(self, context: Context) -> dict[str, int]:
-        from glacier_provider import restore
         from glacier_provider.catalog.archives import ArchiveRange
+        from glacier_provider.pipelines import restore
 
         with self.opened() as r:
             wanted = ArchiveRange.from_dict(self.archives)
@@ -86,7 +86,7 @@ class CloseRestoreOperator(GlacierOperator):
         self.restore_id = restore_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from glacier_provider import restore
+        from glacier_provider.pipelines import restore
 
         with self.opened() as r:
             figures = restore.close_restore(r.application, int(self.restore_id), catalog=r.catalog)

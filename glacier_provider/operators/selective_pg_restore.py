@@ -26,12 +26,12 @@ class SelectivePgRestoreOperator(GlacierOperator):
         self.restore_id = restore_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from glacier_provider import restore
+        from glacier_provider.pipelines import restore
 
         with self.opened() as r:
             return restore.restore_database(r.application, int(self.restore_id), catalog=r.catalog, server=r.server)
 
     def on_kill(self) -> None:
-        from glacier_provider.postgres.run import terminate_tools
+        from glacier_provider.postgres.tools.run import terminate_tools
 
         terminate_tools()

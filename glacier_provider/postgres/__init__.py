@@ -15,15 +15,15 @@ Read in this order:
 
 from __future__ import annotations
 
-from glacier_provider.postgres.dump import Dump, database_size, dump_database
+from glacier_provider.postgres.dump.pg_dump import Dump, database_size, dump_database
+from glacier_provider.postgres.dump.stream import compressed_here, stream_database
 from glacier_provider.postgres.options import DumpFormat, DumpOptions, Keep, RestoreOptions, Selection
-from glacier_provider.postgres.restore import RestoredDatabase, restore_database
-from glacier_provider.postgres.restore_plan import DatabasePlan, plan_database_restore
-from glacier_provider.postgres.run import terminate_tools
-from glacier_provider.postgres.server import Server
-from glacier_provider.postgres.stream import compressed_here, stream_database
-from glacier_provider.postgres.swap import check_swap, swap_database
-from glacier_provider.postgres.tools import Tools, find_tools, tools_for
+from glacier_provider.postgres.restore.plan import DatabasePlan, plan_database_restore
+from glacier_provider.postgres.restore.swap import check_swap, swap_database
+from glacier_provider.postgres.restore.transaction import RestoredDatabase, restore_database
+from glacier_provider.postgres.tools.find import Tools, find_tools, tools_for
+from glacier_provider.postgres.tools.run import terminate_tools
+from glacier_provider.postgres.tools.server import Server
 
 __all__ = [
     "DatabasePlan",

@@ -71,7 +71,7 @@ class GlacierJobSensor(BaseSensorOperator):
                 return False
 
     def _look(self) -> bool:
-        from glacier_provider import restore
+        from glacier_provider.pipelines import restore
 
         with Resources(find_application(self.application)) as r:
             restore_id = int(self.restore_id)
@@ -82,7 +82,7 @@ class GlacierJobSensor(BaseSensorOperator):
             return waiting.done
 
     def _timed_out(self) -> AirflowSensorTimeout:
-        from glacier_provider import restore
+        from glacier_provider.pipelines import restore
 
         with task_errors(), Resources(find_application(self.application)) as r:
             missing = restore.describe_still_missing(int(self.restore_id), catalog=r.catalog)
@@ -90,7 +90,7 @@ class GlacierJobSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> None:
         """Come back from the triggerer: the catalog says what happened, and an error is raised here with its type."""
-        from glacier_provider import restore
+        from glacier_provider.pipelines import restore
 
         if event["status"] == TIMEOUT:
             raise self._timed_out()

@@ -8,7 +8,7 @@ from glacier_provider.core.parts import MIB
 from glacier_provider.stores.uri import S3Uri, StoreUri, parse_store_uri
 
 if TYPE_CHECKING:
-    from glacier_provider.stores.base import ArchiveStore
+    from glacier_provider.stores.contract import ArchiveStore
 
 __all__ = ["client_config", "client_type", "open_store"]
 
@@ -22,10 +22,10 @@ def client_config(uri: str | StoreUri) -> Any:
     """Return the botocore Config that the store needs of its client: its retries decide what may be sent twice."""
     place = _parsed(uri)
     if isinstance(place, S3Uri):
-        from glacier_provider.stores.s3 import s3_client_config
+        from glacier_provider.stores.s3.store import s3_client_config
 
         return s3_client_config(place)
-    from glacier_provider.stores.vault import vault_client_config
+    from glacier_provider.stores.vault.store import vault_client_config
 
     return vault_client_config(place)
 
@@ -37,10 +37,10 @@ def open_store(uri: str | StoreUri, *, client: Any, part_size: int = 16 * MIB) -
     """
     place = _parsed(uri)
     if isinstance(place, S3Uri):
-        from glacier_provider.stores.s3 import S3Store
+        from glacier_provider.stores.s3.store import S3Store
 
         return S3Store(place, client=client, part_size=part_size)
-    from glacier_provider.stores.vault import VaultStore
+    from glacier_provider.stores.vault.store import VaultStore
 
     return VaultStore(place, client=client, part_size=part_size)
 

@@ -15,7 +15,7 @@ from glacier_provider.errors import GlacierProviderError
 from glacier_provider.triggers.listening import Listening
 
 if TYPE_CHECKING:
-    from glacier_provider.restore import Waiting
+    from glacier_provider.pipelines.restore import Waiting
 
 #: The events: everything is readable; the store ended something without success; the time is over; a look failed for
 #: good.
@@ -106,8 +106,8 @@ class GlacierJobTrigger(BaseTrigger):
         return max(self.poll_seconds, listening.poll_seconds)
 
     def _look(self) -> str | None:
-        from glacier_provider import restore
         from glacier_provider.hooks.resources import Resources
+        from glacier_provider.pipelines import restore
 
         try:
             with Resources(Application.from_dict(self.application)) as resources:

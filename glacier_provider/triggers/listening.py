@@ -15,9 +15,9 @@ from glacier_provider.core.plan import counted
 from glacier_provider.errors import GlacierProviderError
 
 if TYPE_CHECKING:
-    from glacier_provider.core.notices import Notice
-    from glacier_provider.restore import Heard, Waiting
-    from glacier_provider.stores.notifications import Message, Queue
+    from glacier_provider.core.notification import Notice
+    from glacier_provider.pipelines.restore import Heard, Waiting
+    from glacier_provider.stores.queue.receive import Message, Queue
 
 #: So many messages are taken before the store is looked at, and for so many seconds at most.
 MOST_MESSAGES = 2000
@@ -113,8 +113,8 @@ class Listening:
         return heard
 
     def _hear(self, notices: Collection[Notice]) -> Heard:
-        from glacier_provider import restore
         from glacier_provider.hooks.resources import Resources
+        from glacier_provider.pipelines import restore
 
         with Resources(self._application) as r:
             return restore.hear_notices(r.application, self._restore_id, notices, catalog=r.catalog, stores=r.stores)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from glacier_provider.applications import Application
-from glacier_provider.catalog.overview import Holding
+from glacier_provider.catalog.pages import Holding
 from glacier_provider.core import cost
 from glacier_provider.core.cost import Retrieval
 from glacier_provider.core.prices import Prices
-from glacier_provider.costs import held
+from glacier_provider.pipelines.costs import held
 from glacier_provider.ui import models
 
 MIB = 1024 * 1024

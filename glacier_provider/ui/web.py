@@ -23,11 +23,10 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from glacier_provider import __version__
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.catalog.overview import BackupFilter, Found, Page
+from glacier_provider.catalog.pages import BackupFilter, Found, Page
 from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.plan import Part, RestoreRequest, Tier
 from glacier_provider.core.status import BackupState, RetrievalStatus
-from glacier_provider.deletion import plan_deletion, raise_refused
 from glacier_provider.errors import (
     BackupNotDeletable,
     BackupNotRestorable,
@@ -39,6 +38,7 @@ from glacier_provider.errors import (
     UnknownBackup,
 )
 from glacier_provider.hooks.resources import Resources
+from glacier_provider.pipelines.delete import plan_deletion, raise_refused
 from glacier_provider.ui import access, models, views
 from glacier_provider.ui.access import RightsDep, SchedulerDep
 from glacier_provider.ui.catalogs import applications, problem_of, reading
@@ -332,7 +332,7 @@ def undo_orphans(
     application: ReadableDep, rights: RightsDep, restore_id: RestoreId, _confirmed: models.UndoOrphans
 ) -> models.Undone:
     """Move the files that a restore moved aside back to where they were; needs the right to start restores."""
-    from glacier_provider import restore
+    from glacier_provider.pipelines import restore
 
     dag = views.restore_dag_of(application.name)
     if not rights.allowed("POST", [dag]):

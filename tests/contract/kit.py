@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt
 from glacier_provider.core.parts import MIB
-from glacier_provider.stores.base import ArchiveStore, Retrieval
+from glacier_provider.stores.contract import ArchiveStore, Retrieval
 from glacier_provider.stores.uri import S3Uri, parse_store_uri
 from tests.emulator.faults import ERROR_KINDS, FaultKind
 from tests.emulator.s3 import S3Emulator, a_session
@@ -150,7 +150,7 @@ def open_s3(url: str, uri: str, attempts: int = 1, **options: Any) -> ArchiveSto
     """Open an S3 store at an endpoint; `options` go to S3Store."""
     from botocore.config import Config
 
-    from glacier_provider.stores.s3 import S3Store, s3_client_config
+    from glacier_provider.stores.s3.store import S3Store, s3_client_config
 
     place = parse_store_uri(uri)
     assert isinstance(place, S3Uri)

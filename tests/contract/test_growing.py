@@ -13,9 +13,9 @@ import pytest
 from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.core.parts import MIB
 from glacier_provider.errors import DumpInvalid, StoreError, StoreUnavailable
-from glacier_provider.files import Spool
-from glacier_provider.stores.base import ArchiveStore, Sent
-from glacier_provider.stores.verify import Verifier
+from glacier_provider.staging import Spool
+from glacier_provider.stores.checksum import Verifier
+from glacier_provider.stores.contract import ArchiveStore, Sent
 from tests.contract.kit import PART, Bytes, FileJournal, StoreKit, a_file, content, readable, some_bytes
 from tests.emulator.faults import FaultKind
 
@@ -181,7 +181,7 @@ def test_a_new_upload_aborts_what_an_earlier_one_left(one_kit: StoreKit, tmp_pat
 def test_a_stream_beyond_the_number_of_parts_is_refused(
     one_kit: StoreKit, tmp_path: Path, journal: FileJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from glacier_provider.stores import growing as module
+    from glacier_provider.stores import stream as module
 
     monkeypatch.setattr(module, "MAX_PARTS", 2)
     with pytest.raises(StoreError, match="beyond 2 parts"):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from glacier_provider.errors import ConfigurationError, StoreDenied, StoreError, StoreMissing, StoreUnavailable
-from glacier_provider.stores.notifications import Queue, queue_client_config
+from glacier_provider.stores.queue.receive import Queue, queue_client_config
 from tests.emulator.faults import FaultKind
 from tests.emulator.s3 import S3Emulator
 

@@ -27,8 +27,8 @@ from glacier_provider.errors import (
     StoreMissing,
     StoreUnavailable,
 )
-from glacier_provider.stores.base import ArchiveStore, Retrieval
-from glacier_provider.stores.verify import Verifier
+from glacier_provider.stores.checksum import Verifier
+from glacier_provider.stores.contract import ArchiveStore, Retrieval
 from tests.contract.kit import (
     HOUR,
     PART,

@@ -14,8 +14,9 @@ import pytest
 from botocore.config import Config
 from botocore.utils import calculate_tree_hash
 
-from glacier_provider.core.archive import ArchiveKind, Location
+from glacier_provider.core.archive import ArchiveKind, Location, StoredArchive
 from glacier_provider.core.parts import MIB
+from glacier_provider.core.reconciliation import KnownArchive, Verdict, judge
 from glacier_provider.core.status import ArchiveState, RetrievalStatus
 from glacier_provider.errors import (
     ArchiveCold,
@@ -31,9 +32,8 @@ from glacier_provider.errors import (
     StoreUnavailable,
 )
 from glacier_provider.stores import client_config, open_store
-from glacier_provider.stores.base import Retrieval, StoredArchive
-from glacier_provider.stores.reconcile import KnownArchive, Verdict, judge
-from glacier_provider.stores.vault import VaultStore
+from glacier_provider.stores.contract import Retrieval
+from glacier_provider.stores.vault.store import VaultStore
 from tests.contract.kit import (
     HOUR,
     PART,
@@ -66,7 +66,7 @@ def journal(tmp_path: Path) -> FileJournal:
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glacier_provider.stores.vault_calls.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("glacier_provider.stores.vault.calls.FIRST_PAUSE", 0.01)
 
 
 def jobs(kit: VaultKit) -> list[dict[str, Any]]:
@@ -557,7 +557,7 @@ def test_a_job_that_the_list_does_not_show_yet_is_not_taken_for_gone(
 ) -> None:
     store = vault_kit.open()
     retrievals = requested(store, [receipt.location for receipt in stored(store, 6)])
-    monkeypatch.setattr("glacier_provider.stores.vault_jobs.list_jobs", lambda *_, **__: iter([[]]))
+    monkeypatch.setattr("glacier_provider.stores.vault.jobs.list_jobs", lambda *_, **__: iter([[]]))
     assert {report.status for report in store.retrieval_reports(retrievals)} == {RetrievalStatus.PENDING}
 
 
@@ -773,7 +773,7 @@ def test_a_lost_answer_to_an_inventory_request_starts_no_second_one(vault_kit: V
 
 
 def test_an_inventory_that_breaks_off_is_read_on(vault_kit: VaultKit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glacier_provider.stores.vault_output.WINDOW", 512)
+    monkeypatch.setattr("glacier_provider.stores.vault.output.WINDOW", 512)
     stored(vault_kit.open(), 10)
     vault_kit.publish()
     vault_kit.break_next("read", FaultKind.TRUNCATE_BODY, after=3)

@@ -119,13 +119,13 @@ def _install(watch: _Watch) -> None:
     from botocore.httpsession import URLLib3Session
 
     from glacier_provider.files import link
-    from glacier_provider.stores.wire.sender import OneByOne
-    from glacier_provider.workers import crew
+    from glacier_provider.stores.s3.fast import pool
+    from glacier_provider.stores.s3.fast.sender import OneByOne
 
     watch.around(URLLib3Session, "send", lambda _session, request: _request(request))
     watch.around(OneByOne, "send", lambda _connection, request, *_: _request(request))
-    watch.around(crew, "write_frame", lambda *_: "work for a process")
-    watch.around(crew, "read_frame", lambda *_: "answers of a process")
+    watch.around(pool, "write_frame", lambda *_: "work for a process")
+    watch.around(pool, "read_frame", lambda *_: "answers of a process")
     for cursor in (psycopg.Cursor, psycopg.ServerCursor):
         watch.around(cursor, "execute", lambda _cursor, query, *_: f"statement {_name_of(query)}")
     watch.around(psycopg.Transaction, "__exit__", lambda *_: "commit")

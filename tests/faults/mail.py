@@ -14,19 +14,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from glacier_provider import restore
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.core.notices import Notice
-from glacier_provider.restore import Heard, Waiting
-from glacier_provider.stores.notification_setup import RETENTION_SECONDS, set_up
-from glacier_provider.stores.notifications import Message, Queue, parsed_queue, queue_client_config
+from glacier_provider.core.notification import Notice
+from glacier_provider.pipelines import restore
+from glacier_provider.pipelines.restore import Heard, Waiting
+from glacier_provider.stores.queue.receive import Message, Queue, parsed_queue, queue_client_config
+from glacier_provider.stores.queue.setup import RETENTION_SECONDS, set_up
 from glacier_provider.stores.uri import place_of
 from glacier_provider.triggers import listening
 from tests.emulator.s3 import REGION, S3Emulator, a_session
 
 if TYPE_CHECKING:
-    from glacier_provider.stores.base import ArchiveStore
+    from glacier_provider.stores.contract import ArchiveStore
 
 AT_ONCE = 0.0  # a world does not wait for messages: it looks again
 NONSENSE = ("foreign", "not understood", "forged end", "forged failure", "forged expiry")

@@ -12,9 +12,10 @@ from unittest.mock import patch
 
 import pytest
 
-from glacier_provider import pool, restore
 from glacier_provider.errors import StoreDenied
-from glacier_provider.pool import in_parallel
+from glacier_provider.pipelines import restore
+from glacier_provider.pipelines.shared import parallel
+from glacier_provider.pipelines.shared.parallel import in_parallel
 from tests.faults.world import LARGE, Abandoned, Kill, World
 
 CHANCE = random.Random(7)
@@ -178,9 +179,9 @@ def test_what_ended_beside_a_foreign_error_is_not_forgotten() -> None:
     def both_ended(*args: object, **kwargs: object) -> object:
         return ended_together(*args, **{**kwargs, "return_when": ALL_COMPLETED})  # type: ignore[arg-type]
 
-    ended_together = pool.wait
+    ended_together = parallel.wait
     results = in_parallel(work, [1, 2], workers=2)
-    with patch.object(pool, "wait", both_ended):
+    with patch.object(parallel, "wait", both_ended):
         assert next(results) == (2, 2)
         with pytest.raises(ZeroDivisionError):
             next(results)

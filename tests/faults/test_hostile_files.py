@@ -16,23 +16,20 @@ import pytest
 
 from glacier_provider.errors import DirectoryUnusable, FileChanged, FileError, FileMissing, OutOfSpace, UnsafePath
 from glacier_provider.files import (
-    DirectorySource,
     DirectoryWalk,
     Placed,
     Placement,
     Sha256Verifier,
-    extract_tar,
     hash_file,
     link,
     move,
     move_aside,
     move_back,
     open_source,
-    prepare_staging,
     read_small,
-    remove_tree,
     walk,
 )
+from glacier_provider.staging import DirectorySource, extract_tar, prepare_staging, remove_tree
 from tests.support.children import Cannot, drop_privileges, in_child, in_memory, killed_at_each_call, mount_small
 
 MIB = 1024 * 1024

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from glacier_provider.backup import crew as backup_crew
 from glacier_provider.catalog.archives import Archives
 from glacier_provider.errors import FileChanged, GlacierProviderError, StoreError
-from glacier_provider.workers import crew
+from glacier_provider.pipelines.backup import pool as backup_crew
+from glacier_provider.stores.s3.fast import pool
 from tests.contract.test_store_contract import EVIL_NAMES
 from tests.emulator.faults import FaultKind
 from tests.faults.places import S3Place
@@ -57,14 +57,14 @@ def puts(world: World, status: int = 200) -> int:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """Yield the processes, as they are started."""
     started: list[Any] = []
-    usual = crew._Process.__init__
+    usual = pool._Process.__init__
 
     def init(process: Any, *arguments: Any) -> None:
         usual(process, *arguments)
         started.append(process)
 
     with monkeypatch.context() as patch:
-        patch.setattr(crew._Process, "__init__", init)
+        patch.setattr(pool._Process, "__init__", init)
         yield started
 
 
@@ -104,8 +104,8 @@ def test_what_a_process_sends_is_what_botocore_would_send(
 def test_a_storm_of_refusals_slows_all_down_and_loses_nothing(
     many: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(crew, "_LONGEST_PAUSE", 0.5)
+    monkeypatch.setattr(pool, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(pool, "_LONGEST_PAUSE", 0.5)
     emulator(many).plan.inject("PutObject", FaultKind.THROTTLING, count=40, after=10)
     with caplog.at_level(logging.INFO):
         many.back_up()
@@ -150,7 +150,7 @@ def test_a_task_that_dies_among_its_processes_goes_on(many: World, at: str) -> N
 
 
 def test_processes_that_die_leave_their_files_to_the_task(many: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = crew.read_frame
+    usual = pool.read_frame
 
     with watched(monkeypatch) as started:
 
@@ -161,7 +161,7 @@ def test_processes_that_die_leave_their_files_to_the_task(many: World, monkeypat
                     os.kill(process._process.pid, signal.SIGKILL)
             return answers
 
-        monkeypatch.setattr(crew, "read_frame", read)
+        monkeypatch.setattr(pool, "read_frame", read)
         many.back_up()
     many.check_all()
     assert started
@@ -186,7 +186,7 @@ def test_no_process_is_left_when_the_task_fails(many: World, monkeypatch: pytest
 def test_a_process_has_no_secret_in_its_arguments_or_environment(many: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://a-secret-of-airflow")
     seen: list[bytes] = []
-    usual = crew.read_frame
+    usual = pool.read_frame
 
     with watched(monkeypatch) as started:
 
@@ -196,10 +196,10 @@ def test_a_process_has_no_secret_in_its_arguments_or_environment(many: World, mo
                     seen.append(Path(f"/proc/{process._process.pid}/{what}").read_bytes())
             return usual(fd)
 
-        monkeypatch.setattr(crew, "read_frame", read)
+        monkeypatch.setattr(pool, "read_frame", read)
         many.back_up()
     everything = b"".join(seen)
-    assert b"glacier_provider.workers.upload" in everything
+    assert b"glacier_provider.stores.s3.fast.process" in everything
     for secret in (b"a-secret-of-airflow", b"testing", b"AIRFLOW", b"SECRET"):
         assert secret not in everything
 
@@ -238,7 +238,7 @@ def test_without_processes_all_is_as_before(many: World, monkeypatch: pytest.Mon
         asked.append(arguments)
         raise OSError("no more processes")
 
-    monkeypatch.setattr(crew, "_Process", refuse)
+    monkeypatch.setattr(pool, "_Process", refuse)
     many.back_up()
     many.check_all()
     assert asked

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from glacier_provider import backup
 from glacier_provider.applications.application import DumpOptions
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.errors import DumpInvalid, StoreDenied, ToolFailed
+from glacier_provider.pipelines import backup
 from glacier_provider.postgres import tools_for
 from tests.faults.world import Abandoned, Kill, World
 from tests.support.postgres import installation

@@ -15,11 +15,11 @@ from unittest.mock import patch
 
 import pytest
 
-from glacier_provider import backup
 from glacier_provider.catalog.database import Database
 from glacier_provider.errors import DirectoryUnusable, GlacierProviderError, OutOfSpace
-from glacier_provider.postgres import restore as pg_restore
-from glacier_provider.postgres.run import Tool
+from glacier_provider.pipelines import backup
+from glacier_provider.postgres.restore import transaction as pg_restore
+from glacier_provider.postgres.tools.run import Tool
 from tests.faults.places import Place
 from tests.faults.world import World
 from tests.support.children import drop_privileges, in_child, mount_small

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from glacier_provider import backup, deletion, restore
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import BackupNotDeletable, BackupNotRestorable, IllegalMove, LeaseHeld
+from glacier_provider.pipelines import backup, restore
+from glacier_provider.pipelines.delete import delete_backup
 from tests.emulator.faults import FaultKind
 from tests.faults.world import Abandoned, Kill, Parts, World
 
@@ -274,7 +275,7 @@ def test_a_deletion_waits_for_a_running_backup_and_a_backup_for_a_deletion(world
     run = world.a_run("backup")
     running = backup.open_backup(app, run, catalog=has.catalog, store=has.store)
     with pytest.raises(LeaseHeld, match=f"backup {running} works on the application"):
-        deletion.delete_backup(app, old, world.a_run("delete"), catalog=has.catalog, stores=has.stores)
+        delete_backup(app, old, world.a_run("delete"), catalog=has.catalog, stores=has.stores)
     assert has.catalog.backups.get(old)["state"] == "complete"
     world.back_up(run)
     has.catalog.deletions.begin(old, world.a_run("delete"))
@@ -289,7 +290,7 @@ def test_two_who_delete_the_same_backup_delete_it_once(world: World) -> None:
     old, _ = world.back_up(), world.back_up()
     app, catalog = world.application, world.here.catalog
     with catalog.alone(f"the deletion {old}"), world.another_catalog() as other, pytest.raises(LeaseHeld):
-        deletion.delete_backup(app, old, world.a_run("delete"), catalog=other, stores=world.here.stores)
+        delete_backup(app, old, world.a_run("delete"), catalog=other, stores=world.here.stores)
     assert world.delete(old) > 0
     assert world.delete(old) == 0
     world.check_all()
@@ -354,7 +355,7 @@ def test_files_deleted_while_a_backup_runs_are_no_part_of_it(world: World) -> No
 
 
 def test_a_large_file_keeps_the_lease_alive_while_it_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glacier_provider.catalog.lease.SECONDS_BETWEEN_BEATS", -1.0)
+    monkeypatch.setattr("glacier_provider.pipelines.shared.lease.SECONDS_BETWEEN_BEATS", -1.0)
     world.add_file(CHANCE, 17 * 1024 * 1024)
     world.record_instants = True
     world.back_up()

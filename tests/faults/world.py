@@ -17,19 +17,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from glacier_provider import backup, deletion, restore
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.core.archive import ArchiveKind
+from glacier_provider.core.archive import ArchiveKind, StoredArchive
 from glacier_provider.core.plan import RestoreRequest
+from glacier_provider.core.reconciliation import KnownArchive, Verdict, judge
 from glacier_provider.core.status import ArchiveState
 from glacier_provider.errors import ArchiveCold, GlacierProviderError, LeaseHeld, RetrievalFailed
-from glacier_provider.postgres.server import Server
-from glacier_provider.reconciliation import Reconciled, reconcile
-from glacier_provider.stores.base import ArchiveStore, StoredArchive
-from glacier_provider.stores.reconcile import KnownArchive, Verdict, judge
-from glacier_provider.stores.vault_descriptions import description_of
+from glacier_provider.pipelines import backup, restore
+from glacier_provider.pipelines.delete import delete_backup, plan_deletion
+from glacier_provider.pipelines.reconcile import Reconciled, reconcile
+from glacier_provider.postgres.tools.server import Server
+from glacier_provider.stores.contract import ArchiveStore
+from glacier_provider.stores.vault.descriptions import description_of
 from tests.faults.instants import Ended, run_in_child
 from tests.faults.mail import Mail, notices_at_once
 from tests.faults.places import Place
@@ -407,12 +408,10 @@ class World:
     def delete(self, backup_id: int, kill: Kill | None = None, *, force: bool = False) -> int:
         """Run the deletion's tasks; return how many archives the last try of it deleted."""
         run, app, self.kill = self.a_run("delete"), self.application, kill
-        self.task("plan_deletion", lambda has: deletion.plan_deletion(backup_id, catalog=has.catalog))
+        self.task("plan_deletion", lambda has: plan_deletion(backup_id, catalog=has.catalog))
         figures = self.task(
             "delete_backup",
-            lambda has: deletion.delete_backup(
-                app, backup_id, run, catalog=has.catalog, stores=has.stores, force=force
-            ),
+            lambda has: delete_backup(app, backup_id, run, catalog=has.catalog, stores=has.stores, force=force),
         )
         self._forget_kill()
         self.backups.pop(backup_id, None)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from glacier_provider import backup, deletion
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.plan import Amount
@@ -21,6 +20,8 @@ from glacier_provider.errors import (
     StoreDenied,
     UnknownBackup,
 )
+from glacier_provider.pipelines import backup
+from glacier_provider.pipelines.delete import delete_backup, plan_deletion
 from tests.support.application import ApplicationUnderTest
 
 ORIGINAL = {"doc1.pdf": b"content 1", "doc2.pdf": b"content 2", "doc3.pdf": b"content 3"}
@@ -34,14 +35,14 @@ class Three:
     ids: list[int] = field(default_factory=list)
 
     def plan(self, number: int) -> DeletionPlan:
-        return deletion.plan_deletion(self.ids[number], catalog=self.app.catalog)
+        return plan_deletion(self.ids[number], catalog=self.app.catalog)
 
     def delete(self, number: int, **options: Any) -> dict[str, Any]:
         return delete(self.app, self.ids[number], **options)
 
 
 def delete(app: ApplicationUnderTest, backup_id: int, **options: Any) -> dict[str, Any]:
-    return deletion.delete_backup(
+    return delete_backup(
         app.application, backup_id, app.a_run("delete"), catalog=app.catalog, stores=app.stores, **options
     )
 
@@ -163,7 +164,7 @@ def test_the_manifest_stays_while_that_of_a_later_backup_continues_it(dms: Appli
     ids = [dms.back_up() for _ in range(3)]
     previous = [dms.catalog.backups.get(number)["previous_backup_id"] for number in ids]
     assert previous == [None, ids[0], ids[1]], "each manifest continues the one before"
-    assert [one.reason for one in deletion.plan_deletion(ids[0], catalog=dms.catalog).stays][-1].startswith(
+    assert [one.reason for one in plan_deletion(ids[0], catalog=dms.catalog).stays][-1].startswith(
         "the manifest of a later backup continues it"
     )
     delete(dms, ids[0])
@@ -203,7 +204,7 @@ def test_a_running_backup_keeps_deletions_out(three: Three) -> None:
     running = backup.open_backup(three.app.application, run, catalog=three.app.catalog, store=three.app.store)
     with pytest.raises(LeaseHeld, match=f"backup {running}"):
         three.delete(0)
-    assert "is running" in str(deletion.plan_deletion(running, catalog=three.app.catalog).refused)
+    assert "is running" in str(plan_deletion(running, catalog=three.app.catalog).refused)
 
 
 def test_a_backup_that_a_deletion_overtook_is_not_continued(three: Three) -> None:
@@ -243,12 +244,12 @@ def test_a_backup_of_another_application_or_of_nobody_is_not_deleted(
     three: Three, make_application: Callable[..., ApplicationUnderTest]
 ) -> None:
     with pytest.raises(UnknownBackup, match="Complete backups"):
-        deletion.plan_deletion(999, catalog=three.app.catalog)
+        plan_deletion(999, catalog=three.app.catalog)
     from glacier_provider.catalog.catalog import Catalog
 
     other = Catalog(three.app.catalog_server.connect, schema=three.app.catalog.schema, application="other")
     with pytest.raises(BackupNotDeletable, match="belongs to the application dms"):
-        deletion.plan_deletion(three.ids[0], catalog=other)
+        plan_deletion(three.ids[0], catalog=other)
     other.close()
 
 

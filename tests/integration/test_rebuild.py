@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from glacier_provider import backup, deletion, rebuilding
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.errors import ArchiveMissing, IllegalMove, StoreUnavailable, UnsafeCatalogSchema
+from glacier_provider.pipelines import backup
+from glacier_provider.pipelines.delete import delete_backup
+from glacier_provider.pipelines.rebuild import Rebuilt, rebuild_catalog
 from glacier_provider.stores.uri import parse_store_uri
 from tests.conftest import a_catalog
 from tests.emulator.vault import VaultEmulator
@@ -51,8 +53,8 @@ def lose_the_catalog(app: ApplicationUnderTest) -> None:
     app.catalog = a_catalog(app.catalog_server, app.application.name)
 
 
-def rebuild(app: ApplicationUnderTest) -> rebuilding.Rebuilt:
-    return rebuilding.rebuild_catalog(app.application, catalog=app.catalog, stores=app.stores)
+def rebuild(app: ApplicationUnderTest) -> Rebuilt:
+    return rebuild_catalog(app.application, catalog=app.catalog, stores=app.stores)
 
 
 def some_history(app: ApplicationUnderTest) -> list[int]:
@@ -213,7 +215,7 @@ def test_files_behind_an_unreadable_manifest_stay_when_another_backup_is_deleted
     client.put_object(Bucket=dms.bucket, Key=key, Body=b"no manifest", Metadata=metadata)
     lose_the_catalog(dms)
     rebuild(dms)
-    deletion.delete_backup(dms.application, backups[0], dms.a_run("delete"), catalog=dms.catalog, stores=dms.stores)
+    delete_backup(dms.application, backups[0], dms.a_run("delete"), catalog=dms.catalog, stores=dms.stores)
     left = {stored.description.filename for stored in dms.store.archives() if stored.description}
     assert "large.bin" in left, "the fourth backup's alone, whose members nobody knows"
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from glacier_provider import backup, deletion
-from glacier_provider.backup.sending import describe
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.errors import LeaseHeld, OutcomeUnknown, StoreUnavailable
-from glacier_provider.reconciliation import reconcile
+from glacier_provider.pipelines import backup
+from glacier_provider.pipelines.backup.archive import describe
+from glacier_provider.pipelines.delete import delete_backup
+from glacier_provider.pipelines.reconcile import reconcile
 from tests.integration.test_rebuild import lose_the_catalog, rebuild
 from tests.support.application import ApplicationUnderTest
 from tests.support.vault import VAULT, OnAVault
@@ -166,7 +167,7 @@ def test_what_was_given_up_and_lies_in_the_bucket_is_noted_and_goes_with_its_bac
     (told,) = reconcile(app, catalog=catalog, stores=dms.stores)
     assert (told.noted, told.strays, told.doubtful) == (1, 0, 0)
     assert reconcile(app, catalog=catalog, stores=dms.stores) == []
-    deletion.delete_backup(app, dead, dms.a_run(), catalog=catalog, stores=dms.stores)
+    delete_backup(app, dead, dms.a_run(), catalog=catalog, stores=dms.stores)
     listed = dms.s3.client().list_objects_v2(Bucket=dms.bucket)["Contents"]
     assert not [one["Key"] for one in listed if one["Key"].endswith(page[0].filename)]
 
@@ -285,7 +286,7 @@ def test_nothing_is_compared_while_a_backup_runs(dms: ApplicationUnderTest) -> N
 
 def test_a_long_comparison_keeps_its_lease_alive(dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seen from outside, before its transaction ends."""
-    monkeypatch.setattr("glacier_provider.catalog.lease.SECONDS_BETWEEN_BEATS", -1.0)
+    monkeypatch.setattr("glacier_provider.pipelines.shared.lease.SECONDS_BETWEEN_BEATS", -1.0)
     dms.back_up()
     archives, seen = dms.store.archives, []
 
@@ -306,7 +307,7 @@ def test_a_long_comparison_keeps_its_lease_alive(dms: ApplicationUnderTest, monk
 def test_a_comparison_that_lost_its_lease_changes_nothing(
     dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glacier_provider.catalog.lease.SECONDS_BETWEEN_BEATS", -1.0)
+    monkeypatch.setattr("glacier_provider.pipelines.shared.lease.SECONDS_BETWEEN_BEATS", -1.0)
     dms.back_up()
     archives = dms.store.archives
 

@@ -15,7 +15,6 @@ from unittest.mock import patch
 
 import pytest
 
-from glacier_provider import backup
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
 from glacier_provider.core.archive import ArchiveKind
@@ -23,7 +22,8 @@ from glacier_provider.core.manifest import parse_manifest
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import FileChanged, GlacierProviderError, RetrievalRefused
-from glacier_provider.steps import step_of
+from glacier_provider.pipelines import backup
+from glacier_provider.pipelines.shared.step import step_of
 from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, titles
 
 ORIGINAL = {"doc1.pdf": b"content 1", "doc2.pdf": b"content 2", "doc3.pdf": b"content 3"}

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from glacier_provider import backup
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.errors import KeyTaken, StoreUnavailable
-from glacier_provider.postgres.server import Server
-from glacier_provider.reconciliation import reconcile
+from glacier_provider.pipelines import backup
+from glacier_provider.pipelines.reconcile import reconcile
+from glacier_provider.postgres.tools.server import Server
 from tests.conftest import a_catalog
 from tests.integration.test_reconciliation import DAY, a_doubtful_backup, ids, in_catalog, known
 from tests.support.application import ApplicationUnderTest
@@ -273,7 +273,7 @@ def test_what_a_vault_holds_keeps_its_signature(on_a_vault: OnAVault) -> None:
 def test_what_a_bucket_holds_keeps_its_signature_whoever_sent_it(
     dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch, *, by_processes: bool
 ) -> None:
-    monkeypatch.setattr("glacier_provider.backup.crew.CREW_FROM", 1)
+    monkeypatch.setattr("glacier_provider.pipelines.backup.pool.CREW_FROM", 1)
     dms.configure(upload_processes=int(by_processes))
     dms.write("large.bin", LARGE)
     signature = dms.catalog.writers.of(dms.back_up())

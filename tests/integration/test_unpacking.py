@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from glacier_provider import restore
 from glacier_provider.applications.application import DumpOptions
 from glacier_provider.errors import OutOfSpace
+from glacier_provider.pipelines import restore
 from tests.integration.test_reconciliation import in_catalog
 from tests.support.application import ApplicationUnderTest, a_small_dms, titles
 from tests.support.postgres import installation
@@ -35,7 +35,7 @@ def with_free_bytes(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     def free_bytes(_path: Any) -> int:
         return free
 
-    monkeypatch.setattr("glacier_provider.files.staging.free_bytes", free_bytes)
+    monkeypatch.setattr("glacier_provider.staging.directory.free_bytes", free_bytes)
 
 
 def test_the_room_that_an_unpacked_dump_takes_is_asked_for_before_it_is_unpacked(

@@ -12,7 +12,7 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.core.archive import Location
 from glacier_provider.core.parts import MIB
 from glacier_provider.errors import GlacierProviderError
-from glacier_provider.stores.base import Retrieval
+from glacier_provider.stores.contract import Retrieval
 from tests.emulator.vault import VaultEmulator
 from tests.support.application import titles
 from tests.support.vault import VAULT, OnAVault

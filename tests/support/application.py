@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from glacier_provider import backup, restore
 from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.plan import RestoreRequest
-from glacier_provider.postgres.server import Server
+from glacier_provider.pipelines import backup, restore
+from glacier_provider.postgres.tools.server import Server
 from glacier_provider.stores import client_config, open_store
-from glacier_provider.stores.base import ArchiveStore
+from glacier_provider.stores.contract import ArchiveStore
 from tests.emulator.s3 import S3Emulator
 
 _runs = itertools.count(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from glacier_provider.applications import NotificationOptions
-from glacier_provider.stores.notification_setup import set_up
+from glacier_provider.stores.queue.setup import set_up
 from tests.emulator.clock import Clock
 from tests.emulator.s3 import S3Emulator
 from tests.emulator.vault import VaultEmulator

@@ -15,7 +15,7 @@ from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.plan import Amount, RestoreRequest
 from glacier_provider.errors import CatalogError
-from glacier_provider.postgres.server import Server
+from glacier_provider.postgres.tools.server import Server
 from tests.conftest import a_catalog
 from tests.integration.catalog.test_backups import (
     STORE,
@@ -177,13 +177,13 @@ def test_every_backup_of_a_long_history_shows_what_counting_gives(catalog: Catal
 
 
 def wanted() -> Any:
-    from glacier_provider.catalog.overview import BackupFilter
+    from glacier_provider.catalog.pages import BackupFilter
 
     return BackupFilter("dms")
 
 
 def a_page(limit: int) -> Any:
-    from glacier_provider.catalog.overview import Page
+    from glacier_provider.catalog.pages import Page
 
     return Page(limit=limit)
 
@@ -348,7 +348,7 @@ def test_names_are_indexed_only_where_the_extension_is(catalog: Catalog, connect
 def test_with_an_index_of_names_a_search_reaches_beyond_its_window(
     catalog: Catalog, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glacier_provider.catalog.overview.WINDOW", 2)
+    monkeypatch.setattr("glacier_provider.catalog.pages.WINDOW", 2)
     a_backup(catalog, 1, ["a 1", "b 2", "c 3", "d 4"])
     backup_id = a_backup(catalog, 2, ["a 1", "b 2", "c 3", "d 4", "needle 5"])  # archived last
     step = catalog.overview.files("dms", backup_id, containing="NEEDLE")
@@ -367,7 +367,7 @@ def test_with_an_index_of_names_a_search_reaches_beyond_its_window(
 
 
 def test_without_an_index_a_search_goes_on_where_it_stopped(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glacier_provider.catalog.overview.WINDOW", 2)
+    monkeypatch.setattr("glacier_provider.catalog.pages.WINDOW", 2)
     backup_id = a_backup(catalog, 1, [f"file {number}" for number in range(7)])
     seen, after, asked = [], 0, 0
     while True:
@@ -382,7 +382,7 @@ def test_without_an_index_a_search_goes_on_where_it_stopped(catalog: Catalog, mo
 
 
 def test_a_file_of_this_very_name_is_found_at_once(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glacier_provider.catalog.overview.WINDOW", 2)
+    monkeypatch.setattr("glacier_provider.catalog.pages.WINDOW", 2)
     backup_id = a_backup(catalog, 1, ["a", "b", "c", "last.pdf"])
     assert [row["filename"] for row in catalog.overview.files("dms", backup_id, containing="last.pdf").rows] == [
         "last.pdf"

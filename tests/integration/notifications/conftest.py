@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from glacier_provider.hooks import resources
-from glacier_provider.postgres.server import Server
-from glacier_provider.stores import notifications
+from glacier_provider.postgres.tools.server import Server
+from glacier_provider.stores.queue import receive
 from glacier_provider.triggers import listening
 from tests.conftest import a_catalog
 from tests.emulator.clock import Clock
@@ -69,7 +69,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "open_queue_of", functools.cache(resources.open_queue_of))
     monkeypatch.setattr(resources, "open_store_of", functools.cache(resources.open_store_of))
     monkeypatch.setattr(listening, "QUIET_SECONDS", 0.1)
-    monkeypatch.setattr(notifications, "LONGEST_WAIT", 1)
+    monkeypatch.setattr(receive, "LONGEST_WAIT", 1)
 
 
 @contextmanager

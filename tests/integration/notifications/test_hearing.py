@@ -10,10 +10,10 @@ from unittest import mock
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from glacier_provider import restore
-from glacier_provider.core.notices import Notice
+from glacier_provider.core.notification import Notice
+from glacier_provider.pipelines import restore
 from glacier_provider.sensors.glacier_job import GlacierJobSensor
-from glacier_provider.stores import notifications
+from glacier_provider.stores.queue import receive
 from glacier_provider.stores.uri import place_of
 from glacier_provider.triggers.glacier_job import DONE, FAILED
 from tests.emulator.faults import FaultKind
@@ -100,9 +100,9 @@ def test_only_what_a_message_names_is_looked_at(wait: Wait) -> None:
 
 
 def test_many_notices_are_looked_at_together(s3_wait: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
-    from glacier_provider.restore import hearing
+    from glacier_provider.pipelines.restore import messages
 
-    monkeypatch.setattr(hearing, "FEW", 1)
+    monkeypatch.setattr(messages, "FEW", 1)
     s3_wait.an_hour_passes()
     heard = hear(s3_wait, a_notice(s3_wait), a_notice(s3_wait, "dms-1.dump"))
     assert heard.waiting is not None
@@ -276,7 +276,7 @@ def test_a_request_that_is_just_being_sent_is_not_asked_about(wait: Wait) -> Non
 
 
 def test_a_trigger_that_listens_can_be_taken_away_at_once(s3_wait: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notifications, "LONGEST_WAIT", 20)
+    monkeypatch.setattr(receive, "LONGEST_WAIT", 20)
 
     async def run() -> None:
         task = asyncio.ensure_future(anext(s3_wait.trigger().run()))
@@ -295,7 +295,7 @@ def test_a_message_received_after_the_end_is_left_for_the_next(s3_wait: Wait) ->
     held = s3_wait.messages()
     listening = Listening(s3_wait.app.application, s3_wait.restore_id, logging.getLogger("ended"))
     listening._stopped.set()
-    with mock.patch.object(restore, "hear_notices") as hearing:
+    with mock.patch.object(restore, "hear_notices") as messages:
         assert asyncio.run(asyncio.wait_for(listening.hear(1), SECONDS)) is None
-    hearing.assert_not_called()
+    messages.assert_not_called()
     assert s3_wait.messages() == held

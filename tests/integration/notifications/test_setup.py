@@ -13,10 +13,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from glacier_provider.cli import main
-from glacier_provider.core.notices import parse_notices
+from glacier_provider.core.notification import parse_notices
 from glacier_provider.errors import ConfigurationError, StoreDenied, StoreMissing
-from glacier_provider.stores import notification_setup
-from glacier_provider.stores.notification_setup import Setup, set_up
+from glacier_provider.stores.queue import setup
+from glacier_provider.stores.queue.setup import Setup, set_up
 from tests.emulator.faults import FaultKind
 from tests.emulator.s3 import S3Emulator, a_session
 from tests.emulator.vault import VaultEmulator
@@ -329,7 +329,7 @@ def test_a_queue_that_s3_does_not_see_yet_is_waited_for(
         code="InvalidArgument",
         message=words,
     )
-    monkeypatch.setattr(notification_setup, "_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(setup, "_PAUSES", (0.01, 0.01))
     account.set_up("s3")
     assert len(account.bucket_notifications()["QueueConfigurations"]) == 1
     account.notify()

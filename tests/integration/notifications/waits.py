@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from glacier_provider import restore
 from glacier_provider.applications import NotificationOptions
 from glacier_provider.catalog.archives import ArchiveRange
+from glacier_provider.pipelines import restore
 from glacier_provider.stores import client_config, open_store
-from glacier_provider.stores.base import ArchiveStore
-from glacier_provider.stores.notification_setup import Client, set_up
+from glacier_provider.stores.contract import ArchiveStore
+from glacier_provider.stores.queue.setup import Client, set_up
 from glacier_provider.triggers.glacier_job import GlacierJobTrigger
 from tests.emulator.faults import FaultPlan
 from tests.emulator.s3 import a_session

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from glacier_provider.postgres import Server, Tools, find_tools
-from glacier_provider.postgres.run import child_environment
+from glacier_provider.postgres.tools.run import child_environment
 from tests.support.postgres import EmbeddedPostgres, installation
 
 HERE = Path(__file__).parent

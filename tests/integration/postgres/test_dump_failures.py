@@ -30,7 +30,7 @@ from glacier_provider.errors import (
     ToolTooOld,
 )
 from glacier_provider.postgres import DumpFormat, DumpOptions, Server, Tools, dump_database, find_tools, terminate_tools
-from glacier_provider.postgres.dumpfile import read_through, table_of_contents
+from glacier_provider.postgres.dump.dumpfile import read_through, table_of_contents
 from tests.integration.postgres.conftest import OLDER, SampleServer
 from tests.support.postgres import EmbeddedPostgres
 

@@ -13,7 +13,7 @@ import pytest
 
 from glacier_provider.errors import DatabaseBusy, DatabaseRefused, OutOfSpace, StoreDenied
 from glacier_provider.postgres import Dump, DumpFormat, DumpOptions, Server, Tools, dump_database, stream_database
-from glacier_provider.postgres.stream import compressed_here, decompress
+from glacier_provider.postgres.dump.stream import compressed_here, decompress
 from tests.integration.postgres.conftest import MAIN, NEWER, SampleServer
 
 

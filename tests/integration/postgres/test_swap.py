@@ -10,8 +10,8 @@ import pytest
 
 from glacier_provider.errors import ConfigurationError, DatabaseRefused, NameTaken, RestoreFailed
 from glacier_provider.postgres import DumpFormat, DumpOptions, Keep, RestoreOptions, Server, check_swap, dump_database
-from glacier_provider.postgres.restore import RestoredDatabase
-from glacier_provider.postgres.swap import Swap, swap_database
+from glacier_provider.postgres.restore.swap import Swap, swap_database
+from glacier_provider.postgres.restore.transaction import RestoredDatabase
 from tests.integration.postgres.conftest import SampleServer
 from tests.support.postgres import EmbeddedPostgres
 

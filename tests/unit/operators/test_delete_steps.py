@@ -9,12 +9,13 @@ from unittest import mock
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from glacier_provider import deletion, reconciliation
 from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.status import BackupState
 from glacier_provider.operators.delete_steps import DeleteBackupOperator, PlanDeletionOperator
 from glacier_provider.operators.reconcile import ReconcileOperator
-from glacier_provider.reconciliation import Reconciled
+from glacier_provider.pipelines import delete as deletion
+from glacier_provider.pipelines import reconcile as reconciliation
+from glacier_provider.pipelines.reconcile import Reconciled
 from tests.unit.operators.builders import APPLICATION, CONNECTIONS, SETTINGS, a_context
 
 CONFIRMED = {"backup_id": 42, "confirm": "dms-42"}

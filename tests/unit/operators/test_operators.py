@@ -14,7 +14,6 @@ import pytest
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from glacier_provider import backup, restore
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
@@ -33,9 +32,10 @@ from glacier_provider.operators.restore_steps import (
     RequestRetrievalsOperator,
 )
 from glacier_provider.operators.selective_pg_restore import SelectivePgRestoreOperator
-from glacier_provider.postgres.run import Tool
+from glacier_provider.pipelines import backup, restore
+from glacier_provider.postgres.tools.run import Tool
 from glacier_provider.sensors.glacier_job import GlacierJobSensor
-from glacier_provider.stores.s3 import S3Store
+from glacier_provider.stores.s3.store import S3Store
 from tests.support.clean_environment import APPLICATIONS
 from tests.unit.operators.builders import APPLICATION, CONNECTIONS, SETTINGS, a_context, an_asset
 

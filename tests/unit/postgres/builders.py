@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from glacier_provider.postgres.commands import quoted
-from glacier_provider.postgres.toc import TocEntry
+from glacier_provider.postgres.dump.toc import TocEntry
+from glacier_provider.postgres.tools.commands import quoted
 
 
 @dataclass

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from glacier_provider import restore
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.hooks import resources
-from glacier_provider.postgres.server import Server
+from glacier_provider.pipelines import restore
+from glacier_provider.postgres.tools.server import Server
 from tests.conftest import a_catalog
 from tests.emulator.s3 import S3Emulator
 from tests.support.airflow import settings_of

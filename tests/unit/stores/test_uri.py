@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from glacier_provider.errors import ConfigurationError
 from glacier_provider.stores import client_type, open_store
-from glacier_provider.stores.s3 import S3Store, s3_client_config
+from glacier_provider.stores.s3.store import S3Store, s3_client_config
 from glacier_provider.stores.uri import STORAGE_CLASSES, S3Uri, VaultUri, parse_store_uri
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from glacier_provider.core.notices import Notice
-from glacier_provider.restore import Heard
-from glacier_provider.stores.notifications import Message
+from glacier_provider.core.notification import Notice
+from glacier_provider.pipelines.restore import Heard
+from glacier_provider.stores.queue.receive import Message
 from glacier_provider.triggers.listening import MOST_TIMES, _is_done
 
 OURS, DOUBTED, THEIRS = (Notice("s3://b", key, "completed") for key in ("ours", "doubted", "theirs"))

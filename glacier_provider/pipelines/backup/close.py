@@ -1,0 +1,171 @@
+"""`close_backup`: the manifest, promise 1, and what is tidied up."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from glacier_provider.applications import Application
+from glacier_provider.catalog.archives import PlannedArchive, Upload
+from glacier_provider.catalog.backups import lease_holder
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.core.archive import ArchiveKind, Location
+from glacier_provider.core.manifest import manifest_lines
+from glacier_provider.core.plan import megabytes
+from glacier_provider.pipelines.backup.archive import describe
+from glacier_provider.pipelines.backup.step import LAST, staging_of, working
+from glacier_provider.staging import remove_tree
+from glacier_provider.stores.contract import ArchiveStore
+
+log = logging.getLogger(__name__)
+
+
+def close_backup(application: Application, backup_id: int, *, catalog: Catalog, store: ArchiveStore) -> dict[str, Any]:
+    """Write the manifest, complete the backup if promise 1 holds, free the lease and staging; return its figures.
+
+    A backup that an earlier try completed is tidied up after.
+    """
+    if catalog.backups.get(backup_id)["state"] != "complete":
+        with working(catalog, backup_id, LAST):
+            _abandon_uploads(application, catalog=catalog, store=store)
+            previous = _previous_of_manifest(catalog, backup_id)
+            manifest_id = _archive_manifest(application, backup_id, previous, catalog=catalog, store=store)
+            catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=previous or None)
+    catalog.backups.free_lease(lease_holder("backup", backup_id))
+    remove_tree(staging_of(application, backup_id), below=application.staging_directory)
+    figures = _figures(catalog, backup_id)
+    log.info(
+        "Backup %d is complete: database %s, %d files (%s), of them %d new; %s uploaded.",
+        backup_id,
+        megabytes(figures["database_bytes"]),
+        figures["files_count"],
+        megabytes(figures["files_bytes"]),
+        figures["new_files_count"],
+        megabytes(figures["uploaded_bytes"]),
+    )
+    return figures
+
+
+def _abandon_uploads(application: Application, *, catalog: Catalog, store: ArchiveStore) -> None:
+    """Abort what was half sent of archives that were given up: a store charges for such parts and hides them."""
+    for archive, kind in catalog.archives.abandoned_uploads(application.store):
+        store.abandon(describe(application, archive, kind))
+        catalog.archives.journal(archive.id).forget()
+
+
+def _previous_of_manifest(catalog: Catalog, backup_id: int) -> int:
+    """Return the backup whose manifest this one continues, or 0 for a manifest that lists every file.
+
+    A manifest holds changes only, so that its size follows the change and not the number of files (promise 12). Once
+    the changes since the last full one outweigh the files, a full one costs no more than they did.
+    """
+    previous = catalog.backups.newest_complete(before=backup_id)
+    changes = catalog.archives.changes_since_full_manifest(backup_id)
+    if previous is None or changes is None:
+        return 0
+    return previous if changes <= max(catalog.backups.get(backup_id)["files_count"], 100) else 0
+
+
+def _archive_manifest(
+    application: Application, backup_id: int, previous: int, *, catalog: Catalog, store: ArchiveStore
+) -> int:
+    data = gzip.compress(b"".join(_manifest(backup_id, previous, catalog)), mtime=0)
+    filename, sha256 = f"{backup_id:012d}.json.gz", hashlib.sha256(data).hexdigest()
+    earlier = catalog.archives.of_backup(backup_id, ArchiveKind.MANIFEST)
+    if earlier is not None and earlier["state"] == "uploading" and earlier["sha256"] != sha256:
+        _withdraw_manifest(application, catalog.archives.planned(earlier), earlier["sha256"], store=store)
+    planned = catalog.archives.plan_manifest(
+        backup_id, filename=filename, size=len(data), sha256=sha256, store_uri=application.store
+    )
+    if planned["state"] != "archived":
+        archive = PlannedArchive(
+            planned["id"], filename, len(data), backup_id, application.store, catalog.writers.of(backup_id)
+        )
+        description = describe(application, archive, ArchiveKind.MANIFEST, sha256=sha256, encoding="gzip")
+        catalog.archives.begin_upload(archive.id)
+        catalog.archives.record_uploads([Upload(archive.id, store.put_manifest(data, description), sha256)])
+    return int(planned["id"])
+
+
+def _withdraw_manifest(application: Application, earlier: PlannedArchive, sha256: str, *, store: ArchiveStore) -> None:
+    """Delete a manifest that an earlier try of this backup may have left, and that the backup has outgrown.
+
+    Only what says by archive id, SHA-256 and signature that it is the one that the catalog meant to send.
+    """
+    if not store.features.chooses_keys:
+        return
+    for found in store.archives(application.name, kind=ArchiveKind.MANIFEST):
+        told = found.description
+        ours = earlier.id, sha256, earlier.written_by
+        if told is not None and (told.archive_id, told.sha256, told.written_by) == ours:
+            log.info("A manifest that an earlier try wrote is replaced: %s.", found.key)
+            store.delete(Location(store.uri, found.key))
+
+
+def _manifest(backup_id: int, previous: int, catalog: Catalog) -> Iterator[bytes]:
+    backup = catalog.backups.get(backup_id)
+    database = catalog.archives.get(backup["database_archive_id"])
+    told = {name: backup[name] for name in _TOLD_OF_BACKUP}
+    head = {**told, "previous": previous or None, "database": {name: database[name] for name in _TOLD_OF_ARCHIVE}}
+    return manifest_lines(
+        head, catalog.archives.added_since(previous, backup_id), catalog.archives.removed_since(previous, backup_id)
+    )
+
+
+_TOLD_OF_BACKUP = (
+    "id",
+    "application",
+    "dag_id",
+    "dag_run_id",
+    "opened_at",
+    "snapshot_at",
+    "scanned_at",
+    "server_version",
+    "client_version",
+    "dump_format",
+    "files_count",
+    "files_bytes",
+    "new_files_count",
+    "new_files_bytes",
+    "vanished_count",
+    "returned_count",
+    "report",
+)
+_TOLD_OF_ARCHIVE = (
+    "id",
+    "filename",
+    "original_size",
+    "stored_size",
+    "sha256",
+    "checksum",
+    "encoding",
+    "store_uri",
+    "key",
+    "archived_at",
+)
+
+
+def _figures(catalog: Catalog, backup_id: int) -> dict[str, Any]:
+    backup = catalog.backups.get(backup_id)
+    uploaded = catalog.backups.uploaded_figures(backup_id)
+    names = (
+        "application",
+        "state",
+        "database_bytes",
+        "files_count",
+        "files_bytes",
+        "new_files_count",
+        "new_files_bytes",
+    )
+    return {
+        "backup_id": backup_id,
+        **{name: backup[name] for name in names},
+        "vanished_count": backup["vanished_count"],
+        "uploaded_files": uploaded["files"],
+        "uploaded_bytes": uploaded["bytes"],
+        "unarchived_references": backup["report"].get("unarchived_references_count"),
+        "seconds": round((backup["closed_at"] - backup["opened_at"]).total_seconds(), 1),
+    }

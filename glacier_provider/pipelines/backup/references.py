@@ -1,0 +1,37 @@
+"""The names that the references query gives, kept beside the dump: separated by NUL, which no file name holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from glacier_provider.applications import Application
+from glacier_provider.core.archive import name_from_bytes
+from glacier_provider.core.parts import MIB
+from glacier_provider.pipelines.backup.step import staging_of
+
+
+@contextmanager
+def references_file(application: Application, staging: Path) -> Iterator[Callable[[list[str]], None] | None]:
+    if not application.references_query:
+        yield None
+        return
+    with open(staging / "references.partial", "wb") as file:
+
+        def keep(names: list[str]) -> None:
+            file.write(b"".join(name.encode() + b"\0" for name in names))
+
+        yield keep
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(staging / "references.partial", staging / "references")
+
+
+def referenced_names(application: Application, backup_id: int) -> Iterator[str]:
+    rest = b""
+    with open(staging_of(application, backup_id) / "references", "rb") as file:
+        while block := file.read(MIB):
+            *names, rest = (rest + block).split(b"\0")
+            yield from (name_from_bytes(name) for name in names)

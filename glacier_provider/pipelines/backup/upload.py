@@ -1,0 +1,209 @@
+"""`upload_files`: the new files, many at a time, each archived once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from glacier_provider.applications import Application
+from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive, Upload
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.scans import NAMED
+from glacier_provider.core.archive import EMPTY_KEY, ArchiveKind, Location, Receipt
+from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError
+from glacier_provider.files import FileSource, Root, open_source
+from glacier_provider.pipelines.backup.archive import SMALL_FILE, Beating, describe, send
+from glacier_provider.pipelines.backup.pool import FileCrew, Stored, crew_for
+from glacier_provider.pipelines.backup.step import working
+from glacier_provider.pipelines.shared.parallel import in_parallel
+from glacier_provider.pipelines.shared.progress import Progress
+from glacier_provider.stores.contract import ArchiveStore
+
+log = logging.getLogger(__name__)
+
+#: A group of uploads is committed when it has this many archives, or after this many seconds.
+GROUP = 200
+GROUP_SECONDS = 2.0
+#: The same where thousands are sent a second.
+QUICK_GROUP = 500
+
+Outcomes = Iterator[tuple[PlannedArchive, Upload | GlacierProviderError]]
+
+
+def upload_files(
+    application: Application, backup_id: int, wanted: ArchiveRange, *, catalog: Catalog, store: ArchiveStore
+) -> dict[str, int]:
+    """Upload the planned files of a range, many at a time; return `archives` and `bytes` that were sent.
+
+    What is finished is committed in groups. A file that vanished is no longer part of the backup. A file that is still
+    being written is left for the next try, and the task fails at its end with FileChanged, naming it.
+    """
+    with (
+        working(catalog, backup_id, f"the upload of {wanted.first}") as beat,
+        Root(application.files_directory) as root,
+    ):
+        progress = Progress(log, "Uploaded", archives=wanted.archives, size=wanted.bytes, on_beat=beat)
+        with crew_for(application, wanted, store) as crew:
+            sender = _FileSender(application, root, catalog=catalog, store=store, progress=progress, crew=crew)
+            for page in catalog.archives.unfinished_files(wanted):
+                sender.send(page)
+            sender.finish()
+        progress.say()
+        sender.raise_errors()
+        return {"archives": progress.archives, "bytes": progress.bytes}
+
+
+class _FileSender:
+    """Uploads pages of planned files: small ones by the crew, or in threads; large ones one by one, in parts that go in
+    threads.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        root: Root,
+        *,
+        catalog: Catalog,
+        store: ArchiveStore,
+        progress: Progress,
+        crew: FileCrew | None,
+    ) -> None:
+        self._application = application
+        self._root = root
+        self._catalog = catalog
+        self._store = store
+        self._progress = progress
+        self._crew = crew
+        self._group = GROUP if crew is None else QUICK_GROUP
+        self._done: list[Upload] = []
+        self._gone: list[int] = []
+        self._committed_at = time.monotonic()
+        self._errors: list[tuple[str, GlacierProviderError]] = []
+        self._trouble: StoreError | None = None
+
+    def send(self, page: list[PlannedArchive]) -> None:
+        small = [archive for archive in page if archive.size <= SMALL_FILE]
+        try:
+            for archive, upload in self._sent(small):
+                self._note(archive, upload)
+            for archive in self._while_well(page):
+                if archive.size > SMALL_FILE:
+                    self._note(archive, _caught(self._send_large, archive))
+        finally:
+            # Whatever ends this page, what the store confirmed is remembered.
+            self._commit()
+        if self._trouble is not None:
+            self.finish()
+            raise self._trouble
+
+    def finish(self) -> None:
+        """Note what the crew has still on its way."""
+        try:
+            if self._crew is not None:
+                for archive, upload in self._careful_where_needed(self._crew.rest()):
+                    self._note(archive, upload)
+        finally:
+            self._commit()
+
+    def _sent(self, small: list[PlannedArchive]) -> Outcomes:
+        if self._crew is None:
+            return self._sent_with_care(small)
+        return self._careful_where_needed(self._crew.send(self._while_well(small)))
+
+    def _sent_with_care(self, small: list[PlannedArchive]) -> Outcomes:
+        return in_parallel(self._send_small, self._while_well(small), workers=self._application.connections)
+
+    def _careful_where_needed(self, answers: Iterator[tuple[PlannedArchive, Stored | None]]) -> Outcomes:
+        """Yield uploads that the crew could prove; what it could not is sent again, with care, some at a time."""
+        refused: list[PlannedArchive] = []
+        for archive, stored in answers:
+            if stored is not None:
+                key, size, sha256 = stored
+                receipt = Receipt(Location(archive.store_uri, key), size, f"sha256:{sha256}")
+                yield archive, Upload(archive.id, receipt, sha256)
+            else:
+                refused.append(archive)
+            if len(refused) >= GROUP:
+                yield from self._sent_with_care(refused)
+                refused = []
+        yield from self._sent_with_care(refused)
+
+    def _while_well(self, archives: list[PlannedArchive]) -> Iterator[PlannedArchive]:
+        """Yield archives until the store is in trouble; what is under way then comes to its end and is noted."""
+        for archive in archives:
+            if self._trouble is not None:
+                return
+            yield archive
+
+    def _send_small(self, archive: PlannedArchive) -> Upload:
+        with self._open(archive) as source:
+            if source.size > 2 * SMALL_FILE:
+                raise FileChanged(f"{archive.filename!r} grew to {source.size} bytes while it was archived.")
+            data = source.read_at(0, source.size)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if not data and not self._store.features.keeps_empty_archives:
+            # Catalog and manifest hold all there is to know of it; a restore makes it again.
+            nowhere = Location(archive.store_uri, f"{EMPTY_KEY}{archive.id}")
+            return Upload(archive.id, Receipt(nowhere, 0, f"sha256:{sha256}"), sha256)
+        description = describe(self._application, archive, ArchiveKind.FILE, size=len(data), sha256=sha256)
+        return Upload(archive.id, self._store.put(data, description), sha256)
+
+    def _send_large(self, archive: PlannedArchive) -> Upload:
+        with self._open(archive) as source:
+            description = describe(self._application, archive, ArchiveKind.FILE, size=source.size)
+            return send(Beating(source, self._progress.beat), description, catalog=self._catalog, store=self._store)
+
+    def _open(self, archive: PlannedArchive) -> FileSource:
+        """Open a file; one written just now gets the time to be finished, a slower writer is left for the next try."""
+        seconds = self._application.settle_seconds
+        try:
+            return open_source(self._root, archive.filename, settle_seconds=seconds, now=time.time())
+        except FileChanged:
+            time.sleep(seconds)  # nothing tells when a writer is done but that the file stays as it is for so long
+            return open_source(self._root, archive.filename, settle_seconds=seconds, now=time.time())
+
+    def _note(self, archive: PlannedArchive, upload: Upload | GlacierProviderError) -> None:
+        if isinstance(upload, OtherContent):
+            # An earlier try sent it, and died before the catalog knew; then the file changed, or the catalog moved.
+            log.warning("%s is archived again, under another id. %s", archive.filename, upload.message)
+            archive = self._catalog.archives.plan_again(archive)
+            upload = _caught(self._send_large if archive.size > SMALL_FILE else self._send_small, archive)
+        if isinstance(upload, Upload) and upload.receipt is not None:
+            self._done.append(upload)
+            self._progress.add(1, upload.receipt.size)
+        elif isinstance(upload, FileMissing):
+            self._gone.append(archive.id)
+            log.warning("%s vanished before it was archived.", archive.filename)
+        elif isinstance(upload, GlacierProviderError):
+            self._done.append(Upload(archive.id, error=str(upload)))
+            self._errors.append((archive.filename, upload))
+            if isinstance(upload, StoreError) and len(self._errors) > self._application.connections:
+                self._trouble = upload  # not this file's: the store's
+        if len(self._done) >= self._group or time.monotonic() - self._committed_at > GROUP_SECONDS:
+            self._commit()
+
+    def _commit(self) -> None:
+        self._catalog.archives.record_uploads(self._done)
+        self._catalog.archives.drop_vanished(self._gone)
+        self._done, self._gone, self._committed_at = [], [], time.monotonic()
+
+    def raise_errors(self) -> None:
+        """Raise the gravest error of all files, with the number of files and some names; return when there is none."""
+        if not self._errors:
+            return
+        for name, error in self._errors[:NAMED]:
+            log.error("%s: %s", name, error)
+        names = ", ".join(name for name, _ in self._errors[:5])
+        gravest = next((error for _, error in self._errors if not error.retryable), self._errors[0][1])
+        raise type(gravest)(
+            f"{len(self._errors)} files could not be archived ({names}): {gravest.message}", hint=gravest.hint
+        ) from gravest
+
+
+def _caught(work: Callable[[PlannedArchive], Upload], archive: PlannedArchive) -> Upload | GlacierProviderError:
+    try:
+        return work(archive)
+    except GlacierProviderError as error:
+        return error

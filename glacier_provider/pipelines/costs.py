@@ -1,0 +1,29 @@
+"""What the catalog says is in the stores, as prices see it; read by the page and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from glacier_provider.catalog.pages import Holding
+from glacier_provider.core.archive import ArchiveKind
+from glacier_provider.core.cost import Stored, merged
+from glacier_provider.stores.uri import store_class
+
+
+def class_of(store_uri: str, kind: ArchiveKind) -> str:
+    """Return the store class of an archive: manifests in S3 are STANDARD, whatever the class of their store."""
+    own = store_class(store_uri)
+    return "STANDARD" if kind is ArchiveKind.MANIFEST and own != "VAULT" else own
+
+
+def held(holdings: Iterable[Holding]) -> list[Stored]:
+    """Return holdings by store class."""
+    return merged(
+        Stored(
+            class_of(one.store_uri, ArchiveKind.MANIFEST if one.manifest else ArchiveKind.FILE),
+            one.amount.archives,
+            one.amount.bytes,
+            one.padded_bytes,
+        )
+        for one in holdings
+    )

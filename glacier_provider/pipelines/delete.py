@@ -1,0 +1,134 @@
+"""The deletion of a backup, top to bottom: `plan_deletion` → `delete_backup`.
+
+The catalog takes the backup out of use and marks what goes with it, in one transaction; only then the stores delete.
+Killed at any instant it goes on when it is called again: what is marked is never used by a later backup, which archives
+a file that comes back anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from glacier_provider.applications import Application
+from glacier_provider.catalog.backups import Run, lease_holder
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.deletions import Doomed
+from glacier_provider.core.archive import EMPTY_KEY
+from glacier_provider.core.deletion import DeletionPlan, with_fee
+from glacier_provider.core.plan import megabytes
+from glacier_provider.core.prices import Prices
+from glacier_provider.core.retention import Judged, judge
+from glacier_provider.core.status import BackupState
+from glacier_provider.errors import BackupNotDeletable, CatalogError, StoreError
+from glacier_provider.pipelines.shared.lease import kept_alive
+from glacier_provider.pipelines.shared.progress import Progress
+from glacier_provider.stores.contract import ArchiveStore
+from glacier_provider.stores.uri import store_class
+
+log = logging.getLogger(__name__)
+
+#: Returns the store of an archive by its URI.
+Stores = Callable[[str], ArchiveStore]
+
+
+def plan_deletion(backup_id: int, *, catalog: Catalog, prices: Prices | None = None) -> DeletionPlan:
+    """Find out what deleting a backup takes away, what stays and why; changes nothing.
+
+    With `prices` the plan tells the early-deletion fee. A backup that cannot be deleted gives a plan that says why
+    (`refused`). Raise UnknownBackup naming the nearest valid ids, or BackupNotDeletable for one of another application.
+    """
+    plan = catalog.deletions.plan(backup_id)
+    return with_fee(plan, prices, today=datetime.now(UTC).date(), class_of=store_class) if prices else plan
+
+
+def judge_backups(application: Application, *, catalog: Catalog) -> list[Judged]:
+    """Return what the application's retention rule says of each complete or failed backup; changes nothing."""
+    zone = application.first_day.tzinfo
+    rows = catalog.deletions.to_judge()
+    backups = [(row["id"], BackupState(row["state"]), row["taken_at"].astimezone(zone)) for row in rows]
+    return judge(backups, application.retention, now=datetime.now(UTC))
+
+
+def raise_refused(plan: DeletionPlan, *, force: bool) -> None:
+    """Raise BackupNotDeletable when the plan says that the backup cannot be deleted; `force` lifts what it can."""
+    if plan.refused and not (force and plan.forcible):
+        hint = "Nothing was changed. Give force to delete it all the same." if plan.forcible else "Nothing was changed."
+        raise BackupNotDeletable(plan.refused, hint=hint)
+
+
+def delete_backup(
+    application: Application,
+    backup_id: int,
+    run: Run,
+    *,
+    catalog: Catalog,
+    stores: Stores,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Delete a backup with what it alone needs; return `backup_id`, `archives` and `bytes` deleted by this call.
+
+    Raise LeaseHeld while another run works on the application, UnknownBackup, BackupNotDeletable, or what a store said
+    when it did not delete something; then everything else is deleted, and the next call goes on.
+    """
+    catalog.migrate()
+    holder = lease_holder("deletion", backup_id)
+    with catalog.alone(f"the {holder}"):
+        catalog.deletions.begin(backup_id, run, force=force)
+        try:
+            progress = _delete_marked(application, catalog=catalog, stores=stores, holder=holder)
+        finally:
+            with suppress(CatalogError):  # it ends by itself
+                catalog.backups.free_lease(holder)
+    log.info("Backup %d is deleted: %d archives, %s.", backup_id, progress.archives, megabytes(progress.bytes))
+    return {
+        "application": application.name,
+        "backup_id": backup_id,
+        "archives": progress.archives,
+        "bytes": progress.bytes,
+    }
+
+
+def _delete_marked(application: Application, *, catalog: Catalog, stores: Stores, holder: str) -> Progress:
+    """Delete from the stores whatever the catalog has marked, page by page, and note each page."""
+    beat = kept_alive(lambda: catalog.backups.take_lease(holder))
+    progress = Progress(log, "Deleted", on_beat=beat)
+    failed: list[StoreError] = []
+    for page in catalog.deletions.to_delete():
+        errors = _delete_page(page, stores)
+        gone = [doomed for doomed in page if doomed.id not in errors]
+        with catalog.transaction():
+            catalog.deletions.deleted([doomed.id for doomed in gone])
+            catalog.deletions.note_errors([(number, str(error)) for number, error in errors.items()])
+        progress.add(len(gone), sum(doomed.size for doomed in gone))
+        failed += errors.values()
+        beat()
+    _raise_failed(failed, application)
+    catalog.deletions.finish()
+    return progress
+
+
+def _delete_page(page: Iterable[Doomed], stores: Stores) -> dict[int, StoreError]:
+    """Delete archives from their stores; return by archive id why some could not be."""
+    by_store: dict[str, list[Doomed]] = {}
+    for doomed in page:
+        if not doomed.location.key.startswith(EMPTY_KEY):  # of those no store holds anything
+            by_store.setdefault(doomed.location.store_uri, []).append(doomed)
+    errors: dict[int, StoreError] = {}
+    for uri, archives in by_store.items():
+        refused = stores(uri).delete_all([(one.location.key, one.description) for one in archives])
+        errors |= {one.id: refused[one.location.key] for one in archives if one.location.key in refused}
+    return errors
+
+
+def _raise_failed(failed: list[StoreError], application: Application) -> None:
+    """Raise the gravest error with the number of archives; return when there is none."""
+    if not failed:
+        return
+    gravest = next((error for error in failed if not error.retryable), failed[0])
+    raise type(gravest)(
+        f"{len(failed)} archives of {application.name} could not be deleted: {gravest.message}", hint=gravest.hint
+    ) from gravest

@@ -1,0 +1,291 @@
+"""The comparison of the stores with the catalog: what they hold without it, and what it believes they hold.
+
+An upload whose reply was lost, or whose process was killed before the catalog noted it, may lie in a store without the
+catalog knowing; in a vault, beside a second one. What the catalog waits for is adopted, a proven copy of what it has is
+deleted, what it had given up is noted, so that it goes with its backup, what was lost and is there again is archived
+again. Everything else is left alone, and told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from glacier_provider.applications import Application
+from glacier_provider.catalog.archives import Upload
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.database import Row
+from glacier_provider.catalog.reconciliation import Listed
+from glacier_provider.core.archive import ArchiveKind, Description, StoredArchive
+from glacier_provider.core.parts import MIB
+from glacier_provider.core.plan import counted
+from glacier_provider.core.reconciliation import KnownArchive, Verdict, judge, receipt_of
+from glacier_provider.core.status import ArchiveState
+from glacier_provider.errors import CatalogError, FileError, GlacierProviderError, StoreError
+from glacier_provider.files import open_source
+from glacier_provider.pipelines.shared.lease import kept_alive
+from glacier_provider.stores.checksum import Verifier
+from glacier_provider.stores.contract import ArchiveStore
+
+log = logging.getLogger(__name__)
+
+#: Returns the store of an archive by its URI.
+Stores = Callable[[str], ArchiveStore]
+
+_COUNTED = ("adopted", "deleted", "noted", "back", "waiting", "strays", "foreign")
+
+HOLDER = "reconciliation"
+NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What a comparison of one store came to, in archives.
+
+    `as_of` is the moment that the store's listing tells of; None: there is none yet, nothing was compared. `deleted`
+    were proven copies, `back` had been lost. `waiting` are left to the next upload, `strays` to a person, who finds
+    some of them in `named`. `missing` names archives that the catalog has and the store does not list. `doubtful` are
+    still in doubt.
+    """
+
+    store_uri: str
+    as_of: datetime | None = None
+    listed: int = 0
+    adopted: int = 0
+    deleted: int = 0
+    noted: int = 0
+    back: int = 0
+    waiting: int = 0
+    strays: int = 0
+    foreign: int = 0
+    doubtful: int = 0
+    named: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        values: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {
+            **values,
+            "as_of": self.as_of.isoformat() if self.as_of else None,
+            "named": list(self.named),
+            "missing": list(self.missing),
+        }
+
+    def lines(self) -> list[str]:
+        """Return it as a person reads it."""
+        if self.as_of is None:
+            return [
+                f"{self.store_uri}: {counted(self.doubtful, 'archive')} in doubt, and no listing that tells yet. "
+                "It is asked for; try again tomorrow."
+            ]
+        said = [
+            f"{self.store_uri} as of {self.as_of:%Y-%m-%d %H:%M} UTC: {counted(self.listed, 'archive')} listed, "
+            f"{self.adopted} adopted, {self.deleted} copies deleted, {self.noted} given up and found, "
+            f"{self.waiting} left to the next upload, {self.foreign} of others, {self.doubtful} still in doubt."
+        ]
+        if self.back:
+            said.append(f"Lost before, and there again: {self.back}; restores count on them as on any other.")
+        if self.strays:
+            said.append(f"Not this catalog's, and left alone: {self.strays} ({', '.join(self.named)}).")
+        if self.missing:
+            said.append(f"NOT in the store although the catalog has them: {', '.join(self.missing)}.")
+        return said
+
+
+def reconcile(
+    application: Application, *, catalog: Catalog, stores: Stores, everything: bool = False
+) -> list[Reconciled]:
+    """Compare the application's stores with its catalog and settle what is in doubt; return what came of each store.
+
+    A store about which nothing is in doubt is passed over, unless `everything` is to be compared. A vault tells by its
+    inventory, about a day late: without one that is new enough it is asked for a newer one, and nothing is compared.
+    Raise LeaseHeld while another run works on the application.
+    """
+    catalog.migrate()
+    done = []
+    with catalog.alone(f"the reconciliation of {application.name}"):
+        for uri in _uris(application, catalog, everything=everything):
+            reconciled = _reconcile_store(application, stores(uri), catalog=catalog, everything=everything)
+            for line in reconciled.lines():
+                log.info("%s", line)
+            done.append(reconciled)
+    return done
+
+
+def _uris(application: Application, catalog: Catalog, *, everything: bool) -> list[str]:
+    known = catalog.reconciling.stores(doubtful=not everything)
+    return sorted({application.store, *known}) if everything else known
+
+
+def _reconcile_store(
+    application: Application, store: ArchiveStore, *, catalog: Catalog, everything: bool
+) -> Reconciled:
+    doubts = catalog.reconciling.doubts(store.uri)
+    as_of = store.listed_as_of()
+    if everything or as_of is None or (doubts.newest is not None and as_of <= doubts.newest):
+        store.refresh_listing()
+    if as_of is None or not (everything or doubts.oldest is None or as_of > doubts.oldest):
+        return Reconciled(store.uri, doubtful=doubts.archives)
+    with _lease(catalog) as beat, catalog.transaction():
+        return _Comparison(application, store, as_of, catalog=catalog, beat=beat).run()
+
+
+@contextmanager
+def _lease(catalog: Catalog) -> Iterator[Callable[[], None]]:
+    """Hold the application's lease; yields a function that prolongs it, on a connection outside of the transaction."""
+    with catalog.beside() as keeper:
+        keeper.backups.take_lease(HOLDER)
+        try:
+            yield kept_alive(lambda: keeper.backups.take_lease(HOLDER))
+        finally:
+            with suppress(CatalogError):  # it ends by itself
+                keeper.backups.free_lease(HOLDER)
+
+
+@dataclass
+class _Comparison:
+    """One store compared with the catalog, in one transaction of it."""
+
+    application: Application
+    store: ArchiveStore
+    as_of: datetime
+    catalog: Catalog = field(kw_only=True)
+    beat: Callable[[], None] = field(kw_only=True)
+    counts: Counter[str] = field(default_factory=Counter)
+    named: list[str] = field(default_factory=list)
+
+    def run(self) -> Reconciled:
+        verbs, uri = self.catalog.reconciling, self.store.uri
+        listed = verbs.load(self._listing())
+        for page in verbs.unknown(uri):
+            self._settle(list(self._described(page)))
+        missing = verbs.missing(uri, as_of=self.as_of)
+        verbs.settle(uri, before=self.as_of)
+        return Reconciled(
+            uri,
+            self.as_of,
+            listed,
+            **{name: self.counts[name] for name in _COUNTED},
+            doubtful=verbs.doubts(uri).archives,
+            named=tuple(self.named),
+            missing=tuple(row["filename"] for row in missing),
+        )
+
+    def _listing(self) -> Iterator[Listed]:
+        for one in self.store.archives(self.application.name, described=False):
+            self.beat()
+            yield one.key, one.size, one.checksum, one.description.as_dict() if one.description else None
+
+    def _described(self, page: Sequence[Row]) -> Iterator[StoredArchive]:
+        """Yield what is unknown with its description, which costs a request where the listing did not tell it."""
+        told = [row for row in page if row["told"]]
+        for row in told:
+            yield StoredArchive(row["key"], row["size"], Description.from_dict(row["told"]), row["checksum"])
+        untold = [row["key"] for row in page if not row["told"]]
+        if untold:
+            yield from self.store.described(untold)
+
+    def _settle(self, page: Sequence[StoredArchive]) -> None:
+        surplus: list[tuple[str, Description]] = []
+        known = self._known(one.description.archive_id for one in page if one.description)
+        for found in page:
+            self.beat()
+            row = known.get(found.description.archive_id) if found.description else None
+            verdict = judge(found, _known(row), application=self.application.name)
+            if verdict is Verdict.SURPLUS and found.description is not None:
+                surplus.append((found.key, found.description))
+            elif verdict is Verdict.ADOPT and row is not None:
+                self._adopt(found, row)
+                known |= self._known([row["id"]])
+            elif verdict is Verdict.NOTE and row is not None:
+                self._note(found, row)
+                known |= self._known([row["id"]])
+            elif verdict is Verdict.BACK and row is not None:
+                self._take_back(found, row)
+            elif verdict is Verdict.STRAY:
+                self._leave(found, "strays")
+            elif verdict is Verdict.FOREIGN:
+                self.counts["foreign"] += 1
+        self._delete(surplus)
+
+    def _known(self, archive_ids: Iterable[int]) -> dict[int, Row]:
+        return self.catalog.reconciling.known(self.store.uri, list(archive_ids), as_of=self.as_of)
+
+    def _adopt(self, found: StoredArchive, row: Row) -> None:
+        """Record an archive that the catalog waits for as uploaded, if its content is what would be sent."""
+        assert found.description is not None
+        if found.checksum is None or not self._is_what_would_be_sent(found, row):
+            self.counts["waiting"] += 1
+            return
+        receipt = receipt_of(found, self.store.uri)
+        self.catalog.archives.record_uploads([Upload(row["id"], receipt, found.description.sha256)])
+        self.counts["adopted"] += 1
+        log.info("Adopted: %s (archive %d).", row["filename"], row["id"])
+
+    def _is_what_would_be_sent(self, found: StoredArchive, row: Row) -> bool:
+        """A manifest is written anew by its backup, and may have changed; a dump's hash is known; a file is read."""
+        if row["kind"] == ArchiveKind.MANIFEST or found.checksum is None or found.description is None:
+            return False
+        if row["kind"] == ArchiveKind.DATABASE:
+            return row["sha256"] is not None and row["sha256"] == found.description.sha256
+        verifier = Verifier(found.checksum)
+        try:
+            with open_source(self.application.files_directory, row["filename"], expected_size=found.size) as source:
+                for start in range(0, source.size, MIB):
+                    self.beat()
+                    verifier.update(source.read_at(start, min(MIB, source.size - start)))
+        except FileError:
+            return False
+        return verifier.matches()
+
+    def _note(self, found: StoredArchive, row: Row) -> None:
+        noted = self.catalog.reconciling.note_given_up(
+            row["id"], key=found.key, size=found.size, checksum=found.checksum, as_of=self.as_of
+        )
+        if noted:
+            self.counts["noted"] += 1
+            log.info("Given up, and found in the store: %s (archive %d).", row["filename"], row["id"])
+
+    def _take_back(self, found: StoredArchive, row: Row) -> None:
+        if not self.catalog.reconciling.back(row["id"], key=found.key):
+            self._leave(found, "strays")
+            return
+        self.counts["back"] += 1
+        log.info("Lost, and in the store again: %s (archive %d).", row["filename"], row["id"])
+
+    def _leave(self, found: StoredArchive, what: str) -> None:
+        self.counts[what] += 1
+        if len(self.named) < NAMED:
+            self.named.append(found.key)
+
+    def _delete(self, surplus: Sequence[tuple[str, Description]]) -> None:
+        """Delete proven copies. Nothing of the catalog changes by it: whatever is not deleted is found again."""
+        if not surplus:
+            return
+        errors = self.store.delete_all(surplus)
+        self.counts["deleted"] += len(surplus) - len(errors)
+        if errors:
+            error: GlacierProviderError = next(iter(errors.values()))
+            assert isinstance(error, StoreError)
+            raise type(error)(f"{len(errors)} copies could not be deleted: {error.message}", hint=error.hint) from error
+
+
+def _known(row: Row | None) -> KnownArchive | None:
+    if row is None:
+        return None
+    size = row["stored_size"] if row["stored_size"] is not None else row["original_size"]
+    known = KnownArchive(ArchiveState(row["state"]), row["backup_id"], row["filename"], size)
+    return replace(
+        known,
+        key=row["key"],
+        sha256=row["sha256"],
+        checksum=row["checksum"],
+        earlier_sha256s=tuple(row["earlier_sha256s"]),
+        lost=row["lost"],
+        written_by=row["written_by"],
+    )

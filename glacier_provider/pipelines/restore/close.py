@@ -1,0 +1,45 @@
+"""`close_restore`: the outcome, and what is tidied up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from glacier_provider.applications import Application
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.errors import IllegalMove
+from glacier_provider.staging import numbered, remove_tree
+
+
+def close_restore(application: Application, restore_id: int, *, catalog: Catalog) -> dict[str, Any]:
+    """Complete the restore, free its lease and staging; return its figures.
+
+    A restore that an earlier try completed is tidied up after. Raise IllegalMove when something is not in place.
+    """
+    if catalog.restores.get(restore_id)["state"] != "complete":
+        catalog.restores.start(restore_id)
+        unplaced = catalog.restores.unplaced(restore_id)
+        if unplaced:
+            names = ", ".join(f"{row['filename']} ({row['status']})" for row in unplaced[:5])
+            raise IllegalMove(f"Restore {restore_id} is not complete: {names}.", hint="Clear the task download.")
+        with catalog.transaction():  # a dump released without that would be missed by the next try
+            catalog.restores.release_database(restore_id)
+            catalog.restores.complete(restore_id, {})
+    _remove_ended_staging(application, catalog)
+    restore = catalog.restores.get(restore_id)
+    seconds = (datetime.now(UTC) - restore["opened_at"]).total_seconds()
+    return {
+        "restore_id": restore_id,
+        "backup_id": restore["backup_id"],
+        "application": application.name,
+        "seconds": round(seconds, 1),
+        "plan": restore["plan"],
+        "outcome": restore["outcome"],
+    }
+
+
+def _remove_ended_staging(application: Application, catalog: Catalog) -> None:
+    """Remove the dump that was restored, and those of failed restores, which this one has made pointless."""
+    staged = numbered(application.staging_directory, f"{application.name}-restore-")
+    for ended in catalog.restores.ended(list(staged)):
+        remove_tree(staged[ended], below=application.staging_directory)

@@ -1,0 +1,230 @@
+"""`download`: the dump into staging, files to their places, each verified first."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+from collections.abc import Iterable, Iterator, Sequence
+
+from glacier_provider.applications import Application
+from glacier_provider.catalog.archives import ArchiveRange
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.database import Row
+from glacier_provider.core.archive import ArchiveKind, Location
+from glacier_provider.core.parts import MIB, Part, parts_of
+from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, GlacierProviderError, NameTaken
+from glacier_provider.files import PendingFile, Placed, Placement, move_back
+from glacier_provider.pipelines.restore.step import Stores, lies_aside, sharing, staging_of
+from glacier_provider.pipelines.shared.parallel import in_parallel
+from glacier_provider.pipelines.shared.progress import Progress
+from glacier_provider.staging import prepare_staging
+from glacier_provider.stores.checksum import Pieces, Verifier, pieces_of
+from glacier_provider.stores.contract import ArchiveStore
+from glacier_provider.stores.multipart import send_parts
+
+log = logging.getLogger(__name__)
+
+GROUP = 200
+#: Archives up to this size come one by one, many at a time; larger ones alone, by runs of this size, so many at once:
+#: while some wait for the disk, others come and are hashed. Memory holds a block and a piece of the answer of each.
+SMALL = 16 * MIB
+IN_MEMORY = 4 * MIB
+RUN = 128 * MIB
+RUNS_AT_ONCE = 8
+BLOCK = MIB
+
+
+def download(
+    application: Application, restore_id: int, wanted: ArchiveRange, *, catalog: Catalog, stores: Stores
+) -> dict[str, int]:
+    """Bring a range of the restore: the dump into staging, files to their places, each verified first.
+
+    Files are only added: a name that is taken keeps what it has. Return `archives` and `bytes` that were brought.
+    Raise ArchiveCold when an offer ended meanwhile: what is in place stays, and the rest has to be requested again.
+    """
+    with sharing(catalog, restore_id, f"the download from {wanted.first} on"):
+        return _download(application, restore_id, wanted, catalog=catalog, stores=stores)
+
+
+def _download(
+    application: Application, restore_id: int, wanted: ArchiveRange, *, catalog: Catalog, stores: Stores
+) -> dict[str, int]:
+    prepare_staging(application.staging_directory, staging_of(application, restore_id).name)
+    progress = Progress(log, "Restored", archives=wanted.archives, size=wanted.bytes)
+    cold: list[int] = []
+    errors: list[tuple[str, GlacierProviderError]] = []
+    with Placement(application.files_directory) as files, Placement(staging_of(application, restore_id)) as staging:
+        placer = _Placer(application, files, staging, stores=stores)
+        for rows in catalog.restores.to_place(restore_id, wanted, orphan_directory=application.orphan_directory):
+            done: list[Row] = []
+            try:
+                for row, answer in _brought(placer, rows, workers=application.connections):
+                    if isinstance(answer, ArchiveCold):
+                        cold.append(row["id"])
+                    elif isinstance(answer, GlacierProviderError):
+                        errors.append((row["filename"], answer))
+                    else:
+                        done.append(row)
+                        progress.add(1, row["stored_size"])
+                    if len(done) >= GROUP:
+                        _note_placed(application, done, catalog)
+                        done = []
+            finally:
+                _note_placed(application, done, catalog)
+    progress.say()
+    _raise_not_brought(restore_id, cold, errors, catalog=catalog)
+    return {"archives": progress.archives, "bytes": progress.bytes}
+
+
+def _brought(
+    placer: _Placer, rows: Sequence[Row], *, workers: int
+) -> Iterator[tuple[Row, GlacierProviderError | None]]:
+    """Bring small archives many at a time, large ones one after the other, each by several pieces at a time."""
+    yield from in_parallel(placer.bring, (row for row in rows if row["stored_size"] <= SMALL), workers=workers)
+    yield from in_parallel(placer.bring, (row for row in rows if row["stored_size"] > SMALL), workers=1)
+
+
+class _Placer:
+    """Brings one archive to its place; several threads at once. It does not touch the catalog."""
+
+    def __init__(self, application: Application, files: Placement, staging: Placement, *, stores: Stores) -> None:
+        self._application = application
+        self._files = files
+        self._staging = staging
+        self._stores = stores
+
+    def bring(self, row: Row) -> None:
+        """Put one archive in place. Raise the error family; ArchiveCold when it must be requested again."""
+        if row["source"] == "orphan" and row["subdirectory"]:
+            self._bring_back(row)
+            return
+        database = row["kind"] == ArchiveKind.DATABASE
+        placement = self._staging if database else self._files
+        placed = placement.present(row["filename"], row["stored_size"])
+        if placed is None:
+            placed = self._fetch(row, placement)
+        # KEPT: an earlier try brought it; nothing gets its name here before it is verified
+        if placed is Placed.DIFFERS:
+            raise NameTaken(f"{row['filename']!r} is there with another content; it was left alone.")
+
+    def _fetch(self, row: Row, placement: Placement) -> Placed:
+        store = self._stores(row["store_uri"])
+        location = Location(row["store_uri"], row["key"])
+        size = row["stored_size"]
+        pieces = pieces_of(row["checksum"], size) if size > SMALL else None
+        if pieces is not None:
+            return _fetch_in_pieces(row, placement, pieces, store=store, location=location)
+        # An empty file needs no retrieval, and a vault does not even keep one.
+        chunks: Iterable[bytes] = ()
+        if 0 < size <= IN_MEMORY:
+            whole: list[bytes] = []
+            store.read_into(location, 0, size, whole.append, job_id=row["job_id"])
+            chunks = whole
+        elif size:
+            chunks = store.read(location, 0, size, job_id=row["job_id"])
+        return placement.place(row["filename"], chunks, size=size, verifier=Verifier(row["checksum"]))
+
+    def _bring_back(self, row: Row) -> None:
+        try:
+            move_back(
+                self._application.files_directory,
+                row["filename"],
+                self._application.orphan_directory,
+                row["subdirectory"],
+            )
+        except NameTaken:
+            log.warning("%s is there again; the one in the orphan directory stays.", row["filename"])
+
+
+def _fetch_in_pieces(
+    row: Row, placement: Placement, pieces: Pieces, *, store: ArchiveStore, location: Location
+) -> Placed:
+    """Fetch several runs of pieces at once, each piece hashed as it comes; name the file when all is verified."""
+
+    def fetch(run: Part) -> list[bytes]:
+        writer = _PieceWriter(pending, pieces, run)
+        store.read_into(location, run.start, run.size, writer.take, job_id=row["job_id"])
+        return writer.digests()
+
+    # a dump is read as soon as it is here
+    with placement.begin(pieces.size, read_soon=row["kind"] == ArchiveKind.DATABASE) as pending:
+        runs = parts_of(pieces.size, pieces.piece_size * max(1, RUN // pieces.piece_size))
+        digests = [digest for of_run in send_parts(runs, fetch, in_flight=RUNS_AT_ONCE) for digest in of_run]
+        if not pieces.match(digests):
+            raise ArchiveCorrupt(f"The content for {row['filename']!r} differs from its checksum.")
+        pending.make_durable()
+        return placement.commit(pending, row["filename"], size=pieces.size)
+
+
+class _PieceWriter:
+    """Writes a run of pieces to its place in a file, and hashes each of them, from the first byte to the last.
+
+    Bytes are gathered to blocks, so that few calls hash and write them.
+    """
+
+    def __init__(self, pending: PendingFile, pieces: Pieces, run: Part) -> None:
+        self._pending = pending
+        self._new = pieces.new
+        self._ends = [run.start + part.end for part in parts_of(run.size, pieces.piece_size)]
+        self._position = run.start  # of the block
+        self._end = run.end
+        self._block = memoryview(mmap.mmap(-1, BLOCK))  # begins at a page, which `write_block` wants
+        self._held = 0
+        self._hash = self._new()
+        self._done: list[bytes] = []
+
+    def take(self, chunk: bytes) -> None:
+        if self._position + self._held + len(chunk) > self._end:
+            raise ArchiveCorrupt("The store gave more bytes than were asked for.")
+        view = memoryview(chunk)
+        while len(view):
+            end = self._ends[len(self._done)]
+            taken = view[: min(BLOCK - self._held, end - self._position - self._held)]
+            self._block[self._held : self._held + len(taken)] = taken
+            self._held += len(taken)
+            view = view[len(taken) :]
+            if self._held == BLOCK or self._position + self._held == end:
+                self._write(end)
+
+    def _write(self, end: int) -> None:
+        block = self._block[: self._held]
+        self._hash.update(block)
+        self._pending.write_block(self._position, block)
+        self._position += self._held
+        self._held = 0
+        if self._position == end:
+            self._done.append(self._hash.digest())
+            self._hash = self._new()
+
+    def digests(self) -> list[bytes]:
+        """Return the pieces' digests; raise ArchiveCorrupt when bytes are missing."""
+        if self._position != self._end:
+            missing = self._end - self._position - self._held
+            raise ArchiveCorrupt(f"The store gave {missing} bytes less than were asked for.")
+        return self._done
+
+
+def _note_placed(application: Application, done: Sequence[Row], catalog: Catalog) -> None:
+    """Note in the catalog what is in place, and in the orphans' journal what of it no longer lies aside."""
+    with catalog.transaction():
+        for row in done:
+            if row["subdirectory"] and not lies_aside(application.orphan_directory, row):
+                catalog.restores.moved_back(row["filename"], row["subdirectory"])
+        catalog.restores.placed([row["id"] for row in done])
+
+
+def _raise_not_brought(
+    restore_id: int, cold: list[int], errors: list[tuple[str, GlacierProviderError]], *, catalog: Catalog
+) -> None:
+    for name, error in errors[:100]:
+        log.error("%s: %s", name, error)
+    if cold:
+        catalog.restores.retrievals_expired(cold)
+        raise ArchiveCold(
+            f"{len(cold)} archives of restore {restore_id} can no longer be read: their retrieval has expired."
+        )
+    if errors:
+        name, error = next(((n, e) for n, e in errors if not e.retryable), errors[0])
+        raise type(error)(
+            f"{len(errors)} archives could not be brought (first {name}): {error.message}", hint=error.hint
+        )

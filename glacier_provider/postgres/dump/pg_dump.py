@@ -1,0 +1,283 @@
+"""Dumping a database: `dump_database` reads top to bottom as it happens.
+
+The dump, and the names that `references_query` reads, are of one snapshot. What pg_dump writes gets its final name
+only after it was read through whole: a dump that is cut, empty or reported with an error never exists under that name.
+In the directory format it is read through while it is written (see `follow`), and given on in pieces that can be sent
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from glacier_provider.errors import (
+    ConfigurationError,
+    DatabaseBusy,
+    DatabaseRefused,
+    DatabaseUnreachable,
+    DirectoryUnusable,
+    DumpInvalid,
+    GlacierProviderError,
+    OutOfSpace,
+    ToolFailed,
+    ToolKilled,
+)
+from glacier_provider.postgres.dump.dumpfile import check_space, megabytes, read_through, size_of, table_of_contents
+from glacier_provider.postgres.dump.follow import Follower, Pieces
+from glacier_provider.postgres.options import DumpFormat, DumpOptions
+from glacier_provider.postgres.restore.target import server_version
+from glacier_provider.postgres.tools import commands
+from glacier_provider.postgres.tools.find import Tools, Version, check_client_version, choose_compression
+from glacier_provider.postgres.tools.run import Ended, Progress, Reporter, Tool
+from glacier_provider.postgres.tools.server import Server, database_errors
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+#: Takes a batch of attached-file names that the dump's snapshot names.
+References: TypeAlias = Callable[[list[str]], None]
+
+REFERENCE_BATCH = 10_000
+LOOK_SECONDS = 0.1  # between two looks at a dump that is being written, or ten times as long as a look takes
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """A verified dump at `path`; `path` is None when it went into a stream.
+
+    `size` is in bytes; `snapshot_at` is the server's clock when the snapshot was taken; `entries` counts the table of
+    contents; `references` counts the names that `references_query` gave. `plain_size`, in bytes, is that of what
+    `decompress` will give, of a dump that this process compressed.
+    """
+
+    path: Path | None
+    format: DumpFormat
+    size: int
+    snapshot_at: datetime
+    server_version: str
+    client_version: str
+    compression: str
+    entries: int
+    references: int = 0
+    warnings: tuple[str, ...] = ()
+    plain_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An exported snapshot: its id, when it was taken, and what the server says of itself and the database."""
+
+    id: str
+    taken_at: datetime
+    version: Version
+    database_size: int
+
+
+def dump_database(
+    server: Server,
+    tools: Tools,
+    options: DumpOptions,
+    target: Path,
+    *,
+    progress: Progress,
+    references: References | None = None,
+    pieces: Pieces | None = None,
+) -> Dump:
+    """Dump a database to `target` (a file, or a directory for the directory format) and verify the dump.
+
+    Replaces what an earlier attempt left there. `pieces` gets what is finished of a directory while the rest is made;
+    it has all of it when this returns. Raise DatabaseUnreachable, DatabaseRefused, ToolTooOld, OutOfSpace,
+    ToolFailed, DumpInvalid, UnsupportedDump or DirectoryUnusable; then nothing is at `target`.
+    """
+    target = target.absolute()
+    compression = choose_compression(tools, options.compression)
+    with ExitStack() as undo:
+        partial = _prepared(target, undo)
+        with exported_snapshot(server) as (connection, snapshot):
+            check_client_version(tools, snapshot.version)
+            check_room(target.parent, snapshot, options)
+            count = read_references(server, connection, options, references)
+            progress(f"Dumping {server} with {tools}, {compression}, as of {snapshot.taken_at.isoformat()}.")
+            argv = commands.pg_dump(tools, options, target=partial, compression=compression, snapshot=snapshot.id)
+            follower = _follower(partial, options, pieces)
+            ended = _run(argv, server, partial, progress, follower)
+        entries = _verified(tools, partial, progress, follower)
+        _publish(partial, target)
+        undo.pop_all()
+    size = size_of(target)
+    progress(f"The dump is complete and was read through: {megabytes(size)}, {entries} entries.")
+    return Dump(
+        path=target,
+        format=options.format,
+        size=size,
+        snapshot_at=snapshot.taken_at,
+        server_version=str(snapshot.version),
+        client_version=str(tools.version),
+        compression=compression,
+        entries=entries,
+        references=count,
+        warnings=ended.warnings,
+    )
+
+
+@contextmanager
+def exported_snapshot(server: Server) -> Iterator[tuple[Connection, Snapshot]]:
+    """Open a transaction that other sessions can look through as well, until the block ends."""
+    import psycopg
+
+    connection = server.connect()
+    try:
+        with database_errors(server, "taking a snapshot"):
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            connection.execute("SET idle_in_transaction_session_timeout = 0")
+            row = connection.execute(
+                "SELECT pg_export_snapshot(), statement_timestamp(), pg_database_size(current_database())"
+            ).fetchone()
+            assert row is not None  # a SELECT without FROM has one row
+            snapshot = Snapshot(row[0], row[1].astimezone(UTC), server_version(connection), row[2])
+        yield connection, snapshot
+    finally:
+        # nothing was changed; a connection that was lost meanwhile is no loss
+        with suppress(psycopg.Error):
+            connection.close()
+
+
+def database_size(server: Server) -> int:
+    """Return the bytes that the database takes on its server; raise as `exported_snapshot`."""
+    with server.connect(autocommit=True) as connection, database_errors(server, "asking for the size"):
+        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+        assert row is not None  # a SELECT without FROM has one row
+        return int(row[0])
+
+
+def _prepared(target: Path, undo: ExitStack) -> Path:
+    """Return the temporary name, free, and removed again unless the dump succeeds."""
+    partial = target.with_name(f"{target.name}.partial")
+    if not os.access(target.parent, os.W_OK | os.X_OK) or not target.parent.is_dir():
+        raise DirectoryUnusable(f"The staging directory {target.parent} is missing or not writable.")
+    for leftover in (partial, target):
+        _remove(leftover)
+    undo.callback(_remove, partial)
+    return partial
+
+
+def check_room(directory: Path, snapshot: Snapshot, options: DumpOptions) -> None:
+    needed = round(snapshot.database_size * options.space_ratio)
+    what = f"A dump of this database ({megabytes(snapshot.database_size)} on the server)"
+    check_space(directory, needed, lambda path: shutil.disk_usage(path).free, what)
+
+
+def read_references(server: Server, connection: Connection, options: DumpOptions, references: References | None) -> int:
+    """Hand the names that the database knows to the caller, in batches, as the snapshot sees them; return how many."""
+    if not options.references_query or references is None:
+        return 0
+    count = 0
+    try:
+        with database_errors(server, "reading references_query"), connection.cursor(name="references") as cursor:
+            cursor.execute(options.references_query)
+            while rows := cursor.fetchmany(REFERENCE_BATCH):
+                batch = [str(row[0]) for row in rows if row[0] is not None]
+                references(batch)
+                count += len(batch)
+    except DatabaseRefused as exc:
+        raise ConfigurationError(f"references_query fails: {exc.message}") from exc
+    return count
+
+
+def _follower(partial: Path, options: DumpOptions, pieces: Pieces | None) -> Follower | None:
+    if options.format is not DumpFormat.DIRECTORY:
+        return None
+    partial.mkdir(mode=0o700)  # pg_dump takes an empty directory as its own
+    if pieces is not None:
+        pieces.begin(partial)
+    return Follower(partial, pieces)
+
+
+def _run(
+    argv: tuple[str, ...], server: Server, partial: Path, progress: Progress, follower: Follower | None = None
+) -> Ended:
+    report = Reporter(progress)
+    with Tool(argv, server) as tool:
+        if follower is not None:
+            _follow(tool, follower, report)
+        ended = tool.watch(report, lambda: f"{megabytes(size_of(partial))} written")
+    if ended.failed:
+        raise failure(ended, server, partial)
+    for warning in ended.warnings:
+        progress(warning)
+    return ended
+
+
+def _follow(tool: Tool, follower: Follower, report: Reporter) -> None:
+    """Read what pg_dump writes until it ends; looking for it takes a tenth of the time, with however many files."""
+    pause = LOOK_SECONDS
+    while not tool.ends_within(pause):
+        began = time.monotonic()
+        anything = follower.look()
+        pause = LOOK_SECONDS if anything else max(LOOK_SECONDS, 10 * (time.monotonic() - began))
+        report.tell(lambda: f"{tool.messages.latest or tool.name} ({megabytes(follower.read)} read through)")
+
+
+def failure(ended: Ended, server: Server, partial: Path) -> GlacierProviderError:
+    """Return what the failed pg_dump's messages mean."""
+    text = f"pg_dump of {server} failed: {ended.reason.removeprefix('pg_dump: error: ').rstrip('.')}."
+    if ended.killed:
+        return ToolKilled(text)
+    by_server = [line for line in ended.tail if re.search(r"(ERROR|FATAL): {2}|connection", line)]
+    local = "\n".join(line for line in ended.errors if line not in by_server)
+    if re.search(r"No space left on device|Disk quota exceeded", local):
+        return OutOfSpace(f"{text} It had written {megabytes(size_of(partial))} to {partial.parent}.")
+    if re.search(r"could not (open|create|write).*(Permission denied|Read-only file system)", local):
+        return DirectoryUnusable(text)
+    return _refusal(text, "\n".join(by_server)) or ToolFailed(text)
+
+
+def _refusal(text: str, said: str) -> GlacierProviderError | None:
+    """Say what the server's messages mean."""
+    if re.search(r"server closed the connection|could not connect|connection to server .* failed|terminating", said):
+        return DatabaseUnreachable(text)
+    # pg_dump bounds its waits for locks by statement_timeout
+    if re.search(r"(lock|statement) timeout|does not exist|could not obtain lock|deadlock", said):
+        return DatabaseBusy(f"{text} A table was locked, changed or dropped while it was to be dumped.")
+    if re.search(r"permission denied|must be (owner|superuser)|row-level security", said):
+        return DatabaseRefused(text, hint="Dump as a user who may read every table, such as the owner of the database.")
+    return None
+
+
+def _verified(tools: Tools, partial: Path, progress: Progress, follower: Follower | None) -> int:
+    """Read the whole dump, or what is left of it to read; return the number of its entries."""
+    if size_of(partial) == 0:
+        raise DumpInvalid("pg_dump ended without an error and wrote nothing.")
+    toc = table_of_contents(partial) if follower is None else follower.finish()
+    if follower is None or not follower.all_read:
+        read_through(tools, partial, toc, progress)
+    return len(toc.entries)
+
+
+def _publish(partial: Path, target: Path) -> None:
+    """Give the dump its final name; it and the name are on disk afterwards (pg_dump syncs what it writes)."""
+    os.rename(partial, target)
+    descriptor = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,164 @@
+"""What the target database holds now, as far as a restore must know it before it changes anything."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from glacier_provider.postgres.options import Selection, TableName
+from glacier_provider.postgres.tools.find import Version
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """Something that stays and depends on something that a restore replaces, each as PostgreSQL describes it."""
+
+    stays: str
+    goes: str
+
+    def __str__(self) -> str:
+        return f"{self.stays} depends on {self.goes}"
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The target database. Names are exact.
+
+    `schemas` are those that outlive the drop, with whether this user owns them; `roles` say whether this user can act
+    as them; `extensions` whether they are installed (else they can be created); `configuration_tables` give the
+    condition of the rows that a dump holds; `foreign_event_triggers` are those that this user cannot replace.
+    """
+
+    version: Version
+    user: str
+    superuser: bool
+    schemas: Mapping[str, bool]
+    roles: Mapping[str, bool]
+    extensions: Mapping[str, bool]
+    configuration_tables: Mapping[TableName, str]
+    foreign_event_triggers: frozenset[str]
+    crossings: tuple[Crossing, ...]
+
+
+def inspect(connection: Connection, selection: Selection) -> Live:
+    """Read what a restore of `selection` meets in this database."""
+    set_local(connection, "search_path", "")  # descriptions then name schemas
+    set_local(connection, "glacier_provider.selection", selection_setting(selection))
+    version, user, superuser = _row(
+        connection,
+        "SELECT current_setting('server_version_num')::int, current_user, "
+        "coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false)",
+    )
+    return Live(
+        version=Version.from_number(version),
+        user=user,
+        superuser=superuser,
+        schemas=dict(_rows(connection, "schemas")),
+        roles=dict(_rows(connection, "roles")),
+        extensions=dict(sorted(_rows(connection, "extensions"))),
+        configuration_tables={(schema, name): text for schema, name, text in _rows(connection, "configuration_tables")},
+        foreign_event_triggers=frozenset(name for (name,) in _rows(connection, "foreign_event_triggers")),
+        crossings=tuple(Crossing(*row) for row in _rows(connection, "crossings")),
+    )
+
+
+def server_version(connection: Connection) -> Version:
+    """Return the server's version."""
+    return Version.from_number(connection.info.server_version)
+
+
+def existing_relations(connection: Connection, wanted: Collection[TableName]) -> frozenset[TableName]:
+    """Return which of these relations the database has."""
+    set_local(connection, "glacier_provider.wanted", json.dumps(sorted(wanted)))
+    return frozenset((schema, name) for schema, name in _rows(connection, "relations"))
+
+
+def exists(connection: Connection, desc: str, schema: str | None, name: str) -> bool:
+    """Tell whether the database has this object; `desc` and `name` as in a dump's table of contents.
+
+    False also for kinds that cannot be looked up by name.
+    """
+    lookup = _LOOKUPS.get(desc)
+    if lookup is None:
+        return False
+    parameters = {"schema": schema, "name": name}
+    found = connection.execute(lookup, parameters).fetchone()
+    return bool(found and found[0])
+
+
+_RELATION = "SELECT to_regclass(format('%%I.%%I', %(schema)s::text, %(name)s::text)) IS NOT NULL"
+_TYPE = "SELECT to_regtype(format('%%I.%%I', %(schema)s::text, %(name)s::text)) IS NOT NULL"
+# the tag of a function is 'name(types)', its name quoted where needed
+_ROUTINE = "SELECT to_regprocedure(format('%%I.', %(schema)s::text) || %(name)s) IS NOT NULL"
+_LOOKUPS = {
+    **dict.fromkeys(("TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "INDEX"), _RELATION),
+    **dict.fromkeys(("TYPE", "DOMAIN", "SHELL TYPE"), _TYPE),
+    **dict.fromkeys(("FUNCTION", "PROCEDURE", "AGGREGATE"), _ROUTINE),
+    "SCHEMA": "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %(name)s)",
+    "EXTENSION": "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = %(name)s)",
+    "PUBLICATION": "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = %(name)s)",
+    "SERVER": "SELECT EXISTS (SELECT FROM pg_catalog.pg_foreign_server WHERE srvname = %(name)s)",
+    "COLLATION": "SELECT EXISTS (SELECT FROM pg_catalog.pg_collation c JOIN pg_catalog.pg_namespace n "
+    "ON n.oid = c.collnamespace WHERE nspname = %(schema)s AND collname = %(name)s)",
+    "TEXT SEARCH CONFIGURATION": "SELECT EXISTS (SELECT FROM pg_catalog.pg_ts_config c JOIN pg_catalog.pg_namespace n "
+    "ON n.oid = c.cfgnamespace WHERE nspname = %(schema)s AND cfgname = %(name)s)",
+    # the tag of a constraint is 'table constraint'
+    "CONSTRAINT": "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c "
+    "ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE nspname = %(schema)s AND c.relname || ' ' || k.conname = %(name)s)",
+}
+
+
+def other_sessions(connection: Connection) -> tuple[str, ...]:
+    """Return a line for each of up to five other sessions in the database, those in the oldest transaction first."""
+    rows = _rows(connection, "sessions")
+    return tuple(f"process {pid} ({name}, user {user}, {state}, for {age} s)" for pid, name, user, state, age in rows)
+
+
+def selection_setting(selection: Selection) -> str:
+    """Return the value of the setting glacier_provider.selection (see sql/objects.sql)."""
+    only = selection.tables is not None
+    relations = (selection.tables or ()) if only else selection.exclude_tables
+    return json.dumps({"schemas": sorted(selection.exclude_schemas), "relations": sorted(relations), "only": only})
+
+
+def drop_statement() -> str:
+    """Return the statement that drops what a restore replaces; the setting tells what."""
+    return _text("drop.sql").replace("/* objects.sql */", _text("objects.sql"))
+
+
+def set_local(connection: Connection, name: str, value: str) -> None:
+    """Set a setting until the end of the transaction."""
+    connection.execute("SELECT set_config(%s, %s, true)", (name, value))
+
+
+@functools.cache
+def queries() -> Mapping[str, str]:
+    """Return the statements of live.sql by name."""
+    blocks = re.split(r"^-- name: (\w+)\n", _text("live.sql"), flags=re.MULTILINE)[1:]
+    pairs = zip(blocks[::2], blocks[1::2], strict=True)
+    return {name: _text("objects.sql") + text if "-- begins: objects" in text else text for name, text in pairs}
+
+
+def _text(file: str) -> str:
+    return resources.files(__package__).joinpath("sql", file).read_text("utf-8")
+
+
+def _rows(connection: Connection, name: str) -> Iterable[tuple[Any, ...]]:
+    return connection.execute(queries()[name]).fetchall()
+
+
+def _row(connection: Connection, statement: LiteralString) -> tuple[Any, ...]:
+    row = connection.execute(statement).fetchone()
+    assert row is not None  # a SELECT without FROM has one row
+    return row

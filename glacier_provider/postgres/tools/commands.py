@@ -1,0 +1,111 @@
+"""The command lines of PostgreSQL's client tools; pure, no password in any of them.
+
+Paths travel in ``--option=value`` form or absolute, so that a name beginning with ``-`` stays a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from glacier_provider.postgres.options import DumpFormat, DumpOptions, Keep, RestoreOptions
+from glacier_provider.postgres.tools.find import Tools
+
+
+def pg_dump(
+    tools: Tools, options: DumpOptions, *, target: Path | None, compression: str, snapshot: str | None = None
+) -> tuple[str, ...]:
+    """Dump the database named by the environment into `target`, or to stdout, as `snapshot` sees it."""
+    argv = [tools.path("pg_dump"), f"--format={options.format.value}"]
+    argv += [f"--file={target}"] if target is not None else []
+    argv += _compress(tools, compression)
+    argv += [f"--snapshot={snapshot}"] if snapshot else []
+    argv += [f"--jobs={options.jobs}"] if options.format is DumpFormat.DIRECTORY and options.jobs > 1 else []
+    argv += ["--no-password", f"--lock-wait-timeout={round(options.lock_timeout_seconds * 1000)}", "--verbose"]
+    argv += [f"--exclude-schema={exactly(name)}" for name in options.exclude_schemas]
+    argv += [f"--exclude-table={exactly(*name)}" for name in options.exclude_tables]
+    argv += [f"--exclude-table-data={exactly(*name)}" for name in options.exclude_table_data]
+    return tuple(argv)
+
+
+def pg_restore_read_through(tools: Tools, dump: Path | None) -> tuple[str, ...]:
+    """Read every byte of a dump, or of stdin, and write nothing."""
+    return (tools.path("pg_restore"), "--file=/dev/null", *([_operand(dump)] if dump is not None else []))
+
+
+def pg_restore_data(tools: Tools, dump: Path) -> tuple[str, ...]:
+    """Print the data of a dump, without definitions, to stdout."""
+    return (tools.path("pg_restore"), "--data-only", "--file=-", _operand(dump))
+
+
+def pg_restore_list(tools: Tools, dump: Path) -> tuple[str, ...]:
+    """Print the table of contents to stdout."""
+    return (tools.path("pg_restore"), "--list", _operand(dump))
+
+
+def pg_restore_script(tools: Tools, options: RestoreOptions, *, dump: Path, entries: Path) -> tuple[str, ...]:
+    """Print, to stdout, the SQL of the entries listed in a file, in the list's order, as one transaction.
+
+    Without ``--single-transaction`` it would write a COMMIT after each group of large objects.
+    """
+    argv = [tools.path("pg_restore"), "--file=-", f"--use-list={entries}", "--single-transaction", "--verbose"]
+    argv += ["--no-owner"] if options.owner is Keep.DROP else []
+    argv += ["--no-privileges"] if options.privileges is Keep.DROP else []
+    return (*argv, _operand(dump))
+
+
+def pg_restore_into(tools: Tools, options: RestoreOptions, *, dump: Path, database: str, jobs: int) -> tuple[str, ...]:
+    """Restore a whole dump into an empty database with several connections; stop at the first error."""
+    argv = [tools.path("pg_restore"), f"--dbname={conninfo(database)}", f"--jobs={jobs}", "--exit-on-error"]
+    argv += ["--no-password", "--verbose"]
+    argv += ["--no-owner"] if options.owner is Keep.DROP else []
+    argv += ["--no-privileges"] if options.privileges is Keep.DROP else []
+    return (*argv, _operand(dump))
+
+
+def conninfo(database: str) -> str:
+    """Return a connection string for a database's name alone, which could be taken for one.
+
+    >>> conninfo("it's")
+    "dbname='it\\\\'s'"
+    """
+    return "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def psql(tools: Tools) -> tuple[str, ...]:
+    """Run SQL from stdin against the database named by the environment; stop at the first error."""
+    settings = ("--no-psqlrc", "--no-password", "--quiet", "--no-align", "--tuples-only")
+    return (tools.path("psql"), *settings, "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose", "--file=-")
+
+
+def exactly(*names: str) -> str:
+    """Return a pattern of pg_dump that matches this identity alone: in double quotes nothing is a wildcard.
+
+    >>> exactly("public", 'odd.*"name')
+    '"public"."odd.*""name"'
+    """
+    return ".".join(quoted(name) for name in names)
+
+
+def quoted(name: str) -> str:
+    """Return an SQL identifier in double quotes."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def use_list(dump_ids: Iterable[int]) -> str:
+    """Return the text of a list file for ``--use-list``: pg_restore reads the id at the start of each line."""
+    return "".join(f"{dump_id};\n" for dump_id in dump_ids)
+
+
+def _compress(tools: Tools, compression: str) -> list[str]:
+    method, _, level = compression.partition(":")
+    if method == "none":
+        return ["--compress=0"]
+    if tools.version.major >= 16:
+        return [f"--compress={compression}"]
+    return [f"--compress={level}"] if level else []
+
+
+def _operand(path: Path) -> str:
+    text = str(path)
+    return text if text.startswith("/") else f"./{text}"

@@ -1,0 +1,31 @@
+"""Dumps on the worker: the staging directory, a directory as one tar archive, archives that are read while they grow.
+
+Stands on `files`: everything is below one open root, and raises the same `FileError` family.
+"""
+
+from glacier_provider.staging.directory import (
+    free_bytes,
+    numbered,
+    prepare_staging,
+    remove_tree,
+    require_directory,
+    require_space,
+)
+from glacier_provider.staging.stream import GrowingFile, GrowingTar, Spool, read_layout, write_layout
+from glacier_provider.staging.tar import DirectorySource, extract_tar
+
+__all__ = [
+    "DirectorySource",
+    "GrowingFile",
+    "GrowingTar",
+    "Spool",
+    "extract_tar",
+    "free_bytes",
+    "numbered",
+    "prepare_staging",
+    "read_layout",
+    "remove_tree",
+    "require_directory",
+    "require_space",
+    "write_layout",
+]

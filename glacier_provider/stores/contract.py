@@ -1,0 +1,233 @@
+"""The contract of an archive store. The callers of this package never ask which vendor they talk to.
+
+A store holds immutable archives. Its methods may be called from several threads at once. They raise only the
+`StoreError` family; a retryable one may be tried again, and trying again never makes a second archive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
+from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.errors import StoreError
+
+if TYPE_CHECKING:
+    from glacier_provider.stores.rate_limit import Pace
+    from glacier_provider.stores.s3.fast.client import Wire
+
+
+class Source(Protocol):
+    """Bytes that can be read at any place, several readers at once: a file, or an archive made of files."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Return exactly `size` bytes from `start`; raise FileChanged when the source became shorter."""
+        ...
+
+
+class GrowingSource(Source, Protocol):
+    """A source that is still being made. `size` is what can be read of it now."""
+
+    def wait_for(self, size: int) -> bool:
+        """Wait until there are `size` bytes, or the source is at its end; return whether there are.
+
+        Raise the error that ended it before its time.
+        """
+        ...
+
+    def sent(self, start: int, size: int) -> None:
+        """The store has these bytes; they are not read again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """All parts of an archive that is not completed yet: its size in bytes, and the checksum its receipt will have.
+
+    `parts` is what the store that sent them knows of them; where it is not given, the store asks for them.
+    """
+
+    size: int
+    checksum: str
+    parts: tuple[object, ...] | None = field(default=None, repr=False, compare=False)
+
+
+class UploadJournal(Protocol):
+    """What a large upload remembers between processes. Each call is durable when it returns.
+
+    A store that invents its keys keeps a completed upload in the journal: repeating the completion is the only way to
+    learn the key again after a crash. Recording the archive in the catalog ends the journal in any case.
+    """
+
+    def upload_id(self) -> tuple[str, int] | None:
+        """Return the id and part size (bytes) of an upload begun earlier, or None."""
+        ...
+
+    def began(self, upload_id: str, part_size: int) -> None:
+        """Remember an upload just begun."""
+        ...
+
+    def forget(self) -> None:
+        """The upload ended, or the store no longer knows it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """One archive asked back from the cold. `job_id` is None where a store needs none (S3)."""
+
+    location: Location
+    tier: str
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalReport:
+    """What the store says about one archive.
+
+    `status` is `available` (nothing requested, or expired), `pending` or `ready`; `expires_at` (aware) is set when
+    ready; `failure` holds the store's words when it ended the retrieval without success (status `available`).
+    """
+
+    key: str
+    status: RetrievalStatus
+    expires_at: datetime | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFeatures:
+    """What a store can do. `retrieval` is False where archives can be read at once (GLACIER_IR, STANDARD)."""
+
+    retrieval: bool
+    tiers: tuple[str, ...]
+    keeps_empty_archives: bool
+    chooses_keys: bool  # the store's caller names the key beforehand; a vault invents an id instead
+
+
+class ArchiveStore(Protocol):
+    """Where archives sleep."""
+
+    uri: str
+    features: StoreFeatures
+    pace: Pace  #: how quickly archives are sent; whoever opens the store sets its rate
+    wire: Wire | None  #: how many small archives are sent at once without botocore, where a store has such a way
+
+    def check(self) -> None:
+        """Return when the store exists and may be written; raise StoreMissing, StoreDenied or StoreUnavailable."""
+        ...
+
+    def put(self, data: bytes, description: Description) -> Receipt:
+        """Store a small archive in one request and return what the store confirmed.
+
+        Write-once: when the archive is already there with the same content, return its receipt with
+        `adopted`; when its place is taken by anything else, raise KeyTaken
+        (OtherContent when that is the same archive with another content).
+        """
+        ...
+
+    def put_large(self, source: Source, description: Description, journal: UploadJournal) -> Receipt:
+        """Store an archive in parts; go on after the parts that the store already confirmed.
+
+        The parts of an upload begun earlier are trusted by their checksums, not by their number alone. Write-once as
+        `put`.
+        """
+        ...
+
+    def send_growing(
+        self, source: GrowingSource, description: Description, journal: UploadJournal, *, part_size: int
+    ) -> Sent:
+        """Send an archive in parts of `part_size` bytes while it is being made; return when the store has them all.
+
+        It is no archive before `complete_growing`. Always a new upload: what an earlier one left is aborted. Raise
+        what ended the source; then, and after any other error, the upload stays as it is: `put_large` goes on with it,
+        `abandon` aborts it.
+        """
+        ...
+
+    def complete_growing(self, description: Description, journal: UploadJournal, sent: Sent) -> Receipt | None:
+        """Make an archive of the parts that were sent, perhaps by a process that died; return its receipt.
+
+        None when they are not what was sent, or no longer there. Write-once as `put`.
+        """
+        ...
+
+    def put_manifest(self, data: bytes, description: Description) -> Receipt:
+        """Store a manifest where it can be read at once (S3 STANDARD); otherwise as `put`."""
+        ...
+
+    def abandon(self, description: Description) -> None:
+        """Abort every upload in parts of this archive; when there is none, that is no error."""
+        ...
+
+    def request_retrieval(self, location: Location, *, tier: str, days: int, token: str) -> Retrieval:
+        """Ask for one archive; a request that is already running or ready is joined, not paid twice.
+
+        `token` names the request in the store's own records where it can carry one. `days` is how long the copy stays
+        readable. Raise RetrievalRefused for a tier the class does not have, a capacity or a policy refusal.
+        """
+        ...
+
+    def forget_retrievals(self) -> None:
+        """Look anew before the next request: somebody else may have asked for the same, and not told."""
+        ...
+
+    def retrieval_reports(self, retrievals: Sequence[Retrieval]) -> Iterator[RetrievalReport]:
+        """Yield one report for each, with as few requests as the store allows."""
+        ...
+
+    def read(self, location: Location, start: int, size: int, *, job_id: str | None = None) -> Iterator[bytes]:
+        """Yield the bytes of a range; raise ArchiveCold when they are not readable now, ArchiveMissing when gone."""
+        ...
+
+    def read_into(
+        self, location: Location, start: int, size: int, take: Callable[[bytes], object], *, job_id: str | None = None
+    ) -> None:
+        """Give the bytes of a range to `take`, in pieces and in order, as quickly as the store can; raise as `read`.
+
+        What `take` raises ends it and comes through.
+        """
+        ...
+
+    def delete(self, location: Location) -> None:
+        """Delete one archive; deleting what is gone is no error."""
+        ...
+
+    def delete_all(self, archives: Sequence[tuple[str, Description]]) -> Mapping[str, StoreError]:
+        """Delete archives, each given by its key and by what it is, with as few requests as the store allows.
+
+        Return why some of them, by key, could not be deleted. A key that is not one of the archive described is
+        left alone and is among them.
+        """
+        ...
+
+    def archives(
+        self, application: str | None = None, *, kind: ArchiveKind | None = None, described: bool = True
+    ) -> Iterator[StoredArchive]:
+        """Yield what the store holds, manifests included, in the store's own order; only one `kind` when it is given.
+
+        Descriptions can cost a request each: a caller that knows them from elsewhere asks for `described=False` and
+        gets `description` None wherever it would cost one.
+        """
+        ...
+
+    def listed_as_of(self) -> datetime | None:
+        """Return of which moment (aware) `archives` tells: everything that was in the store before it is there.
+
+        None while there is nothing to tell from: a vault is asked for its inventory then, which takes some hours.
+        """
+        ...
+
+    def refresh_listing(self) -> None:
+        """Have a newer listing made, where that takes its time; otherwise nothing is to be done."""
+        ...
+
+    def described(self, keys: Iterable[str]) -> Iterator[StoredArchive]:
+        """Yield these archives with their descriptions and checksums, in no certain order; what is gone is left out."""
+        ...

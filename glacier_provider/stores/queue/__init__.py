@@ -1,0 +1,1 @@
+"""Notifications through SQS: `setup` makes queue and rules, `receive` takes the messages."""

@@ -1,0 +1,149 @@
+"""One bucket as this package uses it: addresses, headers and the questions that several operations ask."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from glacier_provider.core.archive import Description, Location, Receipt
+from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.errors import KeyTaken, OtherContent, StoreError
+from glacier_provider.stores.aws_errors import aws_errors, error_code
+from glacier_provider.stores.contract import RetrievalReport
+from glacier_provider.stores.s3.keys import description_of, is_of
+from glacier_provider.stores.uri import COLD_CLASSES, S3Uri
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What HEAD tells of one object. `checksum` is in the form of a receipt, None where the store has none."""
+
+    key: str
+    size: int
+    storage_class: str
+    restore: str | None
+    checksum: str | None
+    metadata: Mapping[str, str] = field(repr=False)
+
+    @property
+    def description(self) -> Description | None:
+        return description_of(self.metadata, size=self.size)
+
+    def report(self) -> RetrievalReport:
+        """Return the retrieval status.
+
+        The header (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html) is absent before a restore
+        and after its end; the storage class stays what it was while a restored copy can be read.
+        """
+        if self.storage_class not in COLD_CLASSES:
+            return RetrievalReport(self.key, RetrievalStatus.READY)
+        if self.restore is None:
+            return RetrievalReport(self.key, RetrievalStatus.AVAILABLE)
+        if 'ongoing-request="true"' in self.restore:
+            return RetrievalReport(self.key, RetrievalStatus.PENDING)
+        found = re.search(r'expiry-date="([^"]+)"', self.restore)
+        expires_at = parsedate_to_datetime(found.group(1)) if found else None
+        return RetrievalReport(self.key, RetrievalStatus.READY, expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket with the client that reaches it."""
+
+    uri: S3Uri
+    client: Any
+
+    def url(self, key: str = "") -> str:
+        """Return the address of a key (or the bucket) for messages."""
+        return f"s3://{self.uri.bucket}/{key}".rstrip("/")
+
+    def location(self, key: str) -> Location:
+        return Location(store_uri=str(self.uri), key=key)
+
+    def head(self, key: str) -> Head | None:
+        """Ask for one object with its checksum; None when there is none."""
+        from botocore.exceptions import ClientError
+
+        with aws_errors("s3:GetObject", self.url(key)):
+            try:
+                reply = self.client.head_object(Bucket=self.uri.bucket, Key=key, ChecksumMode="ENABLED")
+            except ClientError as exc:
+                if error_code(exc) in ("404", "NoSuchKey", "NotFound"):
+                    return None
+                raise
+        metadata = reply.get("Metadata", {})
+        return Head(
+            key=key,
+            size=reply["ContentLength"],
+            storage_class=reply.get("StorageClass", "STANDARD"),
+            restore=reply.get("Restore"),
+            checksum=receipt_checksum(reply.get("ChecksumSHA256"), metadata.get("part-size")),
+            metadata=metadata,
+        )
+
+    def write_arguments(self, storage_class: str) -> dict[str, Any]:
+        """Return what every object of this store is created with: class, encryption, lock."""
+        arguments: dict[str, Any] = {"StorageClass": storage_class}
+        if self.uri.sse is not None:
+            arguments["ServerSideEncryption"] = self.uri.sse
+        if self.uri.kms_key_id is not None:
+            arguments["SSEKMSKeyId"] = self.uri.kms_key_id
+        if self.uri.object_lock_days is not None:
+            until = datetime.now(UTC) + timedelta(days=self.uri.object_lock_days)
+            arguments |= {"ObjectLockMode": self.uri.object_lock_mode, "ObjectLockRetainUntilDate": until}
+        return arguments
+
+    def adopt(self, key: str, description: Description, has_checksum: Callable[[str], bool]) -> Receipt | None:
+        """Return the receipt of an archive that is there already, or None when its key is free.
+
+        `has_checksum` tells whether the bytes at hand have a checksum. Raise OtherContent when the key
+        holds this archive with another content or from another catalog, KeyTaken when it holds anything else.
+        """
+        head = self.head(key)
+        if head is None:
+            return None
+        if head.checksum is None or not is_of(head.metadata, description):
+            raise KeyTaken(f"{self.url(key)} already holds another object.")
+        if head.metadata.get("written-by") != description.written_by:
+            raise OtherContent(f"{self.url(key)} already holds an archive of this id that another catalog sent.")
+        if head.size != description.size or not has_checksum(head.checksum):
+            raise OtherContent(f"{self.url(key)} already holds an archive of this id with other content.")
+        return Receipt(self.location(key), head.size, head.checksum, adopted=True)
+
+    def confirmed(self, key: str, told: str | None, expected: str, part_size: int | None = None) -> str:
+        """Return the checksum, in a receipt's form, once the store has confirmed it.
+
+        `told` is the Base64 value of the store's reply; a reply without it is followed by one HEAD.
+        """
+        checksum = receipt_checksum(told, str(part_size) if part_size else None)
+        if checksum is None:
+            head = self.head(key)
+            checksum = head.checksum if head is not None else None
+        if checksum is None:
+            raise StoreError(
+                f"{self.url(key)} was stored, but the store confirms no SHA-256 checksum for it.",
+                hint="Use a store that implements S3's additional checksums.",
+            )
+        if checksum != expected:
+            raise StoreError(f"{self.url(key)} was stored with checksum {checksum}, not {expected}.")
+        return checksum
+
+
+def receipt_checksum(value: str | None, part_size: str | None) -> str | None:
+    """Return S3's Base64 SHA-256 in a receipt's form; `<value>-<parts>` is a composite one and needs the part size."""
+    if not value:
+        return None
+    digest, _, parts = value.partition("-")
+    hexadecimal = base64.b64decode(digest).hex()
+    if not parts:
+        return f"sha256:{hexadecimal}"
+    return f"sha256-parts:{part_size}:{hexadecimal}" if part_size else None
+
+
+def base64_text(digest: bytes) -> str:
+    return base64.b64encode(digest).decode("ascii")

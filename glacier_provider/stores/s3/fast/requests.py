@@ -1,0 +1,97 @@
+"""From a shape to signed requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from glacier_provider.stores.s3.fast.sender import Request
+from glacier_provider.stores.s3.fast.shapes import Shape
+from glacier_provider.stores.s3.fast.signing import Credentials, Header, Signer
+
+NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+_NOT_THESE = ("Expect:", "Content-Type:", "Accept:")
+
+
+class _Form:
+    """Requests of which each has these headers of its own, with small names: in order, and half written already."""
+
+    __slots__ = ("lines", "order", "signed", "text")
+
+    def __init__(self, names: Sequence[str], fixed: Sequence[Header]) -> None:
+        places: dict[str, int | str] = {name: place for place, name in enumerate(names)} | dict(fixed)
+        self.signed = ";".join(sorted(places))
+        #: Which of the own values stands where in `text`, the canonical headers; `lines` begin the headers to send.
+        self.order = [place for _, place in sorted(places.items()) if isinstance(place, int)]
+        self.text = "".join(
+            f"{name}:%s\n" if isinstance(value, int) else f"{name}:{value}\n".replace("%", "%%")
+            for name, value in sorted(places.items())
+        )
+        self.lines = [f"{name}: " for name in names]
+
+
+class Requests:
+    """Makes signed requests of one shape, for one thread."""
+
+    def __init__(self, shape: Shape, credentials: Credentials) -> None:
+        self._shape = shape
+        self._second = -1
+        self._stamp = ""
+        self.credentials = credentials
+
+    @property
+    def credentials(self) -> Credentials:
+        return self._signer.credentials
+
+    @credentials.setter
+    def credentials(self, credentials: Credentials) -> None:
+        self._signer = Signer(credentials, region=self._shape.region, service=self._shape.service)
+        token = [("x-amz-security-token", credentials.token)] if credentials.token else []
+        usual = [*self._shape.headers, ("host", self._shape.host)]
+        self._signed: list[Header] = [(name, value) for name, value in usual if _is_signed(name)] + token
+        #: What all requests send after the headers of their own. libcurl writes the last three unless told not to.
+        self._lines = [f"{name}: {value}" for name, value in self._signed]
+        self._lines += [f"{name}: {value}" for name, value in self._shape.headers if not _is_signed(name)]
+        self._lines += _NOT_THESE
+        self._forms: dict[tuple[str, ...], _Form] = {}
+
+    def make(
+        self,
+        key: str,
+        own: Sequence[Header] = (),
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: bytes | None = None,
+        payload: str = NOTHING,
+        also: Sequence[str] = (),
+    ) -> Request:
+        """Return a request for a key. `own` are headers to sign (small names beginning with ``x-amz-``), `also`
+        lines that are not signed; `payload` is the hex SHA-256 of `body`.
+        """
+        stamp, path, method = self._now(), self._shape.path_of(key), self._shape.method
+        asked = "&".join([f"{name}={quote(value, safe='~')}" for name, value in sorted(query)]) if query else ""
+        form = self._form(("x-amz-content-sha256", "x-amz-date", *[name for name, _ in own]))
+        values = (payload, stamp, *[value for _, value in own])
+        headers = form.text % tuple([values[place] for place in form.order])
+        canonical = f"{method}\n{path}\n{asked}\n{headers}\n{form.signed}\n{payload}"
+        signature = self._signer.authorization_of(canonical, form.signed, stamp)
+        lines = [*map(str.__add__, form.lines, values), f"authorization: {signature}", *self._lines, *also]
+        url = f"{self._shape.origin}{path}"
+        return Request(method, f"{url}?{asked}" if asked else url, lines, body)
+
+    def _form(self, names: tuple[str, ...]) -> _Form:
+        form = self._forms.get(names)
+        if form is None:
+            form = self._forms[names] = _Form(names, self._signed)
+        return form
+
+    def _now(self) -> str:
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._stamp = second, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+        return self._stamp
+
+
+def _is_signed(name: str) -> bool:
+    return name == "host" or name.startswith("x-amz-")

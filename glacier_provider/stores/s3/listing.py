@@ -1,0 +1,89 @@
+"""The state of many retrievals with few requests.
+
+A listing tells the state of up to 1,000 objects (RestoreStatus,
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html), a HEAD that of one. Keys come in the order of
+their archive ids, so the wanted keys, sorted, are merged with listings that begin at the next wanted key. Where the
+wanted keys stand too thinly for a listing to pay, that key is asked for by HEAD.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.stores.aws_errors import aws_errors
+from glacier_provider.stores.contract import RetrievalReport
+from glacier_provider.stores.s3.bucket import Bucket
+from glacier_provider.stores.s3.keys import folder_of, key_facts, place_of
+from glacier_provider.stores.uri import COLD_CLASSES
+
+PAGE = 1000
+WORTH_LISTING = 4  # wanted keys in reach: below that HEADs cost less and are as quick
+
+
+def reports(bucket: Bucket, keys: Sequence[str]) -> Iterator[RetrievalReport]:
+    """Yield one report for each key, in the keys' order; equal keys are reported once."""
+    wanted = sorted(set(keys))
+    position = 0
+    while position < len(wanted):
+        reach = _within_reach(bucket.uri.prefix, wanted, position)
+        found, last = _listed_from(bucket, wanted[position]) if reach >= WORTH_LISTING else ({}, "")
+        end = bisect.bisect_right(wanted, last, position) if last is not None else position + reach
+        if end == position:  # no listing, or one that holds nothing but foreign keys before the wanted one
+            yield _one(bucket, wanted[position])
+            position += 1
+        for key in wanted[position:end]:
+            yield found.get(key) or _missing(key)
+        position = max(position, end)
+
+
+def _within_reach(prefix: str, wanted: Sequence[str], position: int) -> int:
+    """Return how many wanted keys a listing from `position` reports at least.
+
+    Ids are taken by one sequence, so that no more than `PAGE` objects of one folder lie between two ids that far apart.
+    """
+    first = key_facts(prefix, wanted[position])
+    if first is None:
+        return 0
+    folder = folder_of(prefix, first.application, first.kind)
+    beyond = bisect.bisect_left(wanted, folder + place_of(first.number + PAGE), position)
+    return beyond - position
+
+
+def _listed_from(bucket: Bucket, key: str) -> tuple[Mapping[str, RetrievalReport], str | None]:
+    """List a page that begins with `key`; return its reports and the last key, None when the folder ends in it."""
+    facts = key_facts(bucket.uri.prefix, key)
+    assert facts is not None
+    folder = folder_of(bucket.uri.prefix, facts.application, facts.kind)
+    with aws_errors("s3:ListBucket", bucket.url(folder)):
+        page = bucket.client.list_objects_v2(
+            Bucket=bucket.uri.bucket,
+            Prefix=folder,
+            StartAfter=key[:-1],  # every other key before `key` is also before this
+            MaxKeys=PAGE,
+            OptionalObjectAttributes=["RestoreStatus"],
+        )
+    entries = page.get("Contents", [])
+    last = entries[-1]["Key"] if page.get("IsTruncated") and entries else None
+    return {entry["Key"]: _report(entry) for entry in entries}, last
+
+
+def _report(entry: Mapping[str, Any]) -> RetrievalReport:
+    key, restore = entry["Key"], entry.get("RestoreStatus", {})
+    if entry.get("StorageClass", "STANDARD") not in COLD_CLASSES:
+        return RetrievalReport(key, RetrievalStatus.READY)
+    if restore.get("IsRestoreInProgress"):
+        return RetrievalReport(key, RetrievalStatus.PENDING)
+    expires_at = restore.get("RestoreExpiryDate")
+    return RetrievalReport(key, RetrievalStatus.READY if expires_at else RetrievalStatus.AVAILABLE, expires_at)
+
+
+def _one(bucket: Bucket, key: str) -> RetrievalReport:
+    head = bucket.head(key)
+    return head.report() if head is not None else _missing(key)
+
+
+def _missing(key: str) -> RetrievalReport:
+    return RetrievalReport(key, RetrievalStatus.AVAILABLE, failure="The archive is not in the bucket.")

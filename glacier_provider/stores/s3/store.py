@@ -1,0 +1,370 @@
+"""The S3 store: archives as objects of one bucket, each under a key that is written once.
+
+The parts: `s3_keys` (names and metadata), `s3_bucket` (one bucket), `s3_upload` (large uploads), `s3_reports` (the
+state of many retrievals).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
+from glacier_provider.core.parts import MIB
+from glacier_provider.errors import (
+    ArchiveCorrupt,
+    RetrievalRefused,
+    StoreError,
+    StoreMissing,
+    StoreUnavailable,
+)
+from glacier_provider.stores.aws_errors import aws_errors, error_code, http_status
+from glacier_provider.stores.contract import (
+    GrowingSource,
+    Retrieval,
+    RetrievalReport,
+    Source,
+    StoreFeatures,
+    UploadJournal,
+)
+from glacier_provider.stores.rate_limit import Pace
+from glacier_provider.stores.s3.bucket import Bucket, base64_text
+from glacier_provider.stores.s3.delete import delete_all
+from glacier_provider.stores.s3.fast.client import LARGEST_PIECE, Wire
+from glacier_provider.stores.s3.keys import folder_of, key_facts, metadata_of, object_key
+from glacier_provider.stores.s3.listing import reports
+from glacier_provider.stores.s3.stream import GrowingUpload
+from glacier_provider.stores.s3.upload import LargeUpload, abort_uploads
+from glacier_provider.stores.stream import SendsGrowing
+from glacier_provider.stores.uri import S3Uri
+
+log = logging.getLogger(__name__)
+
+TIERS = {"GLACIER": ("Expedited", "Standard", "Bulk"), "DEEP_ARCHIVE": ("Standard", "Bulk")}
+READ_CHUNK = MIB
+ONE_REQUEST = 16 * MIB  # an archive up to this size (and one part) is held in memory and sent at once
+_CONFLICT_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds
+
+
+def s3_client_config(uri: S3Uri) -> Any:
+    """Return the botocore Config that the store wants of its client; merge it with that of the AWS connection.
+
+    Checksums are sent and checked by the store itself, so botocore adds none of its own. The read timeout leaves room
+    for CompleteMultipartUpload, which can take minutes.
+    """
+    from botocore.config import Config
+
+    from glacier_provider import __version__
+
+    region = {"region_name": uri.region} if uri.region else {}
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": 5},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        max_pool_connections=64,
+        connect_timeout=10,
+        read_timeout=180,
+        tcp_keepalive=True,
+        user_agent_extra=f"glacier-provider/{__version__}",
+        **region,
+    )
+
+
+class S3Store(SendsGrowing):
+    """An `ArchiveStore` on one bucket; see the protocol for the contract of each method.
+
+    `client` is a boto3 S3 client made with `s3_client_config`. `part_size` (bytes, a power of two) is that of large
+    uploads up to 10,000 parts; `parts_in_flight` of them are sent at once, each with about 1 MiB in memory.
+
+    Permissions: s3:ListBucket and s3:ListBucketMultipartUploads on the bucket; s3:PutObject, s3:GetObject,
+    s3:RestoreObject, s3:ListMultipartUploadParts and s3:AbortMultipartUpload on its objects; to delete, also
+    s3:DeleteObject; with object_lock_days also s3:PutObjectRetention, with a key of your own kms:GenerateDataKey and
+    kms:Decrypt.
+    """
+
+    def __init__(
+        self, uri: S3Uri, *, client: Any, part_size: int = 16 * MIB, parts_in_flight: int = 4, quick: bool = True
+    ) -> None:
+        self.uri = str(uri)
+        self.features = StoreFeatures(
+            retrieval=uri.is_cold,
+            tiers=TIERS.get(uri.storage_class, ()),
+            keeps_empty_archives=True,
+            chooses_keys=True,
+        )
+        self._bucket = Bucket(uri, client)
+        self.pace = Pace()
+        self.wire = Wire(self._bucket, self.pace) if quick else None
+        self._part_size = part_size
+        self._parts_in_flight = parts_in_flight
+
+    def check(self) -> None:
+        """Ask for the bucket, then begin and abort an upload: that proves write access and stores nothing."""
+        from botocore.exceptions import ClientError
+
+        bucket = self._bucket
+        codes: dict[str, type[StoreError]] = {"404": StoreMissing}
+        with aws_errors("s3:ListBucket", bucket.url(), codes=codes):
+            try:
+                bucket.client.head_bucket(Bucket=bucket.uri.bucket)
+            except ClientError as exc:
+                if error_code(exc) == "404":
+                    raise StoreMissing(f"There is no bucket {bucket.uri.bucket}.") from exc
+                raise
+        key = f"{folder_of(bucket.uri.prefix)}.glacier-provider-check"
+        address = {"Bucket": bucket.uri.bucket, "Key": key}
+        with aws_errors("s3:PutObject", bucket.url(key)):
+            arguments = bucket.write_arguments(bucket.uri.storage_class)
+            bucket.client.create_multipart_upload(**address, **arguments)
+        abort_uploads(bucket, key)  # also those of checks that died between the two
+
+    def put(self, data: bytes, description: Description) -> Receipt:
+        return self._put(data, description, self._bucket.uri.storage_class)
+
+    def put_manifest(self, data: bytes, description: Description) -> Receipt:
+        return self._put(data, description, "STANDARD")
+
+    def put_large(self, source: Source, description: Description, journal: UploadJournal) -> Receipt:
+        if source.size <= min(self._part_size, ONE_REQUEST) and journal.upload_id() is None:
+            return self.put(source.read_at(0, source.size), description)
+        upload = LargeUpload(
+            bucket=self._bucket,
+            key=object_key(self._bucket.uri.prefix, description),
+            source=source,
+            description=description,
+            journal=journal,
+            preferred_part_size=self._part_size,
+            parts_in_flight=self._parts_in_flight,
+            wire=self.wire,
+            pace=self.pace,
+        )
+        return upload.run()
+
+    def _growing(
+        self, source: GrowingSource, description: Description, journal: UploadJournal, part_size: int
+    ) -> GrowingUpload:
+        return GrowingUpload(
+            bucket=self._bucket,
+            key=object_key(self._bucket.uri.prefix, description),
+            source=source,
+            description=description,
+            journal=journal,
+            preferred_part_size=part_size,
+            parts_in_flight=self._parts_in_flight,
+            wire=self.wire,
+            pace=self.pace,
+        )
+
+    def abandon(self, description: Description) -> None:
+        abort_uploads(self._bucket, object_key(self._bucket.uri.prefix, description))
+
+    def request_retrieval(self, location: Location, *, tier: str, days: int, token: str) -> Retrieval:  # noqa: ARG002
+        """Ask for a readable copy. `token` is not sent: S3 knows one restore per object and joins requests itself."""
+        from botocore.exceptions import ClientError
+
+        self._check_wish(location, tier, days)
+        request = {"Days": days, "GlacierJobParameters": {"Tier": tier}}
+        with aws_errors("s3:RestoreObject", self._bucket.url(location.key)):
+            try:
+                self._bucket.client.restore_object(
+                    Bucket=self._bucket.uri.bucket, Key=location.key, RestoreRequest=request
+                )
+            except ClientError as exc:
+                if refused := _refusal(exc, self._bucket.url(location.key), tier):
+                    raise refused from exc
+                if error_code(exc) not in _NOTHING_TO_RETRIEVE:
+                    raise
+        return Retrieval(location, tier)
+
+    def retrieval_reports(self, retrievals: Sequence[Retrieval]) -> Iterator[RetrievalReport]:
+        return reports(self._bucket, [retrieval.location.key for retrieval in retrievals])
+
+    def read(
+        self,
+        location: Location,
+        start: int,
+        size: int,
+        *,
+        job_id: str | None = None,  # noqa: ARG002
+    ) -> Iterator[bytes]:
+        if size == 0:
+            return
+        url = self._bucket.url(location.key)
+        codes: dict[str, type[StoreError]] = {"InvalidRange": ArchiveCorrupt}
+        with aws_errors("s3:GetObject", url, codes=codes):
+            reply = self._bucket.client.get_object(
+                Bucket=self._bucket.uri.bucket, Key=location.key, Range=f"bytes={start}-{start + size - 1}"
+            )
+        body = reply["Body"]
+        try:
+            if reply["ContentLength"] != size:
+                raise ArchiveCorrupt(f"{url} gives {reply['ContentLength']} of {size} bytes from byte {start}.")
+            while chunk := _next_chunk(body, url):
+                yield chunk
+        finally:
+            body.close()
+
+    def read_into(
+        self, location: Location, start: int, size: int, take: Callable[[bytes], object], *, job_id: str | None = None
+    ) -> None:
+        came = 0
+
+        def count(chunk: bytes) -> None:
+            nonlocal came
+            take(chunk)
+            came += len(chunk)
+
+        if self.wire is not None and 0 < size <= LARGEST_PIECE:  # a longer answer does not gain from it
+            came = self.wire.read(location.key, start, size, take)
+        while came < size:
+            begun = came
+            try:
+                for chunk in self.read(location, start + came, size - came, job_id=job_id):
+                    count(chunk)
+            except StoreUnavailable:
+                if came == begun:
+                    raise
+                log.info("The answer for %s was cut off; it is gone on with.", self._bucket.url(location.key))
+
+    def delete(self, location: Location) -> None:
+        with aws_errors("s3:DeleteObject", self._bucket.url(location.key)):
+            self._bucket.client.delete_object(Bucket=self._bucket.uri.bucket, Key=location.key)
+
+    def delete_all(self, archives: Sequence[tuple[str, Description]]) -> Mapping[str, StoreError]:
+        return delete_all(self._bucket, archives)
+
+    def archives(
+        self, application: str | None = None, *, kind: ArchiveKind | None = None, described: bool = True
+    ) -> Iterator[StoredArchive]:
+        """Yield what lies below the prefix, by key.
+
+        A listing does not show metadata, so that each description takes a HEAD (eight at once); without `described`
+        there are none, and `description` is None throughout.
+        """
+        folder = folder_of(self._bucket.uri.prefix, application, kind if application is not None else None)
+        with ThreadPoolExecutor(8, thread_name_prefix="s3-head") as pool:
+            for page in self._pages(folder):
+                chosen = [entry for entry in page if kind is None or self._is_kind(entry["Key"], kind)]
+                descriptions = pool.map(self._description, [entry["Key"] for entry in chosen]) if described else None
+                for entry in chosen:
+                    description = next(descriptions) if descriptions is not None else None
+                    yield StoredArchive(entry["Key"], entry["Size"], description)
+
+    def listed_as_of(self) -> datetime | None:
+        """A listing of S3 is of now: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html."""
+        return datetime.now(UTC)
+
+    def forget_retrievals(self) -> None:
+        pass  # S3 itself joins a restore that is under way
+
+    def refresh_listing(self) -> None:
+        pass
+
+    def described(self, keys: Iterable[str]) -> Iterator[StoredArchive]:
+        """Yield these archives; each takes a HEAD, eight at once."""
+        with ThreadPoolExecutor(8, thread_name_prefix="s3-head") as pool:
+            for head in pool.map(self._bucket.head, keys):
+                if head is not None:
+                    yield StoredArchive(head.key, head.size, head.description, head.checksum)
+
+    def _pages(self, folder: str) -> Iterator[list[Any]]:
+        token: dict[str, str] = {}
+        while True:
+            with aws_errors("s3:ListBucket", self._bucket.url(folder)):
+                page = self._bucket.client.list_objects_v2(Bucket=self._bucket.uri.bucket, Prefix=folder, **token)
+            yield page.get("Contents", [])
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _is_kind(self, key: str, kind: ArchiveKind) -> bool:
+        facts = key_facts(self._bucket.uri.prefix, key)
+        return facts is not None and facts.kind is kind
+
+    def _description(self, key: str) -> Description | None:
+        if key_facts(self._bucket.uri.prefix, key) is None:
+            return None
+        head = self._bucket.head(key)
+        return head.description if head is not None else None
+
+    def _check_wish(self, location: Location, tier: str, days: int) -> None:
+        if days < 1:
+            raise RetrievalRefused(f"{days} days is not how long a copy can be kept.", hint="Ask for at least one day.")
+        if self.features.retrieval and tier not in self.features.tiers:
+            raise RetrievalRefused(
+                f"{self._bucket.uri.storage_class} has no {tier} retrieval ({self._bucket.url(location.key)}).",
+                hint=f"Use one of: {', '.join(self.features.tiers)}.",
+            )
+
+    def _put(self, data: bytes, description: Description, storage_class: str) -> Receipt:
+        """Put under a write-once key. When the key is taken, or no answer comes, the store is asked what it holds."""
+        digest = hashlib.sha256(data).digest()
+        known = replace(description, size=len(data), sha256=description.sha256 or digest.hex())
+        self.pace.take(len(data))
+        key, expected = object_key(self._bucket.uri.prefix, known), f"sha256:{digest.hex()}"
+        try:
+            told = self._send(key, data, known, storage_class)
+        except (_Taken, StoreUnavailable) as exc:
+            if adopted := self._bucket.adopt(key, known, expected.__eq__):
+                return adopted
+            if isinstance(exc, StoreUnavailable):
+                raise
+            raise StoreUnavailable(f"{self._bucket.url(key)} was taken, and is free again.") from exc
+        return Receipt(self._bucket.location(key), len(data), self._bucket.confirmed(key, told, expected))
+
+    def _send(self, key: str, data: bytes, description: Description, storage_class: str) -> str | None:
+        """Send one object; return the checksum that the store told, or raise `_Taken`.
+
+        409 means that another write to the key is under way:
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
+        from botocore.exceptions import ClientError
+
+        request = {
+            **self._bucket.write_arguments(storage_class),
+            "Bucket": self._bucket.uri.bucket,
+            "Key": key,
+            "IfNoneMatch": "*",
+            "ChecksumAlgorithm": "SHA256",
+            "ChecksumSHA256": base64_text(hashlib.sha256(data).digest()),
+            "Metadata": metadata_of(description),
+        }
+        with aws_errors("s3:PutObject", self._bucket.url(key)):
+            for pause in (*_CONFLICT_PAUSES, None):
+                try:
+                    return self._bucket.client.put_object(Body=data, **request).get("ChecksumSHA256") or None
+                except ClientError as exc:
+                    if error_code(exc) in ("PreconditionFailed", "412"):
+                        raise _Taken from exc
+                    if error_code(exc) != "ConditionalRequestConflict" or pause is None:
+                        raise
+                    time.sleep(pause)  # S3 asks for a retry: another write of the key is under way
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+class _Taken(Exception):
+    """A write-once key holds something already."""
+
+
+#: Running already, or not in the cold at all (GLACIER_IR, STANDARD):
+#: https://docs.aws.amazon.com/AmazonS3/latest/API/API_RestoreObject.html
+_NOTHING_TO_RETRIEVE = ("RestoreAlreadyInProgress", "InvalidObjectState", "ObjectAlreadyInActiveTierError")
+
+
+def _refusal(error: Any, url: str, tier: str) -> RetrievalRefused | None:
+    """Return the refusal of a retrieval that S3 finds wrong (400), or None for any other error."""
+    if http_status(error) != 400 or error_code(error) in ("ExpiredToken", "RequestTimeout", "InvalidToken"):
+        return None
+    return RetrievalRefused(f"S3 refused a {tier} retrieval of {url} ({error_code(error)}).")
+
+
+def _next_chunk(body: Any, url: str) -> bytes:
+    """Return the next bytes of a reply, b"" at its end; a broken connection is a StoreUnavailable."""
+    with aws_errors("s3:GetObject", url):
+        return bytes(body.read(READ_CHUNK))

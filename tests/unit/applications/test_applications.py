@@ -1,0 +1,402 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import fields
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glacier_provider.applications import (
+    Application,
+    Applications,
+    DumpOptions,
+    NotificationOptions,
+    RestoreOptions,
+    ScanOptions,
+    applications_path,
+    load_applications,
+    parse_application,
+)
+from glacier_provider.applications.form import DUMP, FIELDS, NOTIFICATIONS, REQUIRED, RESTORE, RETENTION, SCAN
+from glacier_provider.core.retention import Retention
+from glacier_provider.errors import ConfigurationError
+
+EXAMPLE = Path(__file__).parents[3] / "dags" / "applications.yaml"
+
+
+def an_entry(**fields: Any) -> dict[str, Any]:
+    return {
+        "postgres_conn_id": "library_db",
+        "files_directory": "/srv/library/uploads",
+        "staging_directory": "/srv/staging",
+        "store": "s3://bucket/prefix?storage_class=GLACIER",
+        **fields,
+    }
+
+
+def parse(**fields: Any) -> Application:
+    return parse_application("library", an_entry(**fields), origin="here.yaml")
+
+
+def refusal(**fields: Any) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(**fields)
+    return str(caught.value)
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Any:
+    def load_text(text: str | dict[str, Any]) -> Applications:
+        path = tmp_path / "applications.yaml"
+        path.write_text(text if isinstance(text, str) else yaml.safe_dump(text))
+        return load_applications(path)
+
+    return load_text
+
+
+def test_an_entry_needs_four_fields_and_the_rest_has_defaults() -> None:
+    assert parse() == Application(
+        name="library",
+        postgres_conn_id="library_db",
+        files_directory="/srv/library/uploads",
+        staging_directory="/srv/staging",
+        store="s3://bucket/prefix?storage_class=GLACIER",
+        orphan_directory="/srv/library/orphan_files",
+    )
+
+
+def test_every_field_of_the_form_has_a_place_and_the_same_default() -> None:
+    for form, kind, beside in (
+        (FIELDS, Application, {"name", "dump", "restore", "retention", "notifications", "scan"}),
+        (DUMP, DumpOptions, set()),
+        (RESTORE, RestoreOptions, set()),
+        (NOTIFICATIONS, NotificationOptions, set()),
+        (RETENTION, Retention, set()),
+        (SCAN, ScanOptions, set()),
+    ):
+        assert {spec.name for spec in fields(kind)} == set(form) | beside
+        defaults = {spec.name: spec.default for spec in fields(kind) if spec.name in form}
+        for name, spec in form.items():
+            if spec.default is not REQUIRED and name != "orphan_directory":
+                assert defaults[name] == spec.default, name
+
+
+@pytest.mark.parametrize("form", [FIELDS, DUMP, RESTORE, RETENTION, NOTIFICATIONS, SCAN])
+def test_every_example_in_a_message_is_right(form: dict[str, Any]) -> None:
+    for name, spec in form.items():
+        spec.rule(yaml.safe_load(f"{name}: {spec.example}")[name])
+
+
+def test_an_application_survives_the_way_through_json() -> None:
+    full = parse(
+        start=date(2026, 1, 31),
+        dump={"format": "directory", "jobs": 4, "exclude_tables": ["public.a", '"My App"."T.1"']},
+        exclude=["*.tmp"],
+        restore={"owner": "drop"},
+    )
+    assert Application.from_dict(json.loads(json.dumps(full.to_dict()))) == full
+    assert full.dump.exclude_tables == ("public.a", '"My App"."T.1"')
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        "glacier-backup-library",
+        "arn:aws:sqs:eu-central-1:123456789012:glacier-backup-library",
+        "https://sqs.eu-central-1.amazonaws.com/123456789012/glacier-backup-library",
+    ],
+)
+def test_a_queue_is_named_by_name_arn_or_url(queue: str) -> None:
+    assert parse(notifications={"queue": queue}).notifications == NotificationOptions(queue=queue, poll_seconds=1800)
+
+
+def test_a_queue_that_is_none_and_an_unknown_field_of_notifications_are_refused() -> None:
+    told = refusal(notifications={"queue": "library.fifo", "topic": "x", "poll_seconds": 0})
+    assert (
+        "field 'notifications.queue': must be the URL, the ARN or the name of a standard SQS queue (not FIFO)" in told
+    )
+    assert "field 'notifications.topic': there is no such field; there are: queue, poll_seconds" in told
+    assert "field 'notifications.poll_seconds': must be a whole number from 1 to 86400" in told
+
+
+def test_notifications_are_combined_with_the_defaults(load: Any) -> None:
+    document = {
+        "defaults": {"notifications": {"poll_seconds": 600}},
+        "applications": {"library": an_entry(notifications={"queue": "q"})},
+    }
+    assert load(document)["library"].notifications == NotificationOptions(queue="q", poll_seconds=600)
+
+
+def test_an_application_written_inline_is_validated() -> None:
+    assert Application.from_dict({"name": "shop", **an_entry()}).name == "shop"
+    with pytest.raises(ConfigurationError, match="name starts with"):
+        Application.from_dict(an_entry())
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("postgres_conn_id", "postgresql://user:geheim@host/db", "id of an Airflow connection"),
+    ("postgres_conn_id", "postgresql:///db?password=geheim", "id of an Airflow connection"),
+    ("postgres_conn_id", None, "id of an Airflow connection"),
+    ("files_directory", "uploads", "absolute path"),
+    ("files_directory", "/srv/../etc", "absolute path"),
+    ("files_directory", "/", "below /"),
+    ("files_directory", ["/srv"], "absolute path"),
+    ("store", "s3://", "s3://bucket"),
+    ("store", "bucket", "s3://bucket"),
+    ("store", "gs://bucket", "s3://bucket"),
+    ("store", "s3://key:geheim@bucket/x", "without a user or password"),
+    ("store", "glacier:vault", "glacier://vault-name"),
+    ("store", "s3://[bucket", "s3://bucket"),
+    ("catalog_schema", "My Catalog", "identifier"),
+    ("schedule", "daily", "cron expression"),
+    ("schedule", "61 2 * * *", "cron expression"),
+    ("schedule", "0 2 * * * *", "cron expression"),
+    ("schedule", 5, "cron expression"),
+    ("timezone", "Berlin", "time zone"),
+    ("timezone", "../etc/passwd", "time zone"),
+    ("start", "yesterday", "a date"),
+    ("references_query", "  ", "text"),
+    ("exclude", "*.tmp", "list of patterns"),
+    ("exclude", ["/cache"], "relative"),
+    ("retrieval_tier", "standard", "Expedited, Standard, Bulk"),
+    ("retrieval_days", 0, "from 1 to 365"),
+    ("parallelism", True, "from 1 to 64"),
+    ("parallelism", 1.5, "from 1 to 64"),
+    ("connections", "16", "from 1 to 256"),
+    ("part_size_mib", 12, "power of two"),
+    ("settle_seconds", -1, "from 0"),
+    ("dump", "fast", "mapping"),
+    ("dump", {"format": "plain"}, "custom, directory"),
+    ("dump", {"jobs": 4, "format": "custom"}, "format directory"),
+    ("dump", {"staging": "none", "format": "directory"}, "cannot be streamed"),
+    ("dump", {"jobs": 2, "staging": "none"}, "format directory"),
+    ("dump", {"staging": "memory"}, "disk, none"),
+    ("dump", {"compression": "bzip2"}, "zstd"),
+    ("dump", {"exclude_tables": ["a.b.c.d"]}, "public.sessions"),
+    ("dump", {"space_ratio": "half"}, "number from 0 to 10"),
+    ("restore", {"owner": False}, "keep, drop"),
+    ("scan", {"size_check": "often"}, "always, sample, never"),
+    ("scan", {"trust_directory_times": True}, "auto, never"),
+    ("scan", {"full_walk_days": 0}, "from 1 to 366"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "words"), WRONG)
+def test_a_wrong_value_is_refused_with_all_that_is_needed_to_correct_it(field: str, value: Any, words: str) -> None:
+    said = refusal(**{field: value})
+    name = f"{field}.{next(iter(value))}" if isinstance(value, dict) else field
+    assert "here.yaml" in said
+    assert "'library'" in said
+    assert f"'{name}'" in said
+    assert words in said
+    assert "Example: " in said
+    assert "geheim" not in said
+
+
+@pytest.mark.parametrize("schedule", ["0 2 * * *", "*/15 * * * 1-5", "@weekly", "@quarterly", None])
+def test_schedules_of_airflow_are_taken(schedule: str | None) -> None:
+    assert parse(schedule=schedule).schedule == schedule
+
+
+def test_a_list_left_empty_is_an_empty_list() -> None:
+    assert parse(exclude=None, dump={"exclude_schemas": None}).exclude == ()
+
+
+def test_an_unknown_field_is_refused_with_the_nearest_known_one() -> None:
+    assert "'postgres_con_id': there is no such field; did you mean 'postgres_conn_id'?" in refusal(postgres_con_id="x")
+    assert "'dump.exclude_table'" in refusal(dump={"exclude_table": []})
+    assert "did you mean 'exclude_tables'?" in refusal(dump={"exclude_table": []})
+    assert "there are: " in refusal(zzz=1)
+
+
+@pytest.mark.parametrize("name", ["password", "aws_secret_access_key", "db_passwd", "api_token"])
+def test_a_secret_is_refused_without_being_repeated(name: str) -> None:
+    said = refusal(**{name: "geheim"})
+    assert "Airflow connection" in said
+    assert "geheim" not in said
+
+
+@pytest.mark.parametrize("name", ["Library", "1st", "", "a b", "x" * 41, True, None, 5, "a/b", "../x", "naïve"])
+def test_a_name_is_a_slug(name: Any) -> None:
+    with pytest.raises(ConfigurationError, match="Example: library"):
+        parse_application(name, an_entry(), origin="here.yaml")
+
+
+def test_all_problems_of_a_file_are_told_at_once(load: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load({"applications": {"one": {}, "two": an_entry(jobs=1), "Three": an_entry(), "four": 4}, "extra": 1})
+    said = str(caught.value)
+    for words in ("'one', field 'store': is missing", "'two', field 'jobs'", "'Three'", "'four': must be", "'extra'"):
+        assert words in said
+    assert re.search(r"applications\.yaml has \d+ problems", said)
+
+
+def test_defaults_count_where_an_application_says_nothing(load: Any) -> None:
+    loaded = load(
+        {
+            "defaults": {
+                "staging_directory": "/d",
+                "retrieval_tier": "Bulk",
+                "dump": {"format": "directory", "jobs": 2},
+            },
+            "applications": {
+                "a": {**an_entry(dump={"jobs": 8}), "staging_directory": "/a"},
+                "b": {
+                    key: value for key, value in an_entry(files_directory="/b/f").items() if key != "staging_directory"
+                },
+            },
+        }
+    )
+    assert list(loaded) == ["a", "b"]
+    assert (loaded["a"].staging_directory, loaded["b"].staging_directory) == ("/a", "/d")
+    assert (loaded["a"].dump.format, loaded["a"].dump.jobs, loaded["b"].dump.jobs) == ("directory", 8, 2)
+    assert {application.retrieval_tier for application in loaded.values()} == {"Bulk"}
+
+
+def test_two_applications_do_not_share_their_files(load: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"'a' and 'b'.*files_directory.*Example"):
+        load({"applications": {"a": an_entry(), "b": an_entry(files_directory="/srv/library//uploads/")}})
+
+
+def test_directories_of_different_purpose_do_not_lie_in_each_other() -> None:
+    inside = "/srv/library/uploads/orphans"
+    assert "orphan_directory" in refusal(orphan_directory=inside)
+    assert "staging_directory" in refusal(staging_directory="/srv/library/uploads")
+    assert "files_directory" in refusal(staging_directory="/srv/library")
+    for pattern in ("orphans", "orphans/", "orphans/*", "orph*"):
+        assert parse(orphan_directory=inside, exclude=[pattern]).orphan_directory == inside
+    assert "orphan_directory" in refusal(orphan_directory=inside, exclude=["*.tmp"])
+    assert parse(staging_directory="/srv/library/uploads2").staging_directory == "/srv/library/uploads2"
+
+
+BROKEN_YAML = [
+    ("applications: {a: 1", "line [12]"),
+    ("applications:\n  a:\n    schedule: @daily", 'line 3.*quotes.*"@daily"'),
+    ("applications:\n  a:\n    schedule: * * * * *", "line 3.*quotes"),
+    ("applications:\n  a: {}\n  b: {}\n  a: {}", "line 4.*'a' is given twice"),
+    ("applications:\n  a:\n    store: x\n    store: y", "line 4.*'store' is given twice"),
+    ("applications: !!python/object/apply:os.system [id]", "line 1"),
+    ("\x00", "YAML"),
+    ("[" * 5000, "applications.yaml"),
+    ("", "'applications'"),
+    ("- a", "'applications'"),
+    ("applications: [a]", "'applications'"),
+    ("applications: {}\ndefaults: [a]", "'defaults'"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), BROKEN_YAML)
+def test_what_is_not_the_file_meant_is_refused_with_its_place(load: Any, text: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        load(text)
+    assert "applications.yaml" in str(caught.value)
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes(b"applications: {b\xfccher: {}}")
+    with pytest.raises(ConfigurationError, match=r"latin\.yaml"):
+        load_applications(tmp_path / "latin.yaml")
+
+
+def test_a_missing_file_is_named_with_the_way_to_set_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"gone\.yaml.*GLACIER_APPLICATIONS"):
+        load_applications(tmp_path / "gone.yaml")
+
+
+def test_an_unknown_application_is_refused_with_the_known_ones(load: Any) -> None:
+    loaded = load({"applications": {"library": an_entry()}})
+    assert loaded.named("library") is loaded["library"]
+    with pytest.raises(ConfigurationError, match=r"'shop' in .*applications\.yaml; it has: library"):
+        loaded.named("shop")
+
+
+def test_the_file_is_found_by_argument_then_environment_then_airflow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("GLACIER_APPLICATIONS", raising=False)
+    monkeypatch.setenv("AIRFLOW__GLACIER_PROVIDER__APPLICATIONS", "/from/airflow.yaml")
+    assert applications_path() == Path("/from/airflow.yaml")
+    monkeypatch.setenv("GLACIER_APPLICATIONS", "/from/environment.yaml")
+    assert applications_path() == Path("/from/environment.yaml")
+    assert applications_path("/from/argument.yaml") == Path("/from/argument.yaml")
+
+
+def test_the_setting_in_airflows_own_file_is_found(tmp_path: Path) -> None:
+    (tmp_path / "airflow.cfg").write_text("[glacier_provider]\napplications = /from/the/file.yaml\n")
+    assert _path_in_a_new_process(tmp_path) == "/from/the/file.yaml"
+
+
+def test_without_any_setting_the_file_lies_among_the_dags(tmp_path: Path) -> None:
+    assert _path_in_a_new_process(tmp_path) == f"{tmp_path}/dags/applications.yaml"
+
+
+def _path_in_a_new_process(airflow_home: Path) -> str:
+    code = "from glacier_provider.applications import applications_path; print(applications_path())"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AIRFLOW_HOME": str(airflow_home),
+        "PYTHONPATH": os.pathsep.join([str(EXAMPLE.parents[1]), *sys.path]),
+    }
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+def test_reading_the_file_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from glacier_provider.applications import load_applications;"
+        f"assert list(load_applications({str(EXAMPLE)!r})) == ['library'];"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'airflow', 'boto3', 'psycopg', 'sqlalchemy'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=EXAMPLE.parents[1], check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_hundred_applications_are_read(load: Any) -> None:
+    entries = {f"app{number}": an_entry(files_directory=f"/srv/{number}/uploads") for number in range(100)}
+    assert len(load({"applications": entries})) == 100
+
+
+def test_the_example_that_is_shipped_names_every_field() -> None:
+    assert load_applications(EXAMPLE)["library"].catalog_conn_id == "glacier_catalog"
+    commented = EXAMPLE.read_text().split("a_complete_entry:")[1]
+    complete = "applications:\n  complete:\n" + "\n".join(line.removeprefix("#") for line in commented.splitlines())
+    given = yaml.safe_load(complete)["applications"]["complete"]
+    assert parse_application("complete", given, origin="example").name == "complete"
+    assert set(given) - {"notifications"} == {*FIELDS, "dump", "restore", "retention", "scan"}
+    assert (set(given["dump"]), set(given["restore"])) == (set(DUMP), set(RESTORE))
+    assert (set(given["retention"]), set(given["scan"])) == (set(RETENTION), set(SCAN))
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    entry=st.dictionaries(st.sampled_from([*FIELDS, "dump", "restore", "scan", "x"]) | st.text(), values),
+    name=values,
+)
+def test_nonsense_is_refused_and_never_crashes(entry: dict[str, Any], name: Any) -> None:
+    with suppress(ConfigurationError):
+        parse_application(name, entry, origin="here.yaml")
+
+
+@given(field=st.sampled_from(sorted(FIELDS)), value=values)
+def test_one_value_of_any_kind_is_refused_or_survives_the_way_through_json(field: str, value: Any) -> None:
+    with suppress(ConfigurationError):
+        parsed = parse(**{field: value})
+        assert Application.from_dict(json.loads(json.dumps(parsed.to_dict()))) == parsed

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glacier_provider.postgres.restore.sqltext import (
+    altered_table,
+    granted_roles,
+    mapped_roles,
+    mentions_on,
+    policy_roles,
+    referenced_table,
+)
+from glacier_provider.postgres.tools.commands import quoted
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
+
+
+@given(NAMES, NAMES, NAMES, NAMES)
+def test_a_foreign_key_names_both_of_its_tables(schema: str, table: str, other_schema: str, other: str) -> None:
+    sql = (
+        f"ALTER TABLE ONLY {quoted(schema)}.{quoted(table)}\n    ADD CONSTRAINT {quoted(table + ' REFERENCES x.y')} "
+        f"FOREIGN KEY (a, b) REFERENCES {quoted(other_schema)}.{quoted(other)}(c, d) ON DELETE CASCADE DEFERRABLE;\n"
+    )
+    assert altered_table(sql) == (schema, table)
+    assert referenced_table(sql) == (other_schema, other)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("ALTER TABLE public.orders ADD CHECK (a > 0);", ("public", "orders")),
+        ("ALTER TABLE ONLY public.orders ALTER COLUMN id SET DEFAULT 1;", ("public", "orders")),
+        ("ALTER FOREIGN TABLE public.far ADD CHECK (a > 0);", ("public", "far")),
+        ("CREATE INDEX i ON public.orders (id);", None),
+        ("ALTER TABLE", None),
+        ("", None),
+    ],
+)  # fmt: skip
+def test_the_altered_table(sql: str, expected: tuple[str, str] | None) -> None:
+    assert altered_table(sql) == expected
+
+
+@given(NAMES)
+def test_a_trigger_mentions_its_table_alone(name: str) -> None:
+    sql = (
+        f"CREATE TRIGGER \"on public.x\" AFTER UPDATE ON public.{quoted(name)} FOR EACH ROW WHEN ('ON public.y' <> '')"
+    )
+    assert mentions_on(sql, ("public", name))
+    assert not mentions_on(sql, ("public", "x" if name != "x" else "z"))
+    assert not mentions_on(sql, ("public", "y" if name != "y" else "z"))
+
+
+@pytest.mark.parametrize(
+    ("sql", "roles"),
+    [
+        ("GRANT SELECT ON TABLE public.a TO reader;", {"reader"}),
+        ("REVOKE ALL ON TABLE a FROM PUBLIC;\nGRANT ALL ON a TO \"Odd TO role\" WITH GRANT OPTION;", {"Odd TO role"}),
+        ("SET SESSION AUTHORIZATION giver;\nGRANT SELECT(a) ON TABLE t TO taker;\nRESET SESSION AUTHORIZATION;",
+         {"giver", "taker"}),
+        ("ALTER DEFAULT PRIVILEGES FOR ROLE boss IN SCHEMA s GRANT SELECT ON TABLES TO reader;", {"boss", "reader"}),
+        ("GRANT SELECT ON TABLE public.\"to\" TO a, b,\"c\";", {"a", "b", "c"}),
+        ("", set()),
+    ],
+)  # fmt: skip
+def test_roles_of_grants(sql: str, roles: set[str]) -> None:
+    assert granted_roles(sql) == roles
+
+
+@pytest.mark.parametrize(
+    ("sql", "roles"),
+    [
+        ("CREATE POLICY p ON public.t USING ((a = 'TO x'));", set()),
+        ('CREATE POLICY p ON public.t FOR SELECT TO reader, "Other One" USING (true);', {"reader", "Other One"}),
+        ("CREATE POLICY \"TO y\" ON public.t TO PUBLIC WITH CHECK (x(a TO b));", set()),
+    ],
+)  # fmt: skip
+def test_roles_of_policies(sql: str, roles: set[str]) -> None:
+    assert policy_roles(sql) == roles
+
+
+@pytest.mark.parametrize(
+    ("sql", "roles"),
+    [
+        ("CREATE USER MAPPING FOR \"Far One\" SERVER far OPTIONS (x 'FOR y');", {"Far One"}),
+        ("CREATE USER MAPPING FOR PUBLIC SERVER far;", set()),
+        ("", set()),
+    ],
+)
+def test_roles_of_user_mappings(sql: str, roles: set[str]) -> None:
+    assert mapped_roles(sql) == roles
