@@ -44,13 +44,13 @@ def upload(url: str, path: str) -> Mapping[str, float]:
     """Send one file as `upload_files` does, with a journal that remembers nothing."""
     from glacier_provider.core.archive import ArchiveKind, Description
     from glacier_provider.files import open_source
-    from glacier_provider.pipelines.backup.archive import Beating
+    from glacier_provider.pipelines.backup.archive import HeartbeatSource
 
     place = Path(path)
     store = open_bench_store(url, f"s3://{BUCKET}/{secrets.token_hex(4)}?storage_class=STANDARD")
     with measured(), open_source(str(place.parent), place.name) as source:
         described = Description("bench", ArchiveKind.FILE, 1, 1, place.name, source.size)
-        receipt = store.put_large(Beating(source, lambda: None), described, NoJournal())
+        receipt = store.put_large(HeartbeatSource(source, lambda: None), described, NoJournal())
     if receipt.size != place.stat().st_size:
         raise BenchFailed(f"{receipt.size} bytes are archived")
     return {"archived": receipt.size}

@@ -1,6 +1,7 @@
 """What a message in the queue of an application says, and how a queue is named. Pure.
 
-A notice is a hint that something may have changed in a store. It is never believed: whoever hears it asks the store.
+A notification is a hint that something may have changed in a store. It is never believed: whoever receives it asks the
+store.
 
 Messages come in these forms, each by itself or in the envelope of SNS (delivery of raw messages off or on):
 
@@ -37,7 +38,7 @@ _JOBS = {"Succeeded": "completed", "Failed": "failed"}
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Notification:
     """Something is said about one archive: `said` is completed, failed or expired.
 
     `place` is ``s3://bucket`` or ``glacier://vault``, `key` the object's key or the archive's id there.
@@ -58,7 +59,7 @@ class QueueName:
     region: str | None = None
 
 
-def parse_notices(body: str) -> tuple[Notice, ...] | None:
+def parse_notices(body: str) -> tuple[Notification, ...] | None:
     """Return what a message says about archives, nothing for a known message of another kind; None for the unknown.
 
     Any text may be given; this never raises.
@@ -100,7 +101,7 @@ def _opened(body: str) -> Mapping[str, Any]:
     raise ValueError
 
 
-def _notices(message: Mapping[str, Any]) -> Iterator[Notice]:
+def _notices(message: Mapping[str, Any]) -> Iterator[Notification]:
     if "Records" in message:
         yield from _of_bucket(message["Records"])
     elif "detail-type" in message:
@@ -111,20 +112,20 @@ def _notices(message: Mapping[str, Any]) -> Iterator[Notice]:
         raise ValueError
 
 
-def _of_bucket(records: list[Mapping[str, Any]]) -> Iterator[Notice]:
+def _of_bucket(records: list[Mapping[str, Any]]) -> Iterator[Notification]:
     for record in records[:MOST_RECORDS]:
         said = _RESTORES.get(record["eventName"].removeprefix("s3:"))
         if said is not None:
             yield _notice(f"s3://{_text(record['s3']['bucket']['name'])}", unquote_plus(_key_of(record["s3"])), said)
 
 
-def _of_bus(message: Mapping[str, Any]) -> Iterator[Notice]:
+def _of_bus(message: Mapping[str, Any]) -> Iterator[Notification]:
     said = _BUS_RESTORES.get(message["detail-type"])
     if said is not None and message.get("source") == "aws.s3":
         yield _notice(f"s3://{_text(message['detail']['bucket']['name'])}", _key_of(message["detail"]), said)
 
 
-def _of_vault(message: Mapping[str, Any]) -> Iterator[Notice]:
+def _of_vault(message: Mapping[str, Any]) -> Iterator[Notification]:
     vault = _VAULT_ARN.fullmatch(message["VaultARN"])
     if vault is None:
         raise ValueError
@@ -137,11 +138,11 @@ def _key_of(event: Mapping[str, Any]) -> str:
     return _text(event["object"]["key"])
 
 
-def _notice(place: str, key: str, said: str) -> Notice:
+def _notice(place: str, key: str, said: str) -> Notification:
     if len(key) > MOST_KEY_LETTERS or "\0" in key:
         raise ValueError  # no store has such a key
     (place + key).encode()  # half of a surrogate pair: no database takes it
-    return Notice(place, key, said)
+    return Notification(place, key, said)
 
 
 def _text(value: Any) -> str:

@@ -181,7 +181,7 @@ def open_store_anywhere(application: Application, uri: str) -> ArchiveStore:
 
 def _paced(store: ArchiveStore, application: Application) -> ArchiveStore:
     # The tasks that upload at once know nothing of each other: each gets its share.
-    store.pace.rate = (application.bandwidth_limit or 0) / application.parallelism
+    store.rate_limit.rate = (application.bandwidth_limit or 0) / application.parallelism
     return store
 
 

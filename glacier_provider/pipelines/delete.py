@@ -94,8 +94,8 @@ def delete_backup(
 
 def _delete_marked(application: Application, *, catalog: Catalog, stores: Stores, holder: str) -> Progress:
     """Delete from the stores whatever the catalog has marked, page by page, and note each page."""
-    beat = kept_alive(lambda: catalog.backups.take_lease(holder))
-    progress = Progress(log, "Deleted", on_beat=beat)
+    heartbeat = kept_alive(lambda: catalog.backups.take_lease(holder))
+    progress = Progress(log, "Deleted", on_heartbeat=heartbeat)
     failed: list[StoreError] = []
     for page in catalog.deletions.to_delete():
         errors = _delete_page(page, stores)
@@ -105,7 +105,7 @@ def _delete_marked(application: Application, *, catalog: Catalog, stores: Stores
             catalog.deletions.note_errors([(number, str(error)) for number, error in errors.items()])
         progress.add(len(gone), sum(doomed.size for doomed in gone))
         failed += errors.values()
-        beat()
+        heartbeat()
     _raise_failed(failed, application)
     catalog.deletions.finish()
     return progress

@@ -131,8 +131,8 @@ def _reconcile_store(
         store.refresh_listing()
     if as_of is None or not (everything or doubts.oldest is None or as_of > doubts.oldest):
         return Reconciled(store.uri, doubtful=doubts.archives)
-    with _lease(catalog) as beat, catalog.transaction():
-        return _Comparison(application, store, as_of, catalog=catalog, beat=beat).run()
+    with _lease(catalog) as heartbeat, catalog.transaction():
+        return _Comparison(application, store, as_of, catalog=catalog, heartbeat=heartbeat).run()
 
 
 @contextmanager
@@ -155,7 +155,7 @@ class _Comparison:
     store: ArchiveStore
     as_of: datetime
     catalog: Catalog = field(kw_only=True)
-    beat: Callable[[], None] = field(kw_only=True)
+    heartbeat: Callable[[], None] = field(kw_only=True)
     counts: Counter[str] = field(default_factory=Counter)
     named: list[str] = field(default_factory=list)
 
@@ -178,7 +178,7 @@ class _Comparison:
 
     def _listing(self) -> Iterator[Listed]:
         for one in self.store.archives(self.application.name, described=False):
-            self.beat()
+            self.heartbeat()
             yield one.key, one.size, one.checksum, one.description.as_dict() if one.description else None
 
     def _described(self, page: Sequence[Row]) -> Iterator[StoredArchive]:
@@ -194,7 +194,7 @@ class _Comparison:
         surplus: list[tuple[str, Description]] = []
         known = self._known(one.description.archive_id for one in page if one.description)
         for found in page:
-            self.beat()
+            self.heartbeat()
             row = known.get(found.description.archive_id) if found.description else None
             verdict = judge(found, _known(row), application=self.application.name)
             if verdict is Verdict.SURPLUS and found.description is not None:
@@ -237,7 +237,7 @@ class _Comparison:
         try:
             with open_source(self.application.files_directory, row["filename"], expected_size=found.size) as source:
                 for start in range(0, source.size, MIB):
-                    self.beat()
+                    self.heartbeat()
                     verifier.update(source.read_at(start, min(MIB, source.size - start)))
         except FileError:
             return False

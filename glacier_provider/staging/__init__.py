@@ -11,14 +11,14 @@ from glacier_provider.staging.directory import (
     require_directory,
     require_space,
 )
-from glacier_provider.staging.stream import GrowingFile, GrowingTar, Spool, read_layout, write_layout
+from glacier_provider.staging.stream import FileStream, Spool, TarStream, read_layout, write_layout
 from glacier_provider.staging.tar import DirectorySource, extract_tar
 
 __all__ = [
     "DirectorySource",
-    "GrowingFile",
-    "GrowingTar",
+    "FileStream",
     "Spool",
+    "TarStream",
     "extract_tar",
     "free_bytes",
     "numbered",

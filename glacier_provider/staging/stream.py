@@ -1,6 +1,6 @@
 """Archives that are sent while they are still being made: what is there can be read, and what follows is waited for.
 
-They implement `glacier_provider.stores.contract.GrowingSource`. One thread makes the archive and ends it with `end` or
+They implement `glacier_provider.stores.contract.StreamSource`. One thread makes the archive and ends it with `end` or
 `fail`; others read it.
 """
 
@@ -22,7 +22,7 @@ IN_MEMORY = 16 * 1024 * 1024  # bytes of a part that a spool keeps in memory; a 
 _WINDOW = 1024 * 1024
 
 
-class Growth:
+class StreamState:
     """How far an archive has come, and whether it is at its end or was given up."""
 
     def __init__(self) -> None:
@@ -61,23 +61,23 @@ class Growth:
             return self._ended
 
 
-class Growing:
+class Stream:
     """What a growing archive is for those who read it. Its SHA-256 is made while it grows."""
 
     def __init__(self) -> None:
-        self.growth = Growth()
+        self.state = StreamState()
         self._digest = hashlib.sha256()
 
     @property
     def size(self) -> int:
         """The bytes that can be read now."""
-        return self.growth.size
+        return self.state.size
 
     def wait_for(self, size: int) -> bool:
-        return self.growth.wait_for(size)
+        return self.state.wait_for(size)
 
     def fail(self, error: GlacierProviderError) -> None:
-        self.growth.fail(error)
+        self.state.fail(error)
 
     def sent(self, start: int, size: int) -> None:
         """Nothing to free: what is in files stays where it is."""
@@ -86,7 +86,7 @@ class Growing:
         return self._digest.hexdigest()
 
 
-class GrowingTar(Growing, TarBytes):
+class TarStream(Stream, TarBytes):
     """A directory whose files are still being written, as one tar archive of the pieces that were added so far.
 
     `pieces` is the layout from which `DirectorySource` makes the same bytes again. About 300 bytes of memory for each
@@ -109,13 +109,13 @@ class GrowingTar(Growing, TarBytes):
         self._starts.append(entry.start)
         self.pieces.append(piece)
         self._hash(entry.start, entry.end)
-        self.growth.reached(entry.end)
+        self.state.reached(entry.end)
 
     def end(self) -> None:
         """No piece follows."""
         self._hash(self._end, self._end + _END)
-        self.growth.reached(self._end + _END)
-        self.growth.end()
+        self.state.reached(self._end + _END)
+        self.state.end()
 
     def close(self) -> None:
         if hasattr(self, "_root"):
@@ -142,7 +142,7 @@ class GrowingTar(Growing, TarBytes):
             ) from exc
 
 
-class GrowingFile(Growing):
+class FileStream(Stream):
     """A file that is being written, under a temporary name until `publish`."""
 
     def __init__(self, path: Path) -> None:
@@ -157,7 +157,7 @@ class GrowingFile(Growing):
         while left:
             with file_errors("write", str(self._path)):
                 left = left[os.write(self._fd, left) :]
-        self.growth.reached(self.growth.size + len(data))
+        self.state.reached(self.state.size + len(data))
 
     def publish(self, path: Path) -> None:
         """Nothing follows: give the file its name, durably."""
@@ -165,7 +165,7 @@ class GrowingFile(Growing):
             os.fsync(self._fd)
             os.rename(self._path, path)
             sync_directory(path.parent)
-        self.growth.end()
+        self.state.end()
 
     def read_at(self, start: int, size: int) -> bytes:
         """Return exactly `size` bytes from `start`; raise FileChanged when they are not there."""
@@ -194,7 +194,7 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-class Spool(Growing):
+class Spool(Stream):
     """A stream of which only what is on its way is kept: in memory up to `part_size` of 16 MiB, else in unnamed files.
 
     The writer waits while `parts` parts are kept; `sent` frees one. A part that was sent cannot be read again.
@@ -213,21 +213,21 @@ class Spool(Growing):
         self._digest.update(data)
         view = memoryview(data)
         while view:
-            number, offset = divmod(self.growth.size, self.part_size)
+            number, offset = divmod(self.state.size, self.part_size)
             taken = view[: self.part_size - offset]
             file, lock = self._part(number)
             with lock, file_errors("write to", self._directory):
                 file.seek(offset)
                 file.write(taken)
             view = view[len(taken) :]
-            self.growth.reached(self.growth.size + len(taken))
+            self.state.reached(self.state.size + len(taken))
 
     def _part(self, number: int) -> tuple[IO[bytes], threading.Lock]:
         with self._room:
             if number not in self._kept:
                 while len(self._kept) >= self._parts:
                     self._room.wait(timeout=1)
-                    self.growth.wait_for(0)  # raises when the archive was given up
+                    self.state.wait_for(0)  # raises when the archive was given up
                 self._kept[number] = (self._file(), threading.Lock())
             return self._kept[number]
 
@@ -236,7 +236,7 @@ class Spool(Growing):
             return tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, dir=self._directory)
 
     def end(self) -> None:
-        self.growth.end()
+        self.state.end()
 
     def read_at(self, start: int, size: int) -> bytes:
         """Return exactly `size` bytes from `start`; raise FileChanged for what was sent already."""

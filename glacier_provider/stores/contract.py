@@ -16,8 +16,8 @@ from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import StoreError
 
 if TYPE_CHECKING:
-    from glacier_provider.stores.rate_limit import Pace
-    from glacier_provider.stores.s3.fast.client import Wire
+    from glacier_provider.stores.rate_limit import RateLimit
+    from glacier_provider.stores.s3.fast.client import FastPath
 
 
 class Source(Protocol):
@@ -31,7 +31,7 @@ class Source(Protocol):
         ...
 
 
-class GrowingSource(Source, Protocol):
+class StreamSource(Source, Protocol):
     """A source that is still being made. `size` is what can be read of it now."""
 
     def wait_for(self, size: int) -> bool:
@@ -47,7 +47,7 @@ class GrowingSource(Source, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class UploadedParts:
     """All parts of an archive that is not completed yet: its size in bytes, and the checksum its receipt will have.
 
     `parts` is what the store that sent them knows of them; where it is not given, the store asks for them.
@@ -116,8 +116,10 @@ class ArchiveStore(Protocol):
 
     uri: str
     features: StoreFeatures
-    pace: Pace  #: how quickly archives are sent; whoever opens the store sets its rate
-    wire: Wire | None  #: how many small archives are sent at once without botocore, where a store has such a way
+    rate_limit: RateLimit  #: how quickly archives are sent; whoever opens the store sets its rate
+    fast_path: (
+        FastPath | None
+    )  #: how many small archives are sent at once without botocore, where a store has such a way
 
     def check(self) -> None:
         """Return when the store exists and may be written; raise StoreMissing, StoreDenied or StoreUnavailable."""
@@ -140,18 +142,18 @@ class ArchiveStore(Protocol):
         """
         ...
 
-    def send_growing(
-        self, source: GrowingSource, description: Description, journal: UploadJournal, *, part_size: int
-    ) -> Sent:
+    def upload_stream(
+        self, source: StreamSource, description: Description, journal: UploadJournal, *, part_size: int
+    ) -> UploadedParts:
         """Send an archive in parts of `part_size` bytes while it is being made; return when the store has them all.
 
-        It is no archive before `complete_growing`. Always a new upload: what an earlier one left is aborted. Raise
+        It is no archive before `complete_stream`. Always a new upload: what an earlier one left is aborted. Raise
         what ended the source; then, and after any other error, the upload stays as it is: `put_large` goes on with it,
         `abandon` aborts it.
         """
         ...
 
-    def complete_growing(self, description: Description, journal: UploadJournal, sent: Sent) -> Receipt | None:
+    def complete_stream(self, description: Description, journal: UploadJournal, sent: UploadedParts) -> Receipt | None:
         """Make an archive of the parts that were sent, perhaps by a process that died; return its receipt.
 
         None when they are not what was sent, or no longer there. Write-once as `put`.

@@ -13,7 +13,7 @@ from glacier_provider.stores.contract import Source
 
 WINDOW = MIB
 
-Sent = TypeVar("Sent")
+_Sent = TypeVar("_Sent")
 
 
 def windows(source: Source, part: Part) -> Iterator[bytes]:
@@ -22,13 +22,13 @@ def windows(source: Source, part: Part) -> Iterator[bytes]:
         yield source.read_at(start, min(WINDOW, part.end - start))
 
 
-def send_parts(parts: Iterator[Part], send: Callable[[Part], Sent], *, in_flight: int) -> list[Sent]:
+def send_parts(parts: Iterator[Part], send: Callable[[Part], _Sent], *, in_flight: int) -> list[_Sent]:
     """Return what `send` returned for each part, in the parts' order; `in_flight` of them are sent at once.
 
     The first error is raised when the parts in flight have come to their end; no further part is begun after it.
     """
     shared = _SharedParts(parts)
-    sent: list[tuple[int, Sent]] = []
+    sent: list[tuple[int, _Sent]] = []
 
     def work() -> None:
         while (part := shared.take()) is not None:

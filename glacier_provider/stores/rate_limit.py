@@ -6,7 +6,7 @@ import threading
 import time
 
 
-class Pace:
+class RateLimit:
     """Lets bytes pass at a rate; `rate` 0 is no limit. What is taken at once may be any number of bytes."""
 
     def __init__(self, rate: float = 0) -> None:
@@ -26,4 +26,4 @@ class Pace:
     def take(self, size: int) -> None:
         """Return when `size` bytes may pass."""
         if (seconds := self.delay(size, time.monotonic())) > 0:
-            time.sleep(seconds)  # the pace is what is waited for
+            time.sleep(seconds)  # the rate_limit is what is waited for

@@ -9,14 +9,14 @@ from typing import Protocol, TypeVar
 from glacier_provider.core.archive import Description, Receipt
 from glacier_provider.core.parts import MAX_PARTS, Part
 from glacier_provider.errors import StoreError
-from glacier_provider.stores.contract import GrowingSource, Sent, UploadJournal
+from glacier_provider.stores.contract import StreamSource, UploadedParts, UploadJournal
 from glacier_provider.stores.multipart import send_parts
 
 Confirmed = TypeVar("Confirmed")
 
 
-def send_as_it_grows(
-    source: GrowingSource, part_size: int, send: Callable[[Part], Confirmed], *, in_flight: int
+def stream_parts(
+    source: StreamSource, part_size: int, send: Callable[[Part], Confirmed], *, in_flight: int
 ) -> list[Confirmed]:
     """Send each part as soon as the source has it; return what `send` returned, in the parts' order.
 
@@ -31,7 +31,7 @@ def send_as_it_grows(
     return send_parts(_parts(source, part_size), sent, in_flight=in_flight)
 
 
-def _parts(source: GrowingSource, part_size: int) -> Iterator[Part]:
+def _parts(source: StreamSource, part_size: int) -> Iterator[Part]:
     for number in range(1, MAX_PARTS + 1):
         start = (number - 1) * part_size
         whole = source.wait_for(start + part_size)
@@ -48,7 +48,7 @@ def _parts(source: GrowingSource, part_size: int) -> Iterator[Part]:
 
 
 @dataclass(frozen=True, slots=True)
-class AsSent:
+class UploadedSource:
     """Stands for a source of which the store has everything: only its size is still known."""
 
     size: int
@@ -63,12 +63,12 @@ class AsSent:
         """Nothing to free."""
 
 
-class GrowingUpload(Protocol):
+class StreamUpload(Protocol):
     """One upload of a growing source, as a store makes it."""
 
-    def send(self) -> Sent: ...
+    def send(self) -> UploadedParts: ...
 
-    def complete(self, sent: Sent) -> Receipt | None: ...
+    def complete(self, sent: UploadedParts) -> Receipt | None: ...
 
 
 class SendsGrowing:
@@ -77,14 +77,14 @@ class SendsGrowing:
     _part_size: int
 
     def _growing(
-        self, source: GrowingSource, description: Description, journal: UploadJournal, part_size: int
-    ) -> GrowingUpload:
+        self, source: StreamSource, description: Description, journal: UploadJournal, part_size: int
+    ) -> StreamUpload:
         raise NotImplementedError
 
-    def send_growing(
-        self, source: GrowingSource, description: Description, journal: UploadJournal, *, part_size: int
-    ) -> Sent:
+    def upload_stream(
+        self, source: StreamSource, description: Description, journal: UploadJournal, *, part_size: int
+    ) -> UploadedParts:
         return self._growing(source, description, journal, part_size).send()
 
-    def complete_growing(self, description: Description, journal: UploadJournal, sent: Sent) -> Receipt | None:
-        return self._growing(AsSent(sent.size), description, journal, self._part_size).complete(sent)
+    def complete_stream(self, description: Description, journal: UploadJournal, sent: UploadedParts) -> Receipt | None:
+        return self._growing(UploadedSource(sent.size), description, journal, self._part_size).complete(sent)

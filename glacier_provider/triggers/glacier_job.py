@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from glacier_provider.applications import Application
 from glacier_provider.errors import GlacierProviderError
-from glacier_provider.triggers.listening import Listening
+from glacier_provider.triggers.queue_listener import QueueListener
 
 if TYPE_CHECKING:
     from glacier_provider.pipelines.restore import Waiting
@@ -53,9 +53,9 @@ class GlacierJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         status = None
-        with self._listening() as listening:
+        with self._listening() as queue_listener:
             while status is None:
-                status = await self._until_next_look(listening)
+                status = await self._until_next_look(queue_listener)
                 if status is None:
                     # psycopg and boto3 block: a thread keeps the triggerer's other triggers going.
                     status = await asyncio.to_thread(self._look)
@@ -64,7 +64,7 @@ class GlacierJobTrigger(BaseTrigger):
         yield TriggerEvent({"status": status, "restore_id": self.restore_id, "ends_at": self.ends_at})
 
     @contextmanager
-    def _listening(self) -> Iterator[Listening | None]:
+    def _listening(self) -> Iterator[QueueListener | None]:
         """Give the ear of an application that names a queue, and close it at the end."""
         try:
             application = Application.from_dict(self.application)
@@ -73,23 +73,23 @@ class GlacierJobTrigger(BaseTrigger):
         if application is None or application.notifications.queue is None:
             yield None
             return
-        listening = Listening(application, self.restore_id, self.log)
+        queue_listener = QueueListener(application, self.restore_id, self.log)
         try:
-            yield listening
+            yield queue_listener
         finally:
-            listening.stop()
+            queue_listener.stop()
 
-    async def _until_next_look(self, listening: Listening | None) -> str | None:
+    async def _until_next_look(self, queue_listener: QueueListener | None) -> str | None:
         """Wait until everything is looked at again; return a status when messages led to one before."""
         last = time.time()
-        if listening is not None:
-            listening.try_again()
-        while (left := min(last + self._interval(listening), self.ends_at) - time.time()) > 0:
-            if listening is None:
+        if queue_listener is not None:
+            queue_listener.try_again()
+        while (left := min(last + self._interval(queue_listener), self.ends_at) - time.time()) > 0:
+            if queue_listener is None:
                 await asyncio.sleep(left)
                 continue
             try:
-                waiting = await listening.hear(left)
+                waiting = await queue_listener.hear(left)
             except GlacierProviderError as error:
                 status = self._met(error)
                 # What messages named was not looked at: they come again.
@@ -100,10 +100,10 @@ class GlacierJobTrigger(BaseTrigger):
                 return status
         return None
 
-    def _interval(self, listening: Listening | None) -> float:
-        if listening is None or not listening.works:
+    def _interval(self, queue_listener: QueueListener | None) -> float:
+        if queue_listener is None or not queue_listener.works:
             return self.poll_seconds
-        return max(self.poll_seconds, listening.poll_seconds)
+        return max(self.poll_seconds, queue_listener.poll_seconds)
 
     def _look(self) -> str | None:
         from glacier_provider.hooks.resources import Resources

@@ -259,7 +259,7 @@ RestorePhase = Literal["plan", "approve", "request", "wait", "download", "databa
 
 
 class Rate(Answer):
-    """How fast bytes go, on average since the step began, and how long the rest takes at that pace."""
+    """How fast bytes go, on average since the step began, and how long the rest takes at that speed."""
 
     since: datetime
     bytes_per_second: float

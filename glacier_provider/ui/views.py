@@ -300,12 +300,12 @@ def backup_work(views: Views, application: str, row: Row, now: datetime) -> mode
 
 
 def _rate(since: datetime | None, now: datetime, done: int, left: int) -> models.Rate | None:
-    """Return the pace of a step that began at a time; None before anything was done."""
+    """Return the speed of a step that began at a time; None before anything was done."""
     seconds = (now - since).total_seconds() if since else 0.0
     if since is None or seconds <= 0 or done <= 0:
         return None
-    pace = done / seconds
-    return models.Rate(since=since, bytes_per_second=pace, remaining_seconds=left / pace)
+    speed = done / seconds
+    return models.Rate(since=since, bytes_per_second=speed, remaining_seconds=left / speed)
 
 
 def _backup_phase(row: Row, left: Amount) -> models.BackupPhase:

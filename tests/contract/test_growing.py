@@ -15,7 +15,7 @@ from glacier_provider.core.parts import MIB
 from glacier_provider.errors import DumpInvalid, StoreError, StoreUnavailable
 from glacier_provider.staging import Spool
 from glacier_provider.stores.checksum import Verifier
-from glacier_provider.stores.contract import ArchiveStore, Sent
+from glacier_provider.stores.contract import ArchiveStore, UploadedParts
 from tests.contract.kit import PART, Bytes, FileJournal, StoreKit, a_file, content, readable, some_bytes
 from tests.emulator.faults import FaultKind
 
@@ -46,8 +46,8 @@ def whole(spool: Spool) -> None:
     spool.end()
 
 
-def send(store: ArchiveStore, tmp_path: Path, journal: FileJournal) -> Sent:
-    return store.send_growing(growing(tmp_path, whole), a_dump(), journal, part_size=PART)
+def send(store: ArchiveStore, tmp_path: Path, journal: FileJournal) -> UploadedParts:
+    return store.upload_stream(growing(tmp_path, whole), a_dump(), journal, part_size=PART)
 
 
 def test_what_was_sent_is_an_archive_only_when_it_is_completed(
@@ -57,7 +57,7 @@ def test_what_was_sent_is_an_archive_only_when_it_is_completed(
     sent = send(store, tmp_path, journal)
     assert sent.size == len(CONTENT)
     assert kit.keys() == []
-    receipt = store.complete_growing(a_dump(), journal, sent)
+    receipt = store.complete_stream(a_dump(), journal, sent)
     assert receipt is not None
     assert (receipt.size, receipt.checksum, receipt.adopted) == (len(CONTENT), sent.checksum, False)
     assert kit.keys() == [receipt.location.key]
@@ -73,7 +73,7 @@ def test_an_archive_that_was_sent_before_its_size_was_known_tells_it_in_a_listin
     one_kit: StoreKit, tmp_path: Path, journal: FileJournal
 ) -> None:
     store = one_kit.open()
-    store.complete_growing(a_dump(), journal, send(store, tmp_path, journal))
+    store.complete_stream(a_dump(), journal, send(store, tmp_path, journal))
     one_kit.publish()
     (listed,) = store.archives("library")
     assert listed.description == replace(a_dump(), size=len(CONTENT))
@@ -87,7 +87,7 @@ def test_parts_are_sent_before_the_end_is_known(one_kit: StoreKit, tmp_path: Pat
         spool.write(CONTENT[PART + MIB :])
         spool.end()
 
-    sent = one_kit.open().send_growing(growing(tmp_path, wait_in_between), a_dump(), journal, part_size=PART)
+    sent = one_kit.open().upload_stream(growing(tmp_path, wait_in_between), a_dump(), journal, part_size=PART)
     assert sent.size == len(CONTENT)
 
 
@@ -100,17 +100,17 @@ def test_an_error_of_who_makes_it_ends_the_upload_and_it_can_be_abandoned(
 
     store = one_kit.open()
     with pytest.raises(DumpInvalid, match="pg_dump failed"):
-        store.send_growing(growing(tmp_path, fail), a_dump(), journal, part_size=PART)
+        store.upload_stream(growing(tmp_path, fail), a_dump(), journal, part_size=PART)
     store.abandon(a_dump())
     journal.forget()
-    assert store.complete_growing(a_dump(), journal, Sent(len(CONTENT), "treehash:" + "0" * 64)) is None
+    assert store.complete_stream(a_dump(), journal, UploadedParts(len(CONTENT), "treehash:" + "0" * 64)) is None
     assert one_kit.keys() == []
 
 
 def test_another_process_completes_what_was_sent(one_kit: StoreKit, tmp_path: Path, journal: FileJournal) -> None:
     sent = send(one_kit.open(), tmp_path, journal)
-    remembered = Sent(sent.size, sent.checksum)
-    receipt = one_kit.open().complete_growing(a_dump(), journal, remembered)
+    remembered = UploadedParts(sent.size, sent.checksum)
+    receipt = one_kit.open().complete_stream(a_dump(), journal, remembered)
     assert receipt is not None
     assert (receipt.size, receipt.checksum) == (sent.size, sent.checksum)
     assert len(one_kit.keys()) == 1
@@ -120,8 +120,8 @@ def test_parts_that_are_not_those_that_were_sent_are_not_completed(
     one_kit: StoreKit, tmp_path: Path, journal: FileJournal
 ) -> None:
     sent = send(one_kit.open(), tmp_path, journal)
-    for other in (Sent(sent.size - 1, sent.checksum), Sent(sent.size, sent.checksum[:-4] + "beef")):
-        assert one_kit.open().complete_growing(a_dump(), journal, other) is None
+    for other in (UploadedParts(sent.size - 1, sent.checksum), UploadedParts(sent.size, sent.checksum[:-4] + "beef")):
+        assert one_kit.open().complete_stream(a_dump(), journal, other) is None
     assert one_kit.keys() == []
 
 
@@ -133,9 +133,9 @@ def test_a_completion_without_an_answer_is_done_once_by_this_try_or_the_next(
     sent = send(store, tmp_path, journal)
     one_kit.break_next("complete", kind)
     try:
-        receipt = store.complete_growing(a_dump(), journal, sent)
+        receipt = store.complete_stream(a_dump(), journal, sent)
     except StoreUnavailable:
-        receipt = one_kit.open().complete_growing(a_dump(), journal, Sent(sent.size, sent.checksum))
+        receipt = one_kit.open().complete_stream(a_dump(), journal, UploadedParts(sent.size, sent.checksum))
     assert receipt is not None
     assert receipt.checksum == sent.checksum
     assert len(one_kit.keys()) == 1
@@ -145,8 +145,8 @@ def test_a_crash_between_completion_and_the_catalog_is_found_out(
     one_kit: StoreKit, tmp_path: Path, journal: FileJournal
 ) -> None:
     sent = send(one_kit.open(), tmp_path, journal)
-    first = one_kit.open().complete_growing(a_dump(), journal, sent)
-    again = one_kit.open().complete_growing(a_dump(), journal, Sent(sent.size, sent.checksum))
+    first = one_kit.open().complete_stream(a_dump(), journal, sent)
+    again = one_kit.open().complete_stream(a_dump(), journal, UploadedParts(sent.size, sent.checksum))
     assert first is not None
     assert again is not None
     assert (again.location, again.checksum, again.adopted) == (first.location, first.checksum, True)
@@ -173,7 +173,7 @@ def test_a_new_upload_aborts_what_an_earlier_one_left(one_kit: StoreKit, tmp_pat
     send(store, tmp_path, journal)
     journal.forget()
     sent = send(store, tmp_path, journal)
-    receipt = store.complete_growing(a_dump(), journal, sent)
+    receipt = store.complete_stream(a_dump(), journal, sent)
     assert receipt is not None
     assert len(one_kit.keys()) == 1
 

@@ -47,7 +47,7 @@ def receive_all(queue: Queue) -> list[object]:
 def test_a_queue_is_opened_by_name_arn_or_url(s3: S3Emulator, name: str, form: str) -> None:
     send(s3, name, TEST_EVENT)
     (message,) = opened(s3, form.format(name=name, account=ACCOUNT, url=s3.url)).receive(wait_seconds=0)
-    assert (message.notices, message.times) == ((), 1)
+    assert (message.notifications, message.times) == ((), 1)
 
 
 def test_a_message_that_is_taken_is_hidden_and_one_that_is_deleted_is_gone(s3: S3Emulator, name: str) -> None:
@@ -68,7 +68,7 @@ def test_a_message_tells_how_often_it_was_received(s3: S3Emulator, name: str) ->
     queue, client = opened(s3, name), s3.client("sqs")
     for times in (1, 2, 3):
         (message,) = queue.receive(wait_seconds=1)
-        assert (message.notices, message.times) == (None, times)
+        assert (message.notifications, message.times) == (None, times)
         url = client.get_queue_url(QueueName=name)["QueueUrl"]
         client.change_message_visibility(QueueUrl=url, ReceiptHandle=message.handle, VisibilityTimeout=0)
 

@@ -213,12 +213,12 @@ def test_each_part_is_read_once(s3_kit: S3Kit, journal: FileJournal) -> None:
 def test_a_part_that_the_store_confirms_with_another_checksum_is_not_taken(
     s3_kit: S3Kit, journal: FileJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wire = s3_kit.open().wire
-    assert wire is not None
+    fast_path = s3_kit.open().fast_path
+    assert fast_path is not None
     monkeypatch.setattr(Reply, "header", lambda reply, name: "AAAA" if name == "x-amz-checksum-sha256" else '"tag"')
     begun = s3_kit.emulator.client().create_multipart_upload(Bucket=s3_kit.bucket, Key="x", ChecksumAlgorithm="SHA256")
     data = some_bytes(PART)
-    assert wire.send_part("x", begun["UploadId"], 1, data, hashlib.sha256(data).digest()) is None
+    assert fast_path.send_part("x", begun["UploadId"], 1, data, hashlib.sha256(data).digest()) is None
 
 
 def test_a_part_beyond_memory_is_sent_through_a_small_window(s3_kit: S3Kit, journal: FileJournal) -> None:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.core.notification import Notice
+from glacier_provider.core.notification import Notification
 from glacier_provider.pipelines import restore
-from glacier_provider.pipelines.restore import Heard, Waiting
+from glacier_provider.pipelines.restore import NotificationsOutcome, Waiting
 from glacier_provider.stores.queue.receive import Message, Queue, parsed_queue, queue_client_config
 from glacier_provider.stores.queue.setup import RETENTION_SECONDS, set_up
 from glacier_provider.stores.uri import place_of
-from glacier_provider.triggers import listening
+from glacier_provider.triggers import queue_listener
 from tests.emulator.s3 import REGION, S3Emulator, a_session
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Mail:
     clients: Callable[[str], str]
     about: Callable[[str, str], dict[str, Any]]
     sent: Counter[str] = field(default_factory=Counter)
-    heard: Counter[str] = field(default_factory=Counter)
+    outcome: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         def client(service: str, region: str | None) -> Any:
@@ -61,7 +61,7 @@ class Mail:
             return a_session().client(service, endpoint_url=url, region_name=region or "us-east-1")
 
         place = re.sub("[^A-Za-z0-9]", "-", place_of(self.application.store))
-        made = set_up(self.application.name, self.application.store, client=client, queue=f"heard-of-{place}")
+        made = set_up(self.application.name, self.application.store, client=client, queue=f"outcome-of-{place}")
         self.url = made.queue
         self.pass_time(RETENTION_SECONDS)
 
@@ -123,7 +123,7 @@ class Mail:
             ear.stop()
 
 
-class Ear(listening.Listening):
+class Ear(queue_listener.QueueListener):
     """The triggerer's ear, with a world's own connections instead of Airflow's."""
 
     def __init__(self, mail: Mail, has: Ears, restore_id: int) -> None:
@@ -136,26 +136,26 @@ class Ear(listening.Listening):
             self._queue = self._mail.open()
         return self._queue
 
-    def _hear(self, notices: Collection[Notice]) -> Heard:
-        heard = restore.hear_notices(
-            self._application, self._restore_id, notices, catalog=self._has.catalog, stores=self._has.stores
+    def _hear(self, notifications: Collection[Notification]) -> NotificationsOutcome:
+        outcome = restore.look_at_notifications(
+            self._application, self._restore_id, notifications, catalog=self._has.catalog, stores=self._has.stores
         )
-        self._mail.heard["settled"] += len(heard.settled)
-        self._mail.heard["not borne out by the store"] += len(heard.doubtful)
-        self._mail.heard["of others"] += len(set(notices) - heard.settled - heard.doubtful)
-        self._mail.heard["of failed jobs"] += sum(notice.said == "failed" for notice in heard.settled)
-        return heard
+        self._mail.outcome["settled"] += len(outcome.settled)
+        self._mail.outcome["not borne out by the store"] += len(outcome.doubtful)
+        self._mail.outcome["of others"] += len(set(notifications) - outcome.settled - outcome.doubtful)
+        self._mail.outcome["of failed jobs"] += sum(notification.said == "failed" for notification in outcome.settled)
+        return outcome
 
-    def _tell(self, messages: list[Message], heard: Heard) -> None:
-        super()._tell(messages, heard)
-        self._mail.heard["not understood"] += sum(message.notices is None for message in messages)
+    def _tell(self, messages: list[Message], outcome: NotificationsOutcome) -> None:
+        super()._tell(messages, outcome)
+        self._mail.outcome["not understood"] += sum(message.notifications is None for message in messages)
 
 
 @contextmanager
 def notices_at_once() -> Iterator[None]:
     """Let this process ask its queues without waiting: all that is there comes at once in an emulated one."""
-    usual, listening.LEAST_SECONDS = listening.LEAST_SECONDS, AT_ONCE
+    usual, queue_listener.LEAST_SECONDS = queue_listener.LEAST_SECONDS, AT_ONCE
     try:
         yield
     finally:
-        listening.LEAST_SECONDS = usual
+        queue_listener.LEAST_SECONDS = usual

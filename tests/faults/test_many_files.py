@@ -28,7 +28,7 @@ CHANCE = random.Random(5)
 
 @pytest.fixture(autouse=True)
 def _always_by_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backup_crew, "CREW_FROM", 0)
+    monkeypatch.setattr(backup_crew, "POOL_FROM", 0)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_what_a_process_sends_is_what_botocore_would_send(
         }
 
     by_processes = objects(make_world())
-    monkeypatch.setattr(backup_crew, "CREW_FROM", 10**9)
+    monkeypatch.setattr(backup_crew, "POOL_FROM", 10**9)
     assert by_processes == objects(make_world())
     assert len(by_processes) == len(EVIL_NAMES)
 

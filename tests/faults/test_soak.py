@@ -14,13 +14,13 @@ def walk(world: World, seed: int) -> None:
     """Walk, and find that something happened on the way; the figures are printed."""
     taken = Walk(world, seed)
     taken.go(STEPS)
-    print(taken.done, world.figures, world.place.plan.counts(), world.mail and world.mail.heard)
+    print(taken.done, world.figures, world.place.plan.counts(), world.mail and world.mail.outcome)
     assert sum(taken.done.values()) == STEPS
     assert world.figures.kills > 5
     assert world.figures.deleted > 2
     assert len(world.place.plan.counts()) > 2, "kinds of faults"
     assert world.mail is not None
-    assert world.mail.heard.total() > 0
+    assert world.mail.outcome.total() > 0
     assert world.figures.waits.total() > 0, "how a wait ends is a matter of chance in so short a walk"
 
 

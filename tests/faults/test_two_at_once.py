@@ -355,7 +355,7 @@ def test_files_deleted_while_a_backup_runs_are_no_part_of_it(world: World) -> No
 
 
 def test_a_large_file_keeps_the_lease_alive_while_it_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glacier_provider.pipelines.shared.lease.SECONDS_BETWEEN_BEATS", -1.0)
+    monkeypatch.setattr("glacier_provider.pipelines.shared.lease.SECONDS_BETWEEN_HEARTBEATS", -1.0)
     world.add_file(CHANCE, 17 * 1024 * 1024)
     world.record_instants = True
     world.back_up()

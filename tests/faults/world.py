@@ -41,7 +41,7 @@ LARGE = 9 * MIB  # above what one request sends, in two parts
 LONG_AGO = 1_700_000_000  # files that were there before any restore began
 TRIES = 12
 QUICK = 0.01  # seconds that an emulated retrieval takes
-HOUR = 3600.0  # what one takes whose end is heard of
+HOUR = 3600.0  # what one takes whose end is outcome of
 LISTENS = 6  # times, before everything is looked at all the same
 
 Answer = TypeVar("Answer")
@@ -376,13 +376,13 @@ class World:
         mine = chance.random() < 0.7
         keys = self.sql(_RESTORED, restore_id, catalog=True) if mine else self.sql(_READABLE, catalog=True)
         mail.send_nonsense(chance, [key for (key,) in keys])
-        heard = self.task("hear_others", lambda has: mail.listen(has, restore_id))
-        assert heard is None or not heard.done, "somebody's word was believed"
+        outcome = self.task("hear_others", lambda has: mail.listen(has, restore_id))
+        assert outcome is None or not outcome.done, "somebody's word was believed"
         self.pass_time(HOUR)
         for _ in range(LISTENS):
             if mail.comes_soon():
-                heard = self.task("hear_messages", lambda has: mail.listen(has, restore_id))
-                if heard is not None and self._is_done(restore_id, heard):
+                outcome = self.task("hear_messages", lambda has: mail.listen(has, restore_id))
+                if outcome is not None and self._is_done(restore_id, outcome):
                     return True
         return False
 

@@ -286,7 +286,7 @@ def test_nothing_is_compared_while_a_backup_runs(dms: ApplicationUnderTest) -> N
 
 def test_a_long_comparison_keeps_its_lease_alive(dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seen from outside, before its transaction ends."""
-    monkeypatch.setattr("glacier_provider.pipelines.shared.lease.SECONDS_BETWEEN_BEATS", -1.0)
+    monkeypatch.setattr("glacier_provider.pipelines.shared.lease.SECONDS_BETWEEN_HEARTBEATS", -1.0)
     dms.back_up()
     archives, seen = dms.store.archives, []
 
@@ -307,7 +307,7 @@ def test_a_long_comparison_keeps_its_lease_alive(dms: ApplicationUnderTest, monk
 def test_a_comparison_that_lost_its_lease_changes_nothing(
     dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glacier_provider.pipelines.shared.lease.SECONDS_BETWEEN_BEATS", -1.0)
+    monkeypatch.setattr("glacier_provider.pipelines.shared.lease.SECONDS_BETWEEN_HEARTBEATS", -1.0)
     dms.back_up()
     archives = dms.store.archives
 

@@ -46,14 +46,14 @@ def describe(
     )
 
 
-class Beating:
+class HeartbeatSource:
     """A source that keeps the lease alive while it is read."""
 
-    def __init__(self, source: Source, beat: Callable[[], None]) -> None:
+    def __init__(self, source: Source, heartbeat: Callable[[], None]) -> None:
         self._source = source
-        self._beat = beat
+        self._heartbeat = heartbeat
         self.size = source.size
 
     def read_at(self, start: int, size: int) -> bytes:
-        self._beat()
+        self._heartbeat()
         return self._source.read_at(start, size)

@@ -25,16 +25,16 @@ from glacier_provider.core.plan import megabytes
 from glacier_provider.core.tables import parse_table
 from glacier_provider.errors import CatalogError, ConfigurationError, FileMissing, StoreError
 from glacier_provider.files import hash_source, open_source
-from glacier_provider.pipelines.backup.archive import Beating, describe, send
+from glacier_provider.pipelines.backup.archive import HeartbeatSource, describe, send
 from glacier_provider.pipelines.backup.references import references_file
 from glacier_provider.pipelines.backup.step import dump_name, staging_of, working
-from glacier_provider.pipelines.backup.stream import Growing, Sending, Way
+from glacier_provider.pipelines.backup.stream import Destination, DumpStream, StreamingUpload
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.staging import (
     DirectorySource,
-    GrowingFile,
-    GrowingTar,
+    FileStream,
     Spool,
+    TarStream,
     prepare_staging,
     read_layout,
     remove_tree,
@@ -42,7 +42,7 @@ from glacier_provider.staging import (
     write_layout,
 )
 from glacier_provider.staging.stream import IN_MEMORY
-from glacier_provider.stores.contract import ArchiveStore, Sent, Source
+from glacier_provider.stores.contract import ArchiveStore, Source, UploadedParts
 
 if TYPE_CHECKING:
     from glacier_provider.postgres import Dump, DumpOptions, Tools
@@ -67,13 +67,13 @@ def dump_database(
     already archived, planned and still in staging, or sent and verified, nothing is dumped again. Without a store the
     dump lies in staging, and `upload_database` sends it.
     """
-    with working(catalog, backup_id, "the dump") as beat:
+    with working(catalog, backup_id, "the dump") as heartbeat:
         if (earlier := _earlier_dump(application, backup_id, catalog, store)) is not None:
             log.info("The dump of backup %d was made by an earlier try; it is used.", backup_id)
             return earlier
         remove_tree(staging_of(application, backup_id), below=application.staging_directory)
         prepare_staging(application.staging_directory, staging_of(application, backup_id).name)
-        task = _Task(application, backup_id, catalog, server, Progress(log, "pg_dump", on_beat=beat))
+        task = _Task(application, backup_id, catalog, server, Progress(log, "pg_dump", on_heartbeat=heartbeat))
         if application.dump.staging == "none":
             if store is None:
                 raise ConfigurationError("dump.staging is none, and there is no store to stream the dump to.")
@@ -111,7 +111,7 @@ class _Task:
                 self.tools,
                 self.options,
                 self.staging / self.name,
-                progress=self.progress.beat,
+                progress=self.progress.heartbeat,
                 references=references,
             )
         with open_source(self.staging, self.name) as source:
@@ -125,7 +125,7 @@ class _Task:
 
         if compressed_here(self.tools, self.options):
             return self.compressed(store)
-        tar = GrowingTar()
+        tar = TarStream()
         with ExitStack() as opened:
             opened.callback(tar.close)
             way = self._way(store, encoding="tar")
@@ -136,7 +136,7 @@ class _Task:
                     self.tools,
                     self.options,
                     self.staging / self.name,
-                    progress=self.progress.beat,
+                    progress=self.progress.heartbeat,
                     references=references,
                     pieces=tar,
                 )
@@ -153,7 +153,7 @@ class _Task:
 
         path = self.staging / self.name
         with ExitStack() as opened:
-            growing = opened.enter_context(GrowingFile(path.with_name(f"{path.name}.partial")))
+            growing = opened.enter_context(FileStream(path.with_name(f"{path.name}.partial")))
             way = self._way(store, encoding="zstd")
             sending = opened.enter_context(self._sending(growing, way))
             with references_file(self.application, self.staging) as references:
@@ -162,7 +162,7 @@ class _Task:
                     self.tools,
                     self.options,
                     growing,
-                    progress=self.progress.beat,
+                    progress=self.progress.heartbeat,
                     references=references,
                     staging=self.staging,
                 )
@@ -183,14 +183,19 @@ class _Task:
         way = self._way(store, encoding=encoding)
         with (
             Spool(self.staging, part_size=part_size, parts=KEPT_PARTS) as spool,
-            Sending(spool, way, part_size=part_size, least=0) as sending,
+            StreamingUpload(spool, way, part_size=part_size, least=0) as sending,
         ):
             with references_file(self.application, self.staging) as references:
                 dump = stream_database(
-                    self.server, self.tools, self.options, spool, progress=self.progress.beat, references=references
+                    self.server,
+                    self.tools,
+                    self.options,
+                    spool,
+                    progress=self.progress.heartbeat,
+                    references=references,
                 )
             spool.end()
-            sent = sending.wait(self.progress.beat)
+            sent = sending.wait(self.progress.heartbeat)
             assert sent is not None  # even the smallest stream goes in parts
             answer = self._record(way.archive.id, dump, size=spool.size, sha256=spool.sha256(), sent=sent)
         if way.complete(sent) is None:
@@ -218,7 +223,7 @@ class _Task:
             store_uri=self.application.store,
         )
 
-    def _way(self, store: ArchiveStore | None, *, encoding: str) -> Way:
+    def _way(self, store: ArchiveStore | None, *, encoding: str) -> Destination:
         archive = PlannedArchive(
             id=self._plan(encoding),
             filename=self.name,
@@ -229,23 +234,23 @@ class _Task:
         )
         return _way_of(self.application, archive, encoding, catalog=self.catalog, store=store)
 
-    def _sending(self, source: Growing, way: Way) -> AbstractContextManager[Sending | None]:
+    def _sending(self, source: DumpStream, way: Destination) -> AbstractContextManager[StreamingUpload | None]:
         """Begin to send what grows in staging, if there is a store to send it to."""
-        return nullcontext() if way.store is None else Sending(source, way, part_size=self._part_size())
+        return nullcontext() if way.store is None else StreamingUpload(source, way, part_size=self._part_size())
 
-    def _sent(self, way: Way, sending: Sending | None) -> Sent | None:
+    def _sent(self, way: Destination, sending: StreamingUpload | None) -> UploadedParts | None:
         """Wait until the store has every part; None when there was nothing to send yet, or the store was in trouble."""
         if sending is None:
             return None
         try:
-            return sending.wait(self.progress.beat)
+            return sending.wait(self.progress.heartbeat)
         except (StoreError, CatalogError) as error:
             log.warning("The dump could not be sent while it was made; it will be sent from staging. %s", error)
             if not error.retryable:
                 way.abandon()
         return None
 
-    def _complete(self, way: Way, sent: Sent | None) -> None:
+    def _complete(self, way: Destination, sent: UploadedParts | None) -> None:
         """Make an archive of what was sent, or leave that to `upload_database`."""
         if sent is None:
             return
@@ -258,7 +263,7 @@ class _Task:
             log.warning("The dump could not be completed in the store; it will be sent from staging. %s", error)
 
     def _record(
-        self, archive_id: int, dump: Dump, *, size: int, sha256: str, sent: Sent | None = None
+        self, archive_id: int, dump: Dump, *, size: int, sha256: str, sent: UploadedParts | None = None
     ) -> dict[str, Any]:
         """Note that the dump is whole and verified, before it can become an archive."""
         with self.catalog.transaction():  # what a later try finds is recorded with its backup, too
@@ -307,9 +312,9 @@ def _compression_method(application: Application) -> str | None:
 
 def _way_of(
     application: Application, archive: PlannedArchive, encoding: str, *, catalog: Catalog, store: ArchiveStore | None
-) -> Way:
+) -> Destination:
     description = describe(application, archive, ArchiveKind.DATABASE, encoding=encoding)
-    return Way(archive, replace(description, size=None), catalog, store)
+    return Destination(archive, replace(description, size=None), catalog, store)
 
 
 def _earlier_dump(
@@ -339,7 +344,7 @@ def _completed(application: Application, row: Row, catalog: Catalog, store: Arch
     if store is None or row["checksum"] is None:
         return False
     way = _way_of(application, catalog.archives.planned(row), row["encoding"], catalog=catalog, store=store)
-    return way.complete(Sent(row["original_size"], row["checksum"])) is not None
+    return way.complete(UploadedParts(row["original_size"], row["checksum"])) is not None
 
 
 def _layout_of(path: Path) -> Path:
@@ -365,7 +370,7 @@ def upload_database(
 
     An upload that was cut goes on after the parts that the store confirmed.
     """
-    with working(catalog, backup_id, "the upload of the dump") as beat:
+    with working(catalog, backup_id, "the upload of the dump") as heartbeat:
         row = catalog.archives.of_backup(backup_id, ArchiveKind.DATABASE)
         if row is None or row["sha256"] is None:
             raise FileMissing(f"Backup {backup_id} has no dump to upload.", hint="Clear the task dump_database.")
@@ -379,7 +384,7 @@ def upload_database(
             description = describe(
                 application, archive, ArchiveKind.DATABASE, sha256=row["sha256"], encoding=row["encoding"]
             )
-            upload = send(Beating(source, beat), description, catalog=catalog, store=store)
+            upload = send(HeartbeatSource(source, heartbeat), description, catalog=catalog, store=store)
         catalog.archives.record_uploads([upload])
         assert upload.receipt is not None
         log.info("The dump is archived: %s, %s.", megabytes(upload.receipt.size), upload.receipt.checksum)

@@ -14,21 +14,21 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import Description, Receipt
 from glacier_provider.errors import CatalogError, GlacierProviderError, StoreError, ToolKilled
 from glacier_provider.pipelines.backup.archive import SMALL_FILE
-from glacier_provider.stores.contract import ArchiveStore, GrowingSource, Sent
+from glacier_provider.stores.contract import ArchiveStore, StreamSource, UploadedParts
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 5.0
 
 
-class Growing(GrowingSource, Protocol):
+class DumpStream(StreamSource, Protocol):
     """A source that is made here."""
 
     def fail(self, error: GlacierProviderError) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Destination:
     """Where an archive goes: its row in the catalog, how it describes itself, its store."""
 
     archive: PlannedArchive
@@ -36,11 +36,11 @@ class Way:
     catalog: Catalog
     store: ArchiveStore | None
 
-    def complete(self, sent: Sent) -> Receipt | None:
+    def complete(self, sent: UploadedParts) -> Receipt | None:
         """Make an archive of what was sent, and note it; None when the store does not have what was sent."""
         assert self.store is not None  # it was sent somewhere
         journal = self.catalog.archives.journal(self.archive.id)
-        receipt = self.store.complete_growing(self.description, journal, sent)
+        receipt = self.store.complete_stream(self.description, journal, sent)
         if receipt is not None:
             self.catalog.archives.record_uploads([Upload(self.archive.id, receipt)])
         return receipt
@@ -54,30 +54,30 @@ class Way:
             self.catalog.archives.journal(self.archive.id).forget()
 
 
-class Sending:
+class StreamingUpload:
     """Sends a growing source in a thread of its own; a context manager that gives the upload up on an error.
 
     What goes wrong with the store does not disturb who makes the source: `wait` tells of it in the end. A source that
     ends within `least` bytes is not sent at all.
     """
 
-    def __init__(self, source: Growing, way: Way, *, part_size: int, least: int = SMALL_FILE) -> None:
+    def __init__(self, source: DumpStream, way: Destination, *, part_size: int, least: int = SMALL_FILE) -> None:
         self._source = source
         self._way = way
         self._part_size = part_size
         self._least = least
-        self._sent: Sent | None = None
+        self._sent: UploadedParts | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="send-growing", daemon=True)
 
-    def wait(self, beat: Callable[[], None]) -> Sent | None:
+    def wait(self, heartbeat: Callable[[], None]) -> UploadedParts | None:
         """Return what the store has of the source, which is at its end: everything, or None when it was not to be sent.
 
         Raise the StoreError or CatalogError of the upload.
         """
         while self._thread.is_alive():
-            self._thread.join(BEAT_SECONDS)
-            beat()
+            self._thread.join(HEARTBEAT_SECONDS)
+            heartbeat()
         if self._error is not None:
             raise self._error
         return self._sent
@@ -96,9 +96,9 @@ class Sending:
         assert way.store is not None
         way.catalog.archives.begin_upload(way.archive.id)
         journal = way.catalog.archives.journal(way.archive.id)
-        self._sent = way.store.send_growing(self._source, way.description, journal, part_size=self._part_size)
+        self._sent = way.store.upload_stream(self._source, way.description, journal, part_size=self._part_size)
 
-    def __enter__(self) -> Sending:
+    def __enter__(self) -> StreamingUpload:
         self._thread.start()
         return self
 

@@ -14,8 +14,8 @@ from glacier_provider.catalog.scans import NAMED
 from glacier_provider.core.archive import EMPTY_KEY, ArchiveKind, Location, Receipt
 from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError
 from glacier_provider.files import FileSource, Root, open_source
-from glacier_provider.pipelines.backup.archive import SMALL_FILE, Beating, describe, send
-from glacier_provider.pipelines.backup.pool import FileCrew, Stored, crew_for
+from glacier_provider.pipelines.backup.archive import SMALL_FILE, HeartbeatSource, describe, send
+from glacier_provider.pipelines.backup.pool import FilePool, Stored, upload_pool
 from glacier_provider.pipelines.backup.step import working
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
@@ -41,12 +41,12 @@ def upload_files(
     being written is left for the next try, and the task fails at its end with FileChanged, naming it.
     """
     with (
-        working(catalog, backup_id, f"the upload of {wanted.first}") as beat,
+        working(catalog, backup_id, f"the upload of {wanted.first}") as heartbeat,
         Root(application.files_directory) as root,
     ):
-        progress = Progress(log, "Uploaded", archives=wanted.archives, size=wanted.bytes, on_beat=beat)
-        with crew_for(application, wanted, store) as crew:
-            sender = _FileSender(application, root, catalog=catalog, store=store, progress=progress, crew=crew)
+        progress = Progress(log, "Uploaded", archives=wanted.archives, size=wanted.bytes, on_heartbeat=heartbeat)
+        with upload_pool(application, wanted, store) as pool:
+            sender = _FileSender(application, root, catalog=catalog, store=store, progress=progress, pool=pool)
             for page in catalog.archives.unfinished_files(wanted):
                 sender.send(page)
             sender.finish()
@@ -56,7 +56,7 @@ def upload_files(
 
 
 class _FileSender:
-    """Uploads pages of planned files: small ones by the crew, or in threads; large ones one by one, in parts that go in
+    """Uploads pages of planned files: small ones by the pool, or in threads; large ones one by one, in parts that go in
     threads.
     """
 
@@ -68,15 +68,15 @@ class _FileSender:
         catalog: Catalog,
         store: ArchiveStore,
         progress: Progress,
-        crew: FileCrew | None,
+        pool: FilePool | None,
     ) -> None:
         self._application = application
         self._root = root
         self._catalog = catalog
         self._store = store
         self._progress = progress
-        self._crew = crew
-        self._group = GROUP if crew is None else QUICK_GROUP
+        self._pool = pool
+        self._group = GROUP if pool is None else QUICK_GROUP
         self._done: list[Upload] = []
         self._gone: list[int] = []
         self._committed_at = time.monotonic()
@@ -99,24 +99,24 @@ class _FileSender:
             raise self._trouble
 
     def finish(self) -> None:
-        """Note what the crew has still on its way."""
+        """Note what the pool has still on its way."""
         try:
-            if self._crew is not None:
-                for archive, upload in self._careful_where_needed(self._crew.rest()):
+            if self._pool is not None:
+                for archive, upload in self._careful_where_needed(self._pool.rest()):
                     self._note(archive, upload)
         finally:
             self._commit()
 
     def _sent(self, small: list[PlannedArchive]) -> Outcomes:
-        if self._crew is None:
+        if self._pool is None:
             return self._sent_with_care(small)
-        return self._careful_where_needed(self._crew.send(self._while_well(small)))
+        return self._careful_where_needed(self._pool.send(self._while_well(small)))
 
     def _sent_with_care(self, small: list[PlannedArchive]) -> Outcomes:
         return in_parallel(self._send_small, self._while_well(small), workers=self._application.connections)
 
     def _careful_where_needed(self, answers: Iterator[tuple[PlannedArchive, Stored | None]]) -> Outcomes:
-        """Yield uploads that the crew could prove; what it could not is sent again, with care, some at a time."""
+        """Yield uploads that the pool could prove; what it could not is sent again, with care, some at a time."""
         refused: list[PlannedArchive] = []
         for archive, stored in answers:
             if stored is not None:
@@ -153,7 +153,9 @@ class _FileSender:
     def _send_large(self, archive: PlannedArchive) -> Upload:
         with self._open(archive) as source:
             description = describe(self._application, archive, ArchiveKind.FILE, size=source.size)
-            return send(Beating(source, self._progress.beat), description, catalog=self._catalog, store=self._store)
+            return send(
+                HeartbeatSource(source, self._progress.heartbeat), description, catalog=self._catalog, store=self._store
+            )
 
     def _open(self, archive: PlannedArchive) -> FileSource:
         """Open a file; one written just now gets the time to be finished, a slower writer is left for the next try."""

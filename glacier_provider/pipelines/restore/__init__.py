@@ -1,7 +1,7 @@
 """The restore pipeline, top to bottom as a restore goes through it.
 
 `plan_restore` → `request_retrievals` → `poll_retrievals` (until nothing is pending) → `download` → `restore_database`
-→ `move_orphans` → `close_restore`. Between two polls `hear_notices` looks at what messages name.
+→ `move_orphans` → `close_restore`. Between two polls `look_at_notifications` looks at what messages name.
 
 Each function is one task: it can be killed at any instant and called again with the same arguments. Nothing reaches its
 destination before its checksum is verified; files are only ever added; the database changes in one transaction; orphans
@@ -13,7 +13,7 @@ from __future__ import annotations
 from glacier_provider.pipelines.restore.close import close_restore
 from glacier_provider.pipelines.restore.database import restore_database
 from glacier_provider.pipelines.restore.download import download
-from glacier_provider.pipelines.restore.messages import Heard, hear_notices
+from glacier_provider.pipelines.restore.messages import NotificationsOutcome, look_at_notifications
 from glacier_provider.pipelines.restore.orphans import move_orphans, undo_orphans
 from glacier_provider.pipelines.restore.plan import plan_restore
 from glacier_provider.pipelines.restore.request import (
@@ -25,12 +25,12 @@ from glacier_provider.pipelines.restore.request import (
 )
 
 __all__ = [
-    "Heard",
+    "NotificationsOutcome",
     "Waiting",
     "close_restore",
     "describe_still_missing",
     "download",
-    "hear_notices",
+    "look_at_notifications",
     "move_orphans",
     "plan_restore",
     "poll_retrievals",

@@ -45,11 +45,11 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
     if restore["outcome"].get("database"):
         log.info("The database was restored by an earlier try of this restore.")
         return dict(restore["outcome"]["database"])
-    with working(catalog, restore_id, "the database") as beat:
+    with working(catalog, restore_id, "the database") as heartbeat:
         dump = _staged_dump(application, restore_id, restore, catalog=catalog)
         compression = table_of_contents(dump).header.compression
         tools = tools_for(server, application.pg_bin_directory, compression=compression)
-        progress = Progress(log, "pg_restore", on_beat=beat).beat
+        progress = Progress(log, "pg_restore", on_heartbeat=heartbeat).heartbeat
         options = RestoreOptions(
             owner=Keep(application.restore.owner),
             privileges=Keep(application.restore.privileges),

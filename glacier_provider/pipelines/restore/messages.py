@@ -1,4 +1,4 @@
-"""`hear_notices`: what messages name is looked at now. A notice is a hint: the store's answer decides."""
+"""`look_at_notifications`: what messages name is looked at now. They are hints: the store's answer decides."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
-from glacier_provider.core.notification import Notice
+from glacier_provider.core.notification import Notification
 from glacier_provider.core.status import RetrievalState, RetrievalStatus
 from glacier_provider.errors import GlacierProviderError
 from glacier_provider.pipelines.restore.request import Waiting, poll_retrievals, retrieval_of, settle, take_reports
@@ -23,29 +23,34 @@ FEW = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What became of notices.
+class NotificationsOutcome:
+    """What became of notifications.
 
-    `waiting` is None when none of them led to a look. `settled` notices are about archives of this restore that it
-    need not wait for: nobody has to hear them again. `doubtful` ones are about archives that it still waits for,
+    `waiting` is None when none of them led to a look. `settled` notifications are about archives of this restore that
+    it need not wait for: nobody has to hear them again. `doubtful` ones are about archives that it still waits for,
     whatever was said. All others are about something else.
     """
 
     waiting: Waiting | None = None
-    settled: frozenset[Notice] = frozenset()
-    doubtful: frozenset[Notice] = frozenset()
+    settled: frozenset[Notification] = frozenset()
+    doubtful: frozenset[Notification] = frozenset()
 
 
-def hear_notices(
-    application: Application, restore_id: int, notices: Collection[Notice], *, catalog: Catalog, stores: Stores
-) -> Heard:
-    """Look in the stores at the archives that notices name, as far as the restore waits for them.
+def look_at_notifications(
+    application: Application,
+    restore_id: int,
+    notifications: Collection[Notification],
+    *,
+    catalog: Catalog,
+    stores: Stores,
+) -> NotificationsOutcome:
+    """Look in the stores at the archives that notifications name, as far as the restore waits for them.
 
     Notes what it finds as `poll_retrievals` does. Costs a request for each archive named, whatever the restore's
-    size; notices about anything else cost none.
+    size; notifications about anything else cost none.
     """
-    about = _about(restore_id, notices, catalog)
-    news = {row["archive_id"]: row for notice, row in about.items() if _is_news(notice, row)}
+    about = _about(restore_id, notifications, catalog)
+    news = {row["archive_id"]: row for notification, row in about.items() if _is_news(notification, row)}
     waiting = None
     if len(news) > FEW:
         waiting = poll_retrievals(application, restore_id, catalog=catalog, stores=stores)
@@ -53,15 +58,15 @@ def hear_notices(
         failed = take_reports(_ask(application, list(news.values()), stores), catalog=catalog)
         waiting = settle(application, restore_id, failed, catalog=catalog, stores=stores)
     awaited = catalog.restores.still_requested([row["archive_id"] for row in about.values()]) if about else set()
-    doubtful = frozenset(notice for notice, row in about.items() if row["archive_id"] in awaited)
-    return Heard(waiting, frozenset(about) - doubtful, doubtful)
+    doubtful = frozenset(notification for notification, row in about.items() if row["archive_id"] in awaited)
+    return NotificationsOutcome(waiting, frozenset(about) - doubtful, doubtful)
 
 
-def _is_news(notice: Notice, row: Row) -> bool:
-    """Return whether a notice may tell what the catalog does not know: the end of a wait, or of an offer."""
+def _is_news(notification: Notification, row: Row) -> bool:
+    """Return whether a notification may tell what the catalog does not know: the end of a wait, or of an offer."""
     if not _was_asked_for(row):
         return False
-    return bool(row["state"] == RetrievalState.REQUESTED or notice.said == "expired")
+    return bool(row["state"] == RetrievalState.REQUESTED or notification.said == "expired")
 
 
 def _was_asked_for(row: Row) -> bool:
@@ -71,13 +76,17 @@ def _was_asked_for(row: Row) -> bool:
     return bool(row["state"] == RetrievalState.READY)
 
 
-def _about(restore_id: int, notices: Collection[Notice], catalog: Catalog) -> dict[Notice, Row]:
-    """Return the archive of this restore that each notice is about; the other notices are left out."""
-    if not notices:
+def _about(restore_id: int, notifications: Collection[Notification], catalog: Catalog) -> dict[Notification, Row]:
+    """Return the archive of this restore that each notification is about; the other notifications are left out."""
+    if not notifications:
         return {}
-    rows = catalog.restores.named(restore_id, list({notice.key for notice in notices}))
+    rows = catalog.restores.named(restore_id, list({notification.key for notification in notifications}))
     found = {(place_of(row["store_uri"]), row["key"]): row for row in rows}
-    return {notice: found[notice.place, notice.key] for notice in notices if (notice.place, notice.key) in found}
+    return {
+        notification: found[notification.place, notification.key]
+        for notification in notifications
+        if (notification.place, notification.key) in found
+    }
 
 
 def _ask(application: Application, rows: Sequence[Row], stores: Stores) -> list[tuple[Row, RetrievalReport]]:

@@ -30,7 +30,7 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
         return {"moved": 0, "left": 0, "bytes": 0}
     if "database" not in restore["outcome"]:
         raise IllegalMove(f"The database of restore {restore_id} is not restored yet: orphans stay where they are.")
-    with working(catalog, restore_id, "the orphans") as beat:
+    with working(catalog, restore_id, "the orphans") as heartbeat:
         for dead in catalog.restores.unsettled_moves(restore_id):
             _settle_planned_moves(dead, catalog=catalog)  # with the lease in our hands, nobody else moves
         young = catalog.restores.plan_orphans(
@@ -41,7 +41,7 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
             # Applications may share an orphan directory.
             subdirectory=f"{application.name}-restore-{restore_id}",
         )
-        progress = Progress(log, "Moved aside", on_beat=beat)
+        progress = Progress(log, "Moved aside", on_heartbeat=heartbeat)
         for page in catalog.restores.orphans(restore_id, "planned"):
             _move_page(application, page, catalog=catalog, progress=progress)
         if young:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 #: A lease is prolonged after this time: often enough for its length, rarely enough to cost nothing.
-SECONDS_BETWEEN_BEATS = 30.0
+SECONDS_BETWEEN_HEARTBEATS = 30.0
 
 
 def kept_alive(take: Callable[[], object]) -> Callable[[], None]:
@@ -16,10 +16,10 @@ def kept_alive(take: Callable[[], object]) -> Callable[[], None]:
     """
     last = time.monotonic()
 
-    def beat() -> None:
+    def heartbeat() -> None:
         nonlocal last
-        if time.monotonic() - last > SECONDS_BETWEEN_BEATS:
+        if time.monotonic() - last > SECONDS_BETWEEN_HEARTBEATS:
             last = time.monotonic()
             take()
 
-    return beat
+    return heartbeat

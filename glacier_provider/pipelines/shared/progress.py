@@ -12,7 +12,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Counts archives and bytes, logs them now and then, and calls `on_beat` as often (to prolong a lease)."""
+    """Counts archives and bytes, logs them now and then, and calls `on_heartbeat` as often (to prolong a lease)."""
 
     def __init__(
         self,
@@ -21,30 +21,30 @@ class Progress:
         *,
         archives: int = 0,
         size: int = 0,
-        on_beat: Callable[[], None] | None = None,
+        on_heartbeat: Callable[[], None] | None = None,
     ) -> None:
         self._log = log
         self._doing = doing
         self._all_archives = archives
         self._all_bytes = size
-        self._on_beat = on_beat
+        self._on_heartbeat = on_heartbeat
         self._started = self._said = time.monotonic()
         self.archives = 0
         self.bytes = 0
 
     def add(self, archives: int, size: int) -> None:
-        """Count what is done; log and beat when it is time."""
+        """Count what is done; log and heartbeat when it is time."""
         self.archives += archives
         self.bytes += size
         if time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
             self.say()
 
-    def beat(self, line: str | None = None) -> None:
-        """Log another tool's line of progress, and beat."""
+    def heartbeat(self, line: str | None = None) -> None:
+        """Log another tool's line of progress, and heartbeat."""
         if line:
             self._log.info("%s", line)
-        if self._on_beat:
-            self._on_beat()
+        if self._on_heartbeat:
+            self._on_heartbeat()
 
     def say(self) -> None:
         """Log a line now."""
@@ -67,7 +67,7 @@ class Progress:
                 megabytes(int(rate)),
                 remaining,
             )
-        self.beat()
+        self.heartbeat()
 
 
 def _duration(seconds: float) -> str:

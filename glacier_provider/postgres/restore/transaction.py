@@ -130,15 +130,15 @@ def _pump(reading: tuple[str, ...], psql: Tool, plan: DatabasePlan, run: _Run, r
     with Tool(reading, None, stdout=PIPE) as pg_restore:
         sent = 0
 
-        def beat() -> None:
+        def heartbeat() -> None:
             report.tell(lambda: f"{pg_restore.messages.latest} ({megabytes(sent)} of SQL)")
 
         with suppress(script.ScriptCut):
             source = _chunks(pg_restore.process.stdout)
             for chunk in script.without_transaction(source, server_major=plan.server_version.major):
-                psql.send(chunk, beat)
+                psql.send(chunk, heartbeat)
                 sent += len(chunk)
-                beat()
+                heartbeat()
             run.reading = pg_restore.ended()
             return not run.reading.failed
         run.reading = pg_restore.ended()

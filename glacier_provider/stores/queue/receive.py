@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from glacier_provider.core.notification import Notice, QueueName, parse_notices, parse_queue
+from glacier_provider.core.notification import Notification, QueueName, parse_notices, parse_queue
 from glacier_provider.errors import ConfigurationError, StoreError, StoreMissing, StoreUnavailable
 from glacier_provider.stores.aws_errors import aws_errors, error_code
 
@@ -28,10 +28,10 @@ _CODES: Mapping[str, type[StoreError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. `notices` is None for one that is not understood; `times` counts how often it was received."""
+    """One message. `notifications` is None for one that is not understood; `times` counts how often it was received."""
 
     handle: str = field(repr=False)
-    notices: tuple[Notice, ...] | None
+    notifications: tuple[Notification, ...] | None
     times: int = 1
 
 

@@ -26,20 +26,20 @@ from glacier_provider.errors import (
 )
 from glacier_provider.stores.aws_errors import aws_errors, error_code, http_status
 from glacier_provider.stores.contract import (
-    GrowingSource,
     Retrieval,
     RetrievalReport,
     Source,
     StoreFeatures,
+    StreamSource,
     UploadJournal,
 )
-from glacier_provider.stores.rate_limit import Pace
+from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.s3.bucket import Bucket, base64_text
 from glacier_provider.stores.s3.delete import delete_all
-from glacier_provider.stores.s3.fast.client import LARGEST_PIECE, Wire
+from glacier_provider.stores.s3.fast.client import LARGEST_PIECE, FastPath
 from glacier_provider.stores.s3.keys import folder_of, key_facts, metadata_of, object_key
 from glacier_provider.stores.s3.listing import reports
-from glacier_provider.stores.s3.stream import GrowingUpload
+from glacier_provider.stores.s3.stream import S3StreamUpload
 from glacier_provider.stores.s3.upload import LargeUpload, abort_uploads
 from glacier_provider.stores.stream import SendsGrowing
 from glacier_provider.stores.uri import S3Uri
@@ -99,8 +99,8 @@ class S3Store(SendsGrowing):
             chooses_keys=True,
         )
         self._bucket = Bucket(uri, client)
-        self.pace = Pace()
-        self.wire = Wire(self._bucket, self.pace) if quick else None
+        self.rate_limit = RateLimit()
+        self.fast_path = FastPath(self._bucket, self.rate_limit) if quick else None
         self._part_size = part_size
         self._parts_in_flight = parts_in_flight
 
@@ -141,15 +141,15 @@ class S3Store(SendsGrowing):
             journal=journal,
             preferred_part_size=self._part_size,
             parts_in_flight=self._parts_in_flight,
-            wire=self.wire,
-            pace=self.pace,
+            fast_path=self.fast_path,
+            rate_limit=self.rate_limit,
         )
         return upload.run()
 
     def _growing(
-        self, source: GrowingSource, description: Description, journal: UploadJournal, part_size: int
-    ) -> GrowingUpload:
-        return GrowingUpload(
+        self, source: StreamSource, description: Description, journal: UploadJournal, part_size: int
+    ) -> S3StreamUpload:
+        return S3StreamUpload(
             bucket=self._bucket,
             key=object_key(self._bucket.uri.prefix, description),
             source=source,
@@ -157,8 +157,8 @@ class S3Store(SendsGrowing):
             journal=journal,
             preferred_part_size=part_size,
             parts_in_flight=self._parts_in_flight,
-            wire=self.wire,
-            pace=self.pace,
+            fast_path=self.fast_path,
+            rate_limit=self.rate_limit,
         )
 
     def abandon(self, description: Description) -> None:
@@ -220,8 +220,8 @@ class S3Store(SendsGrowing):
             take(chunk)
             came += len(chunk)
 
-        if self.wire is not None and 0 < size <= LARGEST_PIECE:  # a longer answer does not gain from it
-            came = self.wire.read(location.key, start, size, take)
+        if self.fast_path is not None and 0 < size <= LARGEST_PIECE:  # a longer answer does not gain from it
+            came = self.fast_path.read(location.key, start, size, take)
         while came < size:
             begun = came
             try:
@@ -306,7 +306,7 @@ class S3Store(SendsGrowing):
         """Put under a write-once key. When the key is taken, or no answer comes, the store is asked what it holds."""
         digest = hashlib.sha256(data).digest()
         known = replace(description, size=len(data), sha256=description.sha256 or digest.hex())
-        self.pace.take(len(data))
+        self.rate_limit.take(len(data))
         key, expected = object_key(self._bucket.uri.prefix, known), f"sha256:{digest.hex()}"
         try:
             told = self._send(key, data, known, storage_class)

@@ -11,31 +11,31 @@ from dataclasses import dataclass, replace
 
 from glacier_provider.core.archive import Receipt
 from glacier_provider.core.parts import composite_sha256
-from glacier_provider.stores.contract import GrowingSource, Sent
+from glacier_provider.stores.contract import StreamSource, UploadedParts
 from glacier_provider.stores.s3.upload import LargeUpload, StoredPart, abort_uploads
-from glacier_provider.stores.stream import send_as_it_grows
+from glacier_provider.stores.stream import stream_parts
 
 
 @dataclass(frozen=True, slots=True)
-class GrowingUpload(LargeUpload):
+class S3StreamUpload(LargeUpload):
     """One archive on its way; `preferred_part_size` is the size of its parts."""
 
-    source: GrowingSource
+    source: StreamSource
     expected: str | None = None
 
-    def send(self) -> Sent:
+    def send(self) -> UploadedParts:
         """Send all parts as they come; raise what ended the source."""
         upload_id, part_size = self._begin()
         abort_uploads(self.bucket, self.key, but=upload_id)
-        parts = send_as_it_grows(
+        parts = stream_parts(
             self.source,
             part_size,
             lambda part: self._send_part(upload_id, part, None),
             in_flight=self.parts_in_flight,
         )
-        return Sent(self.source.size, _checksum(part_size, parts), tuple(parts))
+        return UploadedParts(self.source.size, _checksum(part_size, parts), tuple(parts))
 
-    def complete(self, sent: Sent) -> Receipt | None:
+    def complete(self, sent: UploadedParts) -> Receipt | None:
         """Complete what was sent; None when the store has something else, or nothing."""
         known = replace(self, expected=sent.checksum)
         begun = self.journal.upload_id()
@@ -46,7 +46,7 @@ class GrowingUpload(LargeUpload):
             return None
         return known._complete(begun[0], begun[1], parts)
 
-    def _parts_of(self, upload_id: str, sent: Sent) -> list[StoredPart] | None:
+    def _parts_of(self, upload_id: str, sent: UploadedParts) -> list[StoredPart] | None:
         """Return the parts in order; None when the store does not know the upload."""
         if sent.parts is not None:
             return [part for part in sent.parts if isinstance(part, StoredPart)]

@@ -21,9 +21,9 @@ from glacier_provider.stores.aws_errors import aws_errors, error_code
 from glacier_provider.stores.checksum import Verifier
 from glacier_provider.stores.contract import Source, UploadJournal
 from glacier_provider.stores.multipart import PartBody, send_parts, windows
-from glacier_provider.stores.rate_limit import Pace
+from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.s3.bucket import Bucket, base64_text
-from glacier_provider.stores.s3.fast.client import LARGEST_PIECE, Wire
+from glacier_provider.stores.s3.fast.client import LARGEST_PIECE, FastPath
 from glacier_provider.stores.s3.keys import metadata_of
 
 
@@ -48,8 +48,8 @@ class LargeUpload:
     journal: UploadJournal
     preferred_part_size: int
     parts_in_flight: int
-    wire: Wire | None = None
-    pace: Pace = field(default_factory=Pace)
+    fast_path: FastPath | None = None
+    rate_limit: RateLimit = field(default_factory=RateLimit)
 
     def run(self) -> Receipt:
         """Send what the store does not have and return its receipt; raise KeyTaken for a key in other use."""
@@ -108,14 +108,14 @@ class LargeUpload:
         )
 
     def _send_part(self, upload_id: str, part: Part, stored: StoredPart | None) -> StoredPart:
-        if self.wire is not None and part.size <= LARGEST_PIECE:
-            return self._send_quickly(self.wire, upload_id, part, stored)
+        if self.fast_path is not None and part.size <= LARGEST_PIECE:
+            return self._send_quickly(self.fast_path, upload_id, part, stored)
         digest = _digest(self.source, part)
         if stored is not None and (stored.size, stored.digest) == (part.size, digest):
             return stored
         return self._send_with_care(upload_id, part, digest)
 
-    def _send_quickly(self, wire: Wire, upload_id: str, part: Part, stored: StoredPart | None) -> StoredPart:
+    def _send_quickly(self, fast_path: FastPath, upload_id: str, part: Part, stored: StoredPart | None) -> StoredPart:
         """Read the part once, hash it and send it from memory; whatever comes of it but success is sent with care."""
         data = self.source.read_at(part.start, part.size)
         if len(data) != part.size:
@@ -123,7 +123,7 @@ class LargeUpload:
         digest = hashlib.sha256(data).digest()
         if stored is not None and (stored.size, stored.digest) == (part.size, digest):
             return stored
-        etag = wire.send_part(self.key, upload_id, part.number, data, digest)
+        etag = fast_path.send_part(self.key, upload_id, part.number, data, digest)
         if etag is not None:
             return StoredPart(part.number, part.size, etag, digest)
         del data  # the careful path reads it again, by windows
@@ -131,7 +131,7 @@ class LargeUpload:
 
     def _send_with_care(self, upload_id: str, part: Part, digest: bytes) -> StoredPart:
         checksum = base64_text(digest)
-        self.pace.take(part.size)
+        self.rate_limit.take(part.size)
         with aws_errors("s3:PutObject", self.bucket.url(self.key), codes={"NoSuchUpload": StoreUnavailable}):
             reply = self.bucket.client.upload_part(
                 **self._address(),

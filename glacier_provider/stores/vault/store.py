@@ -44,14 +44,14 @@ from glacier_provider.errors import (
     StoreUnavailable,
 )
 from glacier_provider.stores.contract import (
-    GrowingSource,
     Retrieval,
     RetrievalReport,
     Source,
     StoreFeatures,
+    StreamSource,
     UploadJournal,
 )
-from glacier_provider.stores.rate_limit import Pace
+from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.stream import SendsGrowing
 from glacier_provider.stores.uri import VaultUri
 from glacier_provider.stores.vault.calls import Vault, check_sends_once, may_have_happened, pause
@@ -65,11 +65,11 @@ from glacier_provider.stores.vault.inventory import (
 )
 from glacier_provider.stores.vault.jobs import TIERS, ArchiveJobs
 from glacier_provider.stores.vault.output import read_output
-from glacier_provider.stores.vault.stream import GrowingVaultUpload
+from glacier_provider.stores.vault.stream import VaultStreamUpload
 from glacier_provider.stores.vault.upload import VaultUpload, abort, open_uploads
 
 if TYPE_CHECKING:
-    from glacier_provider.stores.s3.fast.client import Wire
+    from glacier_provider.stores.s3.fast.client import FastPath
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class VaultStore(SendsGrowing):
     GetJobOutput and DeleteArchive, all on the vault; with `sns_topic` also sns:Publish for the vault on that topic.
     """
 
-    wire: Wire | None = None
+    fast_path: FastPath | None = None
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class VaultStore(SendsGrowing):
     ) -> None:
         check_sends_once(client)
         self.uri = str(uri)
-        self.pace = Pace()
+        self.rate_limit = RateLimit()
         self.features = StoreFeatures(retrieval=True, tiers=TIERS, keeps_empty_archives=False, chooses_keys=False)
         self._vault = Vault(uri, client, attempts)
         self._jobs = ArchiveJobs(self._vault, now=now)
@@ -148,7 +148,7 @@ class VaultStore(SendsGrowing):
         """Store a small archive by one UploadArchive, or in one part when the outcome of that is unknown."""
         _refuse_empty(len(data), description)
         known = replace(description, size=len(data))
-        self.pace.take(len(data))
+        self.rate_limit.take(len(data))
         if text_of(known) in self._doubtful:
             return self._put_repeatably(data, known)
         try:
@@ -180,21 +180,21 @@ class VaultStore(SendsGrowing):
             journal=journal,
             preferred_part_size=self._part_size,
             parts_in_flight=self._parts_in_flight,
-            pace=self.pace,
+            rate_limit=self.rate_limit,
         )
         return upload.run()
 
     def _growing(
-        self, source: GrowingSource, description: Description, journal: UploadJournal, part_size: int
-    ) -> GrowingVaultUpload:
-        return GrowingVaultUpload(
+        self, source: StreamSource, description: Description, journal: UploadJournal, part_size: int
+    ) -> VaultStreamUpload:
+        return VaultStreamUpload(
             vault=self._vault,
             source=source,
             description=description,
             journal=journal,
             preferred_part_size=part_size,
             parts_in_flight=self._parts_in_flight,
-            pace=self.pace,
+            rate_limit=self.rate_limit,
         )
 
     def abandon(self, description: Description) -> None:

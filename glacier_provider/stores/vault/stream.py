@@ -13,30 +13,30 @@ from dataclasses import dataclass, replace
 from glacier_provider.core.archive import Receipt
 from glacier_provider.core.treehash import combine
 from glacier_provider.errors import ArchiveCorrupt, NotInVault, RequestRejected, StoreUnavailable
-from glacier_provider.stores.contract import GrowingSource, Sent
-from glacier_provider.stores.stream import send_as_it_grows
+from glacier_provider.stores.contract import StreamSource, UploadedParts
+from glacier_provider.stores.stream import stream_parts
 from glacier_provider.stores.vault.upload import VaultUpload
 
 
 @dataclass(frozen=True, slots=True)
-class GrowingVaultUpload(VaultUpload):
+class VaultStreamUpload(VaultUpload):
     """One archive on its way; `preferred_part_size` is the size of its parts."""
 
-    source: GrowingSource
+    source: StreamSource
 
-    def send(self) -> Sent:
+    def send(self) -> UploadedParts:
         """Send all parts as they come; raise what ended the source."""
         upload = self._begin()
         self._abort_others(upload)
-        digests = send_as_it_grows(
+        digests = stream_parts(
             self.source,
             upload.part_size,
             lambda part: self._send_part(upload, part),
             in_flight=self.parts_in_flight,
         )
-        return Sent(self.source.size, f"treehash:{combine(digests).hex()}", tuple(digests))
+        return UploadedParts(self.source.size, f"treehash:{combine(digests).hex()}", tuple(digests))
 
-    def complete(self, sent: Sent) -> Receipt | None:
+    def complete(self, sent: UploadedParts) -> Receipt | None:
         """Complete what was sent; None when the vault has something else, or nothing."""
         begun = self.journal.upload_id()
         if begun is None:
@@ -51,7 +51,7 @@ class GrowingVaultUpload(VaultUpload):
                 raise  # it was not completed: the next try does it
             return self._ask(begun[0], sent, adopted=True)
 
-    def _ask(self, upload_id: str, sent: Sent, *, adopted: bool) -> Receipt | None:
+    def _ask(self, upload_id: str, sent: UploadedParts, *, adopted: bool) -> Receipt | None:
         try:
             receipt = self._complete_as(upload_id, sent.size, sent.checksum.removeprefix("treehash:"))
         except (NotInVault, RequestRejected, ArchiveCorrupt):
@@ -59,7 +59,7 @@ class GrowingVaultUpload(VaultUpload):
         return replace(receipt, adopted=adopted)
 
     @staticmethod
-    def _is_sent(parts: Mapping[str, str], sent: Sent) -> bool:
+    def _is_sent(parts: Mapping[str, str], sent: UploadedParts) -> bool:
         ranges = sorted((tuple(map(int, range_.split("-"))), tree) for range_, tree in parts.items())
         size = sum(last - first + 1 for (first, last), _ in ranges)
         tree = combine([bytes.fromhex(tree) for _, tree in ranges]).hex()

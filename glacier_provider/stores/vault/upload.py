@@ -23,7 +23,7 @@ from glacier_provider.core.treehash import TreeHash, combine
 from glacier_provider.errors import ArchiveCorrupt, NotInVault, OutcomeUnknown, RequestRejected, StoreUnavailable
 from glacier_provider.stores.contract import Source, UploadJournal
 from glacier_provider.stores.multipart import PartBody, send_parts, windows
-from glacier_provider.stores.rate_limit import Pace
+from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.vault.calls import Vault
 from glacier_provider.stores.vault.descriptions import description_of, is_same_archive, text_of
 
@@ -54,7 +54,7 @@ class VaultUpload:
     preferred_part_size: int
     parts_in_flight: int
     doubtful: bool = False
-    pace: Pace = field(default_factory=Pace)
+    rate_limit: RateLimit = field(default_factory=RateLimit)
 
     def run(self) -> Receipt:
         """Send what the vault does not have and return its receipt."""
@@ -153,7 +153,7 @@ class VaultUpload:
 
     def _part_sender(self, upload_id: str, part: Part, checksum: str) -> Callable[[], None]:
         def send() -> None:
-            self.pace.take(part.size)
+            self.rate_limit.take(part.size)
             reply = self.vault.once(
                 "UploadMultipartPart",
                 uploadId=upload_id,

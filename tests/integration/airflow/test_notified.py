@@ -53,8 +53,8 @@ def test_a_restore_goes_on_when_the_message_comes(place: str, request: pytest.Fi
     dms.sql("DELETE FROM tags")
     dms.sql("DELETE FROM documents WHERE id = 2")
     (dms.files / "doc2.pdf").unlink()
-    heard = dms.s3.count("ReceiveMessage")
-    with meanwhile(lambda: dms.s3.count("ReceiveMessage") > heard, lambda: dms.s3.clock.advance(HOUR)):
+    outcome = dms.s3.count("ReceiveMessage")
+    with meanwhile(lambda: dms.s3.count("ReceiveMessage") > outcome, lambda: dms.s3.clock.advance(HOUR)):
         ran = run_dag(dms, "restore", {"backup_id": "latest"})
     assert ran.state == "success", ran.tasks
     assert (dms.files / "doc2.pdf").read_bytes() == b"content 2"

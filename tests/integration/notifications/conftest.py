@@ -12,7 +12,7 @@ import pytest
 from glacier_provider.hooks import resources
 from glacier_provider.postgres.tools.server import Server
 from glacier_provider.stores.queue import receive
-from glacier_provider.triggers import listening
+from glacier_provider.triggers import queue_listener
 from tests.conftest import a_catalog
 from tests.emulator.clock import Clock
 from tests.emulator.s3 import S3Emulator
@@ -42,7 +42,7 @@ def documents(postgres: EmbeddedPostgres) -> Server:
 
 @pytest.fixture
 def on_s3(s3: S3Emulator, documents: Server, catalog_database: Server, tmp_path: Path) -> ApplicationUnderTest:
-    bucket = s3.create_bucket(f"heard-{next(_numbers)}")
+    bucket = s3.create_bucket(f"outcome-{next(_numbers)}")
     application = an_application(tmp_path, store=f"s3://{bucket}/pre?storage_class=GLACIER")
     return ApplicationUnderTest(application, documents, a_catalog(catalog_database), catalog_database, s3)
 
@@ -68,7 +68,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every opening reads the models of AWS's services anew: once for a test is enough."""
     monkeypatch.setattr(resources, "open_queue_of", functools.cache(resources.open_queue_of))
     monkeypatch.setattr(resources, "open_store_of", functools.cache(resources.open_store_of))
-    monkeypatch.setattr(listening, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(queue_listener, "QUIET_SECONDS", 0.1)
     monkeypatch.setattr(receive, "LONGEST_WAIT", 1)
 
 

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from glacier_provider.core.notification import Notice
+from glacier_provider.core.notification import Notification
 from glacier_provider.pipelines import restore
 from glacier_provider.sensors.glacier_job import GlacierJobSensor
 from glacier_provider.stores.queue import receive
@@ -55,10 +55,10 @@ def test_messages_that_did_their_work_are_deleted(s3_wait: Wait) -> None:
 
 def hear_all(wait: Wait) -> None:
     """Have another restore's trigger find what the first one left, as the next restore would."""
-    from glacier_provider.triggers.listening import Listening
+    from glacier_provider.triggers.listening import QueueListener
 
     async def listen() -> None:
-        listening = Listening(wait.app.application, wait.restore_id, logging.getLogger("next"))
+        listening = QueueListener(wait.app.application, wait.restore_id, logging.getLogger("next"))
         for _ in range(3):
             await listening.hear(1)
         listening.stop()
@@ -68,21 +68,23 @@ def hear_all(wait: Wait) -> None:
 
 def test_a_duplicated_message_costs_no_request(wait: Wait) -> None:
     wait.an_hour_passes()
-    notice = a_notice(wait)
-    first = hear(wait, notice)
-    assert (first.settled, first.waiting and first.waiting.ready) == ({notice}, 1)
+    notification = a_notice(wait)
+    first = hear(wait, notification)
+    assert (first.settled, first.waiting and first.waiting.ready) == ({notification}, 1)
     before = store_requests(wait)
-    assert hear(wait, notice).settled == {notice}
+    assert hear(wait, notification).settled == {notification}
     assert store_requests(wait) == before
 
 
-def a_notice(wait: Wait, name: str = "doc2.pdf", said: str = "completed") -> Notice:
-    return Notice(place_of(wait.app.application.store), wait.retrieval(name)["key"], said)
+def a_notice(wait: Wait, name: str = "doc2.pdf", said: str = "completed") -> Notification:
+    return Notification(place_of(wait.app.application.store), wait.retrieval(name)["key"], said)
 
 
-def hear(wait: Wait, *notices: Notice) -> restore.Heard:
+def hear(wait: Wait, *notifications: Notification) -> restore.NotificationsOutcome:
     app = wait.app
-    return restore.hear_notices(app.application, wait.restore_id, notices, catalog=app.catalog, stores=app.stores)
+    return restore.look_at_notifications(
+        app.application, wait.restore_id, notifications, catalog=app.catalog, stores=app.stores
+    )
 
 
 def store_requests(wait: Wait) -> int:
@@ -93,10 +95,10 @@ def store_requests(wait: Wait) -> int:
 
 def test_only_what_a_message_names_is_looked_at(wait: Wait) -> None:
     before = store_requests(wait)
-    heard = hear(wait, a_notice(wait))
+    outcome = hear(wait, a_notice(wait))
     assert store_requests(wait) == before + 1
-    assert heard.waiting is not None
-    assert heard.waiting.pending == 2
+    assert outcome.waiting is not None
+    assert outcome.waiting.pending == 2
 
 
 def test_many_notices_are_looked_at_together(s3_wait: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,10 +106,10 @@ def test_many_notices_are_looked_at_together(s3_wait: Wait, monkeypatch: pytest.
 
     monkeypatch.setattr(messages, "FEW", 1)
     s3_wait.an_hour_passes()
-    heard = hear(s3_wait, a_notice(s3_wait), a_notice(s3_wait, "dms-1.dump"))
-    assert heard.waiting is not None
-    assert heard.waiting.done
-    assert len(heard.settled) == 2
+    outcome = hear(s3_wait, a_notice(s3_wait), a_notice(s3_wait, "dms-1.dump"))
+    assert outcome.waiting is not None
+    assert outcome.waiting.done
+    assert len(outcome.settled) == 2
 
 
 # --- the message does not come -------------------------------------------------------------------------------------
@@ -210,9 +212,9 @@ def test_a_message_that_is_not_true_changes_nothing_but_costs_a_look(wait: Wait,
 
 def test_what_the_store_does_not_bear_out_stays_in_the_queue_for_a_while(s3_wait: Wait) -> None:
     """It may be the store that lags behind its own message."""
-    notice = a_notice(s3_wait)
-    heard = hear(s3_wait, notice)
-    assert (heard.settled, heard.doubtful) == (set(), {notice})
+    notification = a_notice(s3_wait)
+    outcome = hear(s3_wait, notification)
+    assert (outcome.settled, outcome.doubtful) == (set(), {notification})
 
 
 def test_a_forged_failure_does_not_fail_the_restore(vault_wait: Wait) -> None:
@@ -247,17 +249,17 @@ def test_a_copy_that_ended_early_is_asked_for_again(s3_wait: Wait) -> None:
     s3_wait.an_hour_passes()
     assert s3_wait.app.poll(s3_wait.restore_id).done
     s3_wait.app.s3.clock.advance(30 * 86400)
-    heard = hear(s3_wait, a_notice(s3_wait, said="expired"))
-    assert heard.waiting is not None
-    assert (heard.waiting.renewed, heard.waiting.pending) == (1, 1)
+    outcome = hear(s3_wait, a_notice(s3_wait, said="expired"))
+    assert outcome.waiting is not None
+    assert (outcome.waiting.renewed, outcome.waiting.pending) == (1, 1)
 
 
 def test_an_offer_that_goes_on_is_left_alone(s3_wait: Wait) -> None:
     s3_wait.an_hour_passes()
     assert s3_wait.app.poll(s3_wait.restore_id).done
-    heard = hear(s3_wait, a_notice(s3_wait, said="expired"))
-    assert heard.waiting is not None
-    assert (heard.waiting.renewed, heard.waiting.pending, heard.waiting.failed) == (0, 0, 0)
+    outcome = hear(s3_wait, a_notice(s3_wait, said="expired"))
+    assert outcome.waiting is not None
+    assert (outcome.waiting.renewed, outcome.waiting.pending, outcome.waiting.failed) == (0, 0, 0)
 
 
 def test_a_request_that_is_just_being_sent_is_not_asked_about(wait: Wait) -> None:
@@ -267,8 +269,8 @@ def test_a_request_that_is_just_being_sent_is_not_asked_about(wait: Wait) -> Non
         connection.execute("UPDATE glacier_catalog.glacier_retrievals SET confirmed = false, job_id = NULL")
         connection.execute("UPDATE glacier_catalog.glacier_archives SET retrieval_status = 'available'")
     before = store_requests(wait)
-    heard = hear(wait, Notice(place_of(wait.app.application.store), row["key"], "completed"))
-    assert (heard.waiting, len(heard.doubtful)) == (None, 1)
+    outcome = hear(wait, Notification(place_of(wait.app.application.store), row["key"], "completed"))
+    assert (outcome.waiting, len(outcome.doubtful)) == (None, 1)
     assert store_requests(wait) == before
 
 
@@ -289,13 +291,13 @@ def test_a_trigger_that_listens_can_be_taken_away_at_once(s3_wait: Wait, monkeyp
 
 
 def test_a_message_received_after_the_end_is_left_for_the_next(s3_wait: Wait) -> None:
-    from glacier_provider.triggers.listening import Listening
+    from glacier_provider.triggers.listening import QueueListener
 
     s3_wait.send(s3_wait.message_about(s3_wait.retrieval()["key"]))
     held = s3_wait.messages()
-    listening = Listening(s3_wait.app.application, s3_wait.restore_id, logging.getLogger("ended"))
+    listening = QueueListener(s3_wait.app.application, s3_wait.restore_id, logging.getLogger("ended"))
     listening._stopped.set()
-    with mock.patch.object(restore, "hear_notices") as messages:
+    with mock.patch.object(restore, "look_at_notifications") as messages:
         assert asyncio.run(asyncio.wait_for(listening.hear(1), SECONDS)) is None
     messages.assert_not_called()
     assert s3_wait.messages() == held

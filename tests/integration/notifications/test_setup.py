@@ -89,10 +89,10 @@ class Account:
     def a_topic(self, name: str) -> str:
         return str(self.client("sns").create_topic(Name=f"{name}-{self.number}")["TopicArn"])
 
-    def heard(self, setup: Setup) -> list[Any]:
+    def outcome(self, setup: Setup) -> list[Any]:
         """What the queue of a setup holds, as a restore reads it."""
         found = self.client("sqs").receive_message(QueueUrl=setup.queue, MaxNumberOfMessages=10, WaitTimeSeconds=2)
-        return [notice for one in found.get("Messages", []) for notice in parse_notices(one["Body"]) or ()]
+        return [notification for one in found.get("Messages", []) for notification in parse_notices(one["Body"]) or ()]
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +157,11 @@ def test_what_a_vault_publishes_arrives(account: Account, vault: VaultEmulator) 
     archive = client.upload_archive(vaultName=account.vault, body=b"x")["archiveId"]
     client.initiate_job(vaultName=account.vault, jobParameters={"Type": "archive-retrieval", "ArchiveId": archive})
     for _ in range(10):
-        if found := account.heard(setup):
+        if found := account.outcome(setup):
             break
-    assert [(notice.place, notice.key) for notice in found] == [(f"glacier://{account.vault}", archive)]
+    assert [(notification.place, notification.key) for notification in found] == [
+        (f"glacier://{account.vault}", archive)
+    ]
 
 
 # --- what is there -------------------------------------------------------------------------------------------------

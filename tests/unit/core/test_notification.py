@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glacier_provider.core.notification import MOST_LETTERS, Notice, QueueName, parse_notices, parse_queue
+from glacier_provider.core.notification import MOST_LETTERS, Notification, QueueName, parse_notices, parse_queue
 
 VAULT_ARN = "arn:aws:glacier:eu-central-1:123456789012:vaults/photos"
 
@@ -49,7 +49,7 @@ def in_envelope(message: Any, **fields: Any) -> dict[str, Any]:
     return {"Type": "Notification", "MessageId": "1", "TopicArn": topic, "Message": body, **fields}
 
 
-def said(message: Any) -> tuple[Notice, ...] | None:
+def said(message: Any) -> tuple[Notification, ...] | None:
     return parse_notices(json.dumps(message))
 
 
@@ -58,7 +58,7 @@ def said(message: Any) -> tuple[Notice, ...] | None:
 
 @pytest.mark.parametrize(("status", "meaning"), [("Succeeded", "completed"), ("Failed", "failed")])
 def test_a_vault_tells_of_a_job_that_ended(status: str, meaning: str) -> None:
-    assert said(a_job(StatusCode=status)) == (Notice("glacier://photos", "an-archive", meaning),)
+    assert said(a_job(StatusCode=status)) == (Notification("glacier://photos", "an-archive", meaning),)
 
 
 @pytest.mark.parametrize(
@@ -70,21 +70,21 @@ def test_a_vault_tells_of_a_job_that_ended(status: str, meaning: str) -> None:
     ],
 )
 def test_a_bucket_tells_of_a_restore_that_ended(event: str, meaning: str) -> None:
-    assert said(an_event("a.pdf", event)) == (Notice("s3://b", "a.pdf", meaning),)
+    assert said(an_event("a.pdf", event)) == (Notification("s3://b", "a.pdf", meaning),)
 
 
 def test_keys_of_a_bucket_come_encoded() -> None:
-    assert said(an_event("a+b%2Bc%25/%C3%BC")) == (Notice("s3://b", "a b+c%/ü", "completed"),)
+    assert said(an_event("a+b%2Bc%25/%C3%BC")) == (Notification("s3://b", "a b+c%/ü", "completed"),)
 
 
 def test_one_message_may_tell_of_several_objects() -> None:
     records = {"Records": [a_record("a"), a_record("b", "ObjectCreated:Put"), a_record("c")]}
-    assert [notice.key for notice in said(records) or ()] == ["a", "c"]
+    assert [notification.key for notification in said(records) or ()] == ["a", "c"]
 
 
 def test_event_bridge_tells_of_a_restore_with_the_plain_key() -> None:
-    assert said(on_the_bus()) == (Notice("s3://b", "a b+c", "completed"),)
-    assert said(on_the_bus("Object Restore Expired")) == (Notice("s3://b", "a b+c", "expired"),)
+    assert said(on_the_bus()) == (Notification("s3://b", "a b+c", "completed"),)
+    assert said(on_the_bus("Object Restore Expired")) == (Notification("s3://b", "a b+c", "expired"),)
 
 
 @pytest.mark.parametrize("message", [a_job(), an_event(), on_the_bus()])
@@ -188,7 +188,9 @@ def test_no_change_of_a_message_breaks_the_reader(message: dict[str, Any], data:
             break
         place = place[name]
     found = said(changed)
-    assert found is None or all(isinstance(notice.key, str) and isinstance(notice.place, str) for notice in found)
+    assert found is None or all(
+        isinstance(notification.key, str) and isinstance(notification.place, str) for notification in found
+    )
 
 
 # --- how a queue is named ------------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from glacier_provider.errors import DumpInvalid, FileChanged, StoreDenied
 from glacier_provider.staging import (
     DirectorySource,
-    GrowingFile,
-    GrowingTar,
+    FileStream,
     Spool,
+    TarStream,
     extract_tar,
     read_layout,
     write_layout,
@@ -30,10 +30,10 @@ from glacier_provider.staging import (
 MIB = 1024 * 1024
 
 
-def a_tar(directory: Path, *pieces: tuple[str, int]) -> GrowingTar:
+def a_tar(directory: Path, *pieces: tuple[str, int]) -> TarStream:
     """Write pieces of files one after the other, as (name, size), and add each to a tar."""
     directory.mkdir(exist_ok=True)
-    tar, chance = GrowingTar(), random.Random(len(pieces))
+    tar, chance = TarStream(), random.Random(len(pieces))
     tar.begin(directory)
     for name, size in pieces:
         with (directory / name).open("ab") as file:
@@ -161,7 +161,7 @@ def test_who_waits_for_more_gets_what_ended_it(tmp_path: Path) -> None:
 
 
 def test_a_growing_file_is_there_under_its_name_when_it_is_whole(tmp_path: Path) -> None:
-    with GrowingFile(tmp_path / "dump.partial") as growing:
+    with FileStream(tmp_path / "dump.partial") as growing:
         growing.write(b"abc")
         assert growing.read_at(1, 2) == b"bc"
         assert growing.wait_for(3)

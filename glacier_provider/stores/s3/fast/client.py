@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from glacier_provider.core.parts import MIB
-from glacier_provider.stores.rate_limit import Pace
+from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.s3.bucket import Bucket
 from glacier_provider.stores.s3.fast.requests import Requests
 from glacier_provider.stores.s3.fast.sender import OneByOne, Reply
@@ -29,11 +29,11 @@ _A_DIGEST = base64.b64encode(bytes(32)).decode()
 
 
 @dataclass(slots=True)
-class Wire:
+class FastPath:
     """Parts and ranges of one bucket's objects, by a connection for each thread; and what workers need to send."""
 
     bucket: Bucket
-    pace: Pace = field(default_factory=Pace)
+    rate_limit: RateLimit = field(default_factory=RateLimit)
     _shapes: dict[str, Shape] = field(default_factory=dict)
     _why_not: str | None = None
     _has_libcurl: bool = False
@@ -67,7 +67,7 @@ class Wire:
                 body=data,
                 payload=digest.hex(),
             )
-            self.pace.take(len(data))
+            self.rate_limit.take(len(data))
             return self._connection("UploadPart").send(request)
 
         reply = self._if_it_can(send)

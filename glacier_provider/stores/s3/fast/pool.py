@@ -56,8 +56,8 @@ class Planned(Protocol):
 File = TypeVar("File", bound=Planned)
 
 
-class Way(Protocol):
-    """Where requests get their form and credentials from: a `Wire`."""
+class PutRequests(Protocol):
+    """Where requests get their form and credentials from: a `FastPath`."""
 
     def puts(self) -> tuple[Shape, Credentials] | None: ...
 
@@ -74,13 +74,13 @@ class Stored(tuple[str, int, str]):
     __slots__ = ()
 
 
-class Crew(Generic[File]):
+class UploadPool(Generic[File]):
     """Some processes that send files. `connections` is the number of requests on their way, of all together.
 
     Close it, or use it in a `with`. Raise OSError when no process can be started, NoQuickWay where none is of use.
     """
 
-    def __init__(self, setup: Setup, way: Way, *, processes: int, connections: int) -> None:
+    def __init__(self, setup: Setup, way: PutRequests, *, processes: int, connections: int) -> None:
         self._way = way
         self._most = max(1, connections // processes)
         self._pause, self._not_before, self._sent_since = 0.0, 0.0, 0

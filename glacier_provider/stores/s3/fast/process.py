@@ -23,7 +23,7 @@ from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.errors import GlacierProviderError
 from glacier_provider.files.root import NeighbourRoot, Root
 from glacier_provider.files.source import open_source
-from glacier_provider.stores.rate_limit import Pace
+from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.s3.fast.frames import read_frame, write_frame
 from glacier_provider.stores.s3.fast.requests import Requests
 from glacier_provider.stores.s3.fast.sender import ManyAtOnce, Reply
@@ -73,7 +73,7 @@ class Uploader:
         self._root = NeighbourRoot(setup.directory)
         self._requests = Requests(from_plain(shape), credentials)
         self._sender = ManyAtOnce(from_plain(shape).transport, 256)
-        self._pace = Pace(setup.rate)
+        self._rate_limit = RateLimit(setup.rate)
         self._connections = 1
         self._waiting: deque[tuple[int, int, str, str | None]] = deque()
         self._on_the_way = 0
@@ -106,7 +106,7 @@ class Uploader:
             self._tell(self._answers)
             self._answers = []
         if not len(self._sender) and self._waiting and (pause := self._not_before - time.monotonic()) > 0:
-            time.sleep(min(pause, 0.1))  # the pace allows none yet; not longer, since messages may come
+            time.sleep(min(pause, 0.1))  # the rate_limit allows none yet; not longer, since messages may come
 
     def _may_start(self) -> bool:
         if not len(self._sender):
@@ -140,7 +140,7 @@ class Uploader:
         own.append(("x-amz-checksum-sha256", checksum))
         request = self._requests.make(key, own, body=data, payload=sha256)
         now = time.monotonic()
-        self._not_before = now + self._pace.delay(len(data), now)
+        self._not_before = now + self._rate_limit.delay(len(data), now)
         self._on_the_way += len(data)
         self._sender.start(request, _Sent(archive_id, key, data, sha256, checksum))
 

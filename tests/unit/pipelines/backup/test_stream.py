@@ -11,7 +11,7 @@ from glacier_provider.catalog.archives import PlannedArchive
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.errors import StoreError
-from glacier_provider.pipelines.backup.stream import Sending, Way
+from glacier_provider.pipelines.backup.stream import Destination, StreamingUpload
 from glacier_provider.staging import Spool
 
 PART = 1024
@@ -32,12 +32,12 @@ class _Store:
         raise StoreError(f"nothing of {description.filename}")
 
 
-def a_way() -> Way:
+def a_way() -> Destination:
     archive = PlannedArchive(7, "a.dump", 0, 3, "s3://bucket")
     description = Description(
         application="library", kind=ArchiveKind.DATABASE, archive_id=7, backup_id=3, filename="a.dump", size=None
     )
-    return Way(archive, description, cast("Catalog", _Broken()), cast("Any", _Store()))
+    return Destination(archive, description, cast("Catalog", _Broken()), cast("Any", _Store()))
 
 
 @pytest.mark.timeout(30)
@@ -45,7 +45,7 @@ def test_an_upload_that_ends_for_an_unforeseen_reason_ends_the_stream(tmp_path: 
     with (
         Spool(tmp_path, part_size=PART, parts=1) as spool,
         pytest.raises(StoreError, match="ended with RuntimeError") as raised,
-        Sending(spool, a_way(), part_size=PART, least=0),
+        StreamingUpload(spool, a_way(), part_size=PART, least=0),
     ):
         spool.write(bytes(3 * PART))
     assert "secret" not in str(raised.value)

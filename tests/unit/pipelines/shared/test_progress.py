@@ -95,7 +95,7 @@ def test_more_bytes_than_were_planned_leave_no_time_below_nothing(
 
 def test_the_lease_is_prolonged_as_often_as_a_line_is_said(clock: Clock) -> None:
     beats: list[float] = []
-    progress = Progress(log, "Uploaded", on_beat=lambda: beats.append(clock.now))
+    progress = Progress(log, "Uploaded", on_heartbeat=lambda: beats.append(clock.now))
     for _ in range(4):
         clock.now += SECONDS_BETWEEN_LINES
         progress.add(1, 1)
@@ -105,11 +105,11 @@ def test_the_lease_is_prolonged_as_often_as_a_line_is_said(clock: Clock) -> None
 
 def test_a_tools_own_line_is_passed_on_and_beats(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     beats: list[str] = []
-    progress = Progress(log, "pg_dump", on_beat=lambda: beats.append("beat"))
-    progress.beat("dumping contents of table public.documents, 100 %")
-    progress.beat()
+    progress = Progress(log, "pg_dump", on_heartbeat=lambda: beats.append("heartbeat"))
+    progress.heartbeat("dumping contents of table public.documents, 100 %")
+    progress.heartbeat()
     assert said(caplog) == ["dumping contents of table public.documents, 100 %"]
-    assert beats == ["beat", "beat"]
+    assert beats == ["heartbeat", "heartbeat"]
 
 
 def test_an_error_of_the_beat_is_not_swallowed(clock: Clock) -> None:
@@ -119,7 +119,7 @@ def test_an_error_of_the_beat_is_not_swallowed(clock: Clock) -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        Progress(log, "Uploaded", on_beat=lost).say()
+        Progress(log, "Uploaded", on_heartbeat=lost).say()
 
 
 @pytest.mark.parametrize(

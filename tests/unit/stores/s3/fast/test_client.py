@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacier_provider.stores.s3.bucket import Bucket
-from glacier_provider.stores.s3.fast.client import Wire
+from glacier_provider.stores.s3.fast.client import FastPath
 from glacier_provider.stores.s3.fast.requests import Requests
 from glacier_provider.stores.s3.fast.sender import Reply, Request
 from glacier_provider.stores.s3.fast.shapes import Shape, Transport, as_plain, from_plain
@@ -26,15 +26,17 @@ from glacier_provider.stores.uri import S3Uri, parse_store_uri
 EXAMPLE = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 
 
-def a_wire(uri: str = "s3://bucket/pre?storage_class=GLACIER", *, token: str | None = None, **options: Any) -> Wire:
+def a_fast_path(
+    uri: str = "s3://bucket/pre?storage_class=GLACIER", *, token: str | None = None, **options: Any
+) -> FastPath:
     place = parse_store_uri(uri)
     assert isinstance(place, S3Uri)
     session = boto3.session.Session(EXAMPLE.access_key, EXAMPLE.secret_key, token, region_name="eu-central-1")
-    return Wire(Bucket(place, session.client("s3", **options)))
+    return FastPath(Bucket(place, session.client("s3", **options)))
 
 
-def the_shape(wire: Wire) -> Shape:
-    found = wire.puts()
+def the_shape(fast_path: FastPath) -> Shape:
+    found = fast_path.puts()
     assert found is not None
     return found[0]
 
@@ -96,7 +98,7 @@ def _lines(request: Request) -> dict[str, str]:
 
 def test_what_the_store_uri_says_is_in_every_request() -> None:
     uri = "s3://bucket/pre?storage_class=DEEP_ARCHIVE&sse=aws:kms&kms_key_id=alias/backups"
-    headers = dict(the_shape(a_wire(uri)).headers)
+    headers = dict(the_shape(a_fast_path(uri)).headers)
     assert headers["x-amz-storage-class"] == "DEEP_ARCHIVE"
     assert headers["x-amz-server-side-encryption"] == "aws:kms"
     assert headers["x-amz-server-side-encryption-aws-kms-key-id"] == "alias/backups"
@@ -104,7 +106,7 @@ def test_what_the_store_uri_says_is_in_every_request() -> None:
 
 
 def test_no_request_carries_the_stand_ins_own_headers() -> None:
-    names = {name for name, _ in the_shape(a_wire(token="a token")).headers}
+    names = {name for name, _ in the_shape(a_fast_path(token="a token")).headers}
     assert not {name for name in names if name.startswith(("x-amz-meta-", "x-amz-checksum-", "amz-sdk", "content-"))}
     assert not names & {"authorization", "host", "expect", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"}
 
@@ -119,7 +121,7 @@ def test_no_request_carries_the_stand_ins_own_headers() -> None:
     ],
 )
 def test_requests_go_where_botocore_sends_them(options: dict[str, Any], origin: str, path: str) -> None:
-    shape = the_shape(a_wire(**options))
+    shape = the_shape(a_fast_path(**options))
     assert (shape.origin, shape.path, shape.host) == (origin, path, urlsplit(origin).netloc)
     assert (shape.method, shape.region, shape.service) == ("PUT", "eu-central-1", "s3")
 
@@ -128,20 +130,20 @@ def test_proxies_certificates_and_timeouts_are_those_of_the_client(tmp_path: Any
     bundle = tmp_path / "ca.pem"
     bundle.touch()
     config = Config(proxies={"https": "http://proxy:3128"}, connect_timeout=3, read_timeout=7, client_cert="/cert.pem")
-    transport = the_shape(a_wire(config=config, verify=str(bundle))).transport
+    transport = the_shape(a_fast_path(config=config, verify=str(bundle))).transport
     assert transport == Transport("http://proxy:3128", str(bundle), "/cert.pem", None, 3, 7)
 
 
 def test_proxies_of_the_environment_count_unless_the_host_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy:3128")
-    assert the_shape(a_wire()).transport.proxy == "http://proxy:3128"
+    assert the_shape(a_fast_path()).transport.proxy == "http://proxy:3128"
     monkeypatch.setenv("no_proxy", "amazonaws.com")
-    assert the_shape(a_wire()).transport.proxy == ""
+    assert the_shape(a_fast_path()).transport.proxy == ""
 
 
 def test_certificates_that_are_not_verified_by_botocore_are_not_verified() -> None:
-    assert the_shape(a_wire(verify=False)).transport.ca_file is None
-    assert the_shape(a_wire()).transport.ca_file
+    assert the_shape(a_fast_path(verify=False)).transport.ca_file is None
+    assert the_shape(a_fast_path()).transport.ca_file
 
 
 @pytest.mark.parametrize(
@@ -152,26 +154,26 @@ def test_certificates_that_are_not_verified_by_botocore_are_not_verified() -> No
     ],
 )
 def test_unusual_requests_have_no_quick_path(config: Config) -> None:
-    wire = a_wire(config=config)
-    assert wire.puts() is None
-    assert wire.read("key", 0, 1, lambda data: None) == 0
-    assert wire.send_part("key", "upload", 1, b"", b"") is None
+    fast_path = a_fast_path(config=config)
+    assert fast_path.puts() is None
+    assert fast_path.read("key", 0, 1, lambda data: None) == 0
+    assert fast_path.send_part("key", "upload", 1, b"", b"") is None
 
 
 def test_without_libcurl_there_is_no_quick_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("glacier_provider.stores.s3.fast.client.find_spec", lambda name: None)
-    assert a_wire().puts() is None
+    assert a_fast_path().puts() is None
 
 
 def test_asking_for_a_shape_sends_nothing_and_leaves_the_client_as_it_was() -> None:
-    wire = a_wire(endpoint_url="http://127.0.0.1:9")  # nobody listens there
-    assert the_shape(wire) == the_shape(wire)
+    fast_path = a_fast_path(endpoint_url="http://127.0.0.1:9")  # nobody listens there
+    assert the_shape(fast_path) == the_shape(fast_path)
     with pytest.raises(Exception, match="Could not connect"):
-        wire.bucket.client.put_object(Bucket="bucket", Key="key", Body=b"")
+        fast_path.bucket.client.put_object(Bucket="bucket", Key="key", Body=b"")
 
 
 def test_a_shape_survives_the_way_to_another_process() -> None:
-    shape = the_shape(a_wire())
+    shape = the_shape(a_fast_path())
     assert from_plain(as_plain(shape)) == shape
 
 

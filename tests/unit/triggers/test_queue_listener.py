@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from glacier_provider.core.notification import Notice
-from glacier_provider.pipelines.restore import Heard
+from glacier_provider.core.notification import Notification
+from glacier_provider.pipelines.restore import NotificationsOutcome
 from glacier_provider.stores.queue.receive import Message
-from glacier_provider.triggers.listening import MOST_TIMES, _is_done
+from glacier_provider.triggers.queue_listener import MOST_TIMES, _is_done
 
-OURS, DOUBTED, THEIRS = (Notice("s3://b", key, "completed") for key in ("ours", "doubted", "theirs"))
-HEARD = Heard(settled=frozenset({OURS}), doubtful=frozenset({DOUBTED}))
+OURS, DOUBTED, THEIRS = (Notification("s3://b", key, "completed") for key in ("ours", "doubted", "theirs"))
+OUTCOME = NotificationsOutcome(settled=frozenset({OURS}), doubtful=frozenset({DOUBTED}))
 
 
 @pytest.mark.parametrize(
-    ("notices", "times", "done"),
+    ("notifications", "times", "done"),
     [
         ((OURS,), 1, True),
         ((OURS, OURS), 1, True),
@@ -30,6 +30,6 @@ HEARD = Heard(settled=frozenset({OURS}), doubtful=frozenset({DOUBTED}))
     ],
 )
 def test_only_what_concerns_the_restore_is_ever_deleted(
-    notices: tuple[Notice, ...] | None, times: int, done: bool
+    notifications: tuple[Notification, ...] | None, times: int, done: bool
 ) -> None:
-    assert _is_done(Message("handle", notices, times), HEARD) is done
+    assert _is_done(Message("handle", notifications, times), OUTCOME) is done

@@ -15,8 +15,8 @@ from glacier_provider.core.plan import counted
 from glacier_provider.errors import GlacierProviderError
 
 if TYPE_CHECKING:
-    from glacier_provider.core.notification import Notice
-    from glacier_provider.pipelines.restore import Heard, Waiting
+    from glacier_provider.core.notification import Notification
+    from glacier_provider.pipelines.restore import NotificationsOutcome, Waiting
     from glacier_provider.stores.queue.receive import Message, Queue
 
 #: So many messages are taken before the store is looked at, and for so many seconds at most.
@@ -26,13 +26,13 @@ TAKING_SECONDS = 10.0
 QUIET_SECONDS = 10.0
 #: A wait is no shorter: SQS counts whole seconds, and not every service that speaks SQS waits when it is told to.
 LEAST_SECONDS = 1.0
-#: A message that the store does not bear out is heard again so often: the store may lag behind, or it was forged.
+#: A message that the store does not bear out is outcome again so often: the store may lag behind, or it was forged.
 MOST_TIMES = 10
 
 Result = TypeVar("Result")
 
 
-class Listening:
+class QueueListener:
     """The ear of one restore. It waits in a thread of its own, so that it never takes one of the triggerer's.
 
     The queue is a help, not a need: when it cannot be read, that is logged, `works` is False, and `hear` only waits.
@@ -72,10 +72,10 @@ class Listening:
         if not messages:
             await asyncio.sleep(max(0.0, began + LEAST_SECONDS - time.monotonic()) if self.works else 0)
             return None
-        heard = await self._in_thread(lambda: self._look(messages))
-        if heard.waiting is None and not heard.settled and self.works:
+        outcome = await self._in_thread(lambda: self._look(messages))
+        if outcome.waiting is None and not outcome.settled and self.works:
             await asyncio.sleep(min(QUIET_SECONDS, seconds))
-        return heard.waiting
+        return outcome.waiting
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         context = contextvars.copy_context()
@@ -105,46 +105,48 @@ class Listening:
             assert self._queue is not None, "only an application that names a queue is listened for"
         return self._queue
 
-    def _look(self, messages: list[Message]) -> Heard:
-        notices = {notice for message in messages for notice in message.notices or ()}
-        heard = self._hear(notices)
-        self._tell(messages, heard)
-        self._delete([message for message in messages if _is_done(message, heard)])
-        return heard
+    def _look(self, messages: list[Message]) -> NotificationsOutcome:
+        notifications = {notification for message in messages for notification in message.notifications or ()}
+        outcome = self._hear(notifications)
+        self._tell(messages, outcome)
+        self._delete([message for message in messages if _is_done(message, outcome)])
+        return outcome
 
-    def _hear(self, notices: Collection[Notice]) -> Heard:
+    def _hear(self, notifications: Collection[Notification]) -> NotificationsOutcome:
         from glacier_provider.hooks.resources import Resources
         from glacier_provider.pipelines import restore
 
         with Resources(self._application) as r:
-            return restore.hear_notices(r.application, self._restore_id, notices, catalog=r.catalog, stores=r.stores)
+            return restore.look_at_notifications(
+                r.application, self._restore_id, notifications, catalog=r.catalog, stores=r.stores
+            )
 
     def _delete(self, messages: list[Message]) -> None:
         try:
             self._open().delete(messages)
         except GlacierProviderError as error:
-            self._warn(error, "The restore goes on: what was heard is heard again.")
+            self._warn(error, "The restore goes on: what was outcome is outcome again.")
 
-    def _tell(self, messages: list[Message], heard: Heard) -> None:
+    def _tell(self, messages: list[Message], outcome: NotificationsOutcome) -> None:
         self._log.info(
             "Restore %d: %s in the queue, %s about its archives.",
             self._restore_id,
             counted(len(messages), "message"),
-            counted(len(heard.settled) + len(heard.doubtful), "notice"),
+            counted(len(outcome.settled) + len(outcome.doubtful), "notification"),
         )
-        strange = sum(1 for message in messages if message.notices is None and message.times == 1)
+        strange = sum(1 for message in messages if message.notifications is None and message.times == 1)
         if strange:
             self._log.warning(
                 "%s in %s cannot be understood; nothing is done about it.", counted(strange, "message"), self._name
             )
         for message in messages:
-            for notice in message.notices or ():
-                if notice in heard.doubtful and message.times == 1:
+            for notification in message.notifications or ():
+                if notification in outcome.doubtful and message.times == 1:
                     self._log.warning(
                         "A message calls the retrieval of %s/%s %s, but the store does not.",
-                        notice.place,
-                        notice.key,
-                        notice.said,
+                        notification.place,
+                        notification.key,
+                        notification.said,
                     )
 
     @property
@@ -159,8 +161,8 @@ class Listening:
         say("The queue %s cannot be used: %s %s", self._name, said, then)
 
 
-def _is_done(message: Message, heard: Heard) -> bool:
+def _is_done(message: Message, outcome: NotificationsOutcome) -> bool:
     """Return whether nobody has to hear a message again: all it says is settled, or was not borne out often enough."""
-    notices = set(message.notices or ())
-    given_up = heard.doubtful if message.times >= MOST_TIMES else frozenset()
-    return bool(notices) and notices <= (heard.settled | given_up)
+    notifications = set(message.notifications or ())
+    given_up = outcome.doubtful if message.times >= MOST_TIMES else frozenset()
+    return bool(notifications) and notifications <= (outcome.settled | given_up)
