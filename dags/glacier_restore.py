@@ -7,7 +7,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Asset, Param, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
-from glacier_provider.core.plan import Part, Tier
+from glacier_provider.core.plan import RestorePart, Tier
 from glacier_provider.operators.approve_restore import ApproveRestoreOperator
 from glacier_provider.operators.base import default_args
 from glacier_provider.operators.orphan_file import OrphanFileOperator
@@ -47,8 +47,8 @@ def restore_params(application: Application) -> dict[str, Param]:
             description_md="Id of a complete backup, or `latest`. `glacier-backup list` shows them.",
         ),
         "part": Param(
-            Part.EVERYTHING.value,
-            enum=[part.value for part in Part],
+            RestorePart.EVERYTHING.value,
+            enum=[part.value for part in RestorePart],
             title="What to restore",
             description_md="`everything`, or the `database` alone, or missing `files` alone.",
         ),

@@ -186,7 +186,7 @@ def _path(i: int) -> str:
 
 
 def _size(i: int) -> int:
-    """Return bytes: one very large, some empty, a few of megabytes, most of some kilobytes."""
+    """Return bytes: one very large, some empty, a few of readable_size, most of some kilobytes."""
     if i == FILES:
         return LARGE_FILE_BYTES
     if i % 40 == 0:

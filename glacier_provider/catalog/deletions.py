@@ -8,9 +8,8 @@ from typing import Any
 
 from glacier_provider.catalog.backups import Backups, Run, lease_holder
 from glacier_provider.catalog.database import Database, Row
-from glacier_provider.core.archive import ArchiveKind, Description, Location
+from glacier_provider.core.archive import Amount, ArchiveKind, Description, Location
 from glacier_provider.core.deletion import DeletionPlan, Going, Staying
-from glacier_provider.core.plan import Amount
 from glacier_provider.core.status import BackupState
 from glacier_provider.errors import BackupNotDeletable
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from glacier_provider.catalog.backups import statuses_of
 from glacier_provider.catalog.database import Database, Row
-from glacier_provider.core.plan import Amount
+from glacier_provider.core.archive import Amount
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import UnknownBackup
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from glacier_provider.catalog.database import Database, Row
-from glacier_provider.core.plan import Amount
+from glacier_provider.core.archive import Amount
 from glacier_provider.core.status import BackupState, RetrievalStatus, lowest
 from glacier_provider.errors import UnknownBackup
 

@@ -12,7 +12,8 @@ from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Backups, Run, lease_holder
 from glacier_provider.catalog.database import Database, Row
 from glacier_provider.catalog.scans import Scans
-from glacier_provider.core.plan import Amount, RestoreRequest
+from glacier_provider.core.archive import Amount
+from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import CatalogError, IllegalMove, UnknownBackup
 

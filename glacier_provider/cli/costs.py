@@ -11,7 +11,7 @@ from glacier_provider.cli.arguments import Arguments, add_command
 from glacier_provider.cli.opening import open_catalog
 from glacier_provider.cli.printing import print_json, print_table
 from glacier_provider.core.cost import early_deletion, money, plain, retrieval_by_tier, storage
-from glacier_provider.core.plan import counted, megabytes
+from glacier_provider.core.text import counted, readable_size
 from glacier_provider.errors import CatalogError, ConfigurationError
 from glacier_provider.pipelines.costs import held
 
@@ -74,7 +74,7 @@ def _print(told: dict[str, Any]) -> None:
         {
             "class": "store_class",
             "archives": "archives",
-            "bytes": lambda row: megabytes(row["bytes"]),
+            "bytes": lambda row: readable_size(row["bytes"]),
             "a month": lambda row: money(Decimal(row["monthly"]), currency),
             "if deleted today, at most": lambda row: money(Decimal(row["delete_today_at_most"]), currency),
         },

@@ -8,7 +8,8 @@ from datetime import date, datetime
 from typing import Any
 
 from glacier_provider.cli.arguments import Arguments
-from glacier_provider.core.plan import Amount, megabytes
+from glacier_provider.core.archive import Amount
+from glacier_provider.core.text import readable_size
 
 Columns = Mapping[str, str | Callable[[Mapping[str, Any]], Any]]
 
@@ -59,7 +60,7 @@ def shown_time(value: datetime | None) -> str:
 
 
 def shown_size(value: int | None) -> str:
-    return "" if value is None else megabytes(value)
+    return "" if value is None else readable_size(value)
 
 
 def shortened(value: str | None, length: int = 60) -> str:

@@ -8,8 +8,8 @@ from glacier_provider.applications import load_applications
 from glacier_provider.cli.arguments import Arguments, add_command, add_paging
 from glacier_provider.cli.opening import open_catalog
 from glacier_provider.cli.printing import print_json, print_pairs, print_rows, shortened, shown_size, shown_time
-from glacier_provider.core.plan import counted, megabytes
 from glacier_provider.core.status import BackupState
+from glacier_provider.core.text import counted, readable_size
 
 
 def add_commands(commands: Any) -> None:
@@ -63,7 +63,7 @@ def _show(arguments: Arguments) -> None:
     findings = {f"report: {name}": value for name, value in report.items() if value not in (None, [], 0)}
     print_pairs({**backup, **findings})
     for status, amount in archives.items():
-        print(f"{status:>10}: {counted(amount.archives, 'archive')}, {megabytes(amount.bytes)}")
+        print(f"{status:>10}: {counted(amount.archives, 'archive')}, {readable_size(amount.bytes)}")
     for restore in restores:
         print(f"restore {restore['id']}: {restore['state']}, opened {shown_time(restore['opened_at'])} UTC")
 

@@ -14,7 +14,7 @@ from glacier_provider.applications import load_applications
 from glacier_provider.cli.arguments import Arguments, add_command
 from glacier_provider.cli.opening import airflow_at_hand, open_catalog
 from glacier_provider.cli.printing import print_json
-from glacier_provider.core.plan import counted
+from glacier_provider.core.text import counted
 from glacier_provider.errors import RebuiltInPart
 from glacier_provider.pipelines.rebuild import Rebuilt, rebuild_catalog
 

@@ -135,3 +135,14 @@ class StoredArchive:
     size: int
     description: Description | None
     checksum: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A number of archives and their bytes."""
+
+    archives: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.archives + other.archives, self.bytes + other.bytes)

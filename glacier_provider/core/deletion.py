@@ -12,11 +12,12 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from glacier_provider.core.archive import ArchiveKind
+from glacier_provider.core.archive import Amount, ArchiveKind
 from glacier_provider.core.cost import Stored, early_deletion, money, plain
-from glacier_provider.core.plan import Amount, counted, megabytes, truth
+from glacier_provider.core.plan import truth
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.status import BackupState
+from glacier_provider.core.text import counted, readable_size
 from glacier_provider.errors import ConfigurationError
 
 
@@ -192,4 +193,4 @@ def _class(going: Going, class_of: Callable[[str], str]) -> str:
 
 
 def _told(amount: Amount) -> str:
-    return f"{counted(amount.archives, 'archive')} ({megabytes(amount.bytes)})"
+    return f"{counted(amount.archives, 'archive')} ({readable_size(amount.bytes)})"

@@ -12,10 +12,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from glacier_provider.core.archive import Amount
 from glacier_provider.core.cost import Retrieval, Stored, money, of_tier, plain, retrieval_by_tier
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.tables import format_table, parse_table
+from glacier_provider.core.text import counted, hours, readable_size
 from glacier_provider.errors import ConfigurationError
 
 LATEST = "latest"
@@ -27,7 +29,7 @@ class Tier(StrEnum):
     BULK = "Bulk"  #: half a day to two days, the cheapest
 
 
-class Part(StrEnum):
+class RestorePart(StrEnum):
     """What a restore brings back."""
 
     EVERYTHING = "everything"  #: database and attached files, as they were together
@@ -52,7 +54,7 @@ class RestoreRequest:
     """
 
     backup_id: int | None
-    part: Part = Part.EVERYTHING
+    part: RestorePart = RestorePart.EVERYTHING
     tier: Tier | None = None
     days: int | None = None
     tables: tuple[tuple[str, str], ...] = ()
@@ -61,16 +63,16 @@ class RestoreRequest:
 
     @property
     def database(self) -> bool:
-        return self.part in (Part.EVERYTHING, Part.DATABASE)
+        return self.part in (RestorePart.EVERYTHING, RestorePart.DATABASE)
 
     @property
     def files(self) -> bool:
-        return self.part in (Part.EVERYTHING, Part.FILES)
+        return self.part in (RestorePart.EVERYTHING, RestorePart.FILES)
 
     @property
     def orphans(self) -> bool:
         """Orphans move only when database and files are restored together, and all of the database is."""
-        return self.move_orphans and self.part is Part.EVERYTHING and not self.tables
+        return self.move_orphans and self.part is RestorePart.EVERYTHING and not self.tables
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> RestoreRequest:
@@ -84,7 +86,7 @@ class RestoreRequest:
             raise ConfigurationError(f"There is no param {unknown[0]!r}.", hint=f"The params are {', '.join(known)}.")
         return cls(
             backup_id=_backup_id(params.get("backup_id")),
-            part=_member(Part, params.get("part") or Part.EVERYTHING, "part"),
+            part=_member(RestorePart, params.get("part") or RestorePart.EVERYTHING, "part"),
             tier=_member(Tier, params["tier"], "tier") if params.get("tier") else None,
             days=_days(params.get("days")),
             tables=_tables(params.get("tables")),
@@ -155,15 +157,7 @@ def _member(kind: Any, given: Any, name: str) -> Any:
         raise ConfigurationError(f"{name} is {given!r}.", hint=f"Known values: {known}.") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """A number of archives and their bytes."""
-
-    archives: int = 0
-    bytes: int = 0
-
-    def __add__(self, other: Amount) -> Amount:
-        return Amount(self.archives + other.archives, self.bytes + other.bytes)
+_NOTHING = Amount()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +174,11 @@ class RestorePlan:
     backup_id: int
     tier: Tier
     days: int
-    present: Amount = Amount()
-    set_aside: Amount = Amount()
-    to_request: Amount = Amount()
-    pending: Amount = Amount()
-    ready: Amount = Amount()
+    present: Amount = _NOTHING
+    set_aside: Amount = _NOTHING
+    to_request: Amount = _NOTHING
+    pending: Amount = _NOTHING
+    ready: Amount = _NOTHING
     database_bytes: int = 0
     hours: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     differing: tuple[str, ...] = ()
@@ -223,8 +217,8 @@ class RestorePlan:
     def lines(self) -> list[str]:
         """Return the plan as a person reads it."""
         said = [
-            f"Backup {self.backup_id}: database {megabytes(self.database_bytes)}, "
-            f"{counted(self.present.archives, 'file')} ({megabytes(self.present.bytes)}) in the directory already.",
+            f"Backup {self.backup_id}: database {readable_size(self.database_bytes)}, "
+            f"{counted(self.present.archives, 'file')} ({readable_size(self.present.bytes)}) in the directory already.",
             f"To retrieve from the cold: {_amount(self.to_request)}.",
         ]
         if self.pending.archives or self.ready.archives:
@@ -307,42 +301,5 @@ def _place(source: str, status: RetrievalStatus, *, retrieval: bool) -> str:
     return places.get(status, "ready") if retrieval else "ready"
 
 
-def megabytes(size: int) -> str:
-    """Return a size as people read it, in powers of 1000.
-
-    >>> megabytes(999), megabytes(1_500_000)
-    ('999 B', '1.5 MB')
-    """
-    if size < 1000:
-        return f"{size} B"
-    value = float(size)
-    for unit in ("kB", "MB", "GB"):
-        value /= 1000
-        if value < 999.95:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1000:.1f} TB"
-
-
-def hours(count: float) -> str:
-    """Return hours as people read them.
-
-    >>> hours(5 / 60), hours(12)
-    ('5 minutes', '12 hours')
-    """
-    if count < 1:
-        minutes = round(count * 60)
-        return f"{minutes} minute{'' if minutes == 1 else 's'}"
-    return f"{count:g} hour{'' if count == 1 else 's'}"
-
-
 def _amount(amount: Amount) -> str:
-    return f"{counted(amount.archives, 'archive')} ({megabytes(amount.bytes)})"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number and its noun.
-
-    >>> counted(1, "file"), counted(2, "file")
-    ('1 file', '2 files')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{counted(amount.archives, 'archive')} ({readable_size(amount.bytes)})"

@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from glacier_provider.core.plan import counted
 from glacier_provider.core.status import BackupState
+from glacier_provider.core.text import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,8 +112,8 @@ def open_store_of(application: Application, uri: str) -> ArchiveStore:
     Raise ConfigurationError for a missing connection or a wrong URI, the StoreError family for credentials that AWS
     does not give.
     """
+    from glacier_provider.core.store_uri import parse_store_uri
     from glacier_provider.stores import client_config, client_type, open_store
-    from glacier_provider.stores.uri import parse_store_uri
 
     parsed = parse_store_uri(uri)
     client = aws_client(
@@ -130,8 +130,8 @@ def open_queue_of(application: Application) -> Queue | None:
     name = application.notifications.queue
     if name is None:
         return None
+    from glacier_provider.core.store_uri import parse_store_uri
     from glacier_provider.stores.queue.receive import Queue, parsed_queue, queue_client_config
-    from glacier_provider.stores.uri import parse_store_uri
 
     region = parsed_queue(name).region or parse_store_uri(application.store).region
     client = aws_client(application, "sqs", region=region, config=queue_client_config(), subject=name)
@@ -168,9 +168,9 @@ def open_store_anywhere(application: Application, uri: str) -> ArchiveStore:
         return open_store_of(application, uri)
     import boto3
 
+    from glacier_provider.core.store_uri import parse_store_uri
     from glacier_provider.stores import client_config, client_type, open_store
     from glacier_provider.stores.aws_errors import aws_errors
-    from glacier_provider.stores.uri import parse_store_uri
 
     parsed = parse_store_uri(uri)
     with aws_errors("boto3's own settings", uri):

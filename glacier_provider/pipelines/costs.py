@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from glacier_provider.catalog.pages import Holding
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.core.cost import Stored, merged
-from glacier_provider.stores.uri import store_class
+from glacier_provider.core.store_uri import store_class
 
 
 def class_of(store_uri: str, kind: ArchiveKind) -> str:

@@ -19,15 +19,15 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.deletions import Doomed
 from glacier_provider.core.archive import EMPTY_KEY
 from glacier_provider.core.deletion import DeletionPlan, with_fee
-from glacier_provider.core.plan import megabytes
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.retention import Judged, judge
 from glacier_provider.core.status import BackupState
+from glacier_provider.core.store_uri import store_class
+from glacier_provider.core.text import readable_size
 from glacier_provider.errors import BackupNotDeletable, CatalogError, StoreError
 from glacier_provider.pipelines.shared.lease import kept_alive
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.stores.contract import ArchiveStore
-from glacier_provider.stores.uri import store_class
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def delete_backup(
         finally:
             with suppress(CatalogError):  # it ends by itself
                 catalog.backups.free_lease(holder)
-    log.info("Backup %d is deleted: %d archives, %s.", backup_id, progress.archives, megabytes(progress.bytes))
+    log.info("Backup %d is deleted: %d archives, %s.", backup_id, progress.archives, readable_size(progress.bytes))
     return {
         "application": application.name,
         "backup_id": backup_id,

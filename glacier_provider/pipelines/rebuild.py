@@ -22,8 +22,8 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Description, Location, StoredArchive
 from glacier_provider.core.manifest import ordered_manifests, parse_manifest
-from glacier_provider.core.plan import counted
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.text import counted
 from glacier_provider.errors import ArchiveMissing, StoreUnavailable
 from glacier_provider.stores.contract import ArchiveStore, Retrieval
 

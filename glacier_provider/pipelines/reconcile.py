@@ -23,9 +23,9 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.reconciliation import Listed
 from glacier_provider.core.archive import ArchiveKind, Description, StoredArchive
 from glacier_provider.core.parts import MIB
-from glacier_provider.core.plan import counted
 from glacier_provider.core.reconciliation import KnownArchive, Verdict, judge, receipt_of
 from glacier_provider.core.status import ArchiveState
+from glacier_provider.core.text import counted
 from glacier_provider.errors import CatalogError, FileError, GlacierProviderError, StoreError
 from glacier_provider.files import open_source
 from glacier_provider.pipelines.shared.lease import kept_alive

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.core.parts import MIB
-from glacier_provider.stores.uri import S3Uri, StoreUri, parse_store_uri
+from glacier_provider.core.store_uri import S3Uri, StoreUri, parse_store_uri
 
 if TYPE_CHECKING:
     from glacier_provider.stores.contract import ArchiveStore

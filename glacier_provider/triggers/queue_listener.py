@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from glacier_provider.applications import Application
-from glacier_provider.core.plan import counted
+from glacier_provider.core.text import counted
 from glacier_provider.errors import GlacierProviderError
 
 if TYPE_CHECKING:

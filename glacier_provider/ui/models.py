@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from glacier_provider.core.plan import Part, Tier
+from glacier_provider.core.plan import RestorePart, Tier
 from glacier_provider.core.status import BackupState, RestoreState, RetrievalStatus
 from glacier_provider.ui.health import Health
 
@@ -319,7 +319,7 @@ class Preview(Answer):
     """What a restore would take, by what the catalog last saw; the restore itself looks again before it asks."""
 
     backup_id: int
-    part: Part
+    part: RestorePart
     tier: Tier
     days: int
     tiers: list[TierHours] = Field(description="empty when nothing has to be retrieved from the cold")

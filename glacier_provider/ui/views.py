@@ -13,21 +13,14 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.pages import Overview as Views
 from glacier_provider.catalog.pages import Where
+from glacier_provider.core.archive import Amount
 from glacier_provider.core.cost import Stored, early_deletion, of_tier, plain, storage
 from glacier_provider.core.deletion import DeletionPlan
-from glacier_provider.core.plan import (
-    RETRIEVAL_HOURS,
-    Amount,
-    RestorePlan,
-    RestoreRequest,
-    Tier,
-    plan_from_figures,
-    with_costs,
-)
+from glacier_provider.core.plan import RETRIEVAL_HOURS, RestorePlan, RestoreRequest, Tier, plan_from_figures, with_costs
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.store_uri import S3Uri, parse_store_uri, store_class
 from glacier_provider.errors import BackupNotRestorable, GlacierProviderError
 from glacier_provider.pipelines.costs import class_of
-from glacier_provider.stores.uri import S3Uri, parse_store_uri, store_class
 from glacier_provider.ui import models, money
 from glacier_provider.ui.access import ScheduledDag, TaskState
 from glacier_provider.ui.catalogs import problem_of, reading

@@ -25,7 +25,7 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.pages import BackupFilter, Found, Page
 from glacier_provider.core.deletion import DeletionPlan
-from glacier_provider.core.plan import Part, RestoreRequest, Tier
+from glacier_provider.core.plan import RestorePart, RestoreRequest, Tier
 from glacier_provider.core.status import BackupState, RetrievalStatus
 from glacier_provider.errors import (
     BackupNotDeletable,
@@ -227,7 +227,7 @@ def restore_preview(
     application: ReadableDep,
     catalog: CatalogDep,
     backup_id: BackupId,
-    part: Part = Part.EVERYTHING,
+    part: RestorePart = RestorePart.EVERYTHING,
     tier: Tier | None = None,
     days: Annotated[int | None, Query(ge=1, le=365, description="how long retrieved copies stay readable")] = None,
 ) -> models.Preview:

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt
 from glacier_provider.core.parts import MIB
+from glacier_provider.core.store_uri import S3Uri, parse_store_uri
 from glacier_provider.stores.contract import ArchiveStore, Retrieval
-from glacier_provider.stores.uri import S3Uri, parse_store_uri
 from tests.emulator.faults import ERROR_KINDS, FaultKind
 from tests.emulator.s3 import S3Emulator, a_session
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.config import Config
 
-from glacier_provider.stores.uri import VaultUri, parse_store_uri
+from glacier_provider.core.store_uri import VaultUri, parse_store_uri
 from glacier_provider.stores.vault.store import VaultStore, vault_client_config
 from tests.contract.kit import HOUR, PART, Waiting
 from tests.emulator.faults import FaultKind

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.notification import Notification
+from glacier_provider.core.store_uri import place_of
 from glacier_provider.pipelines import restore
 from glacier_provider.pipelines.restore import NotificationsOutcome, Waiting
 from glacier_provider.stores.queue.receive import Message, Queue, parsed_queue, queue_client_config
 from glacier_provider.stores.queue.setup import RETENTION_SECONDS, set_up
-from glacier_provider.stores.uri import place_of
 from glacier_provider.triggers import queue_listener
 from tests.emulator.s3 import REGION, S3Emulator, a_session
 

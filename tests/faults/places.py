@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from glacier_provider.applications import Application
 from glacier_provider.core.archive import Description
+from glacier_provider.core.store_uri import VaultUri, parse_store_uri
 from glacier_provider.stores import client_config, open_store
 from glacier_provider.stores.contract import ArchiveStore
 from glacier_provider.stores.s3.keys import description_of as s3_description_of
-from glacier_provider.stores.uri import VaultUri, parse_store_uri
 from glacier_provider.stores.vault.descriptions import description_of as vault_description_of
 from glacier_provider.stores.vault.store import VaultStore
 from tests.emulator.faults import FaultPlan

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from glacier_provider.core.archive import ArchiveKind
+from glacier_provider.core.archive import Amount, ArchiveKind
 from glacier_provider.core.deletion import DeletionPlan
-from glacier_provider.core.plan import Amount
 from glacier_provider.errors import (
     BackupNotDeletable,
     BackupNotRestorable,

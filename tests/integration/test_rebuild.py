@@ -12,11 +12,11 @@ import pytest
 
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.archive import ArchiveKind
+from glacier_provider.core.store_uri import parse_store_uri
 from glacier_provider.errors import ArchiveMissing, IllegalMove, StoreUnavailable, UnsafeCatalogSchema
 from glacier_provider.pipelines import backup
 from glacier_provider.pipelines.delete import delete_backup
 from glacier_provider.pipelines.rebuild import Rebuilt, rebuild_catalog
-from glacier_provider.stores.uri import parse_store_uri
 from tests.conftest import a_catalog
 from tests.emulator.vault import VaultEmulator
 from tests.integration.test_cli import described, in_a_process, uri_of

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from glacier_provider.core.parts import MIB
+from glacier_provider.core.store_uri import VaultUri, parse_store_uri
 from glacier_provider.pipelines.reconcile import Reconciled, reconcile
 from glacier_provider.stores import client_config
 from glacier_provider.stores.contract import ArchiveStore
-from glacier_provider.stores.uri import VaultUri, parse_store_uri
 from glacier_provider.stores.vault.store import VaultStore
 from tests.emulator.s3 import a_session
 from tests.emulator.vault import VaultEmulator

@@ -16,8 +16,8 @@ from airflow.sdk import BaseOperator, BaseSensorOperator
 from airflow.triggers.base import BaseTrigger
 
 import glacier_provider
+from glacier_provider.core.store_uri import parse_store_uri
 from glacier_provider.get_provider_info import get_provider_info
-from glacier_provider.stores.uri import parse_store_uri
 
 PACKAGE = Path(glacier_provider.__file__).parent
 PYPROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())

@@ -14,7 +14,7 @@ from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.manifest import manifest_lines
-from glacier_provider.core.plan import megabytes
+from glacier_provider.core.text import readable_size
 from glacier_provider.pipelines.backup.archive import describe
 from glacier_provider.pipelines.backup.step import LAST, staging_of, working
 from glacier_provider.staging import remove_tree
@@ -40,11 +40,11 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
     log.info(
         "Backup %d is complete: database %s, %d files (%s), of them %d new; %s uploaded.",
         backup_id,
-        megabytes(figures["database_bytes"]),
+        readable_size(figures["database_bytes"]),
         figures["files_count"],
-        megabytes(figures["files_bytes"]),
+        readable_size(figures["files_bytes"]),
         figures["new_files_count"],
-        megabytes(figures["uploaded_bytes"]),
+        readable_size(figures["uploaded_bytes"]),
     )
     return figures
 

@@ -21,8 +21,8 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.scans import NAMED
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.core.parts import MIB, part_size_for
-from glacier_provider.core.plan import megabytes
 from glacier_provider.core.tables import parse_table
+from glacier_provider.core.text import readable_size
 from glacier_provider.errors import CatalogError, ConfigurationError, FileMissing, StoreError
 from glacier_provider.files import hash_source, open_source
 from glacier_provider.pipelines.backup.archive import HeartbeatSource, describe, send
@@ -200,7 +200,7 @@ class _Task:
             answer = self._record(way.archive.id, dump, size=spool.size, sha256=spool.sha256(), sent=sent)
         if way.complete(sent) is None:
             raise StoreError("The parts of the dump that were sent are no longer in the store.", hint=_AGAIN)
-        log.info("The dump is archived: %s, %s.", megabytes(sent.size), sent.checksum)
+        log.info("The dump is archived: %s, %s.", readable_size(sent.size), sent.checksum)
         return answer
 
     # --- what they share ---
@@ -256,7 +256,7 @@ class _Task:
             return
         try:
             if way.complete(sent) is not None:
-                log.info("The dump is archived: %s, %s.", megabytes(sent.size), sent.checksum)
+                log.info("The dump is archived: %s, %s.", readable_size(sent.size), sent.checksum)
             else:
                 log.warning("The store no longer has what was sent of the dump; it will be sent from staging.")
         except StoreError as error:
@@ -281,7 +281,7 @@ class _Task:
                 self.catalog.backups.add_to_report(self.backup_id, dump_warnings=list(dump.warnings[:NAMED]))
             if dump.plain_size is not None:  # a restore has to have room for it
                 self.catalog.backups.add_to_report(self.backup_id, dump_plain_bytes=dump.plain_size)
-        log.info("The dump is verified: %s, SHA-256 %s.", megabytes(size), sha256)
+        log.info("The dump is verified: %s, SHA-256 %s.", readable_size(size), sha256)
         return {"archive_id": archive_id, "path": str(self.staging / self.name), "size": size, "sha256": sha256}
 
 
@@ -387,5 +387,5 @@ def upload_database(
             upload = send(HeartbeatSource(source, heartbeat), description, catalog=catalog, store=store)
         catalog.archives.record_uploads([upload])
         assert upload.receipt is not None
-        log.info("The dump is archived: %s, %s.", megabytes(upload.receipt.size), upload.receipt.checksum)
+        log.info("The dump is archived: %s, %s.", readable_size(upload.receipt.size), upload.receipt.checksum)
         return {"archive_id": archive.id, "bytes": upload.receipt.size, "checksum": upload.receipt.checksum}

@@ -8,7 +8,7 @@ import time
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.scans import NAMED, Scan
-from glacier_provider.core.plan import megabytes
+from glacier_provider.core.text import readable_size
 from glacier_provider.files import DirectoryWalk, Look
 from glacier_provider.pipelines.backup.references import referenced_names
 from glacier_provider.pipelines.backup.step import working
@@ -80,9 +80,9 @@ def _report_scan(catalog: Catalog, backup_id: int, scan: Scan, skipped: _Skipped
     log.info(
         "%d files (%s): %d new (%s), %d came back, %d vanished.",
         scan.files,
-        megabytes(scan.bytes),
+        readable_size(scan.bytes),
         scan.new_files,
-        megabytes(scan.new_bytes),
+        readable_size(scan.new_bytes),
         scan.returned,
         scan.vanished,
     )

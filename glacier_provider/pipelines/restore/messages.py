@@ -11,12 +11,12 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.notification import Notification
 from glacier_provider.core.status import RetrievalState, RetrievalStatus
+from glacier_provider.core.store_uri import place_of
 from glacier_provider.errors import GlacierProviderError
 from glacier_provider.pipelines.restore.request import Waiting, poll_retrievals, retrieval_of, settle, take_reports
 from glacier_provider.pipelines.restore.step import Stores
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.stores.contract import RetrievalReport
-from glacier_provider.stores.uri import place_of
 
 #: Up to so many archives are asked for one by one; for more, all that are awaited are looked at in batches.
 FEW = 100

@@ -9,7 +9,8 @@ from datetime import datetime
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
-from glacier_provider.core.plan import Amount, RestoreRequest
+from glacier_provider.core.archive import Amount
+from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import FileMissing, IllegalMove, NameTaken
 from glacier_provider.files import move_aside, move_back, walk
 from glacier_provider.pipelines.restore.step import lies_aside, working

@@ -12,22 +12,15 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.restores import SetAside
+from glacier_provider.core.archive import Amount
 from glacier_provider.core.parts import MIB
-from glacier_provider.core.plan import (
-    RETRIEVAL_HOURS,
-    Amount,
-    RestorePlan,
-    RestoreRequest,
-    Tier,
-    plan_from_figures,
-    with_costs,
-)
+from glacier_provider.core.plan import RETRIEVAL_HOURS, RestorePlan, RestoreRequest, Tier, plan_from_figures, with_costs
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.store_uri import store_class
 from glacier_provider.errors import ArchiveMissing, GlacierProviderError, RetrievalRefused
 from glacier_provider.files import open_source, walk
 from glacier_provider.pipelines.restore.step import SMALLEST_SHARE, Stores, lies_aside
 from glacier_provider.stores.checksum import Verifier
-from glacier_provider.stores.uri import store_class
 
 log = logging.getLogger(__name__)
 

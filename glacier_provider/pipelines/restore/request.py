@@ -14,9 +14,9 @@ from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.restores import RetrievalIntent
-from glacier_provider.core.archive import Location
-from glacier_provider.core.plan import Amount, megabytes
+from glacier_provider.core.archive import Amount, Location
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.text import readable_size
 from glacier_provider.errors import GlacierProviderError, RetrievalFailed
 from glacier_provider.pipelines.restore.step import Stores, sharing
 from glacier_provider.pipelines.shared.parallel import in_parallel
@@ -223,4 +223,4 @@ def describe_still_missing(restore_id: int, *, catalog: Catalog) -> str:
         + (f" since {row['requested_at']:%Y-%m-%d %H:%M} UTC)" if row["requested_at"] else ")")
         for row in rows[:10]
     )
-    return f"{pending.archives} archives ({megabytes(pending.bytes)}) are still pending: {names}"
+    return f"{pending.archives} archives ({readable_size(pending.bytes)}) are still pending: {names}"

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from glacier_provider.core.plan import counted, megabytes
+from glacier_provider.core.text import counted, readable_size
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -57,14 +57,14 @@ class Progress:
             of = f" of {self._all_archives}" if self._all_archives else ""
             self._log.info("%s: %s%s", self._doing, counted(self.archives, "archive"), of)
         else:
-            whole = f" of {self._all_archives} ({megabytes(self._all_bytes)})" if self._all_archives else ""
+            whole = f" of {self._all_archives} ({readable_size(self._all_bytes)})" if self._all_archives else ""
             self._log.info(
                 "%s: %s (%s)%s, %s/s%s",
                 self._doing,
                 counted(self.archives, "archive"),
-                megabytes(self.bytes),
+                readable_size(self.bytes),
                 whole,
-                megabytes(int(rate)),
+                readable_size(int(rate)),
                 remaining,
             )
         self.heartbeat()

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from subprocess import PIPE
 
+from glacier_provider.core.text import readable_size
 from glacier_provider.errors import DumpInvalid, OutOfSpace
 from glacier_provider.postgres.dump.toc import Toc, TocEntry, join, parse_listing, read_toc
 from glacier_provider.postgres.tools import commands
@@ -49,7 +50,7 @@ def read_through(tools: Tools, dump: Path, toc: Toc, progress: Progress) -> None
         return
     size = size_of(dump)
     with Tool(commands.pg_restore_read_through(tools, dump), None) as tool:
-        ended = tool.watch(Reporter(progress), lambda: f"reading the dump of {megabytes(size)} through")
+        ended = tool.watch(Reporter(progress), lambda: f"reading the dump of {readable_size(size)} through")
     if ended.failed:
         raise DumpInvalid(f"The dump {dump} cannot be read through: {ended.reason}.")
 
@@ -87,10 +88,5 @@ def check_space(directory: Path, needed: int, free: Callable[[Path], int], what:
     available = free(directory)
     if available < needed:
         raise OutOfSpace(
-            f"{what} needs about {megabytes(needed)} in {directory}, which has {megabytes(available)} free."
+            f"{what} needs about {readable_size(needed)} in {directory}, which has {readable_size(available)} free."
         )
-
-
-def megabytes(size: int) -> str:
-    """Return a size for people, in MB of 10**6 bytes."""
-    return f"{size / 1e6:,.1f} MB"

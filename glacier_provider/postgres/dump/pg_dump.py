@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from glacier_provider.core.text import readable_size
 from glacier_provider.errors import (
     ConfigurationError,
     DatabaseBusy,
@@ -31,7 +32,7 @@ from glacier_provider.errors import (
     ToolFailed,
     ToolKilled,
 )
-from glacier_provider.postgres.dump.dumpfile import check_space, megabytes, read_through, size_of, table_of_contents
+from glacier_provider.postgres.dump.dumpfile import check_space, read_through, size_of, table_of_contents
 from glacier_provider.postgres.dump.follow import Follower, Pieces
 from glacier_provider.postgres.options import DumpFormat, DumpOptions
 from glacier_provider.postgres.restore.target import server_version
@@ -116,7 +117,7 @@ def dump_database(
         _publish(partial, target)
         undo.pop_all()
     size = size_of(target)
-    progress(f"The dump is complete and was read through: {megabytes(size)}, {entries} entries.")
+    progress(f"The dump is complete and was read through: {readable_size(size)}, {entries} entries.")
     return Dump(
         path=target,
         format=options.format,
@@ -175,7 +176,7 @@ def _prepared(target: Path, undo: ExitStack) -> Path:
 
 def check_room(directory: Path, snapshot: Snapshot, options: DumpOptions) -> None:
     needed = round(snapshot.database_size * options.space_ratio)
-    what = f"A dump of this database ({megabytes(snapshot.database_size)} on the server)"
+    what = f"A dump of this database ({readable_size(snapshot.database_size)} on the server)"
     check_space(directory, needed, lambda path: shutil.disk_usage(path).free, what)
 
 
@@ -212,7 +213,7 @@ def _run(
     with Tool(argv, server) as tool:
         if follower is not None:
             _follow(tool, follower, report)
-        ended = tool.watch(report, lambda: f"{megabytes(size_of(partial))} written")
+        ended = tool.watch(report, lambda: f"{readable_size(size_of(partial))} written")
     if ended.failed:
         raise failure(ended, server, partial)
     for warning in ended.warnings:
@@ -227,7 +228,7 @@ def _follow(tool: Tool, follower: Follower, report: Reporter) -> None:
         began = time.monotonic()
         anything = follower.look()
         pause = LOOK_SECONDS if anything else max(LOOK_SECONDS, 10 * (time.monotonic() - began))
-        report.tell(lambda: f"{tool.messages.latest or tool.name} ({megabytes(follower.read)} read through)")
+        report.tell(lambda: f"{tool.messages.latest or tool.name} ({readable_size(follower.read)} read through)")
 
 
 def failure(ended: Ended, server: Server, partial: Path) -> GlacierProviderError:
@@ -238,7 +239,7 @@ def failure(ended: Ended, server: Server, partial: Path) -> GlacierProviderError
     by_server = [line for line in ended.tail if re.search(r"(ERROR|FATAL): {2}|connection", line)]
     local = "\n".join(line for line in ended.errors if line not in by_server)
     if re.search(r"No space left on device|Disk quota exceeded", local):
-        return OutOfSpace(f"{text} It had written {megabytes(size_of(partial))} to {partial.parent}.")
+        return OutOfSpace(f"{text} It had written {readable_size(size_of(partial))} to {partial.parent}.")
     if re.search(r"could not (open|create|write).*(Permission denied|Read-only file system)", local):
         return DirectoryUnusable(text)
     return _refusal(text, "\n".join(by_server)) or ToolFailed(text)

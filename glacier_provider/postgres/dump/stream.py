@@ -17,8 +17,8 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any, Protocol
 
+from glacier_provider.core.text import readable_size
 from glacier_provider.errors import DumpInvalid, GlacierProviderError
-from glacier_provider.postgres.dump.dumpfile import megabytes
 from glacier_provider.postgres.dump.pg_dump import (
     Dump,
     References,
@@ -86,7 +86,7 @@ def stream_database(
             way = _Compressing(sink, reader) if here else _Straight(sink, reader)
             ended = _pump(argv, server, way, progress)
             toc = reader.finish()
-    progress(f"The dump is complete and was read through: {megabytes(way.size)}, {len(toc.entries)} entries.")
+    progress(f"The dump is complete and was read through: {readable_size(way.size)}, {len(toc.entries)} entries.")
     return Dump(
         path=None,
         format=DumpFormat.CUSTOM,
@@ -109,7 +109,7 @@ def _pump(argv: tuple[str, ...], server: Server, way: _Straight | _Compressing, 
         assert stream is not None  # asked for by PIPE
 
         def tell() -> None:
-            report.tell(lambda: f"{tool.messages.latest or tool.name} ({megabytes(way.size)} written)")
+            report.tell(lambda: f"{tool.messages.latest or tool.name} ({readable_size(way.size)} written)")
 
         while data := os.read(stream.fileno(), CHUNK):
             way.take(data, tell)

@@ -18,8 +18,9 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import IO
 
+from glacier_provider.core.text import readable_size
 from glacier_provider.errors import DatabaseBusy, DatabaseUnreachable, GlacierProviderError, RestoreFailed, ToolKilled
-from glacier_provider.postgres.dump.dumpfile import CHUNK, megabytes
+from glacier_provider.postgres.dump.dumpfile import CHUNK
 from glacier_provider.postgres.options import RestoreOptions, Selection
 from glacier_provider.postgres.restore import script, target
 from glacier_provider.postgres.restore.plan import DatabasePlan, plan_database_restore
@@ -131,7 +132,7 @@ def _pump(reading: tuple[str, ...], psql: Tool, plan: DatabasePlan, run: _Run, r
         sent = 0
 
         def heartbeat() -> None:
-            report.tell(lambda: f"{pg_restore.messages.latest} ({megabytes(sent)} of SQL)")
+            report.tell(lambda: f"{pg_restore.messages.latest} ({readable_size(sent)} of SQL)")
 
         with suppress(script.ScriptCut):
             source = _chunks(pg_restore.process.stdout)

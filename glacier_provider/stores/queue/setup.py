@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from glacier_provider.core.notification import QueueName
+from glacier_provider.core.store_uri import S3Uri, VaultUri, parse_store_uri
 from glacier_provider.errors import ConfigurationError, StoreError, StoreMissing
 from glacier_provider.stores.aws_errors import aws_errors, error_code
 from glacier_provider.stores.queue.receive import HIDDEN_SECONDS, LONGEST_WAIT, MISSING_QUEUE, parsed_queue
 from glacier_provider.stores.s3.keys import folder_of
-from glacier_provider.stores.uri import S3Uri, VaultUri, parse_store_uri
 
 RETENTION_SECONDS = 86_400  #: a hint that nobody outcome for a day is of no use: the store was asked meanwhile
 BUCKET_EVENTS = ("s3:ObjectRestore:Completed", "s3:ObjectRestore:Delete")

@@ -12,11 +12,11 @@ from typing import Any
 
 from glacier_provider.core.archive import Description, Location, Receipt
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.store_uri import COLD_CLASSES, S3Uri
 from glacier_provider.errors import KeyTaken, OtherContent, StoreError
 from glacier_provider.stores.aws_errors import aws_errors, error_code
 from glacier_provider.stores.contract import RetrievalReport
 from glacier_provider.stores.s3.keys import description_of, is_of
-from glacier_provider.stores.uri import COLD_CLASSES, S3Uri
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.store_uri import COLD_CLASSES
 from glacier_provider.stores.aws_errors import aws_errors
 from glacier_provider.stores.contract import RetrievalReport
 from glacier_provider.stores.s3.bucket import Bucket
 from glacier_provider.stores.s3.keys import folder_of, key_facts, place_of
-from glacier_provider.stores.uri import COLD_CLASSES
 
 PAGE = 1000
 WORTH_LISTING = 4  # wanted keys in reach: below that HEADs cost less and are as quick

@@ -17,6 +17,7 @@ from typing import Any
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
 from glacier_provider.core.parts import MIB
+from glacier_provider.core.store_uri import S3Uri
 from glacier_provider.errors import (
     ArchiveCorrupt,
     RetrievalRefused,
@@ -42,7 +43,6 @@ from glacier_provider.stores.s3.listing import reports
 from glacier_provider.stores.s3.stream import S3StreamUpload
 from glacier_provider.stores.s3.upload import LargeUpload, abort_uploads
 from glacier_provider.stores.stream import SendsGrowing
-from glacier_provider.stores.uri import S3Uri
 
 log = logging.getLogger(__name__)
 

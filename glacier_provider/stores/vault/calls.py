@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from glacier_provider.core.archive import Location
+from glacier_provider.core.store_uri import VaultUri
 from glacier_provider.errors import (
     ArchiveCorrupt,
     ConfigurationError,
@@ -25,7 +26,6 @@ from glacier_provider.errors import (
     StoreUnavailable,
 )
 from glacier_provider.stores.aws_errors import aws_errors, error_code, http_status
-from glacier_provider.stores.uri import VaultUri
 
 FIRST_PAUSE = 0.25  # seconds
 LONGEST_PAUSE = 20.0

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
 from glacier_provider.core.parts import MIB
+from glacier_provider.core.store_uri import VaultUri
 from glacier_provider.core.treehash import tree_hash
 from glacier_provider.errors import (
     ArchiveCold,
@@ -53,7 +54,6 @@ from glacier_provider.stores.contract import (
 )
 from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.stream import SendsGrowing
-from glacier_provider.stores.uri import VaultUri
 from glacier_provider.stores.vault.calls import Vault, check_sends_once, may_have_happened, pause
 from glacier_provider.stores.vault.descriptions import description_of, text_of
 from glacier_provider.stores.vault.inventory import (

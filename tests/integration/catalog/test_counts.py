@@ -13,7 +13,8 @@ import pytest
 
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.core.plan import Amount, RestoreRequest
+from glacier_provider.core.archive import Amount
+from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import CatalogError
 from glacier_provider.postgres.tools.server import Server
 from tests.conftest import a_catalog

@@ -5,7 +5,8 @@ from __future__ import annotations
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.restores import Comparison
-from glacier_provider.core.plan import Amount, RestoreRequest
+from glacier_provider.core.archive import Amount
+from glacier_provider.core.plan import RestoreRequest
 from tests.integration.catalog.test_backups import a_backup, a_run
 
 ALL = ArchiveRange(0, 2**62)

@@ -11,10 +11,10 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from glacier_provider.core.notification import Notification
+from glacier_provider.core.store_uri import place_of
 from glacier_provider.pipelines import restore
 from glacier_provider.sensors.glacier_job import GlacierJobSensor
 from glacier_provider.stores.queue import receive
-from glacier_provider.stores.uri import place_of
 from glacier_provider.triggers.glacier_job import DONE, FAILED
 from tests.emulator.faults import FaultKind
 from tests.integration.notifications.waits import SECONDS, OnAVault, Wait, a_wait

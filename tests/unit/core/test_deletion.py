@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from glacier_provider.core.archive import ArchiveKind
+from glacier_provider.core.archive import Amount, ArchiveKind
 from glacier_provider.core.deletion import DeletionPlan, DeletionRequest, Going, Staying, with_fee
-from glacier_provider.core.plan import Amount
 from glacier_provider.core.prices import LIST_PRICES
 from glacier_provider.core.status import BackupState
 from glacier_provider.errors import ConfigurationError

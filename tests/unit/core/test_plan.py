@@ -9,28 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glacier_provider.core.archive import Amount
 from glacier_provider.core.plan import (
     RETRIEVAL_HOURS,
-    Amount,
-    Part,
+    RestorePart,
     RestorePlan,
     RestoreRequest,
     Tier,
-    hours,
-    megabytes,
     plan_from_figures,
     truth,
     with_costs,
 )
 from glacier_provider.core.prices import GB, LIST_PRICES, override
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.text import hours, readable_size
 from glacier_provider.errors import ConfigurationError
 
 _TABLE_NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
 REQUESTS = st.builds(
     RestoreRequest,
     backup_id=st.none() | st.integers(1, 2**63 - 1),
-    part=st.sampled_from(Part),
+    part=st.sampled_from(RestorePart),
     tier=st.none() | st.sampled_from(Tier),
     days=st.none() | st.integers(1, 365),
     tables=st.lists(st.tuples(_TABLE_NAMES, _TABLE_NAMES), max_size=3).map(tuple),
@@ -59,7 +58,7 @@ def refusal(**params: Any) -> str:
 def test_the_trigger_forms_own_values_ask_for_all_of_the_latest_backup() -> None:
     form = {"backup_id": "latest", "part": "everything", "tier": "Standard", "days": 7, "tables": []}
     request = RestoreRequest.from_params({**form, "move_orphans": True})
-    assert request == RestoreRequest(None, Part.EVERYTHING, Tier.STANDARD, 7, (), True)
+    assert request == RestoreRequest(None, RestorePart.EVERYTHING, Tier.STANDARD, 7, (), True)
     assert (request.database, request.files, request.orphans) == (True, True, True)
 
 
@@ -115,18 +114,18 @@ def test_a_misspelt_param_is_refused_and_not_passed_over(name: str) -> None:
     assert "backup_id, part, tier, days, tables, move_orphans" in said
 
 
-@pytest.mark.parametrize("part", list(Part))
-def test_a_part_is_restored_and_the_other_left(part: Part) -> None:
+@pytest.mark.parametrize("part", list(RestorePart))
+def test_a_part_is_restored_and_the_other_left(part: RestorePart) -> None:
     request = a_request(part=part.value)
     assert request.part is part
-    assert request.database is (part is not Part.FILES)
-    assert request.files is (part is not Part.DATABASE)
+    assert request.database is (part is not RestorePart.FILES)
+    assert request.files is (part is not RestorePart.DATABASE)
 
 
 @pytest.mark.parametrize("given", [None, ""])
 def test_what_is_left_empty_is_the_default(given: Any) -> None:
     request = a_request(part=given, tier=given, days=given, tables=given)
-    assert (request.part, request.tier, request.days, request.tables) == (Part.EVERYTHING, None, None, ())
+    assert (request.part, request.tier, request.days, request.tables) == (RestorePart.EVERYTHING, None, None, ())
 
 
 @pytest.mark.parametrize("part", ["Everything", "db", 1, ["files"], {"files": True}])
@@ -193,7 +192,7 @@ def test_what_is_neither_true_nor_false_is_not_guessed(given: Any) -> None:
 
 @given(REQUESTS)
 def test_orphans_move_only_when_everything_is_restored(request: RestoreRequest) -> None:
-    whole = request.part is Part.EVERYTHING and request.tables == ()
+    whole = request.part is RestorePart.EVERYTHING and request.tables == ()
     assert request.orphans is (whole and request.move_orphans)
 
 
@@ -318,12 +317,12 @@ def test_a_slower_tier_takes_longer(kind: str) -> None:
     ],
 )
 def test_sizes_in_powers_of_a_thousand(size: int, expected: str) -> None:
-    assert megabytes(size) == expected
+    assert readable_size(size) == expected
 
 
 @given(st.integers(0, 10**17))
 def test_a_size_is_never_off_by_more_than_its_last_digit(size: int) -> None:
-    number, unit = megabytes(size).split()
+    number, unit = readable_size(size).split()
     factor = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}[unit]
     assert abs(float(number) * factor - size) <= 0.0501 * factor
     assert unit == "TB" or float(number) < 1000

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.core.plan import Part, RestoreRequest, Tier
+from glacier_provider.core.plan import RestorePart, RestoreRequest, Tier
 from glacier_provider.errors import CatalogUnavailable, ConfigurationError, StoreUnavailable, ToolMissing
 from glacier_provider.hooks import resources
 from glacier_provider.operators.backup_steps import CloseBackupOperator, OpenBackupOperator, ScanFilesOperator
@@ -244,7 +244,7 @@ def test_a_plan_returns_its_ranges_and_pushes_the_rest() -> None:
     answer, call = plan_with({"backup_id": 42, "tier": "Bulk", "part": "files"}, context)
     assert answer == [RANGE]
     assert context["ti"].values == {"restore_id": 5, "backup_id": 42, "plan": {"tier": "Bulk"}}
-    assert call.args == (APPLICATION, RUN, RestoreRequest(42, Part.FILES, Tier.BULK))
+    assert call.args == (APPLICATION, RUN, RestoreRequest(42, RestorePart.FILES, Tier.BULK))
 
 
 def test_a_plan_without_a_request_takes_the_params_of_the_run() -> None:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from glacier_provider.core.store_uri import S3Uri
 from glacier_provider.stores.s3.bucket import Bucket
 from glacier_provider.stores.s3.upload import abort_uploads
-from glacier_provider.stores.uri import S3Uri
 
 KEY = "dms/film.mp4"
 

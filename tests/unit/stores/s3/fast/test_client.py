@@ -15,13 +15,13 @@ from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glacier_provider.core.store_uri import S3Uri, parse_store_uri
 from glacier_provider.stores.s3.bucket import Bucket
 from glacier_provider.stores.s3.fast.client import FastPath
 from glacier_provider.stores.s3.fast.requests import Requests
 from glacier_provider.stores.s3.fast.sender import Reply, Request
 from glacier_provider.stores.s3.fast.shapes import Shape, Transport, as_plain, from_plain
 from glacier_provider.stores.s3.fast.signing import Credentials, Signer
-from glacier_provider.stores.uri import S3Uri, parse_store_uri
 
 EXAMPLE = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glacier_provider.core.store_uri import STORAGE_CLASSES, S3Uri, VaultUri, parse_store_uri
 from glacier_provider.errors import ConfigurationError
 from glacier_provider.stores import client_type, open_store
 from glacier_provider.stores.s3.store import S3Store, s3_client_config
-from glacier_provider.stores.uri import STORAGE_CLASSES, S3Uri, VaultUri, parse_store_uri
 
 
 def test_a_bucket_with_a_prefix_is_glacier_unless_told_otherwise() -> None:

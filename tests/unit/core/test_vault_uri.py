@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from glacier_provider.core.store_uri import VaultUri, parse_store_uri
 from glacier_provider.errors import ConfigurationError
-from glacier_provider.stores.uri import VaultUri, parse_store_uri
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:retrievals"
 

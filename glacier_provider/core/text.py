@@ -1,0 +1,40 @@
+"""Numbers as people read them, in messages and on the command line. Pure."""
+
+from __future__ import annotations
+
+
+def readable_size(size: int) -> str:
+    """Return a size as people read it, in powers of 1000.
+
+    >>> readable_size(999), readable_size(1_500_000)
+    ('999 B', '1.5 MB')
+    """
+    if size < 1000:
+        return f"{size} B"
+    value = float(size)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 999.95:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
+def hours(count: float) -> str:
+    """Return hours as people read them.
+
+    >>> hours(5 / 60), hours(12)
+    ('5 minutes', '12 hours')
+    """
+    if count < 1:
+        minutes = round(count * 60)
+        return f"{minutes} minute{'' if minutes == 1 else 's'}"
+    return f"{count:g} hour{'' if count == 1 else 's'}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun.
+
+    >>> counted(1, "file"), counted(2, "file")
+    ('1 file', '2 files')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
