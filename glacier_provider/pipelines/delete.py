@@ -25,7 +25,7 @@ from glacier_provider.core.status import BackupState
 from glacier_provider.core.store_uri import store_class
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import BackupNotDeletable, CatalogError, StoreError
-from glacier_provider.pipelines.shared.lease import kept_alive
+from glacier_provider.pipelines.shared.lease import lease_heartbeat
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.stores.contract import ArchiveStore
 
@@ -94,7 +94,7 @@ def delete_backup(
 
 def _delete_marked(application: Application, *, catalog: Catalog, stores: Stores, holder: str) -> Progress:
     """Delete from the stores whatever the catalog has marked, page by page, and note each page."""
-    heartbeat = kept_alive(lambda: catalog.backups.take_lease(holder))
+    heartbeat = lease_heartbeat(lambda: catalog.backups.take_lease(holder))
     progress = Progress(log, "Deleted", on_heartbeat=heartbeat)
     failed: list[StoreError] = []
     for page in catalog.deletions.to_delete():

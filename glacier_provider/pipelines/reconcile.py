@@ -28,7 +28,7 @@ from glacier_provider.core.status import ArchiveState
 from glacier_provider.core.text import counted
 from glacier_provider.errors import CatalogError, FileError, GlacierProviderError, StoreError
 from glacier_provider.files import open_source
-from glacier_provider.pipelines.shared.lease import kept_alive
+from glacier_provider.pipelines.shared.lease import lease_heartbeat
 from glacier_provider.stores.checksum import Verifier
 from glacier_provider.stores.contract import ArchiveStore
 
@@ -141,7 +141,7 @@ def _lease(catalog: Catalog) -> Iterator[Callable[[], None]]:
     with catalog.beside() as keeper:
         keeper.backups.take_lease(HOLDER)
         try:
-            yield kept_alive(lambda: keeper.backups.take_lease(HOLDER))
+            yield lease_heartbeat(lambda: keeper.backups.take_lease(HOLDER))
         finally:
             with suppress(CatalogError):  # it ends by itself
                 keeper.backups.free_lease(HOLDER)

@@ -16,7 +16,8 @@ from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.manifest import manifest_lines
 from glacier_provider.core.text import readable_size
 from glacier_provider.pipelines.backup.archive import describe
-from glacier_provider.pipelines.backup.step import LAST, staging_of, working
+from glacier_provider.pipelines.backup.step import LAST, backup_step
+from glacier_provider.pipelines.shared.staging import staging_directory_of
 from glacier_provider.staging import remove_tree
 from glacier_provider.stores.contract import ArchiveStore
 
@@ -29,13 +30,13 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
     A backup that an earlier try completed is tidied up after.
     """
     if catalog.backups.get(backup_id)["state"] != "complete":
-        with working(catalog, backup_id, LAST):
+        with backup_step(catalog, backup_id, LAST):
             _abandon_uploads(application, catalog=catalog, store=store)
             previous = _previous_of_manifest(catalog, backup_id)
             manifest_id = _archive_manifest(application, backup_id, previous, catalog=catalog, store=store)
             catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=previous or None)
     catalog.backups.free_lease(lease_holder("backup", backup_id))
-    remove_tree(staging_of(application, backup_id), below=application.staging_directory)
+    remove_tree(staging_directory_of(application, "backup", backup_id), below=application.staging_directory)
     figures = _figures(catalog, backup_id)
     log.info(
         "Backup %d is complete: database %s, %d files (%s), of them %d new; %s uploaded.",

@@ -27,9 +27,10 @@ from glacier_provider.errors import CatalogError, ConfigurationError, FileMissin
 from glacier_provider.files import hash_source, open_source
 from glacier_provider.pipelines.backup.archive import HeartbeatSource, describe, send
 from glacier_provider.pipelines.backup.references import references_file
-from glacier_provider.pipelines.backup.step import dump_name, staging_of, working
+from glacier_provider.pipelines.backup.step import backup_step, dump_name
 from glacier_provider.pipelines.backup.stream import Destination, DumpStream, StreamingUpload
 from glacier_provider.pipelines.shared.progress import Progress
+from glacier_provider.pipelines.shared.staging import staging_directory_of
 from glacier_provider.staging import (
     DirectorySource,
     FileStream,
@@ -67,12 +68,12 @@ def dump_database(
     already archived, planned and still in staging, or sent and verified, nothing is dumped again. Without a store the
     dump lies in staging, and `upload_database` sends it.
     """
-    with working(catalog, backup_id, "the dump") as heartbeat:
+    with backup_step(catalog, backup_id, "the dump") as heartbeat:
         if (earlier := _earlier_dump(application, backup_id, catalog, store)) is not None:
             log.info("The dump of backup %d was made by an earlier try; it is used.", backup_id)
             return earlier
-        remove_tree(staging_of(application, backup_id), below=application.staging_directory)
-        prepare_staging(application.staging_directory, staging_of(application, backup_id).name)
+        remove_tree(staging_directory_of(application, "backup", backup_id), below=application.staging_directory)
+        prepare_staging(application.staging_directory, staging_directory_of(application, "backup", backup_id).name)
         task = _Task(application, backup_id, catalog, server, Progress(log, "pg_dump", on_heartbeat=heartbeat))
         if application.dump.staging == "none":
             if store is None:
@@ -98,7 +99,7 @@ class _Task:
         self.tools: Tools = tools_for(
             server, application.pg_bin_directory, compression=_compression_method(application)
         )
-        self.staging = staging_of(application, backup_id)
+        self.staging = staging_directory_of(application, "backup", backup_id)
         self.name = dump_name(application, backup_id)
 
     def file(self) -> dict[str, Any]:
@@ -324,7 +325,7 @@ def _earlier_dump(
     row = catalog.archives.of_backup(backup_id, ArchiveKind.DATABASE)
     if row is None:
         return None
-    path = staging_of(application, backup_id) / row["filename"]
+    path = staging_directory_of(application, "backup", backup_id) / row["filename"]
     whole = row["sha256"] is not None
     if row["state"] == "archived" or (whole and (path.exists() or _completed(application, row, catalog, store))):
         return {"archive_id": row["id"], "path": str(path), "size": row["original_size"], "sha256": row["sha256"]}
@@ -370,13 +371,14 @@ def upload_database(
 
     An upload that was cut goes on after the parts that the store confirmed.
     """
-    with working(catalog, backup_id, "the upload of the dump") as heartbeat:
+    with backup_step(catalog, backup_id, "the upload of the dump") as heartbeat:
         row = catalog.archives.of_backup(backup_id, ArchiveKind.DATABASE)
         if row is None or row["sha256"] is None:
             raise FileMissing(f"Backup {backup_id} has no dump to upload.", hint="Clear the task dump_database.")
         if row["state"] == "archived":
             return {"archive_id": row["id"], "bytes": row["stored_size"], "checksum": row["checksum"]}
-        archive, path = catalog.archives.planned(row), staging_of(application, backup_id) / row["filename"]
+        archive = catalog.archives.planned(row)
+        path = staging_directory_of(application, "backup", backup_id) / row["filename"]
         if not path.exists():
             raise FileMissing(f"The dump {path} is no longer in staging.", hint="Clear the task dump_database.")
         with dump_source(path) as source:

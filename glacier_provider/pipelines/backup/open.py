@@ -8,7 +8,8 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.files import Root
-from glacier_provider.staging import numbered, prepare_staging, remove_tree
+from glacier_provider.pipelines.shared.staging import staging_directories
+from glacier_provider.staging import prepare_staging, remove_tree
 from glacier_provider.stores.contract import ArchiveStore
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def open_backup(application: Application, run: Run, *, catalog: Catalog, store: 
 
 def _remove_dead_staging(application: Application, catalog: Catalog) -> None:
     """Remove the dumps of backups that ended without tidying up: of dead runs, which nobody would tidy up after."""
-    staged = numbered(application.staging_directory, f"{application.name}-backup-")
+    staged = staging_directories(application, "backup")
     for ended in catalog.backups.ended(list(staged)):
         remove_tree(staged[ended], below=application.staging_directory)
         catalog.archives.drop_unsent_dump(ended, "Its run ended before it was archived.")

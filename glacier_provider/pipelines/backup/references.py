@@ -10,7 +10,7 @@ from pathlib import Path
 from glacier_provider.applications import Application
 from glacier_provider.core.archive import name_from_bytes
 from glacier_provider.core.parts import MIB
-from glacier_provider.pipelines.backup.step import staging_of
+from glacier_provider.pipelines.shared.staging import staging_directory_of
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def references_file(application: Application, staging: Path) -> Iterator[Callabl
 
 def referenced_names(application: Application, backup_id: int) -> Iterator[str]:
     rest = b""
-    with open(staging_of(application, backup_id) / "references", "rb") as file:
+    with open(staging_directory_of(application, "backup", backup_id) / "references", "rb") as file:
         while block := file.read(MIB):
             *names, rest = (rest + block).split(b"\0")
             yield from (name_from_bytes(name) for name in names)

@@ -11,12 +11,11 @@ from glacier_provider.catalog.scans import NAMED, Scan
 from glacier_provider.core.text import readable_size
 from glacier_provider.files import DirectoryWalk, Look
 from glacier_provider.pipelines.backup.references import referenced_names
-from glacier_provider.pipelines.backup.step import working
+from glacier_provider.pipelines.backup.step import backup_step
+from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE
 
 log = logging.getLogger(__name__)
 
-#: A mapped task is worth its start from this many files on.
-SMALLEST_SHARE = 500
 DAY = 86400
 
 
@@ -25,7 +24,7 @@ def scan_files(application: Application, backup_id: int, *, catalog: Catalog) ->
 
     At most `application.parallelism` ranges, each a dict of `first`, `last` (archive ids), `archives` and `bytes`.
     """
-    with working(catalog, backup_id, "the scan"):
+    with backup_step(catalog, backup_id, "the scan"):
         skipped = _Skipped()
         walk = _walk(application, skipped)
         full = _is_full_walk_due(application, catalog.scans.since_full_walk(walk.rules))

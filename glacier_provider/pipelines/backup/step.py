@@ -1,15 +1,14 @@
-"""What every step of a backup shares: its lease, and where its dump is staged."""
+"""A step of a backup: under the lease, alone, and known by its name when it fails."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.pipelines.shared.lease import kept_alive
+from glacier_provider.pipelines.shared.lease import lease_heartbeat
 from glacier_provider.pipelines.shared.step import named_step
 
 #: The step that ends a backup.
@@ -17,7 +16,7 @@ LAST = "the end"
 
 
 @contextmanager
-def working(catalog: Catalog, backup_id: int, step: str) -> Iterator[Callable[[], None]]:
+def backup_step(catalog: Catalog, backup_id: int, step: str) -> Iterator[Callable[[], None]]:
     """Hold the lease for a step; yields a function that prolongs it, at most every half minute.
 
     A backup that failed in another step stays so, and without the lease after this one: the two may be branches of one
@@ -30,14 +29,9 @@ def working(catalog: Catalog, backup_id: int, step: str) -> Iterator[Callable[[]
     holder = lease_holder("backup", backup_id)
     runs = catalog.backups.go_on(backup_id, None if step == LAST else step)
     with catalog.alone(f"{step} of {holder}"), named_step(step):
-        yield kept_alive(lambda: catalog.backups.take_lease(holder))
+        yield lease_heartbeat(lambda: catalog.backups.take_lease(holder))
     if not runs:
         catalog.backups.free_lease(holder)
-
-
-def staging_of(application: Application, backup_id: int) -> Path:
-    # Applications may share a staging directory, and backup ids count within one catalog only.
-    return Path(application.staging_directory) / f"{application.name}-backup-{backup_id}"
 
 
 def dump_name(application: Application, backup_id: int) -> str:

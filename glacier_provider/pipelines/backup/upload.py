@@ -10,24 +10,23 @@ from collections.abc import Callable, Iterator
 from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive, Upload
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.catalog.scans import NAMED
 from glacier_provider.core.archive import EMPTY_KEY, ArchiveKind, Location, Receipt
 from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError
 from glacier_provider.files import FileSource, Root, open_source
 from glacier_provider.pipelines.backup.archive import SMALL_FILE, HeartbeatSource, describe, send
 from glacier_provider.pipelines.backup.pool import FilePool, Stored, upload_pool
-from glacier_provider.pipelines.backup.step import working
+from glacier_provider.pipelines.backup.step import backup_step
+from glacier_provider.pipelines.shared.errors import log_errors, raise_gravest_named
+from glacier_provider.pipelines.shared.group import GROUP, GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.stores.contract import ArchiveStore
 
 log = logging.getLogger(__name__)
 
-#: A group of uploads is committed when it has this many archives, or after this many seconds.
-GROUP = 200
+#: A group of uploads is committed after this time, too; and is larger where thousands are sent a second.
 GROUP_SECONDS = 2.0
-#: The same where thousands are sent a second.
-QUICK_GROUP = 500
+POOL_GROUP = 500
 
 Outcomes = Iterator[tuple[PlannedArchive, Upload | GlacierProviderError]]
 
@@ -41,7 +40,7 @@ def upload_files(
     being written is left for the next try, and the task fails at its end with FileChanged, naming it.
     """
     with (
-        working(catalog, backup_id, f"the upload of {wanted.first}") as heartbeat,
+        backup_step(catalog, backup_id, f"the upload of {wanted.first}") as heartbeat,
         Root(application.files_directory) as root,
     ):
         progress = Progress(log, "Uploaded", archives=wanted.archives, size=wanted.bytes, on_heartbeat=heartbeat)
@@ -76,36 +75,31 @@ class _FileSender:
         self._store = store
         self._progress = progress
         self._pool = pool
-        self._group = GROUP if pool is None else QUICK_GROUP
-        self._done: list[Upload] = []
-        self._gone: list[int] = []
-        self._committed_at = time.monotonic()
+        self._done: GroupCommit[Upload] = GroupCommit(
+            catalog.archives.record_uploads, size=GROUP if pool is None else POOL_GROUP, seconds=GROUP_SECONDS
+        )
+        self._gone: GroupCommit[int] = GroupCommit(catalog.archives.drop_vanished, seconds=GROUP_SECONDS)
         self._errors: list[tuple[str, GlacierProviderError]] = []
         self._trouble: StoreError | None = None
 
     def send(self, page: list[PlannedArchive]) -> None:
         small = [archive for archive in page if archive.size <= SMALL_FILE]
-        try:
+        with self._gone, self._done:  # whatever ends this page, what the store confirmed is remembered
             for archive, upload in self._sent(small):
                 self._note(archive, upload)
             for archive in self._while_well(page):
                 if archive.size > SMALL_FILE:
                     self._note(archive, _caught(self._send_large, archive))
-        finally:
-            # Whatever ends this page, what the store confirmed is remembered.
-            self._commit()
         if self._trouble is not None:
             self.finish()
             raise self._trouble
 
     def finish(self) -> None:
         """Note what the pool has still on its way."""
-        try:
-            if self._pool is not None:
+        if self._pool is not None:
+            with self._gone, self._done:
                 for archive, upload in self._careful_where_needed(self._pool.rest()):
                     self._note(archive, upload)
-        finally:
-            self._commit()
 
     def _sent(self, small: list[PlannedArchive]) -> Outcomes:
         if self._pool is None:
@@ -173,35 +167,21 @@ class _FileSender:
             archive = self._catalog.archives.plan_again(archive)
             upload = _caught(self._send_large if archive.size > SMALL_FILE else self._send_small, archive)
         if isinstance(upload, Upload) and upload.receipt is not None:
-            self._done.append(upload)
+            self._done.add(upload)
             self._progress.add(1, upload.receipt.size)
         elif isinstance(upload, FileMissing):
-            self._gone.append(archive.id)
+            self._gone.add(archive.id)
             log.warning("%s vanished before it was archived.", archive.filename)
         elif isinstance(upload, GlacierProviderError):
-            self._done.append(Upload(archive.id, error=str(upload)))
+            self._done.add(Upload(archive.id, error=str(upload)))
             self._errors.append((archive.filename, upload))
             if isinstance(upload, StoreError) and len(self._errors) > self._application.connections:
                 self._trouble = upload  # not this file's: the store's
-        if len(self._done) >= self._group or time.monotonic() - self._committed_at > GROUP_SECONDS:
-            self._commit()
-
-    def _commit(self) -> None:
-        self._catalog.archives.record_uploads(self._done)
-        self._catalog.archives.drop_vanished(self._gone)
-        self._done, self._gone, self._committed_at = [], [], time.monotonic()
 
     def raise_errors(self) -> None:
-        """Raise the gravest error of all files, with the number of files and some names; return when there is none."""
-        if not self._errors:
-            return
-        for name, error in self._errors[:NAMED]:
-            log.error("%s: %s", name, error)
-        names = ", ".join(name for name, _ in self._errors[:5])
-        gravest = next((error for _, error in self._errors if not error.retryable), self._errors[0][1])
-        raise type(gravest)(
-            f"{len(self._errors)} files could not be archived ({names}): {gravest.message}", hint=gravest.hint
-        ) from gravest
+        """Log errors of files and raise the gravest, with their number and some names; return when there is none."""
+        log_errors(log, self._errors)
+        raise_gravest_named(self._errors, "files could not be archived")
 
 
 def _caught(work: Callable[[PlannedArchive], Upload], archive: PlannedArchive) -> Upload | GlacierProviderError:

@@ -8,7 +8,8 @@ from typing import Any
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.errors import IllegalMove
-from glacier_provider.staging import numbered, remove_tree
+from glacier_provider.pipelines.shared.staging import staging_directories
+from glacier_provider.staging import remove_tree
 
 
 def close_restore(application: Application, restore_id: int, *, catalog: Catalog) -> dict[str, Any]:
@@ -40,6 +41,6 @@ def close_restore(application: Application, restore_id: int, *, catalog: Catalog
 
 def _remove_ended_staging(application: Application, catalog: Catalog) -> None:
     """Remove the dump that was restored, and those of failed restores, which this one has made pointless."""
-    staged = numbered(application.staging_directory, f"{application.name}-restore-")
+    staged = staging_directories(application, "restore")
     for ended in catalog.restores.ended(list(staged)):
         remove_tree(staged[ended], below=application.staging_directory)

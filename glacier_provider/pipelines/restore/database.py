@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from glacier_provider.postgres import Selection
     from glacier_provider.postgres.tools.server import Server
 
-from glacier_provider.pipelines.restore.step import staging_of, working
+from glacier_provider.pipelines.restore.step import restore_step
+from glacier_provider.pipelines.shared.staging import staging_directory_of
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
     if restore["outcome"].get("database"):
         log.info("The database was restored by an earlier try of this restore.")
         return dict(restore["outcome"]["database"])
-    with working(catalog, restore_id, "the database") as heartbeat:
+    with restore_step(catalog, restore_id, "the database") as heartbeat:
         dump = _staged_dump(application, restore_id, restore, catalog=catalog)
         compression = table_of_contents(dump).header.compression
         tools = tools_for(server, application.pg_bin_directory, compression=compression)
@@ -81,7 +82,7 @@ def _selection(application: Application, request: RestoreRequest) -> Selection:
 def _staged_dump(application: Application, restore_id: int, restore: Row, *, catalog: Catalog) -> Path:
     backup = catalog.backups.get(restore["backup_id"])
     archive = catalog.archives.get(backup["database_archive_id"])
-    path = staging_of(application, restore_id) / str(archive["filename"])
+    path = staging_directory_of(application, "restore", restore_id) / str(archive["filename"])
     if not path.exists():
         catalog.restores.release_database(restore_id)
         raise FileMissing(

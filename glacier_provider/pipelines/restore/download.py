@@ -14,9 +14,10 @@ from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.parts import MIB, Part, parts_of
 from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, GlacierProviderError, NameTaken
 from glacier_provider.files import PendingFile, Placed, Placement, move_back
-from glacier_provider.pipelines.restore.step import Stores, lies_aside, sharing, staging_of
+from glacier_provider.pipelines.restore.step import Stores, lies_aside, shared_step
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
+from glacier_provider.pipelines.shared.staging import staging_directory_of
 from glacier_provider.staging import prepare_staging
 from glacier_provider.stores.checksum import Pieces, Verifier, pieces_of
 from glacier_provider.stores.contract import ArchiveStore
@@ -42,18 +43,19 @@ def download(
     Files are only added: a name that is taken keeps what it has. Return `archives` and `bytes` that were brought.
     Raise ArchiveCold when an offer ended meanwhile: what is in place stays, and the rest has to be requested again.
     """
-    with sharing(catalog, restore_id, f"the download from {wanted.first} on"):
+    with shared_step(catalog, restore_id, f"the download from {wanted.first} on"):
         return _download(application, restore_id, wanted, catalog=catalog, stores=stores)
 
 
 def _download(
     application: Application, restore_id: int, wanted: ArchiveRange, *, catalog: Catalog, stores: Stores
 ) -> dict[str, int]:
-    prepare_staging(application.staging_directory, staging_of(application, restore_id).name)
+    staged = staging_directory_of(application, "restore", restore_id)
+    prepare_staging(application.staging_directory, staged.name)
     progress = Progress(log, "Restored", archives=wanted.archives, size=wanted.bytes)
     cold: list[int] = []
     errors: list[tuple[str, GlacierProviderError]] = []
-    with Placement(application.files_directory) as files, Placement(staging_of(application, restore_id)) as staging:
+    with Placement(application.files_directory) as files, Placement(staged) as staging:
         placer = _Placer(application, files, staging, stores=stores)
         for rows in catalog.restores.to_place(restore_id, wanted, orphan_directory=application.orphan_directory):
             done: list[Row] = []

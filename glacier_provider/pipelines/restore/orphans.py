@@ -13,7 +13,7 @@ from glacier_provider.core.archive import Amount
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import FileMissing, IllegalMove, NameTaken
 from glacier_provider.files import move_aside, move_back, walk
-from glacier_provider.pipelines.restore.step import lies_aside, working
+from glacier_provider.pipelines.restore.step import lies_aside, restore_step
 from glacier_provider.pipelines.shared.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
         return {"moved": 0, "left": 0, "bytes": 0}
     if "database" not in restore["outcome"]:
         raise IllegalMove(f"The database of restore {restore_id} is not restored yet: orphans stay where they are.")
-    with working(catalog, restore_id, "the orphans") as heartbeat:
+    with restore_step(catalog, restore_id, "the orphans") as heartbeat:
         for dead in catalog.restores.unsettled_moves(restore_id):
             _settle_planned_moves(dead, catalog=catalog)  # with the lease in our hands, nobody else moves
         young = catalog.restores.plan_orphans(
@@ -93,7 +93,7 @@ def undo_orphans(application: Application, restore_id: int, *, catalog: Catalog)
             hint="List the restores with: glacier-backup restores",
         )
     left = count = 0
-    with working(catalog, restore_id, "the orphans", free=True):
+    with restore_step(catalog, restore_id, "the orphans", free=True):
         _settle_planned_moves(restore_id, catalog=catalog)
         for page in catalog.restores.orphans(restore_id, "moved"):
             back, taken = _move_page_back(application, page)

@@ -19,7 +19,8 @@ from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.store_uri import store_class
 from glacier_provider.errors import ArchiveMissing, GlacierProviderError, RetrievalRefused
 from glacier_provider.files import open_source, walk
-from glacier_provider.pipelines.restore.step import SMALLEST_SHARE, Stores, lies_aside
+from glacier_provider.pipelines.restore.step import Stores, lies_aside
+from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE
 from glacier_provider.stores.checksum import Verifier
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from glacier_provider.core.archive import Amount, Location
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import GlacierProviderError, RetrievalFailed
-from glacier_provider.pipelines.restore.step import Stores, sharing
+from glacier_provider.pipelines.restore.step import Stores, shared_step
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.stores.contract import Retrieval, RetrievalReport
@@ -54,7 +54,7 @@ def request_retrievals(
     (promise 8). Requests that the store refuses are told together at the end; the others are under way meanwhile.
     """
     step = f"the requests from {wanted.first} on"
-    with sharing(catalog, restore_id, step):
+    with shared_step(catalog, restore_id, step):
         plan = catalog.restores.get(restore_id)["plan"]
         if not _needs_retrieval(catalog, restore_id, stores):
             return {"requested": 0, "readable_at_once": _ready_at_once(restore_id, wanted, catalog)}

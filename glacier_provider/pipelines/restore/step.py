@@ -1,17 +1,15 @@
-"""What every step of a restore shares: its lease, its staging, and the stores of its archives."""
+"""The steps of a restore, under the lease or beside each other, and the stores of its archives."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import name_to_bytes
-from glacier_provider.pipelines.shared.lease import kept_alive
+from glacier_provider.pipelines.shared.lease import lease_heartbeat
 from glacier_provider.pipelines.shared.step import named_step
 from glacier_provider.stores.contract import ArchiveStore
 
@@ -19,32 +17,26 @@ from glacier_provider.stores.contract import ArchiveStore
 #: another store.
 Stores = Callable[[str], ArchiveStore]
 
-SMALLEST_SHARE = 500
-
 
 @contextmanager
-def working(catalog: Catalog, restore_id: int, step: str, *, free: bool = False) -> Iterator[Callable[[], None]]:
+def restore_step(catalog: Catalog, restore_id: int, step: str, *, free: bool = False) -> Iterator[Callable[[], None]]:
     """Hold the application's lease for a step that changes its database or directory.
 
     Raise LeaseHeld when another run has it, or when another process of this restore is at the same step.
     """
     catalog.restores.take_lease(restore_id)
     with catalog.alone(f"{step} of restore {restore_id}"):
-        yield kept_alive(lambda: catalog.restores.take_lease(restore_id))
+        yield lease_heartbeat(lambda: catalog.restores.take_lease(restore_id))
     if free:
         catalog.restores.free_lease(restore_id)
 
 
 @contextmanager
-def sharing(catalog: Catalog, restore_id: int, step: str) -> Iterator[None]:
+def shared_step(catalog: Catalog, restore_id: int, step: str) -> Iterator[None]:
     """Begin, or go on with, one of the steps that go on beside each other; raise as `Restores.start`."""
     catalog.restores.start(restore_id, step)
     with named_step(step):
         yield
-
-
-def staging_of(application: Application, restore_id: int) -> Path:
-    return Path(application.staging_directory) / f"{application.name}-restore-{restore_id}"
 
 
 def lies_aside(orphan_directory: str, row: Row) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 SECONDS_BETWEEN_HEARTBEATS = 30.0
 
 
-def kept_alive(take: Callable[[], object]) -> Callable[[], None]:
+def lease_heartbeat(take: Callable[[], object]) -> Callable[[], None]:
     """Return a function to call as often as one likes: it takes the lease again every half minute.
 
     What `take` raises, such as LeaseHeld when another run has got hold of it, comes through: the work must end.

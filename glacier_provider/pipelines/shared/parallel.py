@@ -8,20 +8,23 @@ from typing import TypeVar
 
 from glacier_provider.errors import GlacierProviderError
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+#: A mapped task is worth its start from this many files on.
+SMALLEST_SHARE = 500
 
 
 def in_parallel(
-    work: Callable[[Item], Result], items: Iterable[Item], *, workers: int
-) -> Generator[tuple[Item, Result | GlacierProviderError]]:
+    work: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int
+) -> Generator[tuple[_Item, _Result | GlacierProviderError]]:
     """Yield (item, result) as they end, `workers` at a time; an error of our family is a result, any other is raised.
 
     At most twice `workers` items are taken from `items` beforehand, so that its memory does not depend on their
     number. When the caller stops listening, what is under way is finished and nothing more is begun.
     """
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="glacier") as pool:
-        under_way: dict[Future[Result], Item] = {}
+        under_way: dict[Future[_Result], _Item] = {}
         try:
             for item in items:
                 under_way[pool.submit(work, item)] = item
@@ -34,7 +37,7 @@ def in_parallel(
                 future.cancel()
 
 
-def _ended(under_way: dict[Future[Result], Item]) -> Iterator[tuple[Item, Result | GlacierProviderError]]:
+def _ended(under_way: dict[Future[_Result], _Item]) -> Iterator[tuple[_Item, _Result | GlacierProviderError]]:
     done, _ = wait(under_way, return_when=FIRST_COMPLETED)
     ended = [(under_way.pop(future), future) for future in done]
     foreign: BaseException | None = None

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+
+
+class _StepNote(str):
+    """A note on an exception, of whatever kind (PEP 678): tracebacks show it, and `step` names the step."""
+
+    __slots__ = ("step",)
+    step: str
+
+    @classmethod
+    def of(cls, step: str) -> _StepNote:
+        note = cls(f"This came up in the step: {step}.")
+        note.step = step
+        return note
 
 
 @contextmanager
@@ -12,15 +25,15 @@ def named_step(step: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        with suppress(AttributeError):  # a class with slots has no room for it
-            error.glacier_step = step  # type: ignore[attr-defined]
+        error.add_note(_StepNote.of(step))
         raise
 
 
 def step_of(error: object) -> str | None:
     """Return the step in which an error, or one of those that caused it, came up; None when that is not known."""
     while isinstance(error, BaseException):
-        if (step := getattr(error, "glacier_step", None)) is not None:
-            return str(step)
+        notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, _StepNote)]
+        if notes:
+            return notes[-1].step
         error = error.__cause__
     return None

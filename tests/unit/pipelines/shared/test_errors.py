@@ -1,0 +1,53 @@
+"""Of many errors the gravest is raised: a retry must not be spent on what no retry can help."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from glacier_provider.errors import GlacierProviderError, StoreDenied, StoreError, StoreMissing, StoreUnavailable
+from glacier_provider.pipelines.shared.errors import gravest, log_errors, raise_gravest, raise_gravest_named
+
+BUSY, DENIED, MISSING = StoreUnavailable("It is busy."), StoreDenied("No."), StoreMissing("No bucket.", hint="Make it.")
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [([BUSY, DENIED, MISSING], DENIED), ([MISSING, BUSY], MISSING), ([BUSY, StoreUnavailable()], BUSY), ([], None)],
+)
+def test_a_final_error_outranks_one_that_passes_and_the_first_stands_for_its_like(
+    errors: list[GlacierProviderError], expected: GlacierProviderError | None
+) -> None:
+    assert gravest(errors) is expected
+
+
+def test_one_that_passes_does_not_hide_a_final_one() -> None:
+    with pytest.raises(StoreDenied) as raised:
+        raise_gravest(iter([BUSY, DENIED]), "copies could not be deleted")
+    assert not raised.value.retryable
+    assert raised.value.message == "2 copies could not be deleted: No."
+    assert raised.value.__cause__ is DENIED
+
+
+def test_type_and_hint_of_the_gravest_are_kept() -> None:
+    with pytest.raises(StoreError) as raised:
+        raise_gravest([BUSY, MISSING], "requests were refused")
+    assert (type(raised.value), raised.value.hint) == (StoreMissing, "Make it.")
+
+
+def test_without_errors_nothing_is_raised() -> None:
+    raise_gravest([], "files could not be archived")
+    raise_gravest_named([], "files could not be archived")
+
+
+def test_the_gravest_is_named_first_and_five_in_all() -> None:
+    errors: list[tuple[str, GlacierProviderError]] = [(f"{number}.pdf", BUSY) for number in range(9)]
+    with pytest.raises(StoreDenied) as raised:
+        raise_gravest_named([*errors, ("a.pdf", DENIED)], "files could not be archived")
+    assert raised.value.message == "10 files could not be archived (a.pdf, 0.pdf, 1.pdf, 2.pdf, 3.pdf): No."
+
+
+def test_the_first_hundred_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    log_errors(logging.getLogger("tests.errors"), [(f"{number}.pdf", DENIED) for number in range(150)])
+    assert [record.getMessage() for record in caplog.records] == [f"{number}.pdf: {DENIED}" for number in range(100)]
