@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.pages import BackupFilter, Overview, Page
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 from tests.support.postgres import EmbeddedPostgres
 

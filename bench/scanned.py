@@ -12,7 +12,7 @@ from glacier_provider.applications import Application, ScanOptions
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.pipelines import backup
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.support.postgres import EmbeddedPostgres
 
 STORE = "s3://bench/files?storage_class=STANDARD"

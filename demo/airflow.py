@@ -20,7 +20,7 @@ from demo.report import DemoFailed
 from tests.support.postgres import free_port
 
 if TYPE_CHECKING:
-    from glacier_provider.postgres.tools.server import Server
+    from glacier_provider.postgres import Server
 
 USER, PASSWORD = "admin", "admin"
 FINAL = {"success", "failed", "skipped", "upstream_failed", "removed"}

@@ -14,7 +14,7 @@ from demo.processes import clean_environment
 from demo.report import DemoFailed, count, size
 
 if TYPE_CHECKING:
-    from glacier_provider.postgres.tools.server import Server
+    from glacier_provider.postgres import Server
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 if TYPE_CHECKING:
     import psycopg
 
-    from glacier_provider.postgres.tools.server import Server
+    from glacier_provider.postgres import Server
 
 SQL = Path(__file__).with_name("sql")
 ROLES = ("dms_reader", "dms_editor")  # may not log in; the application's grants name them

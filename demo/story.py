@@ -25,7 +25,7 @@ from demo.stores import STORES, DemoStore
 from tests.support.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
-    from glacier_provider.postgres.tools.server import Server
+    from glacier_provider.postgres import Server
 
 APPLICATION = "dms"
 BACKUP_DAG, RESTORE_DAG = f"glacier_backup__{APPLICATION}", f"glacier_restore__{APPLICATION}"

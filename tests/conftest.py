@@ -14,7 +14,7 @@ from tests.support import clean_environment  # noqa: F401 - first of all: Airflo
 # isort: split
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.migrate import newest_version
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.emulator.s3 import S3Emulator
 from tests.support.application import ApplicationUnderTest, a_small_dms, an_application
 from tests.support.postgres import EmbeddedPostgres

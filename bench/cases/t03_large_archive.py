@@ -189,7 +189,7 @@ def download(setup: str) -> Mapping[str, float]:
     from glacier_provider.catalog.archives import ArchiveRange
     from glacier_provider.catalog.catalog import Catalog
     from glacier_provider.pipelines import restore
-    from glacier_provider.postgres.tools.server import Server
+    from glacier_provider.postgres import Server
 
     values = json.loads(Path(setup).read_text())
     application = Application.from_dict(values["application"])

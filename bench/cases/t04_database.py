@@ -71,7 +71,7 @@ def dump(url: str, database: str, catalog: str, scratch: str, tools: str, stagin
     from glacier_provider.catalog.backups import Run
     from glacier_provider.catalog.catalog import Catalog
     from glacier_provider.pipelines import backup
-    from glacier_provider.postgres.tools.server import Server
+    from glacier_provider.postgres import Server
 
     place = Path(scratch) / secrets.token_hex(4)
     (place / "files").mkdir(parents=True)

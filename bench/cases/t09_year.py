@@ -22,7 +22,7 @@ from bench.child import python
 from bench.harness import Case, Contender, Target
 from bench.workshop import Workshop
 from glacier_provider.catalog.backups import Run
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.support.postgres import EmbeddedPostgres
 
 FILES = 1_000_000

@@ -17,7 +17,7 @@ from bench.harness import BenchFailed, Case, Contender, Target
 from bench.workshop import Workshop
 from glacier_provider.catalog.backups import Run
 from glacier_provider.core.plan import RestoreRequest
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.support.postgres import EmbeddedPostgres
 
 FILES = 1_000_000

@@ -27,7 +27,7 @@ from bench.child import python
 from bench.harness import CHECKOUT, BenchFailed, Case, Contender, Sample, Target
 from bench.servers import BUCKET, Sink
 from bench.workshop import Workshop
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.support.postgres import EmbeddedPostgres
 
 FILES, FEW = 20_000, 10

@@ -22,7 +22,7 @@ from glacier_provider.cli.arguments import DEFAULT_SCHEMA, Arguments
 from glacier_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from glacier_provider.postgres.tools.server import Server
+    from glacier_provider.postgres import Server
 
 URI_EXAMPLE = "postgresql://glacier@db.example.com:5432/glacier"
 _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"  # what Airflow takes a process for that is no task of its own
@@ -146,7 +146,7 @@ def _server_of_airflow(conn_id: str) -> Server:
 
 def _server_of_connection(name: str, kind: Any, place: Sequence[Any], extras: Mapping[str, Any]) -> Server:
     """Return the server of an Airflow connection, which may have extras that are for others."""
-    from glacier_provider.postgres.tools.server import OPTION_VARIABLES
+    from glacier_provider.postgres import OPTION_VARIABLES
 
     if kind not in ("postgres", "postgresql"):
         raise ConfigurationError(f"{name} is of type {kind}.", hint=f"It has to be postgres, as in {URI_EXAMPLE}")
@@ -155,7 +155,7 @@ def _server_of_connection(name: str, kind: Any, place: Sequence[Any], extras: Ma
 
 def _server(place: Sequence[Any], options: Mapping[str, Any]) -> Server:
     """Return the server at (host, port, user, password, database); what is empty is left to libpq."""
-    from glacier_provider.postgres.tools.server import Server
+    from glacier_provider.postgres import Server
 
     host, port, user, password, dbname = place
     if not re.fullmatch(r"[0-9]*", str(port or "")):

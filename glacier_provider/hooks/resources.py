@@ -15,7 +15,7 @@ from glacier_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from glacier_provider.catalog.catalog import Catalog
-    from glacier_provider.postgres.tools.server import Server
+    from glacier_provider.postgres import Server
     from glacier_provider.stores.contract import ArchiveStore
     from glacier_provider.stores.queue.receive import Queue
 
@@ -83,7 +83,7 @@ class Resources:
 
 def server_of(conn_id: str) -> Server:
     """Return the PostgreSQL server of an Airflow connection; raise ConfigurationError when there is none."""
-    from glacier_provider.postgres.tools.server import OPTION_VARIABLES, Server
+    from glacier_provider.postgres import OPTION_VARIABLES, Server
 
     connection = _connection(conn_id)
     if connection.conn_type not in ("postgres", "postgresql"):

@@ -34,6 +34,6 @@ class PgDumpOperator(GlacierOperator):
             )
 
     def on_kill(self) -> None:
-        from glacier_provider.postgres.tools.run import terminate_tools
+        from glacier_provider.postgres import terminate_tools
 
         terminate_tools()

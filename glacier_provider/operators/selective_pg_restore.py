@@ -32,6 +32,6 @@ class SelectivePgRestoreOperator(GlacierOperator):
             return restore.restore_database(r.application, int(self.restore_id), catalog=r.catalog, server=r.server)
 
     def on_kill(self) -> None:
-        from glacier_provider.postgres.tools.run import terminate_tools
+        from glacier_provider.postgres import terminate_tools
 
         terminate_tools()

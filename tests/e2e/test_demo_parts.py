@@ -22,7 +22,7 @@ from demo.processes import Children, clean_environment
 from demo.report import DemoFailed, Report, size
 from demo.sample_application import AttachedFile, Fingerprint, differences, fingerprint
 from demo.stores import STORES, DemoStore, S3Store, VaultStore, _client
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.support.postgres import EmbeddedPostgres
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, Playwright, expect
 from demo.airflow import PASSWORD, USER, Airflow, Installation, Rest
 from demo.processes import CHECKOUT, Children, clean_environment
 from demo.stores import S3Store
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.support.postgres import EmbeddedPostgres
 
 DAGS = tuple(f"glacier_{what}__dms" for what in ("backup", "restore", "delete"))

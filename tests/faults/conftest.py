@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.emulator.s3 import S3Emulator
 from tests.emulator.vault import VaultEmulator
 from tests.faults.places import Place, S3Place, VaultPlace, a_vault_emulator

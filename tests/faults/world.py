@@ -28,7 +28,7 @@ from glacier_provider.errors import ArchiveCold, GlacierProviderError, LeaseHeld
 from glacier_provider.pipelines import backup, restore
 from glacier_provider.pipelines.delete import delete_backup, plan_deletion
 from glacier_provider.pipelines.reconcile import Reconciled, reconcile
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from glacier_provider.stores.contract import ArchiveStore
 from glacier_provider.stores.vault.descriptions import description_of
 from tests.faults.instants import Ended, run_in_child

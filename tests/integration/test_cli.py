@@ -21,7 +21,7 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.migrate import newest_version
 from glacier_provider.cli import opening
 from glacier_provider.errors import ConfigurationError
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 from tests.emulator.s3 import S3Emulator
 from tests.support.application import ApplicationUnderTest, a_small_dms, an_application

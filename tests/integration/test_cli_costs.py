@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.integration.catalog.test_backups import a_backup
 from tests.integration.test_cli import Answer, run, uri_of
 

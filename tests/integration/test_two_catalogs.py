@@ -17,7 +17,7 @@ from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.errors import KeyTaken, StoreUnavailable
 from glacier_provider.pipelines import backup
 from glacier_provider.pipelines.reconcile import reconcile
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 from tests.integration.test_reconciliation import DAY, a_doubtful_backup, ids, in_catalog, known
 from tests.support.application import ApplicationUnderTest

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.support.application import ApplicationUnderTest
 from tests.support.clean_environment import APPLICATIONS, DAGS
 

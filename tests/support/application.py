@@ -15,7 +15,7 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.pipelines import backup, restore
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from glacier_provider.stores import client_config, open_store
 from glacier_provider.stores.contract import ArchiveStore
 from tests.emulator.s3 import S3Emulator

@@ -30,7 +30,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, LiteralString, cast
 
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 
 SUPERUSER = "postgres"
 PR_SET_PDEATHSIG = 1

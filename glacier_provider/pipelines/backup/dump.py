@@ -46,8 +46,7 @@ from glacier_provider.staging.stream import IN_MEMORY
 from glacier_provider.stores.contract import ArchiveStore, Source, UploadedParts
 
 if TYPE_CHECKING:
-    from glacier_provider.postgres import Dump, DumpOptions, Tools
-    from glacier_provider.postgres.tools.server import Server
+    from glacier_provider.postgres import Dump, PgDumpOptions, Server, Tools
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +103,10 @@ class _Task:
 
     def file(self) -> dict[str, Any]:
         """One file, which pg_dump writes into staging; `upload_database` sends it."""
-        from glacier_provider.postgres import dump_database as pg_dump
+        from glacier_provider.postgres import dump_to_path
 
         with references_file(self.application, self.staging) as references:
-            dump = pg_dump(
+            dump = dump_to_path(
                 self.server,
                 self.tools,
                 self.options,
@@ -121,8 +120,7 @@ class _Task:
 
     def directory(self, store: ArchiveStore | None) -> dict[str, Any]:
         """A directory in staging, which goes into a tar, and to the store, while it grows."""
-        from glacier_provider.postgres import compressed_here
-        from glacier_provider.postgres import dump_database as pg_dump
+        from glacier_provider.postgres import compressed_here, dump_to_path
 
         if compressed_here(self.tools, self.options):
             return self.compressed(store)
@@ -132,7 +130,7 @@ class _Task:
             way = self._way(store, encoding="tar")
             sending = opened.enter_context(self._sending(tar, way))
             with references_file(self.application, self.staging) as references:
-                dump = pg_dump(
+                dump = dump_to_path(
                     self.server,
                     self.tools,
                     self.options,
@@ -150,7 +148,7 @@ class _Task:
 
     def compressed(self, store: ArchiveStore | None) -> dict[str, Any]:
         """One file in staging, compressed here: this pg_dump compresses several times as slowly."""
-        from glacier_provider.postgres import stream_database
+        from glacier_provider.postgres import dump_to_stream
 
         path = self.staging / self.name
         with ExitStack() as opened:
@@ -158,7 +156,7 @@ class _Task:
             way = self._way(store, encoding="zstd")
             sending = opened.enter_context(self._sending(growing, way))
             with references_file(self.application, self.staging) as references:
-                dump = stream_database(
+                dump = dump_to_stream(
                     self.server,
                     self.tools,
                     self.options,
@@ -175,7 +173,7 @@ class _Task:
 
     def stream(self, store: ArchiveStore) -> dict[str, Any]:
         """A pipe into the store."""
-        from glacier_provider.postgres import compressed_here, stream_database
+        from glacier_provider.postgres import compressed_here, dump_to_stream
 
         encoding = "zstd" if compressed_here(self.tools, self.options) else "identity"
         part_size = self._part_size()
@@ -187,7 +185,7 @@ class _Task:
             StreamingUpload(spool, way, part_size=part_size, least=0) as sending,
         ):
             with references_file(self.application, self.staging) as references:
-                dump = stream_database(
+                dump = dump_to_stream(
                     self.server,
                     self.tools,
                     self.options,
@@ -289,11 +287,11 @@ class _Task:
 _AGAIN = "Clear the task dump_database: the dump is made again."
 
 
-def _dump_options(application: Application) -> DumpOptions:
-    from glacier_provider.postgres import DumpFormat, DumpOptions
+def _dump_options(application: Application) -> PgDumpOptions:
+    from glacier_provider.postgres import DumpFormat, PgDumpOptions
 
     dump = application.dump
-    return DumpOptions(
+    return PgDumpOptions(
         format=DumpFormat(dump.format_used),
         jobs=dump.jobs_used,
         compression=dump.compression,

@@ -18,8 +18,7 @@ from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.staging import extract_tar, remove_tree, require_space
 
 if TYPE_CHECKING:
-    from glacier_provider.postgres import Selection
-    from glacier_provider.postgres.tools.server import Server
+    from glacier_provider.postgres import Selection, Server
 
 from glacier_provider.pipelines.restore.step import restore_step
 from glacier_provider.pipelines.shared.staging import staging_directory_of
@@ -35,9 +34,15 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
     The catalog's schema is excluded by identity, as are the application's own exclusions. Raise RestoreFailed (the
     database is as it was), SelectionConflict or MissingRoles (nothing was begun).
     """
-    from glacier_provider.postgres import Keep, RestoreOptions, check_swap, swap_database, tools_for
-    from glacier_provider.postgres import restore_database as pg_restore
-    from glacier_provider.postgres.dump.dumpfile import table_of_contents
+    from glacier_provider.postgres import (
+        Keep,
+        PgRestoreOptions,
+        check_swap,
+        restore_by_swap,
+        restore_in_transaction,
+        table_of_contents,
+        tools_for,
+    )
 
     restore = catalog.restores.get(restore_id)
     request = RestoreRequest.from_params(restore["request"])
@@ -51,7 +56,7 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
         compression = table_of_contents(dump).header.compression
         tools = tools_for(server, application.pg_bin_directory, compression=compression)
         progress = Progress(log, "pg_restore", on_heartbeat=heartbeat).heartbeat
-        options = RestoreOptions(
+        options = PgRestoreOptions(
             owner=Keep(application.restore.owner),
             privileges=Keep(application.restore.privileges),
             lock_timeout_seconds=application.restore.lock_timeout_seconds,
@@ -60,10 +65,10 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
             check_swap(server, catalog_schema=application.catalog_schema)
             mark = f"restore_{restore_id}_{restore['opened_at']:%Y%m%d%H%M%S}"
             jobs = application.restore.jobs
-            restored = swap_database(server, tools, dump, options, mark=mark, jobs=jobs, progress=progress)
+            restored = restore_by_swap(server, tools, dump, options, mark=mark, jobs=jobs, progress=progress)
         else:
             selection = _selection(application, request)
-            restored = pg_restore(server, tools, dump, selection, options, progress=progress)
+            restored = restore_in_transaction(server, tools, dump, selection, options, progress=progress)
         outcome = {"restored": restored.restored, "removed": restored.removed, "warnings": list(restored.warnings[:20])}
         catalog.restores.add_outcome(restore_id, database=outcome)
     return outcome
@@ -115,7 +120,7 @@ def _decompressed(application: Application, path: Path, *, needed: int) -> Path:
 
     Raise OutOfSpace, before anything is written, when there are not `needed` bytes free.
     """
-    from glacier_provider.postgres.dump.stream import decompress
+    from glacier_provider.postgres import decompress
 
     plain = path.with_suffix(".plain")
     remove_tree(plain, below=application.staging_directory)

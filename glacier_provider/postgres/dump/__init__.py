@@ -1,4 +1,4 @@
-"""Dumps that are verified before they count: `pg_dump` into staging, `stream` through a pipe, `follow` reads along.
+"""Dumps that are verified before they count: `pg_dump` makes one in staging, `stream` one in a pipe.
 
-`toc` is what a dump holds, `dumpfile` a dump on disk.
+`follow` reads a directory through while it is made, `disk` a dump that is whole. Pure: `toc`, what a dump holds.
 """

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from glacier_provider.errors import DumpInvalid
-from glacier_provider.postgres.dump.dumpfile import table_of_contents
+from glacier_provider.postgres.dump.disk import table_of_contents
 from glacier_provider.postgres.dump.toc import Toc, TocEntry
 
 _WINDOW = 1 << 20
@@ -28,7 +28,7 @@ _ENDINGS = ("", ".zst", ".gz", ".lz4")
 _END_OF_ROWS = b"\\.\n\n\n"
 
 
-class Pieces(Protocol):
+class PieceSink(Protocol):
     """Takes what is finished of a dump while it is made."""
 
     def begin(self, directory: Path) -> None:
@@ -159,7 +159,7 @@ class Follower:
     Memory for each file, not for its size. Both raise DumpInvalid.
     """
 
-    def __init__(self, directory: Path, pieces: Pieces | None = None) -> None:
+    def __init__(self, directory: Path, pieces: PieceSink | None = None) -> None:
         self._directory = directory
         self._pieces = pieces
         self._growing: dict[str, _File] = {}

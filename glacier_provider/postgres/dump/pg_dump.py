@@ -1,4 +1,4 @@
-"""Dumping a database: `dump_database` reads top to bottom as it happens.
+"""Dumping a database: `dump_to_path` reads top to bottom as it happens.
 
 The dump, and the names that `references_query` reads, are of one snapshot. What pg_dump writes gets its final name
 only after it was read through whole: a dump that is cut, empty or reported with an error never exists under that name.
@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import (
@@ -32,19 +32,22 @@ from glacier_provider.errors import (
     ToolFailed,
     ToolKilled,
 )
-from glacier_provider.postgres.dump.dumpfile import check_space, read_through, size_of, table_of_contents
-from glacier_provider.postgres.dump.follow import Follower, Pieces
-from glacier_provider.postgres.options import DumpFormat, DumpOptions
-from glacier_provider.postgres.restore.target import server_version
+from glacier_provider.postgres.dump.disk import check_space, read_through, size_of, table_of_contents
+from glacier_provider.postgres.dump.follow import Follower, PieceSink
 from glacier_provider.postgres.tools import commands
-from glacier_provider.postgres.tools.find import Tools, Version, check_client_version, choose_compression
-from glacier_provider.postgres.tools.run import Ended, Progress, Reporter, Tool
+from glacier_provider.postgres.tools.find import (
+    Tools,
+    Version,
+    check_client_version,
+    choose_compression,
+    server_version,
+)
+from glacier_provider.postgres.tools.options import DumpFormat, PgDumpOptions
+from glacier_provider.postgres.tools.run import Ended, Reporter, TaskLog, Tool
 from glacier_provider.postgres.tools.server import Server, database_errors
 
 if TYPE_CHECKING:
-    import psycopg
-
-    Connection = psycopg.Connection[tuple[Any, ...]]
+    from glacier_provider.postgres.tools.server import Connection
 
 #: Takes a batch of attached-file names that the dump's snapshot names.
 References: TypeAlias = Callable[[list[str]], None]
@@ -85,15 +88,15 @@ class Snapshot:
     database_size: int
 
 
-def dump_database(
+def dump_to_path(
     server: Server,
     tools: Tools,
-    options: DumpOptions,
+    options: PgDumpOptions,
     target: Path,
     *,
-    progress: Progress,
+    progress: TaskLog,
     references: References | None = None,
-    pieces: Pieces | None = None,
+    pieces: PieceSink | None = None,
 ) -> Dump:
     """Dump a database to `target` (a file, or a directory for the directory format) and verify the dump.
 
@@ -174,13 +177,15 @@ def _prepared(target: Path, undo: ExitStack) -> Path:
     return partial
 
 
-def check_room(directory: Path, snapshot: Snapshot, options: DumpOptions) -> None:
+def check_room(directory: Path, snapshot: Snapshot, options: PgDumpOptions) -> None:
     needed = round(snapshot.database_size * options.space_ratio)
     what = f"A dump of this database ({readable_size(snapshot.database_size)} on the server)"
     check_space(directory, needed, lambda path: shutil.disk_usage(path).free, what)
 
 
-def read_references(server: Server, connection: Connection, options: DumpOptions, references: References | None) -> int:
+def read_references(
+    server: Server, connection: Connection, options: PgDumpOptions, references: References | None
+) -> int:
     """Hand the names that the database knows to the caller, in batches, as the snapshot sees them; return how many."""
     if not options.references_query or references is None:
         return 0
@@ -197,7 +202,7 @@ def read_references(server: Server, connection: Connection, options: DumpOptions
     return count
 
 
-def _follower(partial: Path, options: DumpOptions, pieces: Pieces | None) -> Follower | None:
+def _follower(partial: Path, options: PgDumpOptions, pieces: PieceSink | None) -> Follower | None:
     if options.format is not DumpFormat.DIRECTORY:
         return None
     partial.mkdir(mode=0o700)  # pg_dump takes an empty directory as its own
@@ -207,7 +212,7 @@ def _follower(partial: Path, options: DumpOptions, pieces: Pieces | None) -> Fol
 
 
 def _run(
-    argv: tuple[str, ...], server: Server, partial: Path, progress: Progress, follower: Follower | None = None
+    argv: tuple[str, ...], server: Server, partial: Path, progress: TaskLog, follower: Follower | None = None
 ) -> Ended:
     report = Reporter(progress)
     with Tool(argv, server) as tool:
@@ -257,7 +262,7 @@ def _refusal(text: str, said: str) -> GlacierProviderError | None:
     return None
 
 
-def _verified(tools: Tools, partial: Path, progress: Progress, follower: Follower | None) -> int:
+def _verified(tools: Tools, partial: Path, progress: TaskLog, follower: Follower | None) -> int:
     """Read the whole dump, or what is left of it to read; return the number of its entries."""
     if size_of(partial) == 0:
         raise DumpInvalid("pg_dump ended without an error and wrote nothing.")

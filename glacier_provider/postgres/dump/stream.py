@@ -28,13 +28,12 @@ from glacier_provider.postgres.dump.pg_dump import (
     read_references,
 )
 from glacier_provider.postgres.dump.toc import Toc, read_toc
-from glacier_provider.postgres.options import DumpFormat, DumpOptions
 from glacier_provider.postgres.tools import commands
 from glacier_provider.postgres.tools.find import Tools, check_client_version, choose_compression, compressions
-from glacier_provider.postgres.tools.run import Ended, Progress, Reporter, Tool
+from glacier_provider.postgres.tools.options import DumpFormat, PgDumpOptions
+from glacier_provider.postgres.tools.run import CHUNK, Ended, Reporter, TaskLog, Tool
 from glacier_provider.postgres.tools.server import Server
 
-CHUNK = 1 << 20
 LEVEL = 3
 
 
@@ -44,7 +43,7 @@ class Sink(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
 
-def compressed_here(tools: Tools, options: DumpOptions) -> bool:
+def compressed_here(tools: Tools, options: PgDumpOptions) -> bool:
     """Return whether a stream is compressed by this process: zstd is better, and this client does not have it."""
     if options.compression is not None or "zstd" in compressions(tools):
         return False
@@ -55,20 +54,20 @@ def compressed_here(tools: Tools, options: DumpOptions) -> bool:
     return True
 
 
-def stream_database(
+def dump_to_stream(
     server: Server,
     tools: Tools,
-    options: DumpOptions,
+    options: PgDumpOptions,
     sink: Sink,
     *,
-    progress: Progress,
+    progress: TaskLog,
     references: References | None = None,
     staging: Path | None = None,
 ) -> Dump:
     """Dump a database into `sink`, in the custom format, and read the dump through meanwhile.
 
     What the sink got counts only when this returns. `staging` is where the sink keeps all of it, if it does: there has
-    to be room. Raise as `dump_database`, or what `sink` raises.
+    to be room. Raise as `dump_to_path`, or what `sink` raises.
     """
     options = replace(options, format=DumpFormat.CUSTOM, jobs=1)
     here = compressed_here(tools, options)
@@ -102,7 +101,7 @@ def stream_database(
     )
 
 
-def _pump(argv: tuple[str, ...], server: Server, way: _Straight | _Compressing, progress: Progress) -> Ended:
+def _pump(argv: tuple[str, ...], server: Server, way: _Straight | _Compressing, progress: TaskLog) -> Ended:
     report = Reporter(progress)
     with Tool(argv, server, stdout=PIPE) as tool:
         stream = tool.process.stdout

@@ -49,7 +49,7 @@ class TocEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class DumpHeader:
     """What a dump says about itself; versions as text, such as "17.10 (Debian 17.10-1)"."""
 
     archive_version: tuple[int, int]
@@ -63,12 +63,12 @@ class Header:
 class Toc:
     """A whole table of contents; `entries` in the dump's own order."""
 
-    header: Header
+    header: DumpHeader
     entries: tuple[TocEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedEntry:
     """One line of ``pg_restore --list``; `text` is what follows the numbers."""
 
     dump_id: int
@@ -93,13 +93,13 @@ def read_toc(stream: BinaryIO) -> Toc:
     return Toc(header, tuple(entry.decoded(codec) for entry in entries))
 
 
-def parse_listing(text: str) -> tuple[Listed, ...]:
+def parse_listing(text: str) -> tuple[ListedEntry, ...]:
     """Parse the output of ``pg_restore --list``; comment lines begin with a semicolon."""
     lines = (line for line in text.split("\n") if line and not line.startswith(";"))
     return tuple(_listed(line) for line in lines)
 
 
-def join(toc: Toc, listed: Iterable[Listed]) -> tuple[TocEntry, ...]:
+def join(toc: Toc, listed: Iterable[ListedEntry]) -> tuple[TocEntry, ...]:
     """Return the entries that pg_restore would restore, in its order.
 
     Raise UnsupportedDump when the two sources disagree about one: editing would then not be exact.
@@ -108,7 +108,7 @@ def join(toc: Toc, listed: Iterable[Listed]) -> tuple[TocEntry, ...]:
     return tuple(_same(by_id.get(line.dump_id), line) for line in listed)
 
 
-def _same(entry: TocEntry | None, line: Listed) -> TocEntry:
+def _same(entry: TocEntry | None, line: ListedEntry) -> TocEntry:
     if entry is None or (entry.tableoid, entry.oid) != (line.tableoid, line.oid):
         raise UnsupportedDump(f"pg_restore lists entry {line.dump_id} ({line.text}) otherwise than the dump holds it.")
     if not line.text.startswith(f"{entry.desc} "):
@@ -119,11 +119,11 @@ def _same(entry: TocEntry | None, line: Listed) -> TocEntry:
 _LINE = re.compile(r"(\d+); (\d+) (\d+) (.*)")
 
 
-def _listed(line: str) -> Listed:
+def _listed(line: str) -> ListedEntry:
     found = _LINE.fullmatch(line.rstrip("\r"))
     if found is None:
         raise UnsupportedDump(f"pg_restore lists a line that cannot be read: {line!r}.")
-    return Listed(int(found[1]), int(found[2]), int(found[3]), found[4])
+    return ListedEntry(int(found[1]), int(found[2]), int(found[3]), found[4])
 
 
 @dataclass(slots=True)
@@ -186,7 +186,7 @@ class _Reader:
             raise UnsupportedDump(f"The dump has the format number {form}, which is not custom or directory.")
         return form == _CUSTOM
 
-    def header(self) -> Header:
+    def header(self) -> DumpHeader:
         if self.version >= (1, 15):
             compression = _COMPRESSIONS.get(self._byte(), "unknown")
         else:
@@ -194,7 +194,7 @@ class _Reader:
         for _ in range(7):  # seconds, minutes, hours, day, month, year, daylight saving
             self.integer()
         dbname, server, client = (self._string().decode("utf-8", "replace") for _ in range(3))
-        return Header(self.version, compression, dbname, server, client)
+        return DumpHeader(self.version, compression, dbname, server, client)
 
     def entry(self, custom: bool) -> _Raw:
         dump_id = self.integer()

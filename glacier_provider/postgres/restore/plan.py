@@ -15,17 +15,18 @@ from glacier_provider.errors import (
     SelectionConflict,
     ToolMissing,
 )
-from glacier_provider.postgres.dump.dumpfile import restorable_entries, table_of_contents
-from glacier_provider.postgres.dump.toc import Header, TocEntry
-from glacier_provider.postgres.options import Keep, RestoreOptions, Selection, TableName
-from glacier_provider.postgres.restore import script, sqltext
-from glacier_provider.postgres.restore.selection import RELATIONS, Conflict, Removed, edit
-from glacier_provider.postgres.restore.target import Live, exists, inspect
+from glacier_provider.postgres.dump.disk import restorable_entries, table_of_contents
+from glacier_provider.postgres.dump.toc import DumpHeader, TocEntry
+from glacier_provider.postgres.restore import definitions, script
+from glacier_provider.postgres.restore.selection import RELATIONS, Conflict, Removed, Selection, edit
+from glacier_provider.postgres.restore.target import Target, exists, inspect
 from glacier_provider.postgres.tools.find import Tools, Version, check_client_version, compressions
+from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
 from glacier_provider.postgres.tools.server import Server, database_errors
+from glacier_provider.postgres.tools.sql import TableName
 
 if TYPE_CHECKING:
-    from glacier_provider.postgres.restore.target import Connection
+    from glacier_provider.postgres.tools.server import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class DatabasePlan:
     """
 
     dump: Path
-    header: Header
+    header: DumpHeader
     server_version: Version
     selection: Selection
     kept: tuple[TocEntry, ...]
@@ -52,7 +53,7 @@ class DatabasePlan:
 
 
 def plan_database_restore(
-    server: Server, tools: Tools, dump: Path, selection: Selection, options: RestoreOptions
+    server: Server, tools: Tools, dump: Path, selection: Selection, options: PgRestoreOptions
 ) -> DatabasePlan:
     """Read dump and target, and say what a restore would do; change nothing.
 
@@ -95,7 +96,7 @@ def _replaced(selection: Selection, kept: tuple[TocEntry, ...]) -> Selection:
     return Selection(selection.exclude_schemas, selection.exclude_tables, brought)
 
 
-def _check_compression(tools: Tools, header: Header) -> None:
+def _check_compression(tools: Tools, header: DumpHeader) -> None:
     if header.compression not in compressions(tools):
         raise ToolMissing(
             f"The dump is compressed with {header.compression}, which {tools} cannot read.",
@@ -113,7 +114,7 @@ def _unknown_tables(unknown: tuple[TableName, ...], entries: tuple[TocEntry, ...
     )
 
 
-def _check_version(header: Header, target: Live) -> None:
+def _check_version(header: DumpHeader, target: Target) -> None:
     dumped = Version.parse(header.server_version)
     if dumped and dumped.major > target.version.major:
         raise RestoreFailed(
@@ -122,7 +123,7 @@ def _check_version(header: Header, target: Live) -> None:
         )
 
 
-def _check_conflicts(connection: Connection, conflicts: tuple[Conflict, ...], target: Live) -> None:
+def _check_conflicts(connection: Connection, conflicts: tuple[Conflict, ...], target: Target) -> None:
     """Refuse when kept and excluded objects cannot be parted.
 
     What a kept object needs may be left out when the target has it: it stays, so the kept object is created upon it,
@@ -140,23 +141,23 @@ def _stands(connection: Connection, conflict: Conflict) -> bool:
     return needed is not None and exists(connection, needed.desc, needed.schema, needed.name)
 
 
-def _check_extensions(kept: tuple[TocEntry, ...], target: Live) -> None:
+def _check_extensions(kept: tuple[TocEntry, ...], target: Target) -> None:
     missing = sorted(entry.name for entry in kept if entry.desc == "EXTENSION" and entry.name not in target.extensions)
     if missing:
         raise MissingExtensions(f"The target server cannot create the extensions {script.names(missing)}.")
 
 
-def _check_roles(kept: tuple[TocEntry, ...], target: Live, options: RestoreOptions) -> None:
+def _check_roles(kept: tuple[TocEntry, ...], target: Target, options: PgRestoreOptions) -> None:
     """Every owner and grantee must exist; to give objects away, a user must be able to act as the new owner."""
     owners = {entry.owner for entry in kept if entry.owner} if options.owner is Keep.KEEP else set()
     named = set(owners)
     for entry in kept:
         if entry.desc in ("ACL", "DEFAULT ACL") and options.privileges is Keep.KEEP:
-            named |= sqltext.granted_roles(entry.definition)
+            named |= definitions.granted_roles(entry.definition)
         elif entry.desc == "POLICY":
-            named |= sqltext.policy_roles(entry.definition)
+            named |= definitions.policy_roles(entry.definition)
         elif entry.desc == "USER MAPPING":
-            named |= sqltext.mapped_roles(entry.definition)
+            named |= definitions.mapped_roles(entry.definition)
     missing = sorted(named - target.roles.keys())
     if missing:
         raise MissingRoles(
@@ -183,7 +184,7 @@ def _partitions_last(kept: tuple[TocEntry, ...]) -> tuple[TocEntry, ...]:
 
 
 def _fitted(
-    kept: tuple[TocEntry, ...], target: Live, options: RestoreOptions
+    kept: tuple[TocEntry, ...], target: Target, options: PgRestoreOptions
 ) -> tuple[tuple[TocEntry, ...], tuple[Removed, ...]]:
     """Leave out what outlives the drop, annotations of it that only its owner could change, and dropped privileges."""
     contents = {entry.dump_id: entry for entry in kept}
@@ -197,7 +198,7 @@ def _fitted(
     return tuple(entry for entry in kept if entry.dump_id not in left), tuple(left.values())
 
 
-def _outlives(entry: TocEntry, target: Live) -> str:
+def _outlives(entry: TocEntry, target: Target) -> str:
     if entry.desc == "SCHEMA" and entry.name in target.schemas:
         return "the schema is there and stays"
     if entry.desc == "EXTENSION" and target.extensions.get(entry.name):
@@ -215,7 +216,7 @@ def _attaches(entry: TocEntry, contents: dict[int, TocEntry]) -> str:
     return "its table's attachment attaches it" if alone else ""
 
 
-def _annotates(entry: TocEntry, contents: dict[int, TocEntry], target: Live) -> str:
+def _annotates(entry: TocEntry, contents: dict[int, TocEntry], target: Target) -> str:
     if entry.desc not in ("COMMENT", "ACL", "SECURITY LABEL"):
         return ""
     for kind, name in [(contents[d].desc, contents[d].name) for d in entry.dependencies if d in contents]:
@@ -231,14 +232,14 @@ def _annotates(entry: TocEntry, contents: dict[int, TocEntry], target: Live) -> 
     return ""
 
 
-def _missing_schemas(kept: tuple[TocEntry, ...], target: Live) -> tuple[str, ...]:
+def _missing_schemas(kept: tuple[TocEntry, ...], target: Target) -> tuple[str, ...]:
     """Schemas without an entry of their own, such as public, that the target lost."""
     made = {entry.name for entry in kept if entry.desc == "SCHEMA"}
     needed = {entry.schema for entry in kept if entry.schema and entry.desc != "EXTENSION"}
     return tuple(sorted(needed - made - target.schemas.keys()))
 
 
-def _extension_rows(kept: tuple[TocEntry, ...], target: Live) -> tuple[tuple[TableName, str], ...]:
+def _extension_rows(kept: tuple[TocEntry, ...], target: Target) -> tuple[tuple[TableName, str], ...]:
     """Rows of an installed extension's tables: the dump brings those that match the extension's condition."""
     brought = sorted({(entry.schema or "", entry.name) for entry in kept if entry.desc == "TABLE DATA"})
     found = target.configuration_tables

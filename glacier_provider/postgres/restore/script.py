@@ -10,9 +10,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
-from glacier_provider.postgres.options import TableName
 from glacier_provider.postgres.restore.target import drop_statement
-from glacier_provider.postgres.tools.commands import quoted
+from glacier_provider.postgres.tools.sql import TableName, literal, quoted
 
 HEAD_BYTES = 4096
 TAIL_BYTES = 4096
@@ -97,12 +96,6 @@ def opening(
 def closing() -> str:
     """Return what psql runs after the whole script."""
     return "COMMIT;\n"
-
-
-def literal(text: str) -> str:
-    """Return an SQL string constant, whatever standard_conforming_strings is."""
-    escaped = text.replace("\\", "\\\\").replace("'", "''")
-    return f"E'{escaped}'"
 
 
 def names(values: Iterable[str]) -> str:

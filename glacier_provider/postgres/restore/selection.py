@@ -8,12 +8,13 @@ conflict, since it could be restored only if the excluded object fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from glacier_provider.errors import ConfigurationError
 from glacier_provider.postgres.dump.toc import TocEntry
-from glacier_provider.postgres.options import Selection, TableName
-from glacier_provider.postgres.restore import sqltext
+from glacier_provider.postgres.restore import definitions
+from glacier_provider.postgres.tools.sql import TableName
 
 RELATIONS = frozenset({"TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"})
 _TABLES = RELATIONS - {"SEQUENCE"}
@@ -26,6 +27,29 @@ _ANNOTATIONS = frozenset({"ACL", "COMMENT", "SECURITY LABEL"})
 _LINKS = frozenset(
     {"TABLE ATTACH", "INDEX ATTACH", "SEQUENCE OWNED BY", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA"}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects of a dump to restore, by exact identity.
+
+    Everything in `exclude_schemas`, and every relation in `exclude_tables` with what belongs to it, stays as it is in
+    the target. With `tables`, only these relations and what belongs to them are restored. Large objects
+    belong to no table: they are replaced with the rest, and stay when `tables` is given. Any collections are taken,
+    and kept as frozen sets.
+    """
+
+    exclude_schemas: Collection[str] = frozenset()
+    exclude_tables: Collection[TableName] = frozenset()
+    tables: Collection[TableName] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("exclude_schemas", "exclude_tables", "tables"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, frozenset(given))
+        if self.tables is not None and not self.tables:
+            raise ConfigurationError("The list of tables to restore is empty.", hint="Name a table, or give no list.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +161,12 @@ class Contents:
     def _the_one_named(entry: TocEntry, candidates: tuple[TocEntry, ...]) -> tuple[TocEntry, ...]:
         if len(candidates) < 2:
             return candidates
-        altered = sqltext.altered_table(entry.definition)
+        altered = definitions.altered_table(entry.definition)
         named = tuple(
             each
             for each in candidates
             if altered == (each.schema, each.name)
-            or (altered is None and sqltext.mentions_on(entry.definition, (each.schema or "", each.name)))
+            or (altered is None and definitions.mentions_on(entry.definition, (each.schema or "", each.name)))
         )
         return named or candidates
 
@@ -214,7 +238,7 @@ def _conflicts(contents: Contents, kept: tuple[TocEntry, ...]) -> Iterator[Confl
 
 
 def _foreign_key_conflict(contents: Contents, entry: TocEntry, kept_ids: set[int]) -> Iterator[Conflict]:
-    target = sqltext.referenced_table(entry.definition)
+    target = definitions.referenced_table(entry.definition)
     relation = contents.relations.get(target) if target else None
     if target and (relation is None or relation.dump_id not in kept_ids):
         yield Conflict(entry, relation, f"TABLE {target[0]}.{target[1]}", fatal=True)

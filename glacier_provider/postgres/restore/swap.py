@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from glacier_provider.errors import (
     ConfigurationError,
@@ -30,20 +30,17 @@ from glacier_provider.errors import (
     RestoreFailed,
     ToolKilled,
 )
-from glacier_provider.postgres.dump.dumpfile import table_of_contents
-from glacier_provider.postgres.options import RestoreOptions
-from glacier_provider.postgres.restore import target
+from glacier_provider.postgres.dump.disk import table_of_contents
 from glacier_provider.postgres.restore.transaction import RestoredDatabase
 from glacier_provider.postgres.tools import commands
-from glacier_provider.postgres.tools.commands import quoted
-from glacier_provider.postgres.tools.find import Tools, check_client_version
-from glacier_provider.postgres.tools.run import Progress, Reporter, Tool
+from glacier_provider.postgres.tools.find import Tools, check_client_version, server_version
+from glacier_provider.postgres.tools.options import PgRestoreOptions
+from glacier_provider.postgres.tools.run import Reporter, TaskLog, Tool
 from glacier_provider.postgres.tools.server import Server, database_errors
+from glacier_provider.postgres.tools.sql import literal, quoted
 
 if TYPE_CHECKING:
-    import psycopg
-
-    Connection = psycopg.Connection[tuple[Any, ...]]
+    from glacier_provider.postgres.tools.server import Connection
 
 #: Where the two are renamed from: a database cannot be renamed by its own sessions.
 MAINTENANCE_DATABASE = "postgres"
@@ -104,8 +101,15 @@ def check_swap(server: Server, *, catalog_schema: str) -> None:
         )
 
 
-def swap_database(
-    server: Server, tools: Tools, dump: Path, options: RestoreOptions, *, mark: str, jobs: int, progress: Progress
+def restore_by_swap(
+    server: Server,
+    tools: Tools,
+    dump: Path,
+    options: PgRestoreOptions,
+    *,
+    mark: str,
+    jobs: int,
+    progress: TaskLog,
 ) -> RestoredDatabase:
     """Restore `dump` into a new database with `jobs` connections, and put it in the place of `server`'s database.
 
@@ -115,7 +119,7 @@ def swap_database(
     swap = Swap(server.dbname, mark)
     toc = table_of_contents(dump)
     with _maintenance(server) as connection:
-        version = target.server_version(connection)
+        version = server_version(connection)
         check_client_version(tools, version)
         warnings: tuple[str, ...] = ()
         if _is_done(connection, swap):
@@ -201,17 +205,17 @@ def _create(server: Server, connection: Connection, swap: Swap) -> None:
     owner, encoding, collate, ctype, _, tablespace, provider, locale = row
     parts = [
         f"CREATE DATABASE {quoted(swap.beside)} TEMPLATE template0 OWNER {quoted(owner)}",
-        f"ENCODING {_text(encoding)} LC_COLLATE {_text(collate)} LC_CTYPE {_text(ctype)}",
+        f"ENCODING {literal(encoding)} LC_COLLATE {literal(collate)} LC_CTYPE {literal(ctype)}",
         f"TABLESPACE {quoted(tablespace)}",
     ]
     if provider == "i":
-        parts.append(f"LOCALE_PROVIDER icu ICU_LOCALE {_text(locale)}")
+        parts.append(f"LOCALE_PROVIDER icu ICU_LOCALE {literal(locale)}")
     elif provider == "b":
-        parts.append(f"LOCALE_PROVIDER builtin BUILTIN_LOCALE {_text(locale)}")
+        parts.append(f"LOCALE_PROVIDER builtin BUILTIN_LOCALE {literal(locale)}")
     elif provider == "c":  # the template's may be another
         parts.append("LOCALE_PROVIDER libc")
     connection.execute(" ".join(parts).encode())
-    connection.execute(f"COMMENT ON DATABASE {quoted(swap.beside)} IS {_text(swap.comment)}".encode())
+    connection.execute(f"COMMENT ON DATABASE {quoted(swap.beside)} IS {literal(swap.comment)}".encode())
 
 
 def _is_empty(database: Server) -> bool:
@@ -224,12 +228,8 @@ def _is_empty(database: Server) -> bool:
     return bool(row and row[0])
 
 
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
 def _fill(
-    beside: Server, tools: Tools, dump: Path, options: RestoreOptions, jobs: int, progress: Progress
+    beside: Server, tools: Tools, dump: Path, options: PgRestoreOptions, jobs: int, progress: TaskLog
 ) -> tuple[str, ...]:
     argv = commands.pg_restore_into(tools, options, dump=dump, database=beside.dbname, jobs=jobs)
     with Tool(argv, beside) as pg_restore:
@@ -258,7 +258,7 @@ SELECT c.oid::regclass::text FROM pg_catalog.pg_class c
  ORDER BY pg_catalog.pg_relation_size(c.oid) DESC"""
 
 
-def _analyze(beside: Server, jobs: int, progress: Progress) -> None:
+def _analyze(beside: Server, jobs: int, progress: TaskLog) -> None:
     """Refresh the statistics over as many connections as filled the database, one table at a time on each."""
     progress("Refreshing the statistics of the new database.")
     tables: SimpleQueue[str] = SimpleQueue()
@@ -310,7 +310,7 @@ def _copy_properties(connection: Connection, swap: Swap) -> tuple[str, ...]:
     for role, setting, value in connection.execute(_SETTINGS, (swap.database,)).fetchall():
         whose = f"ALTER ROLE {quoted(role)} IN DATABASE {name}" if role else f"ALTER DATABASE {name}"
         # FROM CURRENT, since a list such as search_path cannot be written down as one text.
-        chosen = f"SELECT set_config({_text(setting)}, {_text(value)}, true)"
+        chosen = f"SELECT set_config({literal(setting)}, {literal(value)}, true)"
         refused.append(_refusal(connection, [chosen, f"{whose} SET {_setting(setting)} FROM CURRENT"]))
     return tuple(reason for reason in refused if reason)
 
@@ -340,7 +340,7 @@ SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
  WHERE datname = ANY(%s) AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
 
 
-def _rename(server: Server, connection: Connection, swap: Swap, progress: Progress) -> None:
+def _rename(server: Server, connection: Connection, swap: Swap, progress: TaskLog) -> None:
     """Rename both in one transaction. Sessions of the application are ended, and come back to the restored database."""
     import psycopg
 
@@ -367,4 +367,4 @@ def _rename(server: Server, connection: Connection, swap: Swap, progress: Progre
 
 def _comment(connection: Connection, swap: Swap) -> str:
     comment = _databases(connection, swap.previous)[swap.previous]
-    return _text(comment) if comment else "NULL"
+    return literal(comment) if comment else "NULL"

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from glacier_provider.postgres.options import Selection, TableName
+from glacier_provider.postgres.restore.selection import Selection
 from glacier_provider.postgres.tools.find import Version
+from glacier_provider.postgres.tools.sql import TableName
 
 if TYPE_CHECKING:
-    import psycopg
-
-    Connection = psycopg.Connection[tuple[Any, ...]]
+    from glacier_provider.postgres.tools.server import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Crossing:
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class Target:
     """The target database. Names are exact.
 
     `schemas` are those that outlive the drop, with whether this user owns them; `roles` say whether this user can act
@@ -50,7 +49,7 @@ class Live:
     crossings: tuple[Crossing, ...]
 
 
-def inspect(connection: Connection, selection: Selection) -> Live:
+def inspect(connection: Connection, selection: Selection) -> Target:
     """Read what a restore of `selection` meets in this database."""
     set_local(connection, "search_path", "")  # descriptions then name schemas
     set_local(connection, "glacier_provider.selection", selection_setting(selection))
@@ -59,7 +58,7 @@ def inspect(connection: Connection, selection: Selection) -> Live:
         "SELECT current_setting('server_version_num')::int, current_user, "
         "coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false)",
     )
-    return Live(
+    return Target(
         version=Version.from_number(version),
         user=user,
         superuser=superuser,
@@ -70,11 +69,6 @@ def inspect(connection: Connection, selection: Selection) -> Live:
         foreign_event_triggers=frozenset(name for (name,) in _rows(connection, "foreign_event_triggers")),
         crossings=tuple(Crossing(*row) for row in _rows(connection, "crossings")),
     )
-
-
-def server_version(connection: Connection) -> Version:
-    """Return the server's version."""
-    return Version.from_number(connection.info.server_version)
 
 
 def existing_relations(connection: Connection, wanted: Collection[TableName]) -> frozenset[TableName]:
@@ -134,7 +128,7 @@ def selection_setting(selection: Selection) -> str:
 
 def drop_statement() -> str:
     """Return the statement that drops what a restore replaces; the setting tells what."""
-    return _text("drop.sql").replace("/* objects.sql */", _text("objects.sql"))
+    return _sql_file("drop.sql").replace("/* objects.sql */", _sql_file("objects.sql"))
 
 
 def set_local(connection: Connection, name: str, value: str) -> None:
@@ -143,19 +137,19 @@ def set_local(connection: Connection, name: str, value: str) -> None:
 
 
 @functools.cache
-def queries() -> Mapping[str, str]:
-    """Return the statements of live.sql by name."""
-    blocks = re.split(r"^-- name: (\w+)\n", _text("live.sql"), flags=re.MULTILINE)[1:]
+def target_queries() -> Mapping[str, str]:
+    """Return the statements of target.sql by name."""
+    blocks = re.split(r"^-- name: (\w+)\n", _sql_file("target.sql"), flags=re.MULTILINE)[1:]
     pairs = zip(blocks[::2], blocks[1::2], strict=True)
-    return {name: _text("objects.sql") + text if "-- begins: objects" in text else text for name, text in pairs}
+    return {name: _sql_file("objects.sql") + text if "-- begins: objects" in text else text for name, text in pairs}
 
 
-def _text(file: str) -> str:
+def _sql_file(file: str) -> str:
     return resources.files(__package__).joinpath("sql", file).read_text("utf-8")
 
 
 def _rows(connection: Connection, name: str) -> Iterable[tuple[Any, ...]]:
-    return connection.execute(queries()[name]).fetchall()
+    return connection.execute(target_queries()[name]).fetchall()
 
 
 def _row(connection: Connection, statement: LiteralString) -> tuple[Any, ...]:

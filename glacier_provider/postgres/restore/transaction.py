@@ -20,15 +20,15 @@ from typing import IO
 
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import DatabaseBusy, DatabaseUnreachable, GlacierProviderError, RestoreFailed, ToolKilled
-from glacier_provider.postgres.dump.dumpfile import CHUNK
-from glacier_provider.postgres.options import RestoreOptions, Selection
 from glacier_provider.postgres.restore import script, target
 from glacier_provider.postgres.restore.plan import DatabasePlan, plan_database_restore
+from glacier_provider.postgres.restore.selection import Selection
 from glacier_provider.postgres.tools import commands
-from glacier_provider.postgres.tools.commands import quoted
 from glacier_provider.postgres.tools.find import Tools
-from glacier_provider.postgres.tools.run import Ended, Progress, Reporter, Tool
+from glacier_provider.postgres.tools.options import PgRestoreOptions
+from glacier_provider.postgres.tools.run import CHUNK, Ended, Reporter, TaskLog, Tool
 from glacier_provider.postgres.tools.server import Server, database_errors
+from glacier_provider.postgres.tools.sql import quoted
 
 OUTCOME_SECONDS = 30.0
 
@@ -46,20 +46,20 @@ class RestoredDatabase:
     warnings: tuple[str, ...] = ()
 
 
-def restore_database(
+def restore_in_transaction(
     server: Server,
     tools: Tools,
     dump: Path,
     selection: Selection,
-    options: RestoreOptions | None = None,
+    options: PgRestoreOptions | None = None,
     *,
-    progress: Progress,
+    progress: TaskLog,
 ) -> RestoredDatabase:
     """Replace the database's contents by those of `dump`, as far as `selection` tells; all or nothing.
 
     Raise what `plan_database_restore` raises, or RestoreFailed; in each case the database is as it was.
     """
-    options = options or RestoreOptions()
+    options = options or PgRestoreOptions()
     plan = plan_database_restore(server, tools, dump, selection, options)
     progress(f"Restoring {len(plan.kept)} entries of {dump.name} into {server}; {len(plan.removed)} stay as they are.")
     committed = _apply(plan, server, tools, options, progress)
@@ -92,7 +92,9 @@ class _Run:
     writing: Ended | None = None
 
 
-def _apply(plan: DatabasePlan, server: Server, tools: Tools, options: RestoreOptions, progress: Progress) -> _Committed:
+def _apply(
+    plan: DatabasePlan, server: Server, tools: Tools, options: PgRestoreOptions, progress: TaskLog
+) -> _Committed:
     run, report = _Run(), Reporter(progress)
     with tempfile.TemporaryDirectory(prefix="glacier-") as work:
         entries = Path(work) / "entries.list"
@@ -106,7 +108,7 @@ def _apply(plan: DatabasePlan, server: Server, tools: Tools, options: RestoreOpt
 
 
 def _feed(
-    plan: DatabasePlan, options: RestoreOptions, reading: tuple[str, ...], psql: Tool, run: _Run, report: Reporter
+    plan: DatabasePlan, options: PgRestoreOptions, reading: tuple[str, ...], psql: Tool, run: _Run, report: Reporter
 ) -> None:
     """Send the whole transaction to psql; ask for the commit only when pg_restore has ended well."""
     begin = script.opening(
@@ -268,7 +270,7 @@ def _status(server: Server, transaction_id: int) -> str:
         return status
 
 
-def _analyze(plan: DatabasePlan, server: Server, tools: Tools, progress: Progress) -> str:
+def _analyze(plan: DatabasePlan, server: Server, tools: Tools, progress: TaskLog) -> str:
     """Refresh the planner's statistics; return a warning when that fails, since the restore itself stands."""
     statements = ["ANALYZE;"]
     if plan.selection.tables is not None:

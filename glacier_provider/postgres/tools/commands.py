@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from glacier_provider.postgres.options import DumpFormat, DumpOptions, Keep, RestoreOptions
 from glacier_provider.postgres.tools.find import Tools
+from glacier_provider.postgres.tools.options import DumpFormat, Keep, PgDumpOptions, PgRestoreOptions
+from glacier_provider.postgres.tools.sql import quoted
 
 
 def pg_dump(
-    tools: Tools, options: DumpOptions, *, target: Path | None, compression: str, snapshot: str | None = None
+    tools: Tools, options: PgDumpOptions, *, target: Path | None, compression: str, snapshot: str | None = None
 ) -> tuple[str, ...]:
     """Dump the database named by the environment into `target`, or to stdout, as `snapshot` sees it."""
     argv = [tools.path("pg_dump"), f"--format={options.format.value}"]
@@ -43,7 +44,7 @@ def pg_restore_list(tools: Tools, dump: Path) -> tuple[str, ...]:
     return (tools.path("pg_restore"), "--list", _operand(dump))
 
 
-def pg_restore_script(tools: Tools, options: RestoreOptions, *, dump: Path, entries: Path) -> tuple[str, ...]:
+def pg_restore_script(tools: Tools, options: PgRestoreOptions, *, dump: Path, entries: Path) -> tuple[str, ...]:
     """Print, to stdout, the SQL of the entries listed in a file, in the list's order, as one transaction.
 
     Without ``--single-transaction`` it would write a COMMIT after each group of large objects.
@@ -54,7 +55,9 @@ def pg_restore_script(tools: Tools, options: RestoreOptions, *, dump: Path, entr
     return (*argv, _operand(dump))
 
 
-def pg_restore_into(tools: Tools, options: RestoreOptions, *, dump: Path, database: str, jobs: int) -> tuple[str, ...]:
+def pg_restore_into(
+    tools: Tools, options: PgRestoreOptions, *, dump: Path, database: str, jobs: int
+) -> tuple[str, ...]:
     """Restore a whole dump into an empty database with several connections; stop at the first error."""
     argv = [tools.path("pg_restore"), f"--dbname={conninfo(database)}", f"--jobs={jobs}", "--exit-on-error"]
     argv += ["--no-password", "--verbose"]
@@ -85,11 +88,6 @@ def exactly(*names: str) -> str:
     '"public"."odd.*""name"'
     """
     return ".".join(quoted(name) for name in names)
-
-
-def quoted(name: str) -> str:
-    """Return an SQL identifier in double quotes."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def use_list(dump_ids: Iterable[int]) -> str:

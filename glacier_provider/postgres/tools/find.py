@@ -16,10 +16,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glacier_provider.errors import ConfigurationError, ToolMissing, ToolTooOld
 from glacier_provider.postgres.tools.run import output_of
 from glacier_provider.postgres.tools.server import Server
+
+if TYPE_CHECKING:
+    from glacier_provider.postgres.tools.server import Connection
 
 NAMES = ("pg_dump", "pg_restore", "psql")
 DEBIAN_DIRECTORIES = "/usr/lib/postgresql/*/bin"
@@ -105,10 +109,15 @@ def tools_for(server: Server, directory: str | Path | None = None, *, compressio
     Raise what `Server.connect`, `find_tools` and `check_client_version` raise.
     """
     with server.connect() as connection:
-        version = Version.from_number(connection.info.server_version)
+        version = server_version(connection)
     tools = find_tools(directory, server_major=version.major, compression=compression)
     check_client_version(tools, version)
     return tools
+
+
+def server_version(connection: Connection) -> Version:
+    """Return the version of the server at the other end."""
+    return Version.from_number(connection.info.server_version)
 
 
 def check_client_version(tools: Tools, server_version: Version) -> None:

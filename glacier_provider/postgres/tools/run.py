@@ -24,9 +24,10 @@ from typing import IO, TypeAlias
 from glacier_provider.postgres.tools.server import Server
 
 #: Takes one line for the task log.
-Progress: TypeAlias = Callable[[str], None]
+TaskLog: TypeAlias = Callable[[str], None]
 
 REPORT_SECONDS = 15.0
+CHUNK = 1 << 20  #: bytes taken from a tool's output, or from a dump, at once
 _KEPT_LINES = 200
 _PIPE_BYTES = 65536  # what a pipe of Linux holds
 
@@ -250,7 +251,7 @@ def is_warning(line: str) -> bool:
 class Reporter:
     """Folds many events to at most one log line in `seconds`."""
 
-    def __init__(self, progress: Progress, seconds: float = REPORT_SECONDS) -> None:
+    def __init__(self, progress: TaskLog, seconds: float = REPORT_SECONDS) -> None:
         self.progress = progress
         self.seconds = seconds
         self._last = time.monotonic()

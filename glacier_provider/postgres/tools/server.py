@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from glacier_provider.errors import (
     ConfigurationError,
@@ -17,6 +17,8 @@ from glacier_provider.errors import (
 
 if TYPE_CHECKING:
     import psycopg
+
+    Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 #: libpq parameters that a connection may set, and the environment variable of each
 #: (https://www.postgresql.org/docs/current/libpq-envars.html).
@@ -79,7 +81,7 @@ class Server:
             variables[OPTION_VARIABLES[name]] = str(value)
         return {name: value for name, value in variables.items() if value}
 
-    def connect(self, *, autocommit: bool = False) -> psycopg.Connection[tuple[Any, ...]]:
+    def connect(self, *, autocommit: bool = False) -> Connection:
         """Return a new psycopg connection.
 
         Raise DatabaseUnreachable when nothing answers (a retry may help) and DatabaseRefused when the server says no.

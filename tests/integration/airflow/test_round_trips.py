@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.support.airflow import run_dag
 from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, titles
 from tests.support.postgres import EmbeddedPostgres

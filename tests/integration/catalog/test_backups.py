@@ -14,7 +14,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.scans import Scan
 from glacier_provider.core.archive import ArchiveKind, Location, Receipt
 from glacier_provider.errors import BackupNotRestorable, IllegalMove, LeaseHeld, UnknownBackup
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 
 STORE = "s3://bucket/prefix"

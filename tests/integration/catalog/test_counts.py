@@ -16,7 +16,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import CatalogError
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 from tests.integration.catalog.test_backups import (
     STORE,

@@ -13,7 +13,7 @@ from glacier_provider.catalog.migrate import migrate, newest_version
 from glacier_provider.catalog.queries import queries
 from glacier_provider.core import status
 from glacier_provider.errors import CatalogNotReady, CatalogUnavailable, UnsafeCatalogSchema
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 
 

@@ -10,7 +10,7 @@ import pytest
 from bench.pages import LARGE, fill, views
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.pages import WINDOW, Overview
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 from tests.support.postgres import EmbeddedPostgres
 

@@ -12,7 +12,7 @@ import pytest
 
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.queries import queries
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 from tests.support.postgres import EmbeddedPostgres
 

@@ -21,7 +21,7 @@ from glacier_provider.core.archive import Location, Receipt
 from glacier_provider.core.directories import Changed, Listing
 from glacier_provider.errors import DirectoryUnusable
 from glacier_provider.files import DirectoryWalk, Look, walk
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 
 STORE = "s3://bucket/prefix"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from glacier_provider.hooks import resources
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from glacier_provider.stores.queue import receive
 from glacier_provider.triggers import queue_listener
 from tests.conftest import a_catalog

@@ -29,18 +29,26 @@ from glacier_provider.errors import (
     ToolMissing,
     ToolTooOld,
 )
-from glacier_provider.postgres import DumpFormat, DumpOptions, Server, Tools, dump_database, find_tools, terminate_tools
-from glacier_provider.postgres.dump.dumpfile import read_through, table_of_contents
+from glacier_provider.postgres import (
+    DumpFormat,
+    PgDumpOptions,
+    Server,
+    Tools,
+    dump_to_path,
+    find_tools,
+    terminate_tools,
+)
+from glacier_provider.postgres.dump.disk import read_through, table_of_contents
 from tests.integration.postgres.conftest import OLDER, SampleServer
 from tests.support.postgres import EmbeddedPostgres
 
-NOTHING = DumpOptions()
+NOTHING = PgDumpOptions()
 
 
 def fails(error: type[GlacierProviderError], server: Server, tools: Tools, target: Path, **options: object) -> str:
     """Dump, expect `error`, and expect that nothing is left; return the error's text."""
     with pytest.raises(error) as caught:
-        dump_database(server, tools, DumpOptions(**options), target, progress=print)  # type: ignore[arg-type]
+        dump_to_path(server, tools, PgDumpOptions(**options), target, progress=print)  # type: ignore[arg-type]
     assert not target.parent.is_dir() or list(target.parent.iterdir()) == []
     assert server.password is None or server.password not in str(caught.value)
     return str(caught.value)
@@ -109,21 +117,21 @@ def test_a_table_dropped_during_the_dump_fails_it_and_the_next_dump_succeeds(
     sample: SampleServer, tmp_path: Path
 ) -> None:
     server = sample.new()
-    options = DumpOptions(references_query="SELECT name FROM public.customers")
+    options = PgDumpOptions(references_query="SELECT name FROM public.customers")
 
     def drop(names: list[str]) -> None:
         sample.run(server, "DROP TABLE IF EXISTS public.legacy_glacier_archives_report")
 
     with pytest.raises(DatabaseBusy, match="legacy_glacier_archives_report"):
-        dump_database(server, sample.tools, options, tmp_path / "d", progress=print, references=drop)
+        dump_to_path(server, sample.tools, options, tmp_path / "d", progress=print, references=drop)
     assert list(tmp_path.iterdir()) == []
-    assert dump_database(server, sample.tools, options, tmp_path / "d", progress=print, references=drop).size > 0
+    assert dump_to_path(server, sample.tools, options, tmp_path / "d", progress=print, references=drop).size > 0
 
 
 def test_references_are_read_in_the_snapshot_of_the_dump(sample: SampleServer, tmp_path: Path) -> None:
     server, names = sample.new(), []
     before = sample.everything(server)
-    options = DumpOptions(references_query="SELECT NULL UNION ALL SELECT name FROM public.customers, pg_sleep(0)")
+    options = PgDumpOptions(references_query="SELECT NULL UNION ALL SELECT name FROM public.customers, pg_sleep(0)")
 
     def note(batch: list[str]) -> None:
         sample.run(
@@ -131,7 +139,7 @@ def test_references_are_read_in_the_snapshot_of_the_dump(sample: SampleServer, t
         )
         names.extend(batch)
 
-    dump = dump_database(server, sample.tools, options, tmp_path / "d", progress=print, references=note)
+    dump = dump_to_path(server, sample.tools, options, tmp_path / "d", progress=print, references=note)
 
     assert sorted(names) == sorted(f"Customer {n}" for n in range(1, 301))
     assert dump.references == 300
@@ -145,9 +153,9 @@ def test_references_are_read_in_the_snapshot_of_the_dump(sample: SampleServer, t
 
 
 def test_a_references_query_that_fails_is_a_configuration_error(sample: SampleServer, tmp_path: Path) -> None:
-    options = DumpOptions(references_query="SELECT nothing FROM nowhere")
+    options = PgDumpOptions(references_query="SELECT nothing FROM nowhere")
     with pytest.raises(ConfigurationError, match=r"references_query fails.*nowhere"):
-        dump_database(sample.new(), sample.tools, options, tmp_path / "d", progress=print, references=print)
+        dump_to_path(sample.new(), sample.tools, options, tmp_path / "d", progress=print, references=print)
 
 
 def test_a_killed_pg_dump_leaves_nothing(sample: SampleServer, tmp_path: Path) -> None:
@@ -169,7 +177,7 @@ def test_pg_dump_ends_when_its_worker_is_killed(sample: SampleServer, tmp_path: 
         from pathlib import Path
         from glacier_provider.postgres import *
         server, tools, target = Server(*json.loads(sys.argv[1])), find_tools(sys.argv[2]), Path(sys.argv[3])
-        dump_database(server, tools, DumpOptions(), target, progress=print)
+        dump_to_path(server, tools, PgDumpOptions(), target, progress=print)
         """
     )
     import json
@@ -183,7 +191,7 @@ def test_pg_dump_ends_when_its_worker_is_killed(sample: SampleServer, tmp_path: 
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         wait_until(lambda: not waiting(sample, server))
-    assert dump_database(server, sample.tools, NOTHING, tmp_path / "d", progress=print).size > 0
+    assert dump_to_path(server, sample.tools, NOTHING, tmp_path / "d", progress=print).size > 0
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
 
@@ -202,11 +210,9 @@ def test_a_server_that_stops_during_the_dump_fails_it(private_server: EmbeddedPo
     def stop(names: list[str]) -> None:
         private_server.stop()
 
-    options = DumpOptions(references_query="SELECT n FROM t")
+    options = PgDumpOptions(references_query="SELECT n FROM t")
     with pytest.raises(DatabaseUnreachable):
-        dump_database(
-            server, find_tools(private_server.bin_directory), options, target, progress=print, references=stop
-        )
+        dump_to_path(server, find_tools(private_server.bin_directory), options, target, progress=print, references=stop)
     assert list(target.parent.iterdir()) == []
     private_server.start()
     assert private_server.execute("SELECT n FROM t", "shop") == [(1,)]
@@ -216,7 +222,7 @@ def test_an_earlier_attempt_is_replaced(sample: SampleServer, tmp_path: Path) ->
     (tmp_path / "d.partial").mkdir()
     (tmp_path / "d.partial" / "toc.dat").write_text("left over")
     (tmp_path / "d").write_text("left over")
-    dump_database(sample.new(), sample.tools, NOTHING, tmp_path / "d", progress=print)
+    dump_to_path(sample.new(), sample.tools, NOTHING, tmp_path / "d", progress=print)
     assert (tmp_path / "d").read_bytes()[:5] == b"PGDMP"
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
@@ -226,8 +232,8 @@ def dumps(sample: SampleServer, tmp_path_factory: pytest.TempPathFactory) -> Cal
     directory, server = tmp_path_factory.mktemp("dumps"), sample.new()
 
     def made(form: DumpFormat, compression: str) -> Path:
-        options = DumpOptions(format=form, compression=compression)
-        return dump_database(server, sample.tools, options, directory / f"{form}-{compression}", progress=print).path
+        options = PgDumpOptions(format=form, compression=compression)
+        return dump_to_path(server, sample.tools, options, directory / f"{form}-{compression}", progress=print).path
 
     return made
 

@@ -33,14 +33,14 @@ from glacier_provider.errors import (
 )
 from glacier_provider.postgres import (
     DumpFormat,
-    DumpOptions,
-    RestoreOptions,
+    PgDumpOptions,
+    PgRestoreOptions,
     Selection,
     Server,
     Tools,
-    dump_database,
+    dump_to_path,
     plan_database_restore,
-    restore_database,
+    restore_in_transaction,
     terminate_tools,
 )
 from tests.integration.postgres.conftest import SampleServer
@@ -67,11 +67,11 @@ SLOW = """
 def dump(sample: SampleServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dump of the sample application."""
     path = tmp_path_factory.mktemp("dump") / "sample.dump"
-    return dump_database(sample.new(), sample.tools, DumpOptions(), path, progress=print).path
+    return dump_to_path(sample.new(), sample.tools, PgDumpOptions(), path, progress=print).path
 
 
 def dumped(sample: SampleServer, server: Server, path: Path, **options: object) -> Path:
-    return dump_database(server, sample.tools, DumpOptions(**options), path, progress=print).path  # type: ignore[arg-type]
+    return dump_to_path(server, sample.tools, PgDumpOptions(**options), path, progress=print).path  # type: ignore[arg-type]
 
 
 def refuses(
@@ -82,12 +82,12 @@ def refuses(
     selection: Selection = WITHOUT_CATALOG,
     *,
     tools: Tools | None = None,
-    options: RestoreOptions | None = None,
+    options: PgRestoreOptions | None = None,
 ) -> str:
     """Restore, expect `error` and an unchanged database; return the error's text."""
     before = sample.everything(server)
     with pytest.raises(error) as caught:
-        restore_database(server, tools or sample.tools, dump, selection, options, progress=print)
+        restore_in_transaction(server, tools or sample.tools, dump, selection, options, progress=print)
     assert sample.everything(server) == before
     assert str(server.password) not in str(caught.value)
     return str(caught.value)
@@ -187,7 +187,7 @@ def test_a_user_who_may_not_give_objects_away_is_refused(sample: SampleServer, d
     database = sample.new()
     server = sample.postgres.server(database.dbname, user="mere", password="Mere-Secret")
     with pytest.raises(DatabaseRefused, match="cannot give objects to their owners"):
-        restore_database(server, sample.tools, dump, Selection(), progress=print)
+        restore_in_transaction(server, sample.tools, dump, Selection(), progress=print)
 
 
 def test_a_lock_that_the_application_holds_stops_the_restore_and_names_the_session(
@@ -197,7 +197,7 @@ def test_a_lock_that_the_application_holds_stops_the_restore_and_names_the_sessi
     with server.connect() as application:
         application.execute("SET application_name = 'web worker 7'")
         application.execute("SELECT count(*) FROM public.orders")
-        text = refuses(DatabaseBusy, sample, server, dump, options=RestoreOptions(lock_timeout_seconds=0.2))
+        text = refuses(DatabaseBusy, sample, server, dump, options=PgRestoreOptions(lock_timeout_seconds=0.2))
     assert "web worker 7" in text
     assert "as it was" in text
 
@@ -317,7 +317,7 @@ def test_a_killed_worker_leaves_the_database_as_it_was_and_no_session(sample: Sa
         from pathlib import Path
         from glacier_provider.postgres import *
         server, tools, dump = Server(*json.loads(sys.argv[1])), find_tools(sys.argv[2]), Path(sys.argv[3])
-        restore_database(server, tools, dump, Selection(frozenset({"glacier_catalog"})), progress=print)
+        restore_in_transaction(server, tools, dump, Selection(frozenset({"glacier_catalog"})), progress=print)
         """
     )
     place = json.dumps([server.host, server.port, server.user, server.password, server.dbname])
@@ -333,7 +333,7 @@ def test_a_plan_changes_nothing_and_says_what_stays(sample: SampleServer, dump: 
     server = sample.new(CATALOG)
     before = sample.everything(server)
     chosen = Selection(exclude_tables=frozenset({("public", "extras")}))
-    plan = plan_database_restore(server, sample.tools, dump, chosen, RestoreOptions())
+    plan = plan_database_restore(server, sample.tools, dump, chosen, PgRestoreOptions())
     assert sample.everything(server) == before
     reasons = {str(each.entry): each.reason for each in plan.removed}
     assert reasons["TABLE public.extras"] == "of the excluded table public.extras"
@@ -359,7 +359,7 @@ def test_the_password_is_in_no_argument_and_no_log_line(sample: SampleServer, tm
     looker = threading.Thread(target=look)
     looker.start()
     with pytest.raises(ToolKilled) as caught:
-        restore_database(server, sample.tools, path, Selection(), progress=lines.append)
+        restore_in_transaction(server, sample.tools, path, Selection(), progress=lines.append)
     looker.join()
     assert any(re.search(rb"psql\x00", each) for each in arguments)
     assert not any(str(server.password).encode() in each for each in arguments)

@@ -8,12 +8,12 @@ import pytest
 
 from glacier_provider.postgres import (
     DumpFormat,
-    DumpOptions,
     Keep,
-    RestoreOptions,
+    PgDumpOptions,
+    PgRestoreOptions,
     Selection,
-    dump_database,
-    restore_database,
+    dump_to_path,
+    restore_in_transaction,
 )
 from tests.integration.postgres.conftest import SampleServer
 from tests.support.postgres import EmbeddedPostgres
@@ -76,11 +76,11 @@ WITHOUT_CATALOG = Selection(exclude_schemas=frozenset({"glacier_catalog"}))
 def test_a_changed_database_becomes_what_it_was(sample: SampleServer, tmp_path: Path, log: list[str]) -> None:
     shop = sample.new()
     before, hashes = sample.everything(shop), sample.hashes(shop)
-    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "shop.dump", progress=log.append)
+    dump = dump_to_path(shop, sample.tools, PgDumpOptions(), tmp_path / "shop.dump", progress=log.append)
     sample.run(shop, LATER)
     assert sample.everything(shop) != before
 
-    done = restore_database(shop, sample.tools, dump.path, Selection(), progress=log.append)
+    done = restore_in_transaction(shop, sample.tools, dump.path, Selection(), progress=log.append)
 
     assert sample.everything(shop) == before
     assert sample.hashes(shop) == hashes
@@ -92,25 +92,25 @@ def test_a_changed_database_becomes_what_it_was(sample: SampleServer, tmp_path: 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_directory_dump_comes_back_into_an_empty_database(sample: SampleServer, tmp_path: Path, jobs: int) -> None:
     shop, elsewhere = sample.new(), sample.new(empty=True)
-    options = DumpOptions(format=DumpFormat.DIRECTORY, jobs=jobs, compression="lz4" if jobs == 1 else "none")
-    dump = dump_database(shop, sample.tools, options, tmp_path / "-shop", progress=print)
-    restore_database(elsewhere, sample.tools, dump.path, Selection(), progress=print)
+    options = PgDumpOptions(format=DumpFormat.DIRECTORY, jobs=jobs, compression="lz4" if jobs == 1 else "none")
+    dump = dump_to_path(shop, sample.tools, options, tmp_path / "-shop", progress=print)
+    restore_in_transaction(elsewhere, sample.tools, dump.path, Selection(), progress=print)
     assert sample.everything(elsewhere) == sample.everything(shop)
 
 
 def test_the_catalog_in_the_same_database_is_not_touched(sample: SampleServer, tmp_path: Path) -> None:
     shop = sample.new(CATALOG)
-    first = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "first", progress=print)
+    first = dump_to_path(shop, sample.tools, PgDumpOptions(), tmp_path / "first", progress=print)
     one = sample.everything(shop, "--exclude-schema=glacier_catalog")
     sample.run(shop, "INSERT INTO glacier_catalog.application_data_backups (note) VALUES ('second'); " + LATER)
-    second = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "second", progress=print)
+    second = dump_to_path(shop, sample.tools, PgDumpOptions(), tmp_path / "second", progress=print)
     two = sample.everything(shop, "--exclude-schema=glacier_catalog")
     catalog = sample.everything(shop, "--schema=glacier_catalog")
     oids = "SELECT oid, relname FROM pg_class WHERE relnamespace = 'glacier_catalog'::regnamespace"
     kept = sample.run(shop, oids)
 
     for dump, expected in [(first, one), (second, two), (first, one)]:  # last week's, yesterday's, last week's again
-        restore_database(shop, sample.tools, dump.path, WITHOUT_CATALOG, progress=print)
+        restore_in_transaction(shop, sample.tools, dump.path, WITHOUT_CATALOG, progress=print)
         assert sample.everything(shop, "--exclude-schema=glacier_catalog") == expected
         assert sample.everything(shop, "--schema=glacier_catalog") == catalog
     assert sample.run(shop, oids) == kept
@@ -123,11 +123,11 @@ def test_other_major_versions_come_back_too(name: str, request: pytest.FixtureRe
     shop, empty = server.new(), server.new(empty=True)
     before = server.everything(shop)
     for form in DumpFormat:
-        dump = dump_database(shop, server.tools, DumpOptions(form), tmp_path / form, progress=print)
+        dump = dump_to_path(shop, server.tools, PgDumpOptions(form), tmp_path / form, progress=print)
         server.run(shop, LATER)
-        restore_database(shop, server.tools, dump.path, Selection(), progress=print)
+        restore_in_transaction(shop, server.tools, dump.path, Selection(), progress=print)
         assert server.everything(shop) == before
-    restore_database(empty, server.tools, dump.path, Selection(), progress=print)
+    restore_in_transaction(empty, server.tools, dump.path, Selection(), progress=print)
     assert server.everything(empty) == before
 
 
@@ -135,9 +135,9 @@ def test_an_older_dump_comes_back_into_a_newer_server(
     sample: SampleServer, older: SampleServer, tmp_path: Path
 ) -> None:
     shop = older.new()
-    dump = dump_database(shop, older.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    dump = dump_to_path(shop, older.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
     target = sample.new(LATER)
-    restore_database(target, sample.tools, dump.path, Selection(), progress=print)
+    restore_in_transaction(target, sample.tools, dump.path, Selection(), progress=print)
     assert sample.hashes(target) == older.hashes(shop)
 
 
@@ -145,16 +145,16 @@ def test_newer_client_tools_restore_into_an_older_server(
     sample: SampleServer, older: SampleServer, tmp_path: Path
 ) -> None:
     shop = older.new()
-    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    dump = dump_to_path(shop, sample.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
     before = older.everything(shop)
     older.run(shop, LATER)
-    restore_database(shop, sample.tools, dump.path, Selection(), progress=print)
+    restore_in_transaction(shop, sample.tools, dump.path, Selection(), progress=print)
     assert older.everything(shop) == before
 
 
 def test_only_chosen_tables_come_back(sample: SampleServer, tmp_path: Path) -> None:
     shop = sample.new()
-    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    dump = dump_to_path(shop, sample.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
     hashes = sample.hashes(shop)
     sample.run(
         shop,
@@ -164,7 +164,7 @@ def test_only_chosen_tables_come_back(sample: SampleServer, tmp_path: Path) -> N
     definitions = sample.everything(sample.new(), "--schema-only")
     chosen = frozenset({("public", "events"), ("Größe & Co", 'Tabelle mit "Namen"')})
 
-    done = restore_database(shop, sample.tools, dump.path, Selection(tables=chosen), progress=print)
+    done = restore_in_transaction(shop, sample.tools, dump.path, Selection(tables=chosen), progress=print)
 
     after = sample.hashes(shop)
     changed = {name for name in hashes if after[name] != hashes[name]}
@@ -175,21 +175,21 @@ def test_only_chosen_tables_come_back(sample: SampleServer, tmp_path: Path) -> N
 
 def test_one_partition_comes_back_attached(sample: SampleServer, tmp_path: Path) -> None:
     shop = sample.new()
-    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    dump = dump_to_path(shop, sample.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
     before = sample.everything(shop)
     sample.run(shop, "DELETE FROM public.events_2025")
     chosen = Selection(tables=frozenset({("public", "events_2025")}))
-    restore_database(shop, sample.tools, dump.path, chosen, progress=print)
+    restore_in_transaction(shop, sample.tools, dump.path, chosen, progress=print)
     assert sample.everything(shop) == before
 
 
 def test_an_excluded_table_keeps_its_rows(sample: SampleServer, tmp_path: Path) -> None:
     shop = sample.new()
-    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    dump = dump_to_path(shop, sample.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
     sample.run(shop, "INSERT INTO public.legacy_glacier_archives_report VALUES (2, 'new'); DELETE FROM public.events")
     sample.run(shop, "DELETE FROM public.extras")
     chosen = Selection(exclude_tables=frozenset({("public", "legacy_glacier_archives_report"), ("public", "events")}))
-    restore_database(shop, sample.tools, dump.path, chosen, progress=print)
+    restore_in_transaction(shop, sample.tools, dump.path, chosen, progress=print)
     assert sample.run(shop, "SELECT count(*) FROM public.legacy_glacier_archives_report") == [(2,)]
     assert sample.run(shop, "SELECT count(*) FROM public.events") == [(0,)]
     assert sample.run(shop, "SELECT count(*) FROM public.extras") == [(50,)]
@@ -197,10 +197,10 @@ def test_an_excluded_table_keeps_its_rows(sample: SampleServer, tmp_path: Path) 
 
 def test_a_view_over_an_excluded_table_that_stays_is_restored(sample: SampleServer, tmp_path: Path) -> None:
     shop = sample.new("CREATE VIEW public.report AS SELECT line FROM public.legacy_glacier_archives_report")
-    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    dump = dump_to_path(shop, sample.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
     sample.run(shop, "DROP VIEW public.report; UPDATE public.legacy_glacier_archives_report SET line = 'newer'")
     chosen = Selection(exclude_tables=frozenset({("public", "legacy_glacier_archives_report")}))
-    restore_database(shop, sample.tools, dump.path, chosen, progress=print)
+    restore_in_transaction(shop, sample.tools, dump.path, chosen, progress=print)
     assert sample.run(shop, "SELECT line FROM public.report") == [("newer",)]
 
 
@@ -208,10 +208,10 @@ def test_another_cluster_without_the_roles_takes_everything_but_owners(
     sample: SampleServer, elsewhere: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     shop = sample.new("DROP POLICY own ON public.customers")
-    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    dump = dump_to_path(shop, sample.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
     target = elsewhere.create_database("without_roles")
-    options = RestoreOptions(owner=Keep.DROP, privileges=Keep.DROP)
-    restore_database(target, sample.tools, dump.path, Selection(), options, progress=print)
+    options = PgRestoreOptions(owner=Keep.DROP, privileges=Keep.DROP)
+    restore_in_transaction(target, sample.tools, dump.path, Selection(), options, progress=print)
     sample.run(shop, "DROP USER MAPPING FOR sample_owner SERVER far_server")  # a privilege, too
     flags = ("--no-owner", "--no-privileges")
     assert sample.everything(target, *flags) == sample.everything(shop, *flags)
@@ -234,10 +234,10 @@ def test_a_database_owner_without_superuser_rights_restores_its_own(sample: Samp
         connection.execute("CREATE TABLE notes (id serial PRIMARY KEY, body types.citext)")
         connection.execute("INSERT INTO notes (body) VALUES ('one')")
         connection.execute("CREATE TABLE x.y AS SELECT 1 AS z")
-    dump = dump_database(server, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    dump = dump_to_path(server, sample.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
     before = sample.everything(server)
     sample.run(server, "DROP TABLE notes; DROP SCHEMA x CASCADE")
-    done = restore_database(server, sample.tools, dump.path, Selection(), progress=print)
+    done = restore_in_transaction(server, sample.tools, dump.path, Selection(), progress=print)
     assert sample.everything(server) == before
     assert done.warnings == ()
 
@@ -250,18 +250,18 @@ def test_rows_in_a_table_of_an_extension_come_back(sample: SampleServer, tmp_pat
         "UPDATE pg_extension SET extconfig = ARRAY['tools.settings'::regclass::oid], "
         "extcondition = ARRAY['WHERE NOT built_in'] WHERE extname = 'hstore'",
     )
-    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    dump = dump_to_path(shop, sample.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
     sample.run(shop, "INSERT INTO tools.settings VALUES (3, false)")
-    restore_database(shop, sample.tools, dump.path, Selection(), progress=print)
+    restore_in_transaction(shop, sample.tools, dump.path, Selection(), progress=print)
     assert sample.run(shop, "SELECT id FROM tools.settings ORDER BY id") == [(1,), (2,)]
 
 
 def test_a_public_schema_that_was_dropped_is_made_again(sample: SampleServer, tmp_path: Path) -> None:
     shop = sample.new(empty=True)
     sample.run(shop, "CREATE TABLE public.t AS SELECT 1 AS n")
-    dump = dump_database(shop, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    dump = dump_to_path(shop, sample.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
     sample.run(shop, "DROP SCHEMA public CASCADE; CREATE SCHEMA other CREATE TABLE u (n integer)")
-    restore_database(shop, sample.tools, dump.path, Selection(), progress=print)
+    restore_in_transaction(shop, sample.tools, dump.path, Selection(), progress=print)
     assert sample.run(shop, "SELECT n FROM public.t") == [(1,)]
     assert sample.run(shop, "SELECT to_regnamespace('other')") == [(None,)]
 
@@ -272,8 +272,8 @@ def test_a_latin1_database_keeps_its_names_and_rows(sample: SampleServer, tmp_pa
         sample.postgres.execute(create.format(name))
     one, two = (sample.postgres.server(name) for name in ("latin_one", "latin_two"))
     sample.run(one, 'CREATE TABLE "Straße" ("Größe" text); INSERT INTO "Straße" VALUES (\'äöü\')')
-    dump = dump_database(one, sample.tools, DumpOptions(), tmp_path / "dump", progress=print)
+    dump = dump_to_path(one, sample.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
     chosen = Selection(tables=frozenset({("public", "Straße")}))
     for selection in (chosen, chosen, Selection()):
-        restore_database(two, sample.tools, dump.path, selection, progress=print)
+        restore_in_transaction(two, sample.tools, dump.path, selection, progress=print)
         assert sample.run(two, 'SELECT "Größe" FROM "Straße"') == [("äöü",)]

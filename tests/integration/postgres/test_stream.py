@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from glacier_provider.errors import DatabaseBusy, DatabaseRefused, OutOfSpace, StoreDenied
-from glacier_provider.postgres import Dump, DumpFormat, DumpOptions, Server, Tools, dump_database, stream_database
+from glacier_provider.postgres import Dump, DumpFormat, PgDumpOptions, Server, Tools, dump_to_path, dump_to_stream
 from glacier_provider.postgres.dump.stream import compressed_here, decompress
 from tests.integration.postgres.conftest import MAIN, NEWER, SampleServer
 
 
 def streamed(server: Server, tools: Tools, sink: io.BytesIO, **options: object) -> Dump:
-    return stream_database(server, tools, DumpOptions(**options), sink, progress=print)  # type: ignore[arg-type]
+    return dump_to_stream(server, tools, PgDumpOptions(**options), sink, progress=print)  # type: ignore[arg-type]
 
 
 def restored(sample: SampleServer, tools: Tools, dump: Path) -> Server:
@@ -43,9 +43,9 @@ def test_what_a_client_without_zstd_writes_is_compressed_here(
     sample: SampleServer, tools_of: Callable[[str], Tools], tmp_path: Path
 ) -> None:
     tools, server, sink = tools_of(NEWER), sample.new(), io.BytesIO()
-    assert compressed_here(tools, DumpOptions())
-    assert not compressed_here(tools, DumpOptions(compression="gzip"))
-    assert not compressed_here(tools_of(MAIN), DumpOptions())
+    assert compressed_here(tools, PgDumpOptions())
+    assert not compressed_here(tools, PgDumpOptions(compression="gzip"))
+    assert not compressed_here(tools_of(MAIN), PgDumpOptions())
     dump = streamed(server, tools, sink)
     assert dump.compression == "zstd:3 by zstandard"
     (tmp_path / "packed").write_bytes(sink.getvalue())
@@ -60,7 +60,7 @@ def test_what_a_client_without_zstd_writes_is_compressed_here(
 def test_references_and_rows_are_of_one_snapshot(sample: SampleServer, way: str, tmp_path: Path) -> None:
     server, names = sample.new(), []
     before = sample.everything(server)
-    options = DumpOptions(
+    options = PgDumpOptions(
         references_query="SELECT name FROM public.customers",
         **({"format": DumpFormat.DIRECTORY, "jobs": 2} if way == "directory" else {}),  # type: ignore[arg-type]
     )
@@ -71,10 +71,10 @@ def test_references_and_rows_are_of_one_snapshot(sample: SampleServer, way: str,
 
     target = tmp_path / "dump"
     if way == "directory":
-        dump_database(server, sample.tools, options, target, progress=print, references=note)
+        dump_to_path(server, sample.tools, options, target, progress=print, references=note)
     else:
         with target.open("wb") as sink:
-            stream_database(server, sample.tools, options, sink, progress=print, references=note)
+            dump_to_stream(server, sample.tools, options, sink, progress=print, references=note)
     assert sorted(names) == sorted(f"Customer {n}" for n in range(1, 301))
     assert sample.everything(restored(sample, sample.tools, target)) == before
 
@@ -102,6 +102,6 @@ def test_a_sink_that_takes_no_more_ends_pg_dump(sample: SampleServer) -> None:
 
 def test_a_stream_that_is_kept_whole_needs_the_room_for_it(sample: SampleServer, tmp_path: Path) -> None:
     with pytest.raises(OutOfSpace, match="needs about"):
-        stream_database(
-            sample.new(), sample.tools, DumpOptions(space_ratio=1e9), io.BytesIO(), progress=print, staging=tmp_path
+        dump_to_stream(
+            sample.new(), sample.tools, PgDumpOptions(space_ratio=1e9), io.BytesIO(), progress=print, staging=tmp_path
         )

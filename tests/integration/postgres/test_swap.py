@@ -9,8 +9,16 @@ import psycopg
 import pytest
 
 from glacier_provider.errors import ConfigurationError, DatabaseRefused, NameTaken, RestoreFailed
-from glacier_provider.postgres import DumpFormat, DumpOptions, Keep, RestoreOptions, Server, check_swap, dump_database
-from glacier_provider.postgres.restore.swap import Swap, swap_database
+from glacier_provider.postgres import (
+    DumpFormat,
+    Keep,
+    PgDumpOptions,
+    PgRestoreOptions,
+    Server,
+    check_swap,
+    dump_to_path,
+)
+from glacier_provider.postgres.restore.swap import Swap, restore_by_swap
 from glacier_provider.postgres.restore.transaction import RestoredDatabase
 from tests.integration.postgres.conftest import SampleServer
 from tests.support.postgres import EmbeddedPostgres
@@ -19,13 +27,13 @@ MARK = "restore_7_20260101000000"
 
 
 def dumped(sample: SampleServer, server: Server, directory: Path, dump_format: DumpFormat = DumpFormat.CUSTOM) -> Path:
-    options = DumpOptions(format=dump_format, jobs=2 if dump_format is DumpFormat.DIRECTORY else 1)
-    return dump_database(server, sample.tools, options, directory / "a.dump", progress=lambda _line: None).path
+    options = PgDumpOptions(format=dump_format, jobs=2 if dump_format is DumpFormat.DIRECTORY else 1)
+    return dump_to_path(server, sample.tools, options, directory / "a.dump", progress=lambda _line: None).path
 
 
 def swapped(sample: SampleServer, server: Server, dump: Path, **options: Keep) -> RestoredDatabase:
-    chosen = RestoreOptions(**options)  # type: ignore[arg-type]
-    return swap_database(server, sample.tools, dump, chosen, mark=MARK, jobs=2, progress=lambda _line: None)
+    chosen = PgRestoreOptions(**options)  # type: ignore[arg-type]
+    return restore_by_swap(server, sample.tools, dump, chosen, mark=MARK, jobs=2, progress=lambda _line: None)
 
 
 def databases(sample: SampleServer, server: Server) -> set[str]:

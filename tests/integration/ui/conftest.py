@@ -13,7 +13,7 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from glacier_provider.ui import access
 from glacier_provider.ui.web import create_app
 

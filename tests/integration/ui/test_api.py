@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.plan import RestoreRequest
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from glacier_provider.ui import access
 from tests.integration.catalog.test_backups import STORE, a_backup, a_run, dumped, scanned, upload_all
 from tests.integration.ui.conftest import ADMIN, DAGS, STRANGER, VIEWER, Get, Person, Site

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.prices import GB
 from glacier_provider.errors import IllegalMove
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from glacier_provider.ui import access
 from tests.integration.catalog.test_backups import a_backup, a_run, dumped, scanned
 from tests.integration.ui.conftest import DAGS, STRANGER, VIEWER, Get, Person, Planned, Site

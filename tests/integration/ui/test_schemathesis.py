@@ -13,7 +13,7 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from glacier_provider.ui.plugin import PREFIX
 from glacier_provider.ui.web import create_app
 from tests.integration.catalog.test_backups import a_backup, a_run

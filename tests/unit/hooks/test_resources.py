@@ -15,7 +15,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.errors import ConfigurationError, StoreDenied, StoreError, StoreMissing
 from glacier_provider.hooks.resources import Resources, find_application, open_store_of, server_of
-from glacier_provider.postgres.tools.server import OPTION_VARIABLES, Server
+from glacier_provider.postgres import OPTION_VARIABLES, Server
 from tests.emulator.s3 import S3Emulator
 from tests.support.airflow import aws_connection, postgres_connection
 from tests.support.clean_environment import APPLICATIONS

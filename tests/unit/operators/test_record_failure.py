@@ -14,7 +14,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.errors import LeaseHeld
 from glacier_provider.operators.backup_steps import ScanFilesOperator
 from glacier_provider.operators.base import record_failure
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from glacier_provider.sensors.glacier_job import GlacierJobSensor
 from tests.support.airflow import postgres_connection
 from tests.support.application import ApplicationUnderTest

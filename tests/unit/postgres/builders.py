@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from glacier_provider.postgres.dump.toc import TocEntry
-from glacier_provider.postgres.tools.commands import quoted
+from glacier_provider.postgres.tools.sql import quoted
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pytest
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.hooks import resources
 from glacier_provider.pipelines import restore
-from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 from tests.emulator.s3 import S3Emulator
 from tests.support.airflow import settings_of

@@ -128,7 +128,7 @@ def test_small_pieces_are_not_worth_their_header(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def dumped(postgres: object, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Makes directory dumps of a database with tables, an empty one and large objects."""
-    from glacier_provider.postgres import DumpFormat, DumpOptions, dump_database, find_tools
+    from glacier_provider.postgres import DumpFormat, PgDumpOptions, dump_to_path, find_tools
     from tests.support.postgres import EmbeddedPostgres
 
     assert isinstance(postgres, EmbeddedPostgres)
@@ -139,10 +139,10 @@ def dumped(postgres: object, tmp_path_factory: pytest.TempPathFactory) -> Callab
     directory = tmp_path_factory.mktemp("followed")
 
     def make(compression: str) -> Path:
-        options = DumpOptions(format=DumpFormat.DIRECTORY, compression=compression, jobs=2)
+        options = PgDumpOptions(format=DumpFormat.DIRECTORY, compression=compression, jobs=2)
         target = directory / compression.replace(":", "-")
         if not target.exists():
-            dump_database(server, find_tools(postgres.bin_directory), options, target, progress=print)
+            dump_to_path(server, find_tools(postgres.bin_directory), options, target, progress=print)
         return target
 
     return make

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacier_provider.errors import DumpInvalid, UnsupportedDump
-from glacier_provider.postgres.dump.toc import Listed, Toc, TocEntry, join, parse_listing, read_toc
+from glacier_provider.postgres.dump.toc import ListedEntry, Toc, TocEntry, join, parse_listing, read_toc
 from tests.unit.postgres.builders import DumpBuilder, TocBytes
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -120,14 +120,14 @@ LISTING = """;
 
 def test_a_listing_is_read_by_its_numbers() -> None:
     assert parse_listing(LISTING) == (
-        Listed(10, 2615, 16702, "SCHEMA - Größe & Co postgres"),
-        Listed(2922, 0, 16800, 'TABLE DATA Größe & Co Tabelle mit "Namen" postgres'),
+        ListedEntry(10, 2615, 16702, "SCHEMA - Größe & Co postgres"),
+        ListedEntry(2922, 0, 16800, 'TABLE DATA Größe & Co Tabelle mit "Namen" postgres'),
     )
 
 
 def test_a_line_separator_in_a_name_does_not_break_the_listing() -> None:
     (line,) = parse_listing("7; 1259 1 TABLE public a\u2028b\x0bc app\n")
-    assert line == Listed(7, 1259, 1, "TABLE public a\u2028b\x0bc app")
+    assert line == ListedEntry(7, 1259, 1, "TABLE public a\u2028b\x0bc app")
 
 
 def test_a_listing_of_another_shape_is_not_guessed_at() -> None:
@@ -135,8 +135,8 @@ def test_a_listing_of_another_shape_is_not_guessed_at() -> None:
         parse_listing("TABLE public a app\n")
 
 
-def listed(entry: TocEntry) -> Listed:
-    return Listed(entry.dump_id, entry.tableoid, entry.oid, f"{entry.desc} {entry.schema or '-'} {entry.name}")
+def listed(entry: TocEntry) -> ListedEntry:
+    return ListedEntry(entry.dump_id, entry.tableoid, entry.oid, f"{entry.desc} {entry.schema or '-'} {entry.name}")
 
 
 def test_the_listing_decides_order_and_presence() -> None:

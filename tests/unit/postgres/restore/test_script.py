@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glacier_provider.postgres.options import Selection
 from glacier_provider.postgres.restore import target
-from glacier_provider.postgres.restore.script import ScriptCut, literal, names, opening, without_transaction
+from glacier_provider.postgres.restore.script import ScriptCut, names, opening, without_transaction
+from glacier_provider.postgres.restore.selection import Selection
+from glacier_provider.postgres.tools.sql import literal
 
 HEAD = (
     b"--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\n-- Started on 2026\n\nBEGIN;\n\n"
@@ -81,7 +82,7 @@ def test_long_lists_of_names_are_shortened() -> None:
 
 
 def test_each_statement_of_the_sql_files_has_a_name_and_a_purpose() -> None:
-    assert set(target.queries()) == {
+    assert set(target.target_queries()) == {
         "schemas",
         "crossings",
         "roles",
@@ -91,5 +92,5 @@ def test_each_statement_of_the_sql_files_has_a_name_and_a_purpose() -> None:
         "relations",
         "sessions",
     }
-    assert all("-- purpose: " in text for text in target.queries().values())
+    assert all("-- purpose: " in text for text in target.target_queries().values())
     assert target.drop_statement().count("WITH RECURSIVE selection") == 2

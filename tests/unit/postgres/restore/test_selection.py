@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacier_provider.postgres.dump.toc import TocEntry
-from glacier_provider.postgres.options import Selection
-from glacier_provider.postgres.restore.selection import Contents, TocEdit, edit
+from glacier_provider.postgres.restore.selection import Contents, Selection, TocEdit, edit
 from tests.unit.postgres.builders import DumpBuilder
 
 NAMES = st.sampled_from(

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from glacier_provider.errors import ConfigurationError
-from glacier_provider.postgres.options import DumpFormat, DumpOptions, Keep, RestoreOptions, Selection
+from glacier_provider.postgres.restore.selection import Selection
 from glacier_provider.postgres.tools import commands
 from glacier_provider.postgres.tools.find import Tools, Version
+from glacier_provider.postgres.tools.options import DumpFormat, Keep, PgDumpOptions, PgRestoreOptions
 
 TOOLS = Tools(Path("/opt/pg/bin"), Version(17, 10), "for the test")
 OLD = Tools(Path("/opt/pg/bin"), Version(15, 3), "for the test")
@@ -16,7 +17,7 @@ OLD = Tools(Path("/opt/pg/bin"), Version(15, 3), "for the test")
 
 def test_a_custom_dump() -> None:
     argv = commands.pg_dump(
-        TOOLS, DumpOptions(), target=Path("/staging/a.dump"), compression="zstd:3", snapshot="0003-1"
+        TOOLS, PgDumpOptions(), target=Path("/staging/a.dump"), compression="zstd:3", snapshot="0003-1"
     )
     assert argv == (
         "/opt/pg/bin/pg_dump",
@@ -31,7 +32,7 @@ def test_a_custom_dump() -> None:
 
 
 def test_a_directory_dump_with_jobs_and_exclusions_by_identity() -> None:
-    options = DumpOptions(
+    options = PgDumpOptions(
         format=DumpFormat.DIRECTORY,
         jobs=4,
         exclude_schemas=("glacier_catalog",),
@@ -67,7 +68,7 @@ def test_a_directory_dump_with_jobs_and_exclusions_by_identity() -> None:
     ],
 )
 def test_compression_is_asked_for_as_the_client_knows_it(tools: Tools, compression: str, expected: list[str]) -> None:
-    argv = commands.pg_dump(tools, DumpOptions(), target=Path("/d"), compression=compression)
+    argv = commands.pg_dump(tools, PgDumpOptions(), target=Path("/d"), compression=compression)
     assert [each for each in argv if each.startswith("--compress")] == expected
 
 
@@ -88,7 +89,7 @@ def test_reading_commands() -> None:
 
 
 def test_the_script_of_a_restore() -> None:
-    plain = commands.pg_restore_script(TOOLS, RestoreOptions(), dump=Path("/d"), entries=Path("/list"))
+    plain = commands.pg_restore_script(TOOLS, PgRestoreOptions(), dump=Path("/d"), entries=Path("/list"))
     assert plain == (
         "/opt/pg/bin/pg_restore",
         "--file=-",
@@ -97,7 +98,7 @@ def test_the_script_of_a_restore() -> None:
         "--verbose",
         "/d",
     )
-    options = RestoreOptions(owner=Keep.DROP, privileges=Keep.DROP)
+    options = PgRestoreOptions(owner=Keep.DROP, privileges=Keep.DROP)
     elsewhere = commands.pg_restore_script(TOOLS, options, dump=Path("/d"), entries=Path("/list"))
     assert elsewhere == (*plain[:-1], "--no-owner", "--no-privileges", "/d")
 
@@ -138,12 +139,12 @@ def test_a_list_file_names_each_entry_by_its_id() -> None:
 )
 def test_dump_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match=r"^dump\."):
-        DumpOptions(**options)  # type: ignore[arg-type]
+        PgDumpOptions(**options)  # type: ignore[arg-type]
 
 
 def test_restore_options_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigurationError):
-        RestoreOptions(lock_timeout_seconds=0)
+        PgRestoreOptions(lock_timeout_seconds=0)
     with pytest.raises(ConfigurationError):
         Selection(tables=frozenset())
 

@@ -1,16 +1,12 @@
-"""What a dump and a restore may be asked for; pure values, checked when they are made."""
+"""What pg_dump and pg_restore may be asked for; pure values, checked when they are made."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
 
 from glacier_provider.errors import ConfigurationError
-
-#: A table, view, materialised view, foreign table or sequence: (schema, name), exactly as the catalog spells them.
-TableName: TypeAlias = tuple[str, str]
+from glacier_provider.postgres.tools.sql import TableName
 
 
 class DumpFormat(StrEnum):
@@ -27,7 +23,7 @@ COMPRESSIONS = ("zstd", "lz4", "gzip", "none")
 
 
 @dataclass(frozen=True, slots=True)
-class DumpOptions:
+class PgDumpOptions:
     """How to dump.
 
     `jobs` counts parallel connections (directory format alone). `compression` is ``method`` or ``method:level``
@@ -62,7 +58,7 @@ class DumpOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreOptions:
+class PgRestoreOptions:
     """How to restore.
 
     `owner` and `privileges`: keep them as dumped, or drop them (for a cluster without the same roles).
@@ -76,26 +72,3 @@ class RestoreOptions:
     def __post_init__(self) -> None:
         if self.lock_timeout_seconds <= 0:
             raise ConfigurationError("restore.lock_timeout_seconds must be above zero.")
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which objects of a dump to restore, by exact identity.
-
-    Everything in `exclude_schemas`, and every relation in `exclude_tables` with what belongs to it, stays as it is in
-    the target. With `tables`, only these relations and what belongs to them are restored. Large objects
-    belong to no table: they are replaced with the rest, and stay when `tables` is given. Any collections are taken,
-    and kept as frozen sets.
-    """
-
-    exclude_schemas: Collection[str] = frozenset()
-    exclude_tables: Collection[TableName] = frozenset()
-    tables: Collection[TableName] | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("exclude_schemas", "exclude_tables", "tables"):
-            given = getattr(self, name)
-            if given is not None:
-                object.__setattr__(self, name, frozenset(given))
-        if self.tables is not None and not self.tables:
-            raise ConfigurationError("The list of tables to restore is empty.", hint="Name a table, or give no list.")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glacier_provider.postgres.restore.sqltext import (
+from glacier_provider.postgres.restore.definitions import (
     altered_table,
     granted_roles,
     mapped_roles,
@@ -12,7 +12,7 @@ from glacier_provider.postgres.restore.sqltext import (
     policy_roles,
     referenced_table,
 )
-from glacier_provider.postgres.tools.commands import quoted
+from glacier_provider.postgres.tools.sql import quoted
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 

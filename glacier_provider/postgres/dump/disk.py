@@ -13,9 +13,8 @@ from glacier_provider.errors import DumpInvalid, OutOfSpace
 from glacier_provider.postgres.dump.toc import Toc, TocEntry, join, parse_listing, read_toc
 from glacier_provider.postgres.tools import commands
 from glacier_provider.postgres.tools.find import Tools
-from glacier_provider.postgres.tools.run import Progress, Reporter, Tool, output_of
+from glacier_provider.postgres.tools.run import CHUNK, Reporter, TaskLog, Tool, output_of
 
-CHUNK = 1 << 20
 _END_OF_COPY = b"\n\\.\n"
 
 
@@ -39,7 +38,7 @@ def restorable_entries(tools: Tools, dump: Path, toc: Toc) -> tuple[TocEntry, ..
     return join(toc, parse_listing(listed.text))
 
 
-def read_through(tools: Tools, dump: Path, toc: Toc, progress: Progress) -> None:
+def read_through(tools: Tools, dump: Path, toc: Toc, progress: TaskLog) -> None:
     """Read every byte of a dump; raise DumpInvalid when pg_restore complains or data ends early.
 
     In the directory format a data file that was cut at the right place reads like a shorter one, so there the end mark
@@ -55,7 +54,7 @@ def read_through(tools: Tools, dump: Path, toc: Toc, progress: Progress) -> None
         raise DumpInvalid(f"The dump {dump} cannot be read through: {ended.reason}.")
 
 
-def _count_tables(tools: Tools, dump: Path, toc: Toc, progress: Progress) -> None:
+def _count_tables(tools: Tools, dump: Path, toc: Toc, progress: TaskLog) -> None:
     expected = sum(entry.desc == "TABLE DATA" and entry.has_data for entry in toc.entries)
     reporter, found, held = Reporter(progress), 0, b""
     with Tool(commands.pg_restore_data(tools, dump), None, stdout=PIPE) as tool:

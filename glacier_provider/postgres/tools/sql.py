@@ -1,0 +1,19 @@
+"""Names and texts as SQL writes them. Pure."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+#: A table, view, materialised view, foreign table or sequence: (schema, name), exactly as the catalog spells them.
+TableName: TypeAlias = tuple[str, str]
+
+
+def quoted(name: str) -> str:
+    """Return an SQL identifier in double quotes."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return an SQL string constant, whatever standard_conforming_strings is."""
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{escaped}'"
