@@ -16,6 +16,7 @@ from glacier_provider.core.archive import Amount
 from glacier_provider.core.cost import Retrieval, Stored, money, of_tier, plain, retrieval_by_tier
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.store_uri import store_class
 from glacier_provider.core.tables import format_table, parse_table
 from glacier_provider.core.text import counted, hours, readable_size
 from glacier_provider.errors import ConfigurationError
@@ -43,6 +44,11 @@ RETRIEVAL_HOURS: Mapping[str, Mapping[Tier, tuple[float, float]]] = {
     "DEEP_ARCHIVE": {Tier.STANDARD: (9, 12), Tier.BULK: (12, 48)},
     "VAULT": {Tier.EXPEDITED: (1 / 60, 5 / 60), Tier.STANDARD: (3, 5), Tier.BULK: (5, 12)},
 }
+
+
+def retrieval_hours(store_uri: str) -> Mapping[Tier, tuple[float, float]]:
+    """Return the typical hours of each tier of a store; empty when it is read without a retrieval."""
+    return RETRIEVAL_HOURS.get(store_class(store_uri), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +164,16 @@ def _member(kind: Any, given: Any, name: str) -> Any:
 
 
 _NOTHING = Amount()
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Archives that a restore brings: from which store, or from the orphan directory (`source` "store" or "orphan")."""
+
+    store_uri: str
+    source: str
+    status: RetrievalStatus
+    amount: Amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +315,28 @@ def _place(source: str, status: RetrievalStatus, *, retrieval: bool) -> str:
         return "set_aside"
     places = {RetrievalStatus.AVAILABLE: "to_request", RetrievalStatus.PENDING: "pending"}
     return places.get(status, "ready") if retrieval else "ready"
+
+
+def plan_by_store(plan: RestorePlan, figures: Iterable[Figure], prices: Prices, *, budget: float | None) -> RestorePlan:
+    """Return `plan` with the amounts, the hours and the costs of what has to be brought from each store.
+
+    What `plan` sets aside stays; the figures of source "orphan" are added to it.
+    """
+    by_store: dict[str, list[tuple[str, RetrievalStatus, Amount]]] = {}
+    for one in sorted(figures, key=lambda figure: figure.store_uri):
+        by_store.setdefault(one.store_uri, []).append((one.source, one.status, one.amount))
+    hours_of = {uri: retrieval_hours(uri) for uri in by_store}
+    parts = {uri: plan_from_figures(plan, rows, retrieval=bool(hours_of[uri])) for uri, rows in by_store.items()}
+    whole = replace(
+        plan,
+        set_aside=sum((part.set_aside for part in parts.values()), plan.set_aside),
+        to_request=sum((part.to_request for part in parts.values()), _NOTHING),
+        pending=sum((part.pending for part in parts.values()), _NOTHING),
+        ready=sum((part.ready for part in parts.values()), _NOTHING),
+        hours={tier.value: span for spans in hours_of.values() for tier, span in spans.items()},
+    )
+    places = [(store_class(uri), part.to_request, part.pending + part.ready) for uri, part in parts.items()]
+    return with_costs(whole, places, prices, budget=budget)
 
 
 def _amount(amount: Amount) -> str:

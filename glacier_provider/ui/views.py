@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -12,15 +12,14 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.pages import Overview as Views
-from glacier_provider.catalog.pages import Where
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.cost import Stored, early_deletion, of_tier, plain, storage
 from glacier_provider.core.deletion import DeletionPlan
-from glacier_provider.core.plan import RETRIEVAL_HOURS, RestorePlan, RestoreRequest, Tier, plan_from_figures, with_costs
+from glacier_provider.core.plan import RestoreRequest, Tier, retrieval_hours
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.core.store_uri import S3Uri, parse_store_uri, store_class
-from glacier_provider.errors import BackupNotRestorable, GlacierProviderError
+from glacier_provider.errors import GlacierProviderError
 from glacier_provider.pipelines.costs import class_of
+from glacier_provider.pipelines.restore import preview_restore
 from glacier_provider.ui import models, money
 from glacier_provider.ui.access import ScheduledDag, TaskState
 from glacier_provider.ui.catalogs import problem_of, reading
@@ -364,7 +363,7 @@ def _planned_phase(row: Row) -> models.RestorePhase:
 
 
 def _expected(row: Row) -> models.Expected:
-    hours = _hours(row["store_uri"]).get(Tier(row["tier"]))
+    hours = retrieval_hours(row["store_uri"]).get(Tier(row["tier"]))
     return models.Expected(
         tier=row["tier"],
         waiting=_shown(_amount(row)),
@@ -386,19 +385,10 @@ def _shown(amount: Amount) -> models.Amount:
 
 
 def preview(application: Application, catalog: Catalog, request: RestoreRequest) -> models.Preview:
-    """Return what a restore would take by what the catalog knows; nothing is written or asked of a store.
-
-    Raise UnknownBackup or BackupNotRestorable.
-    """
-    views, name, backup_id = catalog.overview, application.name, request.backup_id or 0
-    row = views.backup(name, backup_id)
-    if row["state"] != "complete":
-        raise BackupNotRestorable(f"Backup {backup_id} is {row['state']}.")
-    places = _wanted(views.whereabouts(name, [backup_id])[backup_id], request)
-    aside = views.set_aside(name, backup_id) if request.files else Amount()
-    plan = _plan(application, row, request, places, aside)
+    """Return what a restore would take, as the page tells it; raise as `preview_restore`."""
+    plan, as_of = preview_restore(application, request, catalog=catalog)
     return models.Preview(
-        backup_id=backup_id,
+        backup_id=plan.backup_id,
         part=request.part,
         tier=plan.tier,
         days=plan.days,
@@ -414,8 +404,8 @@ def preview(application: Application, catalog: Catalog, request: RestoreRequest)
         to_request=_shown(plan.to_request),
         pending=_shown(plan.pending),
         ready=_shown(plan.ready),
-        as_of=row["last_scan"],
-        restore_dag=restore_dag_of(name),
+        as_of=as_of,
+        restore_dag=restore_dag_of(application.name),
         requests=plan.to_request.archives,
         cost=money.retrieval(of_tier(plan.costs, plan.tier.value)),
         currency=plan.currency,
@@ -423,59 +413,3 @@ def preview(application: Application, catalog: Catalog, request: RestoreRequest)
         budget=None if plan.budget is None else plain(plan.budget),
         over_budget=plan.over_budget,
     )
-
-
-def _wanted(places: Sequence[Where], request: RestoreRequest) -> list[Where]:
-    """Return the places of what the request brings; the dump is the first, and a staged one is fetched again."""
-    dump, files = places[:1], places[1:]
-    staged = [replace(one, status=RetrievalStatus.AVAILABLE) for one in dump if one.status is RetrievalStatus.LOCAL]
-    return [*((staged or dump) if request.database else ()), *(files if request.files else ())]
-
-
-def _plan(
-    application: Application, row: Row, request: RestoreRequest, places: Sequence[Where], aside: Amount
-) -> RestorePlan:
-    tier = request.tier or Tier(application.retrieval_tier)
-    plan = RestorePlan(
-        backup_id=row["id"],
-        tier=tier,
-        days=request.days or application.retrieval_days,
-        database_bytes=(row["database_bytes"] or 0) if request.database else 0,
-        present=_present(row) if request.files else Amount(),
-        set_aside=aside,
-    )
-    bill, free = [], aside  # what lies aside is moved back, not asked for
-    for uri in sorted({place.store_uri for place in places}):
-        hours = _hours(uri)
-        rows = [("store", place.status, place.amount) for place in places if place.store_uri == uri]
-        part = plan_from_figures(RestorePlan(row["id"], tier, plan.days), rows, retrieval=bool(hours))
-        plan = replace(
-            plan,
-            to_request=plan.to_request + part.to_request,
-            pending=plan.pending + part.pending,
-            ready=plan.ready + part.ready,
-            hours={**plan.hours, **{name.value: span for name, span in hours.items()}},
-        )
-        bill.append((store_class(uri), _less(part.to_request, free), part.pending + part.ready))
-        free = _less(free, part.to_request)
-    if not plan.to_request.archives:
-        plan = replace(plan, hours={})
-    plan = replace(plan, to_request=_less(plan.to_request, aside))
-    return with_costs(plan, bill, application.price_table, budget=application.restore.budget)
-
-
-def _present(row: Row) -> Amount:
-    there = row["archives"].get(RetrievalStatus.EXISTS.value)
-    return there if there else Amount()
-
-
-def _less(amount: Amount, other: Amount) -> Amount:
-    return Amount(max(0, amount.archives - other.archives), max(0, amount.bytes - other.bytes))
-
-
-def _hours(uri: str) -> Mapping[Tier, tuple[float, float]]:
-    """Return the typical hours of each tier of a store; empty when it is read without a retrieval."""
-    place = parse_store_uri(uri)
-    if not isinstance(place, S3Uri):
-        return RETRIEVAL_HOURS["VAULT"]
-    return RETRIEVAL_HOURS.get(place.storage_class, {}) if place.is_cold else {}

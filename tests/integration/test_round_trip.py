@@ -22,7 +22,7 @@ from glacier_provider.core.manifest import parse_manifest
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import FileChanged, GlacierProviderError, RetrievalRefused
-from glacier_provider.pipelines import backup
+from glacier_provider.pipelines import backup, restore
 from glacier_provider.pipelines.shared.step import step_of
 from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, titles
 
@@ -103,6 +103,18 @@ def test_a_restore_with_other_directories_leaves_the_orphans_of_this_one_alone(
     assert (tmp_path / "drill" / "later.txt").read_text() == "later"
     dms.application = here
     assert dms.undo_orphans(done["restore_id"]) == {"moved_back": 1, "left": 0}
+
+
+def test_what_the_page_foretells_is_what_the_restore_plans(dms: ApplicationUnderTest) -> None:
+    first = dms.back_up()
+    (dms.files / "doc2.pdf").unlink()
+    dms.back_up()
+    request = RestoreRequest.from_params({"backup_id": first})
+    foretold, seen = restore.preview_restore(dms.application, request, catalog=dms.catalog)
+    assert dms.catalog.listing.restores() == []
+    assert dms.plan(first)["plan"] == foretold.as_dict()
+    assert (foretold.present.archives, foretold.to_request.archives) == (2, 2)
+    assert seen is not None
 
 
 def test_a_damaged_orphan_is_retrieved_instead(dms: ApplicationUnderTest) -> None:

@@ -1,7 +1,8 @@
 """The restore pipeline, top to bottom as a restore goes through it.
 
 `plan_restore` → `request_retrievals` → `poll_retrievals` (until nothing is pending) → `download` → `restore_database`
-→ `move_orphans` → `close_restore`. Between two polls `look_at_notifications` looks at what messages name.
+→ `move_orphans` → `close_restore`. Between two polls `look_at_notifications` looks at what messages name. Before all
+that, `preview_restore` tells what the plan will be, by what the catalog knows.
 
 Each function is one task: it can be killed at any instant and called again with the same arguments. Nothing reaches its
 destination before its checksum is verified; files are only ever added; the database changes in one transaction; orphans
@@ -15,7 +16,7 @@ from glacier_provider.pipelines.restore.database import restore_database
 from glacier_provider.pipelines.restore.download import download
 from glacier_provider.pipelines.restore.messages import NotificationsOutcome, look_at_notifications
 from glacier_provider.pipelines.restore.orphans import move_orphans, undo_orphans
-from glacier_provider.pipelines.restore.plan import plan_restore
+from glacier_provider.pipelines.restore.plan import plan_restore, preview_restore
 from glacier_provider.pipelines.restore.request import (
     Waiting,
     describe_still_missing,
@@ -34,6 +35,7 @@ __all__ = [
     "move_orphans",
     "plan_restore",
     "poll_retrievals",
+    "preview_restore",
     "raise_failed_retrievals",
     "request_retrievals",
     "restore_database",

@@ -1,23 +1,24 @@
-"""`plan_restore`: what is missing, and what it takes to bring it."""
+"""`plan_restore`: what is missing, and what it takes to bring it; `preview_restore`: the same by the catalog alone."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
+from glacier_provider.catalog.pages import Where
 from glacier_provider.catalog.restores import SetAside
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.parts import MIB
-from glacier_provider.core.plan import RETRIEVAL_HOURS, RestorePlan, RestoreRequest, Tier, plan_from_figures, with_costs
+from glacier_provider.core.plan import Figure, RestorePlan, RestoreRequest, Tier, plan_by_store, retrieval_hours
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.core.store_uri import store_class
-from glacier_provider.errors import ArchiveMissing, GlacierProviderError, RetrievalRefused
+from glacier_provider.errors import ArchiveMissing, BackupNotRestorable, GlacierProviderError, RetrievalRefused
 from glacier_provider.files import open_source, walk
 from glacier_provider.pipelines.restore.step import Stores, lies_aside
 from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE
@@ -48,14 +49,21 @@ def plan_restore(
         orphan_directory=application.orphan_directory,
     )
     _settle_moves_back(application, catalog)
-    plan = _plan(application, backup, request, compared.figures, stores)
-    plan = replace(
-        plan,
+    figures = [
+        Figure(row["store_uri"], row["source"], RetrievalStatus(row["status"]), Amount(row["archives"], row["bytes"]))
+        for row in compared.figures
+    ]
+    plan = _plan(
+        application,
+        backup,
+        request,
+        figures,
         present=compared.present,
         differing=tuple(row["name"] for row in compared.differing[:100]),
         differing_count=len(compared.differing),
         lost=tuple(compared.lost[:100]),
     )
+    _check_tier(plan.tier, figures, stores)
     for line in plan.lines():
         log.info("%s", line)
     catalog.restores.record_plan(restore_id, plan.as_dict())
@@ -114,40 +122,67 @@ def _is_intact(application: Application, file: SetAside) -> bool:
 
 
 def _plan(
-    application: Application, backup: Row, request: RestoreRequest, figures: Sequence[Row], stores: Stores
+    application: Application, backup: Row, request: RestoreRequest, figures: Iterable[Figure], **found: Any
 ) -> RestorePlan:
-    tier = request.tier or Tier(application.retrieval_tier)
     plan = RestorePlan(
         backup_id=backup["id"],
-        tier=tier,
+        tier=request.tier or Tier(application.retrieval_tier),
         days=request.days or application.retrieval_days,
-        database_bytes=backup["database_bytes"] if request.database else 0,
+        database_bytes=(backup["database_bytes"] or 0) if request.database else 0,
+        **found,
     )
-    places = []
-    for uri in sorted({row["store_uri"] for row in figures}):
+    return plan_by_store(plan, figures, application.price_table, budget=application.restore.budget)
+
+
+def _check_tier(tier: Tier, figures: Iterable[Figure], stores: Stores) -> None:
+    """Raise RetrievalRefused when a store does not have the tier by which it would be asked."""
+    asked = {one.store_uri for one in figures if (one.source, one.status) == ("store", RetrievalStatus.AVAILABLE)}
+    for uri in sorted({one.store_uri for one in figures}):
         features = stores(uri).features
-        rows = [
-            (row["source"], RetrievalStatus(row["status"]), Amount(row["archives"], row["bytes"]))
-            for row in figures
-            if row["store_uri"] == uri
-        ]
-        part = plan_from_figures(RestorePlan(backup["id"], tier, plan.days), rows, retrieval=features.retrieval)
-        if part.to_request.archives and tier not in features.tiers:
+        if uri in asked and features.retrieval and tier not in features.tiers:
             raise RetrievalRefused(
                 f"{uri} has no {tier.value} retrievals.", hint=f"Choose another tier: {', '.join(features.tiers)}."
             )
-        plan = replace(
-            plan,
-            set_aside=plan.set_aside + part.set_aside,
-            to_request=plan.to_request + part.to_request,
-            pending=plan.pending + part.pending,
-            ready=plan.ready + part.ready,
-            hours={**plan.hours, **_hours(uri, features.tiers)},
-        )
-        places.append((store_class(uri), part.to_request, part.pending + part.ready))
-    return with_costs(plan, places, application.price_table, budget=application.restore.budget)
 
 
-def _hours(uri: str, tiers: Sequence[str]) -> dict[str, tuple[float, float]]:
-    kind = "VAULT" if uri.startswith("glacier:") else "DEEP_ARCHIVE" if "DEEP_ARCHIVE" in uri else "GLACIER"
-    return {tier: RETRIEVAL_HOURS[kind][Tier(tier)] for tier in tiers if Tier(tier) in RETRIEVAL_HOURS[kind]}
+# --- preview_restore -----------------------------------------------------------------------------------------------
+
+
+def preview_restore(
+    application: Application, request: RestoreRequest, *, catalog: Catalog
+) -> tuple[RestorePlan, datetime | None]:
+    """Return the plan of a restore by what the catalog last saw, and when it last saw the directory.
+
+    Nothing is written, or asked of a store or directory: the restore itself looks again before it asks for anything.
+    Raise UnknownBackup or BackupNotRestorable.
+    """
+    overview, name, backup_id = catalog.overview, application.name, request.backup_id or 0
+    backup = overview.backup(name, backup_id)
+    if backup["state"] != "complete":
+        raise BackupNotRestorable(f"Backup {backup_id} is {backup['state']}.")
+    places = _wanted(overview.whereabouts(name, [backup_id])[backup_id], request)
+    present = backup["archives"].get(RetrievalStatus.EXISTS.value) if request.files else None
+    aside = overview.set_aside(name, backup_id) if request.files else Amount()
+    figures = _figures_less(places, aside)
+    plan = _plan(application, backup, request, figures, present=present or Amount(), set_aside=aside)
+    return plan if plan.to_request.archives else replace(plan, hours={}), backup["last_scan"]
+
+
+def _wanted(places: Sequence[Where], request: RestoreRequest) -> list[Where]:
+    """Return the places of what the request brings; the dump is the first, and a staged one is fetched again."""
+    dump, files = places[:1], places[1:]
+    staged = [replace(one, status=RetrievalStatus.AVAILABLE) for one in dump if one.status is RetrievalStatus.LOCAL]
+    return [*((staged or dump) if request.database else ()), *(files if request.files else ())]
+
+
+def _figures_less(places: Iterable[Where], aside: Amount) -> Iterator[Figure]:
+    """Yield what is in the stores; what lies aside is moved back, not asked for."""
+    for place in sorted(places, key=lambda place: place.store_uri):
+        amount = place.amount
+        if place.status is RetrievalStatus.AVAILABLE and retrieval_hours(place.store_uri):
+            amount, aside = _less(amount, aside), _less(aside, amount)
+        yield Figure(place.store_uri, "store", place.status, amount)
+
+
+def _less(amount: Amount, other: Amount) -> Amount:
+    return Amount(max(0, amount.archives - other.archives), max(0, amount.bytes - other.bytes))

@@ -255,6 +255,17 @@ def test_files_set_aside_are_not_paid_for(get: Get, catalog: Catalog, three: lis
     assert plan["set_aside"] == {"archives": 1, "bytes": 10}
 
 
+def test_a_preview_has_no_tiers_where_all_lies_aside(get: Get, catalog: Catalog, three: list[int]) -> None:
+    restore_id = a_restore(catalog, three[2])
+    catalog.restores.plan_orphans(
+        restore_id, three[2], [("b.pdf", 10, False)], orphan_directory="/srv/orphans", subdirectory="restore-1"
+    )
+    (page,) = list(catalog.restores.orphans(restore_id, "planned"))
+    catalog.restores.orphans_moved([row["id"] for row in page])
+    plan = get(f"/applications/dms/backups/{three[0]}/restore-preview", part="files")
+    assert (plan["set_aside"]["archives"], plan["requests"], plan["tiers"]) == (1, 0, [])
+
+
 def test_a_backup_that_is_not_complete_has_no_preview(admin: TestClient, catalog: Catalog) -> None:
     failed = catalog.backups.open(a_run(1))
     catalog.backups.fail(failed, "why")

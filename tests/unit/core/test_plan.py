@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.plan import (
     RETRIEVAL_HOURS,
+    Figure,
     RestorePart,
     RestorePlan,
     RestoreRequest,
     Tier,
+    plan_by_store,
     plan_from_figures,
+    retrieval_hours,
     truth,
     with_costs,
 )
@@ -297,6 +300,44 @@ def test_a_slower_tier_takes_longer(kind: str) -> None:
     times = [RETRIEVAL_HOURS[kind][tier] for tier in Tier if tier in RETRIEVAL_HOURS[kind]]
     assert times == sorted(times)
     assert all(fewest < most for fewest, most in times)
+
+
+COLD, DEEP, WARM = (f"s3://bucket?storage_class={name}" for name in ("GLACIER", "DEEP_ARCHIVE", "GLACIER_IR"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "hours_of"),
+    [
+        ("s3://bucket", "GLACIER"),
+        ("s3://bucket/DEEP_ARCHIVE?storage_class=GLACIER", "GLACIER"),
+        (DEEP, "DEEP_ARCHIVE"),
+        ("glacier://DEEP_ARCHIVE", "VAULT"),
+    ],
+)
+def test_hours_go_by_the_class_of_a_store_and_not_by_its_name(uri: str, hours_of: str) -> None:
+    assert retrieval_hours(uri) == RETRIEVAL_HOURS[hours_of]
+
+
+def test_a_store_that_is_read_at_once_has_no_hours() -> None:
+    assert retrieval_hours(WARM) == {}
+
+
+def test_a_plan_adds_up_what_each_store_takes() -> None:
+    figures = [
+        Figure(WARM, "store", RetrievalStatus.AVAILABLE, Amount(4, 4 * GB)),
+        Figure(DEEP, "store", RetrievalStatus.AVAILABLE, Amount(2, 2 * GB)),
+        Figure(COLD, "store", RetrievalStatus.AVAILABLE, Amount(1, GB)),
+        Figure(COLD, "store", RetrievalStatus.PENDING, Amount(3, GB)),
+        Figure(COLD, "orphan", RetrievalStatus.AVAILABLE, Amount(5, GB)),
+    ]
+    plan = plan_by_store(a_plan(set_aside=Amount(1, 1)), figures, LIST_PRICES, budget=5)
+    assert (plan.to_request, plan.pending, plan.ready) == (Amount(3, 3 * GB), Amount(3, GB), Amount(4, 4 * GB))
+    assert plan.set_aside == Amount(6, GB + 1)
+    assert plan.hours == {"Expedited": (1 / 60, 5 / 60), "Standard": (3, 5), "Bulk": (5, 12)}
+    assert list(plan.costs) == ["Standard", "Bulk"], "DEEP_ARCHIVE has no Expedited retrievals"
+    parts = [("GLACIER", Amount(1, GB), Amount(3, GB)), ("DEEP_ARCHIVE", Amount(2, 2 * GB), Amount())]
+    parts.append(("GLACIER_IR", Amount(), Amount(4, 4 * GB)))
+    assert plan.costs == with_costs(a_plan(), parts, LIST_PRICES, budget=5).costs
 
 
 # --- words ---------------------------------------------------------------------------------------------------------
