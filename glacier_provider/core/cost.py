@@ -41,7 +41,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieval:
+class TierCost:
     """What one tier takes for bringing archives back: its parts, and their sum."""
 
     requests: Decimal = Decimal(0)
@@ -53,8 +53,8 @@ class Retrieval:
     def total(self) -> Decimal:
         return self.requests + self.bytes + self.temporary_copy + self.transfer_out
 
-    def __add__(self, other: Retrieval) -> Retrieval:
-        return Retrieval(
+    def __add__(self, other: TierCost) -> TierCost:
+        return TierCost(
             self.requests + other.requests,
             self.bytes + other.bytes,
             self.temporary_copy + other.temporary_copy,
@@ -99,7 +99,7 @@ def upload(stored: Stored, prices: Prices, *, parts: int | None = None) -> Decim
     )
 
 
-def retrieval(asked: Stored, tier: str, prices: Prices, *, days: int) -> Retrieval:
+def retrieval(asked: Stored, tier: str, prices: Prices, *, days: int) -> TierCost:
     """Return what bringing archives back by one tier costs, with a temporary copy kept for `days` where one is made.
 
     A class that is read without a retrieval takes its price of reading, whatever the tier. Raise KeyError for a tier
@@ -108,7 +108,7 @@ def retrieval(asked: Stored, tier: str, prices: Prices, *, days: int) -> Retriev
     rules = prices.of(asked.store_class)
     price = rules.tiers[tier] if rules.tiers else rules.read
     copied = asked.bytes if rules.copies else 0
-    return Retrieval(
+    return TierCost(
         requests=_thousands(asked.archives) * price.per_1000,
         bytes=gigabytes(asked.bytes) * price.per_gb,
         temporary_copy=gigabytes(copied) * prices.of("STANDARD").storage * days / DAYS_OF_MONTH,
@@ -116,11 +116,11 @@ def retrieval(asked: Stored, tier: str, prices: Prices, *, days: int) -> Retriev
     )
 
 
-def download(ready: Stored, prices: Prices) -> Retrieval:
+def download(ready: Stored, prices: Prices) -> TierCost:
     """Return what reading archives costs that were retrieved, and paid for, before."""
     rules = prices.of(ready.store_class)
     price = rules.read
-    return Retrieval(
+    return TierCost(
         requests=_thousands(ready.archives) * price.per_1000,
         bytes=gigabytes(ready.bytes) * price.per_gb,
         transfer_out=gigabytes(ready.bytes) * prices.transfer_out,
@@ -129,14 +129,14 @@ def download(ready: Stored, prices: Prices) -> Retrieval:
 
 def retrieval_by_tier(
     asked: Iterable[Stored], prices: Prices, *, days: int, ready: Iterable[Stored] = ()
-) -> dict[str, Retrieval]:
+) -> dict[str, TierCost]:
     """Return what a whole restore costs by tier: the retrieval of `asked`, and the reading of what is `ready`.
 
     Tiers that not every class of `asked` has are left out. Where nothing is to be retrieved the answer has one entry,
     under the empty name.
     """
     wanted = [one for one in asked if one.archives]
-    reading = sum((download(one, prices) for one in ready), Retrieval())
+    reading = sum((download(one, prices) for one in ready), TierCost())
     cold = [set(prices.of(one.store_class).tiers) for one in wanted if prices.of(one.store_class).tiers]
     if not cold:
         return {"": sum((retrieval(one, "", prices, days=days) for one in wanted), reading)}
@@ -204,6 +204,6 @@ def plain(amount: Decimal) -> str:
     return f"{amount:.6f}"
 
 
-def of_tier(costs: Mapping[str, Retrieval], tier: str) -> Retrieval:
+def of_tier(costs: Mapping[str, TierCost], tier: str) -> TierCost:
     """Return what the chosen tier costs by `retrieval_by_tier`'s answer; where no tier matters, what there is."""
-    return costs[tier] if tier in costs else costs.get("", Retrieval())
+    return costs[tier] if tier in costs else costs.get("", TierCost())

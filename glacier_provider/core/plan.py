@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from glacier_provider.core.archive import Amount
-from glacier_provider.core.cost import Retrieval, Stored, money, of_tier, plain, retrieval_by_tier
+from glacier_provider.core.cost import Stored, TierCost, money, of_tier, plain, retrieval_by_tier
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.store_uri import store_class
@@ -200,7 +200,7 @@ class RestorePlan:
     differing: tuple[str, ...] = ()
     differing_count: int = 0
     lost: tuple[str, ...] = ()
-    costs: Mapping[str, Retrieval] = field(default_factory=dict)
+    costs: Mapping[str, TierCost] = field(default_factory=dict)
     prices: str = ""
     currency: str = ""
     budget: Decimal | None = None

@@ -3,7 +3,7 @@
 A store can hold archives that no receipt names: of an upload whose answer was lost, or whose process was killed before
 the catalog noted it. They are found in the listing (of a vault: in its inventory) and judged one by one:
 
-    verdict = judge(archive, known.get(archive.description.archive_id), application=application)
+    verdict = verdict_of(archive, known.get(archive.description.archive_id), application=application)
 
 Only `ADOPT`, `NOTE`, `BACK` and `SURPLUS` ask for a deed, and only for an archive that agrees with the catalog in every
 point; `SURPLUS`, the one that deletes, only for a proven copy of what the store has elsewhere or no backup needs. What
@@ -54,7 +54,7 @@ class KnownArchive:
 _WAITING = (ArchiveState.PLANNED, ArchiveState.UPLOADING)
 
 
-def judge(found: StoredArchive, known: KnownArchive | None, *, application: str) -> Verdict:
+def verdict_of(found: StoredArchive, known: KnownArchive | None, *, application: str) -> Verdict:
     """Return what a listed archive is to the catalog; `known` is None when the catalog has no archive of its id."""
     verdict = _judged(found, known, application)
     if known is None or verdict not in (Verdict.ADOPT, Verdict.NOTE, Verdict.SURPLUS):

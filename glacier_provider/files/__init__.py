@@ -6,8 +6,8 @@ Every function takes and gives the catalog's names (text, relative, ``/`` betwee
 
 from glacier_provider.files.directories import DirectoryWalk, Look
 from glacier_provider.files.move import move_aside, move_back
-from glacier_provider.files.names import TEMPORARY, parts_of, shown
-from glacier_provider.files.place import Placed, Placement, Sha256Verifier, Verifier
+from glacier_provider.files.names import TEMPORARY, name_parts, shown
+from glacier_provider.files.place import Placed, Placement
 from glacier_provider.files.root import Root
 from glacier_provider.files.source import FileSource, hash_file, hash_source, open_source, read_small
 from glacier_provider.files.temporary import PendingFile
@@ -24,14 +24,12 @@ __all__ = [
     "Placed",
     "Placement",
     "Root",
-    "Sha256Verifier",
-    "Verifier",
     "hash_file",
     "hash_source",
     "move_aside",
     "move_back",
+    "name_parts",
     "open_source",
-    "parts_of",
     "read_small",
     "shown",
     "walk",

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from glacier_provider.errors import FileChanged, FileError, FileMissing, NameTaken
 from glacier_provider.files.link import rename_new
-from glacier_provider.files.names import parts_of
+from glacier_provider.files.names import name_parts
 from glacier_provider.files.place import copy_content
 from glacier_provider.files.root import AnyPath, Root, file_errors, not_regular
 from glacier_provider.files.source import FileSource, hash_source
@@ -46,7 +46,7 @@ def _make_root(path: AnyPath) -> None:
 
 
 def _move(root: AnyPath, name: str, to_root: AnyPath, to_name: str, *, remove_empty_parents: bool) -> None:
-    parts, to_parts = parts_of(name), parts_of(to_name)
+    parts, to_parts = name_parts(name), name_parts(to_name)
     with Root(root) as source, Root(to_root) as target:
         here, there = source.look(parts), target.look(to_parts)
         if here is not None and not stat.S_ISREG(here.st_mode):

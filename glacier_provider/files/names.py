@@ -1,7 +1,7 @@
 """Names of attached files: the catalog's text on one side, the path components of the disk on the other.
 
 A name is relative, with ``/`` between its parts (see `glacier_provider.core.archive`). Nothing else leads to a file:
-every function of this package that takes a name takes it through `parts_of`.
+every function of this package that takes a name takes it through `name_parts`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FORBIDDEN = {
 }
 
 
-def parts_of(name: str) -> tuple[bytes, ...]:
+def name_parts(name: str) -> tuple[bytes, ...]:
     r"""Return the components of a name; raise UnsafePath unless it is the canonical name of a place below its root.
 
     Refused are absolute names, empty parts (so also the empty name), ``.``, ``..``, NUL, the reserved name, and a

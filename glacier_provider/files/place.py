@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Self
 
+from glacier_provider.core.checksum import Verifier
 from glacier_provider.errors import ArchiveCorrupt, OutOfSpace
-from glacier_provider.files.names import parts_of
+from glacier_provider.files.names import name_parts
 from glacier_provider.files.root import AnyPath, Root, file_errors
 from glacier_provider.files.temporary import PendingFile, TemporaryFiles
 
@@ -24,30 +24,6 @@ class Placed(StrEnum):
     PLACED = "placed"  #: written, verified and durable under its name
     KEPT = "kept"  #: a file of the same size was there already; it was not touched
     DIFFERS = "differs"  #: something else has the name (another size, a directory, a link); it was not touched
-
-
-class Verifier(Protocol):
-    """Judges content while it streams by."""
-
-    def update(self, data: bytes | memoryview, /) -> object: ...
-
-    def matches(self) -> bool:
-        """Return whether all that was given to `update` is what it should be."""
-        ...
-
-
-class Sha256Verifier:
-    """Compares with a SHA-256 given as hex digits."""
-
-    def __init__(self, expected: str) -> None:
-        self._expected = expected
-        self._hash = hashlib.sha256()
-
-    def update(self, data: bytes | memoryview, /) -> None:
-        self._hash.update(data)
-
-    def matches(self) -> bool:
-        return self._hash.hexdigest() == self._expected
 
 
 class Placement:
@@ -68,7 +44,7 @@ class Placement:
 
     def present(self, name: str, size: int) -> Placed | None:
         """Return KEPT or DIFFERS for a name that is taken, None for one that is free: what `place` would find."""
-        return _judge(self._root.look(parts_of(name)), size)
+        return _judge(self._root.look(name_parts(name)), size)
 
     def place(
         self,
@@ -85,7 +61,7 @@ class Placement:
         `size` bytes or the verifier rejects it, OutOfSpace, DirectoryUnusable, UnsafePath; whatever `chunks` raises
         passes through. After an error nothing has the name. Missing directories are made.
         """
-        parts = parts_of(name)
+        parts = name_parts(name)
         if (found := _judge(self._root.look(parts), size)) is not None:
             return found
         self._require_space(size)
@@ -112,7 +88,7 @@ class Placement:
 
     def commit(self, pending: PendingFile, name: str, *, size: int) -> Placed:
         """Give a verified and durable file of `begin` its name."""
-        parts = parts_of(name)
+        parts = name_parts(name)
         with file_errors("place", self._root.where(parts)), self._root.parent(parts, create=True) as parent:
             try:
                 _rename(pending, parts[-1], parent, self._root.path)

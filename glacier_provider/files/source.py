@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol, Self
 
 from glacier_provider.errors import FileChanged
-from glacier_provider.files.names import parts_of
+from glacier_provider.files.names import name_parts
 from glacier_provider.files.root import AnyPath, Root, file_error, file_errors
 
 _Stamp = tuple[int, int, int]
@@ -123,7 +123,7 @@ def open_source(
     FileChanged when it has not the `expected_size` (bytes) or was modified less than `settle_seconds` before `now`
     (seconds since the epoch).
     """
-    parts = parts_of(name)
+    parts = name_parts(name)
     if isinstance(root, Root):
         source = FileSource(root, parts)
     else:

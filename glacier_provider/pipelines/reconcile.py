@@ -22,14 +22,14 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.reconciliation import Listed
 from glacier_provider.core.archive import ArchiveKind, Description, StoredArchive
+from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
-from glacier_provider.core.reconciliation import KnownArchive, Verdict, judge, receipt_of
+from glacier_provider.core.reconciliation import KnownArchive, Verdict, receipt_of, verdict_of
 from glacier_provider.core.status import ArchiveState
 from glacier_provider.core.text import counted
 from glacier_provider.errors import CatalogError, FileError, GlacierProviderError, StoreError
 from glacier_provider.files import open_source
 from glacier_provider.pipelines.shared.lease import lease_heartbeat
-from glacier_provider.stores.checksum import Verifier
 from glacier_provider.stores.contract import ArchiveStore
 
 log = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ class _Comparison:
         for found in page:
             self.heartbeat()
             row = known.get(found.description.archive_id) if found.description else None
-            verdict = judge(found, _known(row), application=self.application.name)
+            verdict = verdict_of(found, _known(row), application=self.application.name)
             if verdict is Verdict.SURPLUS and found.description is not None:
                 surplus.append((found.key, found.description))
             elif verdict is Verdict.ADOPT and row is not None:

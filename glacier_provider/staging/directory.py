@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 
 from glacier_provider.errors import DirectoryUnusable, OutOfSpace, UnsafePath
-from glacier_provider.files.names import parts_of
+from glacier_provider.files.names import name_parts
 from glacier_provider.files.root import AnyPath, Root, file_errors, open_directory, unusable
 
 
@@ -27,7 +27,7 @@ def prepare_staging(directory: AnyPath, *subdirectories: str) -> str:
     except OSError as exc:
         raise unusable(exc, path) from exc
     with Root(path) as root:
-        _make_private(root, [part for name in subdirectories for part in parts_of(name)])
+        _make_private(root, [part for name in subdirectories for part in name_parts(name)])
     innermost = os.path.join(path, *subdirectories)
     _require_writable(innermost)
     return innermost

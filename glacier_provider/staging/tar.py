@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Self
 
 from glacier_provider.errors import DumpInvalid, FileChanged, UnsafePath
-from glacier_provider.files.names import TEMPORARY, parts_of, text_of
+from glacier_provider.files.names import TEMPORARY, name_parts, text_of
 from glacier_provider.files.root import AnyPath, Root, file_errors, not_regular, open_directory
 
 _BLOCK = 512
@@ -158,7 +158,7 @@ def _layout_of(root: Root, pieces: Iterable[Piece]) -> Iterator[_Entry]:
     start, ends, stamps = 0, dict[str, int](), dict[str, tuple[int, int, int]]()
     for piece in pieces:
         if piece.name not in stamps:
-            info = root.look(parts_of(piece.name))
+            info = root.look(name_parts(piece.name))
             if info is None or not stat.S_ISREG(info.st_mode):
                 raise FileChanged(f"{piece.name} in {root.path} is no longer there.")
             stamps[piece.name] = _stamp(info)
@@ -174,7 +174,7 @@ def _layout_of(root: Root, pieces: Iterable[Piece]) -> Iterator[_Entry]:
 
 def entry_of(piece: Piece, start: int, stamp: tuple[int, int, int] | None = None) -> _Entry:
     """Return the entry of a piece whose header is at `start` of the archive."""
-    parts = parts_of(piece.name)
+    parts = name_parts(piece.name)
     data = start + len(_pax_header(_member(parts, piece.place), piece.size, directory=False))
     return _Entry(parts, start, data, piece.size, stamp, piece.place)
 
@@ -274,7 +274,7 @@ def _opened(archive: AnyPath | BinaryIO) -> Iterator[Any]:
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Root) -> None:
-    parts = parts_of(text_of(member.name))
+    parts = name_parts(text_of(member.name))
     where = root.where(parts)
     if member.isdir():
         with file_errors("make", where), root.parent((*parts, b"."), create=True):

@@ -11,15 +11,15 @@ from typing import TypeVar
 from glacier_provider.core.parts import MIB, Part
 from glacier_provider.stores.contract import Source
 
-WINDOW = MIB
+_WINDOW = MIB
 
 _Sent = TypeVar("_Sent")
 
 
 def windows(source: Source, part: Part) -> Iterator[bytes]:
     """Yield the bytes of a part of a source, 1 MiB at a time."""
-    for start in range(part.start, part.end, WINDOW):
-        yield source.read_at(start, min(WINDOW, part.end - start))
+    for start in range(part.start, part.end, _WINDOW):
+        yield source.read_at(start, min(_WINDOW, part.end - start))
 
 
 def send_parts(parts: Iterator[Part], send: Callable[[Part], _Sent], *, in_flight: int) -> list[_Sent]:
@@ -104,6 +104,6 @@ class PartBody(io.RawIOBase):
         offset = self._position - self._window_start
         if not 0 <= offset < len(self._window):
             self._window_start, offset = self._position, 0
-            size = min(WINDOW, self._part.size - self._position)
+            size = min(_WINDOW, self._part.size - self._position)
             self._window = self._source.read_at(self._part.start + self._position, size)
         return self._window[offset : offset + wanted]

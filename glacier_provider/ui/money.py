@@ -8,7 +8,7 @@ from decimal import Decimal
 from glacier_provider.applications import Application
 from glacier_provider.catalog.pages import Holding
 from glacier_provider.core import cost
-from glacier_provider.core.cost import Retrieval
+from glacier_provider.core.cost import TierCost
 from glacier_provider.core.prices import Prices
 from glacier_provider.pipelines.costs import held
 from glacier_provider.ui import models
@@ -51,7 +51,7 @@ def added(application: Application, holdings: Sequence[Holding]) -> models.Added
     )
 
 
-def retrieval(spent: Retrieval) -> models.RetrievalCost:
+def retrieval(spent: TierCost) -> models.RetrievalCost:
     return models.RetrievalCost(**spent.as_dict())
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from glacier_provider.core.archive import ArchiveKind, Description
+from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
 from glacier_provider.errors import DumpInvalid, StoreError, StoreUnavailable
 from glacier_provider.staging import Spool
-from glacier_provider.stores.checksum import Verifier
 from glacier_provider.stores.contract import ArchiveStore, UploadedParts
 from tests.contract.kit import PART, Bytes, FileJournal, StoreKit, a_file, content, readable, some_bytes
 from tests.emulator.faults import FaultKind

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from glacier_provider.core.archive import ArchiveKind, name_from_bytes
+from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import (
@@ -27,7 +28,6 @@ from glacier_provider.errors import (
     StoreMissing,
     StoreUnavailable,
 )
-from glacier_provider.stores.checksum import Verifier
 from glacier_provider.stores.contract import ArchiveStore, Retrieval
 from tests.contract.kit import (
     HOUR,

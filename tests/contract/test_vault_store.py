@@ -16,7 +16,7 @@ from botocore.utils import calculate_tree_hash
 
 from glacier_provider.core.archive import ArchiveKind, Location, StoredArchive
 from glacier_provider.core.parts import MIB
-from glacier_provider.core.reconciliation import KnownArchive, Verdict, judge
+from glacier_provider.core.reconciliation import KnownArchive, Verdict, verdict_of
 from glacier_provider.core.status import ArchiveState, RetrievalStatus
 from glacier_provider.errors import (
     ArchiveCold,
@@ -117,7 +117,7 @@ def test_a_copy_too_many_is_recognised_in_the_inventory_and_deleted(vault_kit: V
     known = KnownArchive(ArchiveState.ARCHIVED, 3, "2024/report-7.pdf", 7, receipt.location.key, "ab" * 32)
     known = replace(known, written_by=a_file().written_by)
     verdicts = {
-        a.key: judge(a, known, application="library") for a in listed(vault_kit) if a.description.archive_id == 7
+        a.key: verdict_of(a, known, application="library") for a in listed(vault_kit) if a.description.archive_id == 7
     }
     assert verdicts.pop(receipt.location.key) is Verdict.KNOWN
     [(surplus, verdict)] = verdicts.items()
@@ -130,7 +130,7 @@ def test_an_upload_whose_process_died_before_it_was_noted_is_adopted(vault_kit: 
     lost = vault_kit.open().put(b"content", a_file(7))
     known = KnownArchive(ArchiveState.UPLOADING, 3, "2024/report-7.pdf", 7, written_by=a_file().written_by)
     [found] = listed(vault_kit)
-    assert judge(found, known, application="library") is Verdict.ADOPT
+    assert verdict_of(found, known, application="library") is Verdict.ADOPT
     assert (found.key, found.size, found.checksum) == (lost.location.key, lost.size, lost.checksum)
 
 
@@ -280,7 +280,7 @@ def test_a_completion_too_long_ago_is_begun_anew_and_said_to_be_doubtful(
         ArchiveState.ARCHIVED, 3, "2024/report-7.pdf", len(data), receipt.location.key, checksum=receipt.checksum
     )
     known = replace(known, written_by=a_file().written_by)
-    verdicts = sorted(judge(archive, known, application="library") for archive in listed(vault_kit))
+    verdicts = sorted(verdict_of(archive, known, application="library") for archive in listed(vault_kit))
     assert verdicts == [Verdict.KNOWN, Verdict.SURPLUS]
 
 
@@ -792,7 +792,7 @@ def test_foreign_archives_are_listed_without_a_description(vault_kit: VaultKit) 
     found = listed(vault_kit)
     assert [archive.description is None for archive in found] == [True, True, True, True, False]
     assert len(list(vault_kit.open().archives("library", kind=ArchiveKind.FILE))) == 1
-    verdicts = [judge(archive, None, application="library") for archive in found]
+    verdicts = [verdict_of(archive, None, application="library") for archive in found]
     assert verdicts == [Verdict.FOREIGN] * 4 + [Verdict.STRAY]
 
 

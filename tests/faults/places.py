@@ -14,8 +14,8 @@ from glacier_provider.core.archive import Description
 from glacier_provider.core.store_uri import VaultUri, parse_store_uri
 from glacier_provider.stores import client_config, open_store
 from glacier_provider.stores.contract import ArchiveStore
-from glacier_provider.stores.s3.keys import description_of as s3_description_of
-from glacier_provider.stores.vault.descriptions import description_of as vault_description_of
+from glacier_provider.stores.s3.keys import description_from_metadata
+from glacier_provider.stores.vault.descriptions import description_from_text
 from glacier_provider.stores.vault.store import VaultStore
 from tests.emulator.faults import FaultPlan
 from tests.emulator.s3 import S3Emulator, a_session
@@ -106,7 +106,9 @@ class S3Place:
 
     def held(self) -> list[Held]:
         bucket = self.emulator.objects.bucket(self.bucket)
-        return [Held(name, key.size, s3_description_of(_plain(key.metadata))) for name, key in bucket.keys.items()]
+        return [
+            Held(name, key.size, description_from_metadata(_plain(key.metadata))) for name, key in bucket.keys.items()
+        ]
 
     def uploads(self) -> list[str]:
         return [upload.key_name for upload in self.emulator.objects.bucket(self.bucket).multiparts.values()]
@@ -175,7 +177,7 @@ class VaultPlace:
             Held(
                 archive["id"],
                 archive["size"],
-                vault_description_of(archive["description"]),
+                description_from_text(archive["description"]),
                 f"treehash:{archive['tree_hash']}",
             )
             for archive in self.emulator.archives(self.vault, digests=False)

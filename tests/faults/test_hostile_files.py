@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from glacier_provider.core.checksum import Verifier
 from glacier_provider.errors import DirectoryUnusable, FileChanged, FileError, FileMissing, OutOfSpace, UnsafePath
 from glacier_provider.files import (
     DirectoryWalk,
     Placed,
     Placement,
-    Sha256Verifier,
     hash_file,
     link,
     move,
@@ -398,7 +398,7 @@ SHA256 = "a" * 64
 
 
 def _place_content(root: Path) -> Placed:
-    verifier = Sha256Verifier(hashlib.sha256(CONTENT).hexdigest())
+    verifier = Verifier(f"sha256:{hashlib.sha256(CONTENT).hexdigest()}")
     with Placement(root) as placement:
         return placement.place("a/b/file", [CONTENT[:200], CONTENT[200:]], size=500, verifier=verifier, mtime_ns=10**18)
 

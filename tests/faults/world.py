@@ -22,7 +22,7 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, StoredArchive
 from glacier_provider.core.plan import RestoreRequest
-from glacier_provider.core.reconciliation import KnownArchive, Verdict, judge
+from glacier_provider.core.reconciliation import KnownArchive, Verdict, verdict_of
 from glacier_provider.core.status import ArchiveState
 from glacier_provider.errors import ArchiveCold, GlacierProviderError, LeaseHeld, RetrievalFailed
 from glacier_provider.pipelines import backup, restore
@@ -30,7 +30,7 @@ from glacier_provider.pipelines.delete import delete_backup, plan_deletion
 from glacier_provider.pipelines.reconcile import Reconciled, reconcile
 from glacier_provider.postgres import Server
 from glacier_provider.stores.contract import ArchiveStore
-from glacier_provider.stores.vault.descriptions import description_of
+from glacier_provider.stores.vault.descriptions import description_from_text
 from tests.faults.instants import Ended, run_in_child
 from tests.faults.mail import Mail, notices_at_once
 from tests.faults.places import Place
@@ -519,7 +519,7 @@ class World:
         if known is not None:
             known = replace(known, written_by=self.here.catalog.writers.of(known.backup_id))
         found = StoredArchive(one.key, one.size, one.description, one.checksum)
-        return judge(found, known, application=self.application.name)
+        return verdict_of(found, known, application=self.application.name)
 
     def check_journal(self) -> None:
         """A move is journalled as made exactly when the file lies aside."""
@@ -561,7 +561,7 @@ class World:
 
 def _archive_of(text: str) -> int | None:
     """Return the archive id in the description of a vault's upload."""
-    told = description_of(text)
+    told = description_from_text(text)
     return told.archive_id if told else None
 
 

@@ -11,6 +11,7 @@ from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import ArchiveKind, Location
+from glacier_provider.core.checksum import Pieces, Verifier, pieces_of
 from glacier_provider.core.parts import MIB, Part, parts_of
 from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, GlacierProviderError, NameTaken
 from glacier_provider.files import PendingFile, Placed, Placement, move_back
@@ -19,7 +20,6 @@ from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directory_of
 from glacier_provider.staging import prepare_staging
-from glacier_provider.stores.checksum import Pieces, Verifier, pieces_of
 from glacier_provider.stores.contract import ArchiveStore
 from glacier_provider.stores.multipart import send_parts
 

@@ -15,6 +15,7 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.pages import Where
 from glacier_provider.catalog.restores import SetAside
 from glacier_provider.core.archive import Amount
+from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import Figure, RestorePlan, RestoreRequest, Tier, plan_by_store, retrieval_hours
 from glacier_provider.core.status import RetrievalStatus
@@ -22,7 +23,6 @@ from glacier_provider.errors import ArchiveMissing, BackupNotRestorable, Glacier
 from glacier_provider.files import open_source, walk
 from glacier_provider.pipelines.restore.step import Stores, lies_aside
 from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE
-from glacier_provider.stores.checksum import Verifier
 
 log = logging.getLogger(__name__)
 

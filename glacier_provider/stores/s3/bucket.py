@@ -16,7 +16,7 @@ from glacier_provider.core.store_uri import COLD_CLASSES, S3Uri
 from glacier_provider.errors import KeyTaken, OtherContent, StoreError
 from glacier_provider.stores.aws_errors import aws_errors, error_code
 from glacier_provider.stores.contract import RetrievalReport
-from glacier_provider.stores.s3.keys import description_of, is_of
+from glacier_provider.stores.s3.keys import description_from_metadata, is_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Head:
 
     @property
     def description(self) -> Description | None:
-        return description_of(self.metadata, size=self.size)
+        return description_from_metadata(self.metadata, size=self.size)
 
     def report(self) -> RetrievalReport:
         """Return the retrieval status.

@@ -24,7 +24,7 @@ def delete_all(bucket: Bucket, archives: Sequence[tuple[str, Description]]) -> d
     failed: dict[str, StoreError] = {}
     ours: list[str] = []
     for key, description in archives:
-        if _is_of(bucket.uri.prefix, key, description):
+        if _is_key_of(bucket.uri.prefix, key, description):
             ours.append(key)
         else:
             failed[key] = KeyTaken(
@@ -36,7 +36,7 @@ def delete_all(bucket: Bucket, archives: Sequence[tuple[str, Description]]) -> d
     return failed
 
 
-def _is_of(prefix: str, key: str, description: Description) -> bool:
+def _is_key_of(prefix: str, key: str, description: Description) -> bool:
     manifest = description.kind is ArchiveKind.MANIFEST
     number = description.backup_id if manifest else description.archive_id
     return key_facts(prefix, key) == KeyFacts(description.application, description.kind, number)

@@ -57,10 +57,10 @@ def object_key(prefix: str, description: Description) -> str:
     folder = folder_of(prefix, description.application, description.kind)
     if description.kind is ArchiveKind.MANIFEST:
         return f"{folder}{description.backup_id:012d}.json.gz"
-    return f"{folder}{place_of(description.archive_id)}-{_shown_name(description.filename)}"
+    return f"{folder}{id_path(description.archive_id)}-{_shown_name(description.filename)}"
 
 
-def place_of(archive_id: int) -> str:
+def id_path(archive_id: int) -> str:
     """Return what stands in a key between the folder and the name; in the order of the ids."""
     return f"{archive_id // 1000:09d}/{archive_id:012d}"
 
@@ -84,7 +84,7 @@ def key_facts(prefix: str, key: str) -> KeyFacts | None:
     application, folder, thousands, archive_id, manifests, backup_id = found.groups()
     if manifests:
         return KeyFacts(unquote(application), ArchiveKind.MANIFEST, int(backup_id))
-    if f"{thousands}/{archive_id}" != place_of(int(archive_id)):
+    if f"{thousands}/{archive_id}" != id_path(int(archive_id)):
         return None
     return KeyFacts(unquote(application), _KINDS[folder], int(archive_id))
 
@@ -143,7 +143,7 @@ def _name_entry(filename: str, room: int) -> tuple[str, str]:
     return "name-sha256", hashlib.sha256(raw).hexdigest()
 
 
-def description_of(metadata: Mapping[str, str], *, size: int | None = None) -> Description | None:
+def description_from_metadata(metadata: Mapping[str, str], *, size: int | None = None) -> Description | None:
     """Return the description that `metadata_of` wrote, or None for metadata that it did not write.
 
     `size` (bytes) is that of the object, for an archive whose size was not known when its metadata was written.

@@ -17,9 +17,9 @@ from glacier_provider.core.store_uri import COLD_CLASSES
 from glacier_provider.stores.aws_errors import aws_errors
 from glacier_provider.stores.contract import RetrievalReport
 from glacier_provider.stores.s3.bucket import Bucket
-from glacier_provider.stores.s3.keys import folder_of, key_facts, place_of
+from glacier_provider.stores.s3.keys import folder_of, id_path, key_facts
 
-PAGE = 1000
+MAX_KEYS = 1000
 WORTH_LISTING = 4  # wanted keys in reach: below that HEADs cost less and are as quick
 
 
@@ -42,13 +42,13 @@ def reports(bucket: Bucket, keys: Sequence[str]) -> Iterator[RetrievalReport]:
 def _within_reach(prefix: str, wanted: Sequence[str], position: int) -> int:
     """Return how many wanted keys a listing from `position` reports at least.
 
-    Ids are taken by one sequence, so that no more than `PAGE` objects of one folder lie between two ids that far apart.
+    Ids are taken by one sequence: no more than `MAX_KEYS` objects of one folder lie between two ids that far apart.
     """
     first = key_facts(prefix, wanted[position])
     if first is None:
         return 0
     folder = folder_of(prefix, first.application, first.kind)
-    beyond = bisect.bisect_left(wanted, folder + place_of(first.number + PAGE), position)
+    beyond = bisect.bisect_left(wanted, folder + id_path(first.number + MAX_KEYS), position)
     return beyond - position
 
 
@@ -62,7 +62,7 @@ def _listed_from(bucket: Bucket, key: str) -> tuple[Mapping[str, RetrievalReport
             Bucket=bucket.uri.bucket,
             Prefix=folder,
             StartAfter=key[:-1],  # every other key before `key` is also before this
-            MaxKeys=PAGE,
+            MaxKeys=MAX_KEYS,
             OptionalObjectAttributes=["RestoreStatus"],
         )
     entries = page.get("Contents", [])

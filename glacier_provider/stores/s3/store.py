@@ -17,6 +17,7 @@ from typing import Any
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
 from glacier_provider.core.parts import MIB
+from glacier_provider.core.plan import retrieval_hours
 from glacier_provider.core.store_uri import S3Uri
 from glacier_provider.errors import (
     ArchiveCorrupt,
@@ -46,7 +47,6 @@ from glacier_provider.stores.stream import SendsGrowing
 
 log = logging.getLogger(__name__)
 
-TIERS = {"GLACIER": ("Expedited", "Standard", "Bulk"), "DEEP_ARCHIVE": ("Standard", "Bulk")}
 READ_CHUNK = MIB
 ONE_REQUEST = 16 * MIB  # an archive up to this size (and one part) is held in memory and sent at once
 _CONFLICT_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds
@@ -94,7 +94,7 @@ class S3Store(SendsGrowing):
         self.uri = str(uri)
         self.features = StoreFeatures(
             retrieval=uri.is_cold,
-            tiers=TIERS.get(uri.storage_class, ()),
+            tiers=tuple(retrieval_hours(self.uri)),
             keeps_empty_archives=True,
             chooses_keys=True,
         )

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from glacier_provider.core.archive import Description, Receipt
+from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import Part, composite_sha256, part_size_for, parts_of
 from glacier_provider.errors import FileChanged, KeyTaken, StoreUnavailable
 from glacier_provider.stores.aws_errors import aws_errors, error_code
-from glacier_provider.stores.checksum import Verifier
 from glacier_provider.stores.contract import Source, UploadJournal
 from glacier_provider.stores.multipart import PartBody, send_parts, windows
 from glacier_provider.stores.rate_limit import RateLimit

@@ -30,7 +30,7 @@ from glacier_provider.stores.aws_errors import aws_errors, error_code, http_stat
 FIRST_PAUSE = 0.25  # seconds
 LONGEST_PAUSE = 20.0
 
-Answer = TypeVar("Answer")
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,9 @@ class Vault:
         """Send a request that may be sent twice, until it is answered or the attempts are used up."""
         return self.retrying(lambda: self.once(operation, key, **arguments))
 
-    def retrying(self, work: Callable[[], Answer], *, on: tuple[type[StoreError], ...] = (StoreUnavailable,)) -> Answer:
+    def retrying(
+        self, work: Callable[[], _Answer], *, on: tuple[type[StoreError], ...] = (StoreUnavailable,)
+    ) -> _Answer:
         """Do what may be done twice, again after these errors, until the attempts are used up."""
         for attempt in range(1, self.attempts):
             try:

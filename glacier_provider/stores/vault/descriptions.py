@@ -28,7 +28,7 @@ MAX_DESCRIPTION = 1024
 _MARKER = "glacier_provider"
 
 
-def text_of(description: Description) -> str:
+def description_text(description: Description) -> str:
     """Return the description of an archive as a vault keeps it; raise ValueError for an endless application name."""
     facts: dict[str, Any] = {
         _MARKER: description.format_version,
@@ -64,8 +64,8 @@ def _json(values: Mapping[str, Any]) -> str:
     return text.replace("\x7f", "\\u007f").replace("  ", " \\u0020")
 
 
-def description_of(text: str | None, *, size: int | None = None) -> Description | None:
-    """Return the description that `text_of` wrote, or None for a text that it did not write.
+def description_from_text(text: str | None, *, size: int | None = None) -> Description | None:
+    """Return the description that `description_text` wrote, or None for a text that it did not write.
 
     `size` (bytes) is that of the archive, for one whose size was not known when its description was written.
     """

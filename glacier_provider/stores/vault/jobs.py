@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from glacier_provider.core.archive import Location
+from glacier_provider.core.plan import Tier
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import (
     ArchiveMissing,
@@ -27,8 +28,8 @@ from glacier_provider.errors import (
 from glacier_provider.stores.contract import Retrieval, RetrievalReport
 from glacier_provider.stores.vault.calls import Vault, may_have_happened, pause
 
-TIERS = ("Expedited", "Standard", "Bulk")  # from the fastest to the slowest
 OUTPUT_LIFE = timedelta(hours=24)  # at least that long: Describe Job, Get Job Output
+_TIERS: tuple[str, ...] = tuple(Tier)  # from the fastest to the slowest
 ARCHIVE = "ArchiveRetrieval"
 INVENTORY = "InventoryRetrieval"
 MAX_TOKEN = 1024
@@ -39,7 +40,7 @@ JOIN_MARGIN = timedelta(hours=2)
 #: The list of jobs is read again before a job is begun when the last reading is older.
 KNOWN_SECONDS = 300.0
 #: Up to so many jobs are asked for one by one; a page of the list holds 50.
-FEW = 3
+_FEW = 3
 #: A walk through the list is gone on with when the next question comes this soon.
 WALK_IDLE_SECONDS = 5.0
 
@@ -90,7 +91,7 @@ class Job:
             return False
         if self.expires_at is not None:
             return self.expires_at > now + JOIN_MARGIN
-        return self.status == "InProgress" and TIERS.index(self.tier or "Standard") <= TIERS.index(tier)
+        return self.status == "InProgress" and _TIERS.index(self.tier or "Standard") <= _TIERS.index(tier)
 
     def report(self, key: str, now: datetime) -> RetrievalReport:
         if self.status == "InProgress":
@@ -154,7 +155,7 @@ class ArchiveJobs:
 
     def find(self, key: str) -> Job | None:
         """Return a job that gives an archive, or None."""
-        return self._serving(key, TIERS[-1])
+        return self._serving(key, _TIERS[-1])
 
     def _serving(self, key: str, tier: str) -> Job | None:
         for job_id in self._jobs_of(key):
@@ -237,7 +238,7 @@ class ArchiveJobs:
         that a long list asked for in pieces is read once. A job that the list does not show is asked for by its id
         before it counts as gone: a list may lag, and what counts as gone is paid for again.
         """
-        if len(retrievals) <= FEW:
+        if len(retrievals) <= _FEW:
             return [self._report(retrieval, None) for retrieval in retrievals]
         with self._walking:
             walk, self._walk = self._walk, None  # kept only if all goes well

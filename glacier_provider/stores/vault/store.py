@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
 from glacier_provider.core.parts import MIB
+from glacier_provider.core.plan import retrieval_hours
 from glacier_provider.core.store_uri import VaultUri
 from glacier_provider.core.treehash import tree_hash
 from glacier_provider.errors import (
@@ -55,7 +56,7 @@ from glacier_provider.stores.contract import (
 from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.stream import SendsGrowing
 from glacier_provider.stores.vault.calls import Vault, check_sends_once, may_have_happened, pause
-from glacier_provider.stores.vault.descriptions import description_of, text_of
+from glacier_provider.stores.vault.descriptions import description_from_text, description_text
 from glacier_provider.stores.vault.inventory import (
     INVENTORY_LAG,
     inventory_date,
@@ -63,7 +64,7 @@ from glacier_provider.stores.vault.inventory import (
     newest_inventory,
     request_inventory,
 )
-from glacier_provider.stores.vault.jobs import TIERS, ArchiveJobs
+from glacier_provider.stores.vault.jobs import ArchiveJobs
 from glacier_provider.stores.vault.output import read_output
 from glacier_provider.stores.vault.stream import VaultStreamUpload
 from glacier_provider.stores.vault.upload import VaultUpload, abort, open_uploads
@@ -126,7 +127,9 @@ class VaultStore(SendsGrowing):
         check_sends_once(client)
         self.uri = str(uri)
         self.rate_limit = RateLimit()
-        self.features = StoreFeatures(retrieval=True, tiers=TIERS, keeps_empty_archives=False, chooses_keys=False)
+        self.features = StoreFeatures(
+            retrieval=True, tiers=tuple(retrieval_hours(self.uri)), keeps_empty_archives=False, chooses_keys=False
+        )
         self._vault = Vault(uri, client, attempts)
         self._jobs = ArchiveJobs(self._vault, now=now)
         self._part_size = part_size
@@ -149,14 +152,14 @@ class VaultStore(SendsGrowing):
         _refuse_empty(len(data), description)
         known = replace(description, size=len(data))
         self.rate_limit.take(len(data))
-        if text_of(known) in self._doubtful:
+        if description_text(known) in self._doubtful:
             return self._put_repeatably(data, known)
         try:
             return self._upload_archive(data, known)
         except StoreUnavailable as exc:
             if not may_have_happened(exc):
                 raise
-            self._doubtful.add(text_of(known))
+            self._doubtful.add(description_text(known))
             log.warning(
                 "It is not known whether archive %d of %s is in %s; it is sent again, in a way that can be repeated. "
                 "Should it be there twice, the inventory shows it. %s",
@@ -209,10 +212,10 @@ class VaultStore(SendsGrowing):
         """
         if days < 1:
             raise RetrievalRefused(f"{days} days is not how long a copy can be kept.", hint="Ask for at least one day.")
-        if tier not in TIERS:
+        if tier not in self.features.tiers:
             raise RetrievalRefused(
                 f"A vault has no {tier} retrieval ({self._vault.url(location.key)}).",
-                hint=f"Use one of: {', '.join(TIERS)}.",
+                hint=f"Use one of: {', '.join(self.features.tiers)}.",
             )
         return Retrieval(location, tier, self._jobs.request(location, tier=tier, token=token))
 
@@ -268,7 +271,7 @@ class VaultStore(SendsGrowing):
         Raise StoreUnavailable, which says how long to wait, while the inventory is being made.
         """
         for entry in inventory_entries(self._vault, now=self._now):
-            description = description_of(entry.get("ArchiveDescription"), size=entry.get("Size"))
+            description = description_from_text(entry.get("ArchiveDescription"), size=entry.get("Size"))
             if application is not None and (description is None or description.application != application):
                 continue
             if kind is not None and (description is None or description.kind is not kind):
@@ -313,7 +316,7 @@ class VaultStore(SendsGrowing):
         for attempt in range(1, self._vault.attempts + 1):
             try:
                 reply = self._vault.once(
-                    "UploadArchive", archiveDescription=text_of(description), checksum=checksum, body=data
+                    "UploadArchive", archiveDescription=description_text(description), checksum=checksum, body=data
                 )
                 break
             except (StoreUnavailable, ArchiveCorrupt) as exc:
@@ -342,7 +345,7 @@ class VaultStore(SendsGrowing):
                 f"Archive {description.archive_id} of {description.application} may be in {self._vault.url()}. "
                 f"{exc.message}"
             ) from exc
-        self._doubtful.discard(text_of(description))
+        self._doubtful.discard(description_text(description))
         return receipt
 
 

@@ -25,7 +25,7 @@ from glacier_provider.stores.contract import Source, UploadJournal
 from glacier_provider.stores.multipart import PartBody, send_parts, windows
 from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.vault.calls import Vault
-from glacier_provider.stores.vault.descriptions import description_of, is_same_archive, text_of
+from glacier_provider.stores.vault.descriptions import description_from_text, description_text, is_same_archive
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +93,10 @@ class VaultUpload:
 
     def _if_ours(self, upload: OpenUpload | None) -> OpenUpload | None:
         """Return an upload that makes the archive we want; abort one of ours that would describe itself wrongly."""
-        as_growing = text_of(replace(self.description, size=None, sha256=None))  # begun before they were known
+        as_growing = description_text(replace(self.description, size=None, sha256=None))  # begun before they were known
         if upload is None or upload.text in (self._text, as_growing):
             return upload
-        told = description_of(upload.text)
+        told = description_from_text(upload.text)
         if told is not None and is_same_archive(told, self.description):
             self._abort(upload.id)
         return None
@@ -205,7 +205,7 @@ class VaultUpload:
 
     @property
     def _text(self) -> str:
-        return text_of(self.description)
+        return description_text(self.description)
 
 
 def open_uploads(vault: Vault, description: Description) -> Iterator[OpenUpload]:
@@ -213,7 +213,7 @@ def open_uploads(vault: Vault, description: Description) -> Iterator[OpenUpload]
     for page in vault.pages("ListMultipartUploads", "UploadsList"):
         for entry in page:
             text = entry.get("ArchiveDescription") or ""
-            told = description_of(text)
+            told = description_from_text(text)
             if told is not None and is_same_archive(told, description):
                 yield OpenUpload(entry["MultipartUploadId"], int(entry["PartSizeInBytes"]), text)
 

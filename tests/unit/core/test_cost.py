@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacier_provider.core.cost import (
-    Retrieval,
     Stored,
+    TierCost,
     download,
     early_deletion,
     merged,
@@ -155,7 +155,7 @@ def test_deep_archive_has_no_expedited_tier() -> None:
 
 def test_what_needs_no_retrieval_pays_for_being_read() -> None:
     cost = retrieval(Stored("GLACIER_IR", 1000, 10 * GB), "Standard", LIST_PRICES, days=7)
-    assert cost == Retrieval(requests=Decimal("0.01"), bytes=Decimal("0.30"))
+    assert cost == TierCost(requests=Decimal("0.01"), bytes=Decimal("0.30"))
     assert download(Stored("GLACIER_IR", 1000, 10 * GB), LIST_PRICES) == cost
     assert download(Stored("GLACIER", 1000, 10 * GB), LIST_PRICES).total == 0, "retrieved, and paid for, before"
 
@@ -248,6 +248,6 @@ def test_json_gets_decimal_text(amount: Decimal) -> None:
 
 
 def test_a_retrieval_is_told_with_its_sum() -> None:
-    told = Retrieval(Decimal(1), Decimal(2), Decimal("0.5"), Decimal("0.25")).as_dict()
+    told = TierCost(Decimal(1), Decimal(2), Decimal("0.5"), Decimal("0.25")).as_dict()
     assert told["total"] == "3.750000"
     assert sum(Decimal(told[name]) for name in told if name != "total") == Decimal(told["total"])

@@ -295,6 +295,12 @@ def test_deep_archive_has_no_expedited_retrievals() -> None:
     assert set(RETRIEVAL_HOURS["GLACIER"]) == set(RETRIEVAL_HOURS["VAULT"]) == set(Tier)
 
 
+def test_the_tiers_of_a_class_come_from_the_fastest_to_the_slowest() -> None:
+    assert list(retrieval_hours("s3://bucket?storage_class=GLACIER")) == ["Expedited", "Standard", "Bulk"]
+    assert list(retrieval_hours("glacier://v")) == list(Tier) == ["Expedited", "Standard", "Bulk"]
+    assert list(retrieval_hours("s3://bucket?storage_class=DEEP_ARCHIVE")) == ["Standard", "Bulk"]
+
+
 @pytest.mark.parametrize("kind", list(RETRIEVAL_HOURS))
 def test_a_slower_tier_takes_longer(kind: str) -> None:
     times = [RETRIEVAL_HOURS[kind][tier] for tier in Tier if tier in RETRIEVAL_HOURS[kind]]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
-from glacier_provider.core.reconciliation import KnownArchive, Verdict, judge, receipt_of
+from glacier_provider.core.reconciliation import KnownArchive, Verdict, receipt_of, verdict_of
 from glacier_provider.core.status import ArchiveState
 
 TOLD = Description("library", ArchiveKind.FILE, 7, 3, "a/b.pdf", 100, "ab" * 32, written_by="5f0c")
@@ -16,7 +16,7 @@ KNOWN = KnownArchive(ArchiveState.ARCHIVED, 3, "a/b.pdf", 100, "other-key", "ab"
 
 
 def verdict(found: StoredArchive = FOUND, known: KnownArchive | None = KNOWN) -> Verdict:
-    return judge(found, known, application="library")
+    return verdict_of(found, known, application="library")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from glacier_provider.core.archive import name_from_bytes
 from glacier_provider.errors import FileError, FileMissing, UnsafePath
-from glacier_provider.files import Placement, move_aside, open_source, parts_of, shown
+from glacier_provider.files import Placement, move_aside, name_parts, open_source, shown
 
 TRAVERSALS = [
     "",
@@ -34,18 +34,18 @@ TRAVERSALS = [
 @pytest.mark.parametrize("name", TRAVERSALS)
 def test_a_name_that_could_lead_elsewhere_is_refused(name: str) -> None:
     with pytest.raises(UnsafePath):
-        parts_of(name)
+        name_parts(name)
 
 
 @pytest.mark.parametrize("name", ["a\\", "a\\q", "a\\x2f..", "\\x2e\\x2e/a", "a\\xZZ", "\ud800"])
 def test_a_broken_escape_is_no_name(name: str) -> None:
     with pytest.raises(UnsafePath):
-        parts_of(name)
+        name_parts(name)
 
 
 def test_a_second_spelling_of_a_name_is_refused_with_the_right_one() -> None:
     with pytest.raises(UnsafePath, match="é"):
-        parts_of("caf\\xc3\\xa9")
+        name_parts("caf\\xc3\\xa9")
 
 
 @pytest.mark.parametrize(
@@ -61,14 +61,14 @@ def test_a_second_spelling_of_a_name_is_refused_with_the_right_one() -> None:
     ],
 )
 def test_an_odd_name_is_taken_as_it_is(name: str, parts: tuple[bytes, ...]) -> None:
-    assert parts_of(name) == parts
+    assert name_parts(name) == parts
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=5))
 def test_whatever_a_name_is_its_parts_never_lead_up_or_out(pieces: list[bytes]) -> None:
     name = name_from_bytes(b"/".join(pieces))
     try:
-        parts = parts_of(name)
+        parts = name_parts(name)
     except UnsafePath:
         raw = b"/".join(pieces)
         assert b"\0" in raw or any(part in (b"", b".", b"..", b".glacier-tmp") for part in raw.split(b"/"))

@@ -16,14 +16,15 @@ from typing import Any
 
 import pytest
 
+from glacier_provider.core.checksum import Verifier
 from glacier_provider.errors import ArchiveCorrupt, DirectoryUnusable, OutOfSpace, StoreUnavailable, UnsafePath
-from glacier_provider.files import Placed, Placement, Sha256Verifier, link
+from glacier_provider.files import Placed, Placement, link
 
 CONTENT = b"0123456789" * 1000
 
 
-def sha(content: bytes) -> Sha256Verifier:
-    return Sha256Verifier(hashlib.sha256(content).hexdigest())
+def sha(content: bytes) -> Verifier:
+    return Verifier(f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 
 def everything_in(root: Path) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ from glacier_provider.stores.s3.fast.signing import Credentials
 
 log = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 #: What goes in one piece through memory: a part, a range. Larger ones take the careful path, by windows.
 LARGEST_PIECE = 32 * MIB
@@ -112,7 +112,7 @@ class FastPath:
     def _call(self, method: str, key: str, **arguments: Any) -> object:
         return getattr(self.bucket.client, method)(Bucket=self.bucket.uri.bucket, Key=key, **arguments)
 
-    def _if_it_can(self, work: Callable[[], Result]) -> Result | None:
+    def _if_it_can(self, work: Callable[[], _Result]) -> _Result | None:
         """Return what `work` returns, None when there is no quick path: without libcurl, or for unusual requests."""
         from botocore.exceptions import BotoCoreError, ClientError
 

@@ -8,7 +8,7 @@ from glacier_provider.core.archive import ArchiveKind, Description, name_from_by
 from glacier_provider.stores.s3.keys import (
     MAX_METADATA,
     KeyFacts,
-    description_of,
+    description_from_metadata,
     is_of,
     key_facts,
     metadata_of,
@@ -37,7 +37,7 @@ def described(filename: str, archive_id: int = 1) -> Description:
 @given(_DESCRIPTIONS)
 def test_metadata_gives_the_description_back(description: Description) -> None:
     metadata = metadata_of(description, part_size=2**24)
-    assert description_of(metadata) == description
+    assert description_from_metadata(metadata) == description
     assert is_of(metadata, description)
 
 
@@ -91,7 +91,7 @@ def test_the_name_takes_the_first_form_that_fits() -> None:
 
 
 def test_a_hashed_name_is_marked() -> None:
-    found = description_of(metadata_of(described("я" * 1000)))
+    found = description_from_metadata(metadata_of(described("я" * 1000)))
     assert found is not None
     assert found.filename.startswith("sha256:")
     assert not is_of(metadata_of(described("я" * 1000)), described("я" * 1001))
@@ -124,5 +124,5 @@ def test_damaged_metadata_describes_nothing(damage: dict[str, str]) -> None:
     metadata = metadata_of(described("a")) | damage
     if "name-base64" in damage:
         del metadata["name"]
-    assert description_of(metadata) is None
-    assert description_of({}) is None
+    assert description_from_metadata(metadata) is None
+    assert description_from_metadata({}) is None

@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacier_provider.core.archive import ArchiveKind, Description, name_from_bytes
-from glacier_provider.stores.vault.descriptions import MAX_DESCRIPTION, description_of, is_same_archive, text_of
+from glacier_provider.stores.vault.descriptions import (
+    MAX_DESCRIPTION,
+    description_from_text,
+    description_text,
+    is_same_archive,
+)
 
 _NAMES = st.binary(min_size=1, max_size=300).filter(lambda raw: b"\0" not in raw).map(name_from_bytes)
 _DESCRIPTIONS = st.builds(
@@ -31,21 +36,21 @@ def described(filename: str, archive_id: int = 1) -> Description:
 
 @given(_DESCRIPTIONS)
 def test_a_text_gives_the_description_back(description: Description) -> None:
-    text = text_of(description)
-    assert description_of(text) == description
-    assert description_of("  " + text) == description
+    text = description_text(description)
+    assert description_from_text(text) == description
+    assert description_from_text("  " + text) == description
 
 
 @given(_DESCRIPTIONS)
 def test_a_text_is_what_a_vault_keeps_unchanged(description: Description) -> None:
-    text = text_of(description)
+    text = description_text(description)
     assert len(text) <= MAX_DESCRIPTION
     assert all(" " <= char <= "~" for char in text)
     assert text == " ".join(text.split())
 
 
 def test_a_person_can_read_it() -> None:
-    assert text_of(described("2024/a  b/ü.pdf")) == (
+    assert description_text(described("2024/a  b/ü.pdf")) == (
         '{"glacier_provider":1,"app":"library","kind":"file","archive":1,"backup":2,"size":9,'
         f'"sha256":"{"cd" * 32}","name":"2024/a \\u0020b/\\u00fc.pdf"}}'
     )
@@ -62,19 +67,19 @@ def test_a_person_can_read_it() -> None:
     ],
 )
 def test_a_name_takes_the_first_form_that_fits(filename: str, form: str) -> None:
-    text = text_of(described(filename))
+    text = description_text(described(filename))
     assert form in json.loads(text)
-    told = description_of(text)
+    told = description_from_text(text)
     assert told is not None
     assert (told.filename == filename) == (form != "name_sha256")
 
 
 def test_a_name_too_long_shows_its_beginning_and_is_told_by_its_hash() -> None:
     name = "2024/reports/" + "x" * 4000
-    values = json.loads(text_of(described(name)))
+    values = json.loads(description_text(described(name)))
     assert name.startswith(values["begin"])
     assert len(values["begin"]) == 512
-    told, other = (description_of(text_of(described(n))) for n in (name, name + "y"))
+    told, other = (description_from_text(description_text(described(n))) for n in (name, name + "y"))
     assert told is not None
     assert other is not None
     assert told.filename.startswith("sha256:")
@@ -105,13 +110,13 @@ def test_a_name_too_long_shows_its_beginning_and_is_told_by_its_hash() -> None:
     ],
 )
 def test_what_this_package_did_not_write_describes_nothing(text: str | None) -> None:
-    assert description_of(text) is None
+    assert description_from_text(text) is None
 
 
 def test_the_earlier_form_without_a_signature_is_read() -> None:
     text = '{"glacier_provider":1,"app":"library","kind":"file","archive":1,"backup":2,"size":3,"name":"n"}'
-    assert description_of(text) == Description("library", ArchiveKind.FILE, 1, 2, "n", 3)
-    assert description_of(text.replace('"size"', '"by":7,"size"')) is None
+    assert description_from_text(text) == Description("library", ArchiveKind.FILE, 1, 2, "n", 3)
+    assert description_from_text(text.replace('"size"', '"by":7,"size"')) is None
 
 
 def test_an_archive_is_told_by_application_kind_id_and_signature() -> None:
@@ -122,4 +127,4 @@ def test_an_archive_is_told_by_application_kind_id_and_signature() -> None:
 
 def test_an_application_name_without_end_is_refused() -> None:
     with pytest.raises(ValueError, match="1024"):
-        text_of(Description("a" * 1000, ArchiveKind.FILE, 1, 2, "n", 3))
+        description_text(Description("a" * 1000, ArchiveKind.FILE, 1, 2, "n", 3))

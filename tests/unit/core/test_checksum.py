@@ -9,8 +9,8 @@ from botocore.utils import calculate_tree_hash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glacier_provider.core.checksum import Verifier, pieces_of
 from glacier_provider.core.parts import MIB
-from glacier_provider.stores.checksum import Verifier, pieces_of
 
 _DATA = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(100)) * 1000  # 3.2 MB
 
