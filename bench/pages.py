@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.catalog.pages import BackupFilter, Overview, Page
+from glacier_provider.catalog.pages import BackupFilter, Page, Pages
 from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 from tests.support.postgres import EmbeddedPostgres
@@ -51,7 +51,7 @@ def fill(server: Server, backups: int, archives: int) -> None:
         connection.execute("VACUUM ANALYZE")
 
 
-def views(catalog: Overview, backups: int) -> Mapping[str, Callable[[], object]]:
+def views(catalog: Pages, backups: int) -> Mapping[str, Callable[[], object]]:
     """Return what the page asks, by what the page is."""
     middle, dms = backups // 2, BackupFilter("dms")
     return {
@@ -76,7 +76,7 @@ def views(catalog: Overview, backups: int) -> Mapping[str, Callable[[], object]]
     }
 
 
-def overview(catalog: Overview) -> None:
+def overview(catalog: Pages) -> None:
     since = datetime.now(UTC) - timedelta(days=380)
     for states in (["running", "complete", "failed"], ["complete"], ["complete", "failed"]):
         catalog.newest(["dms"], states)
@@ -113,7 +113,7 @@ def main() -> None:
     with EmbeddedPostgres() as postgres:
         sizes = {"small": SMALL, "large": LARGE}
         catalogs = [opened(postgres.create_database(name), *size) for name, size in sizes.items()]
-        asked = [views(catalog.overview, size[0]) for catalog, size in zip(catalogs, sizes.values(), strict=True)]
+        asked = [views(catalog.pages, size[0]) for catalog, size in zip(catalogs, sizes.values(), strict=True)]
         for name in asked[0]:
             small, large = _best_of_both(asked[0][name], asked[1][name])
             print(f"{name:26}{small:8.1f} ms {large:8.1f} ms   ratio {large / small:5.1f}")

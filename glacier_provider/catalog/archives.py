@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from glacier_provider.catalog.backups import Backups
-from glacier_provider.catalog.database import Database, Row
+from glacier_provider.catalog.database import PAGE_SIZE, Database, Row
 from glacier_provider.catalog.writers import Writers
 from glacier_provider.core.archive import ArchiveKind, Receipt
 from glacier_provider.errors import IllegalMove
-
-PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +134,7 @@ class Archives:
             application_id=self._backups.application_id,
             after=after,
             last=wanted.last,
-            limit=PAGE,
+            limit=PAGE_SIZE,
         ):
             after = rows[-1]["id"]
             yield [self.planned(row) for row in self._begun(rows)]
@@ -208,7 +206,7 @@ class Archives:
     def abandoned_uploads(self, store_uri: str) -> list[tuple[PlannedArchive, ArchiveKind]]:
         """Return archives that were given up while they were sent in parts to this store."""
         rows = self._db.rows(
-            "abandoned_uploads", application_id=self._backups.application_id, store_uri=store_uri, limit=PAGE
+            "abandoned_uploads", application_id=self._backups.application_id, store_uri=store_uri, limit=PAGE_SIZE
         )
         return [(self.planned(row), ArchiveKind(row["kind"])) for row in rows]
 

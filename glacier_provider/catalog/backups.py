@@ -64,13 +64,13 @@ class Backups:
     def open(self, run: Run) -> int:
         """Return the id of this run's backup: an unfinished one is continued, otherwise a new one is opened.
 
-        The caller gets the lease with it. Backups that other runs left unfinished are settled as failed. Raise
+        The caller gets the lease with it. Backups that other runs left unfinished are noted as failed. Raise
         LeaseHeld, or IllegalMove when this run's backup is already complete or a later one began.
         """
         with self._db.transaction():
             backup_id = self._find_or_insert(run)
             self.go_on(backup_id)
-            self._db.rows("settle_dead_backups", application_id=self.application_id, backup_id=backup_id)
+            self._db.rows("fail_dead_backups", application_id=self.application_id, backup_id=backup_id)
         return backup_id
 
     def go_on(self, backup_id: int, step: str | None = None) -> bool:

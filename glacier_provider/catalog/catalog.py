@@ -12,11 +12,11 @@ from glacier_provider.catalog.backups import Backups
 from glacier_provider.catalog.counts import Counts
 from glacier_provider.catalog.database import Connect, Database
 from glacier_provider.catalog.deletions import Deletions
-from glacier_provider.catalog.listing import Listing
+from glacier_provider.catalog.lists import Lists
 from glacier_provider.catalog.migrate import check, migrate
-from glacier_provider.catalog.pages import Overview
-from glacier_provider.catalog.rebuild import Rebuilding
-from glacier_provider.catalog.reconciliation import Reconciling
+from glacier_provider.catalog.pages import Pages
+from glacier_provider.catalog.rebuild import Rebuild
+from glacier_provider.catalog.reconciliation import Reconciliation
 from glacier_provider.catalog.restores import Restores
 from glacier_provider.catalog.scans import Scans
 from glacier_provider.catalog.writers import Writers
@@ -33,16 +33,16 @@ class Catalog:
         self._connect = connect
         self.schema = schema
         self._database = Database(connect, schema)
-        self.listing = Listing(self._database)
-        self.overview = Overview(self._database)
+        self.lists = Lists(self._database)
+        self.pages = Pages(self._database)
         self.counts = Counts(self._database)
         self.backups = Backups(self._database, application)
         self.writers = Writers(self._database)
         self.archives = Archives(self._database, self.backups, self.writers)
         self.scans = Scans(self._database, self.backups)
         self.deletions = Deletions(self._database, self.backups)
-        self.reconciling = Reconciling(self._database, self.backups, self.writers)
-        self.rebuilding = Rebuilding(self._database, self.backups)
+        self.reconciliation = Reconciliation(self._database, self.backups, self.writers)
+        self.rebuild = Rebuild(self._database, self.backups)
         self.restores = Restores(self._database, self.backups, self.scans)
 
     def migrate(self) -> str:

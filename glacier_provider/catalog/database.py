@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.catalog.queries import queries
+from glacier_provider.core.archive import Amount
 from glacier_provider.errors import CatalogError, CatalogNotReady, CatalogUnavailable, GlacierProviderError
 
 if TYPE_CHECKING:
@@ -15,6 +15,22 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Connect = Callable[[], "psycopg.Connection[Any]"]
+
+#: Rows of a page, wherever more are gone through than one should hold.
+PAGE_SIZE = 1000
+
+
+def amount_of(row: Row) -> Amount:
+    """Return the `archives` and `bytes` that a row counts."""
+    return Amount(row["archives"], row["bytes"])
+
+
+def pattern_of(text: str | None) -> str | None:
+    """Return the LIKE pattern of what contains a text; None for None."""
+    if text is None:
+        return None
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
 
 
 @contextmanager
@@ -62,27 +78,23 @@ class Database:
 
     def rows(self, name: str, /, **parameters: Any) -> list[Row]:
         """Run a named query and return its rows as dicts."""
-        with self._running(name, parameters) as cursor:
+        with self._running(queries()[name], parameters) as cursor:
             return list(cursor.fetchall())
 
-    def shaped_rows(self, name: str, shape: Mapping[str, str], /, **parameters: Any) -> list[Row]:
-        """Run a named query with other words where its text has ``/*place*/word``: SQL of ours alone."""
-        text = queries()[name]
-        for place, fragment in shape.items():
-            text = re.sub(rf"/\*{place}\*/[\w.]+", fragment, text)
-        with catalog_errors(), self.connection().cursor() as cursor:
-            cursor.execute(text.encode(), parameters or None)
+    def composed_rows(self, name: str, fragments: Mapping[str, str], /, **parameters: Any) -> list[Row]:
+        """As `rows`, with SQL of ours where the query has ``{name of a fragment}``: what no parameter can stand for."""
+        with self._running(queries()[name].format(**fragments), parameters) as cursor:
             return list(cursor.fetchall())
 
     def row(self, name: str, /, **parameters: Any) -> Row | None:
         """Run a named query and return its first row, or None."""
-        with self._running(name, parameters) as cursor:
+        with self._running(queries()[name], parameters) as cursor:
             found: Row | None = cursor.fetchone()
             return found
 
     def run(self, name: str, /, **parameters: Any) -> int:
         """Run a named statement and return how many rows it touched."""
-        with self._running(name, parameters) as cursor:
+        with self._running(queries()[name], parameters) as cursor:
             return int(cursor.rowcount)
 
     def stream(self, name: str, /, **parameters: Any) -> Iterator[Row]:
@@ -153,9 +165,9 @@ class Database:
         return connection
 
     @contextmanager
-    def _running(self, name: str, parameters: dict[str, Any]) -> Iterator[psycopg.Cursor[Any]]:
+    def _running(self, query: str, parameters: dict[str, Any]) -> Iterator[psycopg.Cursor[Any]]:
         with catalog_errors(), self.connection().cursor() as cursor:
-            cursor.execute(queries()[name], parameters or None)
+            cursor.execute(query, parameters or None)
             yield cursor
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from glacier_provider.catalog.backups import Backups, Run, lease_holder
-from glacier_provider.catalog.database import Database, Row
-from glacier_provider.core.archive import Amount, ArchiveKind, Description, Location
+from glacier_provider.catalog.database import PAGE_SIZE, Database, Row, amount_of
+from glacier_provider.core.archive import ArchiveKind, Description, Location
 from glacier_provider.core.deletion import DeletionPlan, Going, Staying
 from glacier_provider.core.status import BackupState
 from glacier_provider.errors import BackupNotDeletable
 
-PAGE = 1000
 DELETABLE = (BackupState.COMPLETE, BackupState.FAILED)
 _REASONS = {
     "directory": "they are still in the attached-files directory",
@@ -61,7 +59,7 @@ class Deletions:
         with self._db.transaction():
             self._backups.take_lease(lease_holder("deletion", backup_id))
             # With the lease in our hands, nobody works on a backup that is still called running.
-            self._db.rows("settle_dead_backups", application_id=ids["application_id"], backup_id=0)
+            self._db.rows("fail_dead_backups", application_id=ids["application_id"], backup_id=0)
             earlier = self._of_this_application(backup_id)
             if earlier["state"] == BackupState.DELETED:
                 return
@@ -78,7 +76,7 @@ class Deletions:
         """Yield pages of the archives that have to go, of every deletion of the application that has begun."""
         after = 0
         while rows := self._db.rows(
-            "archives_to_delete", application_id=self._backups.application_id, after=after, limit=PAGE
+            "archives_to_delete", application_id=self._backups.application_id, after=after, limit=PAGE_SIZE
         ):
             after = rows[-1]["id"]
             yield [self._doomed(row) for row in rows]
@@ -124,9 +122,9 @@ class Deletions:
             application=backup["application"],
             backup_id=backup["id"],
             state=state,
-            goes=tuple(Going(r["store_uri"], ArchiveKind(r["kind"]), r["archived_on"], _amount(r)) for r in goes),
+            goes=tuple(Going(r["store_uri"], ArchiveKind(r["kind"]), r["archived_on"], amount_of(r)) for r in goes),
             stays=tuple(
-                Staying(_REASONS[row["reason"]], _amount(row)) for row in self._db.rows("staying_amounts", **ids)
+                Staying(_REASONS[row["reason"]], amount_of(row)) for row in self._db.rows("staying_amounts", **ids)
             ),
             refused=refused,
             forcible=forcible,
@@ -165,7 +163,3 @@ class Deletions:
             encoding=row["encoding"],
         )
         return Doomed(row["id"], Location(row["store_uri"], row["key"]), row["stored_size"], description)
-
-
-def _amount(row: dict[str, Any]) -> Amount:
-    return Amount(row["archives"], row["bytes"])

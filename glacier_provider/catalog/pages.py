@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from glacier_provider.catalog.database import Database, Row
+from glacier_provider.catalog.database import Database, Row, amount_of, pattern_of
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.status import BackupState, RetrievalStatus, lowest
 from glacier_provider.errors import UnknownBackup
@@ -24,7 +24,7 @@ FIGURES = {
     "uploaded": "b.uploaded_bytes",
 }
 #: How many archives one question looks through at most, whatever the catalog holds.
-WINDOW = 5_000
+SEARCH_WINDOW = 5_000
 #: The same among files that are not in their directory: most of a page are found among far fewer.
 AWAY_WINDOW = 1_000
 #: Shorter texts have no place in the index of names.
@@ -86,7 +86,7 @@ class Found:
     searched: int | None = None
 
 
-class Overview:
+class Pages:
     """Views of one catalog; every method names the applications that it is about."""
 
     def __init__(self, database: Database) -> None:
@@ -119,12 +119,12 @@ class Overview:
     def backups(self, wanted: BackupFilter, page: Page) -> tuple[list[Row], int]:
         """Return a page of backups, each with `archives` by status and `retrieval_status`, and their total number."""
         parameters = {**wanted.parameters(), "limit": page.limit, "offset": page.offset}
-        shape = {"direction": "DESC" if page.descending else "ASC"}
+        order = {"direction": "DESC" if page.descending else "ASC"}
         if page.sort == "id":
-            rows = self._db.shaped_rows("page_of_backups", shape, **parameters)
+            rows = self._db.composed_rows("page_of_backups", order, **parameters)
         else:
-            shape["figure"] = FIGURES[page.sort]
-            rows = self._db.shaped_rows("sorted_page_of_backups", shape, **parameters)
+            order["figure"] = FIGURES[page.sort]
+            rows = self._db.composed_rows("sorted_page_of_backups", order, **parameters)
         total = self._db.row("count_backups", **wanted.parameters())
         return self._with_archives(wanted.application, rows), int(total["total"]) if total else 0
 
@@ -148,7 +148,7 @@ class Overview:
         for row in self._db.rows("dumps_of", ids=ids):
             found[row["id"]].append(_where(row, Amount(1, row["bytes"])))
         for row in self._db.rows("away_files", application=application, ids=ids):
-            found[row["id"]].append(_where(row, Amount(row["archives"], row["bytes"])))
+            found[row["id"]].append(_where(row, amount_of(row)))
         return found
 
     def stored(self, application: str, backup_ids: Iterable[int]) -> dict[int, list[Holding]]:
@@ -189,12 +189,12 @@ class Overview:
         wanted: Row = {"application": application, "backup_id": backup_id, "status": status, "limit": limit}
         away = status is not None and status != RetrievalStatus.EXISTS
         names = ("page_of_away_files", "end_of_away_files") if away else ("page_of_files", "end_of_files")
-        window = min(WINDOW, AWAY_WINDOW) if away else WINDOW
-        found = self._window(names, after=after, window=window, like=_like(containing), **wanted)
+        window = min(SEARCH_WINDOW, AWAY_WINDOW) if away else SEARCH_WINDOW
+        found = self._window(names, after=after, window=window, like=pattern_of(containing), **wanted)
         if containing is None:
             return found
         if found.next is not None and len(found.rows) < limit and self._names_are_indexed(containing):
-            rest = self._db.rows("indexed_page_of_files", **wanted, after=found.next, like=_like(containing))
+            rest = self._db.rows("indexed_page_of_files", **wanted, after=found.next, like=pattern_of(containing))
             found = _continued(found, rest, limit)
         exact = self._exact(application, containing) if after == 0 else 0
         first = self._db.rows("page_of_files", **wanted, after=exact - 1, window=1, like=None) if exact else []
@@ -234,8 +234,8 @@ class Overview:
 
     def backups_of_files(self, application: str, containing: str, *, after: int = 0, limit: int = 50) -> Found:
         """Return in which ranges of backups the files are whose name contains a text, as `files` does."""
-        wanted: Row = {"application": application, "like": _like(containing), "limit": limit}
-        found = self._window(("backups_of_files", "end_of_archives"), after=after, window=WINDOW, **wanted)
+        wanted: Row = {"application": application, "like": pattern_of(containing), "limit": limit}
+        found = self._window(("backups_of_files", "end_of_archives"), after=after, window=SEARCH_WINDOW, **wanted)
         if found.next is not None and len(found.rows) < limit and self._names_are_indexed(containing):
             rest = self._db.rows("indexed_backups_of_files", **wanted, after=found.next)
             found = _continued(found, rest, limit)
@@ -247,16 +247,14 @@ class Overview:
     def set_aside(self, application: str, backup_id: int) -> Amount:
         """Return how many missing files of a backup lie in the orphan directory."""
         row = self._db.row("aside_of_backup", application=application, backup_id=backup_id)
-        return Amount(row["archives"], row["bytes"]) if row else Amount()
+        return amount_of(row) if row else Amount()
 
     # --- work ------------------------------------------------------------------------------------------------
 
     def unfinished(self, application: str) -> Amount:
         """Return how many files are planned and not in the store yet, and their bytes."""
         amounts = (
-            Amount(row["archives"], row["bytes"])
-            for row in self._db.rows("totals", names=[application])
-            if row["what"] == "unfinished"
+            amount_of(row) for row in self._db.rows("totals", names=[application]) if row["what"] == "unfinished"
         )
         return sum(amounts, Amount())
 
@@ -289,8 +287,7 @@ class Overview:
 
 
 def _holding(row: Row) -> Holding:
-    amount = Amount(row["archives"], row["bytes"])
-    return Holding(row["store_uri"], row["what"] == "manifest", amount, row["padded_bytes"])
+    return Holding(row["store_uri"], row["what"] == "manifest", amount_of(row), row["padded_bytes"])
 
 
 def _continued(found: Found, rest: Sequence[Row], limit: int) -> Found:
@@ -339,10 +336,3 @@ def _archives(row: Row, places: Sequence[Where] | None) -> Row:
         "archives": {status.value: amounts[status] for status in RetrievalStatus if status in amounts},
         "retrieval_status": lowest(amounts).value,
     }
-
-
-def _like(text: str | None) -> str | None:
-    if text is None:
-        return None
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"

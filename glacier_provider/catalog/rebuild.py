@@ -11,14 +11,13 @@ from itertools import islice
 from typing import Any
 
 from glacier_provider.catalog.backups import Backups
-from glacier_provider.catalog.database import Database, Row
-from glacier_provider.core.archive import Description
+from glacier_provider.catalog.database import PAGE_SIZE, Database, Row
+from glacier_provider.catalog.reconciliation import listed_row
+from glacier_provider.core.archive import StoredArchive
 from glacier_provider.errors import UnsafeCatalogSchema
 
-PAGE = 1000
 
-
-class Rebuilding:
+class Rebuild:
     """What a rebuild does to the rows of one application."""
 
     def __init__(self, database: Database, backups: Backups) -> None:
@@ -99,34 +98,31 @@ class Rebuilding:
 
     # --- what the stores tell --------------------------------------------------------------------------------
 
-    def load_listing(self, store_uri: str, found: Iterable[tuple[str, int, str | None, Description | None]]) -> None:
-        """Take (key, size, checksum, description) of everything that a store lists."""
-        rows = (
-            (store_uri, key, size, checksum, None if told is None else json.dumps(told.as_dict()))
-            for key, size, checksum, told in found
-        )
+    def load_listing(self, store_uri: str, listed: Iterable[StoredArchive]) -> None:
+        """Take everything that a store lists."""
+        rows = ((store_uri, *listed_row(one)) for one in listed)
         self._db.copy("found_archives", rows, ("store_uri", "key", "size", "checksum", "told"))
 
     def undescribed(self, store_uri: str) -> list[str]:
         """Return the keys that no manifest names and the listing did not describe."""
         return [row["key"] for row in self._db.rows("rebuild_undescribed", store_uri=store_uri)]
 
-    def describe(self, store_uri: str, found: Iterable[tuple[str, int, str | None, Description | None]]) -> None:
+    def describe(self, store_uri: str, found: Iterable[StoredArchive]) -> None:
         """Take the descriptions that were asked for one by one."""
         answers = iter(found)
-        while group := list(islice(answers, PAGE)):
-            keys, sizes, checksums, tolds = zip(*group, strict=True)
+        while group := list(islice(answers, PAGE_SIZE)):
+            keys, sizes, checksums, tolds = zip(*map(listed_row, group), strict=True)
             self._db.run(
                 "rebuild_describe",
                 store_uri=store_uri,
                 keys=list(keys),
                 sizes=list(sizes),
                 checksums=list(checksums),
-                tolds=[None if told is None else json.dumps(told.as_dict()) for told in tolds],
+                tolds=list(tolds),
             )
 
     def lost(self) -> list[Row]:
-        """Settle what the manifests name and no store has; return the lost files that complete backups count on."""
+        """Write off what the manifests name and no store has; return the lost files that complete backups count on."""
         self._db.rows("rebuild_lost_archives", application_id=self._application_id)
         self._db.rows("rebuild_backups_without_dump", application_id=self._application_id)
         return self._db.rows("rebuild_files_lost", application_id=self._application_id)

@@ -6,29 +6,23 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from glacier_provider.catalog.backups import Backups
-from glacier_provider.catalog.database import Database, Row
+from glacier_provider.catalog.database import PAGE_SIZE, Database, Row
 from glacier_provider.catalog.writers import Writers
-
-PAGE = 1000
-NAMED = 20
-
-#: One archive as a store lists it: key, size in bytes, checksum, and its description as a dict or None.
-Listed = tuple[str, int, str | None, dict[str, Any] | None]
+from glacier_provider.core.archive import StoredArchive
 
 
 @dataclass(frozen=True, slots=True)
-class Doubts:
-    """How many archives of a store may be there unknown to the catalog, since when the first and the last of them."""
+class Unreconciled:
+    """How many archives may be in a store without the catalog knowing; since when the first and the last of them."""
 
     archives: int
     oldest: datetime | None
     newest: datetime | None
 
 
-class Reconciling:
+class Reconciliation:
     """The comparison of an application's stores with its catalog."""
 
     def __init__(self, database: Database, backups: Backups, writers: Writers) -> None:
@@ -36,23 +30,24 @@ class Reconciling:
         self._backups = backups
         self._writers = writers
 
-    def stores(self, *, doubtful: bool) -> list[str]:
-        """Return the URIs of the application's stores; with `doubtful`, of those that leave something in doubt."""
-        rows = self._db.rows("stores_of_application", application_id=self._backups.application_id, doubtful=doubtful)
+    def stores(self, *, unreconciled: bool) -> list[str]:
+        """Return the URIs of the application's stores; with `unreconciled`, of those that may hold unknown archives."""
+        rows = self._db.rows(
+            "stores_of_application", application_id=self._backups.application_id, unreconciled=unreconciled
+        )
         return [row["store_uri"] for row in rows]
 
-    def doubts(self, store_uri: str) -> Doubts:
-        """Return what is in doubt of one store."""
-        row = self._db.row("oldest_doubt", application_id=self._backups.application_id, store_uri=store_uri)
-        return Doubts(row["archives"], row["since"], row["newest"]) if row else Doubts(0, None, None)
+    def unreconciled(self, store_uri: str) -> Unreconciled:
+        """Return what of one store has still to be reconciled."""
+        row = self._db.row("unreconciled", application_id=self._backups.application_id, store_uri=store_uri)
+        return Unreconciled(**row) if row else Unreconciled(0, None, None)
 
     # The following belong into one transaction: what the store lists lives as long as that.
 
-    def load(self, listed: Iterable[Listed]) -> int:
+    def load(self, listed: Iterable[StoredArchive]) -> int:
         """Stream what a store lists into the current transaction; return the number of archives."""
         self._db.run("create_listed")
-        rows = ((key, size, checksum, json.dumps(told) if told else None) for key, size, checksum, told in listed)
-        count = self._db.copy("listed", rows, ("key", "size", "checksum", "told"))
+        count = self._db.copy("listed", map(listed_row, listed), ("key", "size", "checksum", "told"))
         self._db.run("analyze_listed")
         return count
 
@@ -64,19 +59,19 @@ class Reconciling:
             application_id=self._backups.application_id,
             store_uri=store_uri,
             after=after,
-            limit=PAGE,
+            limit=PAGE_SIZE,
         ):
             after = rows[-1]["key"]
             yield rows
 
-    def missing(self, store_uri: str, *, as_of: datetime) -> list[Row]:
+    def missing(self, store_uri: str, *, as_of: datetime, limit: int) -> list[Row]:
         """Return the first archives that the catalog has from before `as_of`, and the store does not list."""
         return self._db.rows(
             "missing_from_store",
             application_id=self._backups.application_id,
             store_uri=store_uri,
             as_of=as_of,
-            limit=NAMED,
+            limit=limit,
         )
 
     def known(self, store_uri: str, archive_ids: Sequence[int], *, as_of: datetime) -> dict[int, Row]:
@@ -110,8 +105,14 @@ class Reconciling:
         self._db.row("backup_is_whole_again", archive_id=archive_id)
         return True
 
-    def settle(self, store_uri: str, *, before: datetime) -> int:
-        """Take the doubt from archives that were doubtful before a moment; return their number."""
+    def reconciled(self, store_uri: str, *, before: datetime) -> int:
+        """Note what was unknown of a store before a moment as reconciled; return the number of archives."""
         return self._db.run(
-            "settle_doubts", application_id=self._backups.application_id, store_uri=store_uri, before=before
+            "reconciled", application_id=self._backups.application_id, store_uri=store_uri, before=before
         )
+
+
+def listed_row(stored: StoredArchive) -> tuple[str, int, str | None, str | None]:
+    """Return key, size, checksum and what the archive tells of itself (JSON), of one archive that a store lists."""
+    told = None if stored.description is None else json.dumps(stored.description.as_dict())
+    return stored.key, stored.size, stored.checksum, told

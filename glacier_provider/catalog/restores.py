@@ -10,15 +10,13 @@ from typing import Any
 
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Backups, Run, lease_holder
-from glacier_provider.catalog.database import Database, Row
+from glacier_provider.catalog.database import PAGE_SIZE, Database, Row, amount_of
 from glacier_provider.catalog.scans import Scans
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import CatalogError, IllegalMove, UnknownBackup
 
-PAGE = 1000
-NAMED = 20
 #: So many neighbouring archive ids are asked for in turn; the mapped tasks of one large restore seldom share any.
 LANE = 16_384
 
@@ -189,7 +187,7 @@ class Restores:
                 lost = [row["name"] for row in self._db.rows("lost_members")]
                 differing = self._db.rows("differing_members")
                 present = self._present(backup)
-                self._db.run("settle_present", application_id=application_id)
+                self._db.run("note_present", application_id=application_id)
                 aside = self._db.rows(
                     "missing_set_aside", application_id=application_id, orphan_directory=orphan_directory
                 )
@@ -197,7 +195,7 @@ class Restores:
                 self._db.run("plan_missing_files", restore_id=restore_id, set_aside=set_aside)
                 figures += self._db.rows("missing_figures", set_aside=set_aside)
             if request.database:
-                self._db.run("settle_database", archive_id=backup["database_archive_id"])
+                self._db.run("note_unstaged", archive_id=backup["database_archive_id"])
                 self._db.run("plan_database", restore_id=restore_id, archive_id=backup["database_archive_id"])
                 figures += self._db.rows("database_figures", archive_id=backup["database_archive_id"])
         return Comparison(present=present, differing=differing, lost=lost, figures=figures)
@@ -240,7 +238,7 @@ class Restores:
         """
         after = wanted.first - 1
         while rows := self._db.rows(
-            "archives_to_request", restore_id=restore_id, after=after, last=wanted.last, limit=PAGE
+            "archives_to_request", restore_id=restore_id, after=after, last=wanted.last, limit=PAGE_SIZE
         ):
             after = rows[-1]["id"]
             found = {row["id"]: row for row in rows}
@@ -275,7 +273,7 @@ class Restores:
         """Yield pages of ids of archives that nobody asked for yet."""
         after = wanted.first - 1
         while rows := self._db.rows(
-            "archives_to_request", restore_id=restore_id, after=after, last=wanted.last, limit=PAGE
+            "archives_to_request", restore_id=restore_id, after=after, last=wanted.last, limit=PAGE_SIZE
         ):
             after = rows[-1]["id"]
             yield [row["id"] for row in rows]
@@ -295,7 +293,7 @@ class Restores:
     def pending(self, restore_id: int) -> Iterator[list[Row]]:
         """Yield pages of what the restore waits for, in id order."""
         after = 0
-        while rows := self._db.rows("pending_retrievals", restore_id=restore_id, after=after, limit=PAGE):
+        while rows := self._db.rows("pending_retrievals", restore_id=restore_id, after=after, limit=PAGE_SIZE):
             after = rows[-1]["archive_id"]
             yield rows
 
@@ -333,9 +331,9 @@ class Restores:
     def counts(self, restore_id: int) -> dict[RetrievalStatus, Amount]:
         """Return how many archives of the restore are in each retrieval status, and their bytes."""
         rows = self._db.rows("retrieval_counts", restore_id=restore_id)
-        return {RetrievalStatus(row["status"]): Amount(row["archives"], row["bytes"]) for row in rows}
+        return {RetrievalStatus(row["status"]): amount_of(row) for row in rows}
 
-    def still_missing(self, restore_id: int, *, limit: int = NAMED) -> list[Row]:
+    def still_missing(self, restore_id: int, *, limit: int = 20) -> list[Row]:
         """Return the first archives that cannot be read yet, with tier, request time and error."""
         return self._db.rows("still_missing", restore_id=restore_id, limit=limit)
 
@@ -349,7 +347,7 @@ class Restores:
             restore_id=restore_id,
             after=after,
             last=wanted.last,
-            limit=PAGE,
+            limit=PAGE_SIZE,
             orphan_directory=orphan_directory,
         ):
             after = rows[-1]["id"]
@@ -413,13 +411,15 @@ class Restores:
     def orphans(self, restore_id: int, state: str) -> Iterator[list[Row]]:
         """Yield pages of the journal in one state, in id order."""
         after = 0
-        while rows := self._db.rows("orphans_in_state", restore_id=restore_id, state=state, after=after, limit=PAGE):
+        while rows := self._db.rows(
+            "orphans_in_state", restore_id=restore_id, state=state, after=after, limit=PAGE_SIZE
+        ):
             after = rows[-1]["id"]
             yield rows
 
-    def unsettled_moves(self, restore_id: int) -> list[int]:
+    def unfinished_moves(self, restore_id: int) -> list[int]:
         """Return the other restores of which the journal does not know whether moves were made."""
-        rows = self._db.rows("unsettled_moves", application_id=self._backups.application_id, restore_id=restore_id)
+        rows = self._db.rows("unfinished_moves", application_id=self._backups.application_id, restore_id=restore_id)
         return [row["id"] for row in rows]
 
     def orphans_moved(self, ids: Sequence[int]) -> None:
@@ -437,4 +437,4 @@ class Restores:
 
     def orphan_counts(self, restore_id: int) -> dict[str, Amount]:
         rows = self._db.rows("orphan_counts", restore_id=restore_id)
-        return {row["state"]: Amount(row["files"], row["bytes"]) for row in rows}
+        return {row["state"]: amount_of(row) for row in rows}

@@ -8,13 +8,11 @@ from itertools import islice
 from typing import Protocol
 
 from glacier_provider.catalog.backups import Backups
-from glacier_provider.catalog.copying import LINES, LISTING, file_lines, listing_line, young_lines
+from glacier_provider.catalog.copy_format import LINES, LISTING, file_lines, listing_line, young_lines
 from glacier_provider.catalog.database import Database, Row
 from glacier_provider.core.directories import Changed, Files, Listing
+from glacier_provider.core.text import NAMED
 from glacier_provider.errors import DirectoryUnusable
-
-#: Names kept in a report; the counts are always exact.
-NAMED = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def _costs(arguments: Arguments) -> None:
 def _told(application: Application, catalog: Catalog) -> dict[str, Any]:
     """Return what an application costs, as JSON-able values; money is decimal text."""
     prices = application.price_table
-    stored = held(catalog.overview.totals([application.name])[application.name])
+    stored = held(catalog.pages.totals([application.name])[application.name])
     everything = retrieval_by_tier(stored, prices, days=application.retrieval_days)
     return {
         "application": application.name,

@@ -30,7 +30,7 @@ def add_commands(commands: Any) -> None:
 
 def _list(arguments: Arguments) -> None:
     with open_catalog(arguments) as catalog:
-        rows = catalog.listing.backups(
+        rows = catalog.lists.backups(
             arguments.application, state=arguments.state, limit=arguments.limit, offset=arguments.offset
         )
     print_rows(
@@ -53,8 +53,8 @@ def _list(arguments: Arguments) -> None:
 
 def _show(arguments: Arguments) -> None:
     with open_catalog(arguments) as catalog:
-        backup = catalog.listing.backup(arguments.backup_id)
-        restores = catalog.listing.restores(backup_id=arguments.backup_id)
+        backup = catalog.lists.backup(arguments.backup_id)
+        restores = catalog.lists.restores(backup_id=arguments.backup_id)
     if arguments.json:
         print_json({**backup, "restores": restores})
         return
@@ -70,8 +70,8 @@ def _show(arguments: Arguments) -> None:
 
 def _archives(arguments: Arguments) -> None:
     with open_catalog(arguments) as catalog:
-        catalog.listing.backup(arguments.backup_id)
-        rows = catalog.listing.archives(
+        catalog.lists.backup(arguments.backup_id)
+        rows = catalog.lists.archives(
             arguments.backup_id, containing=arguments.containing, limit=arguments.limit, offset=arguments.offset
         )
     print_rows(
@@ -93,7 +93,7 @@ def _archives(arguments: Arguments) -> None:
 
 def _restores(arguments: Arguments) -> None:
     with open_catalog(arguments) as catalog:
-        rows = catalog.listing.restores(arguments.application, limit=arguments.limit, offset=arguments.offset)
+        rows = catalog.lists.restores(arguments.application, limit=arguments.limit, offset=arguments.offset)
     print_rows(
         arguments,
         rows,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: So many names are kept in a report; the counts in it are always exact.
+NAMED = 100
+
 
 def readable_size(size: int) -> str:
     """Return a size as people read it, in powers of 1000.

@@ -23,7 +23,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Description, Location, StoredArchive
 from glacier_provider.core.manifest import ordered_manifests, parse_manifest
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.core.text import counted
+from glacier_provider.core.text import NAMED, counted
 from glacier_provider.errors import ArchiveMissing, StoreUnavailable
 from glacier_provider.stores.contract import ArchiveStore, Retrieval
 
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 Stores = Callable[[str], ArchiveStore]
 
-#: Names kept in the answer; the counts are always exact.
-NAMED = 100
 _HOLD_DAYS = 1
 _UNFINISHED = "It left archives and no manifest: it was not complete when the catalog was lost."
 
@@ -66,18 +64,18 @@ def rebuild_catalog(application: Application, *, catalog: Catalog, stores: Store
     when the catalog is not empty.
     """
     catalog.migrate()
-    catalog.rebuilding.register()
+    catalog.rebuild.register()
     store = stores(application.store)
     with catalog.transaction():
-        catalog.rebuilding.begin()
+        catalog.rebuild.begin()
         manifests = _readable_manifests(application, store)
         told = _Told(catalog, store)
         told.read(manifests)
         told.write()
         lost = _compare(application, {application.store, *told.uris}, catalog=catalog, stores=stores)
         adopted, strays, newest = _take_up(catalog, told.errors)
-        catalog.rebuilding.finish(archive_id=newest[0], backup_id=max(newest[1], told.newest_backup))
-        states = catalog.listing.backups(application.name, limit=10**9)
+        catalog.rebuild.finish(archive_id=newest[0], backup_id=max(newest[1], told.newest_backup))
+        states = catalog.lists.backups(application.name, limit=10**9)
     broken = [f"Backup {row['id']}: {row['error']}" for row in states if row["state"] == "failed"]
     names = [f"{row['filename']} (backup {row['backup_id']})" for row in lost]
     return Rebuilt(
@@ -186,8 +184,8 @@ class _Told:
         head = _checked_head(data)
         if head["id"] != backup_id:
             raise ValueError(f"it tells of backup {head['id']}")
-        self.catalog.rebuilding.load_files(backup_id, self._with_their_stores(_values(data, "file")))
-        self.catalog.rebuilding.load_gone(backup_id, _values(data, "gone"))
+        self.catalog.rebuild.load_files(backup_id, self._with_their_stores(_values(data, "file")))
+        self.catalog.rebuild.load_gone(backup_id, _values(data, "gone"))
         self.heads[backup_id] = head
         self.uris.add(head["database"]["store_uri"])
 
@@ -201,17 +199,17 @@ class _Told:
         order, torn = ordered_manifests({backup_id: head["previous"] for backup_id, head in self.heads.items()})
         for backup_id, missing in torn.items():
             self.errors[backup_id] = f"The manifest of backup {missing}, which it continues, is missing or unreadable."
-        self.catalog.rebuilding.load_backups(
+        self.catalog.rebuild.load_backups(
             (backup_id, head["previous"], self.rows[backup_id]["archive_id"], head, self.errors.get(backup_id))
             for backup_id, head in self.heads.items()
         )
-        self.files = self.catalog.rebuilding.write(self.rows.values())
+        self.files = self.catalog.rebuild.write(self.rows.values())
         before = None
         for backup_id in order:
             previous = self.heads[backup_id]["previous"]
-            self.catalog.rebuilding.write_members(backup_id, before=before, previous=previous)
+            self.catalog.rebuild.write_members(backup_id, before=before, previous=previous)
             before = backup_id
-        self.catalog.rebuilding.write_present()
+        self.catalog.rebuild.write_present()
 
 
 def _checked_head(data: bytes) -> dict[str, Any]:
@@ -257,18 +255,14 @@ def _compare(application: Application, uris: set[str], *, catalog: Catalog, stor
     """Compare the rows with what the stores list; return the files that are lost."""
     for uri in sorted(uris):
         listed = stores(uri).archives(application.name, described=False)
-        catalog.rebuilding.load_listing(uri, (_facts(stored) for stored in listed))
-    lost = catalog.rebuilding.lost()
+        catalog.rebuild.load_listing(uri, listed)
+    lost = catalog.rebuild.lost()
     for row in lost[:NAMED]:
         log.error("%s is in backup %d, and in no store.", row["filename"], row["backup_id"])
     for uri in sorted(uris):
-        keys = catalog.rebuilding.undescribed(uri)
-        catalog.rebuilding.describe(uri, (_facts(stored) for stored in stores(uri).described(keys)))
+        keys = catalog.rebuild.undescribed(uri)
+        catalog.rebuild.describe(uri, stores(uri).described(keys))
     return lost
-
-
-def _facts(stored: StoredArchive) -> tuple[str, int, str | None, Description | None]:
-    return stored.key, stored.size, stored.checksum, stored.description
 
 
 def _take_up(catalog: Catalog, unreadable: Mapping[int, str]) -> tuple[int, list[str], tuple[int, int]]:
@@ -276,14 +270,14 @@ def _take_up(catalog: Catalog, unreadable: Mapping[int, str]) -> tuple[int, list
     adopted = 0
     strays: list[str] = []
     newest = (0, 0)
-    for row in catalog.rebuilding.unnamed():
+    for row in catalog.rebuild.unnamed():
         told = row["told"] if isinstance(row["told"], dict) else json.loads(row["told"])
         newest = max(newest[0], told["archive_id"]), max(newest[1], told["backup_id"])
-        if not _is_whole(told, row) or not catalog.rebuilding.adopt(_row_of_unnamed(told, row)):
+        if not _is_whole(told, row) or not catalog.rebuild.adopt(_row_of_unnamed(told, row)):
             strays.append(row["key"])
             continue
         adopted += 1
-        catalog.rebuilding.unfinished(told["backup_id"], unreadable.get(told["backup_id"], _UNFINISHED))
+        catalog.rebuild.unfinished(told["backup_id"], unreadable.get(told["backup_id"], _UNFINISHED))
     if strays:
         log.warning("%s fit nowhere; nothing was done to them. First: %s", counted(len(strays), "archive"), strays[0])
     return adopted, strays, newest

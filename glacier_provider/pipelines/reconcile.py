@@ -20,7 +20,6 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import Upload
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
-from glacier_provider.catalog.reconciliation import Listed
 from glacier_provider.core.archive import ArchiveKind, Description, StoredArchive
 from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
@@ -40,7 +39,7 @@ Stores = Callable[[str], ArchiveStore]
 _COUNTED = ("adopted", "deleted", "noted", "back", "waiting", "strays", "foreign")
 
 HOLDER = "reconciliation"
-NAMED = 20
+_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +117,19 @@ def reconcile(
 
 
 def _uris(application: Application, catalog: Catalog, *, everything: bool) -> list[str]:
-    known = catalog.reconciling.stores(doubtful=not everything)
+    known = catalog.reconciliation.stores(unreconciled=not everything)
     return sorted({application.store, *known}) if everything else known
 
 
 def _reconcile_store(
     application: Application, store: ArchiveStore, *, catalog: Catalog, everything: bool
 ) -> Reconciled:
-    doubts = catalog.reconciling.doubts(store.uri)
+    unreconciled = catalog.reconciliation.unreconciled(store.uri)
     as_of = store.listed_as_of()
-    if everything or as_of is None or (doubts.newest is not None and as_of <= doubts.newest):
+    if everything or as_of is None or (unreconciled.newest is not None and as_of <= unreconciled.newest):
         store.refresh_listing()
-    if as_of is None or not (everything or doubts.oldest is None or as_of > doubts.oldest):
-        return Reconciled(store.uri, doubtful=doubts.archives)
+    if as_of is None or not (everything or unreconciled.oldest is None or as_of > unreconciled.oldest):
+        return Reconciled(store.uri, doubtful=unreconciled.archives)
     with _lease(catalog) as heartbeat, catalog.transaction():
         return _Comparison(application, store, as_of, catalog=catalog, heartbeat=heartbeat).run()
 
@@ -160,26 +159,26 @@ class _Comparison:
     named: list[str] = field(default_factory=list)
 
     def run(self) -> Reconciled:
-        verbs, uri = self.catalog.reconciling, self.store.uri
+        verbs, uri = self.catalog.reconciliation, self.store.uri
         listed = verbs.load(self._listing())
         for page in verbs.unknown(uri):
-            self._settle(list(self._described(page)))
-        missing = verbs.missing(uri, as_of=self.as_of)
-        verbs.settle(uri, before=self.as_of)
+            self._reconcile(list(self._described(page)))
+        missing = verbs.missing(uri, as_of=self.as_of, limit=_NAMED)
+        verbs.reconciled(uri, before=self.as_of)
         return Reconciled(
             uri,
             self.as_of,
             listed,
             **{name: self.counts[name] for name in _COUNTED},
-            doubtful=verbs.doubts(uri).archives,
+            doubtful=verbs.unreconciled(uri).archives,
             named=tuple(self.named),
             missing=tuple(row["filename"] for row in missing),
         )
 
-    def _listing(self) -> Iterator[Listed]:
+    def _listing(self) -> Iterator[StoredArchive]:
         for one in self.store.archives(self.application.name, described=False):
             self.heartbeat()
-            yield one.key, one.size, one.checksum, one.description.as_dict() if one.description else None
+            yield one
 
     def _described(self, page: Sequence[Row]) -> Iterator[StoredArchive]:
         """Yield what is unknown with its description, which costs a request where the listing did not tell it."""
@@ -190,7 +189,7 @@ class _Comparison:
         if untold:
             yield from self.store.described(untold)
 
-    def _settle(self, page: Sequence[StoredArchive]) -> None:
+    def _reconcile(self, page: Sequence[StoredArchive]) -> None:
         surplus: list[tuple[str, Description]] = []
         known = self._known(one.description.archive_id for one in page if one.description)
         for found in page:
@@ -214,7 +213,7 @@ class _Comparison:
         self._delete(surplus)
 
     def _known(self, archive_ids: Iterable[int]) -> dict[int, Row]:
-        return self.catalog.reconciling.known(self.store.uri, list(archive_ids), as_of=self.as_of)
+        return self.catalog.reconciliation.known(self.store.uri, list(archive_ids), as_of=self.as_of)
 
     def _adopt(self, found: StoredArchive, row: Row) -> None:
         """Record an archive that the catalog waits for as uploaded, if its content is what would be sent."""
@@ -244,7 +243,7 @@ class _Comparison:
         return verifier.matches()
 
     def _note(self, found: StoredArchive, row: Row) -> None:
-        noted = self.catalog.reconciling.note_given_up(
+        noted = self.catalog.reconciliation.note_given_up(
             row["id"], key=found.key, size=found.size, checksum=found.checksum, as_of=self.as_of
         )
         if noted:
@@ -252,7 +251,7 @@ class _Comparison:
             log.info("Given up, and found in the store: %s (archive %d).", row["filename"], row["id"])
 
     def _take_back(self, found: StoredArchive, row: Row) -> None:
-        if not self.catalog.reconciling.back(row["id"], key=found.key):
+        if not self.catalog.reconciliation.back(row["id"], key=found.key):
             self._leave(found, "strays")
             return
         self.counts["back"] += 1
@@ -260,7 +259,7 @@ class _Comparison:
 
     def _leave(self, found: StoredArchive, what: str) -> None:
         self.counts[what] += 1
-        if len(self.named) < NAMED:
+        if len(self.named) < _NAMED:
             self.named.append(found.key)
 
     def _delete(self, surplus: Sequence[tuple[str, Description]]) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
-from glacier_provider.catalog.pages import Overview as Views
+from glacier_provider.catalog.pages import Pages as Views
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.cost import Stored, early_deletion, of_tier, plain, storage
 from glacier_provider.core.deletion import DeletionPlan
@@ -74,7 +74,7 @@ def cards(applications: Sequence[Application], known: Known) -> list[models.Card
     for group in _by_catalog(applications):
         try:
             with reading(group[0]) as catalog:
-                found = _cards_of_catalog(group, known, catalog.overview)
+                found = _cards_of_catalog(group, known, catalog.pages)
         except GlacierProviderError as error:
             found = [_unknown(application, known, error) for application in group]
         made.update((card.name, card) for card in found)
@@ -245,7 +245,7 @@ def deletion_plan(application: Application, plan: DeletionPlan, today: date) -> 
 
 def work(application: Application, catalog: Catalog, now: datetime) -> models.Work:
     """Return what is going on: the application's newest backup and restore, if they have not ended."""
-    views, name = catalog.overview, application.name
+    views, name = catalog.pages, application.name
     backup = _running(views.newest([name]).get(name))
     restore = _running(views.newest_restores([name]).get(name))
     return models.Work(
@@ -262,7 +262,7 @@ def _running(row: Row | None) -> int | None:
 
 def work_of_run(application: Application, catalog: Catalog, dag_id: str, run_id: str, now: datetime) -> models.Work:
     """Return what one run does or did; neither backup nor restore when it has not opened one."""
-    views, name = catalog.overview, application.name
+    views, name = catalog.pages, application.name
     kind, number = views.work_of_run(name, dag_id, run_id) or ("", 0)
     return models.Work(
         application=name,

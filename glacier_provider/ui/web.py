@@ -169,14 +169,14 @@ def backups(
     """A page of the backups of an application; filtered, sorted and cut by the database."""
     wanted = BackupFilter(application.name, tuple(state or ()) or None, _aware(since), _aware(until))
     page = Page(limit=limit, offset=offset, sort=sort, descending=order == "desc")
-    rows, total = catalog.overview.backups(wanted, page)
-    return views.backup_page(application, rows, total, catalog.overview)
+    rows, total = catalog.pages.backups(wanted, page)
+    return views.backup_page(application, rows, total, catalog.pages)
 
 
 @api.get("/applications/{application}/backups/{backup_id}", responses=answers(_404="no such backup"))
 def backup(application: ReadableDep, catalog: CatalogDep, backup_id: BackupId) -> models.BackupDetail:
     """One backup: its dump and manifest with their checksums, its archives by retrieval status, its report."""
-    return views.backup_detail(application, backup_id, catalog.overview)
+    return views.backup_detail(application, backup_id, catalog.pages)
 
 
 @api.get("/applications/{application}/backups/{backup_id}/files", responses=answers(_404="no such backup"))
@@ -190,7 +190,7 @@ def files(
     limit: Limit = 50,
 ) -> models.FilePage:
     """A page of the files of a backup, in the order in which they were archived."""
-    found = catalog.overview.files(
+    found = catalog.pages.files(
         application.name, backup_id, containing=containing, status=status, after=after, limit=limit
     )
     return _file_page(found)
@@ -206,8 +206,8 @@ def changes(
     limit: Limit = 50,
 ) -> models.Changes:
     """A page of the files that came, or went, since the complete backup before."""
-    previous = catalog.overview.backup(application.name, backup_id)["previous_complete"]
-    rows = catalog.overview.changes(
+    previous = catalog.pages.backup(application.name, backup_id)["previous_complete"]
+    rows = catalog.pages.changes(
         application.name, backup_id, previous=previous, came=kind == "came", after=after, limit=limit
     )
     found = [models.ChangedFile.model_validate(row) for row in rows]
@@ -219,7 +219,7 @@ def backups_of_files(
     application: ReadableDep, catalog: CatalogDep, containing: Text, after: After = 0, limit: Limit = 50
 ) -> models.FilePage:
     """In which backups is this file? One entry for each unbroken range of backups; a file of this very name first."""
-    return _file_page(catalog.overview.backups_of_files(application.name, containing, after=after, limit=limit))
+    return _file_page(catalog.pages.backups_of_files(application.name, containing, after=after, limit=limit))
 
 
 @api.get("/applications/{application}/backups/{backup_id}/restore-preview", responses=answers(_404="no such backup"))
@@ -303,7 +303,7 @@ def delete(
 
 def _deletion(application: Application, backup_id: int) -> DeletionPlan:
     with reading(application, temporary_tables=True) as catalog:
-        catalog.overview.backup(application.name, backup_id)
+        catalog.pages.backup(application.name, backup_id)
         return plan_deletion(backup_id, catalog=catalog)
 
 
@@ -315,7 +315,7 @@ def restores(
     limit: Limit = 20,
 ) -> models.Restores:
     """The newest restores of an application, or of one of its backups."""
-    rows = catalog.overview.restores(application.name, backup_id=backup_id, limit=limit)
+    rows = catalog.pages.restores(application.name, backup_id=backup_id, limit=limit)
     return models.Restores(restores=[models.Restore.model_validate(row) for row in rows])
 
 
@@ -338,7 +338,7 @@ def undo_orphans(
     if not rights.allowed("POST", [dag]):
         raise HTTPException(403, f"You may not start runs of {dag}.")
     with reading(application) as catalog:
-        catalog.overview.restore(application.name, restore_id)
+        catalog.pages.restore(application.name, restore_id)
     with Resources(application) as resources:
         return models.Undone(**restore.undo_orphans(application, restore_id, catalog=resources.catalog))
 

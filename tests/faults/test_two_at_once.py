@@ -93,7 +93,7 @@ def test_two_schedulers_run_the_same_backup(world: World, patient: None) -> None
     backup_id = world.here.catalog.backups.of_run(run)
     assert backup_id is not None
     world.backups[backup_id] = (dict(world.present), list(world.rows))
-    assert [row["id"] for row in world.here.catalog.listing.backups()] == [backup_id]
+    assert [row["id"] for row in world.here.catalog.lists.backups()] == [backup_id]
     world.check_all()
 
 

@@ -54,7 +54,7 @@ def run(kept: ApplicationUnderTest, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def states(app: ApplicationUnderTest) -> list[str]:
-    return [row["state"] for row in reversed(app.catalog.listing.backups())]
+    return [row["state"] for row in reversed(app.catalog.lists.backups())]
 
 
 def test_without_a_confirmation_the_plan_is_shown_and_nothing_changes(run: Run, kept: ApplicationUnderTest) -> None:

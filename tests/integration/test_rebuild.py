@@ -268,7 +268,7 @@ def test_a_rebuild_that_is_cut_leaves_nothing_and_is_begun_again(
     before = known(dms)
     lose_the_catalog(dms)
     with monkeypatch.context() as cut:
-        cut.setattr(type(dms.catalog.rebuilding), "finish", _cut)
+        cut.setattr(type(dms.catalog.rebuild), "finish", _cut)
         with pytest.raises(IllegalMove):
             rebuild(dms)
     assert not known(dms)["archives"]

@@ -109,7 +109,7 @@ def test_what_a_killed_process_sent_is_adopted_when_the_file_is_still_the_same(o
     assert (told.adopted, told.waiting, told.deleted) == (1, 1, 0)
     (on_vault.files / page[1].filename).write_bytes(b"content 2")
     complete = on_vault.back_up()
-    row = {row["filename"]: row for row in catalog.listing.archives(complete)}[page[0].filename]
+    row = {row["filename"]: row for row in catalog.lists.archives(complete)}[page[0].filename]
     assert row["made_by_backup"] == dead, "it was not sent again"
 
 
@@ -137,7 +137,7 @@ def test_a_manifest_that_was_written_again_leaves_none_behind(on_vault: OnAVault
 
 def test_archives_of_another_catalog_are_left_alone_and_told(on_vault: OnAVault) -> None:
     on_vault.back_up()
-    (row,) = on_vault.catalog.listing.archives(1, containing="doc1")
+    (row,) = on_vault.catalog.lists.archives(1, containing="doc1")
     theirs = Description("dms", ArchiveKind.FILE, row["id"], 1, "doc1.pdf", 9, "ee" * 32)
     on_vault.store.put(b"other one", theirs)
     on_vault.store.put(b"unknown", replace(theirs, archive_id=4711, size=7))
@@ -174,7 +174,7 @@ def test_what_was_given_up_and_lies_in_the_bucket_is_noted_and_goes_with_its_bac
 
 def test_an_archive_that_somebody_deleted_from_the_bucket_is_told(dms: ApplicationUnderTest) -> None:
     dms.back_up()
-    (row,) = dms.catalog.listing.archives(1, containing="doc1")
+    (row,) = dms.catalog.lists.archives(1, containing="doc1")
     dms.s3.client().delete_object(Bucket=dms.bucket, Key=row["key"])
     (told,) = reconcile(dms.application, catalog=dms.catalog, stores=dms.stores, everything=True)
     assert told.missing == ("doc1.pdf",)

@@ -111,7 +111,7 @@ def test_what_the_page_foretells_is_what_the_restore_plans(dms: ApplicationUnder
     dms.back_up()
     request = RestoreRequest.from_params({"backup_id": first})
     foretold, seen = restore.preview_restore(dms.application, request, catalog=dms.catalog)
-    assert dms.catalog.listing.restores() == []
+    assert dms.catalog.lists.restores() == []
     assert dms.plan(first)["plan"] == foretold.as_dict()
     assert (foretold.present.archives, foretold.to_request.archives) == (2, 2)
     assert seen is not None
@@ -150,7 +150,7 @@ def test_a_large_file_that_changes_while_it_is_sent_is_archived_by_the_next_run(
     with pytest.raises(FileChanged), reading_calls(change_it):
         dms.back_up(Run("glacier_backup__dms", "one"))
     backup_id = dms.back_up(Run("glacier_backup__dms", "one"))
-    (row,) = dms.catalog.listing.archives(backup_id, containing="large.bin")
+    (row,) = dms.catalog.lists.archives(backup_id, containing="large.bin")
     assert row["stored_size"] == 21 * MIB
 
 
@@ -158,7 +158,7 @@ def test_names_that_the_database_knows_and_the_directory_lacks_are_reported(dms:
     dms.configure(references_query="SELECT file FROM documents")
     dms.sql("INSERT INTO documents (title, file) VALUES ('ghost', 'ghost.pdf')")
     backup_id = dms.back_up()
-    report = dms.catalog.listing.backup(backup_id)["report"]
+    report = dms.catalog.lists.backup(backup_id)["report"]
     assert (report["unarchived_references_count"], report["unarchived_references"]) == (1, ["ghost.pdf"])
 
 
@@ -168,7 +168,7 @@ def test_a_second_backup_sends_only_what_is_new(dms: ApplicationUnderTest) -> No
     dms.s3.forget_counts()
     backup_id = dms.back_up()
     assert dms.s3.count("PutObject", bucket=dms.bucket) == 3, "the new file, the dump, the manifest"
-    row = dms.catalog.listing.backup(backup_id)
+    row = dms.catalog.lists.backup(backup_id)
     assert (row["files_count"], row["new_files_count"]) == (4, 1)
 
 
@@ -195,7 +195,7 @@ def test_a_task_cleared_after_the_run_failed_goes_on_and_completes_the_backup(dm
         wanted = ArchiveRange.from_dict(share)
         backup.upload_files(dms.application, backup_id, wanted, catalog=dms.catalog, store=dms.store)
     backup.close_backup(dms.application, backup_id, catalog=dms.catalog, store=dms.store)
-    row = dms.catalog.listing.backup(backup_id)
+    row = dms.catalog.lists.backup(backup_id)
     assert (row["state"], row["error"]) == ("complete", None)
 
 
@@ -211,16 +211,16 @@ def test_a_backup_stays_failed_while_another_branch_of_its_run_goes_on(dms: Appl
     dms.catalog.backups.fail(backup_id, "scan_files: it is empty", step=step_of(stopped.value))  # as `record_failure`
     backup.dump_database(dms.application, backup_id, catalog=dms.catalog, server=dms.server)
     backup.upload_database(dms.application, backup_id, catalog=dms.catalog, store=dms.store)
-    row = dms.catalog.listing.backup(backup_id)
+    row = dms.catalog.lists.backup(backup_id)
     assert (row["state"], row["error"]) == ("failed", "scan_files: it is empty")
     dms.catalog.backups.take_lease("somebody else")  # it is free
     dms.catalog.backups.free_lease("somebody else")
     for path, content in documents.items():
         path.write_bytes(content)
     backup.scan_files(dms.application, backup_id, catalog=dms.catalog)
-    assert dms.catalog.listing.backup(backup_id)["state"] == "running"
+    assert dms.catalog.lists.backup(backup_id)["state"] == "running"
     backup.close_backup(dms.application, backup_id, catalog=dms.catalog, store=dms.store)
-    assert dms.catalog.listing.backup(backup_id)["state"] == "complete"
+    assert dms.catalog.lists.backup(backup_id)["state"] == "complete"
 
 
 def test_a_restore_stays_failed_while_others_of_its_tasks_go_on(dms: ApplicationUnderTest) -> None:
@@ -243,7 +243,7 @@ def test_a_lost_reply_is_adopted_and_nothing_is_sent_twice(dms: ApplicationUnder
     dms.s3.plan.inject("PutObject", "reset_after", count=2)
     backup_id = dms.back_up()
     listed = dms.s3.client().list_objects_v2(Bucket=dms.bucket)["Contents"]
-    rows = dms.catalog.listing.archives(backup_id)
+    rows = dms.catalog.lists.archives(backup_id)
     assert sorted(one["Key"] for one in listed) == sorted(row["key"] for row in rows)
 
 

@@ -133,7 +133,7 @@ def test_neither_deletes_what_the_other_made_since_they_parted(on_a_vault: OnAVa
     assert same_place is (way == "of_the_server"), "then the mark of the backup alone tells them apart"
     both_write(production, staging, "new.pdf", "new")
     assert production.back_up() == staging.back_up(), "they count alike"
-    (theirs,), (ours,) = (app.catalog.listing.archives(2, containing="new") for app in (production, staging))
+    (theirs,), (ours,) = (app.catalog.lists.archives(2, containing="new") for app in (production, staging))
     assert (theirs["id"], theirs["sha256"]) == (ours["id"], ours["sha256"]), "by all else they are the same"
     an_inventory_later(production, staging)
     for app in (staging, production):
@@ -234,7 +234,7 @@ def test_a_moved_catalog_sends_again_what_it_had_sent_and_not_recorded(
     before = dms.store.put((dms.files / page[0].filename).read_bytes(), sent)
     moved = copies.by_pg_dump(dms)
     assert moved.back_up(run) == backup_id
-    (row,) = moved.catalog.listing.archives(backup_id, containing=page[0].filename)
+    (row,) = moved.catalog.lists.archives(backup_id, containing=page[0].filename)
     assert row["key"] != before.location.key
     (told,) = reconcile(moved.application, catalog=moved.catalog, stores=moved.stores, everything=True)
     assert (told.deleted, told.named) == (0, (before.location.key,))

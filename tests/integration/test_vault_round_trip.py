@@ -84,10 +84,10 @@ def test_a_backup_under_fire_leaves_no_copy_that_the_inventory_does_not_explain(
         vault.faults.inject(operation, "reset_after", every=3)
     backup_id = backed_up(on_a_vault)
     vault.faults.clear()
-    rows = {row["id"]: row for row in on_a_vault.catalog.listing.archives(backup_id)}
+    rows = {row["id"]: row for row in on_a_vault.catalog.lists.archives(backup_id)}
     assert {row["state"] for row in rows.values()} == {"archived"}
 
-    report = on_a_vault.catalog.listing.backup(backup_id)["report"]
+    report = on_a_vault.catalog.lists.backup(backup_id)["report"]
     assert report["maybe_twice_count"] > 0
     on_a_vault.pass_time(timedelta(days=3))
     on_a_vault.take_inventory()

@@ -55,7 +55,7 @@ SELECT s.system_identifier AS system, d.oid AS database, n.oid AS schema
 SELECT 'unknown' AS system, d.oid AS database, n.oid AS schema FROM pg_catalog.pg_database d, pg_catalog.pg_namespace n
  WHERE d.datname = current_database() AND n.nspname = current_schema();
 
--- name: settle_dead_backups
+-- name: fail_dead_backups
 -- Backups of other runs that never ended: with the lease in our hands, nobody works on them any more.
 UPDATE application_data_backups
    SET state = 'failed', closed_at = clock_timestamp(),

@@ -139,13 +139,13 @@ RETURNING id;
 UPDATE restores SET missing_noted = false WHERE id = %(restore_id)s
 RETURNING id;
 
--- name: settle_present
+-- name: note_present
 UPDATE glacier_archives a SET retrieval_status = 'exists'
   FROM scanned s
  WHERE a.application_id = %(application_id)s AND a.filename = s.name AND a.kind = 'file' AND a.state = 'archived'
    AND a.retrieval_status <> 'exists' AND a.original_size = s.size;
 
--- name: settle_database
+-- name: note_unstaged
 -- A dump staged by an earlier restore is fetched again unless this restore still has it.
 UPDATE glacier_archives a SET retrieval_status =
        CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready'
@@ -395,7 +395,7 @@ SELECT id, filename, size, orphan_directory, subdirectory FROM orphan_moves
  WHERE restore_id = %(restore_id)s AND state = %(state)s AND id > %(after)s
  ORDER BY id LIMIT %(limit)s;
 
--- name: unsettled_moves
+-- name: unfinished_moves
 SELECT DISTINCT restore_id AS id FROM orphan_moves
  WHERE application_id = %(application_id)s AND state = 'planned' AND restore_id <> %(restore_id)s ORDER BY 1;
 
@@ -437,5 +437,5 @@ UPDATE orphan_moves SET state = 'undone', undone_at = clock_timestamp()
    AND state = 'moved';
 
 -- name: orphan_counts
-SELECT state, count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes FROM orphan_moves
+SELECT state, count(*) AS archives, coalesce(sum(size), 0)::bigint AS bytes FROM orphan_moves
  WHERE restore_id = %(restore_id)s GROUP BY state;

@@ -18,11 +18,10 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import PlannedArchive
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
-from glacier_provider.catalog.scans import NAMED
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.core.parts import MIB, part_size_for
 from glacier_provider.core.tables import parse_table
-from glacier_provider.core.text import readable_size
+from glacier_provider.core.text import NAMED, readable_size
 from glacier_provider.errors import CatalogError, ConfigurationError, FileMissing, StoreError
 from glacier_provider.files import hash_source, open_source
 from glacier_provider.pipelines.backup.archive import HeartbeatSource, describe, send

@@ -7,8 +7,8 @@ import time
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.catalog.scans import NAMED, Scan
-from glacier_provider.core.text import readable_size
+from glacier_provider.catalog.scans import Scan
+from glacier_provider.core.text import NAMED, readable_size
 from glacier_provider.files import DirectoryWalk, Look
 from glacier_provider.pipelines.backup.references import referenced_names
 from glacier_provider.pipelines.backup.step import backup_step

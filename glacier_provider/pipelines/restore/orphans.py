@@ -32,7 +32,7 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
     if "database" not in restore["outcome"]:
         raise IllegalMove(f"The database of restore {restore_id} is not restored yet: orphans stay where they are.")
     with restore_step(catalog, restore_id, "the orphans") as heartbeat:
-        for dead in catalog.restores.unsettled_moves(restore_id):
+        for dead in catalog.restores.unfinished_moves(restore_id):
             _settle_planned_moves(dead, catalog=catalog)  # with the lease in our hands, nobody else moves
         young = catalog.restores.plan_orphans(
             restore_id,

@@ -156,13 +156,13 @@ def preview_restore(
     Nothing is written, or asked of a store or directory: the restore itself looks again before it asks for anything.
     Raise UnknownBackup or BackupNotRestorable.
     """
-    overview, name, backup_id = catalog.overview, application.name, request.backup_id or 0
-    backup = overview.backup(name, backup_id)
+    pages, name, backup_id = catalog.pages, application.name, request.backup_id or 0
+    backup = pages.backup(name, backup_id)
     if backup["state"] != "complete":
         raise BackupNotRestorable(f"Backup {backup_id} is {backup['state']}.")
-    places = _wanted(overview.whereabouts(name, [backup_id])[backup_id], request)
+    places = _wanted(pages.whereabouts(name, [backup_id])[backup_id], request)
     present = backup["archives"].get(RetrievalStatus.EXISTS.value) if request.files else None
-    aside = overview.set_aside(name, backup_id) if request.files else Amount()
+    aside = pages.set_aside(name, backup_id) if request.files else Amount()
     figures = _figures_less(places, aside)
     plan = _plan(application, backup, request, figures, present=present or Amount(), set_aside=aside)
     return plan if plan.to_request.archives else replace(plan, hours={}), backup["last_scan"]

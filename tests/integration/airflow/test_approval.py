@@ -86,7 +86,7 @@ def test_over_the_budget_nothing_is_asked_for_before_somebody_approves(
     assert "more than the budget of 0.00 USD" in person.seen["body"]
     assert ran.state == "success", ran.tasks
     assert (dear.files / "doc2.pdf").read_bytes() == b"content 2"
-    (restore,) = dear.catalog.listing.restores(dear.application.name)
+    (restore,) = dear.catalog.lists.restores(dear.application.name)
     assert restore["plan"]["over_budget"] is True
 
 
@@ -94,11 +94,11 @@ def test_a_rejected_restore_ends_without_a_request(airflow_api: TestClient, dear
     ran, person = answered(airflow_api, "Reject", lambda: run_dag(dear, "restore", {"backup_id": "latest"}))
     assert person.status == 200
     assert (ran.state, ran.failed) == ("failed", ["approve"])
-    (restore,) = dear.catalog.listing.restores(dear.application.name)
+    (restore,) = dear.catalog.lists.restores(dear.application.name)
     assert restore["state"] == "failed"
     assert "rejected the plan" in restore["error"]
     assert not (dear.files / "doc2.pdf").exists()
-    assert dear.catalog.overview.restore_progress(restore["id"])[0]["tier"] is None, "nothing was requested"
+    assert dear.catalog.pages.restore_progress(restore["id"])[0]["tier"] is None, "nothing was requested"
 
 
 def test_an_approval_can_be_asked_for_whatever_it_costs(airflow_api: TestClient, make_application: Make) -> None:

@@ -27,7 +27,7 @@ def said(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) ->
 
 
 def states(app: ApplicationUnderTest) -> list[str]:
-    return [row["state"] for row in reversed(app.catalog.listing.backups())]
+    return [row["state"] for row in reversed(app.catalog.lists.backups())]
 
 
 def test_a_confirmed_deletion_goes_through_airflow(two: ApplicationUnderTest) -> None:

@@ -26,7 +26,7 @@ def said(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) ->
 
 
 def newest_error(app: ApplicationUnderTest) -> str:
-    (newest, *_) = app.catalog.listing.backups()
+    (newest, *_) = app.catalog.lists.backups()
     assert newest["state"] == "failed"
     return str(newest["error"])
 
@@ -115,7 +115,7 @@ def test_an_unusable_staging_directory_is_told_before_a_backup_is_opened(
     dms.configure(staging_directory=str(tmp_path / "a file" / "staging"))
     assert refused(dms).failed == ["open_backup"]
     assert str(tmp_path / "a file") in said()
-    assert dms.catalog.listing.backups() == []
+    assert dms.catalog.lists.backups() == []
 
 
 def test_a_missing_files_directory_is_told_before_a_backup_is_opened(
@@ -133,7 +133,7 @@ def test_a_denied_bucket_is_told_before_a_backup_is_opened(dms: ApplicationUnder
     assert "StoreDenied" in text
     assert dms.bucket in text
     dms.s3.allow(dms.bucket)
-    assert dms.catalog.listing.backups() == []
+    assert dms.catalog.lists.backups() == []
     assert bucket_is_empty(dms)
 
 
@@ -158,7 +158,7 @@ def test_a_store_that_fails_in_the_middle_is_continued_by_the_next_run(dms: Appl
     dms.s3.plan.clear()
     dms.s3.forget_counts()
     assert run_dag(dms, "backup").state == "success"
-    (newest, failed) = dms.catalog.listing.backups()
+    (newest, failed) = dms.catalog.lists.backups()
     assert (newest["state"], failed["state"]) == ("complete", "failed")
-    rows = dms.catalog.listing.archives(newest["id"])
+    rows = dms.catalog.lists.archives(newest["id"])
     assert {row["state"] for row in rows} == {"archived"}

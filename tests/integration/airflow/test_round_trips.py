@@ -22,7 +22,7 @@ THREE_TITLES = ["Title of doc1.pdf", "Title of doc2.pdf", "Title of doc3.pdf"]
 def back_up(app: ApplicationUnderTest) -> int:
     ran = run_dag(app, "backup")
     assert ran.state == "success", ran.tasks
-    newest = app.catalog.listing.backups(app.application.name)[0]
+    newest = app.catalog.lists.backups(app.application.name)[0]
     assert newest["state"] == "complete"
     return int(newest["id"])
 
@@ -30,7 +30,7 @@ def back_up(app: ApplicationUnderTest) -> int:
 def restore(app: ApplicationUnderTest, backup_id: int | str, **params: Any) -> dict[str, Any]:
     ran = run_dag(app, "restore", {"backup_id": backup_id, **params})
     assert ran.state == "success", ran.tasks
-    newest = app.catalog.listing.restores(app.application.name)[0]
+    newest = app.catalog.lists.restores(app.application.name)[0]
     assert newest["state"] == "complete"
     return newest
 
@@ -167,7 +167,7 @@ def test_a_missing_owner_role_is_told_before_anything_changes(
 
     ran = run_dag(dms, "restore", {"backup_id": backup_id})
     assert ran.failed == ["restore_database"]
-    (failed, *_) = dms.catalog.listing.restores()
+    (failed, *_) = dms.catalog.lists.restores()
     assert role in failed["error"]
     assert dms.sql("SELECT count(*) FROM tags") == [(0,)], "nothing was changed"
 
@@ -217,7 +217,7 @@ def test_a_foreign_key_out_of_the_chosen_tables_is_explained_before_anything_cha
     dms.sql("DELETE FROM tags")
     ran = run_dag(dms, "restore", {"backup_id": backup_id, "tables": ["public.tags"]})
     assert ran.failed == ["restore_database"]
-    error = dms.catalog.listing.restores()[0]["error"]
+    error = dms.catalog.lists.restores()[0]["error"]
     assert "public.tags" in error
     assert "public.documents" in error
     assert "Restore both sides or exclude both sides" in error
@@ -254,7 +254,7 @@ def test_a_dump_in_directory_format_comes_back(dms: ApplicationUnderTest) -> Non
 
 def test_a_backup_emits_its_figures_and_the_manifest_can_be_read_at_once(dms: ApplicationUnderTest) -> None:
     backup_id = back_up(dms)
-    row = dms.catalog.listing.backup(backup_id)
+    row = dms.catalog.lists.backup(backup_id)
     manifest = dms.catalog.archives.get(row["manifest_archive_id"])
     client = dms.s3.client()
     answer = client.get_object(Bucket=dms.bucket, Key=manifest["key"])

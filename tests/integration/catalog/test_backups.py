@@ -80,7 +80,7 @@ def a_backup(catalog: Catalog, number: int, names: Iterable[str]) -> int:
 
 
 def members(catalog: Catalog, backup_id: int) -> set[str]:
-    rows = catalog.listing.archives(backup_id, limit=1000)
+    rows = catalog.lists.archives(backup_id, limit=1000)
     return {row["filename"] for row in rows if row["kind"] == ArchiveKind.FILE}
 
 
@@ -103,8 +103,8 @@ def test_a_second_run_waits_while_the_first_has_the_lease(catalog: Catalog) -> N
     first = catalog.backups.open(a_run(1))
     with pytest.raises(LeaseHeld, match=f"backup {first}"):
         catalog.backups.open(a_run(2))
-    assert catalog.listing.backups() != []
-    assert len(catalog.listing.backups()) == 1, "the refused run left no backup behind"
+    assert catalog.lists.backups() != []
+    assert len(catalog.lists.backups()) == 1, "the refused run left no backup behind"
 
 
 def test_the_lease_of_a_dead_run_ends_and_its_backup_is_settled(catalog: Catalog, catalog_database: Server) -> None:
@@ -323,14 +323,14 @@ def test_the_newest_complete_backup_is_not_the_newest_backup(catalog: Catalog) -
 
 def test_a_backup_shows_the_lowest_status_of_its_archives(catalog: Catalog, catalog_database: Server) -> None:
     backup_id = a_backup(catalog, 1, ["a", "b"])
-    assert catalog.listing.backup(backup_id)["retrieval_status"] == "available", "its dump is only in the cold"
+    assert catalog.lists.backup(backup_id)["retrieval_status"] == "available", "its dump is only in the cold"
     with catalog_database.connect(autocommit=True) as connection:
         connection.execute("SET search_path TO glacier_catalog")
         connection.execute("UPDATE glacier_archives SET retrieval_status = 'local' WHERE kind = 'database'")
-        assert catalog.listing.backup(backup_id)["retrieval_status"] == "local"
+        assert catalog.lists.backup(backup_id)["retrieval_status"] == "local"
         connection.execute("UPDATE glacier_archives SET retrieval_status = 'pending' WHERE filename = 'a'")
-        assert catalog.listing.backup(backup_id)["retrieval_status"] == "pending"
-    counts = catalog.listing.status_counts(backup_id)
+        assert catalog.lists.backup(backup_id)["retrieval_status"] == "pending"
+    counts = catalog.lists.status_counts(backup_id)
     assert {status.value: amount.archives for status, amount in counts.items()} == {
         "local": 1,
         "pending": 1,
@@ -341,13 +341,13 @@ def test_a_backup_shows_the_lowest_status_of_its_archives(catalog: Catalog, cata
 def test_a_vanished_file_is_only_in_the_cold(catalog: Catalog) -> None:
     first = a_backup(catalog, 1, ["a", "b"])
     a_backup(catalog, 2, ["a"])
-    rows = {row["filename"]: row["retrieval_status"] for row in catalog.listing.archives(first)}
+    rows = {row["filename"]: row["retrieval_status"] for row in catalog.lists.archives(first)}
     assert (rows["a"], rows["b"]) == ("exists", "available")
 
 
 def test_filenames_are_found_by_any_part_of_them(catalog: Catalog) -> None:
     backup_id = a_backup(catalog, 1, ["100%_done.pdf", "100_done.pdf", "other"])
-    assert [row["filename"] for row in catalog.listing.archives(backup_id, containing="0%_d")] == ["100%_done.pdf"]
+    assert [row["filename"] for row in catalog.lists.archives(backup_id, containing="0%_d")] == ["100%_done.pdf"]
 
 
 # --- manifests ---
@@ -361,7 +361,7 @@ def test_manifests_hold_the_changes_between_backups(catalog: Catalog) -> None:
     def added(previous: int, backup_id: int) -> list[str]:
         return [row["filename"] for row in catalog.archives.added_since(previous, backup_id)]
 
-    b_id = next(row["id"] for row in catalog.listing.archives(first) if row["filename"] == "b")
+    b_id = next(row["id"] for row in catalog.lists.archives(first) if row["filename"] == "b")
     assert added(0, first) == ["a", "b"]
     assert added(first, second) == ["c"]
     assert list(catalog.archives.removed_since(first, second)) == [b_id]

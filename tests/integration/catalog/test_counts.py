@@ -44,12 +44,12 @@ def connected(server: Server) -> psycopg.Connection[Any]:
 
 
 def kept(catalog: Catalog, backup_id: int) -> dict[str, Amount]:
-    return dict(catalog.overview.backup("dms", backup_id)["archives"])
+    return dict(catalog.pages.backup("dms", backup_id)["archives"])
 
 
 def counted(catalog: Catalog, backup_id: int) -> dict[str, Amount]:
     """The same by going through every archive."""
-    return {status.value: amount for status, amount in catalog.listing.status_counts(backup_id).items()}
+    return {status.value: amount for status, amount in catalog.lists.status_counts(backup_id).items()}
 
 
 # --- a walk through everything that changes archives ---
@@ -172,7 +172,7 @@ def test_every_backup_of_a_long_history_shows_what_counting_gives(catalog: Catal
     backups = [a_backup(catalog, number, ["stays", f"of {number}", f"of {number - 1}"]) for number in range(1, 71)]
     for backup_id in backups[::7]:
         assert kept(catalog, backup_id) == counted(catalog, backup_id)
-    page, _ = catalog.overview.backups(wanted(), a_page(70))
+    page, _ = catalog.pages.backups(wanted(), a_page(70))
     for row in page:
         assert row["archives"] == counted(catalog, row["id"])
 
@@ -324,10 +324,10 @@ def test_an_older_catalog_is_counted_when_it_is_upgraded(new_database: Callable[
 
 def test_what_a_backup_added_is_told_apart_from_what_it_contains(catalog: Catalog) -> None:
     first, second = a_backup(catalog, 1, ["a", "b"]), a_backup(catalog, 2, ["a", "b", "c"])
-    added = catalog.overview.stored("dms", [first, second])
+    added = catalog.pages.stored("dms", [first, second])
     files_and_dump = {one: next(h.amount for h in held if not h.manifest) for one, held in added.items()}
     assert files_and_dump == {first: Amount(3, 25), second: Amount(2, 15)}
-    (total,) = (one for one in catalog.overview.totals(["dms"])["dms"] if not one.manifest)
+    (total,) = (one for one in catalog.pages.totals(["dms"])["dms"] if not one.manifest)
     assert total.amount == Amount(5, 40)
     assert total.padded_bytes == 5 * 128 * 1024
 
@@ -335,9 +335,9 @@ def test_what_a_backup_added_is_told_apart_from_what_it_contains(catalog: Catalo
 def test_files_still_to_be_sent_are_counted(catalog: Catalog) -> None:
     backup_id = catalog.backups.open(a_run(1))
     scanned(catalog, backup_id, ["a", "b"], size=7)
-    assert catalog.overview.unfinished("dms") == Amount(2, 14)
+    assert catalog.pages.unfinished("dms") == Amount(2, 14)
     upload_all(catalog)
-    assert catalog.overview.unfinished("dms") == Amount()
+    assert catalog.pages.unfinished("dms") == Amount()
 
 
 def test_names_are_indexed_only_where_the_extension_is(catalog: Catalog, connection: psycopg.Connection[Any]) -> None:
@@ -349,18 +349,18 @@ def test_names_are_indexed_only_where_the_extension_is(catalog: Catalog, connect
 def test_with_an_index_of_names_a_search_reaches_beyond_its_window(
     catalog: Catalog, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glacier_provider.catalog.pages.WINDOW", 2)
+    monkeypatch.setattr("glacier_provider.catalog.pages.SEARCH_WINDOW", 2)
     a_backup(catalog, 1, ["a 1", "b 2", "c 3", "d 4"])
     backup_id = a_backup(catalog, 2, ["a 1", "b 2", "c 3", "d 4", "needle 5"])  # archived last
-    step = catalog.overview.files("dms", backup_id, containing="NEEDLE")
+    step = catalog.pages.files("dms", backup_id, containing="NEEDLE")
     assert (step.rows, step.next is not None) == ([], True)
     connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public")
     try:
         assert catalog.counts.index_names() is True
         assert catalog.counts.index_names() is False
-        found = catalog.overview.files("dms", backup_id, containing="NEEDLE")
+        found = catalog.pages.files("dms", backup_id, containing="NEEDLE")
         assert ([row["filename"] for row in found.rows], found.next) == (["needle 5"], None)
-        ranges = catalog.overview.backups_of_files("dms", "NEEDLE")
+        ranges = catalog.pages.backups_of_files("dms", "NEEDLE")
         assert ([row["filename"] for row in ranges.rows], ranges.next) == (["needle 5"], None)
     finally:
         catalog.counts.drop_index_of_names()
@@ -368,11 +368,11 @@ def test_with_an_index_of_names_a_search_reaches_beyond_its_window(
 
 
 def test_without_an_index_a_search_goes_on_where_it_stopped(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glacier_provider.catalog.pages.WINDOW", 2)
+    monkeypatch.setattr("glacier_provider.catalog.pages.SEARCH_WINDOW", 2)
     backup_id = a_backup(catalog, 1, [f"file {number}" for number in range(7)])
     seen, after, asked = [], 0, 0
     while True:
-        found = catalog.overview.files("dms", backup_id, containing="file", after=after)
+        found = catalog.pages.files("dms", backup_id, containing="file", after=after)
         seen += [row["filename"] for row in found.rows]
         asked += 1
         if found.next is None:
@@ -383,9 +383,9 @@ def test_without_an_index_a_search_goes_on_where_it_stopped(catalog: Catalog, mo
 
 
 def test_a_file_of_this_very_name_is_found_at_once(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glacier_provider.catalog.pages.WINDOW", 2)
+    monkeypatch.setattr("glacier_provider.catalog.pages.SEARCH_WINDOW", 2)
     backup_id = a_backup(catalog, 1, ["a", "b", "c", "last.pdf"])
-    assert [row["filename"] for row in catalog.overview.files("dms", backup_id, containing="last.pdf").rows] == [
+    assert [row["filename"] for row in catalog.pages.files("dms", backup_id, containing="last.pdf").rows] == [
         "last.pdf"
     ]
-    assert [row["filename"] for row in catalog.overview.backups_of_files("dms", "last.pdf").rows] == ["last.pdf"]
+    assert [row["filename"] for row in catalog.pages.backups_of_files("dms", "last.pdf").rows] == ["last.pdf"]

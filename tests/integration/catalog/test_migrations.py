@@ -35,7 +35,7 @@ def test_a_schema_with_an_evil_name_is_only_a_name(database: Server) -> None:
     catalog = a_catalog(database, schema='My "Catalog"; x')
     catalog.migrate()
     assert catalog.backups.application_id == 1
-    assert catalog.listing.backups() == []
+    assert catalog.lists.backups() == []
 
 
 def test_a_schema_that_holds_something_else_is_refused(database: Server) -> None:
@@ -54,7 +54,7 @@ def test_a_catalog_newer_than_the_package_is_left_alone(catalog: Catalog, catalo
 
 def test_asking_a_catalog_that_is_not_there_says_how_to_make_it(database: Server) -> None:
     with pytest.raises(CatalogNotReady, match="glacier-backup migrate"):
-        a_catalog(database).listing.backups()
+        a_catalog(database).lists.backups()
     with pytest.raises(CatalogNotReady, match="none"):
         a_catalog(database).check()
 
@@ -62,13 +62,15 @@ def test_asking_a_catalog_that_is_not_there_says_how_to_make_it(database: Server
 def test_an_unreachable_catalog_is_told_from_a_missing_one(database: Server) -> None:
     elsewhere = Server("127.0.0.1", 1, "nobody", "geheim-4711", "nothing")
     with pytest.raises(CatalogUnavailable) as caught:
-        a_catalog(elsewhere).listing.backups()
+        a_catalog(elsewhere).lists.backups()
     assert "geheim-4711" not in str(caught.value)
 
 
 def test_every_query_is_valid_sql_against_the_schema(catalog: Catalog, catalog_database: Server) -> None:
     """PREPARE parses each query and finds every table and column, without running it."""
     texts = {name: re.sub(r"%\((\w+)\)[sb]", "NULL", text).replace("%%", "%") for name, text in queries().items()}
+    for name in ("page_of_backups", "sorted_page_of_backups"):
+        texts[name] = texts[name].format(direction="DESC", figure="b.files_count")
     made = [text.replace("ON COMMIT DROP", "") for text in texts.values() if "CREATE TEMPORARY TABLE" in text]
     with catalog_database.connect(autocommit=True) as connection:
         connection.execute("SET search_path TO glacier_catalog, pg_catalog")

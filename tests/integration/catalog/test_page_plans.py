@@ -9,7 +9,7 @@ import pytest
 
 from bench.pages import LARGE, fill, views
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.catalog.pages import WINDOW, Overview
+from glacier_provider.catalog.pages import SEARCH_WINDOW, Pages
 from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 from tests.support.postgres import EmbeddedPostgres
@@ -17,7 +17,7 @@ from tests.support.postgres import EmbeddedPostgres
 pytestmark = pytest.mark.slow
 
 #: What a page may read of a table: the window, with what belongs to it, and what a page of 25 backups looks up.
-MOST_ROWS = 3 * WINDOW
+MOST_ROWS = 3 * SEARCH_WINDOW
 BIG = {"glacier_archives", "backup_files"}
 
 
@@ -31,8 +31,8 @@ def large(postgres: EmbeddedPostgres) -> Iterator[Server]:
     postgres.drop_database(server.dbname)
 
 
-class Explained(Overview):
-    """An overview whose every question is explained, after it was asked."""
+class Explained(Pages):
+    """Pages whose every question is explained, after it was asked."""
 
     def __init__(self, catalog: Catalog) -> None:
         super().__init__(catalog._database)
@@ -65,7 +65,7 @@ def read_rows(node: dict[str, Any]) -> float:
     return float((node["Actual Rows"] + removed) * node["Actual Loops"])
 
 
-@pytest.mark.parametrize("page", list(views(Overview(None), 100)))  # type: ignore[arg-type]
+@pytest.mark.parametrize("page", list(views(Pages(None), 100)))  # type: ignore[arg-type]
 def test_a_page_reads_by_index_and_a_bounded_number_of_rows(large: Server, page: str) -> None:
     with a_catalog(large) as catalog:
         explained = Explained(catalog)

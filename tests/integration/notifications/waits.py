@@ -121,7 +121,7 @@ class Wait:
 
     def retrieval(self, name: str = "doc2.pdf") -> dict[str, Any]:
         """The live request for one archive of the backup, with the archive's key."""
-        (row,) = self.app.catalog.listing.archives(1, containing=name)
+        (row,) = self.app.catalog.lists.archives(1, containing=name)
         (live,) = self.app.catalog.restores.named(self.restore_id, [row["key"]])
         return live
 

@@ -157,7 +157,7 @@ def test_the_bars_agree_with_a_count_archive_by_archive(get: Get, catalog: Catal
     names = [f"f{number:02}" for number in range(12)]
     made = [a_backup(catalog, n, names[n : n + 6] + names[: n % 3]) for n in range(1, 6)]
     for one in get("/applications/dms/backups")["backups"]:
-        counted = catalog.listing.status_counts(one["id"])
+        counted = catalog.lists.status_counts(one["id"])
         assert one["archives"] == {
             status.value: {"archives": amount.archives, "bytes": amount.bytes} for status, amount in counted.items()
         }
@@ -241,7 +241,7 @@ def test_the_preview_of_a_part_leaves_the_rest_out(get: Get, three: list[int]) -
 
 def test_the_preview_writes_nothing(get: Get, catalog: Catalog, three: list[int]) -> None:
     get(f"/applications/dms/backups/{three[0]}/restore-preview")
-    assert catalog.listing.restores() == []
+    assert catalog.lists.restores() == []
 
 
 def test_files_set_aside_are_not_paid_for(get: Get, catalog: Catalog, three: list[int]) -> None:

@@ -238,7 +238,7 @@ def test_a_catalog_is_closed_with_the_resources(catalog_database: Server, monkey
     monkeypatch.setenv("AIRFLOW_CONN_GLACIER_CATALOG", postgres_connection(catalog_database))
     with Resources(APPLICATION) as resources:
         catalog: Catalog = resources.catalog
-        catalog.listing.backups()
-        connection = catalog.listing._db.connection()
+        catalog.lists.backups()
+        connection = catalog.lists._db.connection()
     assert connection.closed
     resources.close()

@@ -38,7 +38,7 @@ class WaitingRestore:
 
     def lose(self, name: str) -> None:
         """Delete an archive behind everybody's back."""
-        (row,) = self.app.catalog.listing.archives(1, containing=name)
+        (row,) = self.app.catalog.lists.archives(1, containing=name)
         self.app.s3.client().delete_object(Bucket=self.app.bucket, Key=row["key"])
 
     def deny(self) -> None:

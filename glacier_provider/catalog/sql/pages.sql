@@ -39,7 +39,7 @@ SELECT p.name AS application, b.opened_at FROM applications p
  WHERE p.name = ANY(%(names)s);
 
 -- name: page_of_backups
--- The newest or oldest first: the direction is put in. Filtered and cut in the index, then only the page is read.
+-- The newest or oldest first, by the direction that is put in. Filtered and cut in the index, then only the page is read.
 -- The reports stay behind: they can be long.
 SELECT b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.files_count, b.files_bytes,
        b.new_files_count, b.new_files_bytes, b.vanished_count, b.returned_count, b.error, b.database_bytes
@@ -48,34 +48,34 @@ SELECT b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.files_
            AND (%(states)s::text[] IS NULL OR b.state = ANY(%(states)s))
            AND (%(since)s::timestamptz IS NULL OR b.opened_at >= %(since)s)
            AND (%(until)s::timestamptz IS NULL OR b.opened_at < %(until)s)
-         ORDER BY b.id /*direction*/DESC LIMIT %(limit)s OFFSET %(offset)s) AS page
+         ORDER BY b.id {direction} LIMIT %(limit)s OFFSET %(offset)s) AS page
   JOIN application_data_backups b ON b.id = page.id
- ORDER BY b.id /*direction*/DESC;
+ ORDER BY b.id {direction};
 
 -- name: sorted_page_of_backups
 -- The same by a figure, which is put in; each has an index. Backups that do not have it come last, the newest first.
 SELECT b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.files_count, b.files_bytes,
        b.new_files_count, b.new_files_bytes, b.vanished_count, b.returned_count, b.error, b.database_bytes
   FROM (SELECT id, figure, lacks
-          FROM ((SELECT b.id, /*figure*/b.files_count AS figure, false AS lacks FROM application_data_backups b
+          FROM ((SELECT b.id, {figure} AS figure, false AS lacks FROM application_data_backups b
                   WHERE b.application_id = (SELECT id FROM applications WHERE name = %(application)s)
-                    AND /*figure*/b.files_count IS NOT NULL
+                    AND {figure} IS NOT NULL
                     AND (%(states)s::text[] IS NULL OR b.state = ANY(%(states)s))
                     AND (%(since)s::timestamptz IS NULL OR b.opened_at >= %(since)s)
                     AND (%(until)s::timestamptz IS NULL OR b.opened_at < %(until)s)
-                  ORDER BY /*figure*/b.files_count /*direction*/DESC, b.id /*direction*/DESC LIMIT %(limit)s::bigint + %(offset)s::bigint)
+                  ORDER BY {figure} {direction}, b.id {direction} LIMIT %(limit)s::bigint + %(offset)s::bigint)
                 UNION ALL
                 (SELECT b.id, NULL, true FROM application_data_backups b
                   WHERE b.application_id = (SELECT id FROM applications WHERE name = %(application)s)
-                    AND /*figure*/b.files_count IS NULL
+                    AND {figure} IS NULL
                     AND (%(states)s::text[] IS NULL OR b.state = ANY(%(states)s))
                     AND (%(since)s::timestamptz IS NULL OR b.opened_at >= %(since)s)
                     AND (%(until)s::timestamptz IS NULL OR b.opened_at < %(until)s)
                   ORDER BY b.id DESC LIMIT %(limit)s::bigint + %(offset)s::bigint)) AS both_kinds
-         ORDER BY lacks, figure /*direction*/DESC, CASE WHEN lacks THEN -id END, id /*direction*/DESC
+         ORDER BY lacks, figure {direction}, CASE WHEN lacks THEN -id END, id {direction}
          LIMIT %(limit)s OFFSET %(offset)s) AS page
   JOIN application_data_backups b ON b.id = page.id
- ORDER BY page.lacks, page.figure /*direction*/DESC, CASE WHEN page.lacks THEN -b.id END, b.id /*direction*/DESC;
+ ORDER BY page.lacks, page.figure {direction}, CASE WHEN page.lacks THEN -b.id END, b.id {direction};
 
 -- name: count_backups
 SELECT count(*) AS total FROM application_data_backups b

@@ -1,12 +1,11 @@
 -- name: stores_of_application
--- Where archives of the application lie or may lie, and how many may be there without the catalog knowing.
-SELECT a.store_uri, count(*) FILTER (WHERE a.doubtful_since IS NOT NULL) AS doubtful
-  FROM glacier_archives a
- WHERE a.application_id = %(application_id)s AND (NOT %(doubtful)s OR a.doubtful_since IS NOT NULL)
+-- Where archives of the application lie or may lie; or only where some may be without the catalog knowing.
+SELECT a.store_uri FROM glacier_archives a
+ WHERE a.application_id = %(application_id)s AND (NOT %(unreconciled)s OR a.doubtful_since IS NOT NULL)
  GROUP BY a.store_uri ORDER BY a.store_uri;
 
--- name: oldest_doubt
-SELECT min(doubtful_since) AS since, max(doubtful_since) AS newest, count(*) AS archives FROM glacier_archives
+-- name: unreconciled
+SELECT count(*) AS archives, min(doubtful_since) AS oldest, max(doubtful_since) AS newest FROM glacier_archives
  WHERE application_id = %(application_id)s AND store_uri = %(store_uri)s AND doubtful_since IS NOT NULL;
 
 -- name: create_listed
@@ -71,7 +70,7 @@ UPDATE application_data_backups SET state = 'complete', error = NULL
    AND error = 'Its dump is not in the store: deleted, or lost.'
 RETURNING id;
 
--- name: settle_doubts
+-- name: reconciled
 -- The listing is of a moment after these became doubtful: whatever came of them was in it.
 UPDATE glacier_archives SET doubtful_since = NULL
  WHERE application_id = %(application_id)s AND store_uri = %(store_uri)s AND doubtful_since < %(before)s;

@@ -1,16 +1,16 @@
-"""What people look at: backups, archives and restores of one application or of all."""
+"""What `glacier-backup` lists: backups, archives and restores, of one application or of all."""
 
 from __future__ import annotations
 
 from glacier_provider.catalog.backups import statuses_of
-from glacier_provider.catalog.database import Database, Row
+from glacier_provider.catalog.database import Database, Row, amount_of, pattern_of
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import UnknownBackup
 
 
-class Listing:
-    """Read-only views. `application` None means every application of the catalog."""
+class Lists:
+    """Read-only lists. `application` None means every application of the catalog."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -37,13 +37,13 @@ class Listing:
     def status_counts(self, backup_id: int) -> dict[RetrievalStatus, Amount]:
         """Return how many archives of a backup are in each retrieval status, and their bytes."""
         rows = self._db.rows("status_counts", backup_id=backup_id)
-        return {RetrievalStatus(row["status"]): Amount(row["archives"], row["bytes"]) for row in rows}
+        return {RetrievalStatus(row["status"]): amount_of(row) for row in rows}
 
     def archives(
         self, backup_id: int, *, containing: str | None = None, limit: int = 100, offset: int = 0
     ) -> list[Row]:
         """Return archives of a backup, dump and manifest first; `containing` is part of a filename."""
-        like = None if containing is None else f"%{_like(containing)}%"
+        like = pattern_of(containing)
         return self._db.rows("archives_of_backup", backup_id=backup_id, like=like, limit=limit, offset=offset)
 
     def restores(
@@ -57,7 +57,3 @@ def _status(row: Row, statuses: dict[int, RetrievalStatus | None]) -> str | None
     # Of a backup that is not complete there is nothing to bring back.
     status = statuses.get(row["id"])
     return status.value if status and row["state"] == "complete" else None
-
-
-def _like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
