@@ -19,17 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import cases
-from bench.harness import (
-    BenchFailed,
-    Case,
-    Contender,
-    Sample,
-    Verdict,
-    as_json,
-    medians,
-    run_case,
-    verdict,
-)
+from bench.harness import Case, Contender, Sample, Verdict, as_json, medians, run_case, verdict
+from bench.processes import BenchFailed
 from bench.servers import Sink, program
 from bench.workshop import GIB, Workshop
 

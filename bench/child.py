@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.harness import CHECKOUT, REPORT_VARIABLE, Contender
+from bench.harness import REPORT_VARIABLE, Contender
+from bench.processes import CHECKOUT
 
 _measured: dict[str, float] = {}
 

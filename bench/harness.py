@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from bench.workshop import Workshop
+from bench.processes import CHECKOUT, BenchFailed, clean_environment
+from bench.workshop import Workshop
 
 #: Names the file into which a measured process may write values of its own; see bench/child.py.
 REPORT_VARIABLE = "BENCH_REPORT"
@@ -36,10 +36,6 @@ NOISE = 0.5
 
 #: A comparison with one of these is of one item: both sides are divided by their contender's items.
 PER_ITEM = ("wall", "cpu", "inside", "inside_cpu", "server_cpu")
-
-
-class BenchFailed(Exception):
-    """A contender or server did not do what it was started for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,20 +447,6 @@ def as_json(sample: Sample) -> dict[str, Any]:
     kept = asdict(sample)
     del kept["output"]
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in kept.items()}
-
-
-# --- children ------------------------------------------------------------------------------------------------------
-
-CHECKOUT = Path(__file__).resolve().parent.parent
-#: What a user's shell may have set for other purposes and a measured process must not see.
-FOREIGN = ("AIRFLOW", "AWS_", "BOTO_", "GLACIER_", "MOTO_", "PG", "PYTHON", "RCLONE_", "RESTIC_")
-
-
-def clean_environment() -> dict[str, str]:
-    """Return this process's environment without other tools' settings; loopback is reached without a proxy."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    local = "127.0.0.1,localhost"
-    return kept | {"NO_PROXY": local, "no_proxy": local, "PYTHONPATH": str(CHECKOUT), "PWD": str(CHECKOUT)}
 
 
 def _end_of(path: Path, lines: int = 30) -> str:

@@ -25,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from bench.harness import CHECKOUT, BenchFailed, clean_environment
+from bench.processes import CHECKOUT, BenchFailed, clean_environment
 
 KEY_ID, SECRET, REGION = "bench", "bench-secret-key", "us-east-1"
 BUCKET = "bench"

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from bench.harness import BenchFailed
+from bench.processes import BenchFailed
 from bench.servers import Running
 
 GIB = 1024**3

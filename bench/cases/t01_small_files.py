@@ -17,8 +17,9 @@ from typing import Any
 
 from bench import data
 from bench.child import measured, python
-from bench.harness import BenchFailed, Case, Contender, Sample, Target
+from bench.harness import Case, Contender, Sample, Target
 from bench.peers import boto3_loop, rclone_copy
+from bench.processes import BenchFailed
 from bench.servers import BUCKET, KEY_ID, REGION, SECRET, RcloneServer, S3Server, SeaweedFS, Sink
 from bench.workshop import Workshop
 from tests.support.postgres import EmbeddedPostgres

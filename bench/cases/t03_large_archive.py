@@ -8,16 +8,21 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import data
 from bench.cases.t01_small_files import open_bench_store
 from bench.child import measured, python
-from bench.harness import BenchFailed, Case, Contender, Target, measure
+from bench.harness import Case, Contender, Target, measure
 from bench.peers import in_turn, minimal_client, rclone, rclone_copyto
+from bench.processes import BenchFailed
 from bench.servers import BUCKET, RcloneServer, S3Server, SeaweedFS, Sink
 from bench.workshop import GIB, Workshop
+from glacier_provider.postgres import Server
 from tests.support.postgres import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from glacier_provider.applications import Application
 
 TUNED = ("--s3-chunk-size", "16M", "--s3-upload-concurrency", "8", "--s3-disable-checksum")
 OURS = "glacier_provider"
@@ -113,6 +118,26 @@ def downloads(make: type[S3Server], *, gives_digest: bool) -> Any:
 @contextmanager
 def _planned(workshop: Workshop, server: S3Server, path: Path, target: Path) -> Iterator[tuple[Path, str, Any]]:
     """Yield where a planned restore of one large file is written down, its key, and what plans it anew."""
+    files = target / "files"
+    files.mkdir()
+    setup = workshop.scratch("t07-setup") / "setup.json"
+    with workshop.serving(EmbeddedPostgres(workshop.scratch("t07-catalog"), settings=data.SETTINGS)) as postgres:
+        database = postgres.create_database("catalog")
+        source, backup_id, key = _archived(database, server, path, target)
+        application = {**source.to_dict(), "files_directory": str(files)}
+        words = {name: getattr(database, name) for name in ("host", "port", "user", "password", "dbname")}
+
+        def plan() -> None:
+            restored = _plan_anew(postgres, backup_id)
+            setup.write_text(
+                json.dumps({"application": application, "restore_id": restored, "url": server.url, "database": words})
+            )
+
+        yield setup, key, plan
+
+
+def _archived(database: Server, server: S3Server, path: Path, target: Path) -> tuple[Application, int, str]:
+    """Send a file as rclone's server can keep it, and record it as archived: return application, backup and key."""
     from glacier_provider.applications import Application
     from glacier_provider.catalog.archives import Upload
     from glacier_provider.catalog.backups import Run
@@ -120,58 +145,50 @@ def _planned(workshop: Workshop, server: S3Server, path: Path, target: Path) -> 
     from glacier_provider.core.archive import Location, Receipt
     from glacier_provider.pipelines import backup
 
-    files = target / "files"
-    files.mkdir()
-    setup = workshop.scratch("t07-setup") / "setup.json"
-    with workshop.serving(EmbeddedPostgres(workshop.scratch("t07-catalog"), settings=data.SETTINGS)) as postgres:
-        database = postgres.create_database("catalog")
-        source = Application(
-            name="bench",
-            postgres_conn_id="bench",
-            files_directory=str(path.parent),
-            orphan_directory=str(target / "orphans"),
-            staging_directory=str(target / "staging"),
-            store=f"s3://{BUCKET}/{secrets.token_hex(4)}?storage_class=STANDARD",
-            exclude=tuple(f"{one.name}*" for one in path.parent.iterdir() if one != path),
-        )
-        catalog = Catalog(database.connect, schema=source.catalog_schema, application=source.name)
+    source = Application(
+        name="bench",
+        postgres_conn_id="bench",
+        files_directory=str(path.parent),
+        orphan_directory=str(target / "orphans"),
+        staging_directory=str(target / "staging"),
+        store=f"s3://{BUCKET}/{secrets.token_hex(4)}?storage_class=STANDARD",
+        exclude=tuple(f"{one.name}*" for one in path.parent.iterdir() if one != path),
+    )
+    with Catalog(database.connect, schema=source.catalog_schema, application=source.name) as catalog:
         catalog.migrate()
         backup_id = catalog.backups.open(Run("bench", "backup"))
         backup.scan_files(source, backup_id, catalog=catalog)
-        [row] = postgres.execute("SELECT id FROM glacier_catalog.glacier_archives WHERE kind = 'file'", "catalog")
+        with database.connect() as connection:
+            [row] = connection.execute("SELECT id FROM glacier_catalog.glacier_archives WHERE kind = 'file'")
         key = f"{secrets.token_hex(4)}/{path.name}"
         server.client().upload_file(str(path), BUCKET, key)
         # rclone's server has no checksum of parts, without which the product archives nothing there
         receipt = Receipt(Location(source.store, key), path.stat().st_size, composite(path))
         catalog.archives.record_uploads([Upload(row[0], receipt)])
+    return source, backup_id, key
 
-        def plan() -> None:
-            postgres.execute(
-                f"UPDATE glacier_catalog.application_data_backups SET state = 'complete', closed_at = now(),"
-                f" database_archive_id = {row[0]}, manifest_archive_id = {row[0]} WHERE id = {backup_id};"
-                " DELETE FROM glacier_catalog.restore_archives; DELETE FROM glacier_catalog.restores;"
-                f" UPDATE glacier_catalog.glacier_archives SET retrieval_status = 'ready' WHERE id = {row[0]}",
-                "catalog",
-            )
-            restored = postgres.execute(
-                "INSERT INTO glacier_catalog.restores (application_id, backup_id, dag_id, dag_run_id, request, state)"
-                f" SELECT application_id, {backup_id}, 'bench', 'restore', '{{}}', 'planned'"
-                f" FROM glacier_catalog.glacier_archives WHERE id = {row[0]} RETURNING id",
-                "catalog",
-            )[0][0]
-            postgres.execute(
-                "INSERT INTO glacier_catalog.restore_archives (restore_id, archive_id, source)"
-                f" VALUES ({restored}, {row[0]}, 'store')",
-                "catalog",
-            )
-            application = {**source.to_dict(), "files_directory": str(files)}
-            words = {name: getattr(database, name) for name in ("host", "port", "user", "password", "dbname")}
-            setup.write_text(
-                json.dumps({"application": application, "restore_id": restored, "url": server.url, "database": words})
-            )
 
-        yield setup, key, plan
-        catalog.close()
+def _plan_anew(postgres: EmbeddedPostgres, backup_id: int) -> int:
+    """Make the backup a complete one whose only archive is ready; return the id of a restore that brings it."""
+    postgres.execute(
+        "UPDATE glacier_catalog.application_data_backups SET state = 'complete', closed_at = now(),"
+        " database_archive_id = a.id, manifest_archive_id = a.id FROM glacier_catalog.glacier_archives a"
+        f" WHERE a.kind = 'file' AND application_data_backups.id = {backup_id};"
+        " DELETE FROM glacier_catalog.restore_archives; DELETE FROM glacier_catalog.restores;"
+        " UPDATE glacier_catalog.glacier_archives SET retrieval_status = 'ready' WHERE kind = 'file'",
+        "catalog",
+    )
+    [(restored,)] = postgres.execute(
+        "WITH restored AS (INSERT INTO glacier_catalog.restores"
+        " (application_id, backup_id, dag_id, dag_run_id, request, state)"
+        f" SELECT application_id, {backup_id}, 'bench', 'restore', '{{}}', 'planned'"
+        " FROM glacier_catalog.glacier_archives WHERE kind = 'file' RETURNING id)"
+        " INSERT INTO glacier_catalog.restore_archives (restore_id, archive_id, source)"
+        " SELECT r.id, a.id, 'store' FROM restored r, glacier_catalog.glacier_archives a WHERE a.kind = 'file'"
+        " RETURNING restore_id",
+        "catalog",
+    )
+    return int(restored)
 
 
 def composite(path: Path, part_size: int = 16 * 1024 * 1024) -> str:
@@ -189,7 +206,6 @@ def download(setup: str) -> Mapping[str, float]:
     from glacier_provider.catalog.archives import ArchiveRange
     from glacier_provider.catalog.catalog import Catalog
     from glacier_provider.pipelines import restore
-    from glacier_provider.postgres import Server
 
     values = json.loads(Path(setup).read_text())
     application = Application.from_dict(values["application"])

@@ -14,8 +14,9 @@ from typing import Any
 
 from bench import data, scanned
 from bench.child import python
-from bench.harness import BenchFailed, Case, Contender, Sample, Target, clean_environment, measure
+from bench.harness import Case, Contender, Sample, Target, measure
 from bench.peers import aws_sync, rclone_sync, restic
+from bench.processes import BenchFailed, clean_environment
 from bench.servers import BUCKET, RcloneServer
 from bench.workshop import Workshop
 from tests.support.postgres import EmbeddedPostgres

@@ -20,8 +20,9 @@ from typing import Any
 from bench import data
 from bench.cases.t01_small_files import open_bench_store
 from bench.child import measured, python
-from bench.harness import BenchFailed, Case, Contender, Target
+from bench.harness import Case, Contender, Target
 from bench.peers import pg_dump, pg_restore
+from bench.processes import BenchFailed
 from bench.servers import BUCKET, SeaweedFS
 from bench.workshop import GIB, Workshop
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from bench import data, scanned
 from bench.child import measured, python
-from bench.harness import BenchFailed, Case, Contender, Target
+from bench.harness import Case, Contender, Target
+from bench.processes import BenchFailed
 from bench.workshop import Workshop
 from glacier_provider.catalog.backups import Run
 from glacier_provider.core.plan import RestoreRequest

@@ -24,7 +24,8 @@ from typing import Any
 from bench import data
 from bench.cases.t01_small_files import planned
 from bench.child import python
-from bench.harness import CHECKOUT, BenchFailed, Case, Contender, Sample, Target
+from bench.harness import Case, Contender, Sample, Target
+from bench.processes import CHECKOUT, BenchFailed
 from bench.servers import BUCKET, Sink
 from bench.workshop import Workshop
 from glacier_provider.postgres import Server

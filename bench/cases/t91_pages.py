@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from bench.child import python
-from bench.harness import BenchFailed, Case, Contender
+from bench.harness import Case, Contender
+from bench.processes import BenchFailed
 from bench.workshop import Workshop
 
 LINE = re.compile(r"(?P<view>.+?)\s+(?P<small>[\d.]+) ms\s+(?P<large>[\d.]+) ms\s+ratio\s+[\d.]+")

@@ -11,7 +11,8 @@ What others need of it is here. Read in this order; each room says in its docstr
 from __future__ import annotations
 
 from glacier_provider.postgres.dump.disk import table_of_contents
-from glacier_provider.postgres.dump.pg_dump import Dump, database_size, dump_to_path
+from glacier_provider.postgres.dump.pg_dump import Dump, dump_to_path
+from glacier_provider.postgres.dump.snapshot import database_size
 from glacier_provider.postgres.dump.stream import compressed_here, decompress, dump_to_stream
 from glacier_provider.postgres.restore.plan import DatabasePlan, plan_database_restore
 from glacier_provider.postgres.restore.selection import Selection

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from subprocess import PIPE
 
 from glacier_provider.core.text import readable_size
-from glacier_provider.errors import DumpInvalid, OutOfSpace
+from glacier_provider.errors import DumpInvalid
 from glacier_provider.postgres.dump.toc import Toc, TocEntry, join, parse_listing, read_toc
 from glacier_provider.postgres.tools import commands
 from glacier_provider.postgres.tools.find import Tools
@@ -80,12 +79,3 @@ def size_of(dump: Path) -> int:
         return sum(each.stat().st_size for each in dump.iterdir()) if dump.is_dir() else dump.stat().st_size
     except OSError:
         return 0
-
-
-def check_space(directory: Path, needed: int, free: Callable[[Path], int], what: str) -> None:
-    """Raise OutOfSpace, with both numbers, when `directory` has less than `needed` bytes free."""
-    available = free(directory)
-    if available < needed:
-        raise OutOfSpace(
-            f"{what} needs about {readable_size(needed)} in {directory}, which has {readable_size(available)} free."
-        )

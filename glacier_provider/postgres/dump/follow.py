@@ -162,7 +162,7 @@ class Follower:
     def __init__(self, directory: Path, pieces: PieceSink | None = None) -> None:
         self._directory = directory
         self._pieces = pieces
-        self._growing: dict[str, _File] = {}
+        self._unfinished: dict[str, _File] = {}
         self._finished: dict[str, _File] = {}
         self.read = 0  # bytes read so far
 
@@ -175,9 +175,9 @@ class Follower:
         """Read what was written since the last look; return whether there was anything."""
         before = self.read
         for name in self._names():
-            if name not in self._finished and name not in self._growing and not _marks_no_end(name):
-                self._growing[name] = _File(name, _content_of(name))
-        for file in list(self._growing.values()):
+            if name not in self._finished and name not in self._unfinished and not _marks_no_end(name):
+                self._unfinished[name] = _File(name, _content_of(name))
+        for file in list(self._unfinished.values()):
             self._read_on(file)
             if file.content.ended:
                 self._finish(file)
@@ -189,13 +189,13 @@ class Follower:
         """Read the rest, compare everything with the table of contents and return that."""
         names = self._names()
         for name in names:
-            file = self._finished.get(name) or self._growing.get(name) or _File(name, _content_of(name))
+            file = self._finished.get(name) or self._unfinished.get(name) or _File(name, _content_of(name))
             self._read_on(file)
             if file.content.readable and not file.content.ended and not _may_end(file):
                 raise DumpInvalid(f"The data file {name} of the dump is cut.")
             if name not in self._finished or file.read > file.given:
                 self._finish(file)
-        if missing := (self._finished.keys() | self._growing.keys()) - set(names):
+        if missing := (self._finished.keys() | self._unfinished.keys()) - set(names):
             raise DumpInvalid(f"The data file {min(missing)} of the dump is gone.")
         toc = table_of_contents(self._directory)
         for entry in toc.entries:
@@ -227,7 +227,7 @@ class Follower:
     def _finish(self, file: _File) -> None:
         if file.read > file.given or file.read == 0:
             self._give(file)
-        self._growing.pop(file.name, None)
+        self._unfinished.pop(file.name, None)
         self._finished[file.name] = file
 
     def _give(self, file: _File) -> None:

@@ -12,16 +12,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import (
-    ConfigurationError,
     DatabaseBusy,
     DatabaseRefused,
     DatabaseUnreachable,
@@ -32,27 +30,18 @@ from glacier_provider.errors import (
     ToolFailed,
     ToolKilled,
 )
-from glacier_provider.postgres.dump.disk import check_space, read_through, size_of, table_of_contents
+from glacier_provider.postgres.dump.disk import read_through, size_of, table_of_contents
 from glacier_provider.postgres.dump.follow import Follower, PieceSink
+from glacier_provider.postgres.dump.snapshot import References, snapshot_to_dump
 from glacier_provider.postgres.tools import commands
-from glacier_provider.postgres.tools.find import (
-    Tools,
-    Version,
-    check_client_version,
-    choose_compression,
-    server_version,
-)
+from glacier_provider.postgres.tools.find import Tools, choose_compression
 from glacier_provider.postgres.tools.options import DumpFormat, PgDumpOptions
 from glacier_provider.postgres.tools.run import Ended, Reporter, TaskLog, Tool
-from glacier_provider.postgres.tools.server import Server, database_errors
+from glacier_provider.postgres.tools.server import Server
 
 if TYPE_CHECKING:
-    from glacier_provider.postgres.tools.server import Connection
+    pass
 
-#: Takes a batch of attached-file names that the dump's snapshot names.
-References: TypeAlias = Callable[[list[str]], None]
-
-REFERENCE_BATCH = 10_000
 LOOK_SECONDS = 0.1  # between two looks at a dump that is being written, or ten times as long as a look takes
 
 
@@ -78,16 +67,6 @@ class Dump:
     plain_size: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """An exported snapshot: its id, when it was taken, and what the server says of itself and the database."""
-
-    id: str
-    taken_at: datetime
-    version: Version
-    database_size: int
-
-
 def dump_to_path(
     server: Server,
     tools: Tools,
@@ -108,10 +87,10 @@ def dump_to_path(
     compression = choose_compression(tools, options.compression)
     with ExitStack() as undo:
         partial = _prepared(target, undo)
-        with exported_snapshot(server) as (connection, snapshot):
-            check_client_version(tools, snapshot.version)
-            check_room(target.parent, snapshot, options)
-            count = read_references(server, connection, options, references)
+        with snapshot_to_dump(server, tools, options, room=target.parent, references=references) as (
+            snapshot,
+            count,
+        ):
             progress(f"Dumping {server} with {tools}, {compression}, as of {snapshot.taken_at.isoformat()}.")
             argv = commands.pg_dump(tools, options, target=partial, compression=compression, snapshot=snapshot.id)
             follower = _follower(partial, options, pieces)
@@ -135,37 +114,6 @@ def dump_to_path(
     )
 
 
-@contextmanager
-def exported_snapshot(server: Server) -> Iterator[tuple[Connection, Snapshot]]:
-    """Open a transaction that other sessions can look through as well, until the block ends."""
-    import psycopg
-
-    connection = server.connect()
-    try:
-        with database_errors(server, "taking a snapshot"):
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            connection.read_only = True
-            connection.execute("SET idle_in_transaction_session_timeout = 0")
-            row = connection.execute(
-                "SELECT pg_export_snapshot(), statement_timestamp(), pg_database_size(current_database())"
-            ).fetchone()
-            assert row is not None  # a SELECT without FROM has one row
-            snapshot = Snapshot(row[0], row[1].astimezone(UTC), server_version(connection), row[2])
-        yield connection, snapshot
-    finally:
-        # nothing was changed; a connection that was lost meanwhile is no loss
-        with suppress(psycopg.Error):
-            connection.close()
-
-
-def database_size(server: Server) -> int:
-    """Return the bytes that the database takes on its server; raise as `exported_snapshot`."""
-    with server.connect(autocommit=True) as connection, database_errors(server, "asking for the size"):
-        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
-        assert row is not None  # a SELECT without FROM has one row
-        return int(row[0])
-
-
 def _prepared(target: Path, undo: ExitStack) -> Path:
     """Return the temporary name, free, and removed again unless the dump succeeds."""
     partial = target.with_name(f"{target.name}.partial")
@@ -175,31 +123,6 @@ def _prepared(target: Path, undo: ExitStack) -> Path:
         _remove(leftover)
     undo.callback(_remove, partial)
     return partial
-
-
-def check_room(directory: Path, snapshot: Snapshot, options: PgDumpOptions) -> None:
-    needed = round(snapshot.database_size * options.space_ratio)
-    what = f"A dump of this database ({readable_size(snapshot.database_size)} on the server)"
-    check_space(directory, needed, lambda path: shutil.disk_usage(path).free, what)
-
-
-def read_references(
-    server: Server, connection: Connection, options: PgDumpOptions, references: References | None
-) -> int:
-    """Hand the names that the database knows to the caller, in batches, as the snapshot sees them; return how many."""
-    if not options.references_query or references is None:
-        return 0
-    count = 0
-    try:
-        with database_errors(server, "reading references_query"), connection.cursor(name="references") as cursor:
-            cursor.execute(options.references_query)
-            while rows := cursor.fetchmany(REFERENCE_BATCH):
-                batch = [str(row[0]) for row in rows if row[0] is not None]
-                references(batch)
-                count += len(batch)
-    except DatabaseRefused as exc:
-        raise ConfigurationError(f"references_query fails: {exc.message}") from exc
-    return count
 
 
 def _follower(partial: Path, options: PgDumpOptions, pieces: PieceSink | None) -> Follower | None:
@@ -219,11 +142,7 @@ def _run(
         if follower is not None:
             _follow(tool, follower, report)
         ended = tool.watch(report, lambda: f"{readable_size(size_of(partial))} written")
-    if ended.failed:
-        raise failure(ended, server, partial)
-    for warning in ended.warnings:
-        progress(warning)
-    return ended
+    return succeeded(ended, server, partial, progress)
 
 
 def _follow(tool: Tool, follower: Follower, report: Reporter) -> None:
@@ -234,6 +153,15 @@ def _follow(tool: Tool, follower: Follower, report: Reporter) -> None:
         anything = follower.look()
         pause = LOOK_SECONDS if anything else max(LOOK_SECONDS, 10 * (time.monotonic() - began))
         report.tell(lambda: f"{tool.messages.latest or tool.name} ({readable_size(follower.read)} read through)")
+
+
+def succeeded(ended: Ended, server: Server, partial: Path, progress: TaskLog) -> Ended:
+    """Tell the warnings of a pg_dump that ended well; raise what its messages mean when it failed."""
+    if ended.failed:
+        raise failure(ended, server, partial)
+    for warning in ended.warnings:
+        progress(warning)
+    return ended
 
 
 def failure(ended: Ended, server: Server, partial: Path) -> GlacierProviderError:
@@ -247,10 +175,10 @@ def failure(ended: Ended, server: Server, partial: Path) -> GlacierProviderError
         return OutOfSpace(f"{text} It had written {readable_size(size_of(partial))} to {partial.parent}.")
     if re.search(r"could not (open|create|write).*(Permission denied|Read-only file system)", local):
         return DirectoryUnusable(text)
-    return _refusal(text, "\n".join(by_server)) or ToolFailed(text)
+    return _server_error(text, "\n".join(by_server)) or ToolFailed(text)
 
 
-def _refusal(text: str, said: str) -> GlacierProviderError | None:
+def _server_error(text: str, said: str) -> GlacierProviderError | None:
     """Say what the server's messages mean."""
     if re.search(r"server closed the connection|could not connect|connection to server .* failed|terminating", said):
         return DatabaseUnreachable(text)

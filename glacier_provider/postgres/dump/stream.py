@@ -19,17 +19,11 @@ from typing import Any, Protocol
 
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import DumpInvalid, GlacierProviderError
-from glacier_provider.postgres.dump.pg_dump import (
-    Dump,
-    References,
-    check_room,
-    exported_snapshot,
-    failure,
-    read_references,
-)
+from glacier_provider.postgres.dump.pg_dump import Dump, succeeded
+from glacier_provider.postgres.dump.snapshot import References, snapshot_to_dump
 from glacier_provider.postgres.dump.toc import Toc, read_toc
 from glacier_provider.postgres.tools import commands
-from glacier_provider.postgres.tools.find import Tools, check_client_version, choose_compression, compressions
+from glacier_provider.postgres.tools.find import Tools, choose_compression, compressions
 from glacier_provider.postgres.tools.options import DumpFormat, PgDumpOptions
 from glacier_provider.postgres.tools.run import CHUNK, Ended, Reporter, TaskLog, Tool
 from glacier_provider.postgres.tools.server import Server
@@ -72,24 +66,20 @@ def dump_to_stream(
     options = replace(options, format=DumpFormat.CUSTOM, jobs=1)
     here = compressed_here(tools, options)
     compression = "none" if here else choose_compression(tools, options.compression)
-    with exported_snapshot(server) as (connection, snapshot):
-        check_client_version(tools, snapshot.version)
-        if staging is not None:
-            check_room(staging, snapshot, options)
-        count = read_references(server, connection, options, references)
+    with snapshot_to_dump(server, tools, options, room=staging, references=references) as (snapshot, count):
         told = f"zstd:{LEVEL} by zstandard" if here else compression
         progress(f"Streaming {server} with {tools}, {told}, as of {snapshot.taken_at.isoformat()}.")
         argv = commands.pg_dump(tools, options, target=None, compression=compression, snapshot=snapshot.id)
         with ExitStack() as opened:
-            reader = opened.enter_context(_Reading(tools))
-            way = _Compressing(sink, reader) if here else _Straight(sink, reader)
-            ended = _pump(argv, server, way, progress)
+            reader = opened.enter_context(_ReadThrough(tools))
+            output = _Compressed(sink, reader) if here else _AsIs(sink, reader)
+            ended = _run(argv, server, output, progress)
             toc = reader.finish()
-    progress(f"The dump is complete and was read through: {readable_size(way.size)}, {len(toc.entries)} entries.")
+    progress(f"The dump is complete and was read through: {readable_size(output.size)}, {len(toc.entries)} entries.")
     return Dump(
         path=None,
         format=DumpFormat.CUSTOM,
-        size=way.size,
+        size=output.size,
         snapshot_at=snapshot.taken_at,
         server_version=str(snapshot.version),
         client_version=str(tools.version),
@@ -97,37 +87,34 @@ def dump_to_stream(
         entries=len(toc.entries),
         references=count,
         warnings=ended.warnings,
-        plain_size=way.plain_size,
+        plain_size=output.plain_size,
     )
 
 
-def _pump(argv: tuple[str, ...], server: Server, way: _Straight | _Compressing, progress: TaskLog) -> Ended:
+def _run(argv: tuple[str, ...], server: Server, output: _AsIs | _Compressed, progress: TaskLog) -> Ended:
     report = Reporter(progress)
     with Tool(argv, server, stdout=PIPE) as tool:
         stream = tool.process.stdout
         assert stream is not None  # asked for by PIPE
 
         def tell() -> None:
-            report.tell(lambda: f"{tool.messages.latest or tool.name} ({readable_size(way.size)} written)")
+            report.tell(lambda: f"{tool.messages.latest or tool.name} ({readable_size(output.size)} written)")
 
         while data := os.read(stream.fileno(), CHUNK):
-            way.take(data, tell)
+            output.take(data, tell)
             tell()
         ended = tool.ended()
-    if ended.failed:
-        raise failure(ended, server, Path("the stream"))
-    way.end(tell)
-    for warning in ended.warnings:
-        progress(warning)
+    succeeded(ended, server, Path("the stream"), progress)
+    output.end(tell)
     return ended
 
 
-class _Straight:
+class _AsIs:
     """What pg_dump writes is what is kept."""
 
     plain_size: int | None = None
 
-    def __init__(self, sink: Sink, reader: _Reading) -> None:
+    def __init__(self, sink: Sink, reader: _ReadThrough) -> None:
         self._sink = sink
         self._reader = reader
         self.size = 0
@@ -141,10 +128,10 @@ class _Straight:
         """Nothing is left."""
 
 
-class _Compressing:
+class _Compressed:
     """What pg_dump writes is compressed, kept, and decompressed again for the reader."""
 
-    def __init__(self, sink: Sink, reader: _Reading) -> None:
+    def __init__(self, sink: Sink, reader: _ReadThrough) -> None:
         import zstandard
 
         self._sink = sink
@@ -170,12 +157,12 @@ class _Compressing:
             self._reader.take(self._decompress.decompress(data), idle)
 
 
-class _Reading:
+class _ReadThrough:
     """A pg_restore that reads the stream to its end, and a reader of its table of contents."""
 
     def __init__(self, tools: Tools) -> None:
         self._tool = Tool(commands.pg_restore_read_through(tools, None), None, stdin=PIPE)
-        self._contents = _Contents()
+        self._contents = _TocReader()
 
     def take(self, data: bytes, idle: Callable[[], None]) -> None:
         self._contents.take(data)
@@ -192,7 +179,7 @@ class _Reading:
             raise DumpInvalid(f"The dump cannot be read through: {ended.reason}.")
         return self._contents.toc()
 
-    def __enter__(self) -> _Reading:
+    def __enter__(self) -> _ReadThrough:
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -200,7 +187,7 @@ class _Reading:
         self._tool.__exit__(*exception)
 
 
-class _Contents:
+class _TocReader:
     """Reads the table of contents from the beginning of a stream, in a thread; what follows it is not kept."""
 
     def __init__(self) -> None:

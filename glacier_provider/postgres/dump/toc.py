@@ -96,7 +96,7 @@ def read_toc(stream: BinaryIO) -> Toc:
 def parse_listing(text: str) -> tuple[ListedEntry, ...]:
     """Parse the output of ``pg_restore --list``; comment lines begin with a semicolon."""
     lines = (line for line in text.split("\n") if line and not line.startswith(";"))
-    return tuple(_listed(line) for line in lines)
+    return tuple(_list_line(line) for line in lines)
 
 
 def join(toc: Toc, listed: Iterable[ListedEntry]) -> tuple[TocEntry, ...]:
@@ -119,7 +119,7 @@ def _same(entry: TocEntry | None, line: ListedEntry) -> TocEntry:
 _LINE = re.compile(r"(\d+); (\d+) (\d+) (.*)")
 
 
-def _listed(line: str) -> ListedEntry:
+def _list_line(line: str) -> ListedEntry:
     found = _LINE.fullmatch(line.rstrip("\r"))
     if found is None:
         raise UnsupportedDump(f"pg_restore lists a line that cannot be read: {line!r}.")

@@ -15,6 +15,7 @@ from glacier_provider.postgres.tools.sql import TableName, literal, quoted
 
 HEAD_BYTES = 4096
 TAIL_BYTES = 4096
+COMMIT = "COMMIT;\n"  #: what psql runs after the whole script
 _FIRST_ENTRY = re.compile(rb"^-- (Name|TOC entry|Data for Name|Dependencies)", re.MULTILINE)
 _BEGIN = re.compile(rb"^BEGIN;\n", re.MULTILINE)
 _TRANSACTION_TIMEOUT = re.compile(rb"^SET transaction_timeout = [^\n]*\n", re.MULTILINE)
@@ -67,7 +68,7 @@ def _edited_head(head: bytes, server_major: int) -> bytes:
     return settings + head[end:]
 
 
-def opening(
+def preamble(
     *, selection: str, lock_timeout_seconds: float, schemas: Iterable[str], rows: Iterable[tuple[TableName, str]]
 ) -> str:
     """Return what psql runs before the script: begin, tell the transaction's id, drop what is replaced.
@@ -91,11 +92,6 @@ def opening(
     statements += [f"CREATE SCHEMA IF NOT EXISTS {quoted(name)};" for name in schemas]
     statements += [f"DELETE FROM {quoted(table[0])}.{quoted(table[1])} {condition};" for table, condition in rows]
     return "\n".join(statements) + "\n"
-
-
-def closing() -> str:
-    """Return what psql runs after the whole script."""
-    return "COMMIT;\n"
 
 
 def names(values: Iterable[str]) -> str:

@@ -306,12 +306,12 @@ def _copy_properties(connection: Connection, swap: Swap) -> tuple[str, ...]:
     for grantee, privilege, grantable in connection.execute(_PRIVILEGES, (swap.database,)).fetchall():
         whom = quoted(grantee) if grantee else "PUBLIC"
         statements.append(f"GRANT {privilege} ON DATABASE {name} TO {whom}" + " WITH GRANT OPTION" * bool(grantable))
-    refused = [_refusal(connection, [statement]) for statement in statements]
+    refused = [_attempt(connection, [statement]) for statement in statements]
     for role, setting, value in connection.execute(_SETTINGS, (swap.database,)).fetchall():
         whose = f"ALTER ROLE {quoted(role)} IN DATABASE {name}" if role else f"ALTER DATABASE {name}"
         # FROM CURRENT, since a list such as search_path cannot be written down as one text.
         chosen = f"SELECT set_config({literal(setting)}, {literal(value)}, true)"
-        refused.append(_refusal(connection, [chosen, f"{whose} SET {_setting(setting)} FROM CURRENT"]))
+        refused.append(_attempt(connection, [chosen, f"{whose} SET {_setting(setting)} FROM CURRENT"]))
     return tuple(reason for reason in refused if reason)
 
 
@@ -319,7 +319,7 @@ def _setting(name: str) -> str:
     return ".".join(quoted(part) for part in name.split("."))
 
 
-def _refusal(connection: Connection, statements: Sequence[str]) -> str:
+def _attempt(connection: Connection, statements: Sequence[str]) -> str:
     """Run statements in one transaction; return the server's refusal, or nothing."""
     import psycopg
 

@@ -101,17 +101,17 @@ def _apply(
         entries.write_text(commands.use_list(entry.dump_id for entry in plan.kept), encoding="ascii")
         reading = commands.pg_restore_script(tools, options, dump=plan.dump, entries=entries)
         with Tool(commands.psql(tools), server, stdin=PIPE, stdout=PIPE) as psql:
-            _feed(plan, options, reading, psql, run, report)
+            _send_all(plan, options, reading, psql, run, report)
             run.writing = psql.watch(report, lambda: "waiting for the server to finish")
             run.transaction_id = _transaction_id(psql.process.stdout)
-    return _judged(plan, server, run)
+    return _committed(plan, server, run)
 
 
-def _feed(
+def _send_all(
     plan: DatabasePlan, options: PgRestoreOptions, reading: tuple[str, ...], psql: Tool, run: _Run, report: Reporter
 ) -> None:
     """Send the whole transaction to psql; ask for the commit only when pg_restore has ended well."""
-    begin = script.opening(
+    begin = script.preamble(
         selection=target.selection_setting(plan.selection),
         lock_timeout_seconds=options.lock_timeout_seconds,
         schemas=plan.create_schemas,
@@ -120,32 +120,32 @@ def _feed(
     # psql ends at its first error; writing to it then breaks, and its own message tells why
     with suppress(BrokenPipeError):
         psql.send(begin.encode("utf-8"), lambda: report.tell(lambda: "dropping what the dump replaces"))
-        if _pump(reading, psql, plan, run, report):
+        if _send_script(reading, psql, plan, run, report):
             run.asked_to_commit = True
-            psql.send(script.closing().encode("ascii"), lambda: report.tell(lambda: "waiting to commit"))
+            psql.send(script.COMMIT.encode("ascii"), lambda: report.tell(lambda: "waiting to commit"))
         else:
             psql.kill()
     psql.end_input()
 
 
-def _pump(reading: tuple[str, ...], psql: Tool, plan: DatabasePlan, run: _Run, report: Reporter) -> bool:
+def _send_script(reading: tuple[str, ...], psql: Tool, plan: DatabasePlan, run: _Run, report: Reporter) -> bool:
     """Copy pg_restore's script to psql; tell whether it is whole."""
     with Tool(reading, None, stdout=PIPE) as pg_restore:
         sent = 0
 
-        def heartbeat() -> None:
+        def tell() -> None:
             report.tell(lambda: f"{pg_restore.messages.latest} ({readable_size(sent)} of SQL)")
 
+        whole = False
         with suppress(script.ScriptCut):
             source = _chunks(pg_restore.process.stdout)
             for chunk in script.without_transaction(source, server_major=plan.server_version.major):
-                psql.send(chunk, heartbeat)
+                psql.send(chunk, tell)
                 sent += len(chunk)
-                heartbeat()
-            run.reading = pg_restore.ended()
-            return not run.reading.failed
+                tell()
+            whole = True
         run.reading = pg_restore.ended()
-        return False
+        return whole and not run.reading.failed
 
 
 def _chunks(stream: IO[bytes] | None) -> Iterator[bytes]:
@@ -158,7 +158,7 @@ def _transaction_id(stream: IO[bytes] | None) -> int | None:
     return int(found.group()) if found else None
 
 
-def _judged(plan: DatabasePlan, server: Server, run: _Run) -> _Committed:
+def _committed(plan: DatabasePlan, server: Server, run: _Run) -> _Committed:
     """Return the committed restore, or raise what went wrong once it is sure that nothing changed."""
     writing, reading = run.writing, run.reading
     assert writing is not None  # set before
@@ -180,7 +180,7 @@ def _judged(plan: DatabasePlan, server: Server, run: _Run) -> _Committed:
 def _failure(plan: DatabasePlan, server: Server, run: _Run) -> GlacierProviderError:
     writing, reading = run.writing, run.reading
     assert writing is not None  # set before
-    if _refused(writing):
+    if writing.status > 0:  # it stopped at an error, rather than being stopped
         return _psql_failure(server, writing)
     if reading is not None and reading.killed:
         return ToolKilled("pg_restore was ended from outside.")
@@ -192,11 +192,6 @@ def _failure(plan: DatabasePlan, server: Server, run: _Run) -> GlacierProviderEr
     if reading is not None and not run.asked_to_commit:
         return RestoreFailed(f"pg_restore ended before the end of its script: {reading.reason}.")
     return ToolKilled("psql was ended from outside.") if writing.killed else _psql_failure(server, writing)
-
-
-def _refused(writing: Ended) -> bool:
-    """Tell whether psql stopped at an error, rather than being stopped."""
-    return writing.status > 0
 
 
 _SAID = re.compile(r"psql:.*?: [^\s:]+: {2}(?P<state>[0-9A-Z]{5}): (?P<text>.*)")

@@ -90,7 +90,7 @@ def find_tools(
     if directory is not None:
         tools = tools_in(Path(directory), "the configured directory")
         if tools is None:
-            raise ToolMissing(f"{directory} does not hold {_listed(NAMES)}, all of them executable.")
+            raise ToolMissing(f"{directory} does not hold {_enumerated(NAMES)}, all of them executable.")
         return tools
     places = [list(_on_path(search_path)), list(_in_wheels())]
     for place in places:
@@ -99,7 +99,7 @@ def find_tools(
             return min(fitting, key=lambda each: _distance(each, server_major))
     everything = [each for place in places for each in place]
     if not everything:
-        raise ToolMissing(f"{_listed(NAMES)} were not found on PATH, in {DEBIAN_DIRECTORIES} or in a Python wheel.")
+        raise ToolMissing(f"{_enumerated(NAMES)} were not found on PATH, in {DEBIAN_DIRECTORIES} or in a Python wheel.")
     return max(everything, key=lambda each: each.version)
 
 
@@ -225,5 +225,5 @@ def _takes(program: str, method: str) -> bool:
     return any("connection to server" in line for line in output.ended.tail)
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _enumerated(names: tuple[str, ...]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"

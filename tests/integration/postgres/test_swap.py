@@ -115,6 +115,20 @@ def test_the_locale_is_that_of_the_old_database_and_not_that_of_the_template(
     assert private_server.execute(told) == before
 
 
+def test_a_backslash_is_one_on_a_server_that_would_take_it_for_an_escape(
+    sample: SampleServer, private_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    dump = dumped(sample, sample.new("CREATE TABLE rows (id integer)", empty=True), tmp_path)
+    target = private_server.create_database("escapes")
+    private_server.execute(r"COMMENT ON DATABASE escapes IS 'C:\new \\ it''s'")
+    private_server.execute("ALTER DATABASE postgres SET standard_conforming_strings = off")
+    told = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'escapes'"
+    before = private_server.execute(told)
+    swapped(sample, target, dump, owner=Keep.DROP, privileges=Keep.DROP)
+    assert private_server.execute(told) == before
+    assert before
+
+
 def test_a_damaged_dump_changes_nothing_and_leaves_nothing(sample: SampleServer, tmp_path: Path) -> None:
     server = sample.new("CREATE TABLE rows AS SELECT n, md5(n::text) FROM generate_series(1, 200000) n")
     dump = dumped(sample, server, tmp_path)

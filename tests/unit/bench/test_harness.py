@@ -14,19 +14,8 @@ import pytest
 from bench import servers
 from bench.__main__ import all_cases, earlier, file_system, main, table
 from bench.child import measured, python
-from bench.harness import (
-    BenchFailed,
-    Case,
-    Contender,
-    Sample,
-    Target,
-    as_json,
-    measure,
-    medians,
-    rotated,
-    run_case,
-    verdict,
-)
+from bench.harness import Case, Contender, Sample, Target, as_json, measure, medians, rotated, run_case, verdict
+from bench.processes import BenchFailed
 from bench.servers import BUCKET, S3Server, Sink
 from bench.workshop import Workshop
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacier_provider.postgres.restore import target
-from glacier_provider.postgres.restore.script import ScriptCut, names, opening, without_transaction
+from glacier_provider.postgres.restore.script import ScriptCut, names, preamble, without_transaction
 from glacier_provider.postgres.restore.selection import Selection
 from glacier_provider.postgres.tools.sql import literal
 
@@ -57,7 +57,7 @@ def test_a_commit_within_a_functions_body_does_not_count() -> None:
 
 def test_the_opening_begins_tells_its_id_drops_and_prepares() -> None:
     selection = target.selection_setting(Selection(exclude_schemas=frozenset({"it's \\ odd"})))
-    text = opening(
+    text = preamble(
         selection=selection,
         lock_timeout_seconds=1.5,
         schemas=['odd"schema'],
@@ -69,11 +69,6 @@ def test_the_opening_begins_tells_its_id_drops_and_prepares() -> None:
     assert text.endswith('DELETE FROM "tools"."settings" WHERE NOT built_in;\n')
     assert literal(selection) in text
     assert "COMMIT" not in text
-
-
-@pytest.mark.parametrize(("text", "expected"), [("a", "E'a'"), ("it's", "E'it''s'"), ("\\", "E'\\\\'")])
-def test_literals(text: str, expected: str) -> None:
-    assert literal(text) == expected
 
 
 def test_long_lists_of_names_are_shortened() -> None:

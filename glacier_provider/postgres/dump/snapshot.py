@@ -1,0 +1,112 @@
+"""The snapshot that a dump, and the names that `references_query` reads, are of."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from glacier_provider.core.text import readable_size
+from glacier_provider.errors import ConfigurationError, DatabaseRefused, OutOfSpace
+from glacier_provider.postgres.tools.find import Tools, Version, check_client_version, server_version
+from glacier_provider.postgres.tools.options import PgDumpOptions
+from glacier_provider.postgres.tools.server import Server, database_errors
+
+if TYPE_CHECKING:
+    from glacier_provider.postgres.tools.server import Connection
+
+#: Takes a batch of attached-file names that the dump's snapshot names.
+References: TypeAlias = Callable[[list[str]], None]
+
+REFERENCE_BATCH = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An exported snapshot: its id, when it was taken, and what the server says of itself and the database."""
+
+    id: str
+    taken_at: datetime
+    version: Version
+    database_size: int
+
+
+@contextmanager
+def snapshot_to_dump(
+    server: Server, tools: Tools, options: PgDumpOptions, *, room: Path | None, references: References | None
+) -> Iterator[tuple[Snapshot, int]]:
+    """Export a snapshot until the block ends, and give the names that `references_query` reads to `references`.
+
+    Yield it, and how many names they were. Before they are read, the client must be new enough for the server, and the
+    directory `room` have enough of it.
+
+    Raise ToolTooOld, OutOfSpace, ConfigurationError for a query that fails, and as `Server.connect`.
+    """
+    with _exported(server) as (connection, snapshot):
+        check_client_version(tools, snapshot.version)
+        if room is not None:
+            _check_room(room, snapshot, options)
+        yield snapshot, _read_references(server, connection, options, references)
+
+
+@contextmanager
+def _exported(server: Server) -> Iterator[tuple[Connection, Snapshot]]:
+    """Open a transaction that other sessions can look through as well, until the block ends."""
+    import psycopg
+
+    connection = server.connect()
+    try:
+        with database_errors(server, "taking a snapshot"):
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            connection.execute("SET idle_in_transaction_session_timeout = 0")
+            row = connection.execute(
+                "SELECT pg_export_snapshot(), statement_timestamp(), pg_database_size(current_database())"
+            ).fetchone()
+            assert row is not None  # a SELECT without FROM has one row
+            snapshot = Snapshot(row[0], row[1].astimezone(UTC), server_version(connection), row[2])
+        yield connection, snapshot
+    finally:
+        # nothing was changed; a connection that was lost meanwhile is no loss
+        with suppress(psycopg.Error):
+            connection.close()
+
+
+def database_size(server: Server) -> int:
+    """Return the bytes that the database takes on its server; raise as `Server.connect`."""
+    with server.connect(autocommit=True) as connection, database_errors(server, "asking for the size"):
+        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+        assert row is not None  # a SELECT without FROM has one row
+        return int(row[0])
+
+
+def _check_room(directory: Path, snapshot: Snapshot, options: PgDumpOptions) -> None:
+    needed, free = round(snapshot.database_size * options.space_ratio), shutil.disk_usage(directory).free
+    if free < needed:
+        raise OutOfSpace(
+            f"A dump of this database ({readable_size(snapshot.database_size)} on the server) needs about "
+            f"{readable_size(needed)} in {directory}, which has {readable_size(free)} free."
+        )
+
+
+def _read_references(
+    server: Server, connection: Connection, options: PgDumpOptions, references: References | None
+) -> int:
+    """Hand the names that the database knows to the caller, in batches, as the snapshot sees them; return how many."""
+    if not options.references_query or references is None:
+        return 0
+    count = 0
+    try:
+        with database_errors(server, "reading references_query"), connection.cursor(name="references") as cursor:
+            cursor.execute(options.references_query)
+            while rows := cursor.fetchmany(REFERENCE_BATCH):
+                batch = [str(row[0]) for row in rows if row[0] is not None]
+                references(batch)
+                count += len(batch)
+    except DatabaseRefused as exc:
+        raise ConfigurationError(f"references_query fails: {exc.message}") from exc
+    return count
