@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import StoreError
-
-if TYPE_CHECKING:
-    from glacier_provider.stores.rate_limit import RateLimit
-    from glacier_provider.stores.s3.fast.client import FastPath
+from glacier_provider.stores.rate_limit import RateLimit
 
 
 class Source(Protocol):
@@ -117,9 +115,6 @@ class ArchiveStore(Protocol):
     uri: str
     features: StoreFeatures
     rate_limit: RateLimit  #: how quickly archives are sent; whoever opens the store sets its rate
-    fast_path: (
-        FastPath | None
-    )  #: how many small archives are sent at once without botocore, where a store has such a way
 
     def check(self) -> None:
         """Return when the store exists and may be written; raise StoreMissing, StoreDenied or StoreUnavailable."""
@@ -232,4 +227,71 @@ class ArchiveStore(Protocol):
 
     def described(self, keys: Iterable[str]) -> Iterator[StoredArchive]:
         """Yield these archives with their descriptions and checksums, in no certain order; what is gone is left out."""
+        ...
+
+
+class PlannedFile(Protocol):
+    """A file to send, as the catalog planned it."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def backup_id(self) -> int: ...
+
+    @property
+    def filename(self) -> str: ...
+
+    @property
+    def written_by(self) -> str | None: ...
+
+
+_File = TypeVar("_File", bound=PlannedFile)
+
+
+@dataclass(frozen=True, slots=True)
+class SmallFiles:
+    """Where many files are read, and how: `settle_seconds` as `open_source`, none of more than `largest` bytes."""
+
+    application: str
+    directory: str
+    settle_seconds: float
+    largest: int
+
+
+class SentFile(NamedTuple):
+    """What the store proved to have: key, size in bytes, hex SHA-256."""
+
+    key: str
+    size: int
+    sha256: str
+
+
+class UploadPool(Protocol[_File]):
+    """Processes that read and send small files. A context manager: they end with it, whatever they have under way."""
+
+    def send(self, files: Iterable[_File]) -> Iterator[tuple[_File, SentFile | None]]:
+        """Give out files and yield what became of any of them; None for one that is to be sent by `put`.
+
+        Returns when all of `files` are given out; what is still on its way comes with the next call, or from `rest`.
+        """
+        ...
+
+    def rest(self) -> Iterator[tuple[_File, SentFile | None]]:
+        """Yield what became of all that is still on its way."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@runtime_checkable
+class HasUploadPool(Protocol):
+    """What a store can have beside the contract: processes that send many small files."""
+
+    def upload_pool(self, files: SmallFiles, *, processes: int, connections: int) -> UploadPool[_File] | None:
+        """Start so many processes, with so many requests on their way in all; None where they would be of no use."""
         ...

@@ -11,7 +11,7 @@ from tests.contract.vault_kit import VaultKit, an_emulator
 from tests.emulator.s3 import S3Emulator
 
 VAULT = "vault"
-CAREFUL = " without the quick path"
+CAREFUL = " without the fast path"
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def a_kit(request: pytest.FixtureRequest, place: str) -> Iterator[StoreKit]:
             yield VaultKit(emulator)
     else:
         s3: S3Emulator = request.getfixturevalue("s3")
-        yield S3Kit(s3, place.removesuffix(CAREFUL), quick=not place.endswith(CAREFUL))
+        yield S3Kit(s3, place.removesuffix(CAREFUL), fast=not place.endswith(CAREFUL))
         s3.plan.clear()
 
 
@@ -73,7 +73,7 @@ def s3_kit(s3: S3Emulator) -> Iterator[S3Kit]:
 @pytest.fixture
 def careful_kit(s3: S3Emulator) -> Iterator[S3Kit]:
     """The same with botocore alone."""
-    yield S3Kit(s3, "GLACIER", quick=False)
+    yield S3Kit(s3, "GLACIER", fast=False)
     s3.plan.clear()
 
 

@@ -81,11 +81,11 @@ class Waiting:
 
 @dataclass
 class S3Kit(Waiting):
-    """The S3 store in one storage class, in a bucket of its own. `quick` False has botocore send everything."""
+    """The S3 store in one storage class, in a bucket of its own. `fast` False has botocore send everything."""
 
     emulator: S3Emulator
     storage_class: str
-    quick: bool = True
+    fast: bool = True
     bucket: str = field(default_factory=lambda: f"contract-{uuid.uuid4().hex[:12]}")
 
     def __post_init__(self) -> None:
@@ -99,7 +99,7 @@ class S3Kit(Waiting):
 
     def _open(self, bucket: str, prefix: str, attempts: int, options: dict[str, Any]) -> ArchiveStore:
         uri = f"s3://{bucket}/{prefix}?storage_class={self.storage_class}"
-        return open_s3(self.emulator.url, uri, attempts, **{"quick": self.quick, **options})
+        return open_s3(self.emulator.url, uri, attempts, **{"fast": self.fast, **options})
 
     def address(self) -> list[str]:
         return [self.emulator.url, f"s3://{self.bucket}/prod?storage_class={self.storage_class}"]
@@ -109,7 +109,7 @@ class S3Kit(Waiting):
 
     def break_next(self, act: str, kind: FaultKind, *, part: int | None = None, **options: Any) -> None:
         when = {"bucket": self.bucket} | ({} if part is None else {"part": str(part)})
-        tries = 2 if self.quick and act in _QUICK and kind in _SEEN else 1
+        tries = 2 if self.fast and act in _FAST and kind in _SEEN else 1
         self.emulator.plan.inject(_S3_ACTS[act], kind, when=when, **{"count": tries, **options})
 
     def mend(self) -> None:
@@ -131,9 +131,9 @@ class S3Kit(Waiting):
         self.pass_time(48 * HOUR + 1)
 
 
-#: What fails on the quick path is done again on the careful one, and has to fail there as well to be an error. A hang
+#: What fails on the fast path is done again on the careful one, and has to fail there as well to be an error. A hang
 #: is waited for, and damaged bytes are for whoever verifies them.
-_QUICK = ("part",)
+_FAST = ("part",)
 _SEEN = ERROR_KINDS | {FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER}
 _S3_ACTS = {
     "delete": "DeleteObjects",

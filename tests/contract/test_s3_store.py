@@ -182,16 +182,16 @@ def test_a_completion_that_is_resent_adopts_whatever_s3_answers(answer: str, tmp
         assert (receipt.size, kit.done("part"), len(list(kit.open().archives()))) == (2 * PART, 2, 1)
 
 
-@pytest.mark.parametrize("quick", [True, False])
-def test_a_source_that_became_shorter_is_said_to_be(quick: bool, s3_kit: S3Kit, journal: FileJournal) -> None:
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_source_that_became_shorter_is_said_to_be(fast: bool, s3_kit: S3Kit, journal: FileJournal) -> None:
     class Shrinking(Bytes):
         def read_at(self, start: int, size: int) -> bytes:
-            if self.reads > (1 if quick else 3) * PART:  # without the quick path hashed first, then being sent
+            if self.reads > (1 if fast else 3) * PART:  # without the fast path hashed first, then being sent
                 raise FileChanged("the file became shorter.")
             return super().read_at(start, size)
 
     with pytest.raises(FileChanged, match="shorter"):
-        s3_kit.open(parts_in_flight=1, quick=quick).put_large(Shrinking(some_bytes(3 * PART)), a_file(), journal)
+        s3_kit.open(parts_in_flight=1, fast=fast).put_large(Shrinking(some_bytes(3 * PART)), a_file(), journal)
 
 
 def test_a_source_that_gives_less_than_it_said_is_never_completed(s3_kit: S3Kit, journal: FileJournal) -> None:

@@ -1,4 +1,4 @@
-"""Many small files by several processes: what goes wrong on the quick path is made good on the careful one."""
+"""Many small files by several processes: what goes wrong on the fast path is made good on the careful one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from glacier_provider.catalog.archives import Archives
 from glacier_provider.errors import FileChanged, GlacierProviderError, StoreError
-from glacier_provider.pipelines.backup import pool as backup_crew
+from glacier_provider.pipelines.backup import upload
 from glacier_provider.stores.s3.fast import pool
 from tests.contract.test_store_contract import EVIL_NAMES
 from tests.emulator.faults import FaultKind
@@ -28,7 +28,7 @@ CHANCE = random.Random(5)
 
 @pytest.fixture(autouse=True)
 def _always_by_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backup_crew, "POOL_FROM", 0)
+    monkeypatch.setattr(upload, "POOL_FROM", 0)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_what_a_process_sends_is_what_botocore_would_send(
         }
 
     by_processes = objects(make_world())
-    monkeypatch.setattr(backup_crew, "POOL_FROM", 10**9)
+    monkeypatch.setattr(upload, "POOL_FROM", 10**9)
     assert by_processes == objects(make_world())
     assert len(by_processes) == len(EVIL_NAMES)
 

@@ -273,7 +273,7 @@ def test_what_a_vault_holds_keeps_its_signature(on_a_vault: OnAVault) -> None:
 def test_what_a_bucket_holds_keeps_its_signature_whoever_sent_it(
     dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch, *, by_processes: bool
 ) -> None:
-    monkeypatch.setattr("glacier_provider.pipelines.backup.pool.POOL_FROM", 1)
+    monkeypatch.setattr("glacier_provider.pipelines.backup.upload.POOL_FROM", 1)
     dms.configure(upload_processes=int(by_processes))
     dms.write("large.bin", LARGE)
     signature = dms.catalog.writers.of(dms.back_up())

@@ -156,6 +156,23 @@ def _follows_the_line(module: Module, imported: str) -> bool:
     return part is None or part in {*LINE.get(module.part, set()), module.part, "errors"}
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    by_name = {module.name: module for module in modules()}
+    needs = {module: _imported_by(module, by_name) for module in modules()}
+    left, before = set(needs), 0
+    while len(left) != before:  # what imports none of the others, or is imported by none, is in no circle
+        before = len(left)
+        needed = set[Module]().union(*(needs[module] for module in left))
+        left = {module for module in left & needed if needs[module] & left}
+    assert sorted(module.name for module in left) == []
+
+
+def _imported_by(module: Module, by_name: dict[str, Module]) -> set[Module]:
+    """Return the modules that one names in its imports; the packages around them are loaded too, and not counted."""
+    named = (next((name for name in _loaded_by(found.module) if name in by_name), "") for found in imports_of(module))
+    return {by_name[name] for name in named if name} - {module}
+
+
 def test_foreign_packages_are_known_to_their_adapter_alone() -> None:
     assert _wrong(lambda module, imported: module.part in KNOWN_TO.get(_head(imported), {module.part})) == []
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive, Upload
@@ -14,19 +16,20 @@ from glacier_provider.core.archive import EMPTY_KEY, ArchiveKind, Location, Rece
 from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError
 from glacier_provider.files import FileSource, Root, open_source
 from glacier_provider.pipelines.backup.archive import SMALL_FILE, HeartbeatSource, describe, send
-from glacier_provider.pipelines.backup.pool import FilePool, Stored, upload_pool
 from glacier_provider.pipelines.backup.step import backup_step
 from glacier_provider.pipelines.shared.errors import log_errors, raise_gravest_named
 from glacier_provider.pipelines.shared.group import GROUP, GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
-from glacier_provider.stores.contract import ArchiveStore
+from glacier_provider.stores.contract import ArchiveStore, HasUploadPool, SentFile, SmallFiles, UploadPool
 
 log = logging.getLogger(__name__)
 
 #: A group of uploads is committed after this time, too; and is larger where thousands are sent a second.
 GROUP_SECONDS = 2.0
 POOL_GROUP = 500
+#: Processes take a quarter of a second to start: fewer files are sent sooner without them.
+POOL_FROM = 300
 
 Outcomes = Iterator[tuple[PlannedArchive, Upload | GlacierProviderError]]
 
@@ -44,7 +47,7 @@ def upload_files(
         Root(application.files_directory) as root,
     ):
         progress = Progress(log, "Uploaded", archives=wanted.archives, size=wanted.bytes, on_heartbeat=heartbeat)
-        with upload_pool(application, wanted, store) as pool:
+        with _upload_pool(application, wanted, store) as pool:
             sender = _FileSender(application, root, catalog=catalog, store=store, progress=progress, pool=pool)
             for page in catalog.archives.unfinished_files(wanted):
                 sender.send(page)
@@ -52,6 +55,22 @@ def upload_files(
         progress.say()
         sender.raise_errors()
         return {"archives": progress.archives, "bytes": progress.bytes}
+
+
+def _upload_pool(
+    application: Application, wanted: ArchiveRange, store: ArchiveStore
+) -> AbstractContextManager[UploadPool[PlannedArchive] | None]:
+    """Return processes for the files of a range; None where these are few, or the store has no use for processes."""
+    processes = min(application.upload_processes, os.cpu_count() or 1)
+    if processes == 0 or wanted.archives < POOL_FROM or not isinstance(store, HasUploadPool):
+        return nullcontext()
+    files = SmallFiles(
+        application=application.name,
+        directory=application.files_directory,
+        settle_seconds=application.settle_seconds,
+        largest=SMALL_FILE,
+    )
+    return store.upload_pool(files, processes=processes, connections=application.connections) or nullcontext()
 
 
 class _FileSender:
@@ -67,7 +86,7 @@ class _FileSender:
         catalog: Catalog,
         store: ArchiveStore,
         progress: Progress,
-        pool: FilePool | None,
+        pool: UploadPool[PlannedArchive] | None,
     ) -> None:
         self._application = application
         self._root = root
@@ -109,14 +128,13 @@ class _FileSender:
     def _sent_with_care(self, small: list[PlannedArchive]) -> Outcomes:
         return in_parallel(self._send_small, self._while_well(small), workers=self._application.connections)
 
-    def _careful_where_needed(self, answers: Iterator[tuple[PlannedArchive, Stored | None]]) -> Outcomes:
+    def _careful_where_needed(self, answers: Iterator[tuple[PlannedArchive, SentFile | None]]) -> Outcomes:
         """Yield uploads that the pool could prove; what it could not is sent again, with care, some at a time."""
         refused: list[PlannedArchive] = []
-        for archive, stored in answers:
-            if stored is not None:
-                key, size, sha256 = stored
-                receipt = Receipt(Location(archive.store_uri, key), size, f"sha256:{sha256}")
-                yield archive, Upload(archive.id, receipt, sha256)
+        for archive, sent in answers:
+            if sent is not None:
+                receipt = Receipt(Location(archive.store_uri, sent.key), sent.size, f"sha256:{sent.sha256}")
+                yield archive, Upload(archive.id, receipt, sent.sha256)
             else:
                 refused.append(archive)
             if len(refused) >= GROUP:

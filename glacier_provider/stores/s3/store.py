@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
 from glacier_provider.core.parts import MIB
@@ -28,8 +28,10 @@ from glacier_provider.errors import (
 )
 from glacier_provider.stores.aws_errors import aws_errors, error_code, http_status
 from glacier_provider.stores.contract import (
+    PlannedFile,
     Retrieval,
     RetrievalReport,
+    SmallFiles,
     Source,
     StoreFeatures,
     StreamSource,
@@ -39,6 +41,7 @@ from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.s3.bucket import Bucket, base64_text
 from glacier_provider.stores.s3.delete import delete_all
 from glacier_provider.stores.s3.fast.client import LARGEST_PIECE, FastPath
+from glacier_provider.stores.s3.fast.pool import ProcessPool, start_pool
 from glacier_provider.stores.s3.keys import folder_of, key_facts, metadata_of, object_key
 from glacier_provider.stores.s3.listing import reports
 from glacier_provider.stores.s3.stream import S3StreamUpload
@@ -46,6 +49,8 @@ from glacier_provider.stores.s3.upload import LargeUpload, abort_uploads
 from glacier_provider.stores.stream import SendsGrowing
 
 log = logging.getLogger(__name__)
+
+_File = TypeVar("_File", bound=PlannedFile)
 
 READ_CHUNK = MIB
 ONE_REQUEST = 16 * MIB  # an archive up to this size (and one part) is held in memory and sent at once
@@ -80,7 +85,8 @@ class S3Store(SendsGrowing):
     """An `ArchiveStore` on one bucket; see the protocol for the contract of each method.
 
     `client` is a boto3 S3 client made with `s3_client_config`. `part_size` (bytes, a power of two) is that of large
-    uploads up to 10,000 parts; `parts_in_flight` of them are sent at once, each with about 1 MiB in memory.
+    uploads up to 10,000 parts; `parts_in_flight` of them are sent at once, each with about 1 MiB in memory. `fast`
+    False has botocore send everything.
 
     Permissions: s3:ListBucket and s3:ListBucketMultipartUploads on the bucket; s3:PutObject, s3:GetObject,
     s3:RestoreObject, s3:ListMultipartUploadParts and s3:AbortMultipartUpload on its objects; to delete, also
@@ -89,7 +95,7 @@ class S3Store(SendsGrowing):
     """
 
     def __init__(
-        self, uri: S3Uri, *, client: Any, part_size: int = 16 * MIB, parts_in_flight: int = 4, quick: bool = True
+        self, uri: S3Uri, *, client: Any, part_size: int = 16 * MIB, parts_in_flight: int = 4, fast: bool = True
     ) -> None:
         self.uri = str(uri)
         self.features = StoreFeatures(
@@ -100,7 +106,7 @@ class S3Store(SendsGrowing):
         )
         self._bucket = Bucket(uri, client)
         self.rate_limit = RateLimit()
-        self.fast_path = FastPath(self._bucket, self.rate_limit) if quick else None
+        self.fast_path = FastPath(self._bucket, self.rate_limit) if fast else None
         self._part_size = part_size
         self._parts_in_flight = parts_in_flight
 
@@ -160,6 +166,11 @@ class S3Store(SendsGrowing):
             fast_path=self.fast_path,
             rate_limit=self.rate_limit,
         )
+
+    def upload_pool(self, files: SmallFiles, *, processes: int, connections: int) -> ProcessPool[_File] | None:
+        if self.fast_path is None:
+            return None
+        return start_pool(files, self.fast_path, processes=processes, connections=connections)
 
     def abandon(self, description: Description) -> None:
         abort_uploads(self._bucket, object_key(self._bucket.uri.prefix, description))

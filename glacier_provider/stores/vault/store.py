@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
 from glacier_provider.core.parts import MIB
@@ -69,9 +69,6 @@ from glacier_provider.stores.vault.output import read_output
 from glacier_provider.stores.vault.stream import VaultStreamUpload
 from glacier_provider.stores.vault.upload import VaultUpload, abort, open_uploads
 
-if TYPE_CHECKING:
-    from glacier_provider.stores.s3.fast.client import FastPath
-
 log = logging.getLogger(__name__)
 
 _DELETING = 16  #: archives that are deleted at once
@@ -105,14 +102,12 @@ class VaultStore(SendsGrowing):
     `client` is a boto3 Glacier client made with `vault_client_config`; ConfigurationError for one that resends.
     `part_size` (bytes, a power of two) is that of large uploads up to 10,000 parts; `parts_in_flight` of them are sent
     at once, each with about 1 MiB in memory. `attempts` is how often a request that may be repeated is sent at most.
-    `now` tells the time, to know what has expired. There is no quick path to a vault.
+    `now` tells the time, to know what has expired.
 
     Permissions: glacier:DescribeVault, UploadArchive, InitiateMultipartUpload, UploadMultipartPart, ListParts,
     ListMultipartUploads, CompleteMultipartUpload, AbortMultipartUpload, InitiateJob, DescribeJob, ListJobs,
     GetJobOutput and DeleteArchive, all on the vault; with `sns_topic` also sns:Publish for the vault on that topic.
     """
-
-    fast_path: FastPath | None = None
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The quick path of one bucket. Every method returns None where the careful path has to be asked."""
+"""The fast path of one bucket. Every method returns None where the careful path has to be asked."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.s3.bucket import Bucket
 from glacier_provider.stores.s3.fast.requests import Requests
 from glacier_provider.stores.s3.fast.sender import OneByOne, Reply
-from glacier_provider.stores.s3.fast.shapes import NoShape, Shape, credentials_of, shape_of
-from glacier_provider.stores.s3.fast.signing import Credentials
+from glacier_provider.stores.s3.fast.shapes import Credentials, NoFastPath, Shape, credentials_of, shape_of
 
 log = logging.getLogger(__name__)
 
@@ -113,19 +112,19 @@ class FastPath:
         return getattr(self.bucket.client, method)(Bucket=self.bucket.uri.bucket, Key=key, **arguments)
 
     def _if_it_can(self, work: Callable[[], _Result]) -> _Result | None:
-        """Return what `work` returns, None when there is no quick path: without libcurl, or for unusual requests."""
+        """Return what `work` returns, None when there is no fast path: without libcurl, or for unusual requests."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         if self._why_not is not None:
             return None
         try:
             if not self._has_libcurl and find_spec("pycurl") is None:
-                raise NoShape("the Python package pycurl is not installed")
+                raise NoFastPath("the Python package pycurl is not installed")
             self._has_libcurl = True
             return work()
         except (BotoCoreError, ClientError):  # no credentials, for one: the careful path says so
             return None
-        except (NoShape, ImportError) as exc:
+        except (NoFastPath, ImportError) as exc:
             self._why_not = str(exc)
             log.info("Requests to %s take the usual path: %s.", self.bucket.url(), exc)
             return None

@@ -14,13 +14,13 @@ from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import glacier_provider
-from glacier_provider.stores.s3.fast.frames import read_frame, write_frame
-from glacier_provider.stores.s3.fast.process import LATER, SENT, THROTTLED, Setup
-from glacier_provider.stores.s3.fast.shapes import Shape, as_plain
-from glacier_provider.stores.s3.fast.signing import Credentials
+from glacier_provider.stores.contract import PlannedFile, SentFile, SmallFiles
+from glacier_provider.stores.s3.fast.client import FastPath
+from glacier_provider.stores.s3.fast.process import LATER, SENT, THROTTLED, ProcessSetup, read_frame, write_frame
+from glacier_provider.stores.s3.fast.shapes import Credentials, NoFastPath, as_plain
 
 log = logging.getLogger(__name__)
 
@@ -37,84 +37,72 @@ _AHEAD = 500
 _GIVEN_AT_ONCE = 100
 
 
-class Planned(Protocol):
-    """A file to send."""
-
-    @property
-    def id(self) -> int: ...
-
-    @property
-    def backup_id(self) -> int: ...
-
-    @property
-    def filename(self) -> str: ...
-
-    @property
-    def written_by(self) -> str | None: ...
+_File = TypeVar("_File", bound=PlannedFile)
 
 
-File = TypeVar("File", bound=Planned)
+def start_pool(
+    files: SmallFiles, fast_path: FastPath, *, processes: int, connections: int
+) -> ProcessPool[_File] | None:
+    """Return processes for files; None where their requests cannot take the fast path, or none can be started."""
+    if fast_path.credentials() is None:
+        return None
+    setup = ProcessSetup(
+        application=files.application,
+        directory=files.directory,
+        prefix=fast_path.bucket.uri.prefix,
+        settle_seconds=files.settle_seconds,
+        largest=files.largest,
+        rate=fast_path.rate_limit.rate / processes,
+    )
+    try:
+        return ProcessPool(setup, fast_path, processes=processes, connections=connections)
+    except NoFastPath:  # the client has logged why
+        return None
+    except OSError as exc:
+        log.warning("No upload processes could be started (%s); files take the usual path.", exc)
+        return None
 
 
-class PutRequests(Protocol):
-    """Where requests get their form and credentials from: a `FastPath`."""
+class ProcessPool(Generic[_File]):
+    """An `UploadPool`: some processes that send files. `connections` is the number of requests on their way, of all
+    together.
 
-    def puts(self) -> tuple[Shape, Credentials] | None: ...
-
-    def credentials(self) -> Credentials | None: ...
-
-
-class NoQuickWay(Exception):
-    """Requests to this store cannot take the quick path; the way has logged why."""
-
-
-class Stored(tuple[str, int, str]):
-    """What the store proved to have: key, size in bytes, hex SHA-256."""
-
-    __slots__ = ()
-
-
-class UploadPool(Generic[File]):
-    """Some processes that send files. `connections` is the number of requests on their way, of all together.
-
-    Close it, or use it in a `with`. Raise OSError when no process can be started, NoQuickWay where none is of use.
+    Raise OSError when no process can be started, NoFastPath where none is of use.
     """
 
-    def __init__(self, setup: Setup, way: PutRequests, *, processes: int, connections: int) -> None:
-        self._way = way
+    def __init__(self, setup: ProcessSetup, fast_path: FastPath, *, processes: int, connections: int) -> None:
+        self._fast_path = fast_path
         self._most = max(1, connections // processes)
         self._pause, self._not_before, self._sent_since = 0.0, 0.0, 0
-        self._again: deque[File] = deque()
+        self._again: deque[_File] = deque()
         self._selector = selectors.DefaultSelector()
         self._shape: tuple[Any, ...] = ()
         self._credentials: Credentials | None = None
         self._shape_at = 0.0
-        self._processes: list[_Process[File]] = []
+        self._processes: list[_Process[_File]] = []
         try:
             for _ in range(processes):
                 self._processes.append(self._started())
             credentials = self._renew()  # takes as long as they take to start
             if credentials is None:
-                raise NoQuickWay
+                raise NoFastPath("there are no credentials")
             for process in self._processes:
                 process.begin(setup, self._shape, credentials)
         except BaseException:
             self.close()
             raise
 
-    def send(self, files: Iterable[File]) -> Iterator[tuple[File, Stored | None]]:
-        """Give out files and yield what became of any of them; None is for the careful path.
-
-        Returns when all of `files` are given out; what is still on its way comes with the next call, or from `rest`.
-        """
+    def send(self, files: Iterable[_File]) -> Iterator[tuple[_File, SentFile | None]]:
         for file in files:
-            yield from self._until(lambda: self._has_room)
+            yield from self._give_until_left(_GIVEN_AT_ONCE - 1)
             self._again.append(file)
-        yield from self._until(lambda: not self._again)
+        yield from self._give_until_left(0)
 
-    def rest(self) -> Iterator[tuple[File, Stored | None]]:
-        """Yield what became of all that is still on its way."""
-        yield from self._until(lambda: not self._again and not any(process.given for process in self._processes))
+    def rest(self) -> Iterator[tuple[_File, SentFile | None]]:
+        while self._again or self._is_sending:
+            yield from self._give_until_left(0)
+            if self._is_sending:
+                yield from self._collect()
 
     def close(self) -> None:
         """End the processes; what they have on their way may or may not be stored."""
@@ -131,16 +119,17 @@ class UploadPool(Generic[File]):
         self.close()
 
     @property
-    def _has_room(self) -> bool:
-        return len(self._again) < _GIVEN_AT_ONCE
+    def _is_sending(self) -> bool:
+        return any(process.given for process in self._processes)
 
-    def _until(self, is_enough: Any) -> Iterator[tuple[File, Stored | None]]:
-        while not is_enough():
+    def _give_until_left(self, most: int) -> Iterator[tuple[_File, SentFile | None]]:
+        """Give out files until no more than `most` wait to be given, and yield what is answered meanwhile."""
+        while len(self._again) > most:
             self._give()
             if not any(process.alive for process in self._processes):
                 yield from ((file, None) for file in self._again)
                 self._again.clear()
-            elif not is_enough():
+            elif len(self._again) > most:
                 yield from self._collect()
 
     def _give(self) -> None:
@@ -157,24 +146,24 @@ class UploadPool(Generic[File]):
 
     def _renew(self) -> Credentials | None:
         """Look whether the credentials have changed, and return them: botocore renews them before they end."""
-        credentials = self._way.credentials()
+        credentials = self._fast_path.credentials()
         if credentials != self._credentials or time.monotonic() - self._shape_at >= _SHAPE_AGE:
-            found = self._way.puts()
+            found = self._fast_path.puts()
             if found is not None:
                 shape, self._credentials = found
                 self._shape, self._shape_at = as_plain(shape), time.monotonic()
         return self._credentials
 
-    def _started(self) -> _Process[File]:
-        process: _Process[File] = _Process(self._most)
+    def _started(self) -> _Process[_File]:
+        process: _Process[_File] = _Process(self._most)
         self._selector.register(process.output, selectors.EVENT_READ, process)
         return process
 
-    def _collect(self) -> Iterator[tuple[File, Stored | None]]:
+    def _collect(self) -> Iterator[tuple[_File, SentFile | None]]:
         """Wait for answers, some seconds at most, and yield them."""
         pause = self._not_before - time.monotonic()
         for key, _ in self._selector.select(max(0.01, pause) if pause > 0 and self._again else _PATIENCE):
-            process: _Process[File] = key.data
+            process: _Process[_File] = key.data
             try:
                 answers = read_frame(process.output)
             except (EOFError, OSError):
@@ -182,13 +171,13 @@ class UploadPool(Generic[File]):
                 continue
             yield from self._understood(process, answers)
 
-    def _understood(self, process: _Process[File], answers: list[Any]) -> Iterator[tuple[File, Stored | None]]:
+    def _understood(self, process: _Process[_File], answers: list[Any]) -> Iterator[tuple[_File, SentFile | None]]:
         throttled = False
         for answer in answers:
             file = process.given.pop(answer[0])
             if answer[1] == SENT:
                 self._sent_since += 1
-                yield file, Stored(answer[2:])
+                yield file, SentFile(*answer[2:])
             elif answer[1] == LATER:
                 self._again.append(file)
             else:
@@ -215,12 +204,12 @@ class UploadPool(Generic[File]):
             process.connections = max(1, process.connections // 2)
         log.info("The store asks for fewer requests: a pause of %.1f s, then half as many at once.", self._pause)
 
-    def _speed_up(self, process: _Process[File]) -> None:
+    def _speed_up(self, process: _Process[_File]) -> None:
         process.connections = min(self._most, process.connections + max(1, process.connections // 4))
         if time.monotonic() > self._not_before + self._pause:
             self._pause = 0.0
 
-    def _lost(self, process: _Process[File]) -> Iterator[tuple[File, Stored | None]]:
+    def _lost(self, process: _Process[_File]) -> Iterator[tuple[_File, SentFile | None]]:
         log.warning("An upload process ended early (%s); its files take the usual path.", process.status())
         self._selector.unregister(process.output)
         process.end()
@@ -228,12 +217,12 @@ class UploadPool(Generic[File]):
         yield from ((file, None) for file in lost)
 
 
-class _Process(Generic[File]):
+class _Process(Generic[_File]):
     """One process, with the files that it was given."""
 
     def __init__(self, connections: int) -> None:
         self.connections = connections
-        self.given: dict[int, File] = {}
+        self.given: dict[int, _File] = {}
         self._knows: tuple[tuple[Any, ...], Credentials] | None = None
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "glacier_provider.stores.s3.fast.process"],
@@ -247,11 +236,11 @@ class _Process(Generic[File]):
         self._input, self.output = self._process.stdin.fileno(), self._process.stdout.fileno()
         self.alive = True
 
-    def begin(self, setup: Setup, shape: tuple[Any, ...], credentials: Credentials) -> None:
+    def begin(self, setup: ProcessSetup, shape: tuple[Any, ...], credentials: Credentials) -> None:
         self._knows = (shape, credentials)
         self._say(("setup", astuple(setup), shape, astuple(credentials)))
 
-    def give(self, files: list[File], shape: tuple[Any, ...], credentials: Credentials | None) -> None:
+    def give(self, files: list[_File], shape: tuple[Any, ...], credentials: Credentials | None) -> None:
         for file in files:
             self.given[file.id] = file
         if credentials is not None and self._knows != (shape, credentials):

@@ -1,6 +1,8 @@
 """The process that takes files from its input, sends them, and tells what became of them.
 
-It ends when its input ends: whoever started it needs no more, or is dead.
+It ends when its input ends: whoever started it needs no more, or is dead. Messages between the two are plain values
+with their length in front. Both sides are one interpreter of one version: `marshal` is safe between them and the
+quickest.
 """
 
 from __future__ import annotations
@@ -8,8 +10,10 @@ from __future__ import annotations
 import base64
 import gc
 import hashlib
+import marshal
 import os
 import re
+import struct
 import sys
 import threading
 import time
@@ -24,11 +28,9 @@ from glacier_provider.errors import GlacierProviderError
 from glacier_provider.files.root import NeighbourRoot, Root
 from glacier_provider.files.source import open_source
 from glacier_provider.stores.rate_limit import RateLimit
-from glacier_provider.stores.s3.fast.frames import read_frame, write_frame
 from glacier_provider.stores.s3.fast.requests import Requests
 from glacier_provider.stores.s3.fast.sender import ManyAtOnce, Reply
-from glacier_provider.stores.s3.fast.shapes import from_plain
-from glacier_provider.stores.s3.fast.signing import Credentials
+from glacier_provider.stores.s3.fast.shapes import Credentials, from_plain
 from glacier_provider.stores.s3.keys import metadata_of, object_key
 
 #: What is in memory at once, beside one file more.
@@ -36,6 +38,7 @@ _BYTES_ON_THE_WAY = 32 * 1024 * 1024
 _STARTED_AT_ONCE = 16
 _TOLD_AT_ONCE = 64
 _CHECKSUM = re.compile(rb"(?im)^x-amz-checksum-sha256:[ \t]*([A-Za-z0-9+/=]+)[ \t]*\r?$")
+_LENGTH = struct.Struct("=I")
 _ETAG = re.compile(rb'(?im)^etag:[ \t]*"([0-9a-f]{32})"[ \t]*\r?$')
 
 #: What an answer says: the store proved that it has the file; it did not; it asks for fewer requests; not tried.
@@ -43,7 +46,7 @@ SENT, REFUSED, THROTTLED, LATER = "sent", "refused", "throttled", "later"
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class ProcessSetup:
     """What a process needs to know before its first file. Seconds, bytes; `rate` is in bytes per second, 0 without."""
 
     application: str
@@ -68,7 +71,9 @@ class _Sent:
 class Uploader:
     """Sends files of one application; `tell` gets groups of answers ``(archive id, word, key, size, sha256)``."""
 
-    def __init__(self, setup: Setup, shape: tuple[Any, ...], credentials: Credentials, tell: Callable[[Any], None]):
+    def __init__(
+        self, setup: ProcessSetup, shape: tuple[Any, ...], credentials: Credentials, tell: Callable[[Any], None]
+    ):
         self._setup = setup
         self._root = NeighbourRoot(setup.directory)
         self._requests = Requests(from_plain(shape), credentials)
@@ -156,7 +161,7 @@ class Uploader:
             self._answers.append((file.archive_id, REFUSED))
 
 
-def contents_of(root: Root, filename: str, setup: Setup) -> bytes:
+def contents_of(root: Root, filename: str, setup: ProcessSetup) -> bytes:
     """Return the bytes of a file as they are at one moment; raise FileChanged, FileMissing, or what else is wrong."""
     with open_source(root, filename, settle_seconds=setup.settle_seconds, now=time.time()) as source:
         source.require_size(min(source.size, setup.largest))  # one that grew goes in parts
@@ -173,6 +178,30 @@ def _is_proof(reply: Reply, file: _Sent) -> bool:
     return tag is not None and tag.group(1).decode().lower() == md5
 
 
+def write_frame(fd: int, message: Any) -> None:
+    """Write one message; raise BrokenPipeError when nobody listens any more."""
+    data = marshal.dumps(message)
+    view = memoryview(_LENGTH.pack(len(data)) + data)
+    while len(view):
+        view = view[os.write(fd, view) :]
+
+
+def read_frame(fd: int) -> Any:
+    """Return the next message; raise EOFError when there is none and there will be none."""
+    return marshal.loads(_read_exactly(fd, _LENGTH.unpack(_read_exactly(fd, _LENGTH.size))[0]))
+
+
+def _read_exactly(fd: int, size: int) -> bytes:
+    pieces = []
+    while size:
+        piece = os.read(fd, size)
+        if not piece:
+            raise EOFError
+        pieces.append(piece)
+        size -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
 def main() -> None:
     """Work until the input ends. Nothing but answers goes to what was the output."""
     asked, answers = os.dup(0), os.dup(1)
@@ -180,7 +209,7 @@ def main() -> None:
     inbox: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_listen, args=(asked, inbox), daemon=True).start()
     _, setup, shape, credentials = inbox.get()
-    uploader = Uploader(Setup(*setup), shape, Credentials(*credentials), lambda told: write_frame(answers, told))
+    uploader = Uploader(ProcessSetup(*setup), shape, Credentials(*credentials), lambda told: write_frame(answers, told))
     gc.freeze()  # a file leaves no cycles behind; what was imported need not be looked through for them
     gc.set_threshold(50_000)
     while True:

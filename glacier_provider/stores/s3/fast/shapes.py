@@ -1,20 +1,18 @@
 """The shape of requests, taken from botocore: it makes one of each kind, and we keep it from being sent.
 
 So everything that a connection, an environment or a store URI says about requests (endpoint, addressing style,
-region, storage class, encryption, lock, owner, proxy, certificates, session token) is honoured by the quick path
+region, storage class, encryption, lock, owner, proxy, certificates, session token) is honoured by the fast path
 without knowing it. Where a request is not of the usual form (another signature, a session of S3 Express, a proxy with
-certificates of its own), there is no shape, and no quick path.
+certificates of its own), there is no shape, and no fast path.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
-
-from glacier_provider.stores.s3.fast.signing import Credentials, Header
+from urllib.parse import urlsplit
 
 #: The key that botocore is given. Nothing of that name is ever asked of the store.
 STAND_IN = "glacier-provider-shape-of-a-request"
@@ -24,11 +22,19 @@ _OWN = re.compile(
     r"authorization|host|date|x-amz-date|x-amz-content-sha256|x-amz-security-token|x-amz-checksum-.*|x-amz-meta-.*"
     r"|x-amz-trailer|x-amz-decoded-content-length|amz-sdk-.*|content-.*|transfer-encoding|expect|range|accept-encoding"
 )
-_PLAIN = re.compile(r"[A-Za-z0-9_.\-~/]+")  # nothing to quote: most keys
 
 
-class NoShape(Exception):
-    """The requests of this client are not for the quick path; the text says why."""
+class NoFastPath(Exception):
+    """The requests of this client are not for the fast path; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What requests are signed with."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +57,10 @@ class Shape:
     origin: str
     host: str
     path: str
-    headers: tuple[Header, ...]
+    headers: tuple[tuple[str, str], ...]
     region: str
     service: str
     transport: Transport
-
-    def path_of(self, key: str) -> str:
-        return self.path + (key if _PLAIN.fullmatch(key) else quote(key, safe="/~"))
 
 
 def as_plain(shape: Shape) -> tuple[Any, ...]:
@@ -75,17 +78,17 @@ def from_plain(plain: tuple[Any, ...]) -> Shape:
 def shape_of(client: Any, operation: str, ask: Callable[[str], object]) -> Shape:
     """Return the shape of an operation's requests (``PutObject``); `ask` calls the client for the key it is given.
 
-    Raise NoShape for requests that the quick path cannot send.
+    Raise NoFastPath for requests that the fast path cannot send.
     """
     request = _caught(client, operation, ask)
     headers = {name.lower(): _text(value) for name, value in request.headers.items()}
     found = _SCOPE.match(headers.get("authorization", ""))
     if found is None or "x-amz-s3session-token" in headers:
-        raise NoShape("its requests are signed in another way")
+        raise NoFastPath("its requests are signed in another way")
     address = urlsplit(request.url)
     before, stand_in, after = address.path.partition(STAND_IN)
     if not stand_in or after or "%" in before:
-        raise NoShape("its addresses are of another form")
+        raise NoFastPath("its addresses are of another form")
     return Shape(
         method=request.method,
         origin=f"{address.scheme}://{address.netloc}",
@@ -99,11 +102,11 @@ def shape_of(client: Any, operation: str, ask: Callable[[str], object]) -> Shape
 
 
 def credentials_of(client: Any) -> Credentials:
-    """Return the client's credentials as they are now; botocore renews those that expire. Raise NoShape."""
+    """Return the client's credentials as they are now; botocore renews those that expire. Raise NoFastPath."""
     try:
         frozen = client._request_signer._credentials.get_frozen_credentials()
     except AttributeError as exc:
-        raise NoShape("its credentials are of another kind") from exc
+        raise NoFastPath("its credentials are of another kind") from exc
     return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
 
@@ -126,7 +129,7 @@ def _caught(client: Any, operation: str, ask: Callable[[str], object]) -> Any:
     finally:
         client.meta.events.unregister(event, unique_id=name)
     if not kept:
-        raise NoShape("its requests cannot be seen")
+        raise NoFastPath("its requests cannot be seen")
     return kept[0]
 
 
@@ -153,11 +156,11 @@ def _host(address: Any) -> str:
 def _transport(client: Any, url: str) -> Transport:
     config = client.meta.config
     if config.proxies_config:
-        raise NoShape("its proxy has settings of its own")
+        raise NoFastPath("its proxy has settings of its own")
     try:
         verify = client._endpoint.http_session._verify
     except AttributeError as exc:
-        raise NoShape("its connections are of another kind") from exc
+        raise NoFastPath("its connections are of another kind") from exc
     certificate = config.client_cert
     pair = certificate if isinstance(certificate, tuple) else (certificate, None)
     return Transport(

@@ -1,4 +1,4 @@
-"""The quick path's requests: of botocore's shape, with the signature that botocore would make."""
+"""The fast path's requests: of botocore's shape, with the signature that botocore would make."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 from glacier_provider.core.store_uri import S3Uri, parse_store_uri
 from glacier_provider.stores.s3.bucket import Bucket
 from glacier_provider.stores.s3.fast.client import FastPath
-from glacier_provider.stores.s3.fast.requests import Requests
+from glacier_provider.stores.s3.fast.requests import Requests, Signer
 from glacier_provider.stores.s3.fast.sender import Reply, Request
-from glacier_provider.stores.s3.fast.shapes import Shape, Transport, as_plain, from_plain
-from glacier_provider.stores.s3.fast.signing import Credentials, Signer
+from glacier_provider.stores.s3.fast.shapes import Credentials, Shape, Transport, as_plain, from_plain
 
 EXAMPLE = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 
@@ -153,14 +152,14 @@ def test_certificates_that_are_not_verified_by_botocore_are_not_verified() -> No
         Config(proxies={"https": "http://proxy"}, proxies_config={"proxy_ca_bundle": "/ca.pem"}),
     ],
 )
-def test_unusual_requests_have_no_quick_path(config: Config) -> None:
+def test_unusual_requests_have_no_fast_path(config: Config) -> None:
     fast_path = a_fast_path(config=config)
     assert fast_path.puts() is None
     assert fast_path.read("key", 0, 1, lambda data: None) == 0
     assert fast_path.send_part("key", "upload", 1, b"", b"") is None
 
 
-def test_without_libcurl_there_is_no_quick_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_libcurl_there_is_no_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("glacier_provider.stores.s3.fast.client.find_spec", lambda name: None)
     assert a_fast_path().puts() is None
 

@@ -11,8 +11,7 @@ import pytest
 
 from glacier_provider.errors import FileChanged
 from glacier_provider.files import Root
-from glacier_provider.stores.s3.fast.frames import read_frame, write_frame
-from glacier_provider.stores.s3.fast.process import Setup, _is_proof, _Sent, contents_of
+from glacier_provider.stores.s3.fast.process import ProcessSetup, _is_proof, _Sent, contents_of, read_frame, write_frame
 from glacier_provider.stores.s3.fast.sender import Reply
 
 DATA = b"the bytes"
@@ -43,7 +42,7 @@ def test_a_file_is_stored_when_the_reply_shows_its_bytes(head: str, proof: bool)
 def test_a_file_that_changes_while_it_is_read_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a.bin"
     file.write_bytes(b"old bytes")
-    setup = Setup("dms", str(tmp_path), "", 0.0, 1000, 0.0)
+    setup = ProcessSetup("dms", str(tmp_path), "", 0.0, 1000, 0.0)
     pread = os.pread
 
     def and_then_it_changes(fd: int, size: int, start: int) -> bytes:
