@@ -1,4 +1,4 @@
-"""Dumps on the worker: the staging directory, a directory as one tar archive, archives that are read while they grow.
+"""Dumps on the worker: their directory, a directory as one tar archive, archives that are read while they are made.
 
 Stands on `files`: everything is below one open root, and raises the same `FileError` family.
 """
@@ -11,16 +11,19 @@ from glacier_provider.staging.directory import (
     require_directory,
     require_space,
 )
-from glacier_provider.staging.stream import FileStream, Spool, TarStream, read_layout, write_layout
+from glacier_provider.staging.layout import layout_path, read_layout, write_layout
+from glacier_provider.staging.stream import FileStream, Spool, Stream, TarStream
 from glacier_provider.staging.tar import DirectorySource, extract_tar
 
 __all__ = [
     "DirectorySource",
     "FileStream",
     "Spool",
+    "Stream",
     "TarStream",
     "extract_tar",
     "free_bytes",
+    "layout_path",
     "numbered",
     "prepare_staging",
     "read_layout",

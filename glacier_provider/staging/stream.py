@@ -10,36 +10,55 @@ import hashlib
 import os
 import tempfile
 import threading
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO, Self
 
 from glacier_provider.errors import DumpInvalid, FileChanged, FileMissing, GlacierProviderError
 from glacier_provider.files.root import AnyPath, Root, file_errors
-from glacier_provider.staging.tar import _END, Piece, TarBytes, entry_of
+from glacier_provider.staging.directory import require_space
+from glacier_provider.staging.layout import Piece
+from glacier_provider.staging.tar import TarArchive
 
-IN_MEMORY = 16 * 1024 * 1024  # bytes of a part that a spool keeps in memory; a larger one is kept in a file
+_IN_MEMORY = 16 * 1024 * 1024  # bytes of a part that a spool keeps in memory; a larger one is kept in a file
 _WINDOW = 1024 * 1024
 
 
-class StreamState:
-    """How far an archive has come, and whether it is at its end or was given up."""
+class Stream(ABC):
+    """How far an archive has come, and whether it is at its end or was given up. Its SHA-256 is made meanwhile.
+
+    Close it, or use it in a `with`.
+    """
 
     def __init__(self) -> None:
-        self.size = 0
+        self._size = 0
         self._ended = False
         self._error: GlacierProviderError | None = None
         self._changed = threading.Condition()
+        self._digest = hashlib.sha256()
 
-    def reached(self, size: int) -> None:
-        with self._changed:
-            self.size = size
-            self._changed.notify_all()
+    @property
+    def size(self) -> int:
+        """The bytes that can be read now."""
+        return self._size
 
+    def sha256(self) -> str:
+        """Return the hex digest of all bytes so far."""
+        return self._digest.hexdigest()
+
+    @abstractmethod
+    def read_at(self, start: int, size: int) -> bytes:
+        """Return exactly `size` bytes from `start`; `start + size` must not lie beyond the stream's size."""
+
+    def sent(self, start: int, size: int) -> None:  # noqa: B027 - what is in files stays where it is
+        """The store has these bytes, and they are not read again."""
+
+    @abstractmethod
     def end(self) -> None:
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+        """No bytes follow."""
+
+    @abstractmethod
+    def close(self) -> None: ...
 
     def fail(self, error: GlacierProviderError) -> None:
         """Give the archive up: whoever waits for more of it gets `error`."""
@@ -47,46 +66,28 @@ class StreamState:
             self._error = self._error or error
             self._changed.notify_all()
 
-    def wait_for(self, size: int, *, seconds: float | None = None) -> bool:
+    def wait_for(self, size: int) -> bool:
         """Wait until the archive has `size` bytes or is at its end; return whether it has them. Raise what ended it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._error or self._ended or self.size >= size, timeout=seconds)
+            self._changed.wait_for(lambda: self._error or self._ended or self._size >= size)
             if self._error is not None:
                 raise self._error
-            return self.size >= size
+            return self._size >= size
 
-    @property
-    def ended(self) -> bool:
+    def _reach(self, size: int, *, ended: bool = False) -> None:
+        """Let others read up to `size`."""
         with self._changed:
-            return self._ended
+            self._size, self._ended = size, ended
+            self._changed.notify_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-class Stream:
-    """What a growing archive is for those who read it. Its SHA-256 is made while it grows."""
-
-    def __init__(self) -> None:
-        self.state = StreamState()
-        self._digest = hashlib.sha256()
-
-    @property
-    def size(self) -> int:
-        """The bytes that can be read now."""
-        return self.state.size
-
-    def wait_for(self, size: int) -> bool:
-        return self.state.wait_for(size)
-
-    def fail(self, error: GlacierProviderError) -> None:
-        self.state.fail(error)
-
-    def sent(self, start: int, size: int) -> None:
-        """Nothing to free: what is in files stays where it is."""
-
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
-
-class TarStream(Stream, TarBytes):
+class TarStream(Stream):
     """A directory whose files are still being written, as one tar archive of the pieces that were added so far.
 
     `pieces` is the layout from which `DirectorySource` makes the same bytes again. About 300 bytes of memory for each
@@ -96,76 +97,77 @@ class TarStream(Stream, TarBytes):
     def __init__(self) -> None:
         super().__init__()
         self.pieces: list[Piece] = []
+        self._begun: TarArchive | None = None
 
     def begin(self, directory: AnyPath) -> None:
         """Take pieces of files in this directory from now on."""
-        TarBytes.__init__(self, Root(directory), [])
+        self._begun = TarArchive(Root(directory))
+
+    @property
+    def tar(self) -> TarArchive:
+        if self._begun is None:
+            raise ValueError("the archive has no directory yet")
+        return self._begun
 
     def add(self, name: str, place: int, size: int) -> None:
         """Add bytes that are written and will not change; the pieces of one file follow each other without a gap."""
         piece = Piece(name, place, size)
-        entry = entry_of(piece, self._end)
-        self._entries.append(entry)  # before its start: readers look for that one
-        self._starts.append(entry.start)
+        self.tar.add(piece)
         self.pieces.append(piece)
-        self._hash(entry.start, entry.end)
-        self.state.reached(entry.end)
+        self._hash_to(self.tar.end)
+        self._reach(self.tar.end)
 
     def end(self) -> None:
-        """No piece follows."""
-        self._hash(self._end, self._end + _END)
-        self.state.reached(self._end + _END)
-        self.state.end()
+        self._hash_to(self.tar.size)
+        self._reach(self.tar.size, ended=True)
+
+    def read_at(self, start: int, size: int) -> bytes:
+        if start < 0 or start + size > self.size:
+            raise ValueError(f"bytes {start} to {start + size} are not within {self.size}")
+        return self._read(start, size)
 
     def close(self) -> None:
-        if hasattr(self, "_root"):
-            super().close()
+        if self._begun is not None:
+            self._begun.close()
 
-    def _hash(self, start: int, end: int) -> None:
-        for at in range(start, end, _WINDOW):
-            self._digest.update(self._read(at, min(_WINDOW, end - at)))
+    def _hash_to(self, end: int) -> None:
+        for start in range(self.size, end, _WINDOW):
+            self._digest.update(self._read(start, min(_WINDOW, end - start)))
 
     def _read(self, start: int, size: int) -> bytes:
-        """Read beyond what others may see yet."""
-        pieces, end = [], start + size
-        while start < end:
-            pieces.append(self._stretch(start, end))
-            start += len(pieces[-1])
-        return b"".join(pieces)
-
-    def _stretch(self, start: int, end: int) -> bytes:
+        """Read what is there, also beyond what others may see yet."""
         try:
-            return super()._stretch(start, end)
+            return self.tar.read_at(start, size)
         except (FileMissing, FileChanged) as exc:
             raise DumpInvalid(
-                f"A file of the dump in {self._root.path} was cut or removed after it was written."
+                f"A file of the dump in {self.tar.directory} was cut or removed after it was written."
             ) from exc
 
 
 class FileStream(Stream):
-    """A file that is being written, under a temporary name until `publish`."""
+    """A file that is being written: as ``<name>.partial`` until its end, durable and under its name then."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
-        with file_errors("make", str(path)):
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._partial = path.with_name(f"{path.name}.partial")
+        with file_errors("make", str(self._partial)):
+            self._fd = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def write(self, data: bytes | memoryview) -> None:
         self._digest.update(data)
         left = memoryview(data)
         while left:
-            with file_errors("write", str(self._path)):
+            with file_errors("write", str(self._partial)):
                 left = left[os.write(self._fd, left) :]
-        self.state.reached(self.state.size + len(data))
+        self._reach(self.size + len(data))
 
-    def publish(self, path: Path) -> None:
-        """Nothing follows: give the file its name, durably."""
-        with file_errors("write", str(path)):
+    def end(self) -> None:
+        with file_errors("write", str(self._path)):
             os.fsync(self._fd)
-            os.rename(self._path, path)
-            sync_directory(path.parent)
-        self.state.end()
+            os.rename(self._partial, self._path)
+            _sync_directory(self._path.parent)
+        self._reach(self.size, ended=True)
 
     def read_at(self, start: int, size: int) -> bytes:
         """Return exactly `size` bytes from `start`; raise FileChanged when they are not there."""
@@ -178,14 +180,11 @@ class FileStream(Stream):
             raise FileChanged(f"{self._path} became shorter while it was read.")
         return b"".join(pieces)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         os.close(self._fd)
 
 
-def sync_directory(path: Path) -> None:
+def _sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -197,11 +196,14 @@ def sync_directory(path: Path) -> None:
 class Spool(Stream):
     """A stream of which only what is on its way is kept: in memory up to `part_size` of 16 MiB, else in unnamed files.
 
-    The writer waits while `parts` parts are kept; `sent` frees one. A part that was sent cannot be read again.
+    The writer waits while `parts` parts are kept; `sent` frees one. A part that was sent cannot be read again. Raise
+    OutOfSpace when `directory` has no room for the files.
     """
 
     def __init__(self, directory: AnyPath, *, part_size: int, parts: int = 4) -> None:
         super().__init__()
+        if part_size > _IN_MEMORY:
+            require_space(directory, parts * part_size)
         self.part_size = part_size
         self._directory = os.fspath(directory)
         self._parts = parts
@@ -213,30 +215,30 @@ class Spool(Stream):
         self._digest.update(data)
         view = memoryview(data)
         while view:
-            number, offset = divmod(self.state.size, self.part_size)
+            number, offset = divmod(self.size, self.part_size)
             taken = view[: self.part_size - offset]
             file, lock = self._part(number)
             with lock, file_errors("write to", self._directory):
                 file.seek(offset)
                 file.write(taken)
             view = view[len(taken) :]
-            self.state.reached(self.state.size + len(taken))
+            self._reach(self.size + len(taken))
 
     def _part(self, number: int) -> tuple[IO[bytes], threading.Lock]:
         with self._room:
             if number not in self._kept:
                 while len(self._kept) >= self._parts:
                     self._room.wait(timeout=1)
-                    self.state.wait_for(0)  # raises when the archive was given up
+                    self.wait_for(0)  # raises when the archive was given up
                 self._kept[number] = (self._file(), threading.Lock())
             return self._kept[number]
 
     def _file(self) -> IO[bytes]:
         with file_errors("make a temporary file in", self._directory):
-            return tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, dir=self._directory)
+            return tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=self._directory)
 
     def end(self) -> None:
-        self.state.end()
+        self._reach(self.size, ended=True)
 
     def read_at(self, start: int, size: int) -> bytes:
         """Return exactly `size` bytes from `start`; raise FileChanged for what was sent already."""
@@ -270,35 +272,3 @@ class Spool(Stream):
             kept, self._kept = list(self._kept.values()), {}
         for file, _ in kept:
             file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def write_layout(pieces: Iterable[Piece], path: Path) -> None:
-    """Keep the layout of an archive in a file, durably: one line a piece, with its place, its size and the file."""
-    with file_errors("write", str(path)), open(path, "wb") as file:
-        for piece in pieces:
-            file.write(b"%d %d %b\n" % (piece.place, piece.size, piece.name.encode()))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_layout(path: Path) -> list[Piece] | None:
-    """Return what `write_layout` kept; None when there is no such file. Raise FileChanged when it is damaged."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return None
-    try:
-        return [_piece(line) for line in lines]
-    except ValueError as exc:
-        raise FileChanged(f"The layout {path} is damaged.") from exc
-
-
-def _piece(line: bytes) -> Piece:
-    place, size, name = line.split(b" ", 2)
-    return Piece(name.decode(), int(place), int(size))

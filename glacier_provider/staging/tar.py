@@ -4,7 +4,7 @@ A dump in pg_dump's directory format is many files; the store takes it as one ar
 The same layout always gives the same bytes: entries sorted by name unless it says otherwise, owners and times left
 out. Format: POSIX pax, as `tarfile` writes it, so that any `tar` can read the archive without this package.
 
-Files that are still being written go into the archive in pieces (see `growing.py`): the first piece has the file's
+Files that are still being written go into the archive in pieces (see `stream.py`): the first piece has the file's
 name, each further one the name and its place in the file, ``3456.dat.zst+00000000000004194304``. `extract_tar` puts
 them together; by hand, the pieces are appended to the first one in the order of their names.
 """
@@ -24,21 +24,13 @@ from typing import Any, BinaryIO, Self
 from glacier_provider.errors import DumpInvalid, FileChanged, UnsafePath
 from glacier_provider.files.names import TEMPORARY, name_parts, text_of
 from glacier_provider.files.root import AnyPath, Root, file_errors, not_regular, open_directory
+from glacier_provider.staging.layout import Piece
 
 _BLOCK = 512
-_END = 2 * _BLOCK
+_END_MARK = 2 * _BLOCK  # empty
 _CHUNK = 1024 * 1024
 _PLACE_DIGITS = 20
 _FURTHER_PIECE = re.compile(rb"(.+)\+(?!0+$)(\d{%d})" % _PLACE_DIGITS, re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """`size` bytes of the file `name` (directly in the directory) from its byte `place` on."""
-
-    name: str
-    place: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +51,36 @@ class _Entry:
         return self.data + -(-self.size // _BLOCK) * _BLOCK
 
 
-class TarBytes:
-    """The bytes of a tar archive, computed from its entries; threads may share it. Close it, or use it in a `with`."""
+class TarArchive:
+    """The bytes of a tar archive of what is below a root, computed from its entries. Threads may share it.
 
-    def __init__(self, root: Root, entries: list[_Entry]) -> None:
+    It owns the root: close it, or use it in a `with`.
+    """
+
+    def __init__(self, root: Root, entries: Iterable[_Entry] = ()) -> None:
         self._root = root
-        self._entries = entries
-        self._starts = [entry.start for entry in entries]
+        self._entries = list(entries)
+        self._starts = [entry.start for entry in self._entries]
 
     @property
-    def _end(self) -> int:
+    def directory(self) -> str:
+        return self._root.path
+
+    @property
+    def end(self) -> int:
         """The position after the last entry."""
         return self._entries[-1].end if self._entries else 0
 
     @property
     def size(self) -> int:
-        return self._end + _END
+        """The bytes of the archive, if no entry follows."""
+        return self.end + _END_MARK
+
+    def add(self, piece: Piece) -> None:
+        """Add a piece of a file, of which nothing is watched; others may read what was there before meanwhile."""
+        entry = _entry_of(piece, self.end)
+        self._entries.append(entry)  # before its start: readers look for that one
+        self._starts.append(entry.start)
 
     def read_at(self, start: int, size: int) -> bytes:
         """Return exactly `size` bytes of the archive; raise FileChanged when the tree is not what it was."""
@@ -124,7 +130,7 @@ class TarBytes:
         self.close()
 
 
-class DirectorySource(TarBytes):
+class DirectorySource(TarArchive):
     """A directory tree as one archive; implements `glacier_provider.stores.contract.Source`. Threads may share it.
 
     The layout is taken when it is made: about 300 bytes of memory for each file. `pieces` gives the layout of an
@@ -136,13 +142,13 @@ class DirectorySource(TarBytes):
         root = Root(path)
         try:
             with file_errors("read", root.path):
-                super().__init__(root, list(_layout(root) if pieces is None else _layout_of(root, pieces)))
+                super().__init__(root, _entries(root) if pieces is None else _entries_of(root, pieces))
         except BaseException:
             root.close()
             raise
 
 
-def _layout(root: Root) -> Iterator[_Entry]:
+def _entries(root: Root) -> Iterator[_Entry]:
     start = 0
     for parts, info in _tree(root.fd, (), root):
         regular = stat.S_ISREG(info.st_mode)
@@ -153,7 +159,7 @@ def _layout(root: Root) -> Iterator[_Entry]:
         start = entry.end
 
 
-def _layout_of(root: Root, pieces: Iterable[Piece]) -> Iterator[_Entry]:
+def _entries_of(root: Root, pieces: Iterable[Piece]) -> Iterator[_Entry]:
     """Yield the entries of these pieces; raise FileChanged unless they are the whole of the directory's files."""
     start, ends, stamps = 0, dict[str, int](), dict[str, tuple[int, int, int]]()
     for piece in pieces:
@@ -165,14 +171,14 @@ def _layout_of(root: Root, pieces: Iterable[Piece]) -> Iterator[_Entry]:
         if piece.place != ends.get(piece.name, 0):
             raise FileChanged(f"The layout of {root.path} is not that of its files.")
         ends[piece.name] = piece.place + piece.size
-        entry = entry_of(piece, start, stamps[piece.name])
+        entry = _entry_of(piece, start, stamps[piece.name])
         yield entry
         start = entry.end
     if {name: stamp[0] for name, stamp in stamps.items()} != ends or set(os.listdir(root.fd)) != set(ends):
         raise FileChanged(f"The files in {root.path} are not those of its layout.")
 
 
-def entry_of(piece: Piece, start: int, stamp: tuple[int, int, int] | None = None) -> _Entry:
+def _entry_of(piece: Piece, start: int, stamp: tuple[int, int, int] | None = None) -> _Entry:
     """Return the entry of a piece whose header is at `start` of the archive."""
     parts = name_parts(piece.name)
     data = start + len(_pax_header(_member(parts, piece.place), piece.size, directory=False))

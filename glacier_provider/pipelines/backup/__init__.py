@@ -1,6 +1,13 @@
 """The backup pipeline, top to bottom as a daily run goes through it.
 
-`open_backup` → `dump_database` → `scan_files` → `upload_database`, `upload_files` → `close_backup`
+1. `open`: `open_backup` looks at whatever can go wrong, before anything is spent.
+2. `dump`: `dump_database`, in one of three `forms`. `stream` sends the dump while it is made; `references` keeps the
+   names of files that the database knows.
+3. `scan`: `scan_files` notes in the catalog what came and went, and shares the new files out.
+4. `upload`: `upload_database`, where `dump` could not, and `upload_files`, many at a time.
+5. `close`: `close_backup` writes the manifest and tidies up.
+
+`step` and `archive` are what these share: a step under the lease, and one archive as it is described and sent.
 
 Each function is one task: it can be killed at any instant and called again with the same arguments. Everything that the
 next one needs is in the catalog, in staging or in the store. The dump comes before the scan, so that every file
@@ -10,15 +17,14 @@ which the dump's snapshot names is in the scan, unless it was deleted meanwhile 
 from __future__ import annotations
 
 from glacier_provider.pipelines.backup.close import close_backup
-from glacier_provider.pipelines.backup.dump import dump_database, dump_source, upload_database
+from glacier_provider.pipelines.backup.dump import dump_database
 from glacier_provider.pipelines.backup.open import open_backup
 from glacier_provider.pipelines.backup.scan import scan_files
-from glacier_provider.pipelines.backup.upload import upload_files
+from glacier_provider.pipelines.backup.upload import upload_database, upload_files
 
 __all__ = [
     "close_backup",
     "dump_database",
-    "dump_source",
     "open_backup",
     "scan_files",
     "upload_database",

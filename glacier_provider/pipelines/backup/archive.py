@@ -1,4 +1,4 @@
-"""One archive on its way to the store."""
+"""One archive: how it describes itself, and how it is sent when it is whole."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALL_FILE = 8 * MIB
 
 
 def send(source: Source, description: Description, *, catalog: Catalog, store: ArchiveStore) -> Upload:
-    """Send one archive by one request, or in parts when it is large."""
+    """Send one archive by one request, or in parts when it is large; return what the catalog is to record."""
     if source.size <= SMALL_FILE:
         receipt = store.put(source.read_at(0, source.size), description)
     else:
@@ -33,6 +33,7 @@ def describe(
     sha256: str | None = None,
     encoding: str = "identity",
 ) -> Description:
+    """Return what the store is told of an archive; `size` (bytes) where it is not the planned one."""
     return Description(
         application=application.name,
         kind=kind,

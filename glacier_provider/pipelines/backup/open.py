@@ -1,4 +1,4 @@
-"""`open_backup`: everything that can be known to go wrong is looked at before anything is spent."""
+"""`open_backup`: the run's backup, opened or continued, before anything is spent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def open_backup(application: Application, run: Run, *, catalog: Catalog, store: 
 
 
 def _remove_dead_staging(application: Application, catalog: Catalog) -> None:
-    """Remove the dumps of backups that ended without tidying up: of dead runs, which nobody would tidy up after."""
+    """Remove the dumps of backups that ended without tidying up: of dead runs, after which nobody else would."""
     staged = staging_directories(application, "backup")
     for ended in catalog.backups.ended(list(staged)):
         remove_tree(staged[ended], below=application.staging_directory)

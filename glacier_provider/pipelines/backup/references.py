@@ -1,4 +1,4 @@
-"""The names that the references query gives, kept beside the dump: separated by NUL, which no file name holds."""
+"""The file names that `references_query` gives, kept beside the dump: separated by NUL, which no file name holds."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from glacier_provider.pipelines.shared.staging import staging_directory_of
 
 @contextmanager
 def references_file(application: Application, staging: Path) -> Iterator[Callable[[list[str]], None] | None]:
+    """Yield what takes the names in batches, None where the application has no query; they are kept at the end."""
     if not application.references_query:
         yield None
         return
@@ -30,6 +31,7 @@ def references_file(application: Application, staging: Path) -> Iterator[Callabl
 
 
 def referenced_names(application: Application, backup_id: int) -> Iterator[str]:
+    """Yield the names that were kept with this backup's dump."""
     rest = b""
     with open(staging_directory_of(application, "backup", backup_id) / "references", "rb") as file:
         while block := file.read(MIB):

@@ -6,35 +6,44 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
+from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import PlannedArchive, Upload
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.core.archive import Description, Receipt
+from glacier_provider.core.archive import ArchiveKind, Description, Receipt
 from glacier_provider.errors import CatalogError, GlacierProviderError, StoreError, ToolKilled
-from glacier_provider.pipelines.backup.archive import SMALL_FILE
-from glacier_provider.stores.contract import ArchiveStore, StreamSource, UploadedParts
+from glacier_provider.pipelines.backup.archive import SMALL_FILE, describe
+from glacier_provider.staging import Stream
+from glacier_provider.stores.contract import ArchiveStore, UploadedParts
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
 
 
-class DumpStream(StreamSource, Protocol):
-    """A source that is made here."""
-
-    def fail(self, error: GlacierProviderError) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where an archive goes: its row in the catalog, how it describes itself, its store."""
+    """Where an archive goes: its row in the catalog, how it describes itself, its store if that is at hand."""
 
     archive: PlannedArchive
     description: Description
     catalog: Catalog
     store: ArchiveStore | None
+
+    @classmethod
+    def of_dump(
+        cls,
+        application: Application,
+        archive: PlannedArchive,
+        encoding: str,
+        *,
+        catalog: Catalog,
+        store: ArchiveStore | None,
+    ) -> Destination:
+        """Return that of a dump, which is described before its size is known."""
+        description = describe(application, archive, ArchiveKind.DATABASE, encoding=encoding)
+        return cls(archive, replace(description, size=None), catalog, store)
 
     def complete(self, sent: UploadedParts) -> Receipt | None:
         """Make an archive of what was sent, and note it; None when the store does not have what was sent."""
@@ -55,23 +64,24 @@ class Destination:
 
 
 class StreamingUpload:
-    """Sends a growing source in a thread of its own; a context manager that gives the upload up on an error.
+    """Sends a stream in a thread of its own; a context manager that gives stream and upload up on an error.
 
-    What goes wrong with the store does not disturb who makes the source: `wait` tells of it in the end. A source that
-    ends within `least` bytes is not sent at all.
+    What goes wrong with the store does not disturb who makes the stream: `wait` tells of it in the end. A stream that
+    ends within `least` bytes is not sent at all. With 0 the stream is given up when its upload is: who makes it would
+    wait for room.
     """
 
-    def __init__(self, source: DumpStream, way: Destination, *, part_size: int, least: int = SMALL_FILE) -> None:
-        self._source = source
-        self._way = way
+    def __init__(self, stream: Stream, destination: Destination, *, part_size: int, least: int = SMALL_FILE) -> None:
+        self._stream = stream
+        self._destination = destination
         self._part_size = part_size
         self._least = least
         self._sent: UploadedParts | None = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="send-growing", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="upload-stream", daemon=True)
 
     def wait(self, heartbeat: Callable[[], None]) -> UploadedParts | None:
-        """Return what the store has of the source, which is at its end: everything, or None when it was not to be sent.
+        """Return what the store has of the stream, which is at its end: everything, or None when it was not to be sent.
 
         Raise the StoreError or CatalogError of the upload.
         """
@@ -84,19 +94,20 @@ class StreamingUpload:
 
     def _run(self) -> None:
         try:
-            if self._source.wait_for(self._least + 1) or self._least == 0:
+            if self._stream.wait_for(self._least + 1) or self._least == 0:
                 self._send()
         except BaseException as error:  # noqa: BLE001 - raised by `wait`
             self._error = error
             if self._least == 0:
-                self._source.fail(_of_family(error))  # who makes it has nowhere to put it, and would wait for room
+                self._stream.fail(_of_family(error))
 
     def _send(self) -> None:
-        way = self._way
-        assert way.store is not None
-        way.catalog.archives.begin_upload(way.archive.id)
-        journal = way.catalog.archives.journal(way.archive.id)
-        self._sent = way.store.upload_stream(self._source, way.description, journal, part_size=self._part_size)
+        catalog, store = self._destination.catalog, self._destination.store
+        assert store is not None  # nothing is sent otherwise
+        archive_id, description = self._destination.archive.id, self._destination.description
+        catalog.archives.begin_upload(archive_id)
+        journal = catalog.archives.journal(archive_id)
+        self._sent = store.upload_stream(self._stream, description, journal, part_size=self._part_size)
 
     def __enter__(self) -> StreamingUpload:
         self._thread.start()
@@ -105,11 +116,11 @@ class StreamingUpload:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
-        self._source.fail(
+        self._stream.fail(
             error if isinstance(error, GlacierProviderError) else ToolKilled("The dump was ended before its end.")
         )
         self._thread.join()
-        self._way.abandon()
+        self._destination.abandon()
 
 
 def _of_family(error: BaseException) -> GlacierProviderError:

@@ -1,4 +1,4 @@
-"""`upload_files`: the new files, many at a time, each archived once."""
+"""`upload_database` and `upload_files`: what is not in the store yet, the files many at a time, each archived once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive, Upload
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import EMPTY_KEY, ArchiveKind, Location, Receipt
+from glacier_provider.core.text import readable_size
 from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError
 from glacier_provider.files import FileSource, Root, open_source
 from glacier_provider.pipelines.backup.archive import SMALL_FILE, HeartbeatSource, describe, send
@@ -21,9 +24,13 @@ from glacier_provider.pipelines.shared.errors import log_errors, raise_gravest_n
 from glacier_provider.pipelines.shared.group import GROUP, GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
+from glacier_provider.pipelines.shared.staging import staging_directory_of
+from glacier_provider.staging import DirectorySource, layout_path, read_layout
 from glacier_provider.stores.contract import ArchiveStore, HasUploadPool, SentFile, SmallFiles, UploadPool
 
 log = logging.getLogger(__name__)
+
+_Outcomes = Iterator[tuple[PlannedArchive, Upload | GlacierProviderError]]
 
 #: A group of uploads is committed after this time, too; and is larger where thousands are sent a second.
 GROUP_SECONDS = 2.0
@@ -31,7 +38,42 @@ POOL_GROUP = 500
 #: Processes take a quarter of a second to start: fewer files are sent sooner without them.
 POOL_FROM = 300
 
-Outcomes = Iterator[tuple[PlannedArchive, Upload | GlacierProviderError]]
+
+def upload_database(
+    application: Application, backup_id: int, *, catalog: Catalog, store: ArchiveStore
+) -> dict[str, Any]:
+    """Upload this backup's dump from staging, unless it was sent while it was made; return `archive_id`, `bytes` and
+    `checksum`.
+
+    An upload that was cut goes on after the parts that the store confirmed.
+    """
+    with backup_step(catalog, backup_id, "the upload of the dump") as heartbeat:
+        row = catalog.archives.of_backup(backup_id, ArchiveKind.DATABASE)
+        if row is None or row["sha256"] is None:
+            raise FileMissing(f"Backup {backup_id} has no dump to upload.", hint="Clear the task dump_database.")
+        if row["state"] == "archived":
+            return {"archive_id": row["id"], "bytes": row["stored_size"], "checksum": row["checksum"]}
+        archive = catalog.archives.planned(row)
+        path = staging_directory_of(application, "backup", backup_id) / row["filename"]
+        if not path.exists():
+            raise FileMissing(f"The dump {path} is no longer in staging.", hint="Clear the task dump_database.")
+        with _dump_source(path) as source:
+            catalog.archives.begin_upload(archive.id)
+            description = describe(
+                application, archive, ArchiveKind.DATABASE, sha256=row["sha256"], encoding=row["encoding"]
+            )
+            upload = send(HeartbeatSource(source, heartbeat), description, catalog=catalog, store=store)
+        catalog.archives.record_uploads([upload])
+        assert upload.receipt is not None
+        log.info("The dump is archived: %s, %s.", readable_size(upload.receipt.size), upload.receipt.checksum)
+        return {"archive_id": archive.id, "bytes": upload.receipt.size, "checksum": upload.receipt.checksum}
+
+
+def _dump_source(path: Path) -> FileSource | DirectorySource:
+    """Open a dump for reading as one archive: a file as it is, a directory as a tar of its files."""
+    if path.is_dir():
+        return DirectorySource(path, pieces=read_layout(layout_path(path)))
+    return open_source(path.parent, path.name)
 
 
 def upload_files(
@@ -120,15 +162,15 @@ class _FileSender:
                 for archive, upload in self._careful_where_needed(self._pool.rest()):
                     self._note(archive, upload)
 
-    def _sent(self, small: list[PlannedArchive]) -> Outcomes:
+    def _sent(self, small: list[PlannedArchive]) -> _Outcomes:
         if self._pool is None:
             return self._sent_with_care(small)
         return self._careful_where_needed(self._pool.send(self._while_well(small)))
 
-    def _sent_with_care(self, small: list[PlannedArchive]) -> Outcomes:
+    def _sent_with_care(self, small: list[PlannedArchive]) -> _Outcomes:
         return in_parallel(self._send_small, self._while_well(small), workers=self._application.connections)
 
-    def _careful_where_needed(self, answers: Iterator[tuple[PlannedArchive, SentFile | None]]) -> Outcomes:
+    def _careful_where_needed(self, answers: Iterator[tuple[PlannedArchive, SentFile | None]]) -> _Outcomes:
         """Yield uploads that the pool could prove; what it could not is sent again, with care, some at a time."""
         refused: list[PlannedArchive] = []
         for archive, sent in answers:

@@ -145,7 +145,7 @@ def test_a_damaged_layout_is_named(tmp_path: Path) -> None:
 def test_an_archive_without_one_piece_is_not_extracted(tmp_path: Path, missing: int) -> None:
     with a_tar(tmp_path / "dump", ("1.dat", 600), ("2.dat", 600), ("1.dat", 600), ("1.dat", 600)) as tar:
         tar.end()
-        members = [tar.read_at(entry.start, entry.end - entry.start) for entry in tar._entries]
+        members = [tar.read_at(entry.start, entry.end - entry.start) for entry in tar.tar._entries]
     cut = b"".join(member for number, member in enumerate(members) if number != missing) + bytes(1024)
     with pytest.raises(DumpInvalid):
         extract_tar(io.BytesIO(cut), tmp_path / "out")
@@ -161,12 +161,12 @@ def test_who_waits_for_more_gets_what_ended_it(tmp_path: Path) -> None:
 
 
 def test_a_growing_file_is_there_under_its_name_when_it_is_whole(tmp_path: Path) -> None:
-    with FileStream(tmp_path / "dump.partial") as growing:
+    with FileStream(tmp_path / "dump") as growing:
         growing.write(b"abc")
         assert growing.read_at(1, 2) == b"bc"
         assert growing.wait_for(3)
         growing.write(b"de")
-        growing.publish(tmp_path / "dump")
+        growing.end()
         assert not growing.wait_for(6)
         assert growing.sha256() == hashlib.sha256(b"abcde").hexdigest()
     assert content_of(tmp_path) == {"dump": b"abcde"}
