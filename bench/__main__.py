@@ -51,17 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         before = earlier(chosen.results, chosen.scale)
         for case in selected:
             told[case.name] = run(case, workshop, rounds=chosen.rounds, quiet_seconds=chosen.quiet)
-            known = before | told
-            results = {
-                "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun)),
-                "seconds": round(time.time() - begun),
-                "scale": chosen.scale,
-                "machine": machine(workshop.directory),
-                "versions": versions(),
-                "notes": workshop.notes,
-                "targets": [target for name in sorted(known) for target in known[name]["targets"]],
-                "cases": [known[name] for name in sorted(known)],
-            }
+            results = _results(before | told, workshop, begun)
             chosen.results.write_text(json.dumps(results, indent=1) + "\n")  # an hour's work is not lost at its end
     print(f"\n{table(results['targets'])}\n\nWritten to {chosen.results}.")
     for note in workshop.notes:
@@ -70,6 +60,19 @@ def main(arguments: list[str] | None = None) -> int:
     if failed:
         print(f"Not measured: {', '.join(failed)}; their errors are above.")
     return 1 if failed else 0
+
+
+def _results(known: Mapping[str, Mapping[str, Any]], workshop: Workshop, begun: float) -> dict[str, Any]:
+    return {
+        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun)),
+        "seconds": round(time.time() - begun),
+        "scale": workshop.scale,
+        "machine": machine(workshop.directory),
+        "versions": versions(),
+        "notes": workshop.notes,
+        "targets": [target for name in sorted(known) for target in known[name]["targets"]],
+        "cases": [known[name] for name in sorted(known)],
+    }
 
 
 def earlier(path: Path, scale: float) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.harness import MIB
 from glacier_provider.postgres import Server
@@ -178,6 +179,11 @@ class Database:
     postgres: EmbeddedPostgres
     server: Server
     size: int
+
+
+def address(server: Server) -> dict[str, Any]:
+    """Return the arguments of `Server` as JSON takes them."""
+    return {name: getattr(server, name) for name in ("host", "port", "user", "password", "dbname")}
 
 
 @contextmanager

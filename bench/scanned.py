@@ -66,12 +66,6 @@ def scan(application: Application, catalog: Catalog, run: Run) -> dict[str, Any]
     return figures
 
 
-def address(server: Server) -> dict[str, Any]:
-    """Return the arguments of `Server` as JSON takes them."""
-    return {"host": server.host, "port": server.port, "user": server.user, "password": server.password,
-            "dbname": server.dbname}  # fmt: skip
-
-
 def scan_again(*, database: dict[str, Any], files: str, scan: dict[str, Any], count: int) -> dict[str, float]:
     """Run in a process of its own, as a task of Airflow: `scan_files` of a new backup, in which nothing changed."""
     import airflow.sdk  # noqa: F401 - what a task's process holds already

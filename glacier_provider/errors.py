@@ -27,7 +27,7 @@
     │   ├── OutOfSpace            a disk is full, or would be
     │   ├── FileChanged           a file changed while it was read (retry may help)
     │   ├── FileMissing           a file is not there, or no longer
-    │   ├── NameTaken             another file has the name, and is not overwritten
+    │   ├── NameTaken             another file or database has the name, and is not overwritten
     │   └── UnsafePath            a name that leads out of its root
     ├── StoreError                an archive store
     │   ├── StoreUnavailable      throttled, timed out, 5xx (retry may help)

@@ -144,13 +144,7 @@ def planned(postgres: Any, server: S3Server, source: Path, *, connections: int) 
         "backup_id": backup_id,
         "wanted": ranges[0],
         "url": server.url,
-        "database": {
-            "host": database.host,
-            "port": database.port,
-            "user": database.user,
-            "password": database.password,
-            "dbname": database.dbname,
-        },
+        "database": data.address(database),
     }
 
 

@@ -125,13 +125,10 @@ def _planned(workshop: Workshop, server: S3Server, path: Path, target: Path) -> 
         database = postgres.create_database("catalog")
         source, backup_id, key = _archived(database, server, path, target)
         application = {**source.to_dict(), "files_directory": str(files)}
-        words = {name: getattr(database, name) for name in ("host", "port", "user", "password", "dbname")}
+        values = {"application": application, "url": server.url, "database": data.address(database)}
 
         def plan() -> None:
-            restored = _plan_anew(postgres, backup_id)
-            setup.write_text(
-                json.dumps({"application": application, "restore_id": restored, "url": server.url, "database": words})
-            )
+            setup.write_text(json.dumps({**values, "restore_id": _plan_anew(postgres, backup_id)}))
 
         yield setup, key, plan
 

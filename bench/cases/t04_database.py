@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,8 +42,8 @@ def dumps(make: type[S3Server]) -> Callable[[Workshop], Any]:
 
             told = {
                 "url": server.url,
-                "database": _told(database.server),
-                "catalog": _told(catalog),
+                "database": data.address(database.server),
+                "catalog": data.address(catalog),
                 "scratch": str(scratch),
                 "tools": str(database.postgres.bin_directory),
             }
@@ -61,11 +60,9 @@ def dumps(make: type[S3Server]) -> Callable[[Workshop], Any]:
     return contenders
 
 
-def _told(server: Any) -> str:
-    return json.dumps([server.host, server.port, server.user, server.password, server.dbname])
-
-
-def dump(url: str, database: str, catalog: str, scratch: str, tools: str, staging: str = "disk") -> Mapping[str, float]:
+def dump(
+    url: str, database: dict[str, Any], catalog: dict[str, Any], scratch: str, tools: str, staging: str = "disk"
+) -> Mapping[str, float]:
     """Run the two tasks of a backup that bring the database into the store."""
     from glacier_provider.applications import Application
     from glacier_provider.applications.application import DumpOptions
@@ -87,7 +84,7 @@ def dump(url: str, database: str, catalog: str, scratch: str, tools: str, stagin
         dump=DumpOptions(staging=staging),
     )
     store = open_bench_store(url, application.store)
-    server, known = Server(*json.loads(database)), Server(*json.loads(catalog))
+    server, known = Server(**database), Server(**catalog)
     with Catalog(known.connect, schema="glacier_catalog", application=application.name) as opened:
         backup_id = backup.open_backup(application, Run("bench", place.name), catalog=opened, store=store)
         with measured():

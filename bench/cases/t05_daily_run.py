@@ -34,7 +34,7 @@ def unchanged(kind: str) -> Callable[[Workshop], Any]:
             server = scanned.archived(postgres, scanned.an_application(tree))
 
             def ours(name: str, **scan: str) -> Contender:
-                arguments = {"database": scanned.address(server), "files": str(tree), "scan": scan, "count": count}
+                arguments = {"database": data.address(server), "files": str(tree), "scan": scan, "count": count}
                 return python(name, "bench.scanned:scan_again", arguments=arguments, items=count)
 
             yield [

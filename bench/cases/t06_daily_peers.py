@@ -53,7 +53,7 @@ def _ours(workshop: Workshop) -> Iterator[tuple[Contender, Path, int]]:
     tree = workshop.made(f"hashed-{count}-in-4096", lambda path: _made(path, count))
     with workshop.serving(EmbeddedPostgres(workshop.scratch("t06-catalog"), settings=data.SETTINGS)) as postgres:
         server = scanned.archived(postgres, scanned.an_application(tree))
-        arguments = {"database": scanned.address(server), "files": str(tree), "scan": {}, "count": count}
+        arguments = {"database": data.address(server), "files": str(tree), "scan": {}, "count": count}
         yield python(OURS, "bench.scanned:scan_again", arguments=arguments, items=count, reads=(tree,)), tree, count
 
 

@@ -89,13 +89,9 @@ def _backed_up(database: data.Database, scratch: Path, url: str) -> dict[str, An
     return {
         "application": application.to_dict(),
         "url": url,
-        "catalog": _address(known),
-        "database": _address(database.server.with_database(TARGET_DATABASE)),
+        "catalog": data.address(known),
+        "database": data.address(database.server.with_database(TARGET_DATABASE)),
     }
-
-
-def _address(server: Any) -> dict[str, Any]:
-    return {name: getattr(server, name) for name in ("host", "port", "user", "password", "dbname")}
 
 
 def restore_once(setup: str) -> Mapping[str, float]:

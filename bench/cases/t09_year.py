@@ -45,7 +45,7 @@ def a_year(workshop: Workshop) -> Iterator[Sequence[Contender]]:
             shutil.rmtree(tree, ignore_errors=True)
             data.hashed_tree(tree, count)
             server = scanned.archived(postgres, scanned.an_application(tree))
-            argument.write_text(repr(scanned.address(server)))
+            argument.write_text(repr(data.address(server)))
 
         argument = workshop.scratch("t09") / "database"
         arguments = {"database": str(argument), "files": str(tree), "count": count, "days": days}

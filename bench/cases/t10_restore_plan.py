@@ -53,7 +53,7 @@ def contenders(workshop: Workshop) -> Iterator[Sequence[Contender]]:
             catalog.scans.record(backup_id, ((name, 0) for name in data.hashed_names(count)), store_uri=scanned.STORE)
         scanned.settle(postgres, server)
         postgres.execute(COMPLETED.format(store=scanned.STORE), server.dbname)
-        arguments = {"database": scanned.address(server), "backup_id": backup_id, "count": count}
+        arguments = {"database": data.address(server), "backup_id": backup_id, "count": count}
         every: dict[str, Any] = {"arguments": arguments, "items": count, "reads": (place,)}
 
         def lost() -> None:

@@ -115,11 +115,10 @@ def with_an_empty_catalog(postgres: Any, server: Any, source: Path, *, connectio
         parallelism=PARALLELISM,
         connections=connections,
     )
-    names = ("host", "port", "user", "password", "dbname")
     return {
         "application": application.to_dict(),
         "url": server.url,
-        "database": {name: getattr(database, name) for name in names},
+        "database": data.address(database),
     }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +344,15 @@ def test_what_is_not_measured_again_stays_in_the_results(tmp_path: Path) -> None
     results.write_text('{"scale": 1.0, "cases": [{"name": "t01", "targets": [1]}, {"name": "t02", "targets": []}]}')
     assert earlier(results, 1.0)["t01"] == {"name": "t01", "targets": [1]}
     assert earlier(results, 0.1) == {}, "figures of another size are not put beside these"
+
+
+def test_no_module_of_the_bench_imports_one_that_imports_it() -> None:
+    bench = Path(servers.__file__).parent
+    modules = {".".join(path.relative_to(bench.parent).with_suffix("").parts): path for path in bench.rglob("*.py")}
+    needs = {name: _imported(path) & modules.keys() for name, path in modules.items()}
+    TopologicalSorter(needs).prepare()  # raises CycleError with the circle
+
+
+def _imported(path: Path) -> set[str]:
+    found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    return {f"{node.module}{end}" for node in found for end in ("", *(f".{each.name}" for each in node.names))}
