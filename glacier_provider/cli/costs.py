@@ -10,7 +10,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.cli.arguments import Arguments, add_command
 from glacier_provider.cli.opening import open_catalog
 from glacier_provider.cli.printing import print_json, print_table
-from glacier_provider.core.cost import early_deletion, money, plain, retrieval_by_tier, storage
+from glacier_provider.core.cost import early_deletion, money, plain, retrieval_by_tier, storage_cost
 from glacier_provider.core.text import counted, readable_size
 from glacier_provider.errors import CatalogError, ConfigurationError
 from glacier_provider.pipelines.costs import held
@@ -52,13 +52,13 @@ def _told(application: Application, catalog: Catalog) -> dict[str, Any]:
         "currency": prices.currency,
         "prices": prices.name,
         "source": prices.source,
-        "monthly": plain(storage(stored, prices)),
+        "monthly": plain(storage_cost(stored, prices)),
         "classes": [
             {
                 "store_class": one.store_class,
                 "archives": one.archives,
                 "bytes": one.bytes,
-                "monthly": plain(storage([one], prices)),
+                "monthly": plain(storage_cost([one], prices)),
                 "delete_today_at_most": plain(early_deletion([(one, 0)], prices)),
             }
             for one in stored

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
+from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.core.prices import GB, KIB, Prices
+from glacier_provider.core.store_uri import store_class
 
 DAYS_OF_MONTH = 30
 #: What `Stored.padded_bytes` counts each smaller archive as: the smallest billable size of the classes that have one.
@@ -67,7 +69,13 @@ class TierCost:
         return {name: plain(getattr(self, name)) for name in names}
 
 
-def storage(stored: Iterable[Stored], prices: Prices) -> Decimal:
+def class_of(store_uri: str, kind: ArchiveKind) -> str:
+    """Return the store class of an archive: manifests in S3 are STANDARD, whatever the class of their store."""
+    own = store_class(store_uri)
+    return "STANDARD" if kind is ArchiveKind.MANIFEST and own != "VAULT" else own
+
+
+def storage_cost(stored: Iterable[Stored], prices: Prices) -> Decimal:
     """Return what archives cost a month, with each one's overhead.
 
     GLACIER and DEEP_ARCHIVE add 32 KB to each archive at their own price and 8 KB at that of STANDARD; GLACIER_IR and
@@ -83,7 +91,7 @@ def _storage(stored: Stored, prices: Prices) -> Decimal:
     return gigabytes(own) * rules.storage + gigabytes(index) * prices.of("STANDARD").storage
 
 
-def upload(stored: Stored, prices: Prices, *, parts: int | None = None) -> Decimal:
+def upload_cost(stored: Stored, prices: Prices, *, parts: int | None = None) -> Decimal:
     """Return what the requests of an upload cost.
 
     A vault bills each of the `parts`; S3 bills the parts of a large upload as STANDARD, and one request at the price of
@@ -99,7 +107,7 @@ def upload(stored: Stored, prices: Prices, *, parts: int | None = None) -> Decim
     )
 
 
-def retrieval(asked: Stored, tier: str, prices: Prices, *, days: int) -> TierCost:
+def retrieval_cost(asked: Stored, tier: str, prices: Prices, *, days: int) -> TierCost:
     """Return what bringing archives back by one tier costs, with a temporary copy kept for `days` where one is made.
 
     A class that is read without a retrieval takes its price of reading, whatever the tier. Raise KeyError for a tier
@@ -116,7 +124,7 @@ def retrieval(asked: Stored, tier: str, prices: Prices, *, days: int) -> TierCos
     )
 
 
-def download(ready: Stored, prices: Prices) -> TierCost:
+def download_cost(ready: Stored, prices: Prices) -> TierCost:
     """Return what reading archives costs that were retrieved, and paid for, before."""
     rules = prices.of(ready.store_class)
     price = rules.read
@@ -136,13 +144,13 @@ def retrieval_by_tier(
     under the empty name.
     """
     wanted = [one for one in asked if one.archives]
-    reading = sum((download(one, prices) for one in ready), TierCost())
+    reading = sum((download_cost(one, prices) for one in ready), TierCost())
     cold = [set(prices.of(one.store_class).tiers) for one in wanted if prices.of(one.store_class).tiers]
     if not cold:
-        return {"": sum((retrieval(one, "", prices, days=days) for one in wanted), reading)}
+        return {"": sum((retrieval_cost(one, "", prices, days=days) for one in wanted), reading)}
     shared = set.intersection(*cold)
     ordered = [tier for tier in ("Expedited", "Standard", "Bulk") if tier in shared]
-    return {tier: sum((retrieval(one, tier, prices, days=days) for one in wanted), reading) for tier in ordered}
+    return {tier: sum((retrieval_cost(one, tier, prices, days=days) for one in wanted), reading) for tier in ordered}
 
 
 def early_deletion(deleted: Iterable[tuple[Stored, int]], prices: Prices) -> Decimal:

@@ -6,18 +6,18 @@ it has left the attached-files directory; the manifest stays as long as that of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from glacier_provider.core.archive import Amount, ArchiveKind
-from glacier_provider.core.cost import Stored, early_deletion, money, plain
-from glacier_provider.core.plan import truth
+from glacier_provider.core.cost import Stored, class_of, early_deletion, money, plain
+from glacier_provider.core.params import backup_id_of, refuse_unknown, truth
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.status import BackupState
-from glacier_provider.core.text import counted, readable_size
+from glacier_provider.core.text import counted, counted_with_size
 from glacier_provider.errors import ConfigurationError
 
 
@@ -41,11 +41,10 @@ class DeletionRequest:
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> DeletionRequest:
         """Parse the deletion DAG's params; raise ConfigurationError naming the param and an example."""
-        known = [one.name for one in fields(cls)]
-        if unknown := [name for name in params if name not in known]:
-            raise ConfigurationError(f"There is no param {unknown[0]!r}.", hint=f"The params are {', '.join(known)}.")
+        refuse_unknown(params, [one.name for one in fields(cls)])
+        hint = "Give the number of one backup, as in 42; `glacier-backup list` shows them."
         return cls(
-            backup_id=_backup_id(params.get("backup_id")),
+            backup_id=backup_id_of(params.get("backup_id"), hint=hint),
             confirm=str(params.get("confirm") or "").strip(),
             force=truth(params.get("force", False), "force"),
         )
@@ -61,16 +60,6 @@ class DeletionRequest:
             )
 
 
-def _backup_id(given: Any) -> int:
-    text = str(given).strip() if isinstance(given, str | int) and not isinstance(given, bool) else ""
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) < 2**63):
-        raise ConfigurationError(
-            f"backup_id is {given!r}, which is no backup id.",
-            hint="Give the number of one backup, as in 42; `glacier-backup list` shows them.",
-        )
-    return int(text)
-
-
 @dataclass(frozen=True, slots=True)
 class Going:
     """Archives that go, of one store, kind and day: what an early-deletion fee is reckoned from."""
@@ -79,6 +68,11 @@ class Going:
     kind: ArchiveKind
     archived_on: date
     amount: Amount
+
+    @property
+    def stored(self) -> Stored:
+        """What goes, as prices see it."""
+        return Stored(class_of(self.store_uri, self.kind), self.amount.archives, self.amount.bytes)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -157,10 +151,10 @@ class DeletionPlan:
         """Return the plan as a person reads it."""
         said = [f"Backup {self.backup_id} of {self.application} is {self.state.value}."]
         for uri, amount in self.by_store().items():
-            said.append(f"To delete from {uri}: {_told(amount)}, {self._kinds(uri)}.")
+            said.append(f"To delete from {uri}: {_archives(amount)}, {self._kinds(uri)}.")
         if not self.goes:
             said.append("Nothing has to be deleted from a store.")
-        said += [f"To keep: {_told(one.amount)}, since {one.reason}." for one in self.stays]
+        said += [f"To keep: {_archives(one.amount)}, since {one.reason}." for one in self.stays]
         if self.fee is not None:
             told = "nothing" if self.fee == 0 else money(self.fee, self.currency)
             said.append(f"Fee for deleting before the minimum storage duration: {told}.")
@@ -177,20 +171,11 @@ class DeletionPlan:
         return ", ".join(counted(count, nouns[kind]) for kind, count in counts.items() if count)
 
 
-def with_fee(plan: DeletionPlan, prices: Prices, *, today: date, class_of: Callable[[str], str]) -> DeletionPlan:
-    """Return `plan` with its early-deletion fee. `class_of` gives what prices go by for a store URI."""
-    deleted = [
-        (Stored(_class(going, class_of), going.amount.archives, going.amount.bytes), (today - going.archived_on).days)
-        for going in plan.goes
-    ]
+def with_fee(plan: DeletionPlan, prices: Prices, *, today: date) -> DeletionPlan:
+    """Return `plan` with its early-deletion fee."""
+    deleted = [(going.stored, (today - going.archived_on).days) for going in plan.goes]
     return replace(plan, fee=early_deletion(deleted, prices), currency=prices.currency)
 
 
-def _class(going: Going, class_of: Callable[[str], str]) -> str:
-    """Return the class of what goes: manifests lie where they can be read at once, if the store has such a place."""
-    of_store = class_of(going.store_uri)
-    return "STANDARD" if going.kind is ArchiveKind.MANIFEST and of_store != "VAULT" else of_store
-
-
-def _told(amount: Amount) -> str:
-    return f"{counted(amount.archives, 'archive')} ({readable_size(amount.bytes)})"
+def _archives(amount: Amount) -> str:
+    return counted_with_size(amount.archives, "archive", amount.bytes)

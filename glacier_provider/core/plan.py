@@ -5,7 +5,6 @@ Hours by tier: https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from decimal import Decimal
@@ -13,12 +12,13 @@ from enum import StrEnum
 from typing import Any
 
 from glacier_provider.core.archive import Amount
-from glacier_provider.core.cost import Stored, TierCost, money, of_tier, plain, retrieval_by_tier
+from glacier_provider.core.cost import TierCost, Stored, money, of_tier, plain, retrieval_by_tier
+from glacier_provider.core.params import backup_id_of, member, refuse_unknown, truth, whole_number
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.store_uri import store_class
 from glacier_provider.core.tables import format_table, parse_table
-from glacier_provider.core.text import counted, hours, readable_size
+from glacier_provider.core.text import counted, counted_with_size, hours, readable_size
 from glacier_provider.errors import ConfigurationError
 
 LATEST = "latest"
@@ -84,16 +84,14 @@ class RestoreRequest:
     def from_params(cls, params: Mapping[str, Any]) -> RestoreRequest:
         """Parse the restore DAG's params; raise ConfigurationError naming the param and an example.
 
-        Numbers and booleans may be given as text, as templates render them. Airflow accepts any name in a run's
-        conf; here an unknown one is refused, since a misspelt `backup_id` would restore the latest backup instead.
+        Numbers and booleans may be given as text, as templates render them.
         """
-        known = [one.name for one in fields(cls)]
-        if unknown := [name for name in params if name not in known]:
-            raise ConfigurationError(f"There is no param {unknown[0]!r}.", hint=f"The params are {', '.join(known)}.")
+        refuse_unknown(params, [one.name for one in fields(cls)])
+        wanted, hint = params.get("backup_id"), 'Give a number or "latest", as in {"backup_id": 42}.'
         return cls(
-            backup_id=_backup_id(params.get("backup_id")),
-            part=_member(RestorePart, params.get("part") or RestorePart.EVERYTHING, "part"),
-            tier=_member(Tier, params["tier"], "tier") if params.get("tier") else None,
+            backup_id=None if wanted == LATEST else backup_id_of(wanted, hint=hint),
+            part=member(RestorePart, params.get("part") or RestorePart.EVERYTHING, "part"),
+            tier=member(Tier, params["tier"], "tier") if params.get("tier") else None,
             days=_days(params.get("days")),
             tables=_tables(params.get("tables")),
             move_orphans=truth(params.get("move_orphans", True), "move_orphans"),
@@ -112,32 +110,13 @@ class RestoreRequest:
         }
 
 
-def _backup_id(given: Any) -> int | None:
-    if given == LATEST:
-        return None
-    number = _whole(given)
-    if not 1 <= number < 2**63:
-        raise ConfigurationError(
-            f"backup_id is {given!r}, which is no backup id.",
-            hint='Give a number or "latest", as in {"backup_id": 42}.',
-        )
-    return number
-
-
 def _days(given: Any) -> int | None:
     if given is None or given == "":
         return None
-    number = _whole(given)
+    number = whole_number(given)
     if not 1 <= number <= 365:
         raise ConfigurationError(f"days is {given!r}.", hint="Give a whole number of days from 1 to 365, as in 7.")
     return number
-
-
-def _whole(given: Any) -> int:
-    """Return a whole number given as such or as text; 0 for anything else."""
-    if isinstance(given, int) and not isinstance(given, bool):
-        return given
-    return int(given) if isinstance(given, str) and re.fullmatch(r"\s*[0-9]{1,19}\s*", given) else 0
 
 
 def _tables(given: Any) -> tuple[tuple[str, str], ...]:
@@ -145,22 +124,6 @@ def _tables(given: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise ConfigurationError(f"tables is {given!r}.", hint='Give a list of names, as in ["public.documents"].')
     return tuple(parse_table(name) for name in names if name.strip())
-
-
-def truth(given: Any, name: str) -> bool:
-    """Return a boolean given as such or as text; raise ConfigurationError, naming what it is for, otherwise."""
-    text = str(given).strip().lower()
-    if text not in ("true", "false"):
-        raise ConfigurationError(f"{name} is {given!r}.", hint="Give true or false.")
-    return text == "true"
-
-
-def _member(kind: Any, given: Any, name: str) -> Any:
-    try:
-        return kind(given)
-    except ValueError:
-        known = ", ".join(member.value for member in kind)
-        raise ConfigurationError(f"{name} is {given!r}.", hint=f"Known values: {known}.") from None
 
 
 _NOTHING = Amount()
@@ -234,13 +197,13 @@ class RestorePlan:
         """Return the plan as a person reads it."""
         said = [
             f"Backup {self.backup_id}: database {readable_size(self.database_bytes)}, "
-            f"{counted(self.present.archives, 'file')} ({readable_size(self.present.bytes)}) in the directory already.",
-            f"To retrieve from the cold: {_amount(self.to_request)}.",
+            f"{counted_with_size(self.present.archives, 'file', self.present.bytes)} in the directory already.",
+            f"To retrieve from the cold: {_archives(self.to_request)}.",
         ]
         if self.pending.archives or self.ready.archives:
-            said.append(f"Retrieved or requested earlier: {_amount(self.pending + self.ready)}.")
+            said.append(f"Retrieved or requested earlier: {_archives(self.pending + self.ready)}.")
         if self.set_aside.archives:
-            said.append(f"To move back from the orphan directory, at no cost: {_amount(self.set_aside)}.")
+            said.append(f"To move back from the orphan directory, at no cost: {_archives(self.set_aside)}.")
         for tier, (fewest, most) in self.hours.items() if self.to_request.archives else ():
             chosen = " (chosen)" if tier == self.tier.value else ""
             said.append(f"  {tier}{chosen}: typically {hours(fewest)} to {hours(most)}{self._told_cost(tier)}.")
@@ -339,5 +302,5 @@ def plan_by_store(plan: RestorePlan, figures: Iterable[Figure], prices: Prices, 
     return with_costs(whole, places, prices, budget=budget)
 
 
-def _amount(amount: Amount) -> str:
-    return f"{counted(amount.archives, 'archive')} ({readable_size(amount.bytes)})"
+def _archives(amount: Amount) -> str:
+    return counted_with_size(amount.archives, "archive", amount.bytes)

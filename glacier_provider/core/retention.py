@@ -69,7 +69,9 @@ _PERIODS: Mapping[str, tuple[str, Callable[[datetime], object]]] = {
 }
 
 
-def judge(backups: Iterable[tuple[int, BackupState, datetime]], retention: Retention, *, now: datetime) -> list[Judged]:
+def apply_rule(
+    backups: Iterable[tuple[int, BackupState, datetime]], retention: Retention, *, now: datetime
+) -> list[Judged]:
     """Return what a rule says of each (id, state, time taken), the newest first.
 
     Complete backups are counted, failed ones are not: a failed one may go once it is older than `keep_days` and a

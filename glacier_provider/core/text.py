@@ -34,6 +34,15 @@ def hours(count: float) -> str:
     return f"{count:g} hour{'' if count == 1 else 's'}"
 
 
+def counted_with_size(number: int, noun: str, size: int) -> str:
+    """Return a number, its noun and their size.
+
+    >>> counted_with_size(2, "file", 1_500_000)
+    '2 files (1.5 MB)'
+    """
+    return f"{counted(number, noun)} ({readable_size(size)})"
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number and its noun.
 

@@ -27,7 +27,7 @@ class OrphanFileOperator(GlacierOperator):
         self.undo = undo
 
     def execute(self, context: Context) -> dict[str, int]:
-        from glacier_provider.core.plan import truth
+        from glacier_provider.core.params import truth
         from glacier_provider.pipelines import restore
 
         with self.opened() as r:

@@ -25,7 +25,7 @@ class ReconcileOperator(GlacierOperator):
         self.everything = everything
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        from glacier_provider.core.plan import truth
+        from glacier_provider.core.params import truth
         from glacier_provider.pipelines import reconcile
 
         with self.opened() as r:

@@ -6,14 +6,7 @@ from collections.abc import Iterable
 
 from glacier_provider.catalog.pages import Holding
 from glacier_provider.core.archive import ArchiveKind
-from glacier_provider.core.cost import Stored, merged
-from glacier_provider.core.store_uri import store_class
-
-
-def class_of(store_uri: str, kind: ArchiveKind) -> str:
-    """Return the store class of an archive: manifests in S3 are STANDARD, whatever the class of their store."""
-    own = store_class(store_uri)
-    return "STANDARD" if kind is ArchiveKind.MANIFEST and own != "VAULT" else own
+from glacier_provider.core.cost import Stored, class_of, merged
 
 
 def held(holdings: Iterable[Holding]) -> list[Stored]:

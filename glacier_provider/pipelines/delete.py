@@ -20,9 +20,8 @@ from glacier_provider.catalog.deletions import Doomed
 from glacier_provider.core.archive import EMPTY_KEY
 from glacier_provider.core.deletion import DeletionPlan, with_fee
 from glacier_provider.core.prices import Prices
-from glacier_provider.core.retention import Judged, judge
+from glacier_provider.core.retention import Judged, apply_rule
 from glacier_provider.core.status import BackupState
-from glacier_provider.core.store_uri import store_class
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import BackupNotDeletable, CatalogError, StoreError
 from glacier_provider.pipelines.shared.lease import lease_heartbeat
@@ -42,7 +41,7 @@ def plan_deletion(backup_id: int, *, catalog: Catalog, prices: Prices | None = N
     (`refused`). Raise UnknownBackup naming the nearest valid ids, or BackupNotDeletable for one of another application.
     """
     plan = catalog.deletions.plan(backup_id)
-    return with_fee(plan, prices, today=datetime.now(UTC).date(), class_of=store_class) if prices else plan
+    return with_fee(plan, prices, today=datetime.now(UTC).date()) if prices else plan
 
 
 def judge_backups(application: Application, *, catalog: Catalog) -> list[Judged]:
@@ -50,7 +49,7 @@ def judge_backups(application: Application, *, catalog: Catalog) -> list[Judged]
     zone = application.first_day.tzinfo
     rows = catalog.deletions.to_judge()
     backups = [(row["id"], BackupState(row["state"]), row["taken_at"].astimezone(zone)) for row in rows]
-    return judge(backups, application.retention, now=datetime.now(UTC))
+    return apply_rule(backups, application.retention, now=datetime.now(UTC))
 
 
 def raise_refused(plan: DeletionPlan, *, force: bool) -> None:

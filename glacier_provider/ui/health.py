@@ -62,7 +62,7 @@ class Schedule:
         return croniter(expression, start.astimezone(ZoneInfo(self.timezone)))
 
 
-def judge(
+def health_of(
     schedule: Schedule, *, now: datetime, complete_since: datetime | None, last_ended: str | None
 ) -> tuple[Health, datetime | None]:
     """Return an application's health and, when it is late, when the missing backup was due.

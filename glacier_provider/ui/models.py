@@ -12,11 +12,11 @@ from glacier_provider.core.status import BackupState, RestoreState, RetrievalSta
 from glacier_provider.ui.health import Health
 
 
-class Answer(BaseModel):
+class BaseResponse(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
-class Problem(Answer):
+class ProblemResponse(BaseResponse):
     """Why something cannot be told, and what mends it."""
 
     kind: str = Field(description="the name of the error", examples=["CatalogUnavailable"])
@@ -24,7 +24,7 @@ class Problem(Answer):
     hint: str
 
 
-class Amount(Answer):
+class AmountResponse(BaseResponse):
     archives: int = 0
     bytes: int = 0
 
@@ -33,7 +33,7 @@ class Amount(Answer):
 Money = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{6}$", examples=["12.345600"])]
 
 
-class Prices(Answer):
+class PricesResponse(BaseResponse):
     """Where estimates come from: one dated price table."""
 
     currency: str
@@ -43,7 +43,7 @@ class Prices(Answer):
     overridden: bool = Field(description="whether applications.yaml lays figures of its own over the list prices")
 
 
-class ClassCost(Answer):
+class ClassCostResponse(BaseResponse):
     """What the archives in one store class cost a month."""
 
     store_class: str
@@ -52,18 +52,18 @@ class ClassCost(Answer):
     monthly: Money
 
 
-class MonthlyCost(Answer):
+class MonthlyCostResponse(BaseResponse):
     """What an application's archives are estimated to cost a month."""
 
     monthly: Money
     currency: str
     archives: int
     bytes: int
-    classes: list[ClassCost]
-    prices: Prices
+    classes: list[ClassCostResponse]
+    prices: PricesResponse
 
 
-class AddedCost(Answer):
+class AddedCostResponse(BaseResponse):
     """What one backup added to the bill: the storage of its dump and its new files a month, and their upload, once."""
 
     monthly: Money
@@ -71,7 +71,7 @@ class AddedCost(Answer):
     currency: str
 
 
-class RetrievalCost(Answer):
+class RetrievalCostResponse(BaseResponse):
     """What it is estimated to cost to bring archives back."""
 
     requests: Money
@@ -81,7 +81,7 @@ class RetrievalCost(Answer):
     total: Money
 
 
-class Backup(Answer):
+class BackupResponse(BaseResponse):
     """One backup. `archives`: of a complete one, by retrieval status; `retrieval_status` is the lowest of them."""
 
     id: int
@@ -98,17 +98,17 @@ class Backup(Answer):
     returned_count: int | None = None
     database_bytes: int | None
     error: str | None
-    archives: dict[RetrievalStatus, Amount] = {}
+    archives: dict[RetrievalStatus, AmountResponse] = {}
     retrieval_status: RetrievalStatus | None = None
-    cost: AddedCost | None = Field(default=None, description="told in lists and details of one application")
+    cost: AddedCostResponse | None = Field(default=None, description="told in lists and details of one application")
 
 
-class BackupPage(Answer):
-    backups: list[Backup]
+class BackupCollectionResponse(BaseResponse):
+    backups: list[BackupResponse]
     total: int
 
 
-class OwnArchive(Answer):
+class OwnArchiveResponse(BaseResponse):
     """The dump or the manifest of a backup."""
 
     id: int
@@ -125,7 +125,7 @@ class OwnArchive(Answer):
     archived_at: datetime | None
 
 
-class BackupDetail(Backup):
+class BackupDetailResponse(BackupResponse):
     """A backup with its dump, its manifest, what it reported, and the backups beside it."""
 
     snapshot_at: datetime | None
@@ -133,15 +133,15 @@ class BackupDetail(Backup):
     server_version: str | None
     client_version: str | None
     dump_format: str | None
-    database: OwnArchive | None
-    manifest: OwnArchive | None
+    database: OwnArchiveResponse | None
+    manifest: OwnArchiveResponse | None
     report: dict[str, Any]
     previous: int | None
     previous_complete: int | None
     next: int | None
 
 
-class FileArchive(Answer):
+class FileArchiveResponse(BaseResponse):
     """An archived file. It is in the backups from `first_backup_id` to `last_backup_id`; null: to this day."""
 
     id: int
@@ -159,18 +159,18 @@ class FileArchive(Answer):
     made_by_backup: int | None = None
 
 
-class FilePage(Answer):
+class FileArchiveCollectionResponse(BaseResponse):
     """`next` is the value of `after` that gives the following page; null: there is none.
 
     One request looks through a bounded number of archives: a page may be short, or empty, and still have a `next`.
     """
 
-    files: list[FileArchive]
+    files: list[FileArchiveResponse]
     next: int | None = None
     searched: int | None = Field(default=None, description="how many archives were looked through without filling it")
 
 
-class ChangedFile(Answer):
+class ChangedFileResponse(BaseResponse):
     id: int
     filename: str
     original_size: int
@@ -179,13 +179,13 @@ class ChangedFile(Answer):
     returned: bool = Field(description="archived by an earlier backup, away for some time, and back")
 
 
-class Changes(Answer):
-    files: list[ChangedFile]
+class ChangedFileCollectionResponse(BaseResponse):
+    files: list[ChangedFileResponse]
     next: int | None = None
     previous: int | None = Field(description="the complete backup that is compared with; null: there is none")
 
 
-class Restore(Answer):
+class RestoreResponse(BaseResponse):
     id: int
     state: RestoreState
     backup_id: int
@@ -200,24 +200,24 @@ class Restore(Answer):
     orphans_aside: int = Field(default=0, description="files that this restore moved aside and that still lie there")
 
 
-class Restores(Answer):
-    restores: list[Restore]
+class RestoreCollectionResponse(BaseResponse):
+    restores: list[RestoreResponse]
 
 
-class Calendar(Answer):
+class CalendarResponse(BaseResponse):
     """A year of days: c complete, f failed, r running, m missing, ``.`` nothing was due."""
 
     start: date
     days: str
 
 
-class Growth(Answer):
+class GrowthResponse(BaseResponse):
     at: datetime
     files: int | None
     bytes: int
 
 
-class Actions(Answer):
+class ActionsResponse(BaseResponse):
     """What the person who asks may do."""
 
     back_up: bool
@@ -225,7 +225,7 @@ class Actions(Answer):
     delete: bool
 
 
-class Card(Answer):
+class CardResponse(BaseResponse):
     """One application at a glance."""
 
     name: str
@@ -239,26 +239,26 @@ class Card(Answer):
     backup_dag: str
     restore_dag: str
     delete_dag: str
-    actions: Actions
-    newest: Backup | None = None
-    complete: Backup | None = Field(default=None, description="the newest complete backup")
-    restore: Restore | None = Field(default=None, description="the newest restore")
-    cost: MonthlyCost | None = None
-    calendar: Calendar | None = None
-    growth: list[Growth] = []
-    problem: Problem | None = None
+    actions: ActionsResponse
+    newest: BackupResponse | None = None
+    complete: BackupResponse | None = Field(default=None, description="the newest complete backup")
+    restore: RestoreResponse | None = Field(default=None, description="the newest restore")
+    cost: MonthlyCostResponse | None = None
+    calendar: CalendarResponse | None = None
+    growth: list[GrowthResponse] = []
+    problem: ProblemResponse | None = None
 
 
-class Overview(Answer):
+class CardCollectionResponse(BaseResponse):
     now: datetime
-    applications: list[Card]
+    applications: list[CardResponse]
 
 
 BackupPhase = Literal["dump", "scan", "upload", "close", "ended"]
 RestorePhase = Literal["plan", "approve", "request", "wait", "download", "database", "orphans", "close", "ended"]
 
 
-class Rate(Answer):
+class RateResponse(BaseResponse):
     """How fast bytes go, on average since the step began, and how long the rest takes at that speed."""
 
     since: datetime
@@ -266,80 +266,80 @@ class Rate(Answer):
     remaining_seconds: float
 
 
-class BackupWork(Answer):
+class BackupWorkResponse(BaseResponse):
     """A backup under way. `left` and `total` count files to upload; `dump` is null before it was made."""
 
-    backup: Backup
+    backup: BackupResponse
     phase: BackupPhase
-    left: Amount
-    total: Amount
-    dump: Amount | None
+    left: AmountResponse
+    total: AmountResponse
+    dump: AmountResponse | None
     dump_archived: bool
-    rate: Rate | None = Field(default=None, description="of the upload; null before anything was sent")
+    rate: RateResponse | None = Field(default=None, description="of the upload; null before anything was sent")
 
 
-class Expected(Answer):
+class ExpectedRetrievalsResponse(BaseResponse):
     """Retrievals of one tier that a restore waits for, and when they are typically ready."""
 
     tier: str
-    waiting: Amount
+    waiting: AmountResponse
     requested_at: datetime
     earliest: datetime | None
     latest: datetime | None
 
 
-class RestoreWork(Answer):
+class RestoreWorkResponse(BaseResponse):
     """A restore under way: what it brings by retrieval status, the files to move back, what is waited for."""
 
-    restore: Restore
+    restore: RestoreResponse
     phase: RestorePhase
-    archives: dict[RetrievalStatus, Amount]
-    set_aside: Amount
-    total: Amount
-    expected: list[Expected]
-    rate: Rate | None = Field(default=None, description="of the download; null before anything was brought")
+    archives: dict[RetrievalStatus, AmountResponse]
+    set_aside: AmountResponse
+    total: AmountResponse
+    expected: list[ExpectedRetrievalsResponse]
+    rate: RateResponse | None = Field(default=None, description="of the download; null before anything was brought")
 
 
-class Work(Answer):
+class WorkResponse(BaseResponse):
     """What is going on, or what became of one run."""
 
     application: str
     now: datetime
-    backup: BackupWork | None = None
-    restore: RestoreWork | None = None
+    backup: BackupWorkResponse | None = None
+    restore: RestoreWorkResponse | None = None
 
 
-class TierHours(Answer):
+class TierResponse(BaseResponse):
     tier: Tier
     hours: tuple[float, float] = Field(description="typical hours until everything is readable, from and to")
-    cost: RetrievalCost | None = Field(description="null where not every store of the backup has the tier")
+    cost: RetrievalCostResponse | None = Field(description="null where not every store of the backup has the tier")
 
 
-class Preview(Answer):
+class RestorePreviewResponse(BaseResponse):
     """What a restore would take, by what the catalog last saw; the restore itself looks again before it asks."""
 
     backup_id: int
     part: RestorePart
     tier: Tier
     days: int
-    tiers: list[TierHours] = Field(description="empty when nothing has to be retrieved from the cold")
+    tiers: list[TierResponse] = Field(description="empty when nothing has to be retrieved from the cold")
     database_bytes: int
-    present: Amount
-    set_aside: Amount
-    to_request: Amount
-    pending: Amount
-    ready: Amount
+    present: AmountResponse
+    set_aside: AmountResponse
+    to_request: AmountResponse
+    pending: AmountResponse
+    ready: AmountResponse
     as_of: datetime | None = Field(description="when the directory was last compared with the catalog")
     restore_dag: str
     requests: int = Field(description="retrievals that are to be requested")
-    cost: RetrievalCost = Field(description="by the tier above")
+    cost: RetrievalCostResponse = Field(description="by the tier above")
     currency: str
-    prices: Prices
+    prices: PricesResponse
     budget: Money | None = Field(description="what a restore may cost without a person's approval")
     over_budget: bool = Field(description="the run will wait for an approval before it asks for anything")
 
 
-class TaskRun(Answer):
+class TaskInstanceResponse(BaseResponse):
     """One task of a run; `map_index` -1: not mapped. `log_url` is relative to Airflow's own address."""
 
     task_id: str
@@ -351,17 +351,17 @@ class TaskRun(Answer):
     log_url: str
 
 
-class Tasks(Answer):
+class TaskInstanceCollectionResponse(BaseResponse):
     """The tasks of one Airflow run, with links to their logs; `url` is relative to Airflow's own address."""
 
     dag_id: str
     dag_run_id: str
     state: str | None
     url: str
-    tasks: list[TaskRun]
+    tasks: list[TaskInstanceResponse]
 
 
-class Going(Answer):
+class GoingResponse(BaseResponse):
     """Archives that go, of one store class, kind and day."""
 
     store_class: str
@@ -373,39 +373,39 @@ class Going(Answer):
     fee: Money
 
 
-class Staying(Answer):
+class StayingResponse(BaseResponse):
     reason: str = Field(description="follows the word since")
     archives: int
     bytes: int
 
 
-class DeletionPlan(Answer):
+class DeletionPlanResponse(BaseResponse):
     """What deleting a backup takes away and what stays; nothing is changed by asking."""
 
     backup_id: int
     state: BackupState
     archives: int
     bytes: int
-    goes: list[Going]
-    stays: list[Staying]
+    goes: list[GoingResponse]
+    stays: list[StayingResponse]
     fee: Money = Field(description="for what is deleted before the minimum storage duration of its class")
     saves_monthly: Money
     currency: str
-    prices: Prices
+    prices: PricesResponse
     refused: str | None = Field(description="why the backup cannot be deleted")
     forcible: bool = Field(description="whether `force` lifts the refusal")
     confirm: str = Field(description="the words that a person types to confirm it")
     delete_dag: str
 
 
-class Delete(BaseModel):
+class DeleteBackupBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     confirm: str = Field(min_length=1, max_length=300, description="the `confirm` of the deletion plan, typed")
     force: bool = False
 
 
-class Started(Answer):
+class StartedDAGRunResponse(BaseResponse):
     """A run that was started; `url` is relative to Airflow's own address."""
 
     dag_id: str
@@ -413,23 +413,25 @@ class Started(Answer):
     url: str
 
 
-class UndoOrphans(BaseModel):
+class UndoOrphansBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     confirm: Literal[True]
 
 
-class Undone(Answer):
+class UndoneOrphansResponse(BaseResponse):
     moved_back: int
     left: int = Field(description="files that stay aside, because their name is taken or they are gone")
 
 
-def answers(**texts: str) -> dict[int | str, dict[str, Any]]:
-    """Return the error answers of a route for its documentation, as in `answers(_404="no such backup")`."""
+def error_responses(**texts: str) -> dict[int | str, dict[str, Any]]:
+    """Return the error answers of a route for its documentation, as in `error_responses(_404="no such backup")`."""
     common = {
         "_401": "not logged in",
         "_403": "not allowed",
         "_422": "not a request that makes sense",
         "_503": "the catalog cannot be asked; `hint` mends it",
     }
-    return {int(code[1:]): {"description": text, "model": Problem} for code, text in {**common, **texts}.items()}
+    return {
+        int(code[1:]): {"description": text, "model": ProblemResponse} for code, text in {**common, **texts}.items()
+    }

@@ -9,54 +9,53 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.pages import Holding
 from glacier_provider.core import cost
 from glacier_provider.core.cost import TierCost
+from glacier_provider.core.parts import MIB
 from glacier_provider.core.prices import Prices
 from glacier_provider.pipelines.costs import held
 from glacier_provider.ui import models
 
-MIB = 1024 * 1024
 
-
-def monthly(application: Application, holdings: Sequence[Holding]) -> models.MonthlyCost:
+def monthly(application: Application, holdings: Sequence[Holding]) -> models.MonthlyCostResponse:
     """Return what an application's archives cost a month, by store class."""
     prices = application.price_table
     classes = held(holdings)
-    return models.MonthlyCost(
-        monthly=cost.plain(cost.storage(classes, prices)),
+    return models.MonthlyCostResponse(
+        monthly=cost.plain(cost.storage_cost(classes, prices)),
         currency=prices.currency,
         archives=sum(one.archives for one in classes),
         bytes=sum(one.bytes for one in classes),
         classes=[
-            models.ClassCost(
+            models.ClassCostResponse(
                 store_class=one.store_class,
                 archives=one.archives,
                 bytes=one.bytes,
-                monthly=cost.plain(cost.storage([one], prices)),
+                monthly=cost.plain(cost.storage_cost([one], prices)),
             )
             for one in classes
         ],
-        prices=prices_of(prices),
+        prices=prices_response(prices),
     )
 
 
-def added(application: Application, holdings: Sequence[Holding]) -> models.AddedCost:
+def added(application: Application, holdings: Sequence[Holding]) -> models.AddedCostResponse:
     """Return what a backup added: its storage a month, and the requests of its upload."""
     prices = application.price_table
     classes = held(holdings)
     part = application.part_size_mib * MIB
-    sent = (cost.upload(one, prices, parts=one.archives + one.bytes // part) for one in classes)
-    return models.AddedCost(
-        monthly=cost.plain(cost.storage(classes, prices)),
+    sent = (cost.upload_cost(one, prices, parts=one.archives + one.bytes // part) for one in classes)
+    return models.AddedCostResponse(
+        monthly=cost.plain(cost.storage_cost(classes, prices)),
         upload=cost.plain(sum(sent, Decimal(0))),
         currency=prices.currency,
     )
 
 
-def retrieval(spent: TierCost) -> models.RetrievalCost:
-    return models.RetrievalCost(**spent.as_dict())
+def retrieval_response(spent: TierCost) -> models.RetrievalCostResponse:
+    return models.RetrievalCostResponse(**spent.as_dict())
 
 
-def prices_of(prices: Prices) -> models.Prices:
-    return models.Prices(
+def prices_response(prices: Prices) -> models.PricesResponse:
+    return models.PricesResponse(
         currency=prices.currency,
         region=prices.region,
         as_of=prices.as_of,

@@ -11,19 +11,18 @@ from urllib.parse import quote
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
-from glacier_provider.catalog.pages import Pages as Views
+from glacier_provider.catalog.pages import Pages
 from glacier_provider.core.archive import Amount
-from glacier_provider.core.cost import Stored, early_deletion, of_tier, plain, storage
+from glacier_provider.core.cost import early_deletion, of_tier, plain, storage_cost
 from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.plan import RestoreRequest, Tier, retrieval_hours
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import GlacierProviderError
-from glacier_provider.pipelines.costs import class_of
 from glacier_provider.pipelines.restore import preview_restore
 from glacier_provider.ui import models, money
 from glacier_provider.ui.access import ScheduledDag, TaskState
 from glacier_provider.ui.catalogs import problem_of, reading
-from glacier_provider.ui.health import YEAR, Health, Schedule, calendar, judge
+from glacier_provider.ui.health import YEAR, Health, Schedule, calendar, health_of
 
 
 def backup_dag_of(name: str) -> str:
@@ -68,9 +67,9 @@ class Known:
 # --- cards ---------------------------------------------------------------------------------------------------------
 
 
-def cards(applications: Sequence[Application], known: Known) -> list[models.Card]:
+def cards(applications: Sequence[Application], known: Known) -> list[models.CardResponse]:
     """Return a card for each application; where a catalog cannot be asked, the card says why and how to mend it."""
-    made: dict[str, models.Card] = {}
+    made: dict[str, models.CardResponse] = {}
     for group in _by_catalog(applications):
         try:
             with reading(group[0]) as catalog:
@@ -88,7 +87,7 @@ def _by_catalog(applications: Sequence[Application]) -> list[list[Application]]:
     return list(groups.values())
 
 
-def _cards_of_catalog(group: Sequence[Application], known: Known, views: Views) -> list[models.Card]:
+def _cards_of_catalog(group: Sequence[Application], known: Known, views: Pages) -> list[models.CardResponse]:
     names = [application.name for application in group]
     since = known.now - timedelta(days=YEAR + 7)
     newest, complete = views.newest(names), views.newest(names, ["complete"])
@@ -102,7 +101,7 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, views: Views) 
         name = application.name
         schedule = Schedule(application.schedule, application.timezone)
         done, last = complete.get(name), ended.get(name)
-        health, late_since = judge(
+        health, late_since = health_of(
             schedule,
             now=known.now,
             complete_since=done["opened_at"] if done else None,
@@ -115,13 +114,13 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, views: Views) 
                 update={
                     "health": health,
                     "late_since": late_since,
-                    "newest": _maybe(models.Backup, newest.get(name)),
-                    "complete": _maybe(models.Backup, done),
-                    "restore": _maybe(models.Restore, restores.get(name)),
+                    "newest": _maybe(models.BackupResponse, newest.get(name)),
+                    "complete": _maybe(models.BackupResponse, done),
+                    "restore": _maybe(models.RestoreResponse, restores.get(name)),
                     "cost": money.monthly(application, held[name]) if held[name] else None,
-                    "calendar": models.Calendar(start=start, days=letters),
+                    "calendar": models.CalendarResponse(start=start, days=letters),
                     "growth": [
-                        models.Growth(at=row["opened_at"], files=row["files_count"], bytes=row["bytes"])
+                        models.GrowthResponse(at=row["opened_at"], files=row["files_count"], bytes=row["bytes"])
                         for row in growth.get(name, ())
                     ],
                 }
@@ -130,11 +129,11 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, views: Views) 
     return result
 
 
-def _bare_card(application: Application, known: Known) -> models.Card:
+def _bare_card(application: Application, known: Known) -> models.CardResponse:
     name = application.name
     backup, restore, delete = dags_of(name)
     dag = known.dags.get(backup)
-    return models.Card(
+    return models.CardResponse(
         name=name,
         health=Health.UNKNOWN,
         schedule=application.schedule,
@@ -145,14 +144,14 @@ def _bare_card(application: Application, known: Known) -> models.Card:
         backup_dag=backup,
         restore_dag=restore,
         delete_dag=delete,
-        actions=models.Actions(
+        actions=models.ActionsResponse(
             back_up=backup in known.startable, restore=restore in known.startable, delete=delete in known.startable
         ),
     )
 
 
-def _unknown(application: Application, known: Known, error: GlacierProviderError) -> models.Card:
-    return _bare_card(application, known).model_copy(update={"problem": models.Problem(**problem_of(error))})
+def _unknown(application: Application, known: Known, error: GlacierProviderError) -> models.CardResponse:
+    return _bare_card(application, known).model_copy(update={"problem": models.ProblemResponse(**problem_of(error))})
 
 
 def _by_application(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -169,35 +168,40 @@ def _maybe(kind: Any, row: Row | None) -> Any:
 # --- backups -------------------------------------------------------------------------------------------------------
 
 
-def backup_page(application: Application, rows: Sequence[Row], total: int, views: Views) -> models.BackupPage:
+def backup_page(
+    application: Application, rows: Sequence[Row], total: int, views: Pages
+) -> models.BackupCollectionResponse:
     """Return a page of backups, each with what it added to the bill."""
     held = views.stored(application.name, [row["id"] for row in rows])
-    return models.BackupPage(
+    return models.BackupCollectionResponse(
         backups=[
-            models.Backup.model_validate({**row, "cost": money.added(application, held[row["id"]])}) for row in rows
+            models.BackupResponse.model_validate({**row, "cost": money.added(application, held[row["id"]])})
+            for row in rows
         ],
         total=total,
     )
 
 
-def backup_detail(application: Application, backup_id: int, views: Views) -> models.BackupDetail:
+def backup_detail(application: Application, backup_id: int, views: Pages) -> models.BackupDetailResponse:
     row = views.backup(application.name, backup_id)
     held = views.stored(application.name, [backup_id])[backup_id]
-    return models.BackupDetail.model_validate({**row, "cost": money.added(application, held)})
+    return models.BackupDetailResponse.model_validate({**row, "cost": money.added(application, held)})
 
 
 # --- runs and deletions --------------------------------------------------------------------------------------------
 
 
-def tasks(dag_id: str, run_id: str, state: str | None, found: Sequence[TaskState]) -> models.Tasks:
+def tasks(
+    dag_id: str, run_id: str, state: str | None, found: Sequence[TaskState]
+) -> models.TaskInstanceCollectionResponse:
     """Return the tasks of a run with the addresses of their logs."""
     url = run_url(dag_id, run_id)
-    return models.Tasks(
+    return models.TaskInstanceCollectionResponse(
         dag_id=dag_id,
         dag_run_id=run_id,
         state=state,
         url=url,
-        tasks=[models.TaskRun(**asdict(one), log_url=f"{url}/tasks/{_log_path(one)}") for one in found],
+        tasks=[models.TaskInstanceResponse(**asdict(one), log_url=f"{url}/tasks/{_log_path(one)}") for one in found],
     )
 
 
@@ -206,18 +210,18 @@ def _log_path(task: TaskState) -> str:
     return f"{quote(task.task_id, safe='')}{mapped}"
 
 
-def deletion_plan(application: Application, plan: DeletionPlan, today: date) -> models.DeletionPlan:
+def deletion_plan(application: Application, plan: DeletionPlan, today: date) -> models.DeletionPlanResponse:
     """Return what deleting a backup takes away, with the money that it costs and saves."""
     prices = application.price_table
-    stored = [Stored(class_of(one.store_uri, one.kind), one.amount.archives, one.amount.bytes) for one in plan.goes]
+    stored = [one.stored for one in plan.goes]
     ages = [max(0, (today - one.archived_on).days) for one in plan.goes]
-    return models.DeletionPlan(
+    return models.DeletionPlanResponse(
         backup_id=plan.backup_id,
         state=plan.state,
         archives=plan.total.archives,
         bytes=plan.total.bytes,
         goes=[
-            models.Going(
+            models.GoingResponse(
                 store_class=held.store_class,
                 kind=one.kind.value,
                 archived_on=one.archived_on,
@@ -228,11 +232,11 @@ def deletion_plan(application: Application, plan: DeletionPlan, today: date) -> 
             )
             for one, held, age in zip(plan.goes, stored, ages, strict=True)
         ],
-        stays=[models.Staying.model_validate(one.as_dict()) for one in plan.stays],
+        stays=[models.StayingResponse.model_validate(one.as_dict()) for one in plan.stays],
         fee=plain(early_deletion(zip(stored, ages, strict=True), prices)),
-        saves_monthly=plain(storage(stored, prices)),
+        saves_monthly=plain(storage_cost(stored, prices)),
         currency=prices.currency,
-        prices=money.prices_of(prices),
+        prices=money.prices_response(prices),
         refused=plan.refused,
         forcible=plan.forcible,
         confirm=plan.confirm,
@@ -243,12 +247,12 @@ def deletion_plan(application: Application, plan: DeletionPlan, today: date) -> 
 # --- work under way ------------------------------------------------------------------------------------------------
 
 
-def work(application: Application, catalog: Catalog, now: datetime) -> models.Work:
+def work(application: Application, catalog: Catalog, now: datetime) -> models.WorkResponse:
     """Return what is going on: the application's newest backup and restore, if they have not ended."""
     views, name = catalog.pages, application.name
     backup = _running(views.newest([name]).get(name))
     restore = _running(views.newest_restores([name]).get(name))
-    return models.Work(
+    return models.WorkResponse(
         application=name,
         now=now,
         backup=backup_work(views, name, views.backup(name, backup), now) if backup else None,
@@ -260,11 +264,13 @@ def _running(row: Row | None) -> int | None:
     return row["id"] if row is not None and row["state"] in ("running", "planned") else None
 
 
-def work_of_run(application: Application, catalog: Catalog, dag_id: str, run_id: str, now: datetime) -> models.Work:
+def work_of_run(
+    application: Application, catalog: Catalog, dag_id: str, run_id: str, now: datetime
+) -> models.WorkResponse:
     """Return what one run does or did; neither backup nor restore when it has not opened one."""
     views, name = catalog.pages, application.name
     kind, number = views.work_of_run(name, dag_id, run_id) or ("", 0)
-    return models.Work(
+    return models.WorkResponse(
         application=name,
         now=now,
         backup=backup_work(views, name, views.backup(name, number), now) if kind == "backup" else None,
@@ -272,7 +278,7 @@ def work_of_run(application: Application, catalog: Catalog, dag_id: str, run_id:
     )
 
 
-def backup_work(views: Views, application: str, row: Row, now: datetime) -> models.BackupWork:
+def backup_work(views: Pages, application: str, row: Row, now: datetime) -> models.BackupWorkResponse:
     """Return how far a backup is."""
     files = views.unfinished(application) if row["state"] == "running" else Amount()
     new = Amount(row["new_files_count"] or 0, row["new_files_bytes"] or 0)
@@ -280,8 +286,8 @@ def backup_work(views: Views, application: str, row: Row, now: datetime) -> mode
     total = Amount(max(new.archives, files.archives), max(new.bytes, files.bytes))
     dump = row["database"]
     phase = _backup_phase(row, files)
-    return models.BackupWork(
-        backup=models.Backup.model_validate(row),
+    return models.BackupWorkResponse(
+        backup=models.BackupResponse.model_validate(row),
         phase=phase,
         rate=_rate(row["scanned_at"], now, total.bytes - files.bytes, files.bytes) if phase == "upload" else None,
         left=_shown(files),
@@ -291,13 +297,13 @@ def backup_work(views: Views, application: str, row: Row, now: datetime) -> mode
     )
 
 
-def _rate(since: datetime | None, now: datetime, done: int, left: int) -> models.Rate | None:
+def _rate(since: datetime | None, now: datetime, done: int, left: int) -> models.RateResponse | None:
     """Return the speed of a step that began at a time; None before anything was done."""
     seconds = (now - since).total_seconds() if since else 0.0
     if since is None or seconds <= 0 or done <= 0:
         return None
     speed = done / seconds
-    return models.Rate(since=since, bytes_per_second=speed, remaining_seconds=left / speed)
+    return models.RateResponse(since=since, bytes_per_second=speed, remaining_seconds=left / speed)
 
 
 def _backup_phase(row: Row, left: Amount) -> models.BackupPhase:
@@ -311,7 +317,7 @@ def _backup_phase(row: Row, left: Amount) -> models.BackupPhase:
     return "upload" if left.archives or not dump or dump["state"] != "archived" else "close"
 
 
-def restore_work(views: Views, row: Row, now: datetime) -> models.RestoreWork:
+def restore_work(views: Pages, row: Row, now: datetime) -> models.RestoreWorkResponse:
     """Return how far a restore is."""
     rows = views.restore_progress(row["id"])
     archives: dict[RetrievalStatus, Amount] = {}
@@ -328,8 +334,8 @@ def restore_work(views: Views, row: Row, now: datetime) -> models.RestoreWork:
     placed = sum((archives.get(status, Amount()) for status in PLACED), Amount())
     # What was brought is brought since the last retrieval was ready; without retrievals, since the restore began.
     ready = max((found["last_ready"] for found in rows if found["last_ready"]), default=row["opened_at"])
-    return models.RestoreWork(
-        restore=models.Restore.model_validate(row),
+    return models.RestoreWorkResponse(
+        restore=models.RestoreResponse.model_validate(row),
         phase=phase,
         rate=_rate(ready, now, placed.bytes, total.bytes - placed.bytes) if phase == "download" else None,
         archives={status: _shown(amount) for status, amount in archives.items()},
@@ -362,9 +368,9 @@ def _planned_phase(row: Row) -> models.RestorePhase:
     return "approve" if row["plan"].get("over_budget") or row["request"].get("approve") else "request"
 
 
-def _expected(row: Row) -> models.Expected:
+def _expected(row: Row) -> models.ExpectedRetrievalsResponse:
     hours = retrieval_hours(row["store_uri"]).get(Tier(row["tier"]))
-    return models.Expected(
+    return models.ExpectedRetrievalsResponse(
         tier=row["tier"],
         waiting=_shown(_amount(row)),
         requested_at=row["first_request"],
@@ -377,24 +383,26 @@ def _amount(row: Row | None) -> Amount:
     return Amount(row["archives"], row["bytes"]) if row else Amount()
 
 
-def _shown(amount: Amount) -> models.Amount:
-    return models.Amount(archives=amount.archives, bytes=amount.bytes)
+def _shown(amount: Amount) -> models.AmountResponse:
+    return models.AmountResponse(archives=amount.archives, bytes=amount.bytes)
 
 
 # --- what a restore would take -------------------------------------------------------------------------------------
 
 
-def preview(application: Application, catalog: Catalog, request: RestoreRequest) -> models.Preview:
+def preview(application: Application, catalog: Catalog, request: RestoreRequest) -> models.RestorePreviewResponse:
     """Return what a restore would take, as the page tells it; raise as `preview_restore`."""
     plan, as_of = preview_restore(application, request, catalog=catalog)
-    return models.Preview(
+    return models.RestorePreviewResponse(
         backup_id=plan.backup_id,
         part=request.part,
         tier=plan.tier,
         days=plan.days,
         tiers=[
-            models.TierHours(
-                tier=Tier(name), hours=hours, cost=money.retrieval(plan.costs[name]) if name in plan.costs else None
+            models.TierResponse(
+                tier=Tier(name),
+                hours=hours,
+                cost=money.retrieval_response(plan.costs[name]) if name in plan.costs else None,
             )
             for name, hours in plan.hours.items()
         ],
@@ -407,9 +415,9 @@ def preview(application: Application, catalog: Catalog, request: RestoreRequest)
         as_of=as_of,
         restore_dag=restore_dag_of(application.name),
         requests=plan.to_request.archives,
-        cost=money.retrieval(of_tier(plan.costs, plan.tier.value)),
+        cost=money.retrieval_response(of_tier(plan.costs, plan.tier.value)),
         currency=plan.currency,
-        prices=money.prices_of(application.price_table),
+        prices=money.prices_response(application.price_table),
         budget=None if plan.budget is None else plain(plan.budget),
         over_budget=plan.over_budget,
     )

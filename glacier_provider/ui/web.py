@@ -42,7 +42,7 @@ from glacier_provider.pipelines.delete import plan_deletion, raise_refused
 from glacier_provider.ui import access, models, views
 from glacier_provider.ui.access import RightsDep, SchedulerDep
 from glacier_provider.ui.catalogs import applications, problem_of, reading
-from glacier_provider.ui.models import answers
+from glacier_provider.ui.models import error_responses
 
 STATIC = Path(__file__).parent / "static"
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -134,8 +134,8 @@ CatalogDep = Annotated[Catalog, Depends(opened)]
 api = APIRouter(prefix="/api", tags=["backups"])
 
 
-@api.get("/overview", responses=answers())
-def overview(rights: RightsDep, scheduler: SchedulerDep) -> models.Overview:
+@api.get("/overview", responses=error_responses())
+def get_overview(rights: RightsDep, scheduler: SchedulerDep) -> models.CardCollectionResponse:
     """Every application that the person may see, at a glance; a catalog that cannot be asked is a card's `problem`."""
     found = applications()
     dags = {name: views.backup_dag_of(name) for name in found}
@@ -143,19 +143,19 @@ def overview(rights: RightsDep, scheduler: SchedulerDep) -> models.Overview:
     shown = [found[name] for name, dag in dags.items() if dag in visible]
     startable = rights.allowed("POST", [dag for one in shown for dag in views.dags_of(one.name)])
     known = views.Known(now=datetime.now(UTC), dags=scheduler.dags(visible), startable=startable)
-    return models.Overview(now=known.now, applications=views.cards(shown, known))
+    return models.CardCollectionResponse(now=known.now, applications=views.cards(shown, known))
 
 
-@api.get("/applications/{application}", responses=answers(_404="no such application"))
-def one_application(application: ReadableDep, rights: RightsDep, scheduler: SchedulerDep) -> models.Card:
+@api.get("/applications/{application}", responses=error_responses(_404="no such application"))
+def get_application(application: ReadableDep, rights: RightsDep, scheduler: SchedulerDep) -> models.CardResponse:
     """One application at a glance."""
     dags = views.dags_of(application.name)
     known = views.Known(datetime.now(UTC), scheduler.dags(dags), rights.allowed("POST", dags))
     return views.cards([application], known)[0]
 
 
-@api.get("/applications/{application}/backups", responses=answers(_404="no such application"))
-def backups(
+@api.get("/applications/{application}/backups", responses=error_responses(_404="no such application"))
+def get_backups(
     application: ReadableDep,
     catalog: CatalogDep,
     state: Annotated[list[BackupState] | None, Query()] = None,
@@ -165,7 +165,7 @@ def backups(
     order: Literal["asc", "desc"] = "desc",
     limit: Limit = 25,
     offset: Annotated[int, Query(ge=0, le=MOST)] = 0,
-) -> models.BackupPage:
+) -> models.BackupCollectionResponse:
     """A page of the backups of an application; filtered, sorted and cut by the database."""
     wanted = BackupFilter(application.name, tuple(state or ()) or None, _aware(since), _aware(until))
     page = Page(limit=limit, offset=offset, sort=sort, descending=order == "desc")
@@ -173,14 +173,14 @@ def backups(
     return views.backup_page(application, rows, total, catalog.pages)
 
 
-@api.get("/applications/{application}/backups/{backup_id}", responses=answers(_404="no such backup"))
-def backup(application: ReadableDep, catalog: CatalogDep, backup_id: BackupId) -> models.BackupDetail:
+@api.get("/applications/{application}/backups/{backup_id}", responses=error_responses(_404="no such backup"))
+def get_backup(application: ReadableDep, catalog: CatalogDep, backup_id: BackupId) -> models.BackupDetailResponse:
     """One backup: its dump and manifest with their checksums, its archives by retrieval status, its report."""
     return views.backup_detail(application, backup_id, catalog.pages)
 
 
-@api.get("/applications/{application}/backups/{backup_id}/files", responses=answers(_404="no such backup"))
-def files(
+@api.get("/applications/{application}/backups/{backup_id}/files", responses=error_responses(_404="no such backup"))
+def get_files(
     application: ReadableDep,
     catalog: CatalogDep,
     backup_id: BackupId,
@@ -188,7 +188,7 @@ def files(
     status: RetrievalStatus | None = None,
     after: After = 0,
     limit: Limit = 50,
-) -> models.FilePage:
+) -> models.FileArchiveCollectionResponse:
     """A page of the files of a backup, in the order in which they were archived."""
     found = catalog.pages.files(
         application.name, backup_id, containing=containing, status=status, after=after, limit=limit
@@ -196,54 +196,56 @@ def files(
     return _file_page(found)
 
 
-@api.get("/applications/{application}/backups/{backup_id}/changes", responses=answers(_404="no such backup"))
-def changes(
+@api.get("/applications/{application}/backups/{backup_id}/changes", responses=error_responses(_404="no such backup"))
+def get_changes(
     application: ReadableDep,
     catalog: CatalogDep,
     backup_id: BackupId,
     kind: Literal["came", "went"] = "came",
     after: After = 0,
     limit: Limit = 50,
-) -> models.Changes:
+) -> models.ChangedFileCollectionResponse:
     """A page of the files that came, or went, since the complete backup before."""
     previous = catalog.pages.backup(application.name, backup_id)["previous_complete"]
     rows = catalog.pages.changes(
         application.name, backup_id, previous=previous, came=kind == "came", after=after, limit=limit
     )
-    found = [models.ChangedFile.model_validate(row) for row in rows]
-    return models.Changes(files=found, next=_next(rows, limit), previous=previous)
+    found = [models.ChangedFileResponse.model_validate(row) for row in rows]
+    return models.ChangedFileCollectionResponse(files=found, next=_next(rows, limit), previous=previous)
 
 
-@api.get("/applications/{application}/files", responses=answers(_404="no such application"))
-def backups_of_files(
+@api.get("/applications/{application}/files", responses=error_responses(_404="no such application"))
+def get_backups_of_files(
     application: ReadableDep, catalog: CatalogDep, containing: Text, after: After = 0, limit: Limit = 50
-) -> models.FilePage:
+) -> models.FileArchiveCollectionResponse:
     """In which backups is this file? One entry for each unbroken range of backups; a file of this very name first."""
     return _file_page(catalog.pages.backups_of_files(application.name, containing, after=after, limit=limit))
 
 
-@api.get("/applications/{application}/backups/{backup_id}/restore-preview", responses=answers(_404="no such backup"))
-def restore_preview(
+@api.get(
+    "/applications/{application}/backups/{backup_id}/restore-preview", responses=error_responses(_404="no such backup")
+)
+def get_restore_preview(
     application: ReadableDep,
     catalog: CatalogDep,
     backup_id: BackupId,
     part: RestorePart = RestorePart.EVERYTHING,
     tier: Tier | None = None,
     days: Annotated[int | None, Query(ge=1, le=365, description="how long retrieved copies stay readable")] = None,
-) -> models.Preview:
+) -> models.RestorePreviewResponse:
     """What a restore would take and cost, by what the catalog last saw; asks no store and writes nothing."""
     request = RestoreRequest(backup_id, part=part, tier=tier, days=days)
     return views.preview(application, catalog, request)
 
 
-@api.get("/applications/{application}/work", responses=answers(_404="no such application"))
-def work(application: ReadableDep, catalog: CatalogDep) -> models.Work:
+@api.get("/applications/{application}/work", responses=error_responses(_404="no such application"))
+def get_work(application: ReadableDep, catalog: CatalogDep) -> models.WorkResponse:
     """The backup and the restore that are under way."""
     return views.work(application, catalog, datetime.now(UTC))
 
 
-@api.get("/runs", responses=answers(_404="not a run of a backup or restore DAG"))
-def run(rights: RightsDep, dag_id: RunId, dag_run_id: RunId) -> models.Work:
+@api.get("/runs", responses=error_responses(_404="not a run of a backup or restore DAG"))
+def get_run(rights: RightsDep, dag_id: RunId, dag_run_id: RunId) -> models.WorkResponse:
     """What one Airflow run of a backup or restore DAG does, or did."""
     name = views.application_of(dag_id)
     if name is None:
@@ -253,8 +255,10 @@ def run(rights: RightsDep, dag_id: RunId, dag_run_id: RunId) -> models.Work:
         return views.work_of_run(application, catalog, dag_id, dag_run_id, datetime.now(UTC))
 
 
-@api.get("/runs/tasks", responses=answers(_404="Airflow has no such run"))
-def tasks(rights: RightsDep, scheduler: SchedulerDep, dag_id: RunId, dag_run_id: RunId) -> models.Tasks:
+@api.get("/runs/tasks", responses=error_responses(_404="Airflow has no such run"))
+def get_tasks(
+    rights: RightsDep, scheduler: SchedulerDep, dag_id: RunId, dag_run_id: RunId
+) -> models.TaskInstanceCollectionResponse:
     """The tasks of one Airflow run, with the addresses of their logs."""
     name = views.application_of(dag_id)
     if name is None:
@@ -268,8 +272,10 @@ def tasks(rights: RightsDep, scheduler: SchedulerDep, dag_id: RunId, dag_run_id:
     return views.tasks(dag_id, dag_run_id, *found)
 
 
-@api.get("/applications/{application}/backups/{backup_id}/deletion-plan", responses=answers(_404="no such backup"))
-def deletion_plan(application: ReadableDep, backup_id: BackupId) -> models.DeletionPlan:
+@api.get(
+    "/applications/{application}/backups/{backup_id}/deletion-plan", responses=error_responses(_404="no such backup")
+)
+def get_deletion_plan(application: ReadableDep, backup_id: BackupId) -> models.DeletionPlanResponse:
     """What deleting a backup takes away, what stays, the early-deletion fee, and the words that confirm it."""
     return views.deletion_plan(application, _deletion(application, backup_id), datetime.now(UTC).date())
 
@@ -277,17 +283,17 @@ def deletion_plan(application: ReadableDep, backup_id: BackupId) -> models.Delet
 @api.post(
     "/applications/{application}/backups/{backup_id}/delete",
     status_code=201,
-    responses=answers(
+    responses=error_responses(
         _400="not JSON, whatever it says", _404="no such backup", _409="refused, or not confirmed", _415="not JSON"
     ),
 )
-def delete(
+def start_deletion(
     application: ReadableDep,
     rights: RightsDep,
     scheduler: SchedulerDep,
     backup_id: BackupId,
-    wanted: models.Delete,
-) -> models.Started:
+    wanted: models.DeleteBackupBody,
+) -> models.StartedDAGRunResponse:
     """Start the deletion of a backup, confirmed by the typed words; needs the right to start deletions."""
     dag = views.delete_dag_of(application.name)
     if not rights.allowed("POST", [dag]):
@@ -298,7 +304,7 @@ def delete(
     raise_refused(plan, force=wanted.force)
     conf = {"backup_id": backup_id, "confirm": plan.confirm, "force": wanted.force}
     run_id = scheduler.start(dag, conf, by=rights.name)
-    return models.Started(dag_id=dag, dag_run_id=run_id, url=views.run_url(dag, run_id))
+    return models.StartedDAGRunResponse(dag_id=dag, dag_run_id=run_id, url=views.run_url(dag, run_id))
 
 
 def _deletion(application: Application, backup_id: int) -> DeletionPlan:
@@ -307,30 +313,30 @@ def _deletion(application: Application, backup_id: int) -> DeletionPlan:
         return plan_deletion(backup_id, catalog=catalog)
 
 
-@api.get("/applications/{application}/restores", responses=answers(_404="no such application"))
-def restores(
+@api.get("/applications/{application}/restores", responses=error_responses(_404="no such application"))
+def get_restores(
     application: ReadableDep,
     catalog: CatalogDep,
     backup_id: Annotated[int | None, Query(ge=1, le=MOST)] = None,
     limit: Limit = 20,
-) -> models.Restores:
+) -> models.RestoreCollectionResponse:
     """The newest restores of an application, or of one of its backups."""
     rows = catalog.pages.restores(application.name, backup_id=backup_id, limit=limit)
-    return models.Restores(restores=[models.Restore.model_validate(row) for row in rows])
+    return models.RestoreCollectionResponse(restores=[models.RestoreResponse.model_validate(row) for row in rows])
 
 
 @api.post(
     "/applications/{application}/restores/{restore_id}/undo-orphans",
-    responses=answers(
+    responses=error_responses(
         _400="not JSON, whatever it says",
         _404="no such restore",
         _409="not possible now; `hint` says what is",
         _415="not JSON",
     ),
 )
-def undo_orphans(
-    application: ReadableDep, rights: RightsDep, restore_id: RestoreId, _confirmed: models.UndoOrphans
-) -> models.Undone:
+def move_orphans_back(
+    application: ReadableDep, rights: RightsDep, restore_id: RestoreId, _confirmed: models.UndoOrphansBody
+) -> models.UndoneOrphansResponse:
     """Move the files that a restore moved aside back to where they were; needs the right to start restores."""
     from glacier_provider.pipelines import restore
 
@@ -340,7 +346,7 @@ def undo_orphans(
     with reading(application) as catalog:
         catalog.pages.restore(application.name, restore_id)
     with Resources(application) as resources:
-        return models.Undone(**restore.undo_orphans(application, restore_id, catalog=resources.catalog))
+        return models.UndoneOrphansResponse(**restore.undo_orphans(application, restore_id, catalog=resources.catalog))
 
 
 # --- what the routes share -----------------------------------------------------------------------------------------
@@ -387,9 +393,9 @@ def _aware(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
-def _file_page(found: Found) -> models.FilePage:
-    files = [models.FileArchive.model_validate(row) for row in found.rows]
-    return models.FilePage(files=files, next=found.next, searched=found.searched)
+def _file_page(found: Found) -> models.FileArchiveCollectionResponse:
+    files = [models.FileArchiveResponse.model_validate(row) for row in found.rows]
+    return models.FileArchiveCollectionResponse(files=files, next=found.next, searched=found.searched)
 
 
 def _next(rows: list[dict[str, Any]], limit: int) -> int | None:

@@ -12,17 +12,16 @@ from hypothesis import strategies as st
 
 from glacier_provider.core.cost import (
     Stored,
-    TierCost,
-    download,
+    download_cost,
     early_deletion,
     merged,
     money,
     of_tier,
     plain,
-    retrieval,
     retrieval_by_tier,
-    storage,
-    upload,
+    retrieval_cost,
+    storage_cost,
+    upload_cost,
 )
 from glacier_provider.core.prices import GB, KIB, LIST_PRICES, STORE_CLASSES, Prices, override
 
@@ -53,13 +52,13 @@ def near(expected: str) -> Any:
 def test_a_hundred_gb_of_small_objects_cost_what_the_pricing_calculator_says() -> None:
     """AWS's calculator, DEEP_ARCHIVE, 100 GB in objects of 10 KB: 0.099 + 0.3168 (32 KB each) + 1.84 (8 KB each)."""
     objects = 10_485_760
-    cost = storage([Stored("DEEP_ARCHIVE", objects, objects * 10 * KIB)], LIST_PRICES)
+    cost = storage_cost([Stored("DEEP_ARCHIVE", objects, objects * 10 * KIB)], LIST_PRICES)
     assert cost == near("2.2558")
 
 
 def test_large_archives_cost_their_bytes() -> None:
     """The AWS FAQ: 100,000 archives of 1 GB are billed as 100,003.2 GB and 0.8 GB of STANDARD (in its decimal KB)."""
-    cost = storage([Stored("GLACIER", 100_000, 100_000 * GB)], LIST_PRICES)
+    cost = storage_cost([Stored("GLACIER", 100_000, 100_000 * GB)], LIST_PRICES)
     assert cost == pytest.approx(
         Decimal("100003.2") * Decimal("0.0036") + Decimal("0.8") * Decimal("0.023"), rel=Decimal("0.00001")
     )
@@ -67,37 +66,37 @@ def test_large_archives_cost_their_bytes() -> None:
 
 def test_a_small_archive_of_instant_retrieval_is_billed_as_128_kb() -> None:
     small = Stored("GLACIER_IR", 8192, 8192 * 10 * KIB)  # 128 KB each make a GB
-    assert storage([small], LIST_PRICES) == Decimal("0.004")
+    assert storage_cost([small], LIST_PRICES) == Decimal("0.004")
 
 
 def test_where_small_and_large_are_together_each_small_one_is_billed_as_128_kb() -> None:
     """8,191 empty archives and one of a GB: the average hides what `padded_bytes` tells."""
     mixed = Stored("GLACIER_IR", 8192, GB, padded_bytes=8191 * 128 * KIB + GB)
-    assert storage([mixed], LIST_PRICES) == pytest.approx(Decimal("0.008"), rel=Decimal("0.001"))
+    assert storage_cost([mixed], LIST_PRICES) == pytest.approx(Decimal("0.008"), rel=Decimal("0.001"))
 
 
 def test_a_vault_adds_32_kb_to_each_archive_and_nothing_in_standard() -> None:
-    assert storage([Stored("VAULT", 32_768, 0)], LIST_PRICES) == Decimal("0.0036")
+    assert storage_cost([Stored("VAULT", 32_768, 0)], LIST_PRICES) == Decimal("0.0036")
 
 
 def test_standard_adds_nothing() -> None:
-    assert storage([Stored("STANDARD", 1000, 10 * GB)], LIST_PRICES) == Decimal("0.230")
+    assert storage_cost([Stored("STANDARD", 1000, 10 * GB)], LIST_PRICES) == Decimal("0.230")
 
 
 @given(STORED, st.integers(1, 5))
 def test_storage_grows_with_archives_and_with_bytes(stored: Stored, times: int) -> None:
-    cost = storage([stored], LIST_PRICES)
+    cost = storage_cost([stored], LIST_PRICES)
     assert cost >= 0
-    assert storage([replace(stored, bytes=stored.bytes + times)], LIST_PRICES) >= cost
-    assert storage([replace(stored, archives=stored.archives + times)], LIST_PRICES) >= cost
+    assert storage_cost([replace(stored, bytes=stored.bytes + times)], LIST_PRICES) >= cost
+    assert storage_cost([replace(stored, archives=stored.archives + times)], LIST_PRICES) >= cost
 
 
 @given(st.lists(STORED, max_size=6))
 def test_the_sum_of_the_classes_is_the_whole(all_stored: list[Stored]) -> None:
-    whole = storage(all_stored, LIST_PRICES)
-    assert whole == sum((storage([one], LIST_PRICES) for one in all_stored), Decimal(0))
+    whole = storage_cost(all_stored, LIST_PRICES)
+    assert whole == sum((storage_cost([one], LIST_PRICES) for one in all_stored), Decimal(0))
     # What is merged first is known by its average alone where sizes are billed from 128 KB on: never more.
-    assert storage(merged(all_stored), LIST_PRICES) <= whole + Decimal("0.000001")
+    assert storage_cost(merged(all_stored), LIST_PRICES) <= whole + Decimal("0.000001")
 
 
 @given(st.lists(STORED.map(lambda one: replace(one, padded_bytes=max(one.bytes, one.archives * 128 * KIB)))))
@@ -106,7 +105,7 @@ def test_merging_loses_nothing(all_stored: list[Stored]) -> None:
     assert len({one.store_class for one in together}) == len(together)
     for name in ("archives", "bytes", "padded_bytes"):
         assert sum(getattr(one, name) for one in together) == sum(getattr(one, name) for one in all_stored)
-    assert storage(together, LIST_PRICES) == pytest.approx(storage(all_stored, LIST_PRICES))
+    assert storage_cost(together, LIST_PRICES) == pytest.approx(storage_cost(all_stored, LIST_PRICES))
 
 
 # --- uploads -------------------------------------------------------------------------------------------------------
@@ -114,19 +113,19 @@ def test_merging_loses_nothing(all_stored: list[Stored]) -> None:
 
 def test_a_million_small_files_pay_for_their_requests() -> None:
     files = Stored("GLACIER", 1_000_000, 50_000 * 1_000_000)
-    assert upload(files, LIST_PRICES) == Decimal(30)
-    assert upload(replace(files, store_class="DEEP_ARCHIVE"), LIST_PRICES) == Decimal(50)
+    assert upload_cost(files, LIST_PRICES) == Decimal(30)
+    assert upload_cost(replace(files, store_class="DEEP_ARCHIVE"), LIST_PRICES) == Decimal(50)
 
 
 def test_parts_are_billed_as_standard_in_s3_and_as_uploads_in_a_vault() -> None:
     dump = Stored("GLACIER", 1, 10 * GB)
-    assert upload(dump, LIST_PRICES, parts=1001) == Decimal("0.00003") + Decimal("0.005")
-    assert upload(replace(dump, store_class="VAULT"), LIST_PRICES, parts=1000) == Decimal("0.03")
+    assert upload_cost(dump, LIST_PRICES, parts=1001) == Decimal("0.00003") + Decimal("0.005")
+    assert upload_cost(replace(dump, store_class="VAULT"), LIST_PRICES, parts=1000) == Decimal("0.03")
 
 
 @given(STORED, st.integers(0, 10**6))
 def test_parts_make_no_upload_cheaper(stored: Stored, parts: int) -> None:
-    assert upload(stored, LIST_PRICES, parts=parts) >= upload(stored, LIST_PRICES)
+    assert upload_cost(stored, LIST_PRICES, parts=parts) >= upload_cost(stored, LIST_PRICES)
 
 
 # --- retrievals ----------------------------------------------------------------------------------------------------
@@ -137,12 +136,15 @@ def test_parts_make_no_upload_cheaper(stored: Stored, parts: int) -> None:
 )
 def test_fifteen_million_objects_cost_what_the_knowledge_center_says(tier: str, requests: str, size: str) -> None:
     """https://repost.aws/knowledge-center/s3-manage-data-retrieval: 15,000,000 objects, 100 TB, from GLACIER."""
-    cost = retrieval(Stored("GLACIER", 15_000_000, 100 * TB), tier, LIST_PRICES, days=1)
+    cost = retrieval_cost(Stored("GLACIER", 15_000_000, 100 * TB), tier, LIST_PRICES, days=1)
     assert (cost.requests, cost.bytes) == (Decimal(requests), Decimal(size))
 
 
 def test_the_retrieved_copy_is_paid_for_as_standard_while_it_stays() -> None:
-    copy = lambda name, days: retrieval(Stored(name, 1, 10 * GB), "Standard", LIST_PRICES, days=days).temporary_copy  # noqa: E731
+    def copy(name: str, days: int) -> Decimal:
+        stored = Stored(name, 1, 10 * GB)
+        return retrieval_cost(stored, "Standard", LIST_PRICES, days=days).temporary_copy
+
     assert copy("GLACIER", 30) == Decimal("0.23")
     assert copy("GLACIER", 3) == Decimal("0.023")
     assert copy("VAULT", 30) == 0  # the output of a vault's job is part of the retrieval
@@ -150,20 +152,20 @@ def test_the_retrieved_copy_is_paid_for_as_standard_while_it_stays() -> None:
 
 def test_deep_archive_has_no_expedited_tier() -> None:
     with pytest.raises(KeyError):
-        retrieval(Stored("DEEP_ARCHIVE", 1, 1), "Expedited", LIST_PRICES, days=1)
+        retrieval_cost(Stored("DEEP_ARCHIVE", 1, 1), "Expedited", LIST_PRICES, days=1)
 
 
 def test_what_needs_no_retrieval_pays_for_being_read() -> None:
-    cost = retrieval(Stored("GLACIER_IR", 1000, 10 * GB), "Standard", LIST_PRICES, days=7)
+    cost = retrieval_cost(Stored("GLACIER_IR", 1000, 10 * GB), "Standard", LIST_PRICES, days=7)
     assert cost == TierCost(requests=Decimal("0.01"), bytes=Decimal("0.30"))
-    assert download(Stored("GLACIER_IR", 1000, 10 * GB), LIST_PRICES) == cost
-    assert download(Stored("GLACIER", 1000, 10 * GB), LIST_PRICES).total == 0, "retrieved, and paid for, before"
+    assert download_cost(Stored("GLACIER_IR", 1000, 10 * GB), LIST_PRICES) == cost
+    assert download_cost(Stored("GLACIER", 1000, 10 * GB), LIST_PRICES).total == 0, "retrieved, and paid for, before"
 
 
 def test_transfer_out_counts_where_it_is_given() -> None:
     table = override(LIST_PRICES, {"transfer_out": 0.09})
-    assert retrieval(Stored("GLACIER", 1, 100 * GB), "Bulk", table, days=1).transfer_out == 9
-    assert download(Stored("STANDARD", 1, 100 * GB), table).transfer_out == 9
+    assert retrieval_cost(Stored("GLACIER", 1, 100 * GB), "Bulk", table, days=1).transfer_out == 9
+    assert download_cost(Stored("STANDARD", 1, 100 * GB), table).transfer_out == 9
 
 
 def test_a_restore_from_two_classes_has_the_tiers_that_both_have() -> None:
@@ -227,7 +229,7 @@ def test_waiting_makes_no_deletion_dearer(stored: Stored, age: int) -> None:
     fee = early_deletion([(stored, age)], LIST_PRICES)
     assert 0 <= early_deletion([(stored, age + 1)], LIST_PRICES) <= fee
     months = Decimal(LIST_PRICES.of(stored.store_class).minimum_days) / 30
-    assert fee <= storage([stored], LIST_PRICES) * months + ROUNDING
+    assert fee <= storage_cost([stored], LIST_PRICES) * months + ROUNDING
 
 
 # --- telling -------------------------------------------------------------------------------------------------------

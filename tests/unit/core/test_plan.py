@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacier_provider.core.archive import Amount
+from glacier_provider.core.params import truth
 from glacier_provider.core.plan import (
     RETRIEVAL_HOURS,
     Figure,
@@ -20,7 +21,6 @@ from glacier_provider.core.plan import (
     plan_by_store,
     plan_from_figures,
     retrieval_hours,
-    truth,
     with_costs,
 )
 from glacier_provider.core.prices import GB, LIST_PRICES, override

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glacier_provider.core.retention import Judged, Retention, judge
+from glacier_provider.core.retention import Judged, Retention, apply_rule
 from glacier_provider.core.status import BackupState
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -27,23 +27,23 @@ def kept(judged: list[Judged]) -> list[int]:
 
 
 def test_without_a_rule_everything_stays_and_says_so() -> None:
-    judged = judge(a_year(3), Retention(), now=NOW)
+    judged = apply_rule(a_year(3), Retention(), now=NOW)
     assert [one.reasons for one in judged] == [("there is no retention rule",)] * 3
 
 
 def test_the_last_ones_stay() -> None:
-    assert kept(judge(a_year(), Retention(keep_last=3), now=NOW)) == [365, 364, 363]
+    assert kept(apply_rule(a_year(), Retention(keep_last=3), now=NOW)) == [365, 364, 363]
 
 
 def test_the_newest_of_each_day_week_month_and_year_stays() -> None:
     rule = Retention(keep_daily=2, keep_weekly=2, keep_monthly=2, keep_yearly=2)
-    judged = judge(a_year(), rule, now=NOW)
+    judged = apply_rule(a_year(), rule, now=NOW)
     dates = {a_year()[number - 1][2].date().isoformat() for number in kept(judged)}
     assert dates == {"2026-11-22", "2026-11-21", "2026-11-15", "2026-10-31", "2025-12-31"}
 
 
 def test_young_ones_stay() -> None:
-    assert kept(judge(a_year(), Retention(keep_days=2), now=NOW)) == [365, 364]
+    assert kept(apply_rule(a_year(), Retention(keep_days=2), now=NOW)) == [365, 364]
 
 
 def test_days_are_those_of_the_time_zone_that_the_times_are_given_in() -> None:
@@ -52,13 +52,13 @@ def test_days_are_those_of_the_time_zone_that_the_times_are_given_in() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     for zone, count in ((UTC, 1), (berlin, 2)):
         backups: Backups = [(n + 1, COMPLETE, at.astimezone(zone)) for n, at in enumerate(times)]
-        assert len(kept(judge(backups, rule, now=NOW))) == count
+        assert len(kept(apply_rule(backups, rule, now=NOW))) == count
 
 
 def test_failed_ones_do_not_count_and_may_go_once_a_complete_one_came_after_them() -> None:
     at = NOW - timedelta(days=1)
     backups: Backups = [(1, COMPLETE, at), (2, FAILED, at), (3, COMPLETE, at), (4, FAILED, at)]
-    judged = {one.backup_id: one for one in judge(backups, Retention(keep_last=2), now=NOW)}
+    judged = {one.backup_id: one for one in apply_rule(backups, Retention(keep_last=2), now=NOW)}
     assert [number for number, one in judged.items() if one.may_go] == [2]
     assert judged[4].reasons == ("no complete backup came after it yet",)
 
@@ -69,7 +69,7 @@ def test_failed_ones_do_not_count_and_may_go_once_a_complete_one_came_after_them
 )
 def test_the_newest_complete_backup_always_stays(states: list[BackupState], figures: dict[str, int]) -> None:
     backups: Backups = [(n + 1, state, NOW - timedelta(days=40 - n)) for n, state in enumerate(states)]
-    judged = judge(backups, Retention(**figures), now=NOW)
+    judged = apply_rule(backups, Retention(**figures), now=NOW)
     assert [one.backup_id for one in judged] == sorted((number for number, _, _ in backups), reverse=True)
     complete = [number for number, state, _ in backups if state is COMPLETE]
     if complete:

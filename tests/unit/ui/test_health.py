@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from glacier_provider.applications import PRESETS
-from glacier_provider.ui.health import YEAR, Health, Schedule, calendar, due_days, judge
+from glacier_provider.ui.health import YEAR, Health, Schedule, calendar, due_days, health_of
 
 DAILY = Schedule("0 2 * * *", "UTC")
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -17,7 +17,7 @@ def health(
     schedule: Schedule = DAILY, *, hours_ago: float | None, ended: str | None = "complete", now: datetime = NOW
 ) -> Health:
     since = None if hours_ago is None else now - timedelta(hours=hours_ago)
-    return judge(schedule, now=now, complete_since=since, last_ended=ended)[0]
+    return health_of(schedule, now=now, complete_since=since, last_ended=ended)[0]
 
 
 def test_the_backup_of_last_night_is_fresh() -> None:
@@ -25,7 +25,7 @@ def test_the_backup_of_last_night_is_fresh() -> None:
 
 
 def test_a_missed_night_is_late_and_says_since_when() -> None:
-    word, since = judge(DAILY, now=NOW, complete_since=NOW - timedelta(hours=34), last_ended="complete")
+    word, since = health_of(DAILY, now=NOW, complete_since=NOW - timedelta(hours=34), last_ended="complete")
     assert (word, since) == (Health.LATE, datetime(2026, 11, 22, 2, tzinfo=UTC))
 
 
