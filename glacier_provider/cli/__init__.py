@@ -1,7 +1,7 @@
 """``glacier-backup``: what must work when Airflow does not.
 
-`main` and the parser are here; each module beside adds its commands: `reading` looks, `upkeep` keeps the catalog,
-`deletion`, `notifications` and `costs` do what they are called. `opening` tells where the catalog is found.
+`main` and the parser are here; each module with `add_commands` adds those of its topic, in the order of the help.
+`connections` tells where the catalog is found.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 
 from glacier_provider import __version__
-from glacier_provider.cli import costs, deletion, notifications, reading, upkeep
-from glacier_provider.cli.opening import log_to_stderr
+from glacier_provider.cli import costs, counts, deletion, maintenance, notifications, show
+from glacier_provider.cli.connections import log_to_stderr
 from glacier_provider.errors import GlacierProviderError
 
 
@@ -38,6 +38,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="glacier-backup", description=words)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (reading, upkeep, deletion, notifications, costs):
+    for module in (show, maintenance, deletion, notifications, costs, counts):
         module.add_commands(commands)
     return parser

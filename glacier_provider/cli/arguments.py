@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from glacier_provider.applications import Application, load_applications
+
 Arguments = argparse.Namespace
 DEFAULT_SCHEMA = "glacier_catalog"
 
@@ -24,6 +26,20 @@ def add_command(
     command.add_argument("--schema", help=f"the catalog's schema (default: as configured, else {DEFAULT_SCHEMA})")
     command.add_argument("--json", action="store_true", help="print JSON")
     return command
+
+
+def add_command_of_one(
+    commands: Any, name: str, run: Callable[[Arguments], None], text: str
+) -> argparse.ArgumentParser:
+    """Add a command that works on one application, which it names first."""
+    command = add_command(commands, name, run, text, of_any=False)
+    command.add_argument("application", metavar="APPLICATION", help="its name in applications.yaml")
+    return command
+
+
+def named_application(arguments: Arguments) -> Application:
+    """Return the application that a command names; raise ConfigurationError when there is none of that name."""
+    return load_applications(arguments.applications).named(arguments.application)
 
 
 def add_paging(command: argparse.ArgumentParser, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""``glacier-backup setup-notifications``: makes the queue in which restores hear that retrievals ended.
+"""``glacier-backup setup-notifications``: makes the queue in which restores learn that retrievals ended.
 
 It reaches AWS by the application's AWS connection: its AIRFLOW_CONN_ variable, else Airflow's own connections.
 """
@@ -10,8 +10,8 @@ from typing import Any
 
 from glacier_provider.applications import Application, load_applications
 from glacier_provider.cli.arguments import Arguments
-from glacier_provider.cli.opening import airflow_at_hand
-from glacier_provider.cli.printing import print_json
+from glacier_provider.cli.connections import airflow_at_hand
+from glacier_provider.cli.output import print_json
 from glacier_provider.errors import ConfigurationError
 
 
@@ -34,7 +34,7 @@ def add_commands(commands: Any) -> None:
 def _set_up(arguments: Arguments) -> None:
     from glacier_provider.hooks.notifications import set_up_notifications
 
-    application = _application(arguments)
+    application = _named_or_only(arguments)
     with airflow_at_hand():
         setup = set_up_notifications(application, store=arguments.store, dry_run=arguments.dry_run)
     if arguments.json:
@@ -50,7 +50,7 @@ def _set_up(arguments: Arguments) -> None:
         print("\n".join(lines))
 
 
-def _application(arguments: Arguments) -> Application:
+def _named_or_only(arguments: Arguments) -> Application:
     applications = load_applications(arguments.applications)
     if arguments.application:
         return applications.named(arguments.application)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def set_up_notifications(application: Application, *, store: str | None = None, dry_run: bool = False) -> Setup:
     """Make what is missing between a store (the application's own unless another is named) and its queue.
 
-    With `dry_run` nothing is changed. Raise as `stores.notification_setup.set_up` and `aws_client`.
+    With `dry_run` nothing is changed. Raise as `stores.queue.setup.set_up` and `aws_client`.
     """
     from glacier_provider.stores import client_config
     from glacier_provider.stores.queue.receive import queue_client_config

@@ -6,11 +6,14 @@ Extras of a connection are taken by name, never as a whole: an extra that somebo
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from glacier_provider.applications import Application, load_applications, parse_application
+from glacier_provider.core.parts import MIB
+from glacier_provider.core.store_uri import parse_store_uri
 from glacier_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -34,12 +37,19 @@ def find_application(given: str | Mapping[str, Any] | Application) -> Applicatio
 
 
 class Resources:
-    """The catalog, the database and the stores of one application. Close it, or use it in a `with`."""
+    """The catalog, the database and the stores of one application. Close it, or use it in a `with`.
 
-    def __init__(self, application: Application) -> None:
+    `open_store` opens a store of the application by its URI; `open_store_of` unless another is given.
+    """
+
+    def __init__(
+        self, application: Application, *, open_store: Callable[[Application, str], ArchiveStore] | None = None
+    ) -> None:
         self.application = application
+        self._open_store = open_store or open_store_of
         self._catalog: Catalog | None = None
         self._stores: dict[str, ArchiveStore] = {}
+        self._lock = threading.Lock()
 
     @property
     def catalog(self) -> Catalog:
@@ -62,10 +72,11 @@ class Resources:
         return self.stores(self.application.store)
 
     def stores(self, uri: str) -> ArchiveStore:
-        """Return the store of this URI, opened once."""
-        if uri not in self._stores:
-            self._stores[uri] = open_store_of(self.application, uri)
-        return self._stores[uri]
+        """Return the store of this URI, opened once, whichever threads ask for it."""
+        with self._lock:
+            if uri not in self._stores:
+                self._stores[uri] = self._open_store(self.application, uri)
+            return self._stores[uri]
 
     def close(self) -> None:
         if self._catalog is not None:
@@ -112,25 +123,23 @@ def open_store_of(application: Application, uri: str) -> ArchiveStore:
     Raise ConfigurationError for a missing connection or a wrong URI, the StoreError family for credentials that AWS
     does not give.
     """
-    from glacier_provider.core.store_uri import parse_store_uri
-    from glacier_provider.stores import client_config, client_type, open_store
+    from glacier_provider.stores import client_config, client_type
 
     parsed = parse_store_uri(uri)
     client = aws_client(
         application, client_type(parsed), region=parsed.region, config=client_config(parsed), subject=uri
     )
-    return _paced(open_store(uri, client=client, part_size=application.part_size_mib * 1024 * 1024), application)
+    return _opened(application, uri, client)
 
 
 def open_queue_of(application: Application) -> Queue | None:
-    """Open the queue in which an application hears of retrievals; None when it names none.
+    """Open the queue of notifications of an application's retrievals; None when it names none.
 
     Its Region is the one that its name tells, else the store's, else the connection's. Raise as `open_store_of`.
     """
     name = application.notifications.queue
     if name is None:
         return None
-    from glacier_provider.core.store_uri import parse_store_uri
     from glacier_provider.stores.queue.receive import Queue, parsed_queue, queue_client_config
 
     region = parsed_queue(name).region or parse_store_uri(application.store).region
@@ -168,18 +177,20 @@ def open_store_anywhere(application: Application, uri: str) -> ArchiveStore:
         return open_store_of(application, uri)
     import boto3
 
-    from glacier_provider.core.store_uri import parse_store_uri
-    from glacier_provider.stores import client_config, client_type, open_store
+    from glacier_provider.stores import client_config, client_type
     from glacier_provider.stores.aws_errors import aws_errors
 
     parsed = parse_store_uri(uri)
     with aws_errors("boto3's own settings", uri):
         session: Any = boto3.Session(region_name=parsed.region)
         client = session.client(client_type(parsed), config=client_config(parsed))
-    return _paced(open_store(uri, client=client, part_size=application.part_size_mib * 1024 * 1024), application)
+    return _opened(application, uri, client)
 
 
-def _paced(store: ArchiveStore, application: Application) -> ArchiveStore:
+def _opened(application: Application, uri: str, client: Any) -> ArchiveStore:
+    from glacier_provider.stores import open_store
+
+    store = open_store(uri, client=client, part_size=application.part_size_mib * MIB)
     # The tasks that upload at once know nothing of each other: each gets its share.
     store.rate_limit.rate = (application.bandwidth_limit or 0) / application.parallelism
     return store

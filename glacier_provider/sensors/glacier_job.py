@@ -25,8 +25,8 @@ class GlacierJobSensor(BaseSensorOperator):
     takes no worker slot; otherwise `mode` is poke or reschedule, as for any sensor. `poke_interval` and `timeout` are
     in seconds. Failed retrievals end it with RetrievalFailed, naming them; the timeout says what is still missing;
     retrievals that expire while others are awaited are asked for again. A store or catalog that cannot be reached just
-    now is waited for as well. Deferred, it hears through the application's queue (`notifications.queue`) that
-    retrievals ended, and is polled less often; otherwise it polls only.
+    now is waited for as well. Deferred, it is notified through the application's queue (`notifications.queue`) that
+    retrievals ended, and polls less often; otherwise it polls only.
     """
 
     template_fields: Sequence[str] = ("application", "restore_id")

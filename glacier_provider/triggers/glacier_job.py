@@ -65,7 +65,7 @@ class GlacierJobTrigger(BaseTrigger):
 
     @contextmanager
     def _listening(self) -> Iterator[QueueListener | None]:
-        """Give the ear of an application that names a queue, and close it at the end."""
+        """Give the listener of an application that names a queue, and stop it at the end."""
         try:
             application = Application.from_dict(self.application)
         except GlacierProviderError:  # the next look tells it
@@ -89,7 +89,7 @@ class GlacierJobTrigger(BaseTrigger):
                 await asyncio.sleep(left)
                 continue
             try:
-                waiting = await queue_listener.hear(left)
+                waiting = await queue_listener.listen(left)
             except GlacierProviderError as error:
                 status = self._met(error)
                 # What messages named was not looked at: they come again.

@@ -1,4 +1,4 @@
-"""Hearing of ended retrievals through the application's queue, beside the polling that never stops."""
+"""Notifications of ended retrievals from the application's queue, beside the polling that never stops."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ TAKING_SECONDS = 10.0
 QUIET_SECONDS = 10.0
 #: A wait is no shorter: SQS counts whole seconds, and not every service that speaks SQS waits when it is told to.
 LEAST_SECONDS = 1.0
-#: A message that the store does not bear out is outcome again so often: the store may lag behind, or it was forged.
+#: A message that the store does not bear out is received again so often: the store may lag behind, or it was forged.
 MOST_TIMES = 10
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 class QueueListener:
-    """The ear of one restore. It waits in a thread of its own, so that it never takes one of the triggerer's.
+    """Receives the messages for one restore, in a thread of its own, so that it never takes one of the triggerer's.
 
-    The queue is a help, not a need: when it cannot be read, that is logged, `works` is False, and `hear` only waits.
+    The queue is a help, not a need: when it cannot be read, that is logged, `works` is False, and `listen` only waits.
     """
 
     def __init__(self, application: Application, restore_id: int, log: Any) -> None:
@@ -58,7 +58,7 @@ class QueueListener:
         """Forget that the queue could not be read: somebody may have mended it."""
         self.works = True
 
-    async def hear(self, seconds: float) -> Waiting | None:
+    async def listen(self, seconds: float) -> Waiting | None:
         """Wait for messages, at most for `seconds` (often less), and look at what they name.
 
         Return how much the restore waits for, None when no message concerned it. Raise what a look at catalog
@@ -72,12 +72,12 @@ class QueueListener:
         if not messages:
             await asyncio.sleep(max(0.0, began + LEAST_SECONDS - time.monotonic()) if self.works else 0)
             return None
-        outcome = await self._in_thread(lambda: self._look(messages))
+        outcome = await self._in_thread(lambda: self._handle(messages))
         if outcome.waiting is None and not outcome.settled and self.works:
             await asyncio.sleep(min(QUIET_SECONDS, seconds))
         return outcome.waiting
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+    async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: context.run(work))
 
@@ -105,14 +105,14 @@ class QueueListener:
             assert self._queue is not None, "only an application that names a queue is listened for"
         return self._queue
 
-    def _look(self, messages: list[Message]) -> NotificationsOutcome:
+    def _handle(self, messages: list[Message]) -> NotificationsOutcome:
         notifications = {notification for message in messages for notification in message.notifications or ()}
-        outcome = self._hear(notifications)
-        self._tell(messages, outcome)
+        outcome = self._look_at(notifications)
+        self._log_outcome(messages, outcome)
         self._delete([message for message in messages if _is_done(message, outcome)])
         return outcome
 
-    def _hear(self, notifications: Collection[Notification]) -> NotificationsOutcome:
+    def _look_at(self, notifications: Collection[Notification]) -> NotificationsOutcome:
         from glacier_provider.hooks.resources import Resources
         from glacier_provider.pipelines import restore
 
@@ -125,9 +125,9 @@ class QueueListener:
         try:
             self._open().delete(messages)
         except GlacierProviderError as error:
-            self._warn(error, "The restore goes on: what was outcome is outcome again.")
+            self._warn(error, "The restore goes on: these messages are received again.")
 
-    def _tell(self, messages: list[Message], outcome: NotificationsOutcome) -> None:
+    def _log_outcome(self, messages: list[Message], outcome: NotificationsOutcome) -> None:
         self._log.info(
             "Restore %d: %s in the queue, %s about its archives.",
             self._restore_id,
@@ -162,7 +162,7 @@ class QueueListener:
 
 
 def _is_done(message: Message, outcome: NotificationsOutcome) -> bool:
-    """Return whether nobody has to hear a message again: all it says is settled, or was not borne out often enough."""
+    """Return whether nobody needs a message any more: all it says is settled, or was not borne out often enough."""
     notifications = set(message.notifications or ())
     given_up = outcome.doubtful if message.times >= MOST_TIMES else frozenset()
     return bool(notifications) and notifications <= (outcome.settled | given_up)

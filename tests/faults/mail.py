@@ -61,7 +61,7 @@ class Mail:
             return a_session().client(service, endpoint_url=url, region_name=region or "us-east-1")
 
         place = re.sub("[^A-Za-z0-9]", "-", place_of(self.application.store))
-        made = set_up(self.application.name, self.application.store, client=client, queue=f"outcome-of-{place}")
+        made = set_up(self.application.name, self.application.store, client=client, queue=f"notified-of-{place}")
         self.url = made.queue
         self.pass_time(RETENTION_SECONDS)
 
@@ -118,7 +118,7 @@ class Mail:
         """Hear what there is, once, as a triggerer does; return what the restore waits for if anything concerned it."""
         ear = Ear(self, has, restore_id)
         try:
-            return asyncio.run(ear.hear(AT_ONCE))
+            return asyncio.run(ear.listen(AT_ONCE))
         finally:
             ear.stop()
 
@@ -136,7 +136,7 @@ class Ear(queue_listener.QueueListener):
             self._queue = self._mail.open()
         return self._queue
 
-    def _hear(self, notifications: Collection[Notification]) -> NotificationsOutcome:
+    def _look_at(self, notifications: Collection[Notification]) -> NotificationsOutcome:
         outcome = restore.look_at_notifications(
             self._application, self._restore_id, notifications, catalog=self._has.catalog, stores=self._has.stores
         )

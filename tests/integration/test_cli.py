@@ -19,7 +19,7 @@ import yaml
 from glacier_provider import __version__, cli
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.migrate import newest_version
-from glacier_provider.cli import opening
+from glacier_provider.cli import connections
 from glacier_provider.errors import ConfigurationError
 from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
@@ -388,7 +388,7 @@ def test_a_place_that_cannot_be_read_is_an_error_that_does_not_tell_it(
     ],
 )
 def test_a_connections_host_may_be_a_directory_or_an_address(value: str, host: str) -> None:
-    assert opening.server_of_variable("V", value).host == host
+    assert connections.server_of_variable("V", value).host == host
 
 
 def test_a_server_that_does_not_answer_is_an_error(run: Callable[..., Answer]) -> None:
@@ -656,6 +656,6 @@ def test_a_file_without_applications_says_what_to_name(run: Callable[..., Answer
 
 
 def test_the_uris_example_can_be_read() -> None:
-    assert opening.server_of_uri(opening.URI_EXAMPLE).host == "db.example.com"
+    assert connections.server_of_uri(connections.URI_EXAMPLE).host == "db.example.com"
     with pytest.raises(ConfigurationError):
-        opening.server_of_uri("nonsense")
+        connections.server_of_uri("nonsense")

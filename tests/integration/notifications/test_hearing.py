@@ -55,12 +55,12 @@ def test_messages_that_did_their_work_are_deleted(s3_wait: Wait) -> None:
 
 def hear_all(wait: Wait) -> None:
     """Have another restore's trigger find what the first one left, as the next restore would."""
-    from glacier_provider.triggers.listening import QueueListener
+    from glacier_provider.triggers.queue_listener import QueueListener
 
     async def listen() -> None:
         listening = QueueListener(wait.app.application, wait.restore_id, logging.getLogger("next"))
         for _ in range(3):
-            await listening.hear(1)
+            await listening.listen(1)
         listening.stop()
 
     asyncio.run(asyncio.wait_for(listen(), SECONDS))
@@ -291,13 +291,13 @@ def test_a_trigger_that_listens_can_be_taken_away_at_once(s3_wait: Wait, monkeyp
 
 
 def test_a_message_received_after_the_end_is_left_for_the_next(s3_wait: Wait) -> None:
-    from glacier_provider.triggers.listening import QueueListener
+    from glacier_provider.triggers.queue_listener import QueueListener
 
     s3_wait.send(s3_wait.message_about(s3_wait.retrieval()["key"]))
     held = s3_wait.messages()
     listening = QueueListener(s3_wait.app.application, s3_wait.restore_id, logging.getLogger("ended"))
     listening._stopped.set()
     with mock.patch.object(restore, "look_at_notifications") as messages:
-        assert asyncio.run(asyncio.wait_for(listening.hear(1), SECONDS)) is None
+        assert asyncio.run(asyncio.wait_for(listening.listen(1), SECONDS)) is None
     messages.assert_not_called()
     assert s3_wait.messages() == held

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest.mock import Mock, patch
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +19,7 @@ from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.errors import ConfigurationError, StoreDenied, StoreError, StoreMissing
 from glacier_provider.hooks.resources import Resources, find_application, open_store_of, server_of
 from glacier_provider.postgres import OPTION_VARIABLES, Server
+from glacier_provider.stores.contract import ArchiveStore
 from tests.emulator.s3 import S3Emulator
 from tests.support.airflow import aws_connection, postgres_connection
 from tests.support.clean_environment import APPLICATIONS
@@ -226,6 +230,24 @@ def test_catalog_and_stores_are_opened_once() -> None:
     assert resources.store is resources.stores(APPLICATION.store)
     other = APPLICATION.store.replace("GLACIER", "DEEP_ARCHIVE")
     assert resources.stores(other) is not resources.store
+
+
+def test_a_store_that_many_threads_ask_for_at_once_is_opened_once() -> None:
+    opened: list[Mock] = []
+
+    def open_store(_application: Application, _uri: str) -> Mock:
+        time.sleep(0.05)  # as a look-up of a connection takes
+        opened.append(Mock(spec=ArchiveStore))
+        return opened[-1]
+
+    resources = Resources(APPLICATION)
+    with (
+        patch("glacier_provider.hooks.resources.open_store_of", open_store),
+        ThreadPoolExecutor(max_workers=16) as pool,
+    ):
+        stores = list(pool.map(lambda _: resources.store, range(16)))
+    assert len(opened) == 1
+    assert all(store is opened[0] for store in stores)
 
 
 @pytest.mark.usefixtures("_connections")

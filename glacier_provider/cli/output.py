@@ -14,6 +14,14 @@ from glacier_provider.core.text import readable_size
 Columns = Mapping[str, str | Callable[[Mapping[str, Any]], Any]]
 
 
+def print_answer(arguments: Arguments, value: Any, text: str) -> None:
+    """Print an answer: `value` as JSON if that is asked for, else `text`."""
+    if arguments.json:
+        print_json(value)
+    else:
+        print(text)
+
+
 def print_rows(arguments: Arguments, rows: Iterable[Mapping[str, Any]], columns: Columns) -> None:
     rows = list(rows)
     if arguments.json:

@@ -6,8 +6,8 @@ from typing import Any
 
 from glacier_provider.applications import load_applications
 from glacier_provider.cli.arguments import Arguments, add_command, add_paging
-from glacier_provider.cli.opening import open_catalog
-from glacier_provider.cli.printing import print_json, print_pairs, print_rows, shortened, shown_size, shown_time
+from glacier_provider.cli.connections import open_catalog
+from glacier_provider.cli.output import print_json, print_pairs, print_rows, shortened, shown_size, shown_time
 from glacier_provider.core.status import BackupState
 from glacier_provider.core.text import counted, readable_size
 

@@ -50,7 +50,9 @@ def airflow_at_hand() -> Iterator[None]:
 
 
 def open_catalog(arguments: Arguments, *, check: bool = True) -> Catalog:
-    application = None if arguments.catalog or os.environ.get("GLACIER_CATALOG_URI") else _application(arguments)
+    application = (
+        None if arguments.catalog or os.environ.get("GLACIER_CATALOG_URI") else _application_of_catalog(arguments)
+    )
     server = _catalog_server(arguments, application)
     schema = arguments.schema or (application.catalog_schema if application else DEFAULT_SCHEMA)
     name = arguments.application or (application.name if application else "")
@@ -60,7 +62,7 @@ def open_catalog(arguments: Arguments, *, check: bool = True) -> Catalog:
     return catalog
 
 
-def _application(arguments: Arguments) -> Application | None:
+def _application_of_catalog(arguments: Arguments) -> Application | None:
     """Return the named application, or one that stands for all when they share a catalog."""
     applications = load_applications(arguments.applications)
     if arguments.application:

@@ -7,13 +7,12 @@ AWS_ACCESS_KEY_ID, a role, ...).
 
 from __future__ import annotations
 
-from functools import cache, partial
+from collections.abc import Iterator
 from typing import Any
 
-from glacier_provider.applications import load_applications
-from glacier_provider.cli.arguments import Arguments, add_command
-from glacier_provider.cli.opening import airflow_at_hand, open_catalog
-from glacier_provider.cli.printing import print_json
+from glacier_provider.cli.arguments import Arguments, add_command, named_application
+from glacier_provider.cli.connections import airflow_at_hand, open_catalog
+from glacier_provider.cli.output import print_answer
 from glacier_provider.core.text import counted
 from glacier_provider.errors import RebuiltInPart
 from glacier_provider.pipelines.rebuild import Rebuilt, rebuild_catalog
@@ -33,10 +32,8 @@ def add_commands(commands: Any) -> None:
 def _migrate(arguments: Arguments) -> None:
     with open_catalog(arguments, check=False) as catalog:
         version = catalog.migrate()
-    if arguments.json:
-        print_json({"schema": catalog.schema, "version": version})
-    else:
-        print(f"The catalog schema {catalog.schema} is at version {version}.")
+    answer = {"schema": catalog.schema, "version": version}
+    print_answer(arguments, answer, f"The catalog schema {catalog.schema} is at version {version}.")
 
 
 def _undo_orphans(arguments: Arguments) -> None:
@@ -45,27 +42,21 @@ def _undo_orphans(arguments: Arguments) -> None:
     if arguments.application is None:
         with open_catalog(arguments) as catalog:
             arguments.application = catalog.restores.get(arguments.restore_id)["application"]
-    application = load_applications(arguments.applications).named(arguments.application)
+    application = named_application(arguments)
     with open_catalog(arguments) as catalog:
         figures = restore.undo_orphans(application, arguments.restore_id, catalog=catalog)
-    if arguments.json:
-        print_json(figures)
-    else:
-        moved, left = counted(figures["moved_back"], "file"), figures["left"]
-        print(f"{moved} moved back, {left} left in {application.orphan_directory}.")
+    moved, left = counted(figures["moved_back"], "file"), figures["left"]
+    print_answer(arguments, figures, f"{moved} moved back, {left} left in {application.orphan_directory}.")
 
 
 def _rebuild(arguments: Arguments) -> None:
-    from glacier_provider.hooks.resources import open_store_anywhere
+    from glacier_provider.hooks.resources import Resources, open_store_anywhere
 
-    application = load_applications(arguments.applications).named(arguments.application)
+    application = named_application(arguments)
+    resources = Resources(application, open_store=open_store_anywhere)
     with airflow_at_hand(), open_catalog(arguments, check=False) as catalog:
-        stores = cache(partial(open_store_anywhere, application))
-        rebuilt = rebuild_catalog(application, catalog=catalog, stores=stores)
-    if arguments.json:
-        print_json(rebuilt.as_dict())
-    else:
-        _tell(rebuilt)
+        rebuilt = rebuild_catalog(application, catalog=catalog, stores=resources.stores)
+    print_answer(arguments, rebuilt.as_dict(), "\n".join(_lines(rebuilt)))
     if rebuilt.broken or rebuilt.lost_count:
         raise RebuiltInPart(
             f"{counted(len(rebuilt.broken), 'backup')} cannot be restored whole, and "
@@ -73,15 +64,11 @@ def _rebuild(arguments: Arguments) -> None:
         )
 
 
-def _tell(rebuilt: Rebuilt) -> None:
+def _lines(rebuilt: Rebuilt) -> Iterator[str]:
     backups, files = counted(rebuilt.backups, "backup"), counted(rebuilt.files, "file")
-    print(f"{backups}, of which {rebuilt.complete} complete; {files}.")
+    yield f"{backups}, of which {rebuilt.complete} complete; {files}."
     if rebuilt.adopted:
-        print(f"{counted(rebuilt.adopted, 'archive')} of backups that never got their manifest taken up.")
-    for title, lines in (
-        ("Not whole", rebuilt.broken),
-        ("In a complete backup, and in no store", rebuilt.lost),
-        ("In the store, and fits nowhere", rebuilt.strays),
-    ):
-        for line in lines:
-            print(f"{title}: {line}")
+        yield f"{counted(rebuilt.adopted, 'archive')} of backups that never got their manifest taken up."
+    yield from (f"Not whole: {line}" for line in rebuilt.broken)
+    yield from (f"In a complete backup, and in no store: {line}" for line in rebuilt.lost)
+    yield from (f"In the store, and fits nowhere: {line}" for line in rebuilt.strays)
