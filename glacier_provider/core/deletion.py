@@ -17,7 +17,7 @@ from glacier_provider.core.cost import Stored, class_of, early_deletion, money, 
 from glacier_provider.core.params import backup_id_of, refuse_unknown, truth
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.status import BackupState
-from glacier_provider.core.text import counted, counted_with_size
+from glacier_provider.core.text import counted, readable_amount
 from glacier_provider.errors import ConfigurationError
 
 
@@ -151,10 +151,10 @@ class DeletionPlan:
         """Return the plan as a person reads it."""
         said = [f"Backup {self.backup_id} of {self.application} is {self.state.value}."]
         for uri, amount in self.by_store().items():
-            said.append(f"To delete from {uri}: {_archives(amount)}, {self._kinds(uri)}.")
+            said.append(f"To delete from {uri}: {readable_amount(amount)}, {self._kinds(uri)}.")
         if not self.goes:
             said.append("Nothing has to be deleted from a store.")
-        said += [f"To keep: {_archives(one.amount)}, since {one.reason}." for one in self.stays]
+        said += [f"To keep: {readable_amount(one.amount)}, since {one.reason}." for one in self.stays]
         if self.fee is not None:
             told = "nothing" if self.fee == 0 else money(self.fee, self.currency)
             said.append(f"Fee for deleting before the minimum storage duration: {told}.")
@@ -175,7 +175,3 @@ def with_fee(plan: DeletionPlan, prices: Prices, *, today: date) -> DeletionPlan
     """Return `plan` with its early-deletion fee."""
     deleted = [(going.stored, (today - going.archived_on).days) for going in plan.goes]
     return replace(plan, fee=early_deletion(deleted, prices), currency=prices.currency)
-
-
-def _archives(amount: Amount) -> str:
-    return counted_with_size(amount.archives, "archive", amount.bytes)

@@ -12,13 +12,13 @@ from enum import StrEnum
 from typing import Any
 
 from glacier_provider.core.archive import Amount
-from glacier_provider.core.cost import TierCost, Stored, money, of_tier, plain, retrieval_by_tier
+from glacier_provider.core.cost import Stored, TierCost, money, of_tier, plain, retrieval_by_tier
 from glacier_provider.core.params import backup_id_of, member, refuse_unknown, truth, whole_number
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.store_uri import store_class
 from glacier_provider.core.tables import format_table, parse_table
-from glacier_provider.core.text import counted, counted_with_size, hours, readable_size
+from glacier_provider.core.text import counted, hours, readable_amount, readable_size
 from glacier_provider.errors import ConfigurationError
 
 LATEST = "latest"
@@ -197,13 +197,13 @@ class RestorePlan:
         """Return the plan as a person reads it."""
         said = [
             f"Backup {self.backup_id}: database {readable_size(self.database_bytes)}, "
-            f"{counted_with_size(self.present.archives, 'file', self.present.bytes)} in the directory already.",
-            f"To retrieve from the cold: {_archives(self.to_request)}.",
+            f"{readable_amount(self.present, 'file')} in the directory already.",
+            f"To retrieve from the cold: {readable_amount(self.to_request)}.",
         ]
         if self.pending.archives or self.ready.archives:
-            said.append(f"Retrieved or requested earlier: {_archives(self.pending + self.ready)}.")
+            said.append(f"Retrieved or requested earlier: {readable_amount(self.pending + self.ready)}.")
         if self.set_aside.archives:
-            said.append(f"To move back from the orphan directory, at no cost: {_archives(self.set_aside)}.")
+            said.append(f"To move back from the orphan directory, at no cost: {readable_amount(self.set_aside)}.")
         for tier, (fewest, most) in self.hours.items() if self.to_request.archives else ():
             chosen = " (chosen)" if tier == self.tier.value else ""
             said.append(f"  {tier}{chosen}: typically {hours(fewest)} to {hours(most)}{self._told_cost(tier)}.")
@@ -300,7 +300,3 @@ def plan_by_store(plan: RestorePlan, figures: Iterable[Figure], prices: Prices, 
     )
     places = [(store_class(uri), part.to_request, part.pending + part.ready) for uri, part in parts.items()]
     return with_costs(whole, places, prices, budget=budget)
-
-
-def _archives(amount: Amount) -> str:
-    return counted_with_size(amount.archives, "archive", amount.bytes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from glacier_provider.core.archive import Amount
+
 #: So many names are kept in a report; the counts in it are always exact.
 NAMED = 100
 
@@ -34,13 +36,13 @@ def hours(count: float) -> str:
     return f"{count:g} hour{'' if count == 1 else 's'}"
 
 
-def counted_with_size(number: int, noun: str, size: int) -> str:
-    """Return a number, its noun and their size.
+def readable_amount(amount: Amount, noun: str = "archive") -> str:
+    """Return how many archives there are and their size.
 
-    >>> counted_with_size(2, "file", 1_500_000)
-    '2 files (1.5 MB)'
+    >>> readable_amount(Amount(2, 1_500_000))
+    '2 archives (1.5 MB)'
     """
-    return f"{counted(number, noun)} ({readable_size(size)})"
+    return f"{counted(amount.archives, noun)} ({readable_size(amount.bytes)})"
 
 
 def counted(number: int, noun: str) -> str:

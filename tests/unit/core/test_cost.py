@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from glacier_provider.core.cost import (
     Stored,
+    TierCost,
     download_cost,
     early_deletion,
     merged,
