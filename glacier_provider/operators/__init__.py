@@ -1,1 +1,1 @@
-"""Thin operators: parse, open, one call into `backup` or `restore`, a small answer."""
+"""Thin operators: parse, open, one call of a pipeline, a small answer."""

@@ -92,16 +92,13 @@ def record_failure(context: Context) -> None:
 
 def _record_failure(context: Context) -> None:
     """When the catalog itself cannot be reached, the task log keeps the reason and the next run settles the rest."""
+    from glacier_provider.pipelines.shared.failure import note_failure
+
     task: Any = context["task"]
     error: Any = context.get("exception")
-    reason, step = f"{task.task_id}: {error or 'the task ended without a message'}", step_of(error)
+    reason = f"{task.task_id}: {error or 'the task ended without a message'}"
     try:
         with Resources(find_application(task.application)) as resources:
-            backup_id = resources.catalog.backups.of_run(run_of(context))
-            if backup_id is not None:
-                resources.catalog.backups.fail(backup_id, reason, step=step)
-            restore_id = resources.catalog.restores.of_run(run_of(context))
-            if restore_id is not None:
-                resources.catalog.restores.fail(restore_id, reason, step=step)
+            note_failure(run_of(context), reason, step=step_of(error), catalog=resources.catalog)
     except GlacierProviderError as trouble:
         log.error("The failure could not be noted in the catalog: %s", trouble)

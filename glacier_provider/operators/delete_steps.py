@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.operators.base import GlacierOperator, log, run_of
+from glacier_provider.operators.base import GlacierOperator, run_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -41,13 +41,7 @@ class PlanDeletionOperator(_DeletionOperator):
         from glacier_provider.pipelines import delete
 
         with self.opened() as r:
-            request = self.asked(context)
-            plan = delete.plan_deletion(request.backup_id, catalog=r.catalog, prices=r.application.price_table)
-            for line in plan.lines():
-                log.info("%s", line)
-            request.check(r.application.name)
-            delete.raise_refused(plan, force=request.force)
-        return plan.as_dict()
+            return delete.plan_confirmed_deletion(r.application, self.asked(context), catalog=r.catalog).as_dict()
 
 
 class DeleteBackupOperator(_DeletionOperator):

@@ -18,7 +18,7 @@ from glacier_provider.catalog.backups import Run, lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.deletions import Doomed
 from glacier_provider.core.archive import EMPTY_KEY
-from glacier_provider.core.deletion import DeletionPlan, with_fee
+from glacier_provider.core.deletion import DeletionPlan, DeletionRequest, with_fee
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.retention import Judged, apply_rule
 from glacier_provider.core.status import BackupState
@@ -42,6 +42,16 @@ def plan_deletion(backup_id: int, *, catalog: Catalog, prices: Prices | None = N
     """
     plan = catalog.deletions.plan(backup_id)
     return with_fee(plan, prices, today=datetime.now(UTC).date()) if prices else plan
+
+
+def plan_confirmed_deletion(application: Application, request: DeletionRequest, *, catalog: Catalog) -> DeletionPlan:
+    """Plan a deletion, with its fee, and log it; raise when it is not confirmed or the backup cannot be deleted."""
+    plan = plan_deletion(request.backup_id, catalog=catalog, prices=application.price_table)
+    for line in plan.lines():
+        log.info("%s", line)
+    request.check(application.name)
+    raise_refused(plan, force=request.force)
+    return plan
 
 
 def judge_backups(application: Application, *, catalog: Catalog) -> list[Judged]:

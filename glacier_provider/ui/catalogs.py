@@ -37,7 +37,7 @@ def _applications(path: str, _modified: int, _size: int) -> Applications:
 
 
 @contextmanager
-def reading(application: Application, *, temporary_tables: bool = False) -> Iterator[Catalog]:
+def read_only_catalog(application: Application, *, temporary_tables: bool = False) -> Iterator[Catalog]:
     """Open an application's catalog for reading only; PostgreSQL counts making a temporary table as writing."""
     from glacier_provider.catalog.catalog import Catalog
 

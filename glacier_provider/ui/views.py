@@ -21,7 +21,7 @@ from glacier_provider.errors import GlacierProviderError
 from glacier_provider.pipelines.restore import preview_restore
 from glacier_provider.ui import models, money
 from glacier_provider.ui.access import ScheduledDag, TaskState
-from glacier_provider.ui.catalogs import problem_of, reading
+from glacier_provider.ui.catalogs import problem_of, read_only_catalog
 from glacier_provider.ui.health import YEAR, Health, Schedule, calendar, health_of
 
 
@@ -72,10 +72,10 @@ def cards(applications: Sequence[Application], known: Known) -> list[models.Card
     made: dict[str, models.CardResponse] = {}
     for group in _by_catalog(applications):
         try:
-            with reading(group[0]) as catalog:
+            with read_only_catalog(group[0]) as catalog:
                 found = _cards_of_catalog(group, known, catalog.pages)
         except GlacierProviderError as error:
-            found = [_unknown(application, known, error) for application in group]
+            found = [_card_with_problem(application, known, error) for application in group]
         made.update((card.name, card) for card in found)
     return [made[application.name] for application in applications]
 
@@ -150,7 +150,7 @@ def _bare_card(application: Application, known: Known) -> models.CardResponse:
     )
 
 
-def _unknown(application: Application, known: Known, error: GlacierProviderError) -> models.CardResponse:
+def _card_with_problem(application: Application, known: Known, error: GlacierProviderError) -> models.CardResponse:
     return _bare_card(application, known).model_copy(update={"problem": models.ProblemResponse(**problem_of(error))})
 
 
@@ -290,9 +290,9 @@ def backup_work(views: Pages, application: str, row: Row, now: datetime) -> mode
         backup=models.BackupResponse.model_validate(row),
         phase=phase,
         rate=_rate(row["scanned_at"], now, total.bytes - files.bytes, files.bytes) if phase == "upload" else None,
-        left=_shown(files),
-        total=_shown(total),
-        dump=_shown(Amount(1, dump["stored_size"] or dump["original_size"])) if dump else None,
+        left=_amount_response(files),
+        total=_amount_response(total),
+        dump=_amount_response(Amount(1, dump["stored_size"] or dump["original_size"])) if dump else None,
         dump_archived=bool(dump and dump["state"] == "archived"),
     )
 
@@ -338,9 +338,9 @@ def restore_work(views: Pages, row: Row, now: datetime) -> models.RestoreWorkRes
         restore=models.RestoreResponse.model_validate(row),
         phase=phase,
         rate=_rate(ready, now, placed.bytes, total.bytes - placed.bytes) if phase == "download" else None,
-        archives={status: _shown(amount) for status, amount in archives.items()},
-        set_aside=_shown(aside),
-        total=_shown(total),
+        archives={status: _amount_response(amount) for status, amount in archives.items()},
+        set_aside=_amount_response(aside),
+        total=_amount_response(total),
         expected=[_expected(found) for found in rows if found["status"] == "pending" and found["tier"]],
     )
 
@@ -372,7 +372,7 @@ def _expected(row: Row) -> models.ExpectedRetrievalsResponse:
     hours = retrieval_hours(row["store_uri"]).get(Tier(row["tier"]))
     return models.ExpectedRetrievalsResponse(
         tier=row["tier"],
-        waiting=_shown(_amount(row)),
+        waiting=_amount_response(_amount(row)),
         requested_at=row["first_request"],
         earliest=row["first_request"] + timedelta(hours=hours[0]) if hours else None,
         latest=row["last_request"] + timedelta(hours=hours[1]) if hours else None,
@@ -383,7 +383,7 @@ def _amount(row: Row | None) -> Amount:
     return Amount(row["archives"], row["bytes"]) if row else Amount()
 
 
-def _shown(amount: Amount) -> models.AmountResponse:
+def _amount_response(amount: Amount) -> models.AmountResponse:
     return models.AmountResponse(archives=amount.archives, bytes=amount.bytes)
 
 
@@ -407,11 +407,11 @@ def preview(application: Application, catalog: Catalog, request: RestoreRequest)
             for name, hours in plan.hours.items()
         ],
         database_bytes=plan.database_bytes,
-        present=_shown(plan.present),
-        set_aside=_shown(plan.set_aside),
-        to_request=_shown(plan.to_request),
-        pending=_shown(plan.pending),
-        ready=_shown(plan.ready),
+        present=_amount_response(plan.present),
+        set_aside=_amount_response(plan.set_aside),
+        to_request=_amount_response(plan.to_request),
+        pending=_amount_response(plan.pending),
+        ready=_amount_response(plan.ready),
         as_of=as_of,
         restore_dag=restore_dag_of(application.name),
         requests=plan.to_request.archives,

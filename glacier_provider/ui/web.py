@@ -41,7 +41,7 @@ from glacier_provider.hooks.resources import Resources
 from glacier_provider.pipelines.delete import plan_deletion, raise_refused
 from glacier_provider.ui import access, models, views
 from glacier_provider.ui.access import RightsDep, SchedulerDep
-from glacier_provider.ui.catalogs import applications, problem_of, reading
+from glacier_provider.ui.catalogs import applications, problem_of, read_only_catalog
 from glacier_provider.ui.models import error_responses
 
 STATIC = Path(__file__).parent / "static"
@@ -123,7 +123,7 @@ ReadableDep = Annotated[Application, Depends(readable)]
 
 
 def opened(application: ReadableDep) -> Iterator[Catalog]:
-    with reading(application) as catalog:
+    with read_only_catalog(application) as catalog:
         yield catalog
 
 
@@ -251,7 +251,7 @@ def get_run(rights: RightsDep, dag_id: RunId, dag_run_id: RunId) -> models.WorkR
     if name is None:
         raise HTTPException(404, f"{dag_id} is not a backup or restore DAG of this provider.")
     application = readable(name, rights)
-    with reading(application) as catalog:
+    with read_only_catalog(application) as catalog:
         return views.work_of_run(application, catalog, dag_id, dag_run_id, datetime.now(UTC))
 
 
@@ -308,7 +308,7 @@ def start_deletion(
 
 
 def _deletion(application: Application, backup_id: int) -> DeletionPlan:
-    with reading(application, temporary_tables=True) as catalog:
+    with read_only_catalog(application, temporary_tables=True) as catalog:
         catalog.pages.backup(application.name, backup_id)
         return plan_deletion(backup_id, catalog=catalog)
 
@@ -343,7 +343,7 @@ def move_orphans_back(
     dag = views.restore_dag_of(application.name)
     if not rights.allowed("POST", [dag]):
         raise HTTPException(403, f"You may not start runs of {dag}.")
-    with reading(application) as catalog:
+    with read_only_catalog(application) as catalog:
         catalog.pages.restore(application.name, restore_id)
     with Resources(application) as resources:
         return models.UndoneOrphansResponse(**restore.undo_orphans(application, restore_id, catalog=resources.catalog))

@@ -529,9 +529,9 @@ def test_a_missing_applications_yaml_is_said(site: Site, admin: TestClient) -> N
 
 def test_the_catalog_is_opened_for_reading_only(site: Site, three: list[int]) -> None:
     from glacier_provider.errors import CatalogError
-    from glacier_provider.ui.catalogs import applications, reading
+    from glacier_provider.ui.catalogs import applications, read_only_catalog
 
-    with reading(applications()["dms"]) as catalog, pytest.raises(CatalogError, match="read-only"):
+    with read_only_catalog(applications()["dms"]) as catalog, pytest.raises(CatalogError, match="read-only"):
         catalog.backups.add_to_report(three[0], changed=True)
 
 

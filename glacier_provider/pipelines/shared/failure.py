@@ -1,0 +1,19 @@
+"""What became of a run that failed, in the catalog."""
+
+from __future__ import annotations
+
+from glacier_provider.catalog.backups import Run
+from glacier_provider.catalog.catalog import Catalog
+
+
+def note_failure(run: Run, reason: str, *, step: str | None, catalog: Catalog) -> None:
+    """Note that the backup or the restore that a run opened failed, and why; nothing when it has opened none.
+
+    `step` is where it failed, as `step_of` tells it: other steps of the run do not undo that.
+    """
+    backup_id = catalog.backups.of_run(run)
+    if backup_id is not None:
+        catalog.backups.fail(backup_id, reason, step=step)
+    restore_id = catalog.restores.of_run(run)
+    if restore_id is not None:
+        catalog.restores.fail(restore_id, reason, step=step)
