@@ -87,15 +87,15 @@ def _by_catalog(applications: Sequence[Application]) -> list[list[Application]]:
     return list(groups.values())
 
 
-def _cards_of_catalog(group: Sequence[Application], known: Known, views: Pages) -> list[models.CardResponse]:
+def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) -> list[models.CardResponse]:
     names = [application.name for application in group]
     since = known.now - timedelta(days=YEAR + 7)
-    newest, complete = views.newest(names), views.newest(names, ["complete"])
-    ended = views.newest(names, ["complete", "failed"])
-    restores, first = views.newest_restores(names), views.first(names)
-    held = views.totals(names)
-    days = _by_application(views.days({one.name: one.timezone for one in group}, since))
-    growth = _by_application(views.growth(names, since))
+    newest, complete = pages.newest(names), pages.newest(names, ["complete"])
+    ended = pages.newest(names, ["complete", "failed"])
+    restores, first = pages.newest_restores(names), pages.first(names)
+    held = pages.totals(names)
+    days = _by_application(pages.days({one.name: one.timezone for one in group}, since))
+    growth = _by_application(pages.growth(names, since))
     result = []
     for application in group:
         name = application.name
@@ -169,10 +169,10 @@ def _maybe(kind: Any, row: Row | None) -> Any:
 
 
 def backup_page(
-    application: Application, rows: Sequence[Row], total: int, views: Pages
+    application: Application, rows: Sequence[Row], total: int, pages: Pages
 ) -> models.BackupCollectionResponse:
     """Return a page of backups, each with what it added to the bill."""
-    held = views.stored(application.name, [row["id"] for row in rows])
+    held = pages.stored(application.name, [row["id"] for row in rows])
     return models.BackupCollectionResponse(
         backups=[
             models.BackupResponse.model_validate({**row, "cost": money.added(application, held[row["id"]])})
@@ -182,9 +182,9 @@ def backup_page(
     )
 
 
-def backup_detail(application: Application, backup_id: int, views: Pages) -> models.BackupDetailResponse:
-    row = views.backup(application.name, backup_id)
-    held = views.stored(application.name, [backup_id])[backup_id]
+def backup_detail(application: Application, backup_id: int, pages: Pages) -> models.BackupDetailResponse:
+    row = pages.backup(application.name, backup_id)
+    held = pages.stored(application.name, [backup_id])[backup_id]
     return models.BackupDetailResponse.model_validate({**row, "cost": money.added(application, held)})
 
 
@@ -249,14 +249,14 @@ def deletion_plan(application: Application, plan: DeletionPlan, today: date) -> 
 
 def work(application: Application, catalog: Catalog, now: datetime) -> models.WorkResponse:
     """Return what is going on: the application's newest backup and restore, if they have not ended."""
-    views, name = catalog.pages, application.name
-    backup = _running(views.newest([name]).get(name))
-    restore = _running(views.newest_restores([name]).get(name))
+    pages, name = catalog.pages, application.name
+    backup = _running(pages.newest([name]).get(name))
+    restore = _running(pages.newest_restores([name]).get(name))
     return models.WorkResponse(
         application=name,
         now=now,
-        backup=backup_work(views, name, views.backup(name, backup), now) if backup else None,
-        restore=restore_work(views, views.restore(name, restore), now) if restore else None,
+        backup=backup_work(pages, name, pages.backup(name, backup), now) if backup else None,
+        restore=restore_work(pages, pages.restore(name, restore), now) if restore else None,
     )
 
 
@@ -268,19 +268,19 @@ def work_of_run(
     application: Application, catalog: Catalog, dag_id: str, run_id: str, now: datetime
 ) -> models.WorkResponse:
     """Return what one run does or did; neither backup nor restore when it has not opened one."""
-    views, name = catalog.pages, application.name
-    kind, number = views.work_of_run(name, dag_id, run_id) or ("", 0)
+    pages, name = catalog.pages, application.name
+    kind, number = pages.work_of_run(name, dag_id, run_id) or ("", 0)
     return models.WorkResponse(
         application=name,
         now=now,
-        backup=backup_work(views, name, views.backup(name, number), now) if kind == "backup" else None,
-        restore=restore_work(views, views.restore(name, number), now) if kind == "restore" else None,
+        backup=backup_work(pages, name, pages.backup(name, number), now) if kind == "backup" else None,
+        restore=restore_work(pages, pages.restore(name, number), now) if kind == "restore" else None,
     )
 
 
-def backup_work(views: Pages, application: str, row: Row, now: datetime) -> models.BackupWorkResponse:
+def backup_work(pages: Pages, application: str, row: Row, now: datetime) -> models.BackupWorkResponse:
     """Return how far a backup is."""
-    files = views.unfinished(application) if row["state"] == "running" else Amount()
+    files = pages.unfinished(application) if row["state"] == "running" else Amount()
     new = Amount(row["new_files_count"] or 0, row["new_files_bytes"] or 0)
     # What an earlier, failed backup planned is uploaded by this one, and not among its new files.
     total = Amount(max(new.archives, files.archives), max(new.bytes, files.bytes))
@@ -317,9 +317,9 @@ def _backup_phase(row: Row, left: Amount) -> models.BackupPhase:
     return "upload" if left.archives or not dump or dump["state"] != "archived" else "close"
 
 
-def restore_work(views: Pages, row: Row, now: datetime) -> models.RestoreWorkResponse:
+def restore_work(pages: Pages, row: Row, now: datetime) -> models.RestoreWorkResponse:
     """Return how far a restore is."""
-    rows = views.restore_progress(row["id"])
+    rows = pages.restore_progress(row["id"])
     archives: dict[RetrievalStatus, Amount] = {}
     aside = Amount()
     for found in rows:

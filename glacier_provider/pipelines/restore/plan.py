@@ -19,6 +19,7 @@ from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import Figure, RestorePlan, RestoreRequest, Tier, plan_by_store, retrieval_hours
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.text import NAMED
 from glacier_provider.errors import ArchiveMissing, BackupNotRestorable, GlacierProviderError, RetrievalRefused
 from glacier_provider.files import open_source, walk
 from glacier_provider.pipelines.restore.step import Stores, lies_aside
@@ -59,9 +60,9 @@ def plan_restore(
         request,
         figures,
         present=compared.present,
-        differing=tuple(row["name"] for row in compared.differing[:100]),
+        differing=tuple(row["name"] for row in compared.differing[:NAMED]),
         differing_count=len(compared.differing),
-        lost=tuple(compared.lost[:100]),
+        lost=tuple(compared.lost[:NAMED]),
     )
     _check_tier(plan.tier, figures, stores)
     for line in plan.lines():
