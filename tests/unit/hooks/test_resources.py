@@ -240,11 +240,11 @@ def test_a_store_that_many_threads_ask_for_at_once_is_opened_once() -> None:
         opened.append(Mock(spec=ArchiveStore))
         return opened[-1]
 
-    resources = Resources(APPLICATION)
     with (
         patch("glacier_provider.hooks.resources.open_store_of", open_store),
         ThreadPoolExecutor(max_workers=16) as pool,
     ):
+        resources = Resources(APPLICATION)
         stores = list(pool.map(lambda _: resources.store, range(16)))
     assert len(opened) == 1
     assert all(store is opened[0] for store in stores)
