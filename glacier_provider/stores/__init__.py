@@ -1,4 +1,9 @@
-"""Archive stores: one contract (`base.py`), S3 and vaults behind it."""
+"""Archive stores: one contract, S3 and vaults behind it.
+
+In the order of reading: `contract` (what every store does), `s3` and `vault` (how), `multipart` (what their uploads in
+parts share), `aws_errors` (what botocore's errors mean), `rate_limit`; `queue` receives the messages of retrievals that
+are done.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What uploads in parts share: parts that several threads take from, and a part as a body of a request."""
+"""What uploads in parts share: parts that several threads take from, of a source that is there whole or of one that is
+still being made, and a part as the body of a request.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +8,34 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from glacier_provider.core.parts import MIB, Part
-from glacier_provider.stores.contract import Source
+from glacier_provider.core.parts import MAX_PARTS, MIB, Part
+from glacier_provider.errors import StoreError
+from glacier_provider.stores.contract import Source, StreamSource
 
 _WINDOW = MIB
 
 _Sent = TypeVar("_Sent")
 
 
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> object: ...
+
+    def digest(self) -> bytes: ...
+
+
 def windows(source: Source, part: Part) -> Iterator[bytes]:
     """Yield the bytes of a part of a source, 1 MiB at a time."""
     for start in range(part.start, part.end, _WINDOW):
         yield source.read_at(start, min(_WINDOW, part.end - start))
+
+
+def digest_of(source: Source, part: Part, digest: _Digest) -> bytes:
+    """Return what a new hash makes of the bytes of a part."""
+    for window in windows(source, part):
+        digest.update(window)
+    return digest.digest()
 
 
 def send_parts(parts: Iterator[Part], send: Callable[[Part], _Sent], *, in_flight: int) -> list[_Sent]:
@@ -60,6 +76,36 @@ class _SharedParts:
     def stop(self) -> None:
         with self._lock:
             self._stopped = True
+
+
+def stream_parts(source: StreamSource, part_size: int, send: Callable[[Part], _Sent], *, in_flight: int) -> list[_Sent]:
+    """Send each part as soon as the source has it; return what `send` returned, in the parts' order.
+
+    Raise what ended the source, or the first error of a part.
+    """
+
+    def send_and_free(part: Part) -> _Sent:
+        sent = send(part)
+        source.sent(part.start, part.size)
+        return sent
+
+    return send_parts(_parts_as_they_come(source, part_size), send_and_free, in_flight=in_flight)
+
+
+def _parts_as_they_come(source: StreamSource, part_size: int) -> Iterator[Part]:
+    for number in range(1, MAX_PARTS + 1):
+        start = (number - 1) * part_size
+        whole = source.wait_for(start + part_size)
+        size = part_size if whole else source.size - start
+        if size > 0:
+            yield Part(number=number, start=start, size=size)
+        if not whole:
+            return
+    if source.wait_for(MAX_PARTS * part_size + 1):
+        raise StoreError(
+            f"The archive has grown beyond {MAX_PARTS} parts of {part_size} bytes.",
+            hint="Set part_size_mib in applications.yaml to a larger power of two.",
+        )
 
 
 class PartBody(io.RawIOBase):

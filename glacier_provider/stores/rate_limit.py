@@ -26,4 +26,4 @@ class RateLimit:
     def take(self, size: int) -> None:
         """Return when `size` bytes may pass."""
         if (seconds := self.delay(size, time.monotonic())) > 0:
-            time.sleep(seconds)  # the rate_limit is what is waited for
+            time.sleep(seconds)  # the rate is what is waited for

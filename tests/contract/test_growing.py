@@ -181,7 +181,7 @@ def test_a_new_upload_aborts_what_an_earlier_one_left(one_kit: StoreKit, tmp_pat
 def test_a_stream_beyond_the_number_of_parts_is_refused(
     one_kit: StoreKit, tmp_path: Path, journal: FileJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from glacier_provider.stores import stream as module
+    from glacier_provider.stores import multipart as module
 
     monkeypatch.setattr(module, "MAX_PARTS", 2)
     with pytest.raises(StoreError, match="beyond 2 parts"):

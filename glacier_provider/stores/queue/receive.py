@@ -1,4 +1,4 @@
-"""The SQS queue in which an application's restores hear that retrievals ended.
+"""The SQS queue in which an application's restores learn that retrievals ended.
 
 A message is taken for a minute, not removed: what nobody confirmed comes again. Only its reader decides what is
 deleted; what concerns others stays for them, until the queue's retention ends it.

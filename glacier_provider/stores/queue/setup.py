@@ -1,4 +1,4 @@
-"""Making a queue in which an application hears that retrievals ended, and having its store send to it.
+"""Making a queue in which an application learns that retrievals ended, and having its store send to it.
 
 What is there is looked at first and changed only where it has to be, so that a second run changes nothing. Everything
 that belongs to others stays: statements of the queue's policy, the bucket's other notifications, a topic that the

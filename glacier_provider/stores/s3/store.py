@@ -1,8 +1,4 @@
-"""The S3 store: archives as objects of one bucket, each under a key that is written once.
-
-The parts: `s3_keys` (names and metadata), `s3_bucket` (one bucket), `s3_upload` (large uploads), `s3_reports` (the
-state of many retrievals).
-"""
+"""The S3 store: archives as objects of one bucket, each under a key that is written once."""
 
 from __future__ import annotations
 
@@ -35,6 +31,7 @@ from glacier_provider.stores.contract import (
     Source,
     StoreFeatures,
     StreamSource,
+    UploadedParts,
     UploadJournal,
 )
 from glacier_provider.stores.rate_limit import RateLimit
@@ -45,8 +42,7 @@ from glacier_provider.stores.s3.fast.pool import ProcessPool, start_pool
 from glacier_provider.stores.s3.keys import folder_of, key_facts, metadata_of, object_key
 from glacier_provider.stores.s3.listing import reports
 from glacier_provider.stores.s3.stream import S3StreamUpload
-from glacier_provider.stores.s3.upload import LargeUpload, abort_uploads
-from glacier_provider.stores.stream import SendsGrowing
+from glacier_provider.stores.s3.upload import S3Upload, abort_uploads
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +77,7 @@ def s3_client_config(uri: S3Uri) -> Any:
     )
 
 
-class S3Store(SendsGrowing):
+class S3Store:
     """An `ArchiveStore` on one bucket; see the protocol for the contract of each method.
 
     `client` is a boto3 S3 client made with `s3_client_config`. `part_size` (bytes, a power of two) is that of large
@@ -139,29 +135,22 @@ class S3Store(SendsGrowing):
     def put_large(self, source: Source, description: Description, journal: UploadJournal) -> Receipt:
         if source.size <= min(self._part_size, ONE_REQUEST) and journal.upload_id() is None:
             return self.put(source.read_at(0, source.size), description)
-        upload = LargeUpload(
-            bucket=self._bucket,
-            key=object_key(self._bucket.uri.prefix, description),
-            source=source,
-            description=description,
-            journal=journal,
-            preferred_part_size=self._part_size,
-            parts_in_flight=self._parts_in_flight,
-            fast_path=self.fast_path,
-            rate_limit=self.rate_limit,
-        )
-        return upload.run()
+        return self._upload(description, journal).run(source, self._part_size)
 
-    def _growing(
-        self, source: StreamSource, description: Description, journal: UploadJournal, part_size: int
-    ) -> S3StreamUpload:
-        return S3StreamUpload(
+    def upload_stream(
+        self, source: StreamSource, description: Description, journal: UploadJournal, *, part_size: int
+    ) -> UploadedParts:
+        return S3StreamUpload(self._upload(description, journal)).send(source, part_size)
+
+    def complete_stream(self, description: Description, journal: UploadJournal, sent: UploadedParts) -> Receipt | None:
+        return S3StreamUpload(self._upload(description, journal)).complete(sent)
+
+    def _upload(self, description: Description, journal: UploadJournal) -> S3Upload:
+        return S3Upload(
             bucket=self._bucket,
             key=object_key(self._bucket.uri.prefix, description),
-            source=source,
             description=description,
             journal=journal,
-            preferred_part_size=part_size,
             parts_in_flight=self._parts_in_flight,
             fast_path=self.fast_path,
             rate_limit=self.rate_limit,

@@ -7,56 +7,48 @@ is an archive before Complete, which is asked for only when the caller knows tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from glacier_provider.core.archive import Receipt
-from glacier_provider.core.parts import composite_sha256
+from glacier_provider.core.parts import part_size_for
 from glacier_provider.stores.contract import StreamSource, UploadedParts
-from glacier_provider.stores.s3.upload import LargeUpload, StoredPart, abort_uploads
-from glacier_provider.stores.stream import stream_parts
+from glacier_provider.stores.multipart import stream_parts
+from glacier_provider.stores.s3.upload import Content, S3Upload, StoredPart, abort_uploads, checksum_of
 
 
 @dataclass(frozen=True, slots=True)
-class S3StreamUpload(LargeUpload):
-    """One archive on its way; `preferred_part_size` is the size of its parts."""
+class S3StreamUpload:
+    """The two halves of `upload`: its parts, and later, perhaps by another process, its completion."""
 
-    source: StreamSource
-    expected: str | None = None
+    upload: S3Upload
 
-    def send(self) -> UploadedParts:
+    def send(self, source: StreamSource, part_size: int) -> UploadedParts:
         """Send all parts as they come; raise what ended the source."""
-        upload_id, part_size = self._begin()
-        abort_uploads(self.bucket, self.key, but=upload_id)
+        upload = self.upload
+        upload_id, part_size = upload.begin(part_size_for(source.size, preferred=part_size))
+        abort_uploads(upload.bucket, upload.key, but=upload_id)
         parts = stream_parts(
-            self.source,
+            source,
             part_size,
-            lambda part: self._send_part(upload_id, part, None),
-            in_flight=self.parts_in_flight,
+            lambda part: upload.send_part(source, upload_id, part),
+            in_flight=upload.parts_in_flight,
         )
-        return UploadedParts(self.source.size, _checksum(part_size, parts), tuple(parts))
+        return UploadedParts(source.size, checksum_of(part_size, parts), tuple(parts))
 
     def complete(self, sent: UploadedParts) -> Receipt | None:
         """Complete what was sent; None when the store has something else, or nothing."""
-        known = replace(self, expected=sent.checksum)
-        begun = self.journal.upload_id()
+        content = Content(sent.size, sent.checksum.__eq__)  # the bytes are gone; what they were is known
+        begun = self.upload.journal.upload_id()
         parts = self._parts_of(begun[0], sent) if begun is not None else None
         if begun is None or parts is None:
-            return known._adopt()
-        if sum(part.size for part in parts) != sent.size or _checksum(begun[1], parts) != sent.checksum:
+            return self.upload.adopt(content)
+        if sum(part.size for part in parts) != sent.size or checksum_of(begun[1], parts) != sent.checksum:
             return None
-        return known._complete(begun[0], begun[1], parts)
+        return self.upload.complete(*begun, parts, content)
 
     def _parts_of(self, upload_id: str, sent: UploadedParts) -> list[StoredPart] | None:
         """Return the parts in order; None when the store does not know the upload."""
         if sent.parts is not None:
             return [part for part in sent.parts if isinstance(part, StoredPart)]
-        stored = self._stored_parts(upload_id)
+        stored = self.upload.stored_parts(upload_id)
         return None if stored is None else [part for _, part in sorted(stored.items())]
-
-    def _has_checksum(self, checksum: str) -> bool:
-        """The bytes are gone; what they were is known."""
-        return checksum == self.expected
-
-
-def _checksum(part_size: int, parts: list[StoredPart]) -> str:
-    return f"sha256-parts:{part_size}:{composite_sha256(part.digest for part in parts).hex()}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +20,7 @@ from glacier_provider.core.parts import Part, composite_sha256, part_size_for, p
 from glacier_provider.errors import FileChanged, KeyTaken, StoreUnavailable
 from glacier_provider.stores.aws_errors import aws_errors, error_code
 from glacier_provider.stores.contract import Source, UploadJournal
-from glacier_provider.stores.multipart import PartBody, send_parts, windows
+from glacier_provider.stores.multipart import PartBody, digest_of, send_parts, windows
 from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.s3.bucket import Bucket, base64_text
 from glacier_provider.stores.s3.fast.client import LARGEST_PIECE, FastPath
@@ -38,36 +38,56 @@ class StoredPart:
 
 
 @dataclass(frozen=True, slots=True)
-class LargeUpload:
-    """One archive on its way. `preferred_part_size` (bytes) counts for a new upload; an old one keeps its own."""
+class Content:
+    """What an archive holds, or would hold: its size in bytes, and whether its bytes have a checksum of a receipt."""
+
+    size: int
+    has_checksum: Callable[[str], bool]
+
+    @classmethod
+    def of(cls, source: Source) -> Content:
+        """Return the content of a source; it is read whenever a checksum is asked about."""
+
+        def has_checksum(checksum: str) -> bool:
+            verifier = Verifier(checksum)
+            for window in windows(source, Part(number=1, start=0, size=source.size)):
+                verifier.update(window)
+            return verifier.matches()
+
+        return cls(source.size, has_checksum)
+
+
+@dataclass(frozen=True, slots=True)
+class S3Upload:
+    """One archive on its way, step by step; `run` takes all of them for a source that is there whole."""
 
     bucket: Bucket
     key: str
-    source: Source
     description: Description
     journal: UploadJournal
-    preferred_part_size: int
     parts_in_flight: int
     fast_path: FastPath | None = None
     rate_limit: RateLimit = field(default_factory=RateLimit)
 
-    def run(self) -> Receipt:
-        """Send what the store does not have and return its receipt; raise KeyTaken for a key in other use."""
-        begun = self.journal.upload_id()
-        stored = self._stored_parts(begun[0]) if begun is not None else None
+    def run(self, source: Source, part_size: int) -> Receipt:
+        """Send what the store does not have and return its receipt; raise KeyTaken for a key in other use.
+
+        `part_size` (bytes) counts for a new upload; an old one keeps its own.
+        """
+        begun, content = self.journal.upload_id(), Content.of(source)
+        stored = self.stored_parts(begun[0]) if begun is not None else None
         if begun is not None and stored is None:  # completed with the answer lost, aborted, or expired
             self.journal.forget()
         if begun is None or stored is None:
-            if adopted := self._adopt():
+            if adopted := self.adopt(content):
                 return adopted
-            begun, stored = self._begin(), {}
-        upload_id, part_size = begun
-        sent = self._send_parts(upload_id, part_size, stored)
-        abort_uploads(self.bucket, self.key, but=upload_id)
-        return self._complete(upload_id, part_size, sent)
+            begun, stored = self.begin(part_size_for(source.size, preferred=part_size)), {}
+        sent = self._send_parts(source, *begun, stored)
+        abort_uploads(self.bucket, self.key, but=begun[0])
+        return self.complete(*begun, sent, content)
 
-    def _begin(self) -> tuple[str, int]:
-        part_size = part_size_for(self.source.size, preferred=self.preferred_part_size)
+    def begin(self, part_size: int) -> tuple[str, int]:
+        """Begin an upload and note it; return its id and part size."""
         with aws_errors("s3:PutObject", self.bucket.url(self.key)):
             reply = self.bucket.client.create_multipart_upload(
                 **self._address(),
@@ -86,7 +106,7 @@ class LargeUpload:
     def _abort(self, upload_id: str) -> None:
         _abort(self.bucket, self.key, upload_id)
 
-    def _stored_parts(self, upload_id: str) -> dict[int, StoredPart] | None:
+    def stored_parts(self, upload_id: str) -> dict[int, StoredPart] | None:
         """Return the parts that the store holds, by number; None when it does not know the upload."""
         from botocore.exceptions import ClientError
 
@@ -99,37 +119,42 @@ class LargeUpload:
                     return None
                 raise
 
-    def _send_parts(self, upload_id: str, part_size: int, stored: Mapping[int, StoredPart]) -> list[StoredPart]:
+    def _send_parts(
+        self, source: Source, upload_id: str, part_size: int, stored: Mapping[int, StoredPart]
+    ) -> list[StoredPart]:
         """Send the parts that `stored` lacks or holds with other bytes; return all parts in order."""
         return send_parts(
-            parts_of(self.source.size, part_size),
-            lambda part: self._send_part(upload_id, part, stored.get(part.number)),
+            parts_of(source.size, part_size),
+            lambda part: self.send_part(source, upload_id, part, stored.get(part.number)),
             in_flight=self.parts_in_flight,
         )
 
-    def _send_part(self, upload_id: str, part: Part, stored: StoredPart | None) -> StoredPart:
+    def send_part(self, source: Source, upload_id: str, part: Part, stored: StoredPart | None = None) -> StoredPart:
+        """Send a part, unless `stored` has its bytes.
+
+        By the fast path it is read once, hashed and sent from memory; whatever comes of it but success is sent by the
+        careful one.
+        """
+        data = b""
         if self.fast_path is not None and part.size <= LARGEST_PIECE:
-            return self._send_quickly(self.fast_path, upload_id, part, stored)
-        digest = _digest(self.source, part)
+            data = self._read(source, part)
+        digest = hashlib.sha256(data).digest() if data else digest_of(source, part, hashlib.sha256())
         if stored is not None and (stored.size, stored.digest) == (part.size, digest):
             return stored
-        return self._send_with_care(upload_id, part, digest)
+        if self.fast_path is not None and data:
+            etag = self.fast_path.send_part(self.key, upload_id, part.number, data, digest)
+            if etag is not None:
+                return StoredPart(part.number, part.size, etag, digest)
+        del data  # the careful path reads it again, by windows
+        return self._send_carefully(source, upload_id, part, digest)
 
-    def _send_quickly(self, fast_path: FastPath, upload_id: str, part: Part, stored: StoredPart | None) -> StoredPart:
-        """Read the part once, hash it and send it from memory; whatever comes of it but success is sent with care."""
-        data = self.source.read_at(part.start, part.size)
+    def _read(self, source: Source, part: Part) -> bytes:
+        data = source.read_at(part.start, part.size)
         if len(data) != part.size:
             raise FileChanged(f"{self.description.filename!r} gave {len(data)} of {part.size} bytes.")
-        digest = hashlib.sha256(data).digest()
-        if stored is not None and (stored.size, stored.digest) == (part.size, digest):
-            return stored
-        etag = fast_path.send_part(self.key, upload_id, part.number, data, digest)
-        if etag is not None:
-            return StoredPart(part.number, part.size, etag, digest)
-        del data  # the careful path reads it again, by windows
-        return self._send_with_care(upload_id, part, digest)
+        return data
 
-    def _send_with_care(self, upload_id: str, part: Part, digest: bytes) -> StoredPart:
+    def _send_carefully(self, source: Source, upload_id: str, part: Part, digest: bytes) -> StoredPart:
         checksum = base64_text(digest)
         self.rate_limit.take(part.size)
         with aws_errors("s3:PutObject", self.bucket.url(self.key), codes={"NoSuchUpload": StoreUnavailable}):
@@ -137,7 +162,7 @@ class LargeUpload:
                 **self._address(),
                 UploadId=upload_id,
                 PartNumber=part.number,
-                Body=PartBody(self.source, part),
+                Body=PartBody(source, part),
                 ContentLength=part.size,
                 ChecksumSHA256=checksum,
             )
@@ -145,23 +170,24 @@ class LargeUpload:
             raise StoreUnavailable(f"part {part.number} of {self.bucket.url(self.key)} arrived with another checksum.")
         return StoredPart(part.number, part.size, reply["ETag"], digest)
 
-    def _complete(self, upload_id: str, part_size: int, parts: list[StoredPart]) -> Receipt:
+    def complete(self, upload_id: str, part_size: int, parts: list[StoredPart], content: Content) -> Receipt:
+        """Make an archive of its parts; when there is one already that has its content, return its receipt."""
         from botocore.exceptions import ClientError
 
-        expected = f"sha256-parts:{part_size}:{composite_sha256(part.digest for part in parts).hex()}"
+        expected = checksum_of(part_size, parts)
         try:
             with aws_errors("s3:PutObject", self.bucket.url(self.key)):
                 try:
                     reply = self._ask_to_complete(upload_id, parts)
                 except ClientError as exc:
-                    return self._not_completed(upload_id, exc)
+                    return self._not_completed(upload_id, exc, content)
         except StoreUnavailable:  # the answer may be lost, the upload complete
-            if adopted := self._adopt():
+            if adopted := self.adopt(content):
                 return adopted
             raise
         checksum = self.bucket.confirmed(self.key, reply.get("ChecksumSHA256"), expected, part_size)
         self.journal.forget()
-        return Receipt(self.bucket.location(self.key), self.source.size, checksum)
+        return Receipt(self.bucket.location(self.key), content.size, checksum)
 
     def _ask_to_complete(self, upload_id: str, parts: list[StoredPart]) -> Any:
         named = [
@@ -171,11 +197,11 @@ class LargeUpload:
             **self._address(),
             UploadId=upload_id,
             MultipartUpload={"Parts": named},
-            MpuObjectSize=self.source.size,
+            MpuObjectSize=sum(part.size for part in parts),
             IfNoneMatch="*",
         )
 
-    def _not_completed(self, upload_id: str, error: Any) -> Receipt:
+    def _not_completed(self, upload_id: str, error: Any, content: Content) -> Receipt:
         """Decide what a refusal to complete means: done before, begun in vain, or an error like any other.
 
         A race of two writers (409) ends the upload:
@@ -185,7 +211,7 @@ class LargeUpload:
         if code not in ("NoSuchUpload", "PreconditionFailed", "412", "ConditionalRequestConflict", "InvalidPart"):
             raise error
         try:
-            adopted = self._adopt()
+            adopted = self.adopt(content)
         except KeyTaken:
             self._give_up(upload_id)
             raise
@@ -200,21 +226,21 @@ class LargeUpload:
         self._abort(upload_id)
         self.journal.forget()
 
-    def _adopt(self) -> Receipt | None:
-        description = replace(self.description, size=self.source.size)
-        adopted = self.bucket.adopt(self.key, description, self._has_checksum)
+    def adopt(self, content: Content) -> Receipt | None:
+        """Return the receipt of this archive when it is there already, as `Bucket.adopt`."""
+        description = replace(self.description, size=content.size)
+        adopted = self.bucket.adopt(self.key, description, content.has_checksum)
         if adopted is not None:
             self.journal.forget()
         return adopted
 
-    def _has_checksum(self, checksum: str) -> bool:
-        verifier = Verifier(checksum)
-        for window in windows(self.source, Part(number=1, start=0, size=self.source.size)):
-            verifier.update(window)
-        return verifier.matches()
-
     def _address(self) -> dict[str, str]:
         return {"Bucket": self.bucket.uri.bucket, "Key": self.key}
+
+
+def checksum_of(part_size: int, parts: Iterable[StoredPart]) -> str:
+    """Return the checksum that the receipt of an archive of these parts will have."""
+    return f"sha256-parts:{part_size}:{composite_sha256(part.digest for part in parts).hex()}"
 
 
 def abort_uploads(bucket: Bucket, key: str, *, but: str | None = None) -> None:
@@ -253,14 +279,6 @@ def _abort(bucket: Bucket, key: str, upload_id: str) -> None:
 
 
 def _parts_of_page(page: Mapping[str, Any]) -> Iterator[StoredPart]:
-
     for part in page.get("Parts", []):
         digest = base64.b64decode(part.get("ChecksumSHA256", ""))  # a part without one is sent again
         yield StoredPart(part["PartNumber"], part["Size"], part["ETag"], digest)
-
-
-def _digest(source: Source, part: Part) -> bytes:
-    digest = hashlib.sha256()
-    for window in windows(source, part):
-        digest.update(window)
-    return digest.digest()

@@ -1,5 +1,7 @@
-"""Vaults of the original Glacier API: `store` is the contract's implementation, `calls` asks the vault.
+"""Vaults of the original Glacier API: archives whose ids the vault invents.
 
-`descriptions` is what an archive says of itself, `inventory` what the vault holds, `jobs` and `output` retrievals and
-what they bring, `upload` and `stream` archives on their way in.
+In the order of reading: `store`, the contract's implementation, with the rules that keep an archive from being there
+twice; `calls` (what may be sent twice, and what errors mean), `descriptions` (what an archive says of itself), `upload`
+(in parts) and `stream` (while it is being made), `jobs` and `output` (retrievals and what they bring), `inventory`
+(what the vault holds).
 """

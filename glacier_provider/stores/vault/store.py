@@ -1,20 +1,16 @@
 """The vault store: archives in one vault of the original Glacier API (2012-06-01).
 
-The parts: `vault_calls` (one vault, and what may be sent twice), `vault_descriptions` (what an archive says about
-itself), `vault_upload` (uploads in parts), `vault_jobs` (retrievals), `vault_output` (reading), `vault_inventory` (what
-is there).
-
 **Once, although a vault has no names.** A vault invents the id of each archive, and an archive whose id is not known
 cannot be seen for about a day. Four rules follow:
 
 1. No request that would make a second archive or a second paid job is ever resent blindly: the client sends each
-   request once, and `vault_calls` repeats only what may be repeated.
+   request once, and `calls` repeats only what may be repeated.
 2. A small archive takes one UploadArchive, since multipart takes three requests and a request is what small archives
    cost. When its outcome is unknown (a lost reply, a time-out, a 5xx), the archive is sent in one part instead: from
    then on every step may be repeated, so that one unclear moment leaves at most one copy too many. The receipt says so
    (`maybe_twice`), and so does the log. If that fails too, OutcomeUnknown is raised.
 3. A large archive always goes in parts, also if it is one part: a journal and the repeated Complete make it exactly one
-   (see `vault_upload` for the limits of that).
+   (see `upload` for the limits of that).
 4. Every archive names its application and its archive id in its description, so that a copy that nobody knows is
    recognised in the inventory (`archives`): it is adopted when the catalog lacks the archive, deleted when the
    catalog has it under another id. This also finds what a process that was killed between request and catalog left.
@@ -51,10 +47,10 @@ from glacier_provider.stores.contract import (
     Source,
     StoreFeatures,
     StreamSource,
+    UploadedParts,
     UploadJournal,
 )
 from glacier_provider.stores.rate_limit import RateLimit
-from glacier_provider.stores.stream import SendsGrowing
 from glacier_provider.stores.vault.calls import Vault, check_sends_once, may_have_happened, pause
 from glacier_provider.stores.vault.descriptions import description_from_text, description_text
 from glacier_provider.stores.vault.inventory import (
@@ -96,7 +92,7 @@ def vault_client_config(uri: VaultUri) -> Any:
     )
 
 
-class VaultStore(SendsGrowing):
+class VaultStore:
     """An `ArchiveStore` on one vault; see the protocol for the contract of each method.
 
     `client` is a boto3 Glacier client made with `vault_client_config`; ConfigurationError for one that resends.
@@ -130,7 +126,7 @@ class VaultStore(SendsGrowing):
         self._part_size = part_size
         self._parts_in_flight = parts_in_flight
         self._now = now
-        self._doubtful: set[str] = set()  # descriptions of small archives that may be in the vault already
+        self._maybe_stored: set[str] = set()  # descriptions of small archives that may be in the vault already
 
     def check(self) -> None:
         """Ask for the vault, then begin and abort an upload: that proves write access and stores nothing.
@@ -147,14 +143,14 @@ class VaultStore(SendsGrowing):
         _refuse_empty(len(data), description)
         known = replace(description, size=len(data))
         self.rate_limit.take(len(data))
-        if description_text(known) in self._doubtful:
+        if description_text(known) in self._maybe_stored:
             return self._put_repeatably(data, known)
         try:
             return self._upload_archive(data, known)
         except StoreUnavailable as exc:
             if not may_have_happened(exc):
                 raise
-            self._doubtful.add(description_text(known))
+            self._maybe_stored.add(description_text(known))
             log.warning(
                 "It is not known whether archive %d of %s is in %s; it is sent again, in a way that can be repeated. "
                 "Should it be there twice, the inventory shows it. %s",
@@ -171,29 +167,19 @@ class VaultStore(SendsGrowing):
     def put_large(self, source: Source, description: Description, journal: UploadJournal) -> Receipt:
         """Store an archive in parts. The journal keeps the upload after its end, until the catalog has the receipt."""
         _refuse_empty(source.size, description)
-        upload = VaultUpload(
-            vault=self._vault,
-            source=source,
-            description=replace(description, size=source.size),
-            journal=journal,
-            preferred_part_size=self._part_size,
-            parts_in_flight=self._parts_in_flight,
-            rate_limit=self.rate_limit,
-        )
-        return upload.run()
+        described = replace(description, size=source.size)
+        return self._upload(described, journal).run(source, self._part_size)
 
-    def _growing(
-        self, source: StreamSource, description: Description, journal: UploadJournal, part_size: int
-    ) -> VaultStreamUpload:
-        return VaultStreamUpload(
-            vault=self._vault,
-            source=source,
-            description=description,
-            journal=journal,
-            preferred_part_size=part_size,
-            parts_in_flight=self._parts_in_flight,
-            rate_limit=self.rate_limit,
-        )
+    def upload_stream(
+        self, source: StreamSource, description: Description, journal: UploadJournal, *, part_size: int
+    ) -> UploadedParts:
+        return VaultStreamUpload(self._upload(description, journal)).send(source, part_size)
+
+    def complete_stream(self, description: Description, journal: UploadJournal, sent: UploadedParts) -> Receipt | None:
+        return VaultStreamUpload(self._upload(description, journal)).complete(sent)
+
+    def _upload(self, description: Description, journal: UploadJournal) -> VaultUpload:
+        return VaultUpload(self._vault, description, journal, self._parts_in_flight, self.rate_limit)
 
     def abandon(self, description: Description) -> None:
         for upload in list(open_uploads(self._vault, description)):
@@ -324,23 +310,15 @@ class VaultStore(SendsGrowing):
         return Receipt(self._vault.location(key), len(data), f"treehash:{checksum}")
 
     def _put_repeatably(self, data: bytes, description: Description) -> Receipt:
-        upload = VaultUpload(
-            vault=self._vault,
-            source=_Memory(data),
-            description=description,
-            journal=_NoJournal(),
-            preferred_part_size=self._part_size,
-            parts_in_flight=1,
-            doubtful=True,
-        )
+        upload = VaultUpload(self._vault, description, _NoJournal(), parts_in_flight=1)
         try:
-            receipt = upload.run()
+            receipt = upload.run(_Memory(data), self._part_size, maybe_twice=True)
         except StoreUnavailable as exc:
             raise OutcomeUnknown(
                 f"Archive {description.archive_id} of {description.application} may be in {self._vault.url()}. "
                 f"{exc.message}"
             ) from exc
-        self._doubtful.discard(description_text(description))
+        self._maybe_stored.discard(description_text(description))
         return receipt
 
 

@@ -22,7 +22,7 @@ from glacier_provider.core.parts import Part, part_size_for, parts_of
 from glacier_provider.core.treehash import TreeHash, combine
 from glacier_provider.errors import ArchiveCorrupt, NotInVault, OutcomeUnknown, RequestRejected, StoreUnavailable
 from glacier_provider.stores.contract import Source, UploadJournal
-from glacier_provider.stores.multipart import PartBody, send_parts, windows
+from glacier_provider.stores.multipart import PartBody, digest_of, send_parts
 from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.vault.calls import Vault
 from glacier_provider.stores.vault.descriptions import description_from_text, description_text, is_same_archive
@@ -42,42 +42,40 @@ class OpenUpload:
 
 @dataclass(frozen=True, slots=True)
 class VaultUpload:
-    """One archive on its way. `preferred_part_size` (bytes) counts for a new upload; an old one keeps its own.
-
-    `description` tells the size of the source. `doubtful` says that an earlier request may have stored it already.
-    """
+    """One archive on its way, step by step; `run` takes all of them for a source that is there whole."""
 
     vault: Vault
-    source: Source
     description: Description
     journal: UploadJournal
-    preferred_part_size: int
     parts_in_flight: int
-    doubtful: bool = False
     rate_limit: RateLimit = field(default_factory=RateLimit)
 
-    def run(self) -> Receipt:
-        """Send what the vault does not have and return its receipt."""
-        upload, doubtful = None, self.doubtful
+    def run(self, source: Source, part_size: int, *, maybe_twice: bool = False) -> Receipt:
+        """Send what the vault does not have and return its receipt; the description tells the size of the source.
+
+        `part_size` (bytes) counts for a new upload; an old one keeps its own. `maybe_twice` says that an earlier
+        request may have stored the archive already.
+        """
+        upload = None
         if (begun := self.journal.upload_id()) is not None:
-            upload = self._known(begun[0])
+            upload = self.known(begun[0])
             if upload is None:
-                if (receipt := self._completed_before(*begun)) is not None:
+                if (receipt := self._completed_before(source, *begun)) is not None:
                     return receipt
-                doubtful = True  # expired, or completed too long ago: only the inventory can tell
+                maybe_twice = True  # expired, or completed too long ago: only the inventory can tell
             upload = self._if_ours(upload)
             if upload is None:
                 self.journal.forget()
         if upload is None:
-            upload = self._adopt() or self._begin()
-        digests = self._send(upload)
-        self._abort_others(upload)
-        receipt = self._complete(upload.id, digests)
-        return replace(receipt, maybe_twice=doubtful)
+            upload = self._adopt() or self.begin(part_size_for(source.size, preferred=part_size))
+        digests = self._send(source, upload)
+        self.abort_others(upload)
+        receipt = self._complete(upload.id, source.size, digests)
+        return replace(receipt, maybe_twice=maybe_twice)
 
     # --- which upload ---
 
-    def _known(self, upload_id: str) -> OpenUpload | None:
+    def known(self, upload_id: str) -> OpenUpload | None:
         """Return an upload with its parts, or None when the vault does not know it (any longer)."""
         parts: dict[str, str] = {}
         reply: dict[str, Any] = {}
@@ -93,8 +91,8 @@ class VaultUpload:
 
     def _if_ours(self, upload: OpenUpload | None) -> OpenUpload | None:
         """Return an upload that makes the archive we want; abort one of ours that would describe itself wrongly."""
-        as_growing = description_text(replace(self.description, size=None, sha256=None))  # begun before they were known
-        if upload is None or upload.text in (self._text, as_growing):
+        streamed = description_text(replace(self.description, size=None, sha256=None))  # begun before they were known
+        if upload is None or upload.text in (self._text, streamed):
             return upload
         told = description_from_text(upload.text)
         if told is not None and is_same_archive(told, self.description):
@@ -103,15 +101,15 @@ class VaultUpload:
 
     def _adopt(self) -> OpenUpload | None:
         """Return an upload begun for this archive by a process that could not note it, or None."""
-        found = next((entry for entry in self._uploads_of_archive() if entry.text == self._text), None)
-        upload = self._known(found.id) if found is not None else None
+        found = next((entry for entry in open_uploads(self.vault, self.description) if entry.text == self._text), None)
+        upload = self.known(found.id) if found is not None else None
         if upload is not None:
             log.info("An upload of archive %d that nobody remembered goes on.", self.description.archive_id)
             self.journal.began(upload.id, upload.part_size)
         return upload
 
-    def _begin(self) -> OpenUpload:
-        part_size = part_size_for(self.source.size, preferred=self.preferred_part_size)
+    def begin(self, part_size: int) -> OpenUpload:
+        """Begin an upload and note it."""
         reply = self.vault.ask("InitiateMultipartUpload", archiveDescription=self._text, partSize=str(part_size))
         upload = OpenUpload(str(reply["uploadId"]), part_size, self._text)
         with ExitStack() as undo:
@@ -120,12 +118,9 @@ class VaultUpload:
             undo.pop_all()
         return upload
 
-    def _uploads_of_archive(self) -> Iterator[OpenUpload]:
-        return open_uploads(self.vault, self.description)
-
-    def _abort_others(self, upload: OpenUpload) -> None:
+    def abort_others(self, upload: OpenUpload) -> None:
         """Abort uploads of this archive that no journal names: completed later, they would be duplicates."""
-        for other in list(self._uploads_of_archive()):
+        for other in list(open_uploads(self.vault, self.description)):
             if other.id != upload.id:
                 self._abort(other.id)
 
@@ -134,15 +129,16 @@ class VaultUpload:
 
     # --- its parts ---
 
-    def _send(self, upload: OpenUpload) -> list[bytes]:
+    def _send(self, source: Source, upload: OpenUpload) -> list[bytes]:
         """Send the parts that the vault lacks or holds with other bytes; return the tree hashes of all, in order."""
-        parts = parts_of(self.source.size, upload.part_size)
-        return send_parts(parts, lambda part: self._send_part(upload, part), in_flight=self.parts_in_flight)
+        parts = parts_of(source.size, upload.part_size)
+        return send_parts(parts, lambda part: self.send_part(source, upload, part), in_flight=self.parts_in_flight)
 
-    def _send_part(self, upload: OpenUpload, part: Part) -> bytes:
-        digest = _tree(self.source, part)
+    def send_part(self, source: Source, upload: OpenUpload, part: Part) -> bytes:
+        """Send a part, unless the vault has its bytes; return its tree hash."""
+        digest = digest_of(source, part, TreeHash())
         if upload.parts.get(f"{part.start}-{part.end - 1}") != digest.hex():
-            send = self._part_sender(upload.id, part, digest.hex())
+            send = self._part_sender(source, upload.id, part, digest.hex())
             try:
                 self.vault.retrying(send, on=(StoreUnavailable, ArchiveCorrupt))
             except NotInVault as exc:
@@ -151,7 +147,7 @@ class VaultUpload:
                 ) from exc
         return digest
 
-    def _part_sender(self, upload_id: str, part: Part, checksum: str) -> Callable[[], None]:
+    def _part_sender(self, source: Source, upload_id: str, part: Part, checksum: str) -> Callable[[], None]:
         def send() -> None:
             self.rate_limit.take(part.size)
             reply = self.vault.once(
@@ -159,7 +155,7 @@ class VaultUpload:
                 uploadId=upload_id,
                 range=f"bytes {part.start}-{part.end - 1}/*",
                 checksum=checksum,
-                body=PartBody(self.source, part),
+                body=PartBody(source, part),
             )
             if reply.get("checksum", checksum) != checksum:
                 raise ArchiveCorrupt(f"Part {part.number} arrived in {self.vault.url()} with another checksum.")
@@ -168,23 +164,24 @@ class VaultUpload:
 
     # --- completion ---
 
-    def _completed_before(self, upload_id: str, part_size: int) -> Receipt | None:
+    def _completed_before(self, source: Source, upload_id: str, part_size: int) -> Receipt | None:
         """Return the receipt of an upload that was completed a short while ago, or None."""
-        digests = [_tree(self.source, part) for part in parts_of(self.source.size, part_size)]
+        digests = [digest_of(source, part, TreeHash()) for part in parts_of(source.size, part_size)]
         try:
-            return replace(self._ask_to_complete(upload_id, digests), adopted=True)
+            return replace(self.ask_to_complete(upload_id, source.size, combine(digests).hex()), adopted=True)
         except (NotInVault, RequestRejected, ArchiveCorrupt):
             return None
 
-    def _complete(self, upload_id: str, digests: list[bytes]) -> Receipt:
+    def _complete(self, upload_id: str, size: int, digests: list[bytes]) -> Receipt:
+        tree = combine(digests).hex()
         subject = f"The upload of archive {self.description.archive_id} to {self.vault.url()}"
         try:
             try:
-                return self._ask_to_complete(upload_id, digests)
+                return self.ask_to_complete(upload_id, size, tree)
             except StoreUnavailable:
-                if self._known(upload_id) is not None:
+                if self.known(upload_id) is not None:
                     raise  # it was not completed: the next try goes on from here
-                return replace(self._ask_to_complete(upload_id, digests), adopted=True)
+                return replace(self.ask_to_complete(upload_id, size, tree), adopted=True)
         except NotInVault as exc:
             self.journal.forget()
             raise OutcomeUnknown(f"{subject} ended before it was completed here.") from exc
@@ -193,10 +190,8 @@ class VaultUpload:
             self.journal.forget()
             raise StoreUnavailable(f"{subject} could not be completed; it begins anew. {exc.message}") from exc
 
-    def _ask_to_complete(self, upload_id: str, digests: list[bytes]) -> Receipt:
-        return self._complete_as(upload_id, self.source.size, combine(digests).hex())
-
-    def _complete_as(self, upload_id: str, size: int, checksum: str) -> Receipt:
+    def ask_to_complete(self, upload_id: str, size: int, checksum: str) -> Receipt:
+        """Make an archive of the parts by its size and tree hash (hex), also again; raise what the vault says else."""
         reply = self.vault.ask("CompleteMultipartUpload", uploadId=upload_id, archiveSize=str(size), checksum=checksum)
         key = str(reply["archiveId"])
         if reply.get("checksum", checksum) != checksum:
@@ -222,10 +217,3 @@ def abort(vault: Vault, upload_id: str) -> None:
     """Abort an upload; one that is gone is no error."""
     with suppress(NotInVault):
         vault.ask("AbortMultipartUpload", uploadId=upload_id)
-
-
-def _tree(source: Source, part: Part) -> bytes:
-    digest = TreeHash()
-    for window in windows(source, part):
-        digest.update(window)
-    return digest.digest()

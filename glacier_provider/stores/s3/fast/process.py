@@ -111,7 +111,7 @@ class Uploader:
             self._tell(self._answers)
             self._answers = []
         if not len(self._sender) and self._waiting and (pause := self._not_before - time.monotonic()) > 0:
-            time.sleep(min(pause, 0.1))  # the rate_limit allows none yet; not longer, since messages may come
+            time.sleep(min(pause, 0.1))  # the rate allows none yet; not longer, since messages may come
 
     def _may_start(self) -> bool:
         if not len(self._sender):
