@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, LiteralString
@@ -69,12 +69,6 @@ def inspect(connection: Connection, selection: Selection) -> Target:
         foreign_event_triggers=frozenset(name for (name,) in _rows(connection, "foreign_event_triggers")),
         crossings=tuple(Crossing(*row) for row in _rows(connection, "crossings")),
     )
-
-
-def existing_relations(connection: Connection, wanted: Collection[TableName]) -> frozenset[TableName]:
-    """Return which of these relations the database has."""
-    set_local(connection, "glacier_provider.wanted", json.dumps(sorted(wanted)))
-    return frozenset((schema, name) for schema, name in _rows(connection, "relations"))
 
 
 def exists(connection: Connection, desc: str, schema: str | None, name: str) -> bool:

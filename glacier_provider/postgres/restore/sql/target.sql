@@ -49,13 +49,6 @@ FROM pg_catalog.pg_extension e,
   pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = config.relation AND c.relkind IN ('r', 'p')
 
--- name: relations
--- purpose: which of the relations named in glacier_provider.wanted, [[schema, name]], exist.
-SELECT n.nspname, c.relname
-FROM jsonb_array_elements(current_setting('glacier_provider.wanted')::jsonb) AS r (pair),
-  pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = pair ->> 0 AND c.relname = pair ->> 1
-
 -- name: sessions
 -- purpose: other sessions in this database, the likely holders of a lock.
 SELECT pid, coalesce(nullif(application_name, ''), 'unnamed'), usename, state,

@@ -84,7 +84,6 @@ def test_each_statement_of_the_sql_files_has_a_name_and_a_purpose() -> None:
         "extensions",
         "configuration_tables",
         "foreign_event_triggers",
-        "relations",
         "sessions",
     }
     assert all("-- purpose: " in text for text in target.target_queries().values())
