@@ -8,7 +8,7 @@ a file that comes back anew.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -24,14 +24,12 @@ from glacier_provider.core.retention import Judged, apply_rule
 from glacier_provider.core.status import BackupState
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import BackupNotDeletable, CatalogError, StoreError
+from glacier_provider.pipelines.shared.errors import raise_gravest
 from glacier_provider.pipelines.shared.lease import lease_heartbeat
 from glacier_provider.pipelines.shared.progress import Progress
-from glacier_provider.stores.contract import ArchiveStore
+from glacier_provider.stores.contract import Stores
 
 log = logging.getLogger(__name__)
-
-#: Returns the store of an archive by its URI.
-Stores = Callable[[str], ArchiveStore]
 
 
 def plan_deletion(backup_id: int, *, catalog: Catalog, prices: Prices | None = None) -> DeletionPlan:
@@ -115,7 +113,7 @@ def _delete_marked(application: Application, *, catalog: Catalog, stores: Stores
         progress.add(len(gone), sum(doomed.size for doomed in gone))
         failed += errors.values()
         heartbeat()
-    _raise_failed(failed, application)
+    raise_gravest(failed, f"archives of {application.name} could not be deleted")
     catalog.deletions.finish()
     return progress
 
@@ -131,13 +129,3 @@ def _delete_page(page: Iterable[Doomed], stores: Stores) -> dict[int, StoreError
         refused = stores(uri).delete_all([(one.location.key, one.description) for one in archives])
         errors |= {one.id: refused[one.location.key] for one in archives if one.location.key in refused}
     return errors
-
-
-def _raise_failed(failed: list[StoreError], application: Application) -> None:
-    """Raise the gravest error with the number of archives; return when there is none."""
-    if not failed:
-        return
-    gravest = next((error for error in failed if not error.retryable), failed[0])
-    raise type(gravest)(
-        f"{len(failed)} archives of {application.name} could not be deleted: {gravest.message}", hint=gravest.hint
-    ) from gravest

@@ -14,7 +14,7 @@ import io
 import json
 import logging
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,11 +25,9 @@ from glacier_provider.core.manifest import ordered_manifests, parse_manifest
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.errors import ArchiveMissing, StoreUnavailable
-from glacier_provider.stores.contract import ArchiveStore, Retrieval
+from glacier_provider.stores.contract import ArchiveStore, Retrieval, Stores
 
 log = logging.getLogger(__name__)
-
-Stores = Callable[[str], ArchiveStore]
 
 _HOLD_DAYS = 1
 _UNFINISHED = "It left archives and no manifest: it was not complete when the catalog was lost."

@@ -26,15 +26,13 @@ from glacier_provider.core.parts import MIB
 from glacier_provider.core.reconciliation import KnownArchive, Verdict, receipt_of, verdict_of
 from glacier_provider.core.status import ArchiveState
 from glacier_provider.core.text import counted
-from glacier_provider.errors import CatalogError, FileError, GlacierProviderError, StoreError
+from glacier_provider.errors import CatalogError, FileError
 from glacier_provider.files import open_source
+from glacier_provider.pipelines.shared.errors import raise_gravest
 from glacier_provider.pipelines.shared.lease import lease_heartbeat
-from glacier_provider.stores.contract import ArchiveStore
+from glacier_provider.stores.contract import ArchiveStore, Stores
 
 log = logging.getLogger(__name__)
-
-#: Returns the store of an archive by its URI.
-Stores = Callable[[str], ArchiveStore]
 
 _COUNTED = ("adopted", "deleted", "noted", "back", "waiting", "strays", "foreign")
 
@@ -268,10 +266,7 @@ class _Comparison:
             return
         errors = self.store.delete_all(surplus)
         self.counts["deleted"] += len(surplus) - len(errors)
-        if errors:
-            error: GlacierProviderError = next(iter(errors.values()))
-            assert isinstance(error, StoreError)
-            raise type(error)(f"{len(errors)} copies could not be deleted: {error.message}", hint=error.hint) from error
+        raise_gravest(errors.values(), "copies could not be deleted")
 
 
 def _known(row: Row | None) -> KnownArchive | None:

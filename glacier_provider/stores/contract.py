@@ -295,3 +295,8 @@ class HasUploadPool(Protocol):
     def upload_pool(self, files: SmallFiles, *, processes: int, connections: int) -> UploadPool[_File] | None:
         """Start so many processes, with so many requests on their way in all; None where they would be of no use."""
         ...
+
+
+#: Returns the store of an archive by its URI: an archive stays where it was made, also after the configuration named
+#: another store.
+Stores = Callable[[str], ArchiveStore]

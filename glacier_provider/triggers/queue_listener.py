@@ -73,7 +73,7 @@ class QueueListener:
             await asyncio.sleep(max(0.0, began + LEAST_SECONDS - time.monotonic()) if self.works else 0)
             return None
         outcome = await self._in_thread(lambda: self._handle(messages))
-        if outcome.waiting is None and not outcome.settled and self.works:
+        if outcome.waiting is None and not outcome.confirmed and self.works:
             await asyncio.sleep(min(QUIET_SECONDS, seconds))
         return outcome.waiting
 
@@ -132,7 +132,7 @@ class QueueListener:
             "Restore %d: %s in the queue, %s about its archives.",
             self._restore_id,
             counted(len(messages), "message"),
-            counted(len(outcome.settled) + len(outcome.doubtful), "notification"),
+            counted(len(outcome.confirmed) + len(outcome.unconfirmed), "notification"),
         )
         strange = sum(1 for message in messages if message.notifications is None and message.times == 1)
         if strange:
@@ -141,7 +141,7 @@ class QueueListener:
             )
         for message in messages:
             for notification in message.notifications or ():
-                if notification in outcome.doubtful and message.times == 1:
+                if notification in outcome.unconfirmed and message.times == 1:
                     self._log.warning(
                         "A message calls the retrieval of %s/%s %s, but the store does not.",
                         notification.place,
@@ -164,5 +164,5 @@ class QueueListener:
 def _is_done(message: Message, outcome: NotificationsOutcome) -> bool:
     """Return whether nobody needs a message any more: all it says is settled, or was not borne out often enough."""
     notifications = set(message.notifications or ())
-    given_up = outcome.doubtful if message.times >= MOST_TIMES else frozenset()
-    return bool(notifications) and notifications <= (outcome.settled | given_up)
+    given_up = outcome.unconfirmed if message.times >= MOST_TIMES else frozenset()
+    return bool(notifications) and notifications <= (outcome.confirmed | given_up)

@@ -140,10 +140,10 @@ class Ear(queue_listener.QueueListener):
         outcome = restore.look_at_notifications(
             self._application, self._restore_id, notifications, catalog=self._has.catalog, stores=self._has.stores
         )
-        self._mail.outcome["settled"] += len(outcome.settled)
-        self._mail.outcome["not borne out by the store"] += len(outcome.doubtful)
-        self._mail.outcome["of others"] += len(set(notifications) - outcome.settled - outcome.doubtful)
-        self._mail.outcome["of failed jobs"] += sum(notification.said == "failed" for notification in outcome.settled)
+        self._mail.outcome["settled"] += len(outcome.confirmed)
+        self._mail.outcome["not borne out by the store"] += len(outcome.unconfirmed)
+        self._mail.outcome["of others"] += len(set(notifications) - outcome.confirmed - outcome.unconfirmed)
+        self._mail.outcome["of failed jobs"] += sum(notification.said == "failed" for notification in outcome.confirmed)
         return outcome
 
     def _tell(self, messages: list[Message], outcome: NotificationsOutcome) -> None:

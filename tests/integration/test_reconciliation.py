@@ -12,7 +12,7 @@ import pytest
 
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.archive import ArchiveKind, Description
-from glacier_provider.errors import LeaseHeld, OutcomeUnknown, StoreUnavailable
+from glacier_provider.errors import LeaseHeld, OutcomeUnknown, StoreDenied, StoreUnavailable
 from glacier_provider.pipelines import backup
 from glacier_provider.pipelines.backup.archive import describe
 from glacier_provider.pipelines.delete import delete_backup
@@ -71,6 +71,18 @@ def test_a_copy_too_many_is_deleted_once_an_inventory_tells_of_it(on_vault: OnAV
     assert (told.deleted, told.strays, told.missing, told.doubtful) == (1, 0, (), 0)
     assert ids(on_vault) == known(on_vault)
     assert on_vault.reconciled() == [], "nothing is in doubt any more"
+
+
+def test_a_refusal_that_lasts_is_raised_before_one_that_passes(
+    on_vault: OnAVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_doubtful_backup(on_vault)
+    on_vault.pass_time(2 * DAY)
+    on_vault.take_inventory()
+    refused = {"one": StoreUnavailable("It is busy."), "other": StoreDenied("No.")}
+    monkeypatch.setattr(on_vault.store, "delete_all", lambda _archives: refused)
+    with pytest.raises(StoreDenied, match="2 copies could not be deleted: No."):
+        on_vault.reconciled()
 
 
 def test_without_an_inventory_one_is_asked_for_and_the_doubt_stays(on_vault: OnAVault) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from glacier_provider.errors import RetrievalRefused, StoreUnavailable
 from tests.support.application import ApplicationUnderTest
 
 
@@ -30,3 +35,21 @@ def test_a_file_that_is_lost_again_after_the_offer_ended_is_requested_again(dms:
         connection.execute("UPDATE glacier_catalog.glacier_retrievals SET expires_at = now() - interval '1 minute'")
     lose_and_restore(dms, backup_id)
     assert requests(dms) == 4, "the dump and the file, twice"
+
+
+def test_a_refusal_that_lasts_is_raised_before_one_that_passes(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry asks for what the store was too busy for, and comes to the same end all the same."""
+    dms.back_up()
+    (dms.files / "doc2.pdf").unlink()
+    planned = dms.plan()
+    refusals = iter([StoreUnavailable("It is busy."), RetrievalRefused("No capacity.", hint="Take Bulk.")])
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise next(refusals)
+
+    monkeypatch.setattr(dms.store, "request_retrieval", refuse)
+    with pytest.raises(RetrievalRefused) as raised:
+        dms.bring(planned)
+    assert (raised.value.message, raised.value.hint) == ("2 retrievals were refused: No capacity.", "Take Bulk.")

@@ -14,15 +14,15 @@ from __future__ import annotations
 from glacier_provider.pipelines.restore.close import close_restore
 from glacier_provider.pipelines.restore.database import restore_database
 from glacier_provider.pipelines.restore.download import download
-from glacier_provider.pipelines.restore.messages import NotificationsOutcome, look_at_notifications
+from glacier_provider.pipelines.restore.notifications import NotificationsOutcome, look_at_notifications
 from glacier_provider.pipelines.restore.orphans import move_orphans, undo_orphans
 from glacier_provider.pipelines.restore.plan import plan_restore, preview_restore
-from glacier_provider.pipelines.restore.request import (
+from glacier_provider.pipelines.restore.request import request_retrievals
+from glacier_provider.pipelines.restore.wait import (
     Waiting,
     describe_still_missing,
     poll_retrievals,
     raise_failed_retrievals,
-    request_retrievals,
 )
 
 __all__ = [

@@ -15,21 +15,22 @@ from glacier_provider.core.checksum import Pieces, Verifier, pieces_of
 from glacier_provider.core.parts import MIB, Part, parts_of
 from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, GlacierProviderError, NameTaken
 from glacier_provider.files import PendingFile, Placed, Placement, move_back
-from glacier_provider.pipelines.restore.step import Stores, lies_aside, shared_step
+from glacier_provider.pipelines.restore.step import lies_aside, shared_step
+from glacier_provider.pipelines.shared.errors import NamedErrors, log_errors, raise_gravest_named
+from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directory_of
 from glacier_provider.staging import prepare_staging
-from glacier_provider.stores.contract import ArchiveStore
+from glacier_provider.stores.contract import ArchiveStore, Stores
 from glacier_provider.stores.multipart import send_parts
 
 log = logging.getLogger(__name__)
 
-GROUP = 200
 #: Archives up to this size come one by one, many at a time; larger ones alone, by runs of this size, so many at once:
 #: while some wait for the disk, others come and are hashed. Memory holds a block and a piece of the answer of each.
 SMALL = 16 * MIB
-IN_MEMORY = 4 * MIB
+READ_WHOLE = 4 * MIB
 RUN = 128 * MIB
 RUNS_AT_ONCE = 8
 BLOCK = MIB
@@ -55,24 +56,19 @@ def _download(
     progress = Progress(log, "Restored", archives=wanted.archives, size=wanted.bytes)
     cold: list[int] = []
     errors: list[tuple[str, GlacierProviderError]] = []
+    placed: GroupCommit[Row] = GroupCommit(lambda rows: _note_placed(application, rows, catalog))
     with Placement(application.files_directory) as files, Placement(staged) as staging:
         placer = _Placer(application, files, staging, stores=stores)
         for rows in catalog.restores.to_place(restore_id, wanted, orphan_directory=application.orphan_directory):
-            done: list[Row] = []
-            try:
+            with placed:
                 for row, answer in _brought(placer, rows, workers=application.connections):
                     if isinstance(answer, ArchiveCold):
                         cold.append(row["id"])
                     elif isinstance(answer, GlacierProviderError):
                         errors.append((row["filename"], answer))
                     else:
-                        done.append(row)
+                        placed.add(row)
                         progress.add(1, row["stored_size"])
-                    if len(done) >= GROUP:
-                        _note_placed(application, done, catalog)
-                        done = []
-            finally:
-                _note_placed(application, done, catalog)
     progress.say()
     _raise_not_brought(restore_id, cold, errors, catalog=catalog)
     return {"archives": progress.archives, "bytes": progress.bytes}
@@ -118,7 +114,7 @@ class _Placer:
             return _fetch_in_pieces(row, placement, pieces, store=store, location=location)
         # An empty file needs no retrieval, and a vault does not even keep one.
         chunks: Iterable[bytes] = ()
-        if 0 < size <= IN_MEMORY:
+        if 0 < size <= READ_WHOLE:
             whole: list[bytes] = []
             store.read_into(location, 0, size, whole.append, job_id=row["job_id"])
             chunks = whole
@@ -206,27 +202,20 @@ class _PieceWriter:
         return self._done
 
 
-def _note_placed(application: Application, done: Sequence[Row], catalog: Catalog) -> None:
+def _note_placed(application: Application, rows: Sequence[Row], catalog: Catalog) -> None:
     """Note in the catalog what is in place, and in the orphans' journal what of it no longer lies aside."""
     with catalog.transaction():
-        for row in done:
+        for row in rows:
             if row["subdirectory"] and not lies_aside(application.orphan_directory, row):
                 catalog.restores.moved_back(row["filename"], row["subdirectory"])
-        catalog.restores.placed([row["id"] for row in done])
+        catalog.restores.placed([row["id"] for row in rows])
 
 
-def _raise_not_brought(
-    restore_id: int, cold: list[int], errors: list[tuple[str, GlacierProviderError]], *, catalog: Catalog
-) -> None:
-    for name, error in errors[:100]:
-        log.error("%s: %s", name, error)
+def _raise_not_brought(restore_id: int, cold: list[int], errors: NamedErrors, *, catalog: Catalog) -> None:
+    log_errors(log, errors)
     if cold:
         catalog.restores.retrievals_expired(cold)
         raise ArchiveCold(
             f"{len(cold)} archives of restore {restore_id} can no longer be read: their retrieval has expired."
         )
-    if errors:
-        name, error = next(((n, e) for n, e in errors if not e.retryable), errors[0])
-        raise type(error)(
-            f"{len(errors)} archives could not be brought (first {name}): {error.message}", hint=error.hint
-        )
+    raise_gravest_named(errors, "archives could not be brought")

@@ -14,6 +14,7 @@ from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import FileMissing, IllegalMove, NameTaken
 from glacier_provider.files import move_aside, move_back, walk
 from glacier_provider.pipelines.restore.step import lies_aside, restore_step
+from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
         raise IllegalMove(f"The database of restore {restore_id} is not restored yet: orphans stay where they are.")
     with restore_step(catalog, restore_id, "the orphans") as heartbeat:
         for dead in catalog.restores.unfinished_moves(restore_id):
-            _settle_planned_moves(dead, catalog=catalog)  # with the lease in our hands, nobody else moves
+            _finish_planned_moves(dead, catalog=catalog)  # with the lease in our hands, nobody else moves
         young = catalog.restores.plan_orphans(
             restore_id,
             restore["backup_id"],
@@ -65,20 +66,15 @@ def _files_by_age(application: Application, began: datetime) -> Iterator[tuple[s
 
 
 def _move_page(application: Application, page: Sequence[Row], *, catalog: Catalog, progress: Progress) -> None:
-    moved: list[int] = []
-    gone: list[int] = []
-    try:
+    with GroupCommit(catalog.restores.orphans_gone) as gone, GroupCommit(catalog.restores.orphans_moved) as moved:
         for row in page:
             try:
                 move_aside(application.files_directory, row["filename"], row["orphan_directory"], row["subdirectory"])
             except FileMissing:
-                gone.append(row["id"])
+                gone.add(row["id"])
                 continue
-            moved.append(row["id"])
+            moved.add(row["id"])
             progress.add(1, row["size"])
-    finally:
-        catalog.restores.orphans_moved(moved)
-        catalog.restores.orphans_gone(gone)
 
 
 def undo_orphans(application: Application, restore_id: int, *, catalog: Catalog) -> dict[str, int]:
@@ -94,16 +90,15 @@ def undo_orphans(application: Application, restore_id: int, *, catalog: Catalog)
         )
     left = count = 0
     with restore_step(catalog, restore_id, "the orphans", free=True):
-        _settle_planned_moves(restore_id, catalog=catalog)
+        _finish_planned_moves(restore_id, catalog=catalog)
         for page in catalog.restores.orphans(restore_id, "moved"):
-            back, taken = _move_page_back(application, page)
-            catalog.restores.orphans_undone(back)
-            count, left = count + len(back), left + taken
+            back = _move_page_back(application, page, catalog=catalog)
+            count, left = count + back, left + len(page) - back
     log.info("%d files are back in %s, %d stay in the orphan directory.", count, application.files_directory, left)
     return {"moved_back": count, "left": left}
 
 
-def _settle_planned_moves(restore_id: int, *, catalog: Catalog) -> None:
+def _finish_planned_moves(restore_id: int, *, catalog: Catalog) -> None:
     """Finish the journal of a restore that died while it moved orphans: made, or never made."""
     for page in catalog.restores.orphans(restore_id, "planned"):
         aside = {row["id"] for row in page if lies_aside(row["orphan_directory"], row)}
@@ -111,14 +106,16 @@ def _settle_planned_moves(restore_id: int, *, catalog: Catalog) -> None:
         catalog.restores.orphans_gone([row["id"] for row in page if row["id"] not in aside])
 
 
-def _move_page_back(application: Application, page: Sequence[Row]) -> tuple[list[int], int]:
-    back: list[int] = []
-    taken = 0
-    for row in page:
-        try:
-            move_back(application.files_directory, row["filename"], row["orphan_directory"], row["subdirectory"])
-            back.append(row["id"])
-        except (NameTaken, FileMissing) as error:
-            log.warning("%s stays in the orphan directory: %s", row["filename"], error)
-            taken += 1
-    return back, taken
+def _move_page_back(application: Application, page: Sequence[Row], *, catalog: Catalog) -> int:
+    """Move orphans back and note it, whatever ends it; return how many are back."""
+    count = 0
+    with GroupCommit(catalog.restores.orphans_undone) as back:
+        for row in page:
+            try:
+                move_back(application.files_directory, row["filename"], row["orphan_directory"], row["subdirectory"])
+            except (NameTaken, FileMissing) as error:
+                log.warning("%s stays in the orphan directory: %s", row["filename"], error)
+                continue
+            back.add(row["id"])
+            count += 1
+    return count

@@ -22,8 +22,9 @@ from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.text import NAMED
 from glacier_provider.errors import ArchiveMissing, BackupNotRestorable, GlacierProviderError, RetrievalRefused
 from glacier_provider.files import open_source, walk
-from glacier_provider.pipelines.restore.step import Stores, lies_aside
+from glacier_provider.pipelines.restore.step import lies_aside
 from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE
+from glacier_provider.stores.contract import Stores
 
 log = logging.getLogger(__name__)
 

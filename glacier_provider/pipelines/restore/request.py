@@ -1,48 +1,26 @@
-"""`request_retrievals` and `poll_retrievals`: what only the cold has is asked for once, and waited for."""
+"""`request_retrievals`: what only the cold has is asked for, once."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.restores import RetrievalIntent
-from glacier_provider.core.archive import Amount, Location
-from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.core.text import readable_size
-from glacier_provider.errors import GlacierProviderError, RetrievalFailed
-from glacier_provider.pipelines.restore.step import Stores, shared_step
+from glacier_provider.core.archive import Location
+from glacier_provider.errors import GlacierProviderError
+from glacier_provider.pipelines.restore.step import shared_step
+from glacier_provider.pipelines.shared.errors import raise_gravest
+from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
-from glacier_provider.stores.contract import Retrieval, RetrievalReport
+from glacier_provider.stores.contract import Retrieval, Stores
 
 log = logging.getLogger(__name__)
-
-#: An offer that ends within this time is renewed while we wait for others.
-RENEWAL_MARGIN_SECONDS = 3600.0
-#: A store does not always say that a retrieval failed: what was lost this often is taken as failed.
-MOST_RENEWALS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """What a restore waits for, in archives; `failed`: ended by the store without success since the last look."""
-
-    pending: int
-    ready: int
-    failed: int = 0
-    renewed: int = 0
-
-    @property
-    def done(self) -> bool:
-        return self.pending == 0
 
 
 def request_retrievals(
@@ -57,7 +35,7 @@ def request_retrievals(
     with shared_step(catalog, restore_id, step):
         plan = catalog.restores.get(restore_id)["plan"]
         if not _needs_retrieval(catalog, restore_id, stores):
-            return {"requested": 0, "readable_at_once": _ready_at_once(restore_id, wanted, catalog)}
+            return {"requested": 0, "readable_at_once": _note_readable_at_once(restore_id, wanted, catalog)}
         with catalog.alone(f"{step} of restore {restore_id}"):
             requested = _request_all(application, restore_id, wanted, plan, catalog=catalog, stores=stores)
         return {"requested": requested, "readable_at_once": 0}
@@ -78,8 +56,7 @@ def _request_all(
         for intents in pages:
             refused += _request_page(intents, application, progress, catalog=catalog, stores=stores)
     progress.say()
-    if refused:
-        raise type(refused[0])(f"{len(refused)} retrievals were refused: {refused[0].message}", hint=refused[0].hint)
+    raise_gravest(refused, "retrievals were refused")
     return progress.archives
 
 
@@ -95,19 +72,15 @@ def _request_page(
     for uri in {intent.store_uri for intent in intents if intent.left_over}:
         stores(uri).forget_retrievals()  # what is known of them here may be older than a request of who died
     refused: list[GlacierProviderError] = []
-    taken: list[tuple[int, str | None]] = []
     results = in_parallel(lambda intent: _request(intent, stores), intents, workers=application.connections)
-    try:
-        with closing(results):
-            for intent, answer in results:
-                if isinstance(answer, GlacierProviderError):
-                    catalog.restores.note_retrieval_error(intent.archive_id, str(answer))
-                    refused.append(answer)
-                else:
-                    taken.append((intent.id, answer.job_id))
-                    progress.add(1, 0)
-    finally:
-        catalog.restores.confirm_retrievals(taken)
+    with GroupCommit(catalog.restores.confirm_retrievals) as taken, closing(results):
+        for intent, answer in results:
+            if isinstance(answer, GlacierProviderError):
+                catalog.restores.note_retrieval_error(intent.archive_id, str(answer))
+                refused.append(answer)
+            else:
+                taken.add((intent.id, answer.job_id))
+                progress.add(1, 0)
     return refused
 
 
@@ -116,7 +89,7 @@ def _needs_retrieval(catalog: Catalog, restore_id: int, stores: Stores) -> bool:
     return any(stores(uri).features.retrieval for uri in uris)
 
 
-def _ready_at_once(restore_id: int, wanted: ArchiveRange, catalog: Catalog) -> int:
+def _note_readable_at_once(restore_id: int, wanted: ArchiveRange, catalog: Catalog) -> int:
     count = 0
     for page in catalog.restores.archives_to_request(restore_id, wanted):
         catalog.restores.readable_at_once(page)
@@ -131,96 +104,3 @@ def _request(intent: RetrievalIntent, stores: Stores) -> Retrieval:
     return stores(intent.store_uri).request_retrieval(
         location, tier=intent.tier, days=intent.days, token=f"retrieval {intent.id} of archive {intent.archive_id}"
     )
-
-
-# --- poll_retrievals: what GlacierJobSensor and its trigger call ---------------------------------------------------
-
-
-def poll_retrievals(application: Application, restore_id: int, *, catalog: Catalog, stores: Stores) -> Waiting:
-    """Look once at everything the restore waits for, note what is ready, and say how much is left.
-
-    Offers that ended, or end within the hour while others are still awaited, are asked for again. Failed retrievals go
-    back to `available` with the store's words and are counted; the caller decides.
-    """
-    failed = 0
-    for rows in catalog.restores.pending(restore_id):
-        failed += take_reports(_reports(rows, stores), catalog=catalog)
-    return settle(application, restore_id, failed, catalog=catalog, stores=stores)
-
-
-def settle(application: Application, restore_id: int, failed: int, *, catalog: Catalog, stores: Stores) -> Waiting:
-    """After a look that found `failed` retrievals: renew what has to be, unless any failed; say how much is left."""
-    failed += len(catalog.restores.often_lost(restore_id, times=MOST_RENEWALS))
-    renewed = 0
-    if not failed:
-        pending = catalog.restores.counts(restore_id).get(RetrievalStatus.PENDING, Amount()).archives
-        margin = RENEWAL_MARGIN_SECONDS if pending else 0.0
-        catalog.restores.expire_by_clock(restore_id, margin_seconds=margin)
-        renewed = _renew(application, restore_id, catalog=catalog, stores=stores)
-    counts = catalog.restores.counts(restore_id)
-    return Waiting(
-        pending=counts.get(RetrievalStatus.PENDING, Amount()).archives,
-        ready=sum(counts.get(status, Amount()).archives for status in (RetrievalStatus.READY, RetrievalStatus.LOCAL)),
-        failed=failed,
-        renewed=renewed,
-    )
-
-
-def _reports(rows: Sequence[Row], stores: Stores) -> Iterator[tuple[Row, RetrievalReport]]:
-    for uri in {row["store_uri"] for row in rows}:
-        mine = {row["key"]: row for row in rows if row["store_uri"] == uri}
-        for report in stores(uri).retrieval_reports([retrieval_of(row) for row in mine.values()]):
-            yield mine[report.key], report
-
-
-def retrieval_of(row: Row) -> Retrieval:
-    return Retrieval(Location(row["store_uri"], row["key"]), row["tier"], row["job_id"])
-
-
-def take_reports(reports: Iterable[tuple[Row, RetrievalReport]], *, catalog: Catalog) -> int:
-    """Note what a store says of requested retrievals; return how many it ended without success."""
-    ready: list[tuple[int, datetime | None]] = []
-    failed: list[tuple[int, str]] = []
-    expired: list[int] = []
-    for row, report in reports:
-        if report.status is RetrievalStatus.READY:
-            ready.append((row["id"], report.expires_at))
-        elif report.failure:
-            failed.append((row["id"], report.failure))
-            log.error("The retrieval of %s failed: %s", row["filename"], report.failure)
-        elif report.status is RetrievalStatus.AVAILABLE:
-            expired.append(row["archive_id"])
-    catalog.restores.retrievals_ready(ready)
-    catalog.restores.retrievals_failed(failed)
-    catalog.restores.retrievals_expired(expired)
-    return len(failed)
-
-
-def _renew(application: Application, restore_id: int, *, catalog: Catalog, stores: Stores) -> int:
-    """Ask again for what expired while we waited; nothing when all is pending or ready."""
-    whole = ArchiveRange(0, 2**62)
-    if not any(True for _ in catalog.restores.archives_to_request(restore_id, whole)):
-        return 0
-    return request_retrievals(application, restore_id, whole, catalog=catalog, stores=stores)["requested"]
-
-
-def raise_failed_retrievals(restore_id: int, *, catalog: Catalog) -> None:
-    """Raise RetrievalFailed naming what failed."""
-    rows = [row for row in catalog.restores.still_missing(restore_id) if row["error"]]
-    lost = catalog.restores.often_lost(restore_id, times=MOST_RENEWALS)
-    named = [f"{row['filename']}: {row['error']}" for row in rows[:5]]
-    names = "; ".join(named + [f"{name}: lost {MOST_RENEWALS} times or more" for name in lost[:5]])
-    raise RetrievalFailed(f"The store ended retrievals of restore {restore_id} without success: {names}.")
-
-
-def describe_still_missing(restore_id: int, *, catalog: Catalog) -> str:
-    """Return what the restore still waits for, for the message of a timeout."""
-    counts = catalog.restores.counts(restore_id)
-    pending = counts.get(RetrievalStatus.PENDING, Amount())
-    rows = catalog.restores.still_missing(restore_id)
-    names = ", ".join(
-        f"{row['filename']} ({row['tier'] or 'not requested'}"
-        + (f" since {row['requested_at']:%Y-%m-%d %H:%M} UTC)" if row["requested_at"] else ")")
-        for row in rows[:10]
-    )
-    return f"{pending.archives} archives ({readable_size(pending.bytes)}) are still pending: {names}"

@@ -1,4 +1,4 @@
-"""The steps of a restore, under the lease or beside each other, and the stores of its archives."""
+"""The steps of a restore, under the lease or beside each other, and where its orphans lie."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import name_to_bytes
 from glacier_provider.pipelines.shared.lease import lease_heartbeat
 from glacier_provider.pipelines.shared.step import named_step
-from glacier_provider.stores.contract import ArchiveStore
-
-#: Returns the store of an archive by its URI: an archive stays where it was made, also after the configuration named
-#: another store.
-Stores = Callable[[str], ArchiveStore]
 
 
 @contextmanager

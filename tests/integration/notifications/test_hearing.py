@@ -70,9 +70,9 @@ def test_a_duplicated_message_costs_no_request(wait: Wait) -> None:
     wait.an_hour_passes()
     notification = a_notice(wait)
     first = hear(wait, notification)
-    assert (first.settled, first.waiting and first.waiting.ready) == ({notification}, 1)
+    assert (first.confirmed, first.waiting and first.waiting.ready) == ({notification}, 1)
     before = store_requests(wait)
-    assert hear(wait, notification).settled == {notification}
+    assert hear(wait, notification).confirmed == {notification}
     assert store_requests(wait) == before
 
 
@@ -102,14 +102,14 @@ def test_only_what_a_message_names_is_looked_at(wait: Wait) -> None:
 
 
 def test_many_notices_are_looked_at_together(s3_wait: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
-    from glacier_provider.pipelines.restore import messages
+    from glacier_provider.pipelines.restore import notifications
 
-    monkeypatch.setattr(messages, "FEW", 1)
+    monkeypatch.setattr(notifications, "MOST_ONE_BY_ONE", 1)
     s3_wait.an_hour_passes()
     outcome = hear(s3_wait, a_notice(s3_wait), a_notice(s3_wait, "dms-1.dump"))
     assert outcome.waiting is not None
     assert outcome.waiting.done
-    assert len(outcome.settled) == 2
+    assert len(outcome.confirmed) == 2
 
 
 # --- the message does not come -------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_what_the_store_does_not_bear_out_stays_in_the_queue_for_a_while(s3_wait
     """It may be the store that lags behind its own message."""
     notification = a_notice(s3_wait)
     outcome = hear(s3_wait, notification)
-    assert (outcome.settled, outcome.doubtful) == (set(), {notification})
+    assert (outcome.confirmed, outcome.unconfirmed) == (set(), {notification})
 
 
 def test_a_forged_failure_does_not_fail_the_restore(vault_wait: Wait) -> None:
@@ -270,7 +270,7 @@ def test_a_request_that_is_just_being_sent_is_not_asked_about(wait: Wait) -> Non
         connection.execute("UPDATE glacier_catalog.glacier_archives SET retrieval_status = 'available'")
     before = store_requests(wait)
     outcome = hear(wait, Notification(place_of(wait.app.application.store), row["key"], "completed"))
-    assert (outcome.waiting, len(outcome.doubtful)) == (None, 1)
+    assert (outcome.waiting, len(outcome.unconfirmed)) == (None, 1)
     assert store_requests(wait) == before
 
 

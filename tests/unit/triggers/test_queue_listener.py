@@ -10,7 +10,7 @@ from glacier_provider.stores.queue.receive import Message
 from glacier_provider.triggers.queue_listener import MOST_TIMES, _is_done
 
 OURS, DOUBTED, THEIRS = (Notification("s3://b", key, "completed") for key in ("ours", "doubted", "theirs"))
-OUTCOME = NotificationsOutcome(settled=frozenset({OURS}), doubtful=frozenset({DOUBTED}))
+OUTCOME = NotificationsOutcome(confirmed=frozenset({OURS}), unconfirmed=frozenset({DOUBTED}))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`look_at_notifications`: what messages name is looked at now. They are hints: the store's answer decides."""
+"""`look_at_notifications`: archives that notifications name are looked at now. The store's answer decides."""
 
 from __future__ import annotations
 
@@ -13,27 +13,32 @@ from glacier_provider.core.notification import Notification
 from glacier_provider.core.status import RetrievalState, RetrievalStatus
 from glacier_provider.core.store_uri import place_of
 from glacier_provider.errors import GlacierProviderError
-from glacier_provider.pipelines.restore.request import Waiting, poll_retrievals, retrieval_of, settle, take_reports
-from glacier_provider.pipelines.restore.step import Stores
+from glacier_provider.pipelines.restore.wait import (
+    Waiting,
+    go_on_waiting,
+    poll_retrievals,
+    retrieval_of,
+    take_reports,
+)
 from glacier_provider.pipelines.shared.parallel import in_parallel
-from glacier_provider.stores.contract import RetrievalReport
+from glacier_provider.stores.contract import RetrievalReport, Stores
 
-#: Up to so many archives are asked for one by one; for more, all that are awaited are looked at in batches.
-FEW = 100
+#: Up to so many archives are looked at one by one; for more, all that are awaited are looked at in batches.
+MOST_ONE_BY_ONE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class NotificationsOutcome:
     """What became of notifications.
 
-    `waiting` is None when none of them led to a look. `settled` notifications are about archives of this restore that
-    it need not wait for: nobody has to hear them again. `doubtful` ones are about archives that it still waits for,
-    whatever was said. All others are about something else.
+    `waiting` is None when none of them led to a look. `confirmed` notifications are about archives of this restore
+    that it need not wait for: nobody has to receive them again. `unconfirmed` ones are about archives that it still
+    waits for, whatever was said. All others are about something else.
     """
 
     waiting: Waiting | None = None
-    settled: frozenset[Notification] = frozenset()
-    doubtful: frozenset[Notification] = frozenset()
+    confirmed: frozenset[Notification] = frozenset()
+    unconfirmed: frozenset[Notification] = frozenset()
 
 
 def look_at_notifications(
@@ -52,14 +57,14 @@ def look_at_notifications(
     about = _about(restore_id, notifications, catalog)
     news = {row["archive_id"]: row for notification, row in about.items() if _is_news(notification, row)}
     waiting = None
-    if len(news) > FEW:
+    if len(news) > MOST_ONE_BY_ONE:
         waiting = poll_retrievals(application, restore_id, catalog=catalog, stores=stores)
     elif any(_was_asked_for(row) for row in about.values()):
         failed = take_reports(_ask(application, list(news.values()), stores), catalog=catalog)
-        waiting = settle(application, restore_id, failed, catalog=catalog, stores=stores)
+        waiting = go_on_waiting(application, restore_id, failed, catalog=catalog, stores=stores)
     awaited = catalog.restores.still_requested([row["archive_id"] for row in about.values()]) if about else set()
-    doubtful = frozenset(notification for notification, row in about.items() if row["archive_id"] in awaited)
-    return NotificationsOutcome(waiting, frozenset(about) - doubtful, doubtful)
+    unconfirmed = frozenset(notification for notification, row in about.items() if row["archive_id"] in awaited)
+    return NotificationsOutcome(waiting, frozenset(about) - unconfirmed, unconfirmed)
 
 
 def _is_news(notification: Notification, row: Row) -> bool:
@@ -92,7 +97,7 @@ def _about(restore_id: int, notifications: Collection[Notification], catalog: Ca
 def _ask(application: Application, rows: Sequence[Row], stores: Stores) -> list[tuple[Row, RetrievalReport]]:
     """Return what the stores say of each, if it matters: of an offer only that it ended."""
     found = []
-    with closing(in_parallel(lambda row: _report(row, stores), rows, workers=application.connections)) as answers:
+    with closing(in_parallel(lambda row: _report_of(row, stores), rows, workers=application.connections)) as answers:
         for row, report in answers:
             if isinstance(report, GlacierProviderError):
                 raise report
@@ -102,6 +107,6 @@ def _ask(application: Application, rows: Sequence[Row], stores: Stores) -> list[
     return found
 
 
-def _report(row: Row, stores: Stores) -> RetrievalReport:
+def _report_of(row: Row, stores: Stores) -> RetrievalReport:
     (report,) = stores(row["store_uri"]).retrieval_reports([retrieval_of(row)])
     return report

@@ -1,0 +1,132 @@
+"""`poll_retrievals`: what was asked for is waited for, a look at a time. GlacierJobSensor and its trigger call it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from glacier_provider.applications import Application
+from glacier_provider.catalog.archives import ArchiveRange
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.database import Row
+from glacier_provider.core.archive import Amount, Location
+from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.text import readable_size
+from glacier_provider.errors import RetrievalFailed
+from glacier_provider.pipelines.restore.request import request_retrievals
+from glacier_provider.stores.contract import Retrieval, RetrievalReport, Stores
+
+log = logging.getLogger(__name__)
+
+#: An offer that ends within this time is renewed while we wait for others.
+RENEWAL_MARGIN_SECONDS = 3600.0
+#: A store does not always say that a retrieval failed: what was lost this often is taken as failed.
+MOST_RENEWALS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a restore waits for, in archives; `failed`: ended by the store without success since the last look."""
+
+    pending: int
+    ready: int
+    failed: int = 0
+    renewed: int = 0
+
+    @property
+    def done(self) -> bool:
+        return self.pending == 0
+
+
+def poll_retrievals(application: Application, restore_id: int, *, catalog: Catalog, stores: Stores) -> Waiting:
+    """Look once at everything the restore waits for, note what is ready, and say how much is left.
+
+    Offers that ended, or end within the hour while others are still awaited, are asked for again. Failed retrievals go
+    back to `available` with the store's words and are counted; the caller decides.
+    """
+    failed = 0
+    for rows in catalog.restores.pending(restore_id):
+        failed += take_reports(_reports(rows, stores), catalog=catalog)
+    return go_on_waiting(application, restore_id, failed, catalog=catalog, stores=stores)
+
+
+def go_on_waiting(
+    application: Application, restore_id: int, failed: int, *, catalog: Catalog, stores: Stores
+) -> Waiting:
+    """After a look that found `failed` retrievals: renew what has to be, unless any failed; say how much is left."""
+    failed += len(catalog.restores.often_lost(restore_id, times=MOST_RENEWALS))
+    renewed = 0
+    if not failed:
+        pending = catalog.restores.counts(restore_id).get(RetrievalStatus.PENDING, Amount()).archives
+        margin = RENEWAL_MARGIN_SECONDS if pending else 0.0
+        catalog.restores.expire_by_clock(restore_id, margin_seconds=margin)
+        renewed = _renew(application, restore_id, catalog=catalog, stores=stores)
+    counts = catalog.restores.counts(restore_id)
+    return Waiting(
+        pending=counts.get(RetrievalStatus.PENDING, Amount()).archives,
+        ready=sum(counts.get(status, Amount()).archives for status in (RetrievalStatus.READY, RetrievalStatus.LOCAL)),
+        failed=failed,
+        renewed=renewed,
+    )
+
+
+def _reports(rows: Sequence[Row], stores: Stores) -> Iterator[tuple[Row, RetrievalReport]]:
+    for uri in {row["store_uri"] for row in rows}:
+        mine = {row["key"]: row for row in rows if row["store_uri"] == uri}
+        for report in stores(uri).retrieval_reports([retrieval_of(row) for row in mine.values()]):
+            yield mine[report.key], report
+
+
+def retrieval_of(row: Row) -> Retrieval:
+    return Retrieval(Location(row["store_uri"], row["key"]), row["tier"], row["job_id"])
+
+
+def take_reports(reports: Iterable[tuple[Row, RetrievalReport]], *, catalog: Catalog) -> int:
+    """Note what a store says of requested retrievals; return how many it ended without success."""
+    ready: list[tuple[int, datetime | None]] = []
+    failed: list[tuple[int, str]] = []
+    expired: list[int] = []
+    for row, report in reports:
+        if report.status is RetrievalStatus.READY:
+            ready.append((row["id"], report.expires_at))
+        elif report.failure:
+            failed.append((row["id"], report.failure))
+            log.error("The retrieval of %s failed: %s", row["filename"], report.failure)
+        elif report.status is RetrievalStatus.AVAILABLE:
+            expired.append(row["archive_id"])
+    catalog.restores.retrievals_ready(ready)
+    catalog.restores.retrievals_failed(failed)
+    catalog.restores.retrievals_expired(expired)
+    return len(failed)
+
+
+def _renew(application: Application, restore_id: int, *, catalog: Catalog, stores: Stores) -> int:
+    """Ask again for what expired while we waited; nothing when all is pending or ready."""
+    whole = ArchiveRange(0, 2**62)
+    if not any(True for _ in catalog.restores.archives_to_request(restore_id, whole)):
+        return 0
+    return request_retrievals(application, restore_id, whole, catalog=catalog, stores=stores)["requested"]
+
+
+def raise_failed_retrievals(restore_id: int, *, catalog: Catalog) -> None:
+    """Raise RetrievalFailed naming what failed."""
+    rows = [row for row in catalog.restores.still_missing(restore_id) if row["error"]]
+    lost = catalog.restores.often_lost(restore_id, times=MOST_RENEWALS)
+    named = [f"{row['filename']}: {row['error']}" for row in rows[:5]]
+    names = "; ".join(named + [f"{name}: lost {MOST_RENEWALS} times or more" for name in lost[:5]])
+    raise RetrievalFailed(f"The store ended retrievals of restore {restore_id} without success: {names}.")
+
+
+def describe_still_missing(restore_id: int, *, catalog: Catalog) -> str:
+    """Return what the restore still waits for, for the message of a timeout."""
+    counts = catalog.restores.counts(restore_id)
+    pending = counts.get(RetrievalStatus.PENDING, Amount())
+    rows = catalog.restores.still_missing(restore_id)
+    names = ", ".join(
+        f"{row['filename']} ({row['tier'] or 'not requested'}"
+        + (f" since {row['requested_at']:%Y-%m-%d %H:%M} UTC)" if row["requested_at"] else ")")
+        for row in rows[:10]
+    )
+    return f"{pending.archives} archives ({readable_size(pending.bytes)}) are still pending: {names}"
