@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from glacier_provider.catalog.database import Database, Row
-from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import BackupNotRestorable, IllegalMove, LeaseHeld, UnknownBackup
 
 #: Longer than a busy scheduler leaves between two tasks; a dead run's lease ends by itself after this.
@@ -211,9 +210,3 @@ class Backups:
 def lease_holder(kind: str, number: int) -> str:
     """Return the name under which a backup or restore holds its application's lease."""
     return f"{kind} {number}"
-
-
-def statuses_of(database: Database, backup_ids: Sequence[int]) -> dict[int, RetrievalStatus | None]:
-    """Return the retrieval status of whole backups: the lowest of their archives; None without an archive."""
-    rows = database.rows("lowest_status", backup_ids=list(backup_ids))
-    return {row["id"]: RetrievalStatus(row["status"]) if row["status"] else None for row in rows}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from glacier_provider.catalog.backups import statuses_of
+from collections.abc import Mapping, Sequence
+
 from glacier_provider.catalog.database import Database, Row, amount_of, pattern_of
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.status import RetrievalStatus
@@ -20,7 +21,7 @@ class Lists:
     ) -> list[Row]:
         """Return backups, the newest first, each with its `retrieval_status`, the lowest of its archives."""
         rows = self._db.rows("backups", application=application, state=state, limit=limit, offset=offset)
-        statuses = statuses_of(self._db, [row["id"] for row in rows])
+        statuses = self._statuses([row["id"] for row in rows])
         return [{**row, "retrieval_status": _status(row, statuses)} for row in rows]
 
     def backup(self, backup_id: int) -> Row:
@@ -30,7 +31,7 @@ class Lists:
             raise UnknownBackup(f"There is no backup {backup_id}.")
         return {
             **row,
-            "retrieval_status": _status(row, statuses_of(self._db, [backup_id])),
+            "retrieval_status": _status(row, self._statuses([backup_id])),
             "archives": {status.value: amount for status, amount in self.status_counts(backup_id).items()},
         }
 
@@ -52,8 +53,11 @@ class Lists:
         """Return restores, the newest first."""
         return self._db.rows("restores", application=application, backup_id=backup_id, limit=limit, offset=offset)
 
+    def _statuses(self, backup_ids: Sequence[int]) -> dict[int, str | None]:
+        """Return the retrieval status of whole backups: the lowest of their archives; None without an archive."""
+        return {row["id"]: row["status"] for row in self._db.rows("lowest_status", backup_ids=list(backup_ids))}
 
-def _status(row: Row, statuses: dict[int, RetrievalStatus | None]) -> str | None:
+
+def _status(row: Row, statuses: Mapping[int, str | None]) -> str | None:
     # Of a backup that is not complete there is nothing to bring back.
-    status = statuses.get(row["id"])
-    return status.value if status and row["state"] == "complete" else None
+    return statuses.get(row["id"]) if row["state"] == "complete" else None

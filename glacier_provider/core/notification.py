@@ -59,13 +59,13 @@ class QueueName:
     region: str | None = None
 
 
-def parse_notices(body: str) -> tuple[Notification, ...] | None:
+def parse_notifications(body: str) -> tuple[Notification, ...] | None:
     """Return what a message says about archives, nothing for a known message of another kind; None for the unknown.
 
     Any text may be given; this never raises.
     """
     try:
-        return tuple(_notices(_opened(body)))
+        return tuple(_notifications(_opened(body)))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
 
@@ -101,7 +101,7 @@ def _opened(body: str) -> Mapping[str, Any]:
     raise ValueError
 
 
-def _notices(message: Mapping[str, Any]) -> Iterator[Notification]:
+def _notifications(message: Mapping[str, Any]) -> Iterator[Notification]:
     if "Records" in message:
         yield from _of_bucket(message["Records"])
     elif "detail-type" in message:
@@ -116,13 +116,15 @@ def _of_bucket(records: list[Mapping[str, Any]]) -> Iterator[Notification]:
     for record in records[:MOST_RECORDS]:
         said = _RESTORES.get(record["eventName"].removeprefix("s3:"))
         if said is not None:
-            yield _notice(f"s3://{_text(record['s3']['bucket']['name'])}", unquote_plus(_key_of(record["s3"])), said)
+            yield _notification(
+                f"s3://{_text(record['s3']['bucket']['name'])}", unquote_plus(_key_of(record["s3"])), said
+            )
 
 
 def _of_bus(message: Mapping[str, Any]) -> Iterator[Notification]:
     said = _BUS_RESTORES.get(message["detail-type"])
     if said is not None and message.get("source") == "aws.s3":
-        yield _notice(f"s3://{_text(message['detail']['bucket']['name'])}", _key_of(message["detail"]), said)
+        yield _notification(f"s3://{_text(message['detail']['bucket']['name'])}", _key_of(message["detail"]), said)
 
 
 def _of_vault(message: Mapping[str, Any]) -> Iterator[Notification]:
@@ -131,14 +133,14 @@ def _of_vault(message: Mapping[str, Any]) -> Iterator[Notification]:
         raise ValueError
     said = _JOBS.get(message["StatusCode"])
     if message["Action"] == "ArchiveRetrieval" and said is not None:
-        yield _notice(f"glacier://{vault[1]}", _text(message["ArchiveId"]), said)
+        yield _notification(f"glacier://{vault[1]}", _text(message["ArchiveId"]), said)
 
 
 def _key_of(event: Mapping[str, Any]) -> str:
     return _text(event["object"]["key"])
 
 
-def _notice(place: str, key: str, said: str) -> Notification:
+def _notification(place: str, key: str, said: str) -> Notification:
     if len(key) > MOST_KEY_LETTERS or "\0" in key:
         raise ValueError  # no store has such a key
     (place + key).encode()  # half of a surrogate pair: no database takes it

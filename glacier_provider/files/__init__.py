@@ -1,4 +1,7 @@
-"""Files on disk: attached files and staging, each below one root, safe against symbolic links and traversal.
+"""Attached files: below one open root, safe against symbolic links and traversal.
+
+`root` opens it, by rules that all others keep; `walk` and `directories` tell what is there, `source` reads, `place` and
+`temporary` write, `move` sets aside. Dumps on the worker are in `staging`, which stands on this.
 
 Every function takes and gives the catalog's names (text, relative, ``/`` between the parts) and raises only the
 `FileError` family of `glacier_provider.errors`, and `ArchiveCorrupt` for content that is not what it should be.

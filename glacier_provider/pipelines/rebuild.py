@@ -113,10 +113,10 @@ def _readable_manifests(application: Application, store: ArchiveStore) -> list[_
     log.info("%s found.", counted(len(manifests), "manifest"))
     if store.features.chooses_keys:  # their class can be read at once
         return manifests
-    return _brought(manifests, store)
+    return _retrieved(manifests, store)
 
 
-def _brought(manifests: Sequence[_Manifest], store: ArchiveStore) -> list[_Manifest]:
+def _retrieved(manifests: Sequence[_Manifest], store: ArchiveStore) -> list[_Manifest]:
     asked = [
         store.request_retrieval(
             Location(store.uri, one.stored.key),

@@ -81,7 +81,7 @@ def test_a_refusal_that_lasts_is_raised_before_one_that_passes(
     on_vault.take_inventory()
     refused = {"one": StoreUnavailable("It is busy."), "other": StoreDenied("No.")}
     monkeypatch.setattr(on_vault.store, "delete_all", lambda _archives: refused)
-    with pytest.raises(StoreDenied, match="2 copies could not be deleted: No."):
+    with pytest.raises(StoreDenied, match=r"2 copies could not be deleted: No\."):
         on_vault.reconciled()
 
 

@@ -140,19 +140,6 @@ SELECT min(id) AS first, max(id) AS last, count(*) AS archives, sum(original_siz
   FROM (SELECT id, original_size, ntile((SELECT n FROM shares)) OVER (ORDER BY id) AS share FROM unfinished) AS numbered
  GROUP BY share ORDER BY share;
 
--- name: archives_of_backup
--- The archives of one backup, its dump first; part of a name narrows them down.
-SELECT a.id, a.kind, a.filename, a.original_size, a.stored_size, a.sha256, a.checksum, a.store_uri, a.key, a.state,
-       a.retrieval_status, a.archived_at, a.backup_id AS made_by_backup
-  FROM application_data_backups b
-  JOIN glacier_archives a ON a.application_id = b.application_id
-  LEFT JOIN backup_files f ON f.archive_id = a.id AND f.first_backup_id <= b.id
-                          AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
- WHERE b.id = %(backup_id)s AND (f.archive_id IS NOT NULL OR a.id IN (b.database_archive_id, b.manifest_archive_id))
-   AND a.state IN ('planned', 'uploading', 'archived')
-   AND (%(like)s::text IS NULL OR a.filename LIKE %(like)s)
- ORDER BY a.kind = 'file', a.id LIMIT %(limit)s OFFSET %(offset)s;
-
 -- name: manifest_added
 -- Files that this backup contains and the previous manifest does not.
 SELECT a.id, a.filename, a.stored_size, a.sha256, a.checksum, a.encoding, a.store_uri, a.key, a.backup_id, a.archived_at

@@ -23,12 +23,6 @@ SELECT lease_holder AS holder, lease_until AS until FROM applications
 UPDATE applications SET lease_holder = NULL, lease_until = NULL
  WHERE id = %(application_id)s AND lease_holder = %(holder)s;
 
--- name: lock_work
-SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0)) AS locked;
-
--- name: unlock_work
-SELECT pg_advisory_unlock(hashtextextended(%(name)s, 0));
-
 -- name: backup_of_run
 SELECT id, state FROM application_data_backups
  WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s;
@@ -37,23 +31,6 @@ SELECT id, state FROM application_data_backups
 INSERT INTO application_data_backups (application_id, dag_id, dag_run_id, mark)
 VALUES (%(application_id)s, %(dag_id)s, %(dag_run_id)s, %(mark)s)
 RETURNING id;
-
--- name: mark_of_backup
-SELECT b.mark FROM application_data_backups b WHERE b.id = %(backup_id)s;
-
--- name: may_ask_for_system
-SELECT coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), false) AS may;
-
--- name: place_in_system
--- Where the catalog lies: no copy by pg_dump, in another server or here, has all three.
-SELECT s.system_identifier AS system, d.oid AS database, n.oid AS schema
-  FROM pg_catalog.pg_control_system() AS s, pg_catalog.pg_database d, pg_catalog.pg_namespace n
- WHERE d.datname = current_database() AND n.nspname = current_schema();
-
--- name: place_in_server
--- As much of it as one is told without the right to ask for more.
-SELECT 'unknown' AS system, d.oid AS database, n.oid AS schema FROM pg_catalog.pg_database d, pg_catalog.pg_namespace n
- WHERE d.datname = current_database() AND n.nspname = current_schema();
 
 -- name: fail_dead_backups
 -- Backups of other runs that never ended: with the lease in our hands, nobody works on them any more.
@@ -134,46 +111,6 @@ SELECT b.*, p.name AS application,
   LEFT JOIN glacier_archives d ON d.id = b.database_archive_id
  WHERE b.id = %(backup_id)s;
 
--- name: backups
--- The newest first; of one application or of all.
-SELECT b.*, p.name AS application,
-       d.stored_size AS database_bytes, d.filename AS database_filename, d.retrieval_status AS database_status
-  FROM application_data_backups b
-  JOIN applications p ON p.id = b.application_id
-  LEFT JOIN glacier_archives d ON d.id = b.database_archive_id
- WHERE (%(application)s::text IS NULL OR p.name = %(application)s)
-   AND (%(state)s::text IS NULL OR b.state = %(state)s)
- ORDER BY b.id DESC LIMIT %(limit)s OFFSET %(offset)s;
-
--- name: lowest_status
--- The retrieval status of whole backups: the furthest one of their archives. A deleted one has none.
-SELECT b.id, CASE WHEN b.state NOT IN ('deleting', 'deleted') THEN
-       (ARRAY['available', 'pending', 'ready', 'local', 'exists'])[least(
-           array_position(ARRAY['available', 'pending', 'ready', 'local', 'exists'], d.retrieval_status),
-           (SELECT min(array_position(ARRAY['available', 'pending', 'ready', 'local', 'exists'], a.retrieval_status))
-              FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
-             WHERE f.application_id = b.application_id AND a.state = 'archived' AND a.retrieval_status <> 'exists'
-               AND f.first_backup_id <= b.id AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)))] END AS status
-  FROM application_data_backups b
-  LEFT JOIN glacier_archives d ON d.id = b.database_archive_id
- WHERE b.id = ANY(%(backup_ids)s);
-
--- name: status_counts
--- How many archives of one backup are in each retrieval status, and their bytes.
-SELECT status, count(*) AS archives, coalesce(sum(size), 0)::bigint AS bytes FROM (
-    SELECT d.retrieval_status AS status, d.stored_size AS size
-      FROM application_data_backups b JOIN glacier_archives d ON d.id = b.database_archive_id
-     WHERE b.id = %(backup_id)s AND b.state NOT IN ('deleting', 'deleted')
-    UNION ALL
-    SELECT a.retrieval_status, a.stored_size
-      FROM application_data_backups b
-      JOIN backup_files f ON f.application_id = b.application_id AND f.first_backup_id <= b.id
-                         AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
-      JOIN glacier_archives a ON a.id = f.archive_id
-     WHERE b.id = %(backup_id)s AND b.state NOT IN ('deleting', 'deleted')
-       AND a.state IN ('planned', 'uploading', 'archived')) AS archives
- GROUP BY status;
-
 -- name: uploaded_figures
 -- What this backup itself brought into the store.
 SELECT count(*) FILTER (WHERE kind = 'file') AS files,
@@ -186,3 +123,9 @@ SELECT count(*) FILTER (WHERE kind = 'file') AS files,
 SELECT id FROM application_data_backups
  WHERE application_id = %(application_id)s AND state = 'complete' AND id < %(before)s
  ORDER BY id DESC LIMIT 1;
+
+-- name: recent_complete_backups
+-- The valid ids around a wrong one.
+SELECT b.id, b.opened_at FROM application_data_backups b
+ WHERE b.application_id = %(application_id)s AND b.state = 'complete'
+ ORDER BY abs(b.id - %(near)s), b.id DESC LIMIT 8;

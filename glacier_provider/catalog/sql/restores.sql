@@ -22,12 +22,6 @@ SELECT r.*, p.name AS application, b.state AS backup_state
   JOIN application_data_backups b ON b.id = r.backup_id
  WHERE r.id = %(restore_id)s;
 
--- name: restores
-SELECT r.*, p.name AS application FROM restores r JOIN applications p ON p.id = r.application_id
- WHERE (%(application)s::text IS NULL OR p.name = %(application)s)
-   AND (%(backup_id)s::bigint IS NULL OR r.backup_id = %(backup_id)s)
- ORDER BY r.id DESC LIMIT %(limit)s OFFSET %(offset)s;
-
 -- name: start_restore
 -- One that failed in a step that is known goes on as failed until that step or the last one (none is named) is begun.
 UPDATE restores
@@ -62,12 +56,6 @@ RETURNING id;
 -- name: record_plan
 UPDATE restores SET plan = %(plan)s WHERE id = %(restore_id)s AND state = 'planned'
 RETURNING id;
-
--- name: recent_complete_backups
--- The valid ids around a wrong one.
-SELECT b.id, b.opened_at FROM application_data_backups b
- WHERE b.application_id = %(application_id)s AND b.state = 'complete'
- ORDER BY abs(b.id - %(near)s), b.id DESC LIMIT 8;
 
 -- name: compare_archives
 -- The archives whose file is not in the directory as it was archived: it is missing (found is null), or of another size.

@@ -1,8 +1,14 @@
-"""The restore pipeline, top to bottom as a restore goes through it.
+"""The restore pipeline, top to bottom as a restore goes through it: a module for each task, to be read in this order.
 
-`plan_restore` → `request_retrievals` → `poll_retrievals` (until nothing is pending) → `download` → `restore_database`
-→ `move_orphans` → `close_restore`. Between two polls `look_at_notifications` looks at what messages name. Before all
-that, `preview_restore` tells what the plan will be, by what the catalog knows.
+1. `plan`: what is missing, and what it takes to bring it; its preview, by what the catalog knows
+2. `request`: what only the cold has is asked for, once
+3. `wait`: a look at a time, until nothing is pending; between two of them, `notifications`: at what messages name
+4. `download`: the dump into staging, files to their places
+5. `database`: what was chosen of the dump
+6. `orphans`: files that the backup does not contain, aside, and back
+7. `close`: the outcome, and what is tidied up
+
+`step` is what these share with each other; `pipelines.shared`, what they share with backups.
 
 Each function is one task: it can be killed at any instant and called again with the same arguments. Nothing reaches its
 destination before its checksum is verified; files are only ever added; the database changes in one transaction; orphans

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from glacier_provider.core.notification import Notification, QueueName, parse_notices, parse_queue
+from glacier_provider.core.notification import Notification, QueueName, parse_notifications, parse_queue
 from glacier_provider.errors import ConfigurationError, StoreError, StoreMissing, StoreUnavailable
 from glacier_provider.stores.aws_errors import aws_errors, error_code
 
@@ -122,4 +122,6 @@ def parsed_queue(name: str) -> QueueName:
 
 def _message(entry: Mapping[str, Any]) -> Message:
     times = str(entry.get("Attributes", {}).get("ApproximateReceiveCount", "1"))
-    return Message(entry["ReceiptHandle"], parse_notices(entry.get("Body", "")), int(times) if times.isdigit() else 1)
+    return Message(
+        entry["ReceiptHandle"], parse_notifications(entry.get("Body", "")), int(times) if times.isdigit() else 1
+    )

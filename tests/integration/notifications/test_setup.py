@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from glacier_provider.cli import main
-from glacier_provider.core.notification import parse_notices
+from glacier_provider.core.notification import parse_notifications
 from glacier_provider.errors import ConfigurationError, StoreDenied, StoreMissing
 from glacier_provider.stores.queue import setup
 from glacier_provider.stores.queue.setup import Setup, set_up
@@ -92,7 +92,9 @@ class Account:
     def outcome(self, setup: Setup) -> list[Any]:
         """What the queue of a setup holds, as a restore reads it."""
         found = self.client("sqs").receive_message(QueueUrl=setup.queue, MaxNumberOfMessages=10, WaitTimeSeconds=2)
-        return [notification for one in found.get("Messages", []) for notification in parse_notices(one["Body"]) or ()]
+        return [
+            notification for one in found.get("Messages", []) for notification in parse_notifications(one["Body"]) or ()
+        ]
 
 
 @pytest.fixture(scope="module")

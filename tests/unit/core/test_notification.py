@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glacier_provider.core.notification import MOST_LETTERS, Notification, QueueName, parse_notices, parse_queue
+from glacier_provider.core.notification import MOST_LETTERS, Notification, QueueName, parse_notifications, parse_queue
 
 VAULT_ARN = "arn:aws:glacier:eu-central-1:123456789012:vaults/photos"
 
@@ -50,7 +50,7 @@ def in_envelope(message: Any, **fields: Any) -> dict[str, Any]:
 
 
 def said(message: Any) -> tuple[Notification, ...] | None:
-    return parse_notices(json.dumps(message))
+    return parse_notifications(json.dumps(message))
 
 
 # --- what is understood --------------------------------------------------------------------------------------------
@@ -150,13 +150,13 @@ def test_what_is_not_understood_is_told_apart(message: Any) -> None:
 
 @pytest.mark.parametrize("body", ["", "{", "[" * 200_000, '{"a":' * 200_000, "9" * 10_000, "\0", "NaN", "\ud800"])
 def test_text_that_is_no_json_is_not_understood(body: str) -> None:
-    assert parse_notices(body) is None
+    assert parse_notifications(body) is None
 
 
 def test_a_body_larger_than_any_message_is_not_read() -> None:
     large = json.dumps(an_event()) + " " * MOST_LETTERS
-    assert parse_notices(large) is None
-    assert parse_notices(large[:MOST_LETTERS]) == said(an_event())
+    assert parse_notifications(large) is None
+    assert parse_notifications(large[:MOST_LETTERS]) == said(an_event())
 
 
 texts = st.text() | st.sampled_from(
@@ -171,7 +171,7 @@ values = st.recursive(
 
 @given(st.text())
 def test_no_text_breaks_the_reader(body: str) -> None:
-    assert parse_notices(body) in (None, ())
+    assert parse_notifications(body) in (None, ())
 
 
 @given(st.sampled_from([a_job(), an_event(), on_the_bus(), in_envelope(an_event())]), st.data())

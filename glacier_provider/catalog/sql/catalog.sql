@@ -1,0 +1,5 @@
+-- name: lock_work
+SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0)) AS locked;
+
+-- name: unlock_work
+SELECT pg_advisory_unlock(hashtextextended(%(name)s, 0));
