@@ -15,7 +15,7 @@ export ONCE KEEP STORE
 PEERS := $(VENV)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak screenshots bench lint format check constraints clean
+.PHONY: help setup demo test soak screenshots fields bench lint format check constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 S
 
 screenshots: $(READY) ## take the pictures of the documents from a running Airflow; needs Chromium
 	@$(BIN)/python -m tests.e2e.screenshots docs/images
+
+fields: $(READY) ## write anew what is made from the fields of applications.yaml: JSON Schema, guide, example
+	@$(BIN)/python -m tests.support.fields
 
 bench: $(PEERS) ## measure against other tools; CASES=t05,t10 ROUNDS=3 SCALE=0.1 DATA=directory
 	@$(BIN)/python -m bench $(if $(CASES),--cases $(CASES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \

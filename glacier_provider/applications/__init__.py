@@ -1,7 +1,8 @@
 """`applications.yaml`: the applications that are kept safe, read once and validated as a whole.
 
-`load_applications` finds and reads the file; each entry becomes a frozen `Application`. The file holds no secrets:
-it names Airflow connections. Its form is a table in `form.py`.
+`load_applications` finds and reads the file (`file.py`); each entry becomes a frozen `Application` (`entry.py`), whose
+fields stand in `application.py`, each with its rule, default, example and description. The file holds no secrets: it
+names Airflow connections.
 """
 
 from glacier_provider.applications.application import (
@@ -10,20 +11,14 @@ from glacier_provider.applications.application import (
     NotificationOptions,
     RestoreOptions,
     ScanOptions,
-    parse_application,
 )
-from glacier_provider.applications.form import PRESETS, TIERS
-from glacier_provider.applications.reading import (
-    ENVIRONMENT_VARIABLE,
-    Applications,
-    applications_path,
-    load_applications,
-)
+from glacier_provider.applications.entry import parse_application
+from glacier_provider.applications.file import ENVIRONMENT_VARIABLE, Applications, applications_path, load_applications
+from glacier_provider.applications.rules import PRESETS
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
     "PRESETS",
-    "TIERS",
     "Application",
     "Applications",
     "DumpOptions",

@@ -1,56 +1,87 @@
-"""One application: its values, and how an entry of `applications.yaml` becomes one."""
+"""One application: each field with its rule, its default, an example and what it says.
 
-from __future__ import annotations
+Messages, the JSON Schema, the table of the user guide and the complete entry of `dags/applications.yaml` are made from
+what stands here (`schema.py`).
+"""
 
-import difflib
-import fnmatch
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
+from functools import cache
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from glacier_provider.applications.form import (
-    DUMP,
-    FIELDS,
-    NAME_WORDS,
-    NOTIFICATIONS,
-    REQUIRED,
-    RESTORE,
-    RETENTION,
-    SCAN,
-    Field,
-    application_name,
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationInfo
+
+from glacier_provider.applications.overlaps import overlaps
+from glacier_provider.applications.rules import (
+    Compression,
+    ConnectionId,
+    Contradiction,
+    Day,
+    Directory,
+    Identifier,
+    Money,
+    Name,
+    Names,
+    PartSize,
+    Patterns,
+    PriceTable,
+    QueueText,
+    Schedule,
+    StoreText,
+    Tables,
+    Text,
+    TierName,
+    TimeZone,
+    about,
+    whole,
 )
 from glacier_provider.core.prices import LIST_PRICES, Prices, override
 from glacier_provider.core.retention import Retention
-from glacier_provider.errors import ConfigurationError
 
 #: Long past: Airflow starts a schedule at its next due time, since the DAGs do not catch up.
 _FIRST_DAY = date(2026, 1, 1)
 
-_SECRET = re.compile(r"passw|secret|token|access_?key|credential", re.IGNORECASE)
+_CONFIG = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DumpOptions:
-    """How pg_dump is run. `compression` None is the best that the client offers; tables are ``schema.table``.
+    """How pg_dump is run. `format` and `jobs` None are what suits it best, told by `format_used` and `jobs_used`."""
 
-    `staging` is ``disk`` or ``none``: whether a whole copy of the dump is made on the worker. `format` and `jobs` None
-    are what suits it best, told by `format_used` and `jobs_used`.
-    """
+    __pydantic_config__ = _CONFIG
 
-    format: str | None = None
-    jobs: int | None = None
-    staging: str = "disk"
-    compression: str | None = None
-    exclude_tables: tuple[str, ...] = ()
-    exclude_table_data: tuple[str, ...] = ()
-    exclude_schemas: tuple[str, ...] = ()
-    lock_timeout_seconds: int = 60
-    space_ratio: float = 0.5  #: free staging space that is asked for before a dump, as a share of the database's size
+    format: Annotated[
+        Literal["custom", "directory"] | None,
+        about(
+            "`directory` is written by several jobs, and sent while it is made; it is stored as one tar",
+            "directory",
+            otherwise="`directory`, or `custom` with `staging: none`",
+        ),
+    ] = None
+    jobs: Annotated[
+        Annotated[int, whole(1, 64)] | None,
+        about(
+            "connections that dump at once. More than 1 needs `format: directory`", 4, otherwise="2, or 1 for `custom`"
+        ),
+    ] = None
+    staging: Annotated[
+        Literal["disk", "none"], about("`none`: no copy on the worker, the dump is streamed into the store", "disk")
+    ] = "disk"
+    compression: Annotated[
+        Compression | None, about("of the dump", "zstd:3", otherwise="the best that the client has")
+    ] = None
+    exclude_schemas: Annotated[Names, about("schemas not to dump", ["audit"])] = ()
+    exclude_tables: Annotated[Tables, about("tables not to dump", ["public.sessions"])] = ()
+    exclude_table_data: Annotated[Tables, about("tables to dump without their rows", ["public.cache"])] = ()
+    lock_timeout_seconds: Annotated[int, whole(1, 86400), about("how long pg_dump waits for a lock", 60)] = 60
+    space_ratio: Annotated[
+        float,
+        Field(strict=True, ge=0, le=10),
+        about("free staging space asked for before a dump, as a share of the database's size", 0.5),
+    ] = 0.5
 
     @property
     def format_used(self) -> str:
@@ -63,80 +94,208 @@ class DumpOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOptions:
-    """What a restore keeps of the dump, and what it leaves as it is in the database.
+    """What a restore keeps of the dump, and what it leaves as it is in the database."""
 
-    `mode`: `transaction`, in place and all at once; or `swap`, into a new database with `jobs` connections, which then
-    takes the old one's name.
+    __pydantic_config__ = _CONFIG
 
-    `budget`: what a restore may cost without a person's approval, in the currency of the prices; None: whatever it is.
-    """
-
-    mode: str = "transaction"
-    jobs: int = 2
-    owner: str = "keep"
-    privileges: str = "keep"
-    lock_timeout_seconds: int = 60
-    exclude_schemas: tuple[str, ...] = ()
-    exclude_tables: tuple[str, ...] = ()
-    budget: float | None = None
+    mode: Annotated[
+        Literal["transaction", "swap"],
+        about(
+            "`transaction`: in place, all at once; `swap`: into a new database, which then takes the old one's name",
+            "transaction",
+        ),
+    ] = "transaction"
+    jobs: Annotated[int, whole(1, 64), about("connections that a swap restores with", 2)] = 2
+    owner: Annotated[
+        Literal["keep", "drop"],
+        about("`drop`: objects belong to the restoring user, for a cluster without the same roles", "drop"),
+    ] = "keep"
+    privileges: Annotated[Literal["keep", "drop"], about("`drop`: no GRANTs", "drop")] = "keep"
+    exclude_schemas: Annotated[Names, about("schemas that stay as they are", ["audit"])] = ()
+    exclude_tables: Annotated[Tables, about("tables that stay as they are", ["public.sessions"])] = ()
+    lock_timeout_seconds: Annotated[int, whole(1, 86400), about("how long the restore waits for each lock", 60)] = 60
+    budget: Annotated[
+        Money | None, about("a restore that is estimated to cost more waits for a person's approval", 25)
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationOptions:
-    """Where a restore hears that retrievals ended: an SQS queue by URL, ARN or name, or None.
+    """Where a restore hears that retrievals ended."""
 
-    `poll_seconds`: how often the store is asked all the same while the queue can be read, since messages get lost.
-    """
+    __pydantic_config__ = _CONFIG
 
-    queue: str | None = None
-    poll_seconds: int = 1800
+    queue: Annotated[
+        QueueText | None,
+        about(
+            "where they hear it. Without one the store is only polled. `glacier-backup setup-notifications` makes it",
+            "https://sqs.eu-central-1.amazonaws.com/123456789012/library",
+        ),
+    ] = None
+    poll_seconds: Annotated[
+        int, whole(1, 86400), about("how often the store is asked all the same while the queue can be read", 1800)
+    ] = 1800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanOptions:
-    """How closely the daily run looks at files that it knows; every `full_walk_days` it looks at all, with sizes."""
+    """How closely the daily run looks at files that it knows."""
 
-    size_check: str = "always"  #: always, sample (another part of the directories each day), never
-    trust_directory_times: str = "auto"  #: auto: on local disks, where sizes are not looked at; never
-    full_walk_days: int = 7
+    __pydantic_config__ = _CONFIG
+
+    size_check: Annotated[
+        Literal["always", "sample", "never"],
+        about(
+            "whether the size of every known file is looked at each day; `sample`: of those of each directory on one "
+            "day of `full_walk_days`",
+            "sample",
+        ),
+    ] = "always"
+    trust_directory_times: Annotated[
+        Literal["auto", "never"],
+        about(
+            "`auto`: an unchanged directory of a local disk is not read on days on which its sizes are not looked at",
+            "never",
+        ),
+    ] = "auto"
+    full_walk_days: Annotated[
+        int, whole(1, 366), about("every so many days all names and sizes are compared, whatever the other two say", 7)
+    ] = 7
+
+
+def _beside_files(value: Any, info: ValidationInfo) -> Any:
+    if value is not None:
+        return value
+    return str(PurePosixPath(info.data.get("files_directory", "/")).parent / "orphan_files")
+
+
+def _check_dump(dump: DumpOptions) -> DumpOptions:
+    if dump.staging == "none" and dump.format_used != "custom":
+        words = "a directory cannot be streamed. Example: dump: {staging: none, format: custom}"
+        raise Contradiction(("staging", words))
+    if dump.jobs_used > 1 and dump.format_used != "directory":
+        raise Contradiction(
+            ("jobs", "several jobs need the format directory. Example: dump: {format: directory, jobs: 4}")
+        )
+    return dump
+
+
+def _check_restore(restore: RestoreOptions) -> RestoreOptions:
+    if restore.mode == "swap" and (restore.exclude_schemas or restore.exclude_tables):
+        words = "a swap replaces the whole database, so nothing can be excluded. Example: restore: {mode: transaction}"
+        raise Contradiction(("mode", words))
+    return restore
+
+
+#: A section that is named, with nothing behind it, has its defaults.
+_SECTION = BeforeValidator(lambda value: {} if value is None else value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
     """One PostgreSQL database and one directory of attached files that belong together. Paths are absolute."""
 
-    name: str
-    postgres_conn_id: str
-    files_directory: str
-    staging_directory: str
-    store: str
-    orphan_directory: str
-    catalog_conn_id: str = "glacier_catalog"
-    catalog_schema: str = "glacier_catalog"
-    aws_conn_id: str = "aws_default"
-    schedule: str | None = "@daily"
-    timezone: str = "UTC"
-    start: date | None = None
-    dump: DumpOptions = field(default_factory=DumpOptions)
-    references_query: str | None = None
-    exclude: tuple[str, ...] = ()
-    retrieval_tier: str = "Standard"
-    retrieval_days: int = 7
-    poll_seconds: int = 300
-    queue: str | None = None
-    pool: str | None = None
-    parallelism: int = 2
-    connections: int = 16
-    upload_processes: int = 2
-    bandwidth_limit: int | None = None  #: bytes per second that all uploads of the application take together
-    part_size_mib: int = 16
-    settle_seconds: int = 5
-    pg_bin_directory: str | None = None
-    prices: Mapping[str, Any] | None = None
-    restore: RestoreOptions = field(default_factory=RestoreOptions)
-    retention: Retention = field(default_factory=Retention)
-    notifications: NotificationOptions = field(default_factory=NotificationOptions)
-    scan: ScanOptions = field(default_factory=ScanOptions)
+    __pydantic_config__ = _CONFIG
+
+    name: Name
+    postgres_conn_id: Annotated[ConnectionId, about("the application's database", "library_db")]
+    files_directory: Annotated[
+        Directory, about("the attached files. Each application has its own", "/srv/library/uploads")
+    ]
+    staging_directory: Annotated[Directory, about("where dumps and downloads lie meanwhile", "/srv/glacier/staging")]
+    store: Annotated[StoreText, about("where new archives go", "s3://my-backups/production?storage_class=GLACIER")]
+    orphan_directory: Annotated[
+        Directory,
+        BeforeValidator(_beside_files),
+        about(
+            "where orphans are moved. Best on the same file system, where a move is a rename",
+            "/srv/library/orphan_files",
+            otherwise="`orphan_files` beside `files_directory`",
+        ),
+    ]
+    catalog_conn_id: Annotated[ConnectionId, about("the catalog's database", "glacier_catalog")] = "glacier_catalog"
+    catalog_schema: Annotated[
+        Identifier, about("the catalog's schema, which must hold nothing else", "glacier_catalog")
+    ] = "glacier_catalog"
+    aws_conn_id: Annotated[ConnectionId, about("the store's credentials", "aws_default")] = "aws_default"
+    schedule: Annotated[
+        Schedule | None, about('when backups are made; null: only by hand. Quotes are needed: `"@daily"`', "15 2 * * *")
+    ] = "@daily"
+    timezone: Annotated[TimeZone, about("of the schedule", "Europe/Berlin")] = "UTC"
+    start: Annotated[Day | None, about("no scheduled backup before this day", "2026-01-31")] = None
+    dump: Annotated[DumpOptions, _SECTION, AfterValidator(_check_dump), about("how dumps are made")] = field(
+        default_factory=DumpOptions
+    )
+    references_query: Annotated[
+        Text | None,
+        about("names of the files that the database knows; missing ones are reported", "SELECT file FROM documents"),
+    ] = None
+    exclude: Annotated[
+        Patterns, about("files to leave out: patterns of relative names; `*` also matches `/`", ["cache/*", "*.tmp"])
+    ] = ()
+    settle_seconds: Annotated[
+        int,
+        whole(0, 86400),
+        about("a file modified more recently may still be being written, and is left for a later try", 5),
+    ] = 5
+    scan: Annotated[ScanOptions, _SECTION, about("how closely the daily run looks at files that it knows")] = field(
+        default_factory=ScanOptions
+    )
+    retrieval_tier: Annotated[TierName, about("of restores that do not name one", "Standard")] = "Standard"
+    retrieval_days: Annotated[int, whole(1, 365), about("how long retrieved copies can be read, and are billed", 7)] = 7
+    poll_seconds: Annotated[
+        int, whole(1, 86400), about("how often the store is asked about waiting retrievals", 300)
+    ] = 300
+    notifications: Annotated[NotificationOptions, _SECTION, about("how restores hear that retrievals ended")] = field(
+        default_factory=NotificationOptions
+    )
+    restore: Annotated[
+        RestoreOptions, _SECTION, AfterValidator(_check_restore), about("how databases are restored")
+    ] = field(default_factory=RestoreOptions)
+    retention: Annotated[
+        Retention,
+        _SECTION,
+        about("which backups may be deleted; nothing ever is by a rule alone", otherwise="nothing: all stay"),
+    ] = field(default_factory=Retention)
+    prices: Annotated[
+        PriceTable | None,
+        about(
+            "figures of your own, laid over the built-in prices",
+            {"region": "eu-central-1", "classes": {"GLACIER": {"storage": 0.0045}}},
+            otherwise="the list prices",
+        ),
+    ] = None
+    queue: Annotated[
+        Text | None, about("of the workers that mount the directories", "library_files", otherwise="Airflow's own")
+    ] = None
+    pool: Annotated[Text | None, about("an Airflow pool, which must exist", "glacier", otherwise="Airflow's own")] = (
+        None
+    )
+    parallelism: Annotated[int, whole(1, 64), about("at most so many tasks upload, or download, side by side", 2)] = 2
+    connections: Annotated[int, whole(1, 256), about("requests that each of these tasks has under way", 16)] = 16
+    upload_processes: Annotated[
+        int,
+        whole(0, 64),
+        about(
+            "processes that send small files, in each of these tasks, from 300 files on; never more than the worker "
+            "has cores. 0 has the task send them itself",
+            2,
+        ),
+    ] = 2
+    bandwidth_limit: Annotated[
+        Annotated[int, whole(1, 2**50)] | None,
+        about(
+            "bytes per second that all uploads of the application take together; each upload task gets its share",
+            12_500_000,
+        ),
+    ] = None
+    part_size_mib: Annotated[
+        PartSize, about("part size of large uploads. It is raised by itself where 10,000 parts would not do", 16)
+    ] = 16
+    pg_bin_directory: Annotated[
+        Directory | None,
+        about("where `pg_dump`, `pg_restore` and `psql` are", "/usr/lib/postgresql/17/bin", otherwise="the `PATH`"),
+    ] = None
 
     @property
     def price_table(self) -> Prices:
@@ -150,193 +309,25 @@ class Application:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON-able values; `from_dict` is the inverse."""
-        values: dict[str, Any] = asdict(self)
-        values["start"] = self.start.isoformat() if self.start else None
-        return {key: _jsonable(value) for key, value in values.items()}
+        values: dict[str, Any] = form().dump_python(self, mode="json")
+        return values
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Application:
+    def from_dict(cls, values: Mapping[str, Any]) -> "Application":
         """Build from `to_dict`'s result, or from an entry written by hand with its `name`; raise ConfigurationError."""
+        from glacier_provider.applications.entry import parse_application
+
         fields = dict(values)
         return parse_application(fields.pop("name", None), fields, origin="the given application")
 
 
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+@cache
+def form() -> TypeAdapter[Application]:
+    """Return what validates an application, and tells its JSON Schema."""
+    return TypeAdapter(Annotated[Application, AfterValidator(_check_directories)])
 
 
-def parse_application(name: Any, entry: Any, *, origin: str) -> Application:
-    """Validate one entry by itself; `origin` names its file or place in messages. Raise ConfigurationError."""
-    problems: list[str] = []
-    application = parse_entry(name, entry, problems)
-    raise_problems(problems, origin)
-    assert application is not None
+def _check_directories(application: Application) -> Application:
+    if found := [(name, sentence) for _, name, sentence in overlaps([application])]:
+        raise Contradiction(*found)
     return application
-
-
-def raise_problems(problems: list[str], origin: str) -> None:
-    """Raise one ConfigurationError that names all problems, if there are any."""
-    if len(problems) == 1:
-        raise ConfigurationError(f"{origin}: {problems[0]}\n{ConfigurationError.hint}", hint="")
-    if problems:
-        lines = "\n- ".join([f"{origin} has {len(problems)} problems:", *problems])
-        raise ConfigurationError(f"{lines}\n{ConfigurationError.hint}", hint="")
-
-
-_Section = DumpOptions | RestoreOptions | Retention | NotificationOptions | ScanOptions
-_SECTIONS: dict[str, tuple[dict[str, Field], type[_Section]]] = {
-    "dump": (DUMP, DumpOptions),
-    "restore": (RESTORE, RestoreOptions),
-    "retention": (RETENTION, Retention),
-    "notifications": (NOTIFICATIONS, NotificationOptions),
-    "scan": (SCAN, ScanOptions),
-}
-
-
-def parse_entry(
-    name: Any, entry: Any, problems: list[str], defaults: Mapping[str, Any] | None = None
-) -> Application | None:
-    """Return the application of one entry, or None after noting its problems."""
-    found: list[str] = []
-    where = f"application {name!r}"
-    try:
-        application_name(name)
-    except ValueError:
-        found.append(f"{where}: {NAME_WORDS}")
-    if not isinstance(entry, Mapping):
-        found.append(f"{where}: must be a mapping of fields. Example: postgres_conn_id: library_db")
-        entry = {}
-    elif not found:
-        values = _parse_fields(_merged(defaults or {}, entry), where, found)
-    problems += found
-    if found:
-        return None
-    application = _application(name, values)
-    problems += _contradictions(application)
-    return application
-
-
-def _application(name: str, values: dict[str, Any]) -> Application:
-    if values["orphan_directory"] is None:
-        values["orphan_directory"] = str(PurePosixPath(values["files_directory"]).parent / "orphan_files")
-    return Application(name=name, **values)
-
-
-def _merged(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay an entry over the defaults; its sections are laid over field by field."""
-    merged = {**defaults, **entry}
-    for section in _SECTIONS:
-        below, above = defaults.get(section), entry.get(section)
-        if isinstance(below, Mapping) and isinstance(above, Mapping):
-            merged[section] = {**below, **above}
-    return merged
-
-
-def _parse_fields(values: dict[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
-    sections: dict[str, Any] = {}
-    for section, (fields, kind) in _SECTIONS.items():
-        given = values.pop(section, None)
-        if given is None:
-            given = {}
-        if not isinstance(given, Mapping):
-            problems.append(f"{where}, field {section!r}: must be a mapping. Example: {_section_example(section)}")
-            continue
-        sections[section] = kind(**_parse_mapping(given, fields, f"{where}, field '{section}.", problems))
-    parsed = _parse_mapping(values, FIELDS, f"{where}, field '", problems)
-    return {**parsed, **sections}
-
-
-def _section_example(section: str) -> str:
-    key, spec = next(iter(_SECTIONS[section][0].items()))
-    return f"{{{key}: {spec.example}}}"
-
-
-def _parse_mapping(
-    given: Mapping[str, Any], fields: dict[str, Field], where: str, problems: list[str]
-) -> dict[str, Any]:
-    known = [*fields, *(_SECTIONS if fields is FIELDS else ())]
-    problems += [_unknown(key, known, where) for key in given if key not in fields]
-    parsed = {}
-    for key, spec in fields.items():
-        if key not in given:
-            if spec.default is REQUIRED:
-                problems.append(f"{where}{key}': is missing. Example: {key}: {spec.example}")
-            parsed[key] = spec.default
-            continue
-        try:
-            parsed[key] = None if given[key] is spec.default is None else spec.rule(given[key])
-        except ValueError as exc:
-            problems.append(f"{where}{key}': must be {exc}, not {_shown(given[key])}. Example: {key}: {spec.example}")
-    return parsed
-
-
-def _unknown(key: Any, known: list[str], where: str) -> str:
-    if _SECRET.search(str(key)):
-        return f"{where}{key}': secrets do not belong here; put them into the Airflow connection"
-    return f"{where}{key}': there is no such field{nearest(key, known)}"
-
-
-def nearest(key: Any, known: list[str] | tuple[str, ...]) -> str:
-    """Return the end of a sentence about an unknown word: the known one that was probably meant, or all of them."""
-    close = difflib.get_close_matches(str(key), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
-
-
-def _shown(value: Any) -> str:
-    """Return a value for a message; what might hold a password is not shown."""
-    text = repr(value)
-    if "://" in text or "@" in text.lstrip("'\""):
-        return "the value given (not shown: it may hold a password)"
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def _contradictions(application: Application) -> Iterator[str]:
-    """Yield what is wrong between fields that are right each by itself."""
-    if application.dump.staging == "none" and application.dump.format_used != "custom":
-        yield (
-            f"application {application.name!r}, field 'dump.staging': a directory cannot be streamed. "
-            "Example: dump: {staging: none, format: custom}"
-        )
-    elif application.dump.jobs_used > 1 and application.dump.format_used != "directory":
-        yield (
-            f"application {application.name!r}, field 'dump.jobs': several jobs need the format directory. "
-            "Example: dump: {format: directory, jobs: 4}"
-        )
-    restore = application.restore
-    if restore.mode == "swap" and (restore.exclude_schemas or restore.exclude_tables):
-        yield (
-            f"application {application.name!r}, field 'restore.mode': a swap replaces the whole database, so nothing "
-            "can be excluded. Example: restore: {mode: transaction}"
-        )
-    yield from _inner_directories(application)
-
-
-def _inner_directories(application: Application) -> Iterator[str]:
-    for name in ("orphan_directory", "staging_directory"):
-        inner = getattr(application, name)
-        if _lies_in(inner, application.files_directory) and not _is_excluded(application, inner):
-            yield (
-                f"application {application.name!r}, field {name!r}: must not lie inside files_directory "
-                f"({application.files_directory}), or 'exclude' must leave it out. "
-                f"Example: {name}: {PurePosixPath(application.files_directory).parent / PurePosixPath(inner).name}"
-            )
-        if _lies_in(application.files_directory, inner):
-            yield (
-                f"application {application.name!r}, field 'files_directory': must not lie inside {name} ({inner}). "
-                f"Example: files_directory: /srv/{application.name}/uploads"
-            )
-
-
-def _is_excluded(application: Application, inner: str) -> bool:
-    relative = str(PurePosixPath(inner).relative_to(application.files_directory))
-    return any(
-        fnmatch.fnmatchcase(f"{relative}{inside}", pattern)
-        for inside in ("", "/", "/x")
-        for pattern in application.exclude
-    )
-
-
-def _lies_in(path: str, directory: str) -> bool:
-    return PurePosixPath(path).is_relative_to(directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from glacier_provider.applications import load_applications
+from glacier_provider.applications.schema import json_schema
 from glacier_provider.cli.arguments import Arguments, add_command, add_paging
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.output import print_json, print_pairs, print_rows, shortened, shown_size, shown_time
@@ -25,7 +26,10 @@ def add_commands(commands: Any) -> None:
     add_paging(archives, 100)
     restores = add_command(commands, "restores", _restores, "list restores, the newest first")
     add_paging(restores, 20)
-    add_command(commands, "applications", _applications, "check applications.yaml and list what it describes")
+    applications = add_command(
+        commands, "applications", _applications, "check applications.yaml and list what it describes"
+    )
+    applications.add_argument("--json-schema", action="store_true", help="print the file's JSON Schema, for editors")
 
 
 def _list(arguments: Arguments) -> None:
@@ -112,6 +116,9 @@ def _restores(arguments: Arguments) -> None:
 
 
 def _applications(arguments: Arguments) -> None:
+    if arguments.json_schema:
+        print_json(json_schema())
+        return
     applications = load_applications(arguments.applications)
     print_rows(
         arguments,

@@ -8,12 +8,19 @@ backups' times are given.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from glacier_provider.core.status import BackupState
 from glacier_provider.core.text import counted
+
+
+def _figure(most: int, example: int, description: str) -> int:
+    """Return a field, 0 if not given, with what applications.yaml makes of it, in pydantic's words."""
+    rule = {"strict": True, "ge": 0, "le": most, "examples": [example], "description": description}
+    figure: int = field(default=0, metadata=rule)
+    return figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +31,14 @@ class Retention:
     backward.
     """
 
-    keep_last: int = 0
-    keep_days: int = 0
-    keep_daily: int = 0
-    keep_weekly: int = 0
-    keep_monthly: int = 0
-    keep_yearly: int = 0
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
+
+    keep_last: int = _figure(100_000, 7, "the last so many complete backups stay")
+    keep_days: int = _figure(36_500, 90, "what is younger than so many days stays")
+    keep_daily: int = _figure(100_000, 30, "the newest backup of each of the last so many days stays")
+    keep_weekly: int = _figure(10_000, 12, "the newest backup of each of the last so many weeks stays")
+    keep_monthly: int = _figure(10_000, 24, "the newest backup of each of the last so many months stays")
+    keep_yearly: int = _figure(1000, 10, "the newest backup of each of the last so many years stays")
 
     @property
     def keeps_everything(self) -> bool:

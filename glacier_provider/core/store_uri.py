@@ -13,23 +13,76 @@ Credentials never stand in a URI: they belong to the AWS connection.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import NamedTuple
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
+from glacier_provider.core.text import nearest
 from glacier_provider.errors import ConfigurationError
 
 COLD_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
 STORAGE_CLASSES = (*COLD_CLASSES, "GLACIER_IR", "STANDARD_IA", "STANDARD")
-S3_EXAMPLE = "s3://my-backups/production?storage_class=GLACIER"
-VAULT_EXAMPLE = "glacier://my-vault"
 
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
-_VAULT = re.compile(r"[A-Za-z0-9_.-]{1,255}")
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
-_S3_PARAMETERS = ("storage_class", "region", "sse", "kms_key_id", "object_lock_days", "object_lock_mode")
-_TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
-_VAULT_PARAMETERS = ("region", "sns_topic")
+
+class _Parameter(NamedTuple):
+    """What a parameter may be: a pattern, or one of the words between its bars; and a query that is right."""
+
+    pattern: str
+    example: str
+    words: str | None = None
+
+    def fault(self, value: str) -> str:
+        return f"{value!r}, not {self.words}" if self.words else f"{value!r}{nearest(value, self.pattern.split('|'))}"
+
+
+class _Scheme(NamedTuple):
+    """What follows a scheme. `name` and `path` are patterns, `example` is a URI without parameters."""
+
+    name: str
+    path: str
+    example: str
+    parameters: Mapping[str, _Parameter]
+
+
+_REGION = _Parameter(r"[a-z]{2}(-[a-z]+)+-[0-9]", "region=eu-central-1", "a Region")
+_TOPIC = r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}"
+_STEP = r"[A-Za-z0-9!_.*'()-]"  # of a prefix
+_S3 = _Scheme(
+    name=r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+    path=rf"/*({_STEP}+(/{_STEP}+)*)?/*",
+    example="s3://my-backups/production",
+    parameters={
+        "storage_class": _Parameter("|".join(STORAGE_CLASSES), "storage_class=GLACIER"),
+        "region": _REGION,
+        "sse": _Parameter("AES256|aws:kms", "sse=AES256"),
+        "kms_key_id": _Parameter(r"[^&#\s]+", "sse=aws:kms&kms_key_id=alias/backups", "the id, ARN or alias of a key"),
+        "object_lock_days": _Parameter(r"[1-9][0-9]{0,4}", "object_lock_days=90", "a number of days"),
+        "object_lock_mode": _Parameter("GOVERNANCE|COMPLIANCE", "object_lock_days=90&object_lock_mode=GOVERNANCE"),
+    },
+)
+_VAULT = _Scheme(
+    name=r"[A-Za-z0-9_.-]{1,255}",
+    path="/?",
+    example="glacier://my-vault",
+    parameters={
+        "region": _REGION,
+        "sns_topic": _Parameter(
+            _TOPIC, "sns_topic=arn:aws:sns:eu-central-1:123456789012:retrievals", "the ARN of a topic"
+        ),
+    },
+)
+_SCHEMES = {"s3": _S3, "glacier": _VAULT}
+
+
+def store_uri_pattern() -> str:
+    """Return a regular expression, as ECMA 262 knows them, of what `parse_store_uri` takes, or nearly so."""
+    return "|".join(f"^{name}://{scheme.name}{scheme.path}{_query(scheme)}$" for name, scheme in _SCHEMES.items())
+
+
+def _query(scheme: _Scheme) -> str:
+    known = "|".join(f"{name}=({one.pattern})" for name, one in scheme.parameters.items()).replace(":", "(:|%3A)")
+    return rf"(\?(({known})(&({known}))*)?)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +104,7 @@ class S3Uri:
         return self.storage_class in COLD_CLASSES
 
     def __str__(self) -> str:
-        given = {name: getattr(self, name) for name in _S3_PARAMETERS}
+        given = {name: getattr(self, name) for name in _S3.parameters}
         if self.object_lock_days is None:
             del given["object_lock_mode"]
         query = urlencode({name: value for name, value in given.items() if value is not None}, safe=":/")
@@ -67,25 +120,54 @@ class VaultUri:
     sns_topic: str | None = None
 
     def __str__(self) -> str:
-        given = {name: getattr(self, name) for name in _VAULT_PARAMETERS if getattr(self, name) is not None}
+        given = {name: getattr(self, name) for name in _VAULT.parameters if getattr(self, name) is not None}
         return f"glacier://{self.vault}" + (f"?{urlencode(given, safe=':/')}" if given else "")
 
 
 StoreUri = S3Uri | VaultUri
 
 
+class StoreUriFault(ValueError):
+    """What is wrong with a store URI, in words that follow it, and a URI that is right in this."""
+
+    def __init__(self, what: str, example: str) -> None:
+        super().__init__(what)
+        self.example = example
+
+
 def parse_store_uri(text: str) -> StoreUri:
     """Return the place that a store URI names; raise ConfigurationError naming the faulty part, with an example."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("s3", "glacier"):
-        raise _fault(text, f"the scheme is {parts.scheme!r}, not s3 or glacier", f"{S3_EXAMPLE} or {VAULT_EXAMPLE}")
-    if "@" in parts.netloc:
-        raise _fault("…", "credentials do not belong into it; they come from the AWS connection", S3_EXAMPLE)
-    if parts.fragment:
-        raise _fault(text, f"it has a fragment {parts.fragment!r}", S3_EXAMPLE)
-    if parts.scheme == "s3":
-        return _s3_uri(text, parts.netloc, parts.path.strip("/"), _parameters(text, parts.query, _S3_PARAMETERS))
-    return _vault_uri(text, parts.netloc, parts.path, _parameters(text, parts.query, _VAULT_PARAMETERS))
+    try:
+        return read_store_uri(text)
+    except StoreUriFault as fault:
+        shown = "…" if "@" in text else text
+        raise ConfigurationError(
+            f"The store URI {shown!r} cannot be used: {fault}. Example: {fault.example}."
+        ) from None
+
+
+def read_store_uri(text: str) -> StoreUri:
+    """Return the place that a store URI names; raise StoreUriFault, which repeats no credentials."""
+    parts = _split(text)
+    scheme = _SCHEMES[parts.scheme]
+    given = _parameters(scheme, parts.query)
+    region = given.get("region")
+    if scheme is _VAULT:
+        return VaultUri(parts.netloc, region, given.get("sns_topic"))
+    if "object_lock_mode" in given and "object_lock_days" not in given:
+        raise StoreUriFault("object_lock_mode needs object_lock_days", _example(scheme, "object_lock_mode"))
+    if "kms_key_id" in given and given.get("sse") != "aws:kms":
+        raise StoreUriFault("kms_key_id needs sse=aws:kms", _example(scheme, "kms_key_id"))
+    return S3Uri(
+        bucket=parts.netloc,
+        prefix=parts.path.strip("/"),
+        storage_class=given.get("storage_class", "GLACIER"),
+        region=region,
+        sse=given.get("sse"),
+        kms_key_id=given.get("kms_key_id"),
+        object_lock_days=int(given["object_lock_days"]) if "object_lock_days" in given else None,
+        object_lock_mode=given.get("object_lock_mode", "GOVERNANCE"),
+    )
 
 
 def store_class(text: str) -> str:
@@ -94,81 +176,64 @@ def store_class(text: str) -> str:
     return place.storage_class if isinstance(place, S3Uri) else "VAULT"
 
 
-def _s3_uri(text: str, bucket: str, prefix: str, given: dict[str, str]) -> S3Uri:
-    if not _BUCKET.fullmatch(bucket):
-        raise _fault(text, f"{bucket!r} is not a bucket name", S3_EXAMPLE)
-    if prefix and (len(prefix) > 256 or not _PREFIX.fullmatch(prefix) or {".", ".."} & set(prefix.split("/"))):
-        raise _fault(text, f"{prefix!r} is not a usable prefix (letters, digits, ! _ . * ' ( ) - and /)", S3_EXAMPLE)
-    if given.get("object_lock_mode") and "object_lock_days" not in given:
-        raise _fault(text, "object_lock_mode needs object_lock_days", f"{S3_EXAMPLE}&object_lock_days=90")
-    return S3Uri(
-        bucket=bucket,
-        prefix=prefix,
-        storage_class=_one_of(text, given, "storage_class", STORAGE_CLASSES) or "GLACIER",
-        region=_region(text, given, f"{S3_EXAMPLE}&region=eu-central-1"),
-        sse=_encryption(text, given),
-        kms_key_id=given.get("kms_key_id"),
-        object_lock_days=_days(text, given),
-        object_lock_mode=_one_of(text, given, "object_lock_mode", ("GOVERNANCE", "COMPLIANCE")) or "GOVERNANCE",
-    )
-
-
-def _vault_uri(text: str, vault: str, path: str, given: dict[str, str]) -> VaultUri:
-    if not _VAULT.fullmatch(vault):
-        raise _fault(text, f"{vault!r} is not a vault name (letters, digits, _ . -)", VAULT_EXAMPLE)
-    if path not in ("", "/"):
-        raise _fault(text, f"a vault has no path, but {path!r} follows its name", VAULT_EXAMPLE)
-    topic = given.get("sns_topic")
-    if topic is not None and not _TOPIC.fullmatch(topic):
-        example = f"{VAULT_EXAMPLE}?sns_topic=arn:aws:sns:eu-central-1:123456789012:retrievals"
-        raise _fault(text, f"sns_topic is {topic!r}, not the ARN of a topic", example)
-    return VaultUri(vault=vault, region=_region(text, given, f"{VAULT_EXAMPLE}?region=eu-central-1"), sns_topic=topic)
-
-
-def _parameters(text: str, query: str, allowed: tuple[str, ...]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        if name not in allowed:
-            raise _fault(text, f"it has no parameter {name!r}; known are {', '.join(allowed)}", S3_EXAMPLE)
-        if name in given or not value:
-            raise _fault(text, f"the parameter {name!r} is {'given twice' if name in given else 'empty'}", S3_EXAMPLE)
-        given[name] = value
-    return given
-
-
-def _one_of(text: str, given: dict[str, str], name: str, allowed: tuple[str, ...]) -> str | None:
-    value = given.get(name)
-    if value is not None and value not in allowed:
-        raise _fault(text, f"{name} is {value!r}, not one of {', '.join(allowed)}", f"{S3_EXAMPLE}&{name}={allowed[0]}")
-    return value
-
-
-def _region(text: str, given: dict[str, str], example: str) -> str | None:
-    value = given.get("region")
-    if value is not None and not _REGION.fullmatch(value):
-        raise _fault(text, f"region is {value!r}", example)
-    return value
-
-
-def _encryption(text: str, given: dict[str, str]) -> str | None:
-    sse = _one_of(text, given, "sse", ("AES256", "aws:kms"))
-    if "kms_key_id" in given and sse != "aws:kms":
-        raise _fault(text, "kms_key_id needs sse=aws:kms", f"{S3_EXAMPLE}&sse=aws:kms&kms_key_id=alias/backups")
-    return sse
-
-
-def _days(text: str, given: dict[str, str]) -> int | None:
-    value = given.get("object_lock_days")
-    if value is not None and not (re.fullmatch(r"\d{1,5}", value) and int(value) >= 1):
-        raise _fault(text, f"object_lock_days is {value!r}, not a number of days", f"{S3_EXAMPLE}&object_lock_days=90")
-    return int(value) if value is not None else None
-
-
-def _fault(text: str, what: str, example: str) -> ConfigurationError:
-    return ConfigurationError(f"The store URI {text!r} cannot be used: {what}. Example: {example}.")
-
-
 def place_of(uri: str) -> str:
     """Return the bucket or vault of a store URI as ``s3://bucket`` or ``glacier://vault``."""
     parsed = parse_store_uri(uri)
     return f"s3://{parsed.bucket}" if isinstance(parsed, S3Uri) else f"glacier://{parsed.vault}"
+
+
+def _split(text: str) -> SplitResult:
+    """Return the parts of a URI whose scheme, name and path are right."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise StoreUriFault("it is not a URI", _S3.example) from None
+    scheme = _SCHEMES.get(parts.scheme)
+    if scheme is None:
+        raise StoreUriFault(f"the scheme is {parts.scheme!r}, not s3 or glacier", f"{_S3.example} or {_VAULT.example}")
+    if "@" in text:
+        raise StoreUriFault("credentials do not belong into it; they come from the AWS connection", scheme.example)
+    if re.search(r"^\s|[\0-\x1f]", text):  # they would be left out in silence
+        raise StoreUriFault("there is white space in it", scheme.example)
+    if parts.fragment:
+        raise StoreUriFault(f"it has a fragment {parts.fragment!r}", scheme.example)
+    if scheme is _S3:
+        _check_s3(parts.netloc, parts.path.strip("/"))
+    else:
+        _check_vault(parts.netloc, parts.path)
+    return parts
+
+
+def _check_s3(bucket: str, prefix: str) -> None:
+    if not re.fullmatch(_S3.name, bucket):
+        meant = bucket.lower().replace("_", "-")
+        words = f"; did you mean {meant!r}?" if re.fullmatch(_S3.name, meant) else ""
+        raise StoreUriFault(f"{bucket!r} is not a bucket name (3 to 63 of a-z, 0-9, . and -){words}", _S3.example)
+    if len(prefix) > 256 or not re.fullmatch(_S3.path, prefix) or {".", ".."} & set(prefix.split("/")):
+        raise StoreUriFault(f"{prefix!r} is not a usable prefix (letters, digits, ! _ . * ' ( ) - and /)", _S3.example)
+
+
+def _check_vault(vault: str, path: str) -> None:
+    if not re.fullmatch(_VAULT.name, vault):
+        raise StoreUriFault(f"{vault!r} is not a vault name (letters, digits, _ . -)", _VAULT.example)
+    if not re.fullmatch(_VAULT.path, path):
+        raise StoreUriFault(f"a vault has no path, but {path!r} follows its name", _VAULT.example)
+
+
+def _parameters(scheme: _Scheme, query: str) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        known = scheme.parameters.get(name)
+        if known is None:
+            raise StoreUriFault(f"it has no parameter {name!r}{nearest(name, scheme.parameters)}", scheme.example)
+        if name in given or not value:
+            wrong = f"the parameter {name!r} is {'given twice' if name in given else 'empty'}"
+            raise StoreUriFault(wrong, _example(scheme, name))
+        if not re.fullmatch(known.pattern, value):
+            raise StoreUriFault(f"{name} is {known.fault(value)}", _example(scheme, name))
+        given[name] = value
+    return given
+
+
+def _example(scheme: _Scheme, parameter: str) -> str:
+    return f"{scheme.example}?{scheme.parameters[parameter].example}"

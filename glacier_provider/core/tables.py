@@ -10,7 +10,8 @@ import re
 from glacier_provider.errors import ConfigurationError
 
 _PART = r'"(?:[^"]|"")+"|[^".\s](?:[^".]*[^".\s])?'
-_TABLE = re.compile(rf"\s*(?:({_PART})\s*\.\s*)?({_PART})\s*")
+TABLE_PATTERN = rf"\s*(?:({_PART})\s*\.\s*)?({_PART})\s*"
+_TABLE = re.compile(TABLE_PATTERN)
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 
 

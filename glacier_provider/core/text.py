@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from glacier_provider.core.archive import Amount
 
 #: So many names are kept in a report; the counts in it are always exact.
@@ -52,3 +54,16 @@ def counted(number: int, noun: str) -> str:
     ('1 file', '2 files')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown word: the known one that was probably meant, or all of them.
+
+    >>> nearest("glacier", ["GLACIER", "STANDARD"]), nearest("x", ["GLACIER", "STANDARD"])
+    ("; did you mean 'GLACIER'?", '; there are: GLACIER, STANDARD')
+    """
+    from difflib import get_close_matches  # not for whoever makes no mistakes
+
+    by_letters = {one.casefold(): one for one in known}
+    close = get_close_matches(str(word).casefold(), by_letters, n=1)
+    return f"; did you mean {by_letters[close[0]]!r}?" if close else f"; there are: {', '.join(by_letters.values())}"

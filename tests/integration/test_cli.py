@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from glacier_provider import __version__, cli
+from glacier_provider.applications.schema import json_schema
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.migrate import newest_version
 from glacier_provider.cli import connections
@@ -458,6 +459,11 @@ def test_applications_are_listed_without_a_catalog(
     assert (row["name"], row["schedule"], row["catalog"]) == ("dms", "@daily", "glacier_catalog")
     (told,) = run("applications", "--json").json
     assert told == kept.application.to_dict()
+
+
+def test_the_schema_of_the_file_is_printed_without_one(run: Callable[..., Answer], tmp_path: Path) -> None:
+    answer = run("applications", "--json-schema", "--applications", tmp_path / "gone.yaml")
+    assert answer.json == json_schema()
 
 
 def test_a_wrong_file_of_applications_is_an_error_that_names_the_field(

@@ -92,7 +92,11 @@ def test_every_module_and_every_file_beside_them_is_in_the_wheel(names: set[str]
 
 def test_the_dags_are_in_the_wheel_as_a_bundle(names: set[str]) -> None:
     bundle = {name for name in names if name.startswith("glacier_provider/bundle/")}
-    assert bundle == {f"glacier_provider/bundle/{path.name}" for path in (ROOT / "dags").glob("*.py")}
+    assert bundle == {
+        f"glacier_provider/bundle/{path.name}"
+        for path in (ROOT / "dags").glob("*.*")
+        if path.suffix in (".py", ".json")
+    }
 
 
 def test_nothing_else_is_in_the_wheel(names: set[str]) -> None:

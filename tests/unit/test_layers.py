@@ -51,6 +51,7 @@ KNOWN_TO: dict[str, set[str]] = {
     "sqlalchemy": {"catalog", "ui"},
     "fastapi": {"ui"},
     "yaml": {"applications"},
+    "pydantic": {"applications", "ui"},
     "tabulate": {"cli"},
 }
 
@@ -58,7 +59,7 @@ KNOWN_TO: dict[str, set[str]] = {
 PURE = {
     *("__future__", "abc", "base64", "binascii", "bisect", "collections", "dataclasses", "datetime", "decimal", "enum"),
     *("fnmatch", "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "string"),
-    *("struct", "textwrap", "typing", "unicodedata", "urllib.parse", "zlib"),
+    *("difflib", "struct", "textwrap", "typing", "unicodedata", "urllib.parse", "zlib"),
 }
 CLOCKS = {"now", "utcnow", "today"}
 

@@ -122,6 +122,7 @@ def test_the_entry_point_of_the_provider_is_this_function() -> None:
 
 
 def test_the_example_of_a_store_in_the_form_is_one() -> None:
-    from glacier_provider.applications.form import FIELDS
+    from glacier_provider.applications.schema import fields
 
-    assert str(parse_store_uri(FIELDS["store"].example)) == FIELDS["store"].example
+    (example,) = fields()["store"]["examples"]
+    assert str(parse_store_uri(example)) == example

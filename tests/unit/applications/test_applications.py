@@ -6,7 +6,8 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import MISSING
+from dataclasses import fields as dataclass_fields
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,13 @@ from glacier_provider.applications import (
     load_applications,
     parse_application,
 )
-from glacier_provider.applications.form import DUMP, FIELDS, NOTIFICATIONS, REQUIRED, RESTORE, RETENTION, SCAN
+from glacier_provider.applications.entry import shown
+from glacier_provider.applications.schema import fields
 from glacier_provider.core.retention import Retention
 from glacier_provider.errors import ConfigurationError
 
+SECTIONS = ("dump", "restore", "retention", "notifications", "scan")
+FIELDS = [name for name in fields() if "." not in name and name not in (*SECTIONS, "name")]
 EXAMPLE = Path(__file__).parents[3] / "dags" / "applications.yaml"
 
 
@@ -58,7 +62,7 @@ def refusal(**fields: Any) -> str:
 def load(tmp_path: Path) -> Any:
     def load_text(text: str | dict[str, Any]) -> Applications:
         path = tmp_path / "applications.yaml"
-        path.write_text(text if isinstance(text, str) else yaml.safe_dump(text))
+        path.write_text(text if isinstance(text, str) else yaml.safe_dump(text, sort_keys=False))
         return load_applications(path)
 
     return load_text
@@ -75,26 +79,33 @@ def test_an_entry_needs_four_fields_and_the_rest_has_defaults() -> None:
     )
 
 
-def test_every_field_of_the_form_has_a_place_and_the_same_default() -> None:
-    for form, kind, beside in (
-        (FIELDS, Application, {"name", "dump", "restore", "retention", "notifications", "scan"}),
-        (DUMP, DumpOptions, set()),
-        (RESTORE, RestoreOptions, set()),
-        (NOTIFICATIONS, NotificationOptions, set()),
-        (RETENTION, Retention, set()),
-        (SCAN, ScanOptions, set()),
-    ):
-        assert {spec.name for spec in fields(kind)} == set(form) | beside
-        defaults = {spec.name: spec.default for spec in fields(kind) if spec.name in form}
-        for name, spec in form.items():
-            if spec.default is not REQUIRED and name != "orphan_directory":
-                assert defaults[name] == spec.default, name
+def test_every_field_says_what_it_is_and_has_an_example_and_the_default_that_is_told() -> None:
+    sections = {"": Application, "dump": DumpOptions, "restore": RestoreOptions, "retention": Retention}
+    sections |= {"notifications": NotificationOptions, "scan": ScanOptions}
+    for section, kind in sections.items():
+        for one in dataclass_fields(kind):
+            told = fields()[f"{section}.{one.name}".strip(".")]
+            assert one.name == "name" or {"description", "examples", "errorMessage"} <= set(told), one.name
+            if one.default is not MISSING:
+                assert told["default"] == (list(one.default) if isinstance(one.default, tuple) else one.default)
 
 
-@pytest.mark.parametrize("form", [FIELDS, DUMP, RESTORE, RETENTION, NOTIFICATIONS, SCAN])
-def test_every_example_in_a_message_is_right(form: dict[str, Any]) -> None:
-    for name, spec in form.items():
-        spec.rule(yaml.safe_load(f"{name}: {spec.example}")[name])
+@pytest.mark.parametrize("section", ["", *SECTIONS])
+def test_every_example_in_a_message_is_right(section: str) -> None:
+    for path, told in fields().items():
+        above, _, name = path.rpartition(".")
+        if above == section and name != "name":
+            value = yaml.safe_load(f"{name}: {shown(told['examples'][0])}")
+            parse(**({section: value} if section else value))
+
+
+def test_a_section_with_nothing_behind_it_has_its_defaults() -> None:
+    assert parse(**dict.fromkeys(SECTIONS)) == parse()
+    assert parse(**{name: {} for name in SECTIONS}) == parse()
+
+
+def test_a_name_inside_an_entry_is_no_field() -> None:
+    assert "'name': there is no such field" in refusal(name="shop")
 
 
 def test_an_application_survives_the_way_through_json() -> None:
@@ -157,6 +168,16 @@ WRONG: list[tuple[str, Any, str]] = [
     ("store", "s3://key:geheim@bucket/x", "without a user or password"),
     ("store", "glacier:vault", "glacier://vault-name"),
     ("store", "s3://[bucket", "s3://bucket"),
+    ("store", "s3://bucket/x?storage_class=glacier", "storage_class is 'glacier'; did you mean 'GLACIER'?"),
+    ("store", "s3://bucket/x?storage_class=INTELLIGENT_TIERING", "there are: GLACIER, DEEP_ARCHIVE"),
+    ("store", "s3://bucket/x?storageclass=GLACIER", "did you mean 'storage_class'?"),
+    ("store", "s3://Glacier-Backups/x", "did you mean 'glacier-backups'?"),
+    ("store", "s3://bucket/x?region=Frankfurt", "a Region"),
+    ("store", "s3://bucket/x?kms_key_id=alias/x", "needs sse=aws:kms"),
+    ("store", "s3://bucket/a//b", "not a usable prefix"),
+    ("store", "glacier://vault/path", "has no path"),
+    ("store", "glacier://vault?storage_class=GLACIER", "no parameter 'storage_class'"),
+    ("store", 5, "s3://bucket"),
     ("catalog_schema", "My Catalog", "identifier"),
     ("schedule", "daily", "cron expression"),
     ("schedule", "61 2 * * *", "cron expression"),
@@ -182,9 +203,17 @@ WRONG: list[tuple[str, Any, str]] = [
     ("dump", {"jobs": 2, "staging": "none"}, "format directory"),
     ("dump", {"staging": "memory"}, "disk, none"),
     ("dump", {"compression": "bzip2"}, "zstd"),
+    ("dump", {"compression": "gzip:10"}, "to :9"),
+    ("dump", {"compression": "zstd:99"}, "to :22"),
+    ("dump", {"exclude_schemas": "audit"}, "list of names"),
     ("dump", {"exclude_tables": ["a.b.c.d"]}, "public.sessions"),
     ("dump", {"space_ratio": "half"}, "number from 0 to 10"),
     ("restore", {"owner": False}, "keep, drop"),
+    ("restore", {"mode": "swap", "exclude_tables": ["public.a"]}, "nothing can be excluded"),
+    ("restore", {"budget": True}, "money"),
+    ("retention", {"keep_last": "7"}, "from 0 to 100000"),
+    ("retention", {"keep_days": True}, "from 0 to 36500"),
+    ("prices", "cheap", "mapping of figures"),
     ("scan", {"size_check": "often"}, "always, sample, never"),
     ("scan", {"trust_directory_times": True}, "auto, never"),
     ("scan", {"full_walk_days": 0}, "from 1 to 366"),
@@ -201,6 +230,18 @@ def test_a_wrong_value_is_refused_with_all_that_is_needed_to_correct_it(field: s
     assert words in said
     assert "Example: " in said
     assert "geheim" not in said
+    assert corrected(an_entry(**{field: value}), said).name == "library"
+
+
+def corrected(entry: dict[str, Any], said: str) -> Application:
+    """Return the application of an entry that takes the example of a message for the field that the message names."""
+    (path,) = re.findall(r"field '([\w.]+)'", said)
+    example = re.findall(r"Example: (\w+: .*)", said)[-1]
+    ((name, value),) = yaml.safe_load(example).items()
+    section = path.rpartition(".")[0]
+    if section and name != section:
+        value = {**entry[section], name: value}
+    return parse_application("library", {**entry, (section or name): value}, origin="here.yaml")
 
 
 @pytest.mark.parametrize("schedule", ["0 2 * * *", "*/15 * * * 1-5", "@weekly", "@quarterly", None])
@@ -268,6 +309,81 @@ def test_two_applications_do_not_share_their_files(load: Any) -> None:
         load({"applications": {"a": an_entry(), "b": an_entry(files_directory="/srv/library//uploads/")}})
 
 
+def applications(**entries: dict[str, Any]) -> dict[str, Any]:
+    return {"applications": {name: an_entry(**entry) for name, entry in entries.items()}}
+
+
+INNER = [
+    ("files_directory", {"files_directory": "/srv/a/uploads"}, "'a' and 'b' both have the files_directory"),
+    ("files_directory", {"files_directory": "/srv//a/./uploads/"}, "'a' and 'b' both have the files_directory"),
+    ("files_directory", {"files_directory": "/srv/a/uploads/b"}, "must not lie inside files_directory of 'a'"),
+    ("files_directory", {"files_directory": "/srv/staging/b"}, "must not lie inside staging_directory"),
+    ("files_directory", {"files_directory": "/srv/aside/b"}, "must not lie inside orphan_directory of 'a'"),
+    ("staging_directory", {"staging_directory": "/srv/a/uploads"}, "must not lie inside files_directory of 'a'"),
+    ("orphan_directory", {"orphan_directory": "/srv/a/uploads/x/y"}, "must not lie inside files_directory of 'a'"),
+]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("field", "second", "words"), INNER)
+def test_an_application_keeps_nothing_inside_another_ones_files(
+    load: Any, field: str, second: dict[str, Any], words: str, turned: bool
+) -> None:
+    document = applications(
+        a={"files_directory": "/srv/a/uploads", "orphan_directory": "/srv/aside"},
+        b={"files_directory": "/srv/b/uploads", "orphan_directory": "/srv/b/aside", **second},
+    )
+    if turned:
+        document["applications"] = dict(reversed(document["applications"].items()))
+        words = words.replace("'a' and 'b'", "'b' and 'a'")
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        load(document)
+    assert "problems:" not in str(caught.value)
+    ((wrong, path, example),) = re.findall(
+        r"application '(\w)', field '(\w+)': .*Example: \w+: (.*)", str(caught.value)
+    )
+    assert path == field
+    document["applications"][wrong][path] = example
+    assert list(load(document)) == list(document["applications"])
+
+
+def test_the_orphans_that_lie_beside_the_files_by_default_are_looked_at_too(load: Any) -> None:
+    with pytest.raises(
+        ConfigurationError, match="'a', field 'orphan_directory': must not lie inside files_directory of"
+    ):
+        load(
+            applications(
+                a={"files_directory": "/srv/a"},
+                b={"files_directory": "/srv/orphan_files", "orphan_directory": "/srv/b"},
+            )
+        )
+
+
+def test_what_an_application_leaves_out_is_not_its_own(load: Any) -> None:
+    inside = applications(
+        a={"files_directory": "/srv/a", "exclude": ["b", "tmp/*"]},
+        b={"files_directory": "/srv/a/b/uploads", "staging_directory": "/srv/a/tmp/b", "orphan_directory": "/srv/b"},
+    )
+    assert list(load(inside)) == ["a", "b"]
+
+
+def test_applications_share_stores_staging_and_the_directory_of_orphans(load: Any) -> None:
+    assert list(load(applications(a={"files_directory": "/srv/a"}, b={"files_directory": "/srv/b"}))) == ["a", "b"]
+
+
+def test_an_example_is_never_the_value_that_was_refused() -> None:
+    for entry in (
+        an_entry(staging_directory="/srv/library/uploads"),
+        an_entry(staging_directory="/srv/library"),
+        an_entry(staging_directory="/srv"),
+        an_entry(orphan_directory="/srv/library/uploads"),
+        an_entry(files_directory="/srv/library/orphan_files/x", orphan_directory="/srv/library/orphan_files"),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            parse_application("library", entry, origin="here.yaml")
+        assert corrected(entry, str(caught.value)).name == "library"
+
+
 def test_directories_of_different_purpose_do_not_lie_in_each_other() -> None:
     inside = "/srv/library/uploads/orphans"
     assert "orphan_directory" in refusal(orphan_directory=inside)
@@ -292,6 +408,9 @@ BROKEN_YAML = [
     ("- a", "'applications'"),
     ("applications: [a]", "'applications'"),
     ("applications: {}\ndefaults: [a]", "'defaults'"),
+    ("applications:\n  a:\n\tstore: x", "line 3: there is a tab in column 1.*spaces"),
+    ("applications:\n  a:\n  \t  store: x\n    queue: y", "line [34]: there is a tab in column 3.*spaces"),
+    ("applications:\n  a:\n    store: x\n \t  queue: y", "line 4: there is a tab in column 2.*spaces"),
 ]
 
 
@@ -374,9 +493,8 @@ def test_the_example_that_is_shipped_names_every_field() -> None:
     complete = "applications:\n  complete:\n" + "\n".join(line.removeprefix("#") for line in commented.splitlines())
     given = yaml.safe_load(complete)["applications"]["complete"]
     assert parse_application("complete", given, origin="example").name == "complete"
-    assert set(given) - {"notifications"} == {*FIELDS, "dump", "restore", "retention", "scan"}
-    assert (set(given["dump"]), set(given["restore"])) == (set(DUMP), set(RESTORE))
-    assert (set(given["retention"]), set(given["scan"])) == (set(RETENTION), set(SCAN))
+    paths = {f"{key}.{name}" for key in SECTIONS for name in given[key]} | set(given)
+    assert paths == set(fields()) - {"name"}
 
 
 values = st.recursive(

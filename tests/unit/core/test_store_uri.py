@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glacier_provider.core.store_uri import STORAGE_CLASSES, S3Uri, VaultUri, parse_store_uri
+from glacier_provider.core.store_uri import STORAGE_CLASSES, S3Uri, VaultUri, parse_store_uri, store_uri_pattern
 from glacier_provider.errors import ConfigurationError
 from glacier_provider.stores import client_type, open_store
 from glacier_provider.stores.s3.store import S3Store, s3_client_config
@@ -57,6 +59,14 @@ def test_vault_names_keep_their_case() -> None:
         ("s3://my-backups/" + "p" * 257, "prefix"),
         ("s3://my-backups/prod?storage_class=COLD", "GLACIER, DEEP_ARCHIVE"),
         ("s3://my-backups/prod?class=GLACIER", "'class'"),
+        ("s3://my-backups/prod?storageclass=GLACIER", "did you mean 'storage_class'?"),
+        ("s3://my-backups/prod?storage_class=glacier", "did you mean 'GLACIER'?"),
+        ("s3://my-backups/prod?storage_class=INTELLIGENT_TIERING", "there are: GLACIER, DEEP_ARCHIVE"),
+        ("s3://my-backups/prod?object_lock_days=9&object_lock_mode=governance", "did you mean 'GOVERNANCE'?"),
+        ("s3://My-Backups/prod", "did you mean 'my-backups'?"),
+        ("s3://[my-backups/prod", "not a URI"),
+        ("s3://my-\nbackups/prod", "white space"),
+        (" s3://my-backups/prod", "white space"),
         ("s3://my-backups/prod?storage_class=", "empty"),
         ("s3://my-backups/prod?region=eu-central-1&region=us-east-1", "twice"),
         ("s3://my-backups/prod?region=Frankfurt", "region"),
@@ -74,13 +84,22 @@ def test_a_bad_uri_is_explained_with_an_example(text: str, named: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_store_uri(text)
     assert named in str(caught.value)
-    assert "Example: " in str(caught.value)
+    (examples,) = re.findall(r"Example: (\S+(?: or \S+)?)\. ", str(caught.value))
+    for example in examples.split(" or "):
+        assert str(parse_store_uri(example)) != text
 
 
 def test_credentials_in_a_uri_are_refused_and_not_repeated() -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_store_uri("s3://AKIAEXAMPLE:very-secret@my-backups/prod")
     assert "AWS connection" in str(caught.value)
+    assert "very-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["s3://my-backups/user:very-secret@x", "s3:key:very-secret@my-backups"])
+def test_credentials_anywhere_in_a_uri_are_not_repeated(text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_store_uri(text)
     assert "very-secret" not in str(caught.value)
 
 
@@ -99,6 +118,7 @@ def test_a_parsed_uri_is_its_own_text(
 ) -> None:
     place = S3Uri(bucket, prefix, storage_class, region, object_lock_days=days)
     assert parse_store_uri(str(place)) == place
+    assert re.search(store_uri_pattern(), str(place))
 
 
 def test_a_store_is_opened_by_its_scheme() -> None:

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from glacier_provider.applications.application import Application, nearest, parse_entry, raise_problems
+from glacier_provider.applications.application import Application
+from glacier_provider.applications.entry import parse_entry, raise_problems
+from glacier_provider.applications.overlaps import overlaps
+from glacier_provider.core.text import nearest
 from glacier_provider.errors import ConfigurationError
 
 ENVIRONMENT_VARIABLE = "GLACIER_APPLICATIONS"
@@ -45,7 +48,10 @@ def load_applications(path: str | os.PathLike[str] | None = None) -> Application
     origin = applications_path(path)
     problems: list[str] = []
     applications = _parse_document(_read(origin), problems)
-    problems += _shared_files(applications)
+    problems += [
+        f"application {each.name!r}, field {field!r}: {sentence}"
+        for each, field, sentence in overlaps(list(applications.values()))
+    ]
     raise_problems(problems, str(origin))
     return Applications(applications, str(origin))
 
@@ -88,36 +94,34 @@ def _parse_document(document: Any, problems: list[str]) -> dict[str, Application
     return {application.name: application for application in parsed if application is not None}
 
 
-def _shared_files(applications: Mapping[str, Application]) -> Iterator[str]:
-    """Yield a problem for every application whose directory of files belongs to one above it."""
-    owners: dict[str, str] = {}
-    for name, application in applications.items():
-        owner = owners.setdefault(application.files_directory, name)
-        if owner != name:
-            yield (
-                f"applications {owner!r} and {name!r}, field 'files_directory': both have "
-                f"{application.files_directory}; each needs its own. Example: files_directory: /srv/{name}/uploads"
-            )
-
-
 def _read(path: Path) -> Any:
     """Return the YAML document of a file; raise ConfigurationError naming file and line."""
     import yaml
 
     try:
-        return yaml.load(path.read_bytes(), Loader=_loader())
+        content = path.read_bytes()
+        return yaml.load(content, Loader=_loader())
     except OSError as exc:
         raise ConfigurationError(
             f"Cannot read the file of applications {path}: {exc.strerror}.",
             hint=f"Set {ENVIRONMENT_VARIABLE} or [glacier_provider] applications to its path.",
         ) from exc
     except yaml.MarkedYAMLError as exc:
-        line = exc.problem_mark.line + 1 if exc.problem_mark else 1
-        raise ConfigurationError(f"{path}, line {line}: {exc.problem}.", hint=_QUOTE) from exc
+        line = exc.problem_mark.line if exc.problem_mark else 0
+        tab = _tab_before_text(content.splitlines(), line)
+        what, hint = (f"there is a tab in column {tab}", _SPACES) if tab else (exc.problem, _QUOTE)
+        raise ConfigurationError(f"{path}, line {line + 1}: {what}.", hint=hint) from exc
     except (yaml.YAMLError, RecursionError, ValueError) as exc:
         raise ConfigurationError(f"{path} is not YAML: {type(exc).__name__}.") from exc
 
 
+def _tab_before_text(lines: list[bytes], number: int) -> int:
+    """Return the column of the first tab that a line begins with, 0 if it begins with none."""
+    line = lines[number] if number < len(lines) else b""
+    return line[: len(line) - len(line.lstrip())].find(b"\t") + 1
+
+
+_SPACES = "Correct the file: YAML is indented with spaces."
 _QUOTE = 'Correct the file; values that begin with @ or * need quotes, as in schedule: "@daily".'
 
 

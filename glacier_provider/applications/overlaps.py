@@ -1,0 +1,80 @@
+"""Directories of applications that must not lie in each other, or be the same.
+
+Whatever lies among the files of an application is archived with them, and moved aside by its restores; whatever lies in
+a staging directory goes with what is staged.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from glacier_provider.applications.application import Application
+
+_FIELDS = ("files_directory", "orphan_directory", "staging_directory")
+
+
+def overlaps(applications: Sequence[Application]) -> Iterator[tuple[Application, str, str]]:
+    """Yield application, field and a sentence with an example for each directory that is where it must not be."""
+    files: dict[str, Application] = {}
+    others: dict[str, tuple[Application, str]] = {}
+    for each in applications:
+        files.setdefault(each.files_directory, each)
+        others.setdefault(each.orphan_directory, (each, "orphan_directory"))
+        others.setdefault(each.staging_directory, (each, "staging_directory"))
+    for each in applications:
+        for field in _FIELDS:
+            if wrong := _wrong(each, field, files, others):
+                yield each, field, f"{wrong}. Example: {field}: {_free(each, field, applications)}"
+
+
+def _wrong(
+    each: Application, field: str, files: dict[str, Application], others: dict[str, tuple[Application, str]]
+) -> str | None:
+    """Return what is wrong with one directory, None if nothing is."""
+    path = getattr(each, field)
+    its_files = field == "files_directory"
+    for above in _upwards(path):
+        owner = files.get(above)
+        if owner and not (its_files and owner is each) and not _is_excluded(owner, path):
+            if its_files and above == path:
+                return f"{owner.name!r} and {each.name!r} both have the files_directory {path}; each needs its own"
+            place, whose = ("files_directory", "'exclude'") if owner is each else (_of(owner), "its 'exclude'")
+            return f"must not lie inside {place} ({above}), or {whose} must leave it out"
+        if its_files and above != path and above in others:
+            holder, name = others[above]
+            return f"must not lie inside {name if holder is each else _of(holder, name)} ({above})"
+    return None
+
+
+def _of(owner: Application, field: str = "files_directory") -> str:
+    return f"{field} of {owner.name!r}"
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """Yield a directory and all that it lies in."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
+def _is_excluded(owner: Application, path: str) -> bool:
+    relative = path[len(owner.files_directory) + 1 :]
+    above = [f"{name}{end}" for name in _upwards(relative) for end in ("", "/")]
+    names = [*above, f"{relative}/x"] if relative else []
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in owner.exclude)
+
+
+def _free(each: Application, field: str, applications: Sequence[Application]) -> str:
+    """Return a directory for a field that has nothing to do with any that is taken."""
+    taken = {getattr(one, name) for one in applications for name in _FIELDS}
+    last = {"files_directory": "uploads", "orphan_directory": "orphan_files", "staging_directory": "staging"}[field]
+    names = (f"/srv{number if number > 1 else ''}/{each.name}/{last}" for number in count(1))
+    return next(name for name in names if not taken & set(_upwards(name)) and not _lies_above(name, taken))
+
+
+def _lies_above(directory: str, paths: set[str]) -> bool:
+    return any(path.startswith(f"{directory}/") for path in paths)

@@ -1,0 +1,219 @@
+"""What fields of `applications.yaml` may hold: types that pydantic checks, and that a JSON Schema tells.
+
+A type says in words what a value "must be": in messages, in editors and in the user guide. Patterns are such as Rust,
+Python and ECMA 262 read alike.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    GetPydanticSchema,
+    Strict,
+    WithJsonSchema,
+)
+from pydantic_core.core_schema import CoreSchema, literal_schema
+
+from glacier_provider.core.notification import parse_queue
+from glacier_provider.core.plan import Tier
+from glacier_provider.core.prices import LIST_PRICES, STORE_CLASSES, ClassPrices, override
+from glacier_provider.core.store_uri import StoreUriFault, read_store_uri, store_uri_pattern
+from glacier_provider.core.tables import TABLE_PATTERN
+
+PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+
+
+class MustBe(ValueError):
+    """What a value must be, in words that know the value: more than those of its type."""
+
+
+class Contradiction(ValueError):
+    """Fields that are right each by itself, but not together: pairs of a field and a sentence, as arguments."""
+
+
+@dataclass(frozen=True, eq=False)
+class Keywords:
+    """What a type or a field adds to its JSON Schema."""
+
+    added: Mapping[str, Any]
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(core), **self.added}
+
+
+def must_be(words: str) -> Keywords:
+    """Return the words that complete "must be ..."."""
+    return Keywords({"errorMessage": f"must be {words}"})
+
+
+def about(description: str, example: Any = None, *, otherwise: str | None = None) -> Keywords:
+    """Return what is told of a field; `otherwise` is what holds when it is not given, where no value says that."""
+    told = {"description": description, "examples": [example] if example is not None else None, "x-default": otherwise}
+    return Keywords({name: value for name, value in told.items() if value is not None})
+
+
+def whole(low: int, high: int) -> Any:
+    return Field(strict=True, ge=low, le=high)
+
+
+def _pattern(pattern: str, most: int | None = None) -> Any:
+    return Field(strict=True, pattern=pattern, max_length=most)
+
+
+def _choice(values: Iterable[Any]) -> Any:
+    known = list(values)
+    return GetPydanticSchema(lambda _kind, _handler: literal_schema(known))
+
+
+def _normal(path: str) -> str:
+    return os.path.normpath(path).replace("//", "/", 1)
+
+
+def _check_queue(text: str) -> str:
+    parse_queue(text)
+    return text
+
+
+def _check_store(text: str) -> str:
+    try:
+        read_store_uri(text)
+    except StoreUriFault as fault:
+        raise MustBe(f"{_STORE_WORDS} ({fault})") from None
+    return text
+
+
+def _check_schedule(text: str) -> str:
+    if text not in PRESETS:
+        try:
+            from croniter import croniter  # type: ignore[import-untyped]
+        except ImportError:
+            return text
+        if not croniter.is_valid(text):
+            raise ValueError
+    return text
+
+
+def _check_timezone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise ValueError from error
+
+
+def _day(value: Any) -> date:
+    return value if type(value) is date else date.fromisoformat(value if isinstance(value, str) else "")
+
+
+def _listed(value: Any) -> Any:
+    """Return the tuple of a list, and nothing for a key without anything behind it."""
+    return () if value is None else tuple(value) if isinstance(value, list) else value
+
+
+def _prices(value: Any) -> dict[str, Any]:
+    """Return a partial price table that JSON can hold."""
+    if not isinstance(value, Mapping):
+        raise ValueError
+    try:
+        override(LIST_PRICES, value)
+    except ValueError as error:
+        raise MustBe(f"a partial table of prices ({error})") from None
+    return {str(key): _dates_as_text(item) for key, item in value.items()}
+
+
+def _dates_as_text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _dates_as_text(item) for key, item in value.items()}
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _price_schema() -> dict[str, Any]:
+    tier = _mapping({"per_1000": _FIGURE, "per_gb": _FIGURE})
+    tiers = _mapping({tier_name.value: tier for tier_name in Tier})
+    special = {"read": tier, "tiers": tiers, "storage": _FIGURE, "upload_per_1000": _FIGURE}
+    names = [one.name for one in fields(ClassPrices) if one.name != "copies"]
+    one_class = _mapping({name: special.get(name, {"type": ["integer", "null"], "minimum": 0}) for name in names})
+    texts = {name: {"type": ["string", "null"]} for name in ("currency", "region", "as_of", "source")}
+    return _mapping({**texts, "transfer_out": _FIGURE, "classes": _mapping(dict.fromkeys(STORE_CLASSES, one_class))})
+
+
+_FIGURE = {"type": ["number", "string", "null"], "minimum": 0}
+
+
+def _mapping(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+_STEP = r"\.{3,}|\.*[^./\u0000][^/\u0000]*"  # of a path: neither . nor ..
+_STORE_WORDS = "s3://bucket/prefix?storage_class=GLACIER or glacier://vault-name, without a user or password"
+_NAME_WORDS = "a name starts with a small letter and has at most 40 small letters, digits, - and _"
+
+Name = Annotated[
+    str, _pattern("^[a-z][a-z0-9_-]*$", 40), Keywords({"errorMessage": _NAME_WORDS, "examples": ["library"]})
+]
+Text = Annotated[str, _pattern(r"^[^\u0000]*[^\s\u0000][^\u0000]*$"), must_be("text")]
+ConnectionId = Annotated[
+    str, _pattern(r"^[\w.-]+$", 250), must_be("the id of an Airflow connection, which holds host, user and password")
+]
+Identifier = Annotated[
+    str, _pattern("^[a-z_][a-z0-9_]*$", 63), must_be("a PostgreSQL identifier of lower case letters, digits and _")
+]
+Directory = Annotated[
+    str,
+    _pattern(rf"^/+(\./+)*({_STEP})(/+(\.|{_STEP}))*/*$"),
+    AfterValidator(_normal),
+    must_be("an absolute path of a directory below /, without '..'"),
+]
+StoreText = Annotated[
+    str, Strict(), AfterValidator(_check_store), Keywords({"pattern": store_uri_pattern()}), must_be(_STORE_WORDS)
+]
+Schedule = Annotated[
+    str,
+    _pattern(rf"^({'|'.join(PRESETS)}|\s*\S+(\s+\S+){{4}}\s*)$"),
+    AfterValidator(_check_schedule),
+    must_be(f"a cron expression of five fields, one of {', '.join(PRESETS)}, or null"),
+]
+TimeZone = Annotated[
+    str,
+    _pattern("^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$"),
+    AfterValidator(_check_timezone),
+    must_be("the name of a time zone"),
+]
+Day = Annotated[date, BeforeValidator(_day), must_be("a date")]
+Compression = Annotated[
+    str,
+    _pattern("^(none|gzip(:[1-9])?|lz4(:([0-9]|1[0-2]))?|zstd(:([0-9]|1[0-9]|2[0-2]))?)$"),
+    must_be("none, or gzip (to :9), lz4 (to :12) or zstd (to :22), with or without a level"),
+]
+PartSize = Annotated[int, _choice(2**power for power in range(3, 13)), must_be("a power of two from 8 to 4096")]
+TierName = Annotated[str, _choice(tier.value for tier in Tier)]
+Money = Annotated[float, Field(strict=True, ge=0, lt=1e9), must_be("an amount of money from 0 on")]
+QueueText = Annotated[
+    str,
+    _pattern(r"^(https?://\S+|arn:\S+|[A-Za-z0-9_-]+)$"),
+    AfterValidator(_check_queue),
+    must_be("the URL, the ARN or the name of a standard SQS queue (not FIFO)"),
+]
+Names = Annotated[tuple[Text, ...], Strict(), BeforeValidator(_listed), must_be("a list of names")]
+Tables = Annotated[
+    tuple[Annotated[str, _pattern(f"^({TABLE_PATTERN})$")], ...],
+    Strict(),
+    BeforeValidator(_listed),
+    must_be("a list of tables, as in public.sessions"),
+]
+Patterns = Annotated[
+    tuple[Annotated[str, _pattern(r"^([^/\s\u0000][^\u0000]*|\s[^\u0000]*[^\s\u0000][^\u0000]*)$")], ...],
+    Strict(),
+    BeforeValidator(_listed),
+    must_be("a list of patterns of relative names"),
+]
+PriceTable = Annotated[
+    Mapping[str, Any], BeforeValidator(_prices), WithJsonSchema(_price_schema()), must_be("a mapping of figures")
+]
