@@ -64,8 +64,7 @@ def dump(
     url: str, database: dict[str, Any], catalog: dict[str, Any], scratch: str, tools: str, staging: str = "disk"
 ) -> Mapping[str, float]:
     """Run the two tasks of a backup that bring the database into the store."""
-    from glacier_provider.applications import Application
-    from glacier_provider.applications.application import DumpOptions
+    from glacier_provider.applications import Application, DumpOptions
     from glacier_provider.catalog.backups import Run
     from glacier_provider.catalog.catalog import Catalog
     from glacier_provider.pipelines import backup

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from glacier_provider.applications.application import Application
-from glacier_provider.applications.entry import parse_entry, raise_problems
+from glacier_provider.applications.application import Application, parse_entry, raise_problems
 from glacier_provider.applications.overlaps import overlaps
 from glacier_provider.core.text import nearest
 from glacier_provider.errors import ConfigurationError

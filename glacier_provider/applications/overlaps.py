@@ -9,18 +9,19 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator, Sequence
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from glacier_provider.applications.application import Application
+from glacier_provider.applications.fields import Fields
+
+_Entry = TypeVar("_Entry", bound=Fields)
 
 _FIELDS = ("files_directory", "orphan_directory", "staging_directory")
 
 
-def overlaps(applications: Sequence[Application]) -> Iterator[tuple[Application, str, str]]:
+def overlaps(applications: Sequence[_Entry]) -> Iterator[tuple[_Entry, str, str]]:
     """Yield application, field and a sentence with an example for each directory that is where it must not be."""
-    files: dict[str, Application] = {}
-    others: dict[str, tuple[Application, str]] = {}
+    files: dict[str, _Entry] = {}
+    others: dict[str, tuple[_Entry, str]] = {}
     for each in applications:
         files.setdefault(each.files_directory, each)
         others.setdefault(each.orphan_directory, (each, "orphan_directory"))
@@ -31,9 +32,7 @@ def overlaps(applications: Sequence[Application]) -> Iterator[tuple[Application,
                 yield each, field, f"{wrong}. Example: {field}: {_free(each, field, applications)}"
 
 
-def _wrong(
-    each: Application, field: str, files: dict[str, Application], others: dict[str, tuple[Application, str]]
-) -> str | None:
+def _wrong(each: _Entry, field: str, files: dict[str, _Entry], others: dict[str, tuple[_Entry, str]]) -> str | None:
     """Return what is wrong with one directory, None if nothing is."""
     path = getattr(each, field)
     its_files = field == "files_directory"
@@ -50,7 +49,7 @@ def _wrong(
     return None
 
 
-def _of(owner: Application, field: str = "files_directory") -> str:
+def _of(owner: Fields, field: str = "files_directory") -> str:
     return f"{field} of {owner.name!r}"
 
 
@@ -61,14 +60,14 @@ def _upwards(path: str) -> Iterator[str]:
         path = path.rpartition("/")[0]
 
 
-def _is_excluded(owner: Application, path: str) -> bool:
+def _is_excluded(owner: Fields, path: str) -> bool:
     relative = path[len(owner.files_directory) + 1 :]
     above = [f"{name}{end}" for name in _upwards(relative) for end in ("", "/")]
     names = [*above, f"{relative}/x"] if relative else []
     return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in owner.exclude)
 
 
-def _free(each: Application, field: str, applications: Sequence[Application]) -> str:
+def _free(each: Fields, field: str, applications: Sequence[Fields]) -> str:
     """Return a directory for a field that has nothing to do with any that is taken."""
     taken = {getattr(one, name) for one in applications for name in _FIELDS}
     last = {"files_directory": "uploads", "orphan_directory": "orphan_files", "staging_directory": "staging"}[field]

@@ -6,7 +6,7 @@ Python and ECMA 262 read alike.
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import date
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -41,7 +41,7 @@ class Contradiction(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Keywords:
-    """What a type or a field adds to its JSON Schema."""
+    """What a type adds to its JSON Schema."""
 
     added: Mapping[str, Any]
 
@@ -54,10 +54,24 @@ def must_be(words: str) -> Keywords:
     return Keywords({"errorMessage": f"must be {words}"})
 
 
-def about(description: str, example: Any = None, *, otherwise: str | None = None) -> Keywords:
-    """Return what is told of a field; `otherwise` is what holds when it is not given, where no value says that."""
-    told = {"description": description, "examples": [example] if example is not None else None, "x-default": otherwise}
-    return Keywords({name: value for name, value in told.items() if value is not None})
+def option(default: Any, description: str, example: Any = None, *, otherwise: str | None = None) -> Any:
+    """Return a field with a default. `otherwise` is what holds without it, where the default does not say that."""
+    return field(default=default, metadata=_metadata(description, default if example is None else example, otherwise))
+
+
+def required(description: str, example: Any, *, otherwise: str | None = None) -> Any:
+    """Return a field that has to be given, unless there is something that holds otherwise."""
+    return field(metadata=_metadata(description, example, otherwise))
+
+
+def section(kind: type, description: str, *, otherwise: str | None = None) -> Any:
+    """Return a field with fields of its own, which all have defaults."""
+    return field(default_factory=kind, metadata=_metadata(description, None, otherwise))
+
+
+def _metadata(description: str, example: Any, otherwise: str | None) -> dict[str, Any]:
+    extra = {} if otherwise is None else {"json_schema_extra": {"x-default": otherwise}}
+    return {"description": description, **({} if example is None else {"examples": [example]}), **extra}
 
 
 def whole(low: int, high: int) -> Any:
@@ -194,6 +208,8 @@ Compression = Annotated[
 ]
 PartSize = Annotated[int, _choice(2**power for power in range(3, 13)), must_be("a power of two from 8 to 4096")]
 TierName = Annotated[str, _choice(tier.value for tier in Tier)]
+Seconds = Annotated[int, whole(1, 86400)]
+Workers = Annotated[int, whole(1, 64)]
 Money = Annotated[float, Field(strict=True, ge=0, lt=1e9), must_be("an amount of money from 0 on")]
 QueueText = Annotated[
     str,

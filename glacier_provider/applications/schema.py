@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from glacier_provider.applications.application import form
+from pydantic import TypeAdapter
+
+from glacier_provider.applications.fields import Fields
 
 
 def json_schema() -> dict[str, Any]:
@@ -44,7 +46,7 @@ def fields() -> Mapping[str, dict[str, Any]]:
     Each has description, examples and errorMessage. `x-required` tells that an application cannot be without, and
     `x-default` in words what holds where the default alone does not say it.
     """
-    whole = form().json_schema()
+    whole = TypeAdapter(Fields).json_schema()
     found: dict[str, dict[str, Any]] = {}
     for name, told in whole["properties"].items():
         inner = whole["$defs"].get(told.get("$ref", "").rpartition("/")[2], {}).get("properties", {})

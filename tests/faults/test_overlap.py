@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from glacier_provider.applications.application import DumpOptions
+from glacier_provider.applications import DumpOptions
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.errors import DumpInvalid, StoreDenied, ToolFailed
 from glacier_provider.pipelines import backup

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from glacier_provider.applications.application import DumpOptions
+from glacier_provider.applications import DumpOptions
 from glacier_provider.errors import OutOfSpace
 from glacier_provider.pipelines import restore
 from tests.integration.test_reconciliation import in_catalog

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from glacier_provider.applications.entry import shown
+from glacier_provider.applications.messages import shown
 from glacier_provider.applications.schema import fields, json_schema
 
 ROOT = Path(__file__).parents[2]

@@ -28,7 +28,7 @@ from glacier_provider.applications import (
     load_applications,
     parse_application,
 )
-from glacier_provider.applications.entry import shown
+from glacier_provider.applications.messages import shown
 from glacier_provider.applications.schema import fields
 from glacier_provider.core.retention import Retention
 from glacier_provider.errors import ConfigurationError

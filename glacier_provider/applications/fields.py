@@ -1,0 +1,248 @@
+"""The fields of an application: each with its rule, its default, an example and what it says.
+
+Messages, the JSON Schema, the table of the user guide and the complete entry of `dags/applications.yaml` are made from
+what stands here. In a description, words between backticks are YAML.
+"""
+
+from dataclasses import MISSING, dataclass, fields
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from glacier_provider.applications.rules import (
+    Compression,
+    ConnectionId,
+    Contradiction,
+    Day,
+    Directory,
+    Identifier,
+    Money,
+    Name,
+    Names,
+    PartSize,
+    Patterns,
+    PriceTable,
+    QueueText,
+    Schedule,
+    Seconds,
+    StoreText,
+    Tables,
+    Text,
+    TierName,
+    TimeZone,
+    Workers,
+    option,
+    required,
+    section,
+    whole,
+)
+from glacier_provider.core.retention import Retention
+
+_CONFIG = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DumpOptions:
+    """How pg_dump is run. `format` and `jobs` None are what suits it best, told by `format_used` and `jobs_used`."""
+
+    __pydantic_config__ = _CONFIG
+
+    format: Literal["custom", "directory"] | None = option(
+        None,
+        "`directory` is written by several jobs, and sent while it is made; it is stored as one tar",
+        "directory",
+        otherwise="`directory`, or `custom` with `staging: none`",
+    )
+    jobs: Workers | None = option(
+        None,
+        "connections that dump at once. More than 1 needs `format: directory`",
+        4,
+        otherwise="2, or 1 for `custom`",
+    )
+    staging: Literal["disk", "none"] = option(
+        "disk", "`none`: no copy on the worker, the dump is streamed into the store"
+    )
+    compression: Compression | None = option(None, "of the dump", "zstd:3", otherwise="the best that the client has")
+    exclude_schemas: Names = option((), "schemas not to dump", ["audit"])
+    exclude_tables: Tables = option((), "tables not to dump", ["public.sessions"])
+    exclude_table_data: Tables = option((), "tables to dump without their rows", ["public.cache"])
+    lock_timeout_seconds: Seconds = option(60, "how long pg_dump waits for a lock")
+    space_ratio: Annotated[float, Field(strict=True, ge=0, le=10)] = option(
+        0.5, "free staging space asked for before a dump, as a share of the database's size"
+    )
+
+    @property
+    def format_used(self) -> str:
+        return self.format or ("directory" if self.staging == "disk" else "custom")
+
+    @property
+    def jobs_used(self) -> int:
+        return self.jobs or (2 if self.format_used == "directory" else 1)
+
+
+def _check_dump(dump: DumpOptions) -> DumpOptions:
+    if dump.staging == "none" and dump.format_used != "custom":
+        words = "a directory cannot be streamed. Example: dump: {staging: none, format: custom}"
+        raise Contradiction(("staging", words))
+    if dump.jobs_used > 1 and dump.format_used != "directory":
+        words = "several jobs need the format directory. Example: dump: {format: directory, jobs: 4}"
+        raise Contradiction(("jobs", words))
+    return dump
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreOptions:
+    """What a restore keeps of the dump, and what it leaves as it is in the database."""
+
+    __pydantic_config__ = _CONFIG
+
+    mode: Literal["transaction", "swap"] = option(
+        "transaction",
+        "`transaction`: in place, all at once; `swap`: into a new database, which then takes the old one's name",
+    )
+    jobs: Workers = option(2, "connections that a swap restores with")
+    owner: Literal["keep", "drop"] = option(
+        "keep", "`drop`: objects belong to the restoring user, for a cluster without the same roles", "drop"
+    )
+    privileges: Literal["keep", "drop"] = option("keep", "`drop`: no GRANTs", "drop")
+    exclude_schemas: Names = option((), "schemas that stay as they are", ["audit"])
+    exclude_tables: Tables = option((), "tables that stay as they are", ["public.sessions"])
+    lock_timeout_seconds: Seconds = option(60, "how long the restore waits for each lock")
+    budget: Money | None = option(
+        None,
+        "a restore that is estimated to cost more, in the currency of the prices, waits for a person's approval",
+        25,
+    )
+
+
+def _check_restore(restore: RestoreOptions) -> RestoreOptions:
+    if restore.mode == "swap" and (restore.exclude_schemas or restore.exclude_tables):
+        words = "a swap replaces the whole database, so nothing can be excluded. Example: restore: {mode: transaction}"
+        raise Contradiction(("mode", words))
+    return restore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationOptions:
+    """Where a restore hears that retrievals ended."""
+
+    __pydantic_config__ = _CONFIG
+
+    queue: QueueText | None = option(
+        None,
+        "where they hear it; `glacier-backup setup-notifications` makes one. Without it the store is only polled",
+        "https://sqs.eu-central-1.amazonaws.com/123456789012/library",
+    )
+    poll_seconds: Seconds = option(1800, "how often the store is asked all the same while the queue can be read")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanOptions:
+    """How closely the daily run looks at files that it knows."""
+
+    __pydantic_config__ = _CONFIG
+
+    size_check: Literal["always", "sample", "never"] = option(
+        "always",
+        "whether the size of every known file is looked at each day; `sample`: in another part of the directories",
+        "sample",
+    )
+    trust_directory_times: Literal["auto", "never"] = option(
+        "auto",
+        "`auto`: an unchanged directory of a local disk is not read on days on which its sizes are not looked at",
+        "never",
+    )
+    full_walk_days: Annotated[int, whole(1, 366)] = option(
+        7, "every so many days all names and sizes are compared, whatever the other two say"
+    )
+
+
+def _beside_files(value: Any, info: ValidationInfo) -> Any:
+    if value is not None:
+        return value
+    return str(PurePosixPath(info.data.get("files_directory", "/")).parent / "orphan_files")
+
+
+#: A section that is named, with nothing behind it, has its defaults.
+_SECTION = BeforeValidator(lambda value: {} if value is None else value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """One PostgreSQL database and one directory of attached files that belong together. Paths are absolute."""
+
+    __pydantic_config__ = _CONFIG
+
+    name: Name
+    postgres_conn_id: ConnectionId = required("the application's database", "library_db")
+    files_directory: Directory = required("the attached files. Each application has its own", "/srv/library/uploads")
+    staging_directory: Directory = required("where dumps and downloads lie meanwhile", "/srv/glacier/staging")
+    store: StoreText = required("where new archives go", "s3://my-backups/production?storage_class=GLACIER")
+    orphan_directory: Annotated[Directory, BeforeValidator(_beside_files)] = required(
+        "where orphans are moved. Best on the same file system, where a move is a rename",
+        "/srv/library/orphan_files",
+        otherwise="`orphan_files` beside `files_directory`",
+    )
+    catalog_conn_id: ConnectionId = option("glacier_catalog", "the catalog's database")
+    catalog_schema: Identifier = option("glacier_catalog", "the catalog's schema, which must hold nothing else")
+    aws_conn_id: ConnectionId = option("aws_default", "the store's credentials")
+    schedule: Schedule | None = option(
+        "@daily", 'when backups are made; null: only by hand. Quotes are needed: `"@daily"`', "15 2 * * *"
+    )
+    timezone: TimeZone = option("UTC", "of the schedule", "Europe/Berlin")
+    start: Day | None = option(None, "no scheduled backup before this day", "2026-01-31")
+    dump: Annotated[DumpOptions, _SECTION, AfterValidator(_check_dump)] = section(DumpOptions, "how dumps are made")
+    references_query: Text | None = option(
+        None, "names of the files that the database knows; missing ones are reported", "SELECT file FROM documents"
+    )
+    exclude: Patterns = option(
+        (), "files to leave out: patterns of relative names; `*` also matches `/`", ["cache/*", "*.tmp"]
+    )
+    settle_seconds: Annotated[int, whole(0, 86400)] = option(
+        5, "a file modified more recently may still be being written, and is left for a later try"
+    )
+    scan: Annotated[ScanOptions, _SECTION] = section(
+        ScanOptions, "how closely the daily run looks at files that it knows"
+    )
+    retrieval_tier: TierName = option("Standard", "of restores that do not name one")
+    retrieval_days: Annotated[int, whole(1, 365)] = option(7, "how long retrieved copies can be read, and are billed")
+    poll_seconds: Seconds = option(300, "how often the store is asked about waiting retrievals")
+    notifications: Annotated[NotificationOptions, _SECTION] = section(
+        NotificationOptions, "how restores hear that retrievals ended"
+    )
+    restore: Annotated[RestoreOptions, _SECTION, AfterValidator(_check_restore)] = section(
+        RestoreOptions, "how databases are restored"
+    )
+    retention: Annotated[Retention, _SECTION] = section(
+        Retention, "which backups may be deleted; nothing ever is by a rule alone", otherwise="nothing: all stay"
+    )
+    prices: PriceTable | None = option(
+        None,
+        "figures of your own, laid over the built-in prices",
+        {"region": "eu-central-1", "classes": {"GLACIER": {"storage": 0.0045}}},
+        otherwise="the list prices",
+    )
+    queue: Text | None = option(
+        None, "of the workers that mount the directories", "library_files", otherwise="Airflow's own"
+    )
+    pool: Text | None = option(None, "an Airflow pool, which must exist", "glacier", otherwise="Airflow's own")
+    parallelism: Workers = option(2, "at most so many tasks upload, or download, side by side")
+    connections: Annotated[int, whole(1, 256)] = option(16, "requests that each of these tasks has under way")
+    upload_processes: Annotated[int, whole(0, 64)] = option(
+        2,
+        "processes that send small files, in each of these tasks, from 300 files on; never more than the worker has "
+        "cores. 0 has the task send them itself",
+    )
+    bandwidth_limit: Annotated[int, whole(1, 2**50)] | None = option(
+        None, "bytes per second that all uploads of the application take together; each task gets its share", 12_500_000
+    )
+    part_size_mib: PartSize = option(
+        16, "part size of large uploads. It is raised by itself where 10,000 parts would not do"
+    )
+    pg_bin_directory: Directory | None = option(
+        None, "where `pg_dump`, `pg_restore` and `psql` are", "/usr/lib/postgresql/17/bin", otherwise="the `PATH`"
+    )
+
+
+SECTIONS = tuple(one.name for one in fields(Fields) if one.default_factory is not MISSING)
