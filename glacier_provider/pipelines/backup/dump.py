@@ -23,7 +23,7 @@ from glacier_provider.errors import CatalogError, ConfigurationError, StoreError
 from glacier_provider.pipelines.backup.archive import SMALL_FILE
 from glacier_provider.pipelines.backup.forms import DumpCall, DumpForm
 from glacier_provider.pipelines.backup.references import references_file
-from glacier_provider.pipelines.backup.step import backup_step, dump_name
+from glacier_provider.pipelines.backup.step import backup_step
 from glacier_provider.pipelines.backup.stream import Destination, StreamingUpload
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directory_of
@@ -55,7 +55,7 @@ def dump_database(
         if application.dump.staging == "none" and store is None:
             raise ConfigurationError("dump.staging is none, and there is no store to stream the dump to.")
         progress = Progress(log, "pg_dump", on_heartbeat=heartbeat)
-        call = DumpCall(application, server, staging / dump_name(application, backup_id), progress)
+        call = DumpCall(application, server, staging / f"{application.name}-{backup_id}.dump", progress)
         return _dump(call, backup_id, catalog=catalog, store=store)
 
 

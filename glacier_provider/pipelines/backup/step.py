@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from glacier_provider.applications import Application
 from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.pipelines.shared.lease import lease_heartbeat
@@ -32,7 +31,3 @@ def backup_step(catalog: Catalog, backup_id: int, step: str) -> Iterator[Callabl
         yield lease_heartbeat(lambda: catalog.backups.take_lease(holder))
     if not runs:
         catalog.backups.free_lease(holder)
-
-
-def dump_name(application: Application, backup_id: int) -> str:
-    return f"{application.name}-{backup_id}.dump"

@@ -1,1 +1,1 @@
-"""What the steps of every pipeline share: the lease, many things at a time, the gravest of many errors, progress."""
+"""What the steps of every pipeline share: step and lease, parallel work, group commits, errors, progress, staging."""

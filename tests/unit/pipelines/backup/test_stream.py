@@ -1,4 +1,4 @@
-"""A growing archive whose upload breaks: whoever makes it is told, and never waits for room that nobody makes."""
+"""A streamed archive whose upload breaks: whoever makes it is told, and never waits for room that nobody makes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Store:
         raise StoreError(f"nothing of {description.filename}")
 
 
-def a_way() -> Destination:
+def a_destination() -> Destination:
     archive = PlannedArchive(7, "a.dump", 0, 3, "s3://bucket")
     description = Description(
         application="library", kind=ArchiveKind.DATABASE, archive_id=7, backup_id=3, filename="a.dump", size=None
@@ -45,7 +45,7 @@ def test_an_upload_that_ends_for_an_unforeseen_reason_ends_the_stream(tmp_path: 
     with (
         Spool(tmp_path, part_size=PART, parts=1) as spool,
         pytest.raises(StoreError, match="ended with RuntimeError") as raised,
-        StreamingUpload(spool, a_way(), part_size=PART, least=0),
+        StreamingUpload(spool, a_destination(), part_size=PART, least=0),
     ):
         spool.write(bytes(3 * PART))
     assert "secret" not in str(raised.value)
