@@ -146,8 +146,8 @@ class Ear(queue_listener.QueueListener):
         self._mail.outcome["of failed jobs"] += sum(notification.said == "failed" for notification in outcome.confirmed)
         return outcome
 
-    def _tell(self, messages: list[Message], outcome: NotificationsOutcome) -> None:
-        super()._tell(messages, outcome)
+    def _log_outcome(self, messages: list[Message], outcome: NotificationsOutcome) -> None:
+        super()._log_outcome(messages, outcome)
         self._mail.outcome["not understood"] += sum(message.notifications is None for message in messages)
 
 
