@@ -20,11 +20,10 @@ from zlib import crc32
 
 from glacier_provider.core.archive import name_to_bytes
 from glacier_provider.core.directories import Change, Changed, Files, Listing
-from glacier_provider.errors import DirectoryUnusable
 from glacier_provider.files.mounts import Mounts
-from glacier_provider.files.names import TEMPORARY, shown, text_of
+from glacier_provider.files.names import TEMPORARY, text_of
 from glacier_provider.files.root import NOFOLLOW_DIRECTORY, AnyPath, Root
-from glacier_provider.files.walk import KINDS, Exclusion, OnSkip, check_same, identities, identity
+from glacier_provider.files.walk import Exclusion, OnSkip, check_same, identities, identity, report_special, unreadable
 
 #: Entries of a directory that are held at once; a larger directory is read in pieces, twice where that is needed.
 PIECE = 10_000
@@ -106,7 +105,7 @@ class DirectoryWalk:
                 yield from known.gone("")
             except OSError as exc:
                 place = self._stack[-1].prefix if self._stack else ""
-                raise self._unusable(exc, root, place) from exc
+                raise unreadable(exc, root, place) from exc
             finally:
                 while self._stack:
                     self._stack.pop().close()
@@ -186,7 +185,7 @@ class DirectoryWalk:
             return None
         except OSError as exc:
             if exc.errno not in (errno.ELOOP, errno.ENOTDIR):
-                raise self._unusable(exc, root, directory) from exc
+                raise unreadable(exc, root, directory) from exc
             self._on_skip(directory[:-1], "it was a directory and is something else now")
             return None
         if self._left_out and identity(os.fstat(fd)) in self._left_out:
@@ -301,23 +300,11 @@ class DirectoryWalk:
                 children.append((f"{text}/", text, entry.name))
             else:
                 complete = False
-                self._report(entry, frame.prefix + text)
+                report_special(entry, frame.prefix + text, self._on_skip)
         if children:
             children.sort()
             frame.children = iter([(text, name) for _, text, name in children])
         return complete
-
-    def _report(self, entry: os.DirEntry[str], name: str) -> None:
-        try:
-            mode = entry.stat(follow_symlinks=False).st_mode
-        except FileNotFoundError:
-            return
-        self._on_skip(name, KINDS.get(mode & 0o170000, "it is neither a file nor a directory"))
-
-    def _unusable(self, exc: OSError, root: Root, directory: str) -> DirectoryUnusable:
-        return DirectoryUnusable(
-            f"Cannot read the directory {shown(directory[:-1] or '.')} in {root.path}: {exc.strerror}."
-        )
 
 
 class _Frame:

@@ -131,7 +131,7 @@ class _Walker:
             try:
                 yield from self._found(level)
             except OSError as exc:
-                raise self._unusable(exc, level.prefix) from exc
+                raise unreadable(exc, self._root, level.prefix) from exc
             if level is self._stack[-1]:  # no subdirectory was entered, so this one is at its end
                 self._stack.pop().close()
 
@@ -175,7 +175,7 @@ class _Walker:
         if entry.name == TEMPORARY or (excluded is not None and excluded(name)):
             return False
         if not entry.is_dir(follow_symlinks=False):
-            self._report(entry, name)
+            report_special(entry, name, self._on_skip)
             return False
         fd = self._open(entry, name)
         if fd is None:
@@ -190,7 +190,7 @@ class _Walker:
             return None
         except OSError as exc:
             if exc.errno not in (errno.ELOOP, errno.ENOTDIR):
-                raise self._unusable(exc, name) from exc
+                raise unreadable(exc, self._root, name) from exc
             self._on_skip(name, "it was a directory and is something else now")
             return None
         if self._left_out and identity(os.fstat(fd)) in self._left_out:
@@ -198,26 +198,29 @@ class _Walker:
             return None
         return fd
 
-    def _report(self, entry: os.DirEntry[str], name: str) -> None:
-        try:
-            mode = entry.stat(follow_symlinks=False).st_mode
-        except FileNotFoundError:
-            return
-        self._on_skip(name, KINDS.get(mode & 0o170000, "it is neither a file nor a directory"))
 
-    def _unusable(self, exc: OSError, name: str) -> DirectoryUnusable:
-        return DirectoryUnusable(
-            f"Cannot read the directory {shown(name or '.')} in {self._root.path}: {exc.strerror}."
-        )
-
-
-KINDS = {
+_SPECIAL = {
     0o120000: "it is a symbolic link",
     0o060000: "it is a block device",
     0o020000: "it is a character device",
     0o010000: "it is a named pipe",
     0o140000: "it is a socket",
 }
+
+
+def report_special(entry: os.DirEntry[str], name: str, on_skip: OnSkip) -> None:
+    """Say of an entry that is neither a file nor a directory what it is; of one that is gone, nothing."""
+    try:
+        mode = entry.stat(follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return
+    on_skip(name, _SPECIAL.get(mode & 0o170000, "it is neither a file nor a directory"))
+
+
+def unreadable(exc: OSError, root: Root, directory: str) -> DirectoryUnusable:
+    """Return the error of a directory below the root, by its name with or without a slash at its end."""
+    name = shown(directory.removesuffix("/") or ".")
+    return DirectoryUnusable(f"Cannot read the directory {name} in {root.path}: {exc.strerror}.")
 
 
 def identity(info: os.stat_result) -> Identity:
