@@ -11,24 +11,24 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from glacier_provider.applications.rules import (
+    Budget,
     Compression,
     ConnectionId,
     Contradiction,
+    CronSchedule,
     Day,
     Directory,
     Identifier,
-    Money,
     Name,
     Names,
     PartSize,
     Patterns,
     PriceTable,
     QueueText,
-    Schedule,
     Seconds,
+    SomeText,
     StoreText,
     Tables,
-    Text,
     TierName,
     TimeZone,
     Workers,
@@ -109,7 +109,7 @@ class RestoreOptions:
     exclude_schemas: Names = option((), "schemas that stay as they are", ["audit"])
     exclude_tables: Tables = option((), "tables that stay as they are", ["public.sessions"])
     lock_timeout_seconds: Seconds = option(60, "how long the restore waits for each lock")
-    budget: Money | None = option(
+    budget: Budget | None = option(
         None,
         "a restore that is estimated to cost more, in the currency of the prices, waits for a person's approval",
         25,
@@ -170,7 +170,7 @@ _SECTION = BeforeValidator(lambda value: {} if value is None else value)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fields:
-    """One PostgreSQL database and one directory of attached files that belong together. Paths are absolute."""
+    """What an entry of `applications.yaml` says, and its name."""
 
     __pydantic_config__ = _CONFIG
 
@@ -187,13 +187,13 @@ class Fields:
     catalog_conn_id: ConnectionId = option("glacier_catalog", "the catalog's database")
     catalog_schema: Identifier = option("glacier_catalog", "the catalog's schema, which must hold nothing else")
     aws_conn_id: ConnectionId = option("aws_default", "the store's credentials")
-    schedule: Schedule | None = option(
+    schedule: CronSchedule | None = option(
         "@daily", 'when backups are made; null: only by hand. Quotes are needed: `"@daily"`', "15 2 * * *"
     )
     timezone: TimeZone = option("UTC", "of the schedule", "Europe/Berlin")
     start: Day | None = option(None, "no scheduled backup before this day", "2026-01-31")
     dump: Annotated[DumpOptions, _SECTION, AfterValidator(_check_dump)] = section(DumpOptions, "how dumps are made")
-    references_query: Text | None = option(
+    references_query: SomeText | None = option(
         None, "names of the files that the database knows; missing ones are reported", "SELECT file FROM documents"
     )
     exclude: Patterns = option(
@@ -223,10 +223,10 @@ class Fields:
         {"region": "eu-central-1", "classes": {"GLACIER": {"storage": 0.0045}}},
         otherwise="the list prices",
     )
-    queue: Text | None = option(
+    queue: SomeText | None = option(
         None, "of the workers that mount the directories", "library_files", otherwise="Airflow's own"
     )
-    pool: Text | None = option(None, "an Airflow pool, which must exist", "glacier", otherwise="Airflow's own")
+    pool: SomeText | None = option(None, "an Airflow pool, which must exist", "glacier", otherwise="Airflow's own")
     parallelism: Workers = option(2, "at most so many tasks upload, or download, side by side")
     connections: Annotated[int, whole(1, 256)] = option(16, "requests that each of these tasks has under way")
     upload_processes: Annotated[int, whole(0, 64)] = option(

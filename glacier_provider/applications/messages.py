@@ -49,7 +49,7 @@ def _sentence(path: str, error: ErrorDetails, value: Any) -> str:
     told = fields()[path]
     if path == "name":
         return f": {told['errorMessage']}. Example: {told['examples'][0]}"
-    example = f"Example: {path.rpartition('.')[2]}: {shown(told['examples'][0])}"
+    example = f"Example: {path.rpartition('.')[2]}: {as_yaml(told['examples'][0])}"
     if error["type"] == "missing":
         return f", field {path!r}: is missing. {example}"
     cause = error.get("ctx", {}).get("error")
@@ -72,7 +72,7 @@ def _siblings(path: str) -> Iterator[str]:
             yield name
 
 
-def shown(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """Return a value as YAML has it, on one line."""
     import yaml
 

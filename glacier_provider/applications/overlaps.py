@@ -13,15 +13,15 @@ from typing import TypeVar
 
 from glacier_provider.applications.fields import Fields
 
-_Entry = TypeVar("_Entry", bound=Fields)
+_Fields = TypeVar("_Fields", bound=Fields)
 
 _FIELDS = ("files_directory", "orphan_directory", "staging_directory")
 
 
-def overlaps(applications: Sequence[_Entry]) -> Iterator[tuple[_Entry, str, str]]:
+def overlaps(applications: Sequence[_Fields]) -> Iterator[tuple[_Fields, str, str]]:
     """Yield application, field and a sentence with an example for each directory that is where it must not be."""
-    files: dict[str, _Entry] = {}
-    others: dict[str, tuple[_Entry, str]] = {}
+    files: dict[str, _Fields] = {}
+    others: dict[str, tuple[_Fields, str]] = {}
     for each in applications:
         files.setdefault(each.files_directory, each)
         others.setdefault(each.orphan_directory, (each, "orphan_directory"))
@@ -32,7 +32,7 @@ def overlaps(applications: Sequence[_Entry]) -> Iterator[tuple[_Entry, str, str]
                 yield each, field, f"{wrong}. Example: {field}: {_free(each, field, applications)}"
 
 
-def _wrong(each: _Entry, field: str, files: dict[str, _Entry], others: dict[str, tuple[_Entry, str]]) -> str | None:
+def _wrong(each: _Fields, field: str, files: dict[str, _Fields], others: dict[str, tuple[_Fields, str]]) -> str | None:
     """Return what is wrong with one directory, None if nothing is."""
     path = getattr(each, field)
     its_files = field == "files_directory"

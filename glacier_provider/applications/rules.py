@@ -165,14 +165,14 @@ def _mapping(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-_STEP = r"\.{3,}|\.*[^./\u0000][^/\u0000]*"  # of a path: neither . nor ..
+_DIRECTORY = r"\.{3,}|\.*[^./\u0000][^/\u0000]*"  # of a path: neither . nor ..
 _STORE_WORDS = "s3://bucket/prefix?storage_class=GLACIER or glacier://vault-name, without a user or password"
 _NAME_WORDS = "a name starts with a small letter and has at most 40 small letters, digits, - and _"
 
 Name = Annotated[
     str, _pattern("^[a-z][a-z0-9_-]*$", 40), Keywords({"errorMessage": _NAME_WORDS, "examples": ["library"]})
 ]
-Text = Annotated[str, _pattern(r"^[^\u0000]*[^\s\u0000][^\u0000]*$"), must_be("text")]
+SomeText = Annotated[str, _pattern(r"^[^\u0000]*[^\s\u0000][^\u0000]*$"), must_be("text")]
 ConnectionId = Annotated[
     str, _pattern(r"^[\w.-]+$", 250), must_be("the id of an Airflow connection, which holds host, user and password")
 ]
@@ -181,14 +181,14 @@ Identifier = Annotated[
 ]
 Directory = Annotated[
     str,
-    _pattern(rf"^/+(\./+)*({_STEP})(/+(\.|{_STEP}))*/*$"),
+    _pattern(rf"^/+(\./+)*({_DIRECTORY})(/+(\.|{_DIRECTORY}))*/*$"),
     AfterValidator(_normal),
     must_be("an absolute path of a directory below /, without '..'"),
 ]
 StoreText = Annotated[
     str, Strict(), AfterValidator(_check_store), Keywords({"pattern": store_uri_pattern()}), must_be(_STORE_WORDS)
 ]
-Schedule = Annotated[
+CronSchedule = Annotated[
     str,
     _pattern(rf"^({'|'.join(PRESETS)}|\s*\S+(\s+\S+){{4}}\s*)$"),
     AfterValidator(_check_schedule),
@@ -210,14 +210,14 @@ PartSize = Annotated[int, _choice(2**power for power in range(3, 13)), must_be("
 TierName = Annotated[str, _choice(tier.value for tier in Tier)]
 Seconds = Annotated[int, whole(1, 86400)]
 Workers = Annotated[int, whole(1, 64)]
-Money = Annotated[float, Field(strict=True, ge=0, lt=1e9), must_be("an amount of money from 0 on")]
+Budget = Annotated[float, Field(strict=True, ge=0, lt=1e9), must_be("an amount of money from 0 on")]
 QueueText = Annotated[
     str,
     _pattern(r"^(https?://\S+|arn:\S+|[A-Za-z0-9_-]+)$"),
     AfterValidator(_check_queue),
     must_be("the URL, the ARN or the name of a standard SQS queue (not FIFO)"),
 ]
-Names = Annotated[tuple[Text, ...], Strict(), BeforeValidator(_listed), must_be("a list of names")]
+Names = Annotated[tuple[SomeText, ...], Strict(), BeforeValidator(_listed), must_be("a list of names")]
 Tables = Annotated[
     tuple[Annotated[str, _pattern(f"^({TABLE_PATTERN})$")], ...],
     Strict(),

@@ -47,10 +47,10 @@ class _Scheme(NamedTuple):
 
 _REGION = _Parameter(r"[a-z]{2}(-[a-z]+)+-[0-9]", "region=eu-central-1", "a Region")
 _TOPIC = r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}"
-_STEP = r"[A-Za-z0-9!_.*'()-]"  # of a prefix
+_SEGMENT = r"[A-Za-z0-9!_.*'()-]"  # of a prefix
 _S3 = _Scheme(
     name=r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
-    path=rf"/*({_STEP}+(/{_STEP}+)*)?/*",
+    path=rf"(/+{_SEGMENT}+(/{_SEGMENT}+)*)?/*",
     example="s3://my-backups/production",
     parameters={
         "storage_class": _Parameter("|".join(STORAGE_CLASSES), "storage_class=GLACIER"),
@@ -198,18 +198,19 @@ def _split(text: str) -> SplitResult:
     if parts.fragment:
         raise StoreUriFault(f"it has a fragment {parts.fragment!r}", scheme.example)
     if scheme is _S3:
-        _check_s3(parts.netloc, parts.path.strip("/"))
+        _check_s3(parts.netloc, parts.path)
     else:
         _check_vault(parts.netloc, parts.path)
     return parts
 
 
-def _check_s3(bucket: str, prefix: str) -> None:
+def _check_s3(bucket: str, path: str) -> None:
     if not re.fullmatch(_S3.name, bucket):
         meant = bucket.lower().replace("_", "-")
         words = f"; did you mean {meant!r}?" if re.fullmatch(_S3.name, meant) else ""
         raise StoreUriFault(f"{bucket!r} is not a bucket name (3 to 63 of a-z, 0-9, . and -){words}", _S3.example)
-    if len(prefix) > 256 or not re.fullmatch(_S3.path, prefix) or {".", ".."} & set(prefix.split("/")):
+    prefix = path.strip("/")
+    if len(prefix) > 256 or not re.fullmatch(_S3.path, path) or {".", ".."} & set(prefix.split("/")):
         raise StoreUriFault(f"{prefix!r} is not a usable prefix (letters, digits, ! _ . * ' ( ) - and /)", _S3.example)
 
 

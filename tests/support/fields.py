@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from glacier_provider.applications.messages import shown
+from glacier_provider.applications.messages import as_yaml
 from glacier_provider.applications.schema import fields, json_schema
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def _entry() -> Iterator[str]:
     yield "#   a_complete_entry:"
     for name, told in _fields():
         indent = "#       " if "." in name else "#     "
-        value = "" if _is_section(told) else f" {shown(told['examples'][0])}"
+        value = "" if _is_section(told) else f" {as_yaml(told['examples'][0])}"
         default = _default(told)
         words = told["description"] + (f" ({'' if default == 'required' else 'default '}{default})" if default else "")
         line = f"{indent}{name.rpartition('.')[2]}:{value}"

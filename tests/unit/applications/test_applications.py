@@ -28,7 +28,7 @@ from glacier_provider.applications import (
     load_applications,
     parse_application,
 )
-from glacier_provider.applications.messages import shown
+from glacier_provider.applications.messages import as_yaml
 from glacier_provider.applications.schema import fields
 from glacier_provider.core.retention import Retention
 from glacier_provider.errors import ConfigurationError
@@ -95,7 +95,7 @@ def test_every_example_in_a_message_is_right(section: str) -> None:
     for path, told in fields().items():
         above, _, name = path.rpartition(".")
         if above == section and name != "name":
-            value = yaml.safe_load(f"{name}: {shown(told['examples'][0])}")
+            value = yaml.safe_load(f"{name}: {as_yaml(told['examples'][0])}")
             parse(**({section: value} if section else value))
 
 
@@ -172,6 +172,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("store", "s3://bucket/x?storage_class=INTELLIGENT_TIERING", "there are: GLACIER, DEEP_ARCHIVE"),
     ("store", "s3://bucket/x?storageclass=GLACIER", "did you mean 'storage_class'?"),
     ("store", "s3://Glacier-Backups/x", "did you mean 'glacier-backups'?"),
+    ("store", "s3://my_backups/x", "did you mean 'my-backups'?"),
     ("store", "s3://bucket/x?region=Frankfurt", "a Region"),
     ("store", "s3://bucket/x?kms_key_id=alias/x", "needs sse=aws:kms"),
     ("store", "s3://bucket/a//b", "not a usable prefix"),
