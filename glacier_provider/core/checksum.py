@@ -25,7 +25,7 @@ class Verifier:
         if not found:
             raise ValueError(f"not a checksum: {checksum!r}")
         algorithm, part_size, self._expected = found.groups()
-        self._digest: _Digest = _WholeParts(int(part_size)) if part_size else _digest(algorithm)
+        self._digest: Digest = _WholeParts(int(part_size)) if part_size else _digest(algorithm)
         self.size = 0
 
     def update(self, data: bytes | memoryview) -> None:
@@ -45,7 +45,7 @@ class Pieces:
     size: int
     piece_size: int
     expected: str
-    new: Callable[[], _Digest]  #: what hashes one piece from its first byte to its last
+    new: Callable[[], Digest]  #: what hashes one piece from its first byte to its last
     combined: Callable[[Sequence[bytes]], bytes]
 
     def parts(self) -> Iterator[Part]:
@@ -74,7 +74,9 @@ def pieces_of(checksum: str, size: int) -> Pieces | None:
     return Pieces(size, _TREE_PIECE, expected, TreeHash, combine) if algorithm == "treehash" else None
 
 
-class _Digest(Protocol):
+class Digest(Protocol):
+    """A hash that takes bytes as they come."""
+
     def update(self, data: bytes | memoryview, /) -> object: ...
 
     def digest(self) -> bytes: ...
@@ -82,7 +84,7 @@ class _Digest(Protocol):
     def hexdigest(self) -> str: ...
 
 
-def _digest(algorithm: str) -> _Digest:
+def _digest(algorithm: str) -> Digest:
     return hashlib.sha256() if algorithm == "sha256" else TreeHash()
 
 

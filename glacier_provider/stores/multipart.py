@@ -8,8 +8,9 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
+from glacier_provider.core.checksum import Digest
 from glacier_provider.core.parts import MAX_PARTS, MIB, Part
 from glacier_provider.errors import StoreError
 from glacier_provider.stores.contract import Source, StreamSource
@@ -19,19 +20,13 @@ _WINDOW = MIB
 _Sent = TypeVar("_Sent")
 
 
-class _Digest(Protocol):
-    def update(self, data: bytes, /) -> object: ...
-
-    def digest(self) -> bytes: ...
-
-
 def windows(source: Source, part: Part) -> Iterator[bytes]:
     """Yield the bytes of a part of a source, 1 MiB at a time."""
     for start in range(part.start, part.end, _WINDOW):
         yield source.read_at(start, min(_WINDOW, part.end - start))
 
 
-def digest_of(source: Source, part: Part, digest: _Digest) -> bytes:
+def digest_of(source: Source, part: Part, digest: Digest) -> bytes:
     """Return what a new hash makes of the bytes of a part."""
     for window in windows(source, part):
         digest.update(window)

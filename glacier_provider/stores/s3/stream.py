@@ -13,7 +13,7 @@ from glacier_provider.core.archive import Receipt
 from glacier_provider.core.parts import part_size_for
 from glacier_provider.stores.contract import StreamSource, UploadedParts
 from glacier_provider.stores.multipart import stream_parts
-from glacier_provider.stores.s3.upload import Content, S3Upload, StoredPart, abort_uploads, checksum_of
+from glacier_provider.stores.s3.upload import ArchiveContent, S3Upload, StoredPart, abort_uploads, checksum_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class S3StreamUpload:
 
     def complete(self, sent: UploadedParts) -> Receipt | None:
         """Complete what was sent; None when the store has something else, or nothing."""
-        content = Content(sent.size, sent.checksum.__eq__)  # the bytes are gone; what they were is known
+        content = ArchiveContent(sent.size, sent.checksum.__eq__)  # the bytes are gone; what they were is known
         begun = self.upload.journal.upload_id()
         parts = self._parts_of(begun[0], sent) if begun is not None else None
         if begun is None or parts is None:

@@ -38,14 +38,14 @@ class StoredPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class ArchiveContent:
     """What an archive holds, or would hold: its size in bytes, and whether its bytes have a checksum of a receipt."""
 
     size: int
     has_checksum: Callable[[str], bool]
 
     @classmethod
-    def of(cls, source: Source) -> Content:
+    def of(cls, source: Source) -> ArchiveContent:
         """Return the content of a source; it is read whenever a checksum is asked about."""
 
         def has_checksum(checksum: str) -> bool:
@@ -74,7 +74,7 @@ class S3Upload:
 
         `part_size` (bytes) counts for a new upload; an old one keeps its own.
         """
-        begun, content = self.journal.upload_id(), Content.of(source)
+        begun, content = self.journal.upload_id(), ArchiveContent.of(source)
         stored = self.stored_parts(begun[0]) if begun is not None else None
         if begun is not None and stored is None:  # completed with the answer lost, aborted, or expired
             self.journal.forget()
@@ -170,7 +170,7 @@ class S3Upload:
             raise StoreUnavailable(f"part {part.number} of {self.bucket.url(self.key)} arrived with another checksum.")
         return StoredPart(part.number, part.size, reply["ETag"], digest)
 
-    def complete(self, upload_id: str, part_size: int, parts: list[StoredPart], content: Content) -> Receipt:
+    def complete(self, upload_id: str, part_size: int, parts: list[StoredPart], content: ArchiveContent) -> Receipt:
         """Make an archive of its parts; when there is one already that has its content, return its receipt."""
         from botocore.exceptions import ClientError
 
@@ -201,7 +201,7 @@ class S3Upload:
             IfNoneMatch="*",
         )
 
-    def _not_completed(self, upload_id: str, error: Any, content: Content) -> Receipt:
+    def _not_completed(self, upload_id: str, error: Any, content: ArchiveContent) -> Receipt:
         """Decide what a refusal to complete means: done before, begun in vain, or an error like any other.
 
         A race of two writers (409) ends the upload:
@@ -226,7 +226,7 @@ class S3Upload:
         self._abort(upload_id)
         self.journal.forget()
 
-    def adopt(self, content: Content) -> Receipt | None:
+    def adopt(self, content: ArchiveContent) -> Receipt | None:
         """Return the receipt of this archive when it is there already, as `Bucket.adopt`."""
         description = replace(self.description, size=content.size)
         adopted = self.bucket.adopt(self.key, description, content.has_checksum)
