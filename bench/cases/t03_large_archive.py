@@ -49,7 +49,7 @@ def upload(url: str, path: str) -> Mapping[str, float]:
     """Send one file as `upload_files` does, with a journal that remembers nothing."""
     from glacier_provider.core.archive import ArchiveKind, Description
     from glacier_provider.files import open_source
-    from glacier_provider.pipelines.backup.archive import HeartbeatSource
+    from glacier_provider.pipelines.backup.upload import HeartbeatSource
 
     place = Path(path)
     store = open_bench_store(url, f"s3://{BUCKET}/{secrets.token_hex(4)}?storage_class=STANDARD")

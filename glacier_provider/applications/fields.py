@@ -125,13 +125,13 @@ def _check_restore(restore: RestoreOptions) -> RestoreOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationOptions:
-    """Where a restore hears that retrievals ended."""
+    """Where a restore is told that retrievals ended."""
 
     __pydantic_config__ = _CONFIG
 
     queue: QueueText | None = option(
         None,
-        "where they hear it; `glacier-backup setup-notifications` makes one. Without it the store is only polled",
+        "where they are told; `glacier-backup setup-notifications` makes one. Without it the store is only polled",
         "https://sqs.eu-central-1.amazonaws.com/123456789012/library",
     )
     poll_seconds: Seconds = option(1800, "how often the store is asked all the same while the queue can be read")
@@ -209,7 +209,7 @@ class Fields:
     retrieval_days: Annotated[int, whole(1, 365)] = option(7, "how long retrieved copies can be read, and are billed")
     poll_seconds: Seconds = option(300, "how often the store is asked about waiting retrievals")
     notifications: Annotated[NotificationOptions, _SECTION] = section(
-        NotificationOptions, "how restores hear that retrievals ended"
+        NotificationOptions, "how restores are told that retrievals ended"
     )
     restore: Annotated[RestoreOptions, _SECTION, AfterValidator(_check_restore)] = section(
         RestoreOptions, "how databases are restored"

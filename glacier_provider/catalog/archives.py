@@ -9,7 +9,7 @@ from typing import Any
 from glacier_provider.catalog.backups import Backups
 from glacier_provider.catalog.database import PAGE_SIZE, Database, Row
 from glacier_provider.catalog.writers import Writers
-from glacier_provider.core.archive import ArchiveKind, Receipt
+from glacier_provider.core.archive import ArchiveKind, Description, Receipt
 from glacier_provider.errors import IllegalMove
 
 
@@ -42,6 +42,28 @@ class PlannedArchive:
     backup_id: int
     store_uri: str
     written_by: str | None = None
+
+    def description(
+        self,
+        application: str,
+        kind: ArchiveKind,
+        *,
+        size: int | None = None,
+        sha256: str | None = None,
+        encoding: str = "identity",
+    ) -> Description:
+        """Return what the store is told of it; `size` (bytes) where it is not the planned one."""
+        return Description(
+            application=application,
+            kind=kind,
+            archive_id=self.id,
+            backup_id=self.backup_id,
+            filename=self.filename,
+            size=self.size if size is None else size,
+            sha256=sha256,
+            encoding=encoding,
+            written_by=self.written_by,
+        )
 
 
 @dataclass(frozen=True, slots=True)

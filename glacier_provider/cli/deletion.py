@@ -37,7 +37,7 @@ def add_commands(commands: Any) -> None:
     retention.add_argument("--delete", action="store_true", help="delete those that may go")
     retention.add_argument("--yes-delete", metavar="APPLICATION", help="confirm --delete by the application's name")
     reconcile = add_command_of_one(
-        commands, "reconcile", _reconcile, "compare the stores with the catalog and settle doubts"
+        commands, "reconcile", _reconcile, "compare the stores with the catalog and settle what is in doubt"
     )
     reconcile.add_argument(
         "--inventory",

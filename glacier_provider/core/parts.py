@@ -15,6 +15,8 @@ MIB = 1024 * 1024
 GIB = 1024 * MIB
 MAX_PARTS = 10_000
 MIN_PART_SIZE = 8 * MIB
+#: Files up to this size are sent by one request, read into memory whole; larger ones go in parts.
+SMALL_FILE = 8 * MIB
 MAX_PART_SIZE = 4 * GIB
 MAX_SIZE = MAX_PARTS * MAX_PART_SIZE
 

@@ -14,7 +14,6 @@ from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.errors import LeaseHeld, OutcomeUnknown, StoreDenied, StoreUnavailable
 from glacier_provider.pipelines import backup
-from glacier_provider.pipelines.backup.archive import describe
 from glacier_provider.pipelines.delete import delete_backup
 from glacier_provider.pipelines.reconcile import reconcile
 from tests.integration.test_rebuild import lose_the_catalog, rebuild
@@ -112,7 +111,7 @@ def test_what_a_killed_process_sent_is_adopted_when_the_file_is_still_the_same(o
     (page,) = catalog.archives.unfinished_files(ranges[0])
     for archive in page[:2]:  # sent, and killed before the catalog knew
         content = (on_vault.files / archive.filename).read_bytes()
-        on_vault.store.put(content, describe(app, archive, ArchiveKind.FILE, size=len(content)))
+        on_vault.store.put(content, archive.description(app.name, ArchiveKind.FILE, size=len(content)))
     (on_vault.files / page[1].filename).write_bytes(b"something else")
     catalog.backups.fail(dead, "its machine was lost")
     on_vault.pass_time(2 * DAY)
@@ -171,7 +170,7 @@ def test_what_was_given_up_and_lies_in_the_bucket_is_noted_and_goes_with_its_bac
     backup.dump_database(app, dead, catalog=catalog, server=dms.server)
     (share,) = backup.scan_files(app, dead, catalog=catalog)
     (page,) = catalog.archives.unfinished_files(ArchiveRange.from_dict(share))
-    sent = describe(app, page[0], ArchiveKind.FILE, size=9)
+    sent = page[0].description(app.name, ArchiveKind.FILE, size=9)
     dms.store.put(b"content 1", sent)
     (dms.files / page[0].filename).unlink()  # killed before the catalog knew, and then it vanished
     catalog.backups.fail(dead, "its machine was lost")

@@ -16,7 +16,6 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.errors import KeyTaken, StoreUnavailable
 from glacier_provider.pipelines import backup
-from glacier_provider.pipelines.backup.archive import describe
 from glacier_provider.pipelines.reconcile import reconcile
 from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
@@ -231,7 +230,7 @@ def test_a_moved_catalog_sends_again_what_it_had_sent_and_not_recorded(
     run = dms.a_run()
     backup_id, wanted = opened(dms, run)
     (page,) = dms.catalog.archives.unfinished_files(wanted)
-    sent = describe(dms.application, page[0], ArchiveKind.FILE)
+    sent = page[0].description(dms.application.name, ArchiveKind.FILE)
     before = dms.store.put((dms.files / page[0].filename).read_bytes(), sent)
     moved = copies.by_pg_dump(dms)
     assert moved.back_up(run) == backup_id

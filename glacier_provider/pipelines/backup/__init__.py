@@ -7,7 +7,7 @@
 4. `upload`: `upload_database`, where `dump` could not, and `upload_files`, many at a time.
 5. `close`: `close_backup` writes the manifest and tidies up.
 
-`step` and `archive` are what these share: a step under the lease, and one archive as it is described and sent.
+`step` is what these share: a step under the lease.
 
 Each function is one task: it can be killed at any instant and called again with the same arguments. Everything that the
 next one needs is in the catalog, in staging or in the store. The dump comes before the scan, so that every file

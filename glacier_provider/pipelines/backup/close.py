@@ -15,7 +15,6 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.manifest import manifest_lines
 from glacier_provider.core.text import readable_size
-from glacier_provider.pipelines.backup.archive import describe
 from glacier_provider.pipelines.backup.step import LAST, backup_step
 from glacier_provider.pipelines.shared.staging import staging_directory_of
 from glacier_provider.staging import remove_tree
@@ -53,7 +52,7 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
 def _abandon_uploads(application: Application, *, catalog: Catalog, store: ArchiveStore) -> None:
     """Abort what was half sent of archives that were given up: a store charges for such parts and hides them."""
     for archive, kind in catalog.archives.abandoned_uploads(application.store):
-        store.abandon(describe(application, archive, kind))
+        store.abandon(archive.description(application.name, kind))
         catalog.archives.journal(archive.id).forget()
 
 
@@ -85,7 +84,7 @@ def _archive_manifest(
         archive = PlannedArchive(
             planned["id"], filename, len(data), backup_id, application.store, catalog.writers.of(backup_id)
         )
-        description = describe(application, archive, ArchiveKind.MANIFEST, sha256=sha256, encoding="gzip")
+        description = archive.description(application.name, ArchiveKind.MANIFEST, sha256=sha256, encoding="gzip")
         catalog.archives.begin_upload(archive.id)
         catalog.archives.record_uploads([Upload(archive.id, store.put_manifest(data, description), sha256)])
     return int(planned["id"])

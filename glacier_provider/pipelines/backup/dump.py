@@ -18,9 +18,9 @@ from glacier_provider.catalog.archives import PlannedArchive
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import ArchiveKind
+from glacier_provider.core.parts import SMALL_FILE
 from glacier_provider.core.text import NAMED, readable_size
 from glacier_provider.errors import CatalogError, ConfigurationError, StoreError
-from glacier_provider.pipelines.backup.archive import SMALL_FILE
 from glacier_provider.pipelines.backup.forms import DumpCall, DumpForm
 from glacier_provider.pipelines.backup.references import references_file
 from glacier_provider.pipelines.backup.step import backup_step

@@ -12,8 +12,8 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import PlannedArchive, Upload
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Description, Receipt
+from glacier_provider.core.parts import SMALL_FILE
 from glacier_provider.errors import CatalogError, GlacierProviderError, StoreError, ToolKilled
-from glacier_provider.pipelines.backup.archive import SMALL_FILE, describe
 from glacier_provider.staging import Stream
 from glacier_provider.stores.contract import ArchiveStore, UploadedParts
 
@@ -42,7 +42,7 @@ class Destination:
         store: ArchiveStore | None,
     ) -> Destination:
         """Return that of a dump, which is described before its size is known."""
-        description = describe(application, archive, ArchiveKind.DATABASE, encoding=encoding)
+        description = archive.description(application.name, ArchiveKind.DATABASE, encoding=encoding)
         return cls(archive, replace(description, size=None), catalog, store)
 
     def complete(self, sent: UploadedParts) -> Receipt | None:

@@ -14,11 +14,11 @@ from typing import Any
 from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive, Upload
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.core.archive import EMPTY_KEY, ArchiveKind, Location, Receipt
+from glacier_provider.core.archive import EMPTY_KEY, ArchiveKind, Description, Location, Receipt
+from glacier_provider.core.parts import SMALL_FILE
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError
 from glacier_provider.files import FileSource, Root, open_source
-from glacier_provider.pipelines.backup.archive import SMALL_FILE, HeartbeatSource, describe, send
 from glacier_provider.pipelines.backup.step import backup_step
 from glacier_provider.pipelines.shared.errors import log_errors, raise_gravest_named
 from glacier_provider.pipelines.shared.group import GROUP, GroupCommit
@@ -26,7 +26,7 @@ from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directory_of
 from glacier_provider.staging import DirectorySource, layout_path, read_layout
-from glacier_provider.stores.contract import ArchiveStore, HasUploadPool, SentFile, SmallFiles, UploadPool
+from glacier_provider.stores.contract import ArchiveStore, HasUploadPool, SentFile, SmallFiles, Source, UploadPool
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +59,10 @@ def upload_database(
             raise FileMissing(f"The dump {path} is no longer in staging.", hint="Clear the task dump_database.")
         with _dump_source(path) as source:
             catalog.archives.begin_upload(archive.id)
-            description = describe(
-                application, archive, ArchiveKind.DATABASE, sha256=row["sha256"], encoding=row["encoding"]
+            description = archive.description(
+                application.name, ArchiveKind.DATABASE, sha256=row["sha256"], encoding=row["encoding"]
             )
-            upload = send(HeartbeatSource(source, heartbeat), description, catalog=catalog, store=store)
+            upload = _send(HeartbeatSource(source, heartbeat), description, catalog=catalog, store=store)
         catalog.archives.record_uploads([upload])
         assert upload.receipt is not None
         log.info("The dump is archived: %s, %s.", readable_size(upload.receipt.size), upload.receipt.checksum)
@@ -201,13 +201,13 @@ class _FileSender:
             # Catalog and manifest hold all there is to know of it; a restore makes it again.
             nowhere = Location(archive.store_uri, f"{EMPTY_KEY}{archive.id}")
             return Upload(archive.id, Receipt(nowhere, 0, f"sha256:{sha256}"), sha256)
-        description = describe(self._application, archive, ArchiveKind.FILE, size=len(data), sha256=sha256)
+        description = archive.description(self._application.name, ArchiveKind.FILE, size=len(data), sha256=sha256)
         return Upload(archive.id, self._store.put(data, description), sha256)
 
     def _send_large(self, archive: PlannedArchive) -> Upload:
         with self._open(archive) as source:
-            description = describe(self._application, archive, ArchiveKind.FILE, size=source.size)
-            return send(
+            description = archive.description(self._application.name, ArchiveKind.FILE, size=source.size)
+            return _send(
                 HeartbeatSource(source, self._progress.heartbeat), description, catalog=self._catalog, store=self._store
             )
 
@@ -249,3 +249,25 @@ def _caught(work: Callable[[PlannedArchive], Upload], archive: PlannedArchive) -
         return work(archive)
     except GlacierProviderError as error:
         return error
+
+
+def _send(source: Source, description: Description, *, catalog: Catalog, store: ArchiveStore) -> Upload:
+    """Send one archive by one request, or in parts when it is large; return what the catalog is to record."""
+    if source.size <= SMALL_FILE:
+        receipt = store.put(source.read_at(0, source.size), description)
+    else:
+        receipt = store.put_large(source, description, catalog.archives.journal(description.archive_id))
+    return Upload(description.archive_id, receipt, description.sha256)
+
+
+class HeartbeatSource:
+    """A source that keeps the lease alive while it is read."""
+
+    def __init__(self, source: Source, heartbeat: Callable[[], None]) -> None:
+        self._source = source
+        self._heartbeat = heartbeat
+        self.size = source.size
+
+    def read_at(self, start: int, size: int) -> bytes:
+        self._heartbeat()
+        return self._source.read_at(start, size)
