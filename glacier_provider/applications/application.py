@@ -79,7 +79,7 @@ def parse_entry(
         problems.append(f"{where}: must be a mapping of fields. Example: postgres_conn_id: library_db")
         return None
     given = _merged(defaults or {}, entry)
-    found = [unknown("name")] if "name" in given else []
+    found = [unknown("", "name")] if "name" in given else []
     try:
         application = _form().validate_python({"orphan_directory": None, **given, "name": name})
         found += [f", field {field!r}: {sentence}" for _, field, sentence in overlaps([application])]

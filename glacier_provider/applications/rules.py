@@ -5,6 +5,7 @@ Python and ECMA 262 read alike.
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date
@@ -97,6 +98,8 @@ def _check_queue(text: str) -> str:
 
 
 def _check_store(text: str) -> str:
+    if re.search(r"^\s|[\0-\x1f]", text):  # they would be left out in silence
+        raise MustBe(f"{_STORE_WORDS} (there is white space in it)")
     try:
         read_store_uri(text)
     except StoreUriFault as fault:
@@ -124,6 +127,12 @@ def _check_timezone(name: str) -> str:
 
 def _day(value: Any) -> date:
     return value if type(value) is date else date.fromisoformat(value if isinstance(value, str) else "")
+
+
+def _whole_number(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError
+    return value
 
 
 def _listed(value: Any) -> Any:
@@ -203,10 +212,15 @@ TimeZone = Annotated[
 Day = Annotated[date, BeforeValidator(_day), must_be("a date")]
 Compression = Annotated[
     str,
-    _pattern("^(none|gzip(:[1-9])?|lz4(:([0-9]|1[0-2]))?|zstd(:([0-9]|1[0-9]|2[0-2]))?)$"),
+    _pattern("^(none|gzip(:0?[0-9])?|lz4(:(0?[0-9]|1[0-2]))?|zstd(:(0?[0-9]|1[0-9]|2[0-2]))?)$"),
     must_be("none, or gzip (to :9), lz4 (to :12) or zstd (to :22), with or without a level"),
 ]
-PartSize = Annotated[int, _choice(2**power for power in range(3, 13)), must_be("a power of two from 8 to 4096")]
+PartSize = Annotated[
+    int,
+    _choice(2**power for power in range(3, 13)),
+    BeforeValidator(_whole_number),
+    must_be("a power of two from 8 to 4096"),
+]
 TierName = Annotated[str, _choice(tier.value for tier in Tier)]
 Seconds = Annotated[int, whole(1, 86400)]
 Workers = Annotated[int, whole(1, 64)]

@@ -38,6 +38,10 @@ class RestorePart(StrEnum):
     FILES = "files"  #: missing files alone; the database is left as it is
 
 
+#: The name by which copies of dags/glacier_restore.py know it that were made before: they must go on parsing.
+Part = RestorePart
+
+
 #: Typical hours, from and to, until a retrieval can be read.
 RETRIEVAL_HOURS: Mapping[str, Mapping[Tier, tuple[float, float]]] = {
     "GLACIER": {Tier.EXPEDITED: (1 / 60, 5 / 60), Tier.STANDARD: (3, 5), Tier.BULK: (5, 12)},

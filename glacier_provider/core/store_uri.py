@@ -56,8 +56,8 @@ _S3 = _Scheme(
         "storage_class": _Parameter("|".join(STORAGE_CLASSES), "storage_class=GLACIER"),
         "region": _REGION,
         "sse": _Parameter("AES256|aws:kms", "sse=AES256"),
-        "kms_key_id": _Parameter(r"[^&#\s]+", "sse=aws:kms&kms_key_id=alias/backups", "the id, ARN or alias of a key"),
-        "object_lock_days": _Parameter(r"[1-9][0-9]{0,4}", "object_lock_days=90", "a number of days"),
+        "kms_key_id": _Parameter(".+", "sse=aws:kms&kms_key_id=alias/backups", "the id, ARN or alias of a key"),
+        "object_lock_days": _Parameter(r"0{0,4}[1-9][0-9]{0,4}", "object_lock_days=90", "a number of days"),
         "object_lock_mode": _Parameter("GOVERNANCE|COMPLIANCE", "object_lock_days=90&object_lock_mode=GOVERNANCE"),
     },
 )
@@ -81,7 +81,8 @@ def store_uri_pattern() -> str:
 
 
 def _query(scheme: _Scheme) -> str:
-    known = "|".join(f"{name}=({one.pattern})" for name, one in scheme.parameters.items()).replace(":", "(:|%3A)")
+    patterns = {name: one.pattern.replace(".+", "[^&#]+") for name, one in scheme.parameters.items()}
+    known = "|".join(f"{name}=({pattern})" for name, pattern in patterns.items()).replace(":", "(:|%3A)")
     return rf"(\?(({known})(&({known}))*)?)?"
 
 
@@ -140,7 +141,8 @@ def parse_store_uri(text: str) -> StoreUri:
     try:
         return read_store_uri(text)
     except StoreUriFault as fault:
-        shown = "…" if "@" in text else text
+        place = re.sub(r"^\w+://", "", text.partition("?")[0])
+        shown = "…" if "@" in text or ":" in place else text
         raise ConfigurationError(
             f"The store URI {shown!r} cannot be used: {fault}. Example: {fault.example}."
         ) from None
@@ -191,10 +193,8 @@ def _split(text: str) -> SplitResult:
     scheme = _SCHEMES.get(parts.scheme)
     if scheme is None:
         raise StoreUriFault(f"the scheme is {parts.scheme!r}, not s3 or glacier", f"{_S3.example} or {_VAULT.example}")
-    if "@" in text:
+    if "@" in parts.netloc + parts.path or ":" in parts.netloc + parts.path:
         raise StoreUriFault("credentials do not belong into it; they come from the AWS connection", scheme.example)
-    if re.search(r"^\s|[\0-\x1f]", text):  # they would be left out in silence
-        raise StoreUriFault("there is white space in it", scheme.example)
     if parts.fragment:
         raise StoreUriFault(f"it has a fragment {parts.fragment!r}", scheme.example)
     if scheme is _S3:

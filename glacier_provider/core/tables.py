@@ -9,7 +9,7 @@ import re
 
 from glacier_provider.errors import ConfigurationError
 
-_PART = r'"(?:[^"]|"")+"|[^".\s](?:[^".]*[^".\s])?'
+_PART = r'"(?:[^"\u0000]|"")+"|[^".\s\u0000](?:[^".\u0000]*[^".\s\u0000])?'
 TABLE_PATTERN = rf"\s*(?:({_PART})\s*\.\s*)?({_PART})\s*"
 _TABLE = re.compile(TABLE_PATTERN)
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
@@ -24,7 +24,7 @@ def parse_table(text: str) -> tuple[str, str]:
     Raise ConfigurationError with an example for anything else. Letters keep their case, quoted or not.
     """
     found = _TABLE.fullmatch(text)
-    if not found or "\0" in text:  # no name of PostgreSQL holds NUL
+    if not found:
         raise ConfigurationError(
             f"{text!r} names no table.", hint='Give schema and table, as in public.documents or "My App"."T".'
         )

@@ -237,6 +237,8 @@ class _FileSender:
             self._errors.append((archive.filename, upload))
             if isinstance(upload, StoreError) and len(self._errors) > self._application.connections:
                 self._trouble = upload  # not this file's: the store's
+        self._done.commit_if_late()
+        self._gone.commit_if_late()
 
     def raise_errors(self) -> None:
         """Log errors of files and raise the gravest, with their number and some names; return when there is none."""

@@ -30,16 +30,19 @@ class GroupCommit(Generic[_Item]):
 
     def add(self, item: _Item) -> None:
         self._items.append(item)
-        if len(self._items) >= self._size or self._is_late():
+        if len(self._items) >= self._size:
+            self.commit()
+        self.commit_if_late()
+
+    def commit_if_late(self) -> None:
+        """Commit what has waited for `seconds`; for whoever works on without adding anything."""
+        if self._seconds is not None and time.monotonic() - self._committed_at > self._seconds:
             self.commit()
 
     def commit(self) -> None:
         if self._items:
             self._commit(self._items)
         self._items, self._committed_at = [], time.monotonic()
-
-    def _is_late(self) -> bool:
-        return self._seconds is not None and time.monotonic() - self._committed_at > self._seconds
 
     def __enter__(self) -> GroupCommit[_Item]:
         return self

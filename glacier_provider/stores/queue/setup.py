@@ -21,7 +21,7 @@ from glacier_provider.stores.aws_errors import aws_errors, error_code
 from glacier_provider.stores.queue.receive import HIDDEN_SECONDS, LONGEST_WAIT, MISSING_QUEUE, parsed_queue
 from glacier_provider.stores.s3.keys import folder_of
 
-RETENTION_SECONDS = 86_400  #: a hint that nobody outcome for a day is of no use: the store was asked meanwhile
+RETENTION_SECONDS = 86_400  #: a hint that nobody took for a day is of no use: the store was asked meanwhile
 BUCKET_EVENTS = ("s3:ObjectRestore:Completed", "s3:ObjectRestore:Delete")
 VAULT_EVENTS = ("ArchiveRetrievalCompleted", "InventoryRetrievalCompleted")
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds, until a bucket sees that the new queue lets it send

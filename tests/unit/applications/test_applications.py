@@ -519,3 +519,53 @@ def test_one_value_of_any_kind_is_refused_or_survives_the_way_through_json(field
     with suppress(ConfigurationError):
         parsed = parse(**{field: value})
         assert Application.from_dict(json.loads(json.dumps(parsed.to_dict()))) == parsed
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"store": "s3://AKIAX:geheim/bucket"},
+        {"store": "s3:key:geheim"},
+        {"dump": "password=geheim"},
+        {"restore": "geheim"},
+        {"timezone": "token geheim"},
+    ],
+)
+def test_what_may_be_a_secret_is_not_repeated(fields: dict[str, Any]) -> None:
+    assert "geheim" not in refusal(**fields)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "told"),
+    [
+        (None, 1.5, "field '1.5': there is no such field; there are: "),
+        (None, date(2026, 1, 31), "field '2026-01-31': there is no such field; there are: "),
+        (None, True, "field 'True': there is no such field"),
+        ("dump", 1.5, "field 'dump.1.5': there is no such field; there are: format, jobs"),
+        ("scan", True, "field 'scan.True': there is no such field; there are: size_check"),
+    ],
+)
+def test_a_key_that_yaml_does_not_read_as_text_is_named_as_it_stands(section: str | None, key: Any, told: str) -> None:
+    entry = an_entry(**({section: {key: 1}} if section else {}))
+    with pytest.raises(ConfigurationError) as caught:
+        parse_application("library", entry if section else {**entry, key: 1}, origin="here.yaml")
+    assert told in str(caught.value)
+    assert "there are: \n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("level", ["gzip:0", "gzip:06", "lz4:01", "zstd:03", "zstd:22"])
+def test_levels_are_read_as_pg_dump_reads_them(level: str) -> None:
+    assert parse(dump={"compression": level}).dump.compression == level
+
+
+@pytest.mark.parametrize("field", ["exclude_tables", "exclude_table_data"])
+def test_a_table_with_nul_in_its_name_is_refused_when_the_file_is_read(field: str) -> None:
+    assert "tables, as in public.sessions" in refusal(dump={field: ["a\0b"]})
+
+
+def test_a_part_size_is_a_whole_number() -> None:
+    assert "power of two" in refusal(part_size_mib=16.0)
+
+
+def test_white_space_around_a_store_is_refused_when_the_file_is_read() -> None:
+    assert "white space" in refusal(store=" s3://bucket/prefix")

@@ -443,3 +443,9 @@ def test_an_approval_can_be_asked_for() -> None:
     assert a_request(approve="true").approve is True
     assert a_request().approve is False
     assert "approve" in refusal(approve="perhaps")
+
+
+def test_older_copies_of_the_restore_dag_still_find_what_they_import() -> None:
+    from glacier_provider.core.plan import Part
+
+    assert Part is RestorePart

@@ -94,3 +94,14 @@ def test_it_can_be_entered_for_each_page() -> None:
             for number in page:
                 done.add(number)
     assert commits.groups == [[1, 2], [3]]
+
+
+def test_what_waits_too_long_is_committed_though_nothing_follows(clock: mock.Mock) -> None:
+    commits = Commits()
+    group: GroupCommit[int] = GroupCommit(commits, seconds=2.0)
+    group.add(1)
+    group.commit_if_late()
+    assert commits.groups == []
+    clock.return_value += 2.1
+    group.commit_if_late()
+    assert commits.groups == [[1]]
