@@ -65,7 +65,7 @@ def backup_dag(application: Application) -> DAG:
         [upload_database, upload_files] >> close
         if application.store.startswith("glacier:"):
             # A vault may hold what nobody was told of; its inventory shows it, some days later.
-            close >> ReconcileOperator(task_id="settle_doubts")
+            close >> ReconcileOperator(task_id="reconcile")
     return dag
 
 

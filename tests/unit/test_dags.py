@@ -392,4 +392,4 @@ def test_a_deletion_takes_nothing_else(dags: dict[str, DAG], value: Any) -> None
 
 def test_a_backup_to_a_vault_settles_at_its_end_what_the_vault_may_hold_twice() -> None:
     describe(dms={**ENTRY, "store": "glacier://sleepers"})
-    assert order(parsed().dags["glacier_backup__dms"])["settle_doubts"] == {"close_backup"}
+    assert order(parsed().dags["glacier_backup__dms"])["reconcile"] == {"close_backup"}
