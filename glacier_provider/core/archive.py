@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-FORMAT_VERSION = 1
+DESCRIPTION_FORMAT = 1
 
 #: Stands, with the archive's id after it, for the key of an empty file in a store that does not keep empty archives.
 EMPTY_KEY = "empty:"
@@ -43,7 +43,7 @@ class Description:
     size: int | None
     sha256: str | None = None
     encoding: str = "identity"
-    format_version: int = FORMAT_VERSION
+    format_version: int = DESCRIPTION_FORMAT
     written_by: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Description:
             size=int(values["size"]) if values["size"] is not None else None,
             sha256=values.get("sha256"),
             encoding=str(values.get("encoding", "identity")),
-            format_version=int(values.get("format_version", FORMAT_VERSION)),
+            format_version=int(values.get("format_version", DESCRIPTION_FORMAT)),
             written_by=values.get("written_by"),
         )
 

@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-FORMAT_VERSION = 1
+MANIFEST_FORMAT = 1
 
 
 def manifest_lines(
     backup: Mapping[str, Any], added: Iterable[Mapping[str, Any]], removed: Iterable[int]
 ) -> Iterator[bytes]:
     """Yield the lines of a manifest; dates become ISO 8601 text."""
-    yield _line({"backup": {"format": FORMAT_VERSION, **backup}})
+    yield _line({"backup": {"format": MANIFEST_FORMAT, **backup}})
     came = went = 0
     for file in added:
         came += 1
@@ -43,8 +43,8 @@ def parse_manifest(lines: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
         kind, value = _parsed(line, number)
         if kind not in _MAY_FOLLOW[last]:
             raise ValueError(f"line {number + 1} of the manifest is out of order: {kind!r} after {last or 'nothing'!r}")
-        if kind == "backup" and not 1 <= value["format"] <= FORMAT_VERSION:
-            raise ValueError(f"the manifest has the format {value['format']}, this version reads {FORMAT_VERSION}")
+        if kind == "backup" and not 1 <= value["format"] <= MANIFEST_FORMAT:
+            raise ValueError(f"the manifest has the format {value['format']}, this version reads {MANIFEST_FORMAT}")
         if kind == "end" and value != {"files": counts["file"], "gone": counts["gone"]}:
             raise ValueError("the manifest's counts do not agree with its lines")
         counts[kind] += 1

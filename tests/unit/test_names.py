@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[2] / "glacier_provider"
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "glacier_provider"
 
 #: Names that several modules may define, each with the reason. A name that no longer stands twice has to leave.
 MAY_STAND_TWICE: dict[str, str] = {
@@ -49,7 +51,9 @@ def test_no_reason_outlives_its_name() -> None:
 
 
 def test_the_reader_of_names_sees_what_a_module_defines_and_nothing_else() -> None:
-    source = "import a\nfrom b import c\nX = 1\nY: int\nP, Q = 1, 2\n_Z = 2\nlog = 3\nclass D:\n    E = 1\ndef f(): g = 1"
+    source = (
+        "import a\nfrom b import c\nX = 1\nY: int\nP, Q = 1, 2\n_Z = 2\nlog = 3\nclass D:\n    E = 1\ndef f(): g = 1"
+    )
     assert list(public_names(source)) == ["X", "Y", "P", "Q", "D", "f"]
 
 
@@ -62,3 +66,22 @@ def test_a_folder_is_a_topic_and_no_prefix_stands_in_for_one() -> None:
                 beginnings[path.stem.partition("_")[0]].append(path.name)
         crowded = {word: names for word, names in beginnings.items() if len(names) > 2}
         assert crowded == {}, folder.relative_to(PACKAGE)
+
+
+def test_the_tour_of_the_code_names_only_rooms_and_modules_that_are_there() -> None:
+    tour = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+(?:\.py|/))`", tour))
+    assert len(named) > 40
+    # Of a row's second module only the name is told.
+    known = {path.name for path in PACKAGE.rglob("*.py")} | {path.name for path in PACKAGE.rglob("*/")}
+    assert [
+        one
+        for one in sorted(named)
+        if not ((PACKAGE / one).exists() or (ROOT / one).exists() or one.strip("/") in known)
+    ] == []
+
+
+def test_every_room_is_on_the_tour() -> None:
+    tour = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert [room for room in sorted(rooms) if f"`{room}/`" not in tour] == []

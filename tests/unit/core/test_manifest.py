@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from glacier_provider.core.manifest import FORMAT_VERSION, manifest_lines, parse_manifest
+from glacier_provider.core.manifest import MANIFEST_FORMAT, manifest_lines, parse_manifest
 
 _NAMES = st.text(st.characters(codec="utf-8"), min_size=1)
 _VALUES = st.none() | st.booleans() | st.integers(0, 2**63 - 1) | _NAMES | st.lists(_NAMES, max_size=2)
@@ -38,7 +38,7 @@ def test_what_is_written_is_what_is_read(
     assume("format" not in backup)
     read = list(parse_manifest(manifest_lines(backup, added, removed)))
     assert read == [
-        ("backup", {"format": FORMAT_VERSION, **backup}),
+        ("backup", {"format": MANIFEST_FORMAT, **backup}),
         *(("file", file) for file in added),
         *(("gone", archive_id) for archive_id in removed),
     ]
@@ -131,8 +131,8 @@ def test_two_manifests_in_one_are_refused() -> None:
 
 
 def test_a_newer_format_is_refused_by_its_number() -> None:
-    newer = json.dumps({"backup": {"format": FORMAT_VERSION + 1}}).encode()
-    with pytest.raises(ValueError, match=rf"format {FORMAT_VERSION + 1}\b"):
+    newer = json.dumps({"backup": {"format": MANIFEST_FORMAT + 1}}).encode()
+    with pytest.raises(ValueError, match=rf"format {MANIFEST_FORMAT + 1}\b"):
         list(parse_manifest([newer, *a_manifest()[1:]]))
 
 
