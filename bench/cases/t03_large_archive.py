@@ -209,7 +209,7 @@ def download(setup: str) -> Mapping[str, float]:
     server, store = Server(**values["database"]), open_bench_store(values["url"], application.store)
     catalog = Catalog(server.connect, schema=application.catalog_schema, application=application.name)
     with catalog, measured():
-        done = restore.download(
+        done = restore.download_archives(
             application, values["restore_id"], ArchiveRange(0, 2**62), catalog=catalog, stores=lambda _: store
         )
     if done["archives"] != 1:

@@ -113,7 +113,7 @@ def restore_once(setup: str) -> Mapping[str, float]:
         bring: dict[str, Any] = {"catalog": catalog, "stores": lambda _uri: store}
         planned = restore.plan_restore(application, run, request, **bring)
         for each in planned["ranges"]:
-            restore.download(application, planned["restore_id"], ArchiveRange.from_dict(each), **bring)
+            restore.download_archives(application, planned["restore_id"], ArchiveRange.from_dict(each), **bring)
         with measured():
             done = restore.restore_database(
                 application, planned["restore_id"], catalog=catalog, server=Server(**values["database"])

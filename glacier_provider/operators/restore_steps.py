@@ -73,7 +73,9 @@ class DownloadArchivesOperator(_RestoreRangeOperator):
 
         with self.opened() as r:
             wanted = ArchiveRange.from_dict(self.archives)
-            return restore.download(r.application, int(self.restore_id), wanted, catalog=r.catalog, stores=r.stores)
+            return restore.download_archives(
+                r.application, int(self.restore_id), wanted, catalog=r.catalog, stores=r.stores
+            )
 
 
 class CloseRestoreOperator(GlacierOperator):

@@ -340,7 +340,7 @@ class World:
         for wanted in ranges:
             self.task(
                 "download",
-                lambda has, wanted=wanted: restore.download(
+                lambda has, wanted=wanted: restore.download_archives(
                     app, restore_id, wanted, catalog=has.catalog, stores=has.stores
                 ),
             )

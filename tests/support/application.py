@@ -120,7 +120,7 @@ class ApplicationUnderTest:
             restore.request_retrievals(self.application, restore_id, wanted, **common)
         self.wait(restore_id)
         for wanted in ranges:
-            restore.download(self.application, restore_id, wanted, **common)
+            restore.download_archives(self.application, restore_id, wanted, **common)
 
     def wait(self, restore_id: int, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds

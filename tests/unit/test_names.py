@@ -86,3 +86,23 @@ def test_every_room_is_on_the_tour() -> None:
     tour = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert [room for room in sorted(rooms) if f"`{room}/`" not in tour] == []
+
+
+#: `files.walk` is a function for everybody; nobody but its room imports the module of that name.
+BOTH = {"walk"}
+
+
+def test_no_room_hands_on_a_name_that_is_one_of_its_modules() -> None:
+    """`from room import download` would be a function for some and a module for others."""
+    for face in PACKAGE.rglob("__init__.py"):
+        modules = {path.stem for path in face.parent.glob("*.py")} | {
+            path.parent.name for path in face.parent.glob("*/__init__.py")
+        }
+        handed_on = {
+            alias.asname or alias.name
+            for node in ast.walk(ast.parse(face.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom)
+            and node.module != f"glacier_provider.{'.'.join(face.parent.relative_to(PACKAGE).parts)}"
+            for alias in node.names
+        }
+        assert modules & handed_on <= BOTH, face.relative_to(PACKAGE)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from glacier_provider.pipelines.restore.close import close_restore
 from glacier_provider.pipelines.restore.database import restore_database
-from glacier_provider.pipelines.restore.download import download
+from glacier_provider.pipelines.restore.download import download_archives
 from glacier_provider.pipelines.restore.notifications import NotificationsOutcome, look_at_notifications
 from glacier_provider.pipelines.restore.orphans import move_orphans, undo_orphans
 from glacier_provider.pipelines.restore.plan import plan_restore, preview_restore
@@ -36,7 +36,7 @@ __all__ = [
     "Waiting",
     "close_restore",
     "describe_still_missing",
-    "download",
+    "download_archives",
     "look_at_notifications",
     "move_orphans",
     "plan_restore",

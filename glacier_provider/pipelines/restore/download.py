@@ -1,4 +1,4 @@
-"""`download`: the dump into staging, files to their places, each verified first."""
+"""`download_archives`: the dump into staging, files to their places, each verified first."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RUNS_AT_ONCE = 8
 BLOCK = MIB
 
 
-def download(
+def download_archives(
     application: Application, restore_id: int, wanted: ArchiveRange, *, catalog: Catalog, stores: Stores
 ) -> dict[str, int]:
     """Bring a range of the restore: the dump into staging, files to their places, each verified first.

@@ -104,7 +104,7 @@ STEPS = {
     ),
     "download": _step(
         DownloadArchivesOperator,
-        restore.download,
+        restore.download_archives,
         [5, ArchiveRange(**RANGE)],
         "catalog stores",
         restore_id=5,
