@@ -181,7 +181,7 @@ def _count(world: World, figures: Figures) -> None:
     figures.counts.update({f"waits ended: {how}": number for how, number in told.waits.items()})
     if world.mail is not None:
         figures.counts.update({f"message: {kind}": number for kind, number in world.mail.sent.items()})
-        figures.counts.update({f"notifications outcome: {kind}": number for kind, number in world.mail.outcome.items()})
+        figures.counts.update({f"notifications: {kind}": number for kind, number in world.mail.outcome.items()})
 
 
 def find_instants(store: str, seed: int) -> Survey:
@@ -271,7 +271,7 @@ EXPECTED = (
     *(f"deed: {name.replace('_', ' ')}" for name in DEEDS),
     *(f"fault: {kind}" for kind in dict.fromkeys((*RESTORE_FAULTS, *MESSAGE_FAULTS))),
     *(f"message: {kind}" for kind in NONSENSE),
-    "notifications outcome: settled",
+    "notifications: settled",
     "waits ended: by a message",
     "waits ended: by a look",
     "processes killed",
