@@ -93,6 +93,6 @@ def as_yaml(value: Any) -> str:
 def _hidden(value: Any) -> str:
     """Return a value for a message; what might hold a password is not shown."""
     text = repr(value)
-    if re.search(r"://|\w:[^/\s]+:|[^'\"]@", text) or _SECRET.search(text):
+    if "@" in text or re.search(r"://|\w:[^/\s]+:", text) or _SECRET.search(text):
         return "the value given (not shown: it may hold a password)"
     return text if len(text) <= 80 else f"{text[:77]}…"

@@ -41,7 +41,7 @@ LARGE = 9 * MIB  # above what one request sends, in two parts
 LONG_AGO = 1_700_000_000  # files that were there before any restore began
 TRIES = 12
 QUICK = 0.01  # seconds that an emulated retrieval takes
-HOUR = 3600.0  # what one takes whose end is outcome of
+HOUR = 3600.0  # what one takes whose end is told of
 LISTENS = 6  # times, before everything is looked at all the same
 
 Answer = TypeVar("Answer")

@@ -33,14 +33,14 @@ class Progress:
         self.bytes = 0
 
     def add(self, archives: int, size: int) -> None:
-        """Count what is done; log and heartbeat when it is time."""
+        """Count what is done; when it is time, log it and prolong the lease."""
         self.archives += archives
         self.bytes += size
         if time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
             self.say()
 
     def heartbeat(self, line: str | None = None) -> None:
-        """Log another tool's line of progress, and heartbeat."""
+        """Log another tool's line of progress, and prolong the lease."""
         if line:
             self._log.info("%s", line)
         if self._on_heartbeat:

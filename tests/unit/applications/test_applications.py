@@ -529,6 +529,7 @@ def test_one_value_of_any_kind_is_refused_or_survives_the_way_through_json(field
         {"dump": "password=geheim"},
         {"restore": "geheim"},
         {"timezone": "token geheim"},
+        {"timezone": "@geheim"},
     ],
 )
 def test_what_may_be_a_secret_is_not_repeated(fields: dict[str, Any]) -> None:
