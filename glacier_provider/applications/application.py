@@ -56,18 +56,17 @@ def parse_application(name: Any, entry: Any, *, origin: str) -> Application:
     """Validate one entry by itself; `origin` names its file or place in messages. Raise ConfigurationError."""
     problems: list[str] = []
     application = parse_entry(name, entry, problems)
-    raise_problems(problems, origin)
-    assert application is not None
+    if application is None:
+        raise error_of_problems(problems, origin)
     return application
 
 
-def raise_problems(problems: list[str], origin: str) -> None:
-    """Raise one ConfigurationError that names all problems, if there are any."""
+def error_of_problems(problems: list[str], origin: str) -> ConfigurationError:
+    """Return one error that names all problems."""
     if len(problems) == 1:
-        raise ConfigurationError(f"{origin}: {problems[0]}\n{ConfigurationError.hint}", hint="")
-    if problems:
-        lines = "\n- ".join([f"{origin} has {len(problems)} problems:", *problems])
-        raise ConfigurationError(f"{lines}\n{ConfigurationError.hint}", hint="")
+        return ConfigurationError(f"{origin}: {problems[0]}\n{ConfigurationError.hint}", hint="")
+    lines = "\n- ".join([f"{origin} has {len(problems)} problems:", *problems])
+    return ConfigurationError(f"{lines}\n{ConfigurationError.hint}", hint="")
 
 
 def parse_entry(

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glacier_provider.applications.application import Application, parse_entry, raise_problems
+from glacier_provider.applications.application import Application, error_of_problems, parse_entry
+from glacier_provider.applications.document import Document, Doubled, Unusable, read_document
+from glacier_provider.applications.fields import SECTIONS
+from glacier_provider.applications.messages import unknown
 from glacier_provider.applications.overlaps import overlaps
-from glacier_provider.core.text import nearest
+from glacier_provider.applications.schema import fields
+from glacier_provider.core.text import did_you_mean, nearest
 from glacier_provider.errors import ConfigurationError
 
 ENVIRONMENT_VARIABLE = "GLACIER_APPLICATIONS"
 
 
 class Applications(Mapping[str, Application]):
-    """The applications of one file by name, in the file's order. `origin` is the path of the file."""
+    """The applications of one file by name, in the file's order: those that are right. `origin` is the file's path.
 
-    def __init__(self, applications: Mapping[str, Application], origin: str) -> None:
+    `wrong` tells what is the matter with the others, by their names; what is said of the file itself is under "".
+    """
+
+    def __init__(
+        self, applications: Mapping[str, Application], origin: str, wrong: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self._applications = dict(applications)
         self.origin = origin
+        self.wrong = {name: tuple(problems) for name, problems in (wrong or {}).items() if problems}
 
     def __getitem__(self, name: str) -> Application:
         return self._applications[name]
@@ -32,27 +42,44 @@ class Applications(Mapping[str, Application]):
         return len(self._applications)
 
     def named(self, name: str) -> Application:
-        """Return one application; raise ConfigurationError, naming those that exist, for an unknown one."""
+        """Return one application; raise ConfigurationError for one that is wrong, saying why, and for an unknown one,
+        naming those that exist.
+        """
         if name in self._applications:
             return self._applications[name]
-        known = ", ".join(self._applications) or "none"
+        if name in self.wrong:
+            raise self.error_of(name)
+        names = [*self._applications, *(one for one in self.wrong if one)]
+        known = f"{', '.join(names) or 'none'}{did_you_mean(name, names)}"
         raise ConfigurationError(f"There is no application {name!r} in {self.origin}; it has: {known}.")
+
+    def error_of(self, *names: str) -> ConfigurationError:
+        """Return the error that tells what is wrong with applications, or, with "", with the file itself."""
+        return error_of_problems([problem for name in names for problem in self.wrong.get(name, ())], self.origin)
+
+    def checked(self) -> Applications:
+        """Return the applications; raise one ConfigurationError that names every mistake of the file, if there are any:
+        application, field, what is wrong, an example.
+        """
+        if self.wrong:
+            raise self.error_of(*self.wrong)
+        return self
 
 
 def load_applications(path: str | os.PathLike[str] | None = None) -> Applications:
     """Read and validate the file of applications, found by `applications_path`.
 
-    Raise one ConfigurationError that names every problem of the file: application, field, what is wrong, an example.
+    What is wrong with one application keeps no other from its backups and restores. Raise ConfigurationError where
+    the file cannot be told at all.
     """
     origin = applications_path(path)
-    problems: list[str] = []
-    applications = _parse_document(_read(origin), problems)
-    problems += [
-        f"application {each.name!r}, field {field!r}: {sentence}"
-        for each, field, sentence in overlaps(list(applications.values()))
-    ]
-    raise_problems(problems, str(origin))
-    return Applications(applications, str(origin))
+    document = read_document(origin, unreadable_hint=_ANOTHER_PATH)
+    wrong: dict[str, list[str]] = {}
+    applications = _parse_document(document, str(origin), wrong)
+    for each, field, sentence in overlaps(list(applications.values())):
+        wrong.setdefault(each.name, []).append(f"application {each.name!r}, field {field!r}: {sentence}")
+    right = {name: one for name, one in applications.items() if name not in wrong}
+    return Applications(right, str(origin), wrong)
 
 
 def applications_path(path: str | os.PathLike[str] | None = None) -> Path:
@@ -77,69 +104,69 @@ def _airflow_setting() -> str | None:
 
 
 _TOP = ("defaults", "applications")
+_ANOTHER_PATH = f"Set {ENVIRONMENT_VARIABLE} or [glacier_provider] applications to its path."
 
 
-def _parse_document(document: Any, problems: list[str]) -> dict[str, Application]:
-    """Return the valid applications of a whole file; note what is wrong with the others."""
-    if not isinstance(document, dict) or not isinstance(document.get("applications"), dict):
-        problems.append("must be a mapping with the key 'applications', which maps names to their fields")
-        return {}
-    problems += [f"unknown section {key!r}{nearest(key, _TOP)}" for key in document if key not in _TOP]
-    defaults = document.get("defaults") or {}
-    if not isinstance(defaults, dict):
-        problems.append("section 'defaults': must be a mapping of fields")
-        defaults = {}
-    parsed = (parse_entry(name, entry, problems, defaults) for name, entry in document["applications"].items())
-    return {application.name: application for application in parsed if application is not None}
+def _parse_document(document: Document, origin: str, wrong: dict[str, list[str]]) -> dict[str, Application]:
+    """Return the valid applications of a whole file; note what is wrong with the others, by name.
+
+    Raise ConfigurationError for a document that has no applications.
+    """
+    given = document.value
+    entries = given.get("applications") if isinstance(given, dict) else None
+    if not isinstance(entries, dict):
+        instead = f", not {entries!r}" if isinstance(entries, Unusable) else ""
+        words = f"must be a mapping with the key 'applications', which maps names to their fields{instead}"
+        raise error_of_problems([words], origin)
+    of_file = [f"unknown section {key!r}{nearest(key, _TOP)}" for key in given if key not in _TOP]
+    doubled = _doubled_by_name(document.doubled)
+    defaults, problems = _parse_defaults(given.get("defaults"), doubled.pop("", ()))
+    wrong[""] = [*of_file, *problems]
+    parsed: dict[str, Application] = {}
+    for name, entry in entries.items():
+        # What is given twice is in doubt: the application is not taken by one of the two.
+        found = [f"application {str(name)!r}: {one}" for one in doubled.get(str(name), ())]
+        application = parse_entry(name, entry, found, defaults)
+        if found:
+            wrong.setdefault(str(name), []).extend(found)
+        elif application is not None:
+            parsed[application.name] = application
+    return parsed
 
 
-def _read(path: Path) -> Any:
-    """Return the YAML document of a file; raise ConfigurationError naming file and line."""
-    import yaml
-
-    try:
-        content = path.read_bytes()
-        return yaml.load(content, Loader=_loader())
-    except OSError as exc:
-        raise ConfigurationError(
-            f"Cannot read the file of applications {path}: {exc.strerror}.",
-            hint=f"Set {ENVIRONMENT_VARIABLE} or [glacier_provider] applications to its path.",
-        ) from exc
-    except yaml.MarkedYAMLError as exc:
-        line = exc.problem_mark.line if exc.problem_mark else 0
-        tab = _tab_before_text(content.splitlines(), line)
-        what, hint = (f"there is a tab in column {tab}", _SPACES) if tab else (exc.problem, _QUOTE)
-        raise ConfigurationError(f"{path}, line {line + 1}: {what}.", hint=hint) from exc
-    except (yaml.YAMLError, RecursionError, ValueError) as exc:
-        raise ConfigurationError(f"{path} is not YAML: {type(exc).__name__}.") from exc
+def _doubled_by_name(doubled: Sequence[Doubled]) -> dict[str, list[Doubled]]:
+    """Return what is given twice by the application that it is about; what stands in `defaults` is under ""."""
+    found: dict[str, list[Doubled]] = {}
+    for one in doubled:
+        section, *rest = (*one.path, one.key)
+        found.setdefault(rest[0] if section == "applications" else "", []).append(one)
+    return found
 
 
-def _tab_before_text(lines: list[bytes], number: int) -> int:
-    """Return the column of the first tab that a line begins with, 0 if it begins with none."""
-    line = lines[number] if number < len(lines) else b""
-    return line[: len(line) - len(line.lstrip())].find(b"\t") + 1
+def _parse_defaults(given: Any, doubled: Sequence[Doubled]) -> tuple[dict[str, Any], list[str]]:
+    """Return the defaults without those that are no field, and what is wrong with them.
+
+    An unknown default means nothing to any application, so that none is wrong by it; one that is given twice is
+    unusable for whoever does not give it.
+    """
+    if given is None:
+        return {}, []
+    if not isinstance(given, dict):
+        return {}, ["section 'defaults': must be a mapping of fields"]
+    problems = [f"section 'defaults': {one}" for one in doubled]
+    kept = {key: value for key, value in given.items() if _is_field("", key, problems)}
+    for name in SECTIONS:
+        if isinstance(kept.get(name), dict):
+            kept[name] = {key: value for key, value in kept[name].items() if _is_field(name, key, problems)}
+    for one in doubled:
+        place = kept if len(one.path) == 1 else kept.get(one.path[1])
+        if isinstance(place, dict) and one.key in place:
+            place[one.key] = Unusable("a default that is given twice")
+    return kept, problems
 
 
-_SPACES = "Correct the file: YAML is indented with spaces."
-_QUOTE = 'Correct the file; values that begin with @ or * need quotes, as in schedule: "@daily".'
-
-
-def _loader() -> Any:
-    """Return the safe loader, in C where there is one, that refuses a key given twice."""
-    import yaml
-
-    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-    class UniqueKeys(base):  # type: ignore[misc]
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            seen: set[str] = set()
-            for key, _ in node.value:
-                if key.value in seen and isinstance(key, yaml.ScalarNode):
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} is given twice", key.start_mark
-                    )
-                if isinstance(key, yaml.ScalarNode):
-                    seen.add(key.value)
-            return super().construct_mapping(node, deep)
-
-    return UniqueKeys
+def _is_field(section: str, key: Any, problems: list[str]) -> bool:
+    if isinstance(key, str) and key != "name" and f"{section}.{key}".strip(".") in fields():
+        return True
+    problems.append(f"section 'defaults'{unknown(section, str(key))}")
+    return False

@@ -19,34 +19,49 @@ _FIELDS = ("files_directory", "orphan_directory", "staging_directory")
 
 
 def overlaps(applications: Sequence[_Fields]) -> Iterator[tuple[_Fields, str, str]]:
-    """Yield application, field and a sentence with an example for each directory that is where it must not be."""
-    files: dict[str, _Fields] = {}
-    others: dict[str, tuple[_Fields, str]] = {}
+    """Yield application, field and a sentence for each directory that is where it must not be.
+
+    Where two applications are in each other's way, both are told of, the one to move with an example: neither may work
+    before that is mended.
+    """
+    files: dict[str, list[_Fields]] = {}
+    others: dict[str, list[tuple[_Fields, str]]] = {}
     for each in applications:
-        files.setdefault(each.files_directory, each)
-        others.setdefault(each.orphan_directory, (each, "orphan_directory"))
-        others.setdefault(each.staging_directory, (each, "staging_directory"))
+        files.setdefault(each.files_directory, []).append(each)
+        others.setdefault(each.orphan_directory, []).append((each, "orphan_directory"))
+        others.setdefault(each.staging_directory, []).append((each, "staging_directory"))
+    told = set()
     for each in applications:
         for field in _FIELDS:
-            if wrong := _wrong(each, field, files, others):
-                yield each, field, f"{wrong}. Example: {field}: {_free(each, field, applications)}"
+            for wrong, other, its_field in _wrong(each, field, files, others):
+                if (each.name, field) not in told:
+                    yield each, field, f"{wrong}. Example: {field}: {_free(each, field, applications)}"
+                told.add((each.name, field))
+                if other is not each and (other.name, its_field) not in told:
+                    yield other, its_field, f"must not be, or hold, {_of(each, field)} ({getattr(each, field)})"
 
 
-def _wrong(each: _Fields, field: str, files: dict[str, _Fields], others: dict[str, tuple[_Fields, str]]) -> str | None:
-    """Return what is wrong with one directory, None if nothing is."""
+def _wrong(
+    each: _Fields, field: str, files: dict[str, list[_Fields]], others: dict[str, list[tuple[_Fields, str]]]
+) -> Iterator[tuple[str, _Fields, str]]:
+    """Yield what is wrong with where one directory lies, and in which application's directory of which field it is."""
     path = getattr(each, field)
     its_files = field == "files_directory"
     for above in _upwards(path):
-        owner = files.get(above)
-        if owner and not (its_files and owner is each) and not _is_excluded(owner, path):
+        for owner in files.get(above, ()):
+            if (its_files and owner is each) or _is_excluded(owner, path):
+                continue
             if its_files and above == path:
-                return f"{owner.name!r} and {each.name!r} both have the files_directory {path}; each needs its own"
-            place, whose = ("files_directory", "'exclude'") if owner is each else (_of(owner), "its 'exclude'")
-            return f"must not lie inside {place} ({above}), or {whose} must leave it out"
-        if its_files and above != path and above in others:
-            holder, name = others[above]
-            return f"must not lie inside {name if holder is each else _of(holder, name)} ({above})"
-    return None
+                if each is not files[path][0]:
+                    names = f"{files[path][0].name!r} and {each.name!r}"
+                    yield f"{names} both have the files_directory {path}; each needs its own", files[path][0], field
+            else:
+                place, whose = ("files_directory", "'exclude'") if owner is each else (_of(owner), "its 'exclude'")
+                words = f"must not lie inside {place} ({above}), or {whose} must leave it out"
+                yield words, owner, "files_directory"
+        for holder, name in others.get(above, ()) if its_files and above != path else ():
+            place = name if holder is each else _of(holder, name)
+            yield f"must not lie inside {place} ({above})", holder, name
 
 
 def _of(owner: Fields, field: str = "files_directory") -> str:

@@ -115,6 +115,10 @@ def _check_schedule(text: str) -> str:
             return text
         if not croniter.is_valid(text):
             raise ValueError
+        try:
+            croniter(text).get_next()
+        except Exception:  # noqa: BLE001 - croniter's own: the thirtieth of February
+            raise MustBe("a cron expression that comes due") from None
     return text
 
 

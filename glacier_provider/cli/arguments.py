@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from glacier_provider.applications import Application, load_applications
+from glacier_provider.applications import Application, Applications, load_applications
 
 Arguments = argparse.Namespace
 DEFAULT_SCHEMA = "glacier_catalog"
@@ -37,9 +38,18 @@ def add_command_of_one(
     return command
 
 
+def right_applications(arguments: Arguments) -> Applications:
+    """Return the applications of applications.yaml that are right, and warn of the others."""
+    applications = load_applications(arguments.applications)
+    wrong = ", ".join(name or "the file itself" for name in applications.wrong)
+    if wrong:
+        print(f"{applications.origin} is wrong in: {wrong}. See: glacier-backup applications", file=sys.stderr)
+    return applications
+
+
 def named_application(arguments: Arguments) -> Application:
     """Return the application that a command names; raise ConfigurationError when there is none of that name."""
-    return load_applications(arguments.applications).named(arguments.application)
+    return right_applications(arguments).named(arguments.application)
 
 
 def add_paging(command: argparse.ArgumentParser, limit: int) -> None:

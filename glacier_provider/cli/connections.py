@@ -16,9 +16,9 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from glacier_provider.applications import Application, load_applications
+from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.cli.arguments import DEFAULT_SCHEMA, Arguments
+from glacier_provider.cli.arguments import DEFAULT_SCHEMA, Arguments, right_applications
 from glacier_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def open_catalog(arguments: Arguments, *, check: bool = True) -> Catalog:
 
 def _application_of_catalog(arguments: Arguments) -> Application | None:
     """Return the named application, or one that stands for all when they share a catalog."""
-    applications = load_applications(arguments.applications)
+    applications = right_applications(arguments)
     if arguments.application:
         return applications.named(arguments.application)
     catalogs = {(one.catalog_conn_id, one.catalog_schema): one for one in applications.values()}

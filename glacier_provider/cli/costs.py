@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from glacier_provider.applications import Application, load_applications
+from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.cli.arguments import Arguments, add_command
+from glacier_provider.cli.arguments import Arguments, add_command, right_applications
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.output import print_json, print_table
 from glacier_provider.core.cost import early_deletion, money, plain, retrieval_by_tier, storage_cost
@@ -24,7 +24,7 @@ def add_commands(commands: Any) -> None:
 
 def _costs(arguments: Arguments) -> None:
     arguments.application = arguments.name or arguments.application
-    applications = load_applications(arguments.applications)
+    applications = right_applications(arguments)
     if arguments.application is None:
         raise ConfigurationError("No application is named.", hint=f"Name one: {', '.join(applications)}.")
     application = applications.named(arguments.application)

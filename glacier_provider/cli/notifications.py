@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from glacier_provider.applications import Application, load_applications
-from glacier_provider.cli.arguments import Arguments
+from glacier_provider.applications import Application
+from glacier_provider.cli.arguments import Arguments, right_applications
 from glacier_provider.cli.connections import airflow_at_hand
 from glacier_provider.cli.output import print_json
 from glacier_provider.errors import ConfigurationError
@@ -51,7 +51,7 @@ def _set_up(arguments: Arguments) -> None:
 
 
 def _named_or_only(arguments: Arguments) -> Application:
-    applications = load_applications(arguments.applications)
+    applications = right_applications(arguments)
     if arguments.application:
         return applications.named(arguments.application)
     if len(applications) != 1:

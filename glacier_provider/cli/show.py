@@ -119,7 +119,7 @@ def _applications(arguments: Arguments) -> None:
     if arguments.json_schema:
         print_json(json_schema())
         return
-    applications = load_applications(arguments.applications)
+    applications = load_applications(arguments.applications).checked()
     print_rows(
         arguments,
         [application.to_dict() for application in applications.values()],

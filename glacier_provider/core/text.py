@@ -62,8 +62,18 @@ def nearest(word: object, known: Iterable[str]) -> str:
     >>> nearest("glacier", ["GLACIER", "STANDARD"]), nearest("x", ["GLACIER", "STANDARD"])
     ("; did you mean 'GLACIER'?", '; there are: GLACIER, STANDARD')
     """
+    known = list(known)
+    return did_you_mean(word, known) or f"; there are: {', '.join(known)}"
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """Return the end of a sentence that asks for the known word that was probably meant, "" where there is none.
+
+    >>> did_you_mean("libary", ["library"]), did_you_mean("shop", ["library"])
+    ("; did you mean 'library'?", '')
+    """
     from difflib import get_close_matches  # not for whoever makes no mistakes
 
     by_letters = {one.casefold(): one for one in known}
     close = get_close_matches(str(word).casefold(), by_letters, n=1)
-    return f"; did you mean {by_letters[close[0]]!r}?" if close else f"; there are: {', '.join(by_letters.values())}"
+    return f"; did you mean {by_letters[close[0]]!r}?" if close else ""

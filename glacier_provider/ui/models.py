@@ -232,10 +232,10 @@ class CardResponse(BaseResponse):
     health: Health
     late_since: datetime | None = Field(default=None, description="when the backup was due that is missing")
     schedule: str | None
-    timezone: str
+    timezone: str | None = Field(description="null: what applications.yaml says of the application is wrong")
     next_run: datetime | None = None
     paused: bool | None = Field(default=None, description="whether the backup DAG is paused; null: Airflow has none")
-    store: str
+    store: str | None
     backup_dag: str
     restore_dag: str
     delete_dag: str
@@ -252,6 +252,7 @@ class CardResponse(BaseResponse):
 class CardCollectionResponse(BaseResponse):
     now: datetime
     applications: list[CardResponse]
+    problem: ProblemResponse | None = Field(default=None, description="what is wrong with applications.yaml as a whole")
 
 
 BackupPhase = Literal["dump", "scan", "upload", "close", "ended"]

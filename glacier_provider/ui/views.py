@@ -17,7 +17,7 @@ from glacier_provider.core.cost import early_deletion, of_tier, plain, storage_c
 from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.plan import RestoreRequest, Tier, retrieval_hours
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.errors import GlacierProviderError
+from glacier_provider.errors import ConfigurationError, GlacierProviderError
 from glacier_provider.pipelines.restore import preview_restore
 from glacier_provider.ui import models, money
 from glacier_provider.ui.access import ScheduledDag, TaskState
@@ -130,17 +130,28 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) 
 
 
 def _bare_card(application: Application, known: Known) -> models.CardResponse:
-    name = application.name
+    return _card_without_figures(application.name, known).model_copy(
+        update={"schedule": application.schedule, "timezone": application.timezone, "store": application.store}
+    )
+
+
+def wrong_card(name: str, known: Known, error: ConfigurationError) -> models.CardResponse:
+    """Return the card of an application that applications.yaml describes wrongly."""
+    problem = models.ProblemResponse(**problem_of(error))
+    return _card_without_figures(name, known).model_copy(update={"problem": problem})
+
+
+def _card_without_figures(name: str, known: Known) -> models.CardResponse:
     backup, restore, delete = dags_of(name)
     dag = known.dags.get(backup)
     return models.CardResponse(
         name=name,
         health=Health.UNKNOWN,
-        schedule=application.schedule,
-        timezone=application.timezone,
+        schedule=None,
+        timezone=None,
+        store=None,
         next_run=dag.next_run if dag and not dag.paused else None,
         paused=dag.paused if dag else None,
-        store=application.store,
         backup_dag=backup,
         restore_dag=restore,
         delete_dag=delete,

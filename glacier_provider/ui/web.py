@@ -114,9 +114,9 @@ def readable(application: str, rights: RightsDep) -> Application:
     if not rights.allowed("GET", [views.backup_dag_of(application)]):
         raise HTTPException(403, f"You may not read the runs of {views.backup_dag_of(application)}.")
     found = applications()
-    if application not in found:
+    if application not in found and application not in found.wrong:
         raise HTTPException(404, f"There is no application {application!r} in {found.origin}.")
-    return found[application]
+    return found.named(application)
 
 
 ReadableDep = Annotated[Application, Depends(readable)]
@@ -136,14 +136,23 @@ api = APIRouter(prefix="/api", tags=["backups"])
 
 @api.get("/overview", responses=error_responses())
 def get_overview(rights: RightsDep, scheduler: SchedulerDep) -> models.CardCollectionResponse:
-    """Every application that the person may see, at a glance; a catalog that cannot be asked is a card's `problem`."""
+    """Every application that the person may see, at a glance. A catalog that cannot be asked is a card's `problem`, and
+    so is what applications.yaml says of an application and cannot mean.
+    """
     found = applications()
-    dags = {name: views.backup_dag_of(name) for name in found}
+    dags = {name: views.backup_dag_of(name) for name in (*found, *found.wrong) if name}
     visible = rights.allowed("GET", dags.values())
-    shown = [found[name] for name, dag in dags.items() if dag in visible]
+    shown = [found[name] for name, dag in dags.items() if dag in visible and name in found]
+    wrong = [name for name, dag in dags.items() if dag in visible and name in found.wrong]
     startable = rights.allowed("POST", [dag for one in shown for dag in views.dags_of(one.name)])
     known = views.Known(now=datetime.now(UTC), dags=scheduler.dags(visible), startable=startable)
-    return models.CardCollectionResponse(now=known.now, applications=views.cards(shown, known))
+    cards = [*views.cards(shown, known), *(views.wrong_card(name, known, found.error_of(name)) for name in wrong)]
+    told = found.error_of("") if found.wrong.get("") and visible else None
+    return models.CardCollectionResponse(
+        now=known.now,
+        applications=cards,
+        problem=models.ProblemResponse(**problem_of(told)) if told else None,
+    )
 
 
 @api.get("/applications/{application}", responses=error_responses(_404="no such application"))

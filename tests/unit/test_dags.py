@@ -113,18 +113,25 @@ def test_without_applications_there_are_no_dags_and_no_errors() -> None:
         ({"password": "geheim"}, "secrets do not belong here"),
     ],
 )
-def test_a_wrong_file_of_applications_is_an_import_error_that_names_the_field(
+def test_a_wrong_application_is_an_import_error_of_its_own_and_the_others_keep_their_dags(
     changes: dict[str, Any], said: str
 ) -> None:
-    describe(dms={**ENTRY, **changes})
+    describe(dms={**ENTRY, **changes}, shop={**ENTRY, "files_directory": "/srv/shop/files"})
+    bag = parsed()
+    assert set(bag.dags) == {f"glacier_{kind}__shop" for kind in ("backup", "restore", "delete")}
+    # Airflow takes the DAGs of a file away that has an error, so that it is another file's.
+    ((name, text),) = bag.import_errors.items()
+    assert Path(name).name == "glacier_applications.py"
+    assert "application 'dms'" in text
+    assert said in text
+    assert "geheim" not in text
+
+
+def test_a_file_that_is_not_yaml_is_an_error_of_every_dag_file() -> None:
+    APPLICATIONS.write_text("applications: {a: 1")
     errors = parsed().import_errors
-    assert sorted(Path(name).name for name in errors) == [
-        *("glacier_backup.py", "glacier_delete.py", "glacier_restore.py"),
-    ]
-    for text in errors.values():
-        assert "application 'dms'" in text
-        assert said in text
-        assert "geheim" not in text
+    assert len(errors) == 4
+    assert all("line 1" in text and str(APPLICATIONS) in text for text in errors.values())
 
 
 def test_a_missing_file_of_applications_is_an_import_error_that_names_it() -> None:

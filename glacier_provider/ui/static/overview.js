@@ -23,6 +23,7 @@ export function Overview() {
     Page,
     { title: "Glacier backups", badge: h(Summary, { cards }) },
     h(Problem, { error }),
+    h(Problem, { error: data.problem }),
     cards.length === 0 && h(Nothing, null, "There is no application that you may see. They are described in applications.yaml."),
     h(
       C.Grid,

@@ -592,3 +592,25 @@ def test_the_bundle_is_public_and_asked_for_again(site: Site) -> None:
 def test_no_interactive_documentation_with_foreign_assets(admin: TestClient) -> None:
     for path in ("/docs", "/redoc", "/openapi.json"):
         assert admin.get(path).status_code == 404
+
+
+def test_a_wrong_application_has_a_card_with_the_message_and_the_others_stay(get: Get, site: Site) -> None:
+    site.configure("other", retrieval_tier="Quick")
+    right, wrong = get("/overview")["applications"]
+    assert (right["name"], right["problem"]) == ("dms", None)
+    assert (wrong["name"], wrong["health"], wrong["problem"]["kind"]) == ("other", "unknown", "ConfigurationError")
+    assert "field 'retrieval_tier': must be one of" in wrong["problem"]["detail"]
+    assert wrong["actions"] == {"back_up": False, "restore": False, "delete": False}
+
+
+def test_a_wrong_application_says_why_on_its_own_page(admin: TestClient, site: Site) -> None:
+    site.configure("other", retrieval_tier="Quick")
+    answer = admin.get("/api/applications/other")
+    assert (answer.status_code, answer.json()["kind"]) == (503, "ConfigurationError")
+    assert "application 'other', field 'retrieval_tier'" in answer.json()["detail"]
+
+
+def test_what_is_wrong_with_an_application_is_not_told_to_strangers(site: Site) -> None:
+    site.configure("other", retrieval_tier="Quick")
+    with site.seen_by(STRANGER) as client:
+        assert client.get("/api/overview").json()["applications"] == []
