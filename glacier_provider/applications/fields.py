@@ -28,6 +28,7 @@ from glacier_provider.applications.rules import (
     Seconds,
     SomeText,
     StoreText,
+    StoreTexts,
     Tables,
     TierName,
     TimeZone,
@@ -179,6 +180,11 @@ class Fields:
     files_directory: Directory = required("the attached files. Each application has its own", "/srv/library/uploads")
     staging_directory: Directory = required("where dumps and downloads lie meanwhile", "/srv/glacier/staging")
     store: StoreText = required("where new archives go", "s3://my-backups/production?storage_class=GLACIER")
+    earlier_stores: StoreTexts = option(
+        (),
+        "where archives went before, in other buckets and vaults; `rebuild-catalog` goes to no other place",
+        ["s3://my-old-backups/production?storage_class=GLACIER"],
+    )
     orphan_directory: Annotated[Directory, BeforeValidator(_beside_files)] = required(
         "where orphans are moved. Best on the same file system, where a move is a rename",
         "/srv/library/orphan_files",

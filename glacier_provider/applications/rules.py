@@ -201,6 +201,9 @@ Directory = Annotated[
 StoreText = Annotated[
     str, Strict(), AfterValidator(_check_store), Keywords({"pattern": store_uri_pattern()}), must_be(_STORE_WORDS)
 ]
+StoreTexts = Annotated[
+    tuple[StoreText, ...], Strict(), BeforeValidator(_listed), must_be("a list of store URIs, as `store` is one")
+]
 CronSchedule = Annotated[
     str,
     _pattern(rf"^({'|'.join(PRESETS)}|\s*\S+(\s+\S+){{4}}\s*)$"),

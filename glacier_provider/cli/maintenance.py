@@ -57,10 +57,11 @@ def _rebuild(arguments: Arguments) -> None:
     with airflow_at_hand(), open_catalog(arguments, check=False) as catalog:
         rebuilt = rebuild_catalog(application, catalog=catalog, stores=resources.stores)
     print_answer(arguments, rebuilt.as_dict(), "\n".join(_lines(rebuilt)))
-    if rebuilt.broken or rebuilt.lost_count:
+    if rebuilt.broken or rebuilt.lost_count or rebuilt.left_out:
         raise RebuiltInPart(
-            f"{counted(len(rebuilt.broken), 'backup')} cannot be restored whole, and "
-            f"{counted(rebuilt.lost_count, 'file')} are in no store; all else is as it was."
+            f"{counted(len(rebuilt.broken), 'backup')} cannot be restored whole, "
+            f"{counted(rebuilt.lost_count, 'file')} are in no store, and {counted(len(rebuilt.left_out), 'manifest')} "
+            "could not be used; all else is as it was."
         )
 
 
@@ -69,6 +70,8 @@ def _lines(rebuilt: Rebuilt) -> Iterator[str]:
     yield f"{backups}, of which {rebuilt.complete} complete; {files}."
     if rebuilt.adopted:
         yield f"{counted(rebuilt.adopted, 'archive')} of backups that never got their manifest taken up."
+    yield from rebuilt.renumbered
     yield from (f"Not whole: {line}" for line in rebuilt.broken)
+    yield from (f"Left out: {line}" for line in rebuilt.left_out)
     yield from (f"In a complete backup, and in no store: {line}" for line in rebuilt.lost)
     yield from (f"In the store, and fits nowhere: {line}" for line in rebuilt.strays)

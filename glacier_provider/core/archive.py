@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -128,13 +129,15 @@ def _unescape(found: re.Match[str]) -> str:
 class StoredArchive:
     """One archive as the store lists it; `description` is None for what this package did not write.
 
-    `checksum` is in the form of a receipt's, None where a listing does not tell it.
+    `checksum` is in the form of a receipt's, None where a listing does not tell it; `created_at` is when the store took
+    it (aware), as the store tells.
     """
 
     key: str
     size: int
     description: Description | None
     checksum: str | None = None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+
+from glacier_provider.core.strict_json import strict_json
 
 MANIFEST_FORMAT = 1
 
@@ -55,26 +57,40 @@ def parse_manifest(lines: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
         raise ValueError("the manifest is cut")
 
 
-def ordered_manifests(previous: Mapping[int, int | None]) -> tuple[list[int], dict[int, int]]:
-    """Return the backups whose manifests can be read whole, in order, and the others with the manifest that is missing.
+class Continued(NamedTuple):
+    """The manifest that another one continues: which of those at hand, None when it is not, and its backup's id."""
 
-    `previous` gives for each backup at hand the one whose manifest it continues, None for a manifest that lists all. A
-    backup can be read when everything back to the nearest full manifest is at hand.
+    at: int | None
+    backup_id: int
 
-    >>> ordered_manifests({3: 2, 1: None, 4: None, 6: 5, 7: 6})
+
+def chains_of(manifests: Mapping[int, Continued | None]) -> tuple[list[int], dict[int, int]]:
+    """Return the manifests that can be read whole, and the others with the backup whose manifest is missing.
+
+    Each goes by a number, and tells which one it continues; None for a manifest that lists every file. One can be read
+    when everything back to the nearest full manifest is at hand.
+
+    >>> chains_of({3: Continued(None, 2), 1: None, 4: None, 6: Continued(None, 5), 7: Continued(6, 6)})
     ([1, 4], {3: 2, 6: 5, 7: 5})
     """
-    torn: dict[int, int] = {}
-    whole: list[int] = []
-    for backup_id in sorted(previous):
-        before = previous[backup_id]
-        if before is not None and before not in previous:
-            torn[backup_id] = before
-        elif before is not None and before in torn:
-            torn[backup_id] = torn[before]
-        else:
-            whole.append(backup_id)
-    return whole, torn
+    missing: dict[int, int | None] = {}
+    for number in sorted(manifests):
+        way: list[int] = []
+        one: int | None = number
+        while one is not None and one not in missing and one not in way:
+            way.append(one)
+            continued = manifests[one]
+            if continued is None or continued.at is None:
+                missing[one] = None if continued is None else continued.backup_id
+                break
+            one = continued.at
+        for passed in reversed(way):
+            if passed not in missing:
+                continued = manifests[passed]
+                assert continued is not None
+                missing[passed] = missing.get(continued.at, continued.backup_id) if continued.at is not None else None
+    whole = [number for number in sorted(manifests) if missing[number] is None]
+    return whole, {number: lacking for number, lacking in sorted(missing.items()) if lacking is not None}
 
 
 _ORDER = ("backup", "file", "gone", "end")
@@ -88,11 +104,11 @@ _MAY_FOLLOW = {
 
 
 def _parsed(line: bytes, number: int) -> tuple[str, Any]:
-    entry = json.loads(line)
+    entry = strict_json(line)
     if not isinstance(entry, dict) or len(entry) != 1:
         raise ValueError(f"line {number + 1} is not one of a manifest")
     ((kind, value),) = entry.items()
-    if kind == "backup" and not (isinstance(value, dict) and isinstance(value.get("format"), int)):
+    if kind == "backup" and not (isinstance(value, dict) and type(value.get("format")) is int):
         raise ValueError("the manifest names no format")
     return kind, value
 

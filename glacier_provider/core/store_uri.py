@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
@@ -178,6 +179,7 @@ def store_class(text: str) -> str:
     return place.storage_class if isinstance(place, S3Uri) else "VAULT"
 
 
+@lru_cache(maxsize=256)
 def place_of(uri: str) -> str:
     """Return the bucket or vault of a store URI as ``s3://bucket`` or ``glacier://vault``."""
     parsed = parse_store_uri(uri)

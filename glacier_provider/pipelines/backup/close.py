@@ -109,7 +109,14 @@ def _manifest(backup_id: int, previous: int, catalog: Catalog) -> Iterator[bytes
     backup = catalog.backups.get(backup_id)
     database = catalog.archives.get(backup["database_archive_id"])
     told = {name: backup[name] for name in _TOLD_OF_BACKUP}
-    head = {**told, "previous": previous or None, "database": {name: database[name] for name in _TOLD_OF_ARCHIVE}}
+    before = catalog.archives.of_backup(previous, ArchiveKind.MANIFEST) if previous else None
+    head = {
+        **told,
+        "previous": previous or None,
+        # By this it is known which one is meant, should another life of the catalog have given the id as well.
+        "previous_sha256": before["sha256"] if before is not None else None,
+        "database": {name: database[name] for name in _TOLD_OF_ARCHIVE},
+    }
     return manifest_lines(
         head, catalog.archives.added_since(previous, backup_id), catalog.archives.removed_since(previous, backup_id)
     )

@@ -29,6 +29,7 @@ class Head:
     restore: str | None
     checksum: str | None
     metadata: Mapping[str, str] = field(repr=False)
+    created_at: datetime | None = None
 
     @property
     def description(self) -> Description | None:
@@ -84,6 +85,7 @@ class Bucket:
             restore=reply.get("Restore"),
             checksum=receipt_checksum(reply.get("ChecksumSHA256"), metadata.get("part-size")),
             metadata=metadata,
+            created_at=reply.get("LastModified"),
         )
 
     def write_arguments(self, storage_class: str) -> dict[str, Any]:

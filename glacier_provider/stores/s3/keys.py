@@ -30,6 +30,7 @@ from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from glacier_provider.core.archive import ArchiveKind, Description
+from glacier_provider.core.told import checked_description
 
 MAX_METADATA = 2000  # bytes of names and values; S3 allows 2,048
 MAX_NAME_IN_KEY = 200
@@ -39,8 +40,11 @@ _SAFE = "!-_.'()"
 # What `quote` would give back as it is: most names, in a tenth of its time.
 _PLAIN = re.compile(r"[A-Za-z0-9_.\-~!'()]+")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.\-~!'()/\\]+")
+_NUMBER = re.compile(r"[0-9]{1,19}")
 _CUT_ESCAPE = re.compile(r"%.?$")
-_KEY = re.compile(r"([^/]+)/(?:(files|database)/(\d{9,})/(\d{12,})-[^/]+|(manifests)/(\d{12,})\.json\.gz)")
+_KEY = re.compile(
+    r"([^/]+)/(?:(files|database)/([0-9]{9,16})/([0-9]{12,19})-[^/]+|(manifests)/([0-9]{12,19})\.json\.gz)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +153,28 @@ def description_from_metadata(metadata: Mapping[str, str], *, size: int | None =
     `size` (bytes) is that of the object, for an archive whose size was not known when its metadata was written.
     """
     try:
-        return Description(
-            application=unquote(metadata["application"]),
-            kind=ArchiveKind(metadata["kind"]),
-            archive_id=int(metadata["archive-id"]),
-            backup_id=int(metadata["backup-id"]),
-            filename=_filename(metadata),
-            size=int(metadata["size"]) if "size" in metadata else size,
-            sha256=metadata.get("sha256"),
-            encoding=metadata["encoding"],
-            format_version=int(metadata["format"]),
-            written_by=metadata.get("written-by"),
+        return checked_description(
+            Description(
+                application=unquote(metadata["application"], errors="strict"),
+                kind=ArchiveKind(metadata["kind"]),
+                archive_id=_number(metadata["archive-id"]),
+                backup_id=_number(metadata["backup-id"]),
+                filename=_filename(metadata),
+                size=_number(metadata["size"]) if "size" in metadata else size,
+                sha256=metadata.get("sha256"),
+                encoding=metadata["encoding"],
+                format_version=_number(metadata["format"]),
+                written_by=metadata.get("written-by"),
+            )
         )
     except (KeyError, ValueError):
         return None
+
+
+def _number(text: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("not a number")
+    return int(text)
 
 
 def _filename(metadata: Mapping[str, str]) -> str:

@@ -254,7 +254,7 @@ class S3Store:
                 descriptions = pool.map(self._description, [entry["Key"] for entry in chosen]) if described else None
                 for entry in chosen:
                     description = next(descriptions) if descriptions is not None else None
-                    yield StoredArchive(entry["Key"], entry["Size"], description)
+                    yield StoredArchive(entry["Key"], entry["Size"], description, created_at=entry.get("LastModified"))
 
     def listed_as_of(self) -> datetime | None:
         """A listing of S3 is of now: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html."""
@@ -271,14 +271,15 @@ class S3Store:
         with ThreadPoolExecutor(8, thread_name_prefix="s3-head") as pool:
             for head in pool.map(self._bucket.head, keys):
                 if head is not None:
-                    yield StoredArchive(head.key, head.size, head.description, head.checksum)
+                    yield StoredArchive(head.key, head.size, head.description, head.checksum, head.created_at)
 
     def _pages(self, folder: str) -> Iterator[list[Any]]:
         token: dict[str, str] = {}
         while True:
             with aws_errors("s3:ListBucket", self._bucket.url(folder)):
                 page = self._bucket.client.list_objects_v2(Bucket=self._bucket.uri.bucket, Prefix=folder, **token)
-            yield page.get("Contents", [])
+            # The catalog keeps no NUL, and no key of ours has one.
+            yield [entry for entry in page.get("Contents", []) if "\0" not in entry["Key"]]
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}

@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from glacier_provider.core.archive import ArchiveKind, Description
+from glacier_provider.core.strict_json import strict_json
+from glacier_provider.core.told import checked_description
 
 MAX_DESCRIPTION = 1024
 _MARKER = "glacier_provider"
@@ -70,18 +72,20 @@ def description_from_text(text: str | None, *, size: int | None = None) -> Descr
     `size` (bytes) is that of the archive, for one whose size was not known when its description was written.
     """
     try:
-        values = json.loads(text or "")
-        return Description(
-            application=_text(values["app"]),
-            kind=ArchiveKind(values["kind"]),
-            archive_id=_number(values["archive"]),
-            backup_id=_number(values["backup"]),
-            filename=_filename(values),
-            size=_number(values["size"]) if "size" in values else size,
-            sha256=_text(values["sha256"]) if "sha256" in values else None,
-            encoding=_text(values.get("encoding", "identity")),
-            format_version=_number(values[_MARKER]),
-            written_by=_text(values["by"]) if "by" in values else None,
+        values = strict_json(text or "")
+        return checked_description(
+            Description(
+                application=_text(values["app"]),
+                kind=ArchiveKind(values["kind"]),
+                archive_id=_number(values["archive"]),
+                backup_id=_number(values["backup"]),
+                filename=_filename(values),
+                size=_number(values["size"]) if "size" in values else size,
+                sha256=_text(values["sha256"]) if "sha256" in values else None,
+                encoding=_text(values.get("encoding", "identity")),
+                format_version=_number(values[_MARKER]),
+                written_by=_text(values["by"]) if "by" in values else None,
+            )
         )
     except (KeyError, ValueError, TypeError, RecursionError):
         return None

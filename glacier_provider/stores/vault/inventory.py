@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from glacier_provider.core.told import ToldWrong, checked_size, checked_text
 from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, NotInVault, StoreUnavailable
 from glacier_provider.stores.vault.calls import Vault
 from glacier_provider.stores.vault.jobs import INVENTORY, Job, list_jobs
@@ -25,6 +26,10 @@ INVENTORY_LAG = timedelta(hours=24)
 
 #: The date stands at the beginning of an inventory, before the archives; so much of it is read, in bytes.
 HEAD = 4096
+
+#: What no id and no element of an inventory comes near, in characters.
+LONGEST_ID = 1024
+LONGEST_VALUE = 32 << 20
 
 
 def inventory_entries(vault: Vault, *, now: Callable[[], datetime]) -> Iterator[dict[str, Any]]:
@@ -42,11 +47,25 @@ def inventory_entries(vault: Vault, *, now: Callable[[], datetime]) -> Iterator[
     if job.inventory_size is None:
         raise StoreUnavailable(f"The vault does not tell the size of the inventory of {vault.url()}.")
     try:
-        yield from parse_entries(read_output(vault, job.id, 0, job.inventory_size))
+        for entry in parse_entries(read_output(vault, job.id, 0, job.inventory_size)):
+            checked_text(entry["ArchiveId"], LONGEST_ID, "an ArchiveId")
+            checked_size(entry.get("Size"), "the Size of an archive")
+            yield entry
+    except ToldWrong as exc:
+        raise ArchiveCorrupt(f"The inventory of {vault.url()} cannot be read ({exc}).") from exc
     except ArchiveCold as exc:
         raise StoreUnavailable(
             f"The inventory of {vault.url()} expired while it was read.", hint="The next try has a new one made."
         ) from exc
+
+
+def creation_date(entry: dict[str, Any]) -> datetime | None:
+    """Return when the vault took an archive, or None where its entry does not tell."""
+    try:
+        at = datetime.fromisoformat(entry["CreationDate"])
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def newest_inventory(vault: Vault, now: datetime) -> Job | None:
@@ -76,7 +95,7 @@ def inventory_date(vault: Vault, job: Job) -> datetime:
             text.expect(",")
         text.expect(":")
         taken = datetime.fromisoformat(str(text.value()))
-    except ValueError as exc:
+    except (ValueError, RecursionError, OverflowError) as exc:
         raise ArchiveCorrupt(f"The inventory of {vault.url()} does not tell its date ({exc}).") from exc
     return taken if taken.tzinfo else taken.replace(tzinfo=UTC)
 
@@ -123,7 +142,7 @@ def parse_entries(chunks: Iterator[bytes]) -> Iterator[dict[str, Any]]:
                 text.value()
             if text.expect(",}") == "}":
                 return
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise ArchiveCorrupt(f"The inventory cannot be read ({exc}).", hint="The next try reads it again.") from exc
 
 
@@ -175,6 +194,8 @@ class _Text:
             try:
                 value, end = self._json.raw_decode(self._buffer, self._position)
             except ValueError:
+                if len(self._buffer) - self._position > LONGEST_VALUE:
+                    raise ValueError("a value of it has no end") from None
                 self._more()
                 continue
             if end < len(self._buffer):

@@ -31,6 +31,7 @@ from glacier_provider.core.archive import ArchiveKind, Description, Location, Re
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import retrieval_hours
 from glacier_provider.core.store_uri import VaultUri
+from glacier_provider.core.told import is_sha256
 from glacier_provider.core.treehash import tree_hash
 from glacier_provider.errors import (
     ArchiveCold,
@@ -55,6 +56,7 @@ from glacier_provider.stores.vault.calls import Vault, check_sends_once, may_hav
 from glacier_provider.stores.vault.descriptions import description_from_text, description_text
 from glacier_provider.stores.vault.inventory import (
     INVENTORY_LAG,
+    creation_date,
     inventory_date,
     inventory_entries,
     newest_inventory,
@@ -252,17 +254,18 @@ class VaultStore:
         Raise StoreUnavailable, which says how long to wait, while the inventory is being made.
         """
         for entry in inventory_entries(self._vault, now=self._now):
-            description = description_from_text(entry.get("ArchiveDescription"), size=entry.get("Size"))
+            text, tree = entry.get("ArchiveDescription"), entry.get("SHA256TreeHash")
+            description = description_from_text(text, size=entry["Size"]) if isinstance(text, str) else None
             if application is not None and (description is None or description.application != application):
                 continue
             if kind is not None and (description is None or description.kind is not kind):
                 continue
-            tree = entry.get("SHA256TreeHash")
             yield StoredArchive(
                 key=entry["ArchiveId"],
-                size=int(entry["Size"]),
+                size=entry["Size"],
                 description=description,
-                checksum=f"treehash:{tree}" if tree else None,
+                checksum=f"treehash:{tree}" if isinstance(tree, str) and is_sha256(tree) else None,
+                created_at=creation_date(entry),
             )
 
     def listed_as_of(self) -> datetime | None:
