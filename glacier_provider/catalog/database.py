@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from glacier_provider.catalog.queries import queries
 from glacier_provider.core.archive import Amount
+from glacier_provider.core.sqlstate import Meaning, meaning_of
 from glacier_provider.errors import CatalogError, CatalogNotReady, CatalogUnavailable, GlacierProviderError
 
 if TYPE_CHECKING:
@@ -50,10 +51,25 @@ def catalog_errors() -> Iterator[None]:
             f"The catalog connection may not do this ({_first_line(error)}).",
             hint="Grant its user the catalog schema, or let it create the schema.",
         ) from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise CatalogUnavailable(f"The catalog database broke off ({_first_line(error)}).") from error
     except psycopg.Error as error:
-        raise CatalogError(f"The catalog database refused a statement ({_first_line(error)}).") from error
+        raise _translated(error) from error
+
+
+def _translated(error: psycopg.Error) -> CatalogError:
+    """Return what PostgreSQL's error means; without an SQLSTATE it is libpq's, whose connection broke."""
+    import psycopg
+
+    said, lost = _first_line(error), isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    meaning = meaning_of(error.sqlstate, said)
+    if meaning in (Meaning.CUT, Meaning.STARTING) or (lost and error.sqlstate is None):
+        return CatalogUnavailable(f"The catalog database broke off ({said}).")
+    if meaning is Meaning.BUSY:
+        hint = "Another session held what the statement needed; it is tried again."
+        return CatalogUnavailable(f"The catalog database was busy ({said}).", hint=hint)
+    if meaning.passes:
+        return CatalogUnavailable(f"The catalog database gave a statement up ({said}).", hint=meaning.hint)
+    hint = CatalogError.hint if meaning is Meaning.REFUSED else meaning.hint
+    return CatalogError(f"The catalog database refused a statement ({said}).", hint=hint)
 
 
 def _first_line(error: BaseException) -> str:

@@ -22,7 +22,7 @@ def references_file(application: Application, staging: Path) -> Iterator[Callabl
     with open(staging / "references.partial", "wb") as file:
 
         def keep(names: list[str]) -> None:
-            file.write(b"".join(name.encode() + b"\0" for name in names))
+            file.write(b"".join(name.encode("utf-8", "surrogateescape") + b"\0" for name in names))
 
         yield keep
         file.flush()

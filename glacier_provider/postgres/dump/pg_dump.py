@@ -16,13 +16,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from glacier_provider.core.sqlstate import Meaning, meaning_of_text
+from glacier_provider.core.tables import format_table, parse_table
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import (
     DatabaseBusy,
     DatabaseRefused,
-    DatabaseUnreachable,
     DirectoryUnusable,
     DumpInvalid,
     GlacierProviderError,
@@ -35,12 +35,10 @@ from glacier_provider.postgres.dump.follow import Follower, PieceSink
 from glacier_provider.postgres.dump.snapshot import References, snapshot_to_dump
 from glacier_provider.postgres.tools import commands
 from glacier_provider.postgres.tools.find import Tools, choose_compression
+from glacier_provider.postgres.tools.messages import server_sentence
 from glacier_provider.postgres.tools.options import DumpFormat, PgDumpOptions
 from glacier_provider.postgres.tools.run import Ended, Reporter, TaskLog, Tool
-from glacier_provider.postgres.tools.server import Server
-
-if TYPE_CHECKING:
-    pass
+from glacier_provider.postgres.tools.server import Server, error_of
 
 LOOK_SECONDS = 0.1  # between two looks at a dump that is being written, or ten times as long as a look takes
 
@@ -92,9 +90,16 @@ def dump_to_path(
             count,
         ):
             progress(f"Dumping {server} with {tools}, {compression}, as of {snapshot.taken_at.isoformat()}.")
-            argv = commands.pg_dump(tools, options, target=partial, compression=compression, snapshot=snapshot.id)
+            argv = commands.pg_dump(
+                tools,
+                options,
+                database=server.dbname,
+                target=partial,
+                compression=compression,
+                snapshot=snapshot.id,
+            )
             follower = _follower(partial, options, pieces)
-            ended = _run(argv, server, partial, progress, follower)
+            ended = _run(argv, snapshot.server, partial, progress, follower)
         entries = _verified(tools, partial, progress, follower)
         _publish(partial, target)
         undo.pop_all()
@@ -169,25 +174,41 @@ def failure(ended: Ended, server: Server, partial: Path) -> GlacierProviderError
     text = f"pg_dump of {server} failed: {ended.reason.removeprefix('pg_dump: error: ').rstrip('.')}."
     if ended.killed:
         return ToolKilled(text)
-    by_server = [line for line in ended.tail if re.search(r"(ERROR|FATAL): {2}|connection", line)]
-    local = "\n".join(line for line in ended.errors if line not in by_server)
-    if re.search(r"No space left on device|Disk quota exceeded", local):
+    cause = ended.cause or ended.tail[-1:]
+    said = server_sentence(cause)
+    told = "\n".join(cause)
+    if said is None and re.search(r"No space left on device|Disk quota exceeded", told):
         return OutOfSpace(f"{text} It had written {readable_size(size_of(partial))} to {partial.parent}.")
-    if re.search(r"could not (open|create|write).*(Permission denied|Read-only file system)", local):
+    if said is None and re.search(r"could not (open|create|write).*(Permission denied|Read-only file system)", told):
         return DirectoryUnusable(text)
-    return _server_error(text, "\n".join(by_server)) or ToolFailed(text)
+    return _server_error(text, said or told, told)
 
 
-def _server_error(text: str, said: str) -> GlacierProviderError | None:
-    """Say what the server's messages mean."""
-    if re.search(r"server closed the connection|could not connect|connection to server .* failed|terminating", said):
-        return DatabaseUnreachable(text)
-    # pg_dump bounds its waits for locks by statement_timeout
-    if re.search(r"(lock|statement) timeout|does not exist|could not obtain lock|deadlock", said):
+def _server_error(text: str, said: str, told: str) -> GlacierProviderError:
+    """Return the error for what the server said; `told` is the whole message."""
+    meaning = meaning_of_text(said) or meaning_of_text(told)
+    if meaning is Meaning.BUSY or (meaning is None and re.search(r"does not exist", said)):
         return DatabaseBusy(f"{text} A table was locked, changed or dropped while it was to be dumped.")
-    if re.search(r"permission denied|must be (owner|superuser)|row-level security", said):
+    if meaning is Meaning.DENIED:
         return DatabaseRefused(text, hint="Dump as a user who may read every table, such as the owner of the database.")
-    return None
+    if meaning in (Meaning.DAMAGED, Meaning.TOO_LARGE) or (meaning is Meaning.MEMORY and "COPY" in told):
+        return ToolFailed(text, hint=f"{meaning.hint} {_save_the_rest(told)}")
+    if meaning is None:
+        return ToolFailed(text)
+    return error_of(meaning, text) if meaning.passes else ToolFailed(text, hint=meaning.hint)
+
+
+_COPIED = re.compile(r'COPY ((?:"(?:[^"]|"")+"|[^\s".]+)\.(?:"(?:[^"]|"")+"|[^\s".(]+))')
+
+
+def _save_the_rest(told: str) -> str:
+    """Return how a dump of everything else is made."""
+    found = _COPIED.search(told)
+    table = format_table(*parse_table(found[1])) if found else "schema.table"
+    return (
+        f"To save everything else meanwhile, leave the rows of this table out: dump: {{exclude_table_data: [{table}]}} "
+        "in applications.yaml; its sound rows can be saved by hand with COPY (SELECT ...) TO."
+    )
 
 
 def _verified(tools: Tools, partial: Path, progress: TaskLog, follower: Follower | None) -> int:

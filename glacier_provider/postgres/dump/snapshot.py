@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -27,9 +27,13 @@ REFERENCE_BATCH = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An exported snapshot: its id, when it was taken, and what the server says of itself and the database."""
+    """An exported snapshot: its id, when it was taken, and what the server says of itself and the database.
+
+    `server` is the server as client programs should meet it.
+    """
 
     id: str
+    server: Server = field(repr=False)
     taken_at: datetime
     version: Version
     database_size: int
@@ -63,12 +67,13 @@ def _exported(server: Server) -> Iterator[tuple[Connection, Snapshot]]:
         with database_errors(server, "taking a snapshot"):
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            connection.execute("SET idle_in_transaction_session_timeout = 0")
             row = connection.execute(
                 "SELECT pg_export_snapshot(), statement_timestamp(), pg_database_size(current_database())"
             ).fetchone()
             assert row is not None  # a SELECT without FROM has one row
-            snapshot = Snapshot(row[0], row[1].astimezone(UTC), server_version(connection), row[2])
+            snapshot = Snapshot(
+                row[0], server.for_tools(connection), row[1].astimezone(UTC), server_version(connection), row[2]
+            )
         yield connection, snapshot
     finally:
         # nothing was changed; a connection that was lost meanwhile is no loss
@@ -101,12 +106,22 @@ def _read_references(
         return 0
     count = 0
     try:
-        with database_errors(server, "reading references_query"), connection.cursor(name="references") as cursor:
-            cursor.execute(options.references_query)
-            while rows := cursor.fetchmany(REFERENCE_BATCH):
-                batch = [str(row[0]) for row in rows if row[0] is not None]
+        with database_errors(server, "reading references_query"), connection.cursor() as cursor:
+            # The query is the application's: it finds its tables, and its day, as the application does.
+            cursor.execute("SET LOCAL search_path TO DEFAULT")
+            cursor.execute("SET LOCAL TimeZone TO DEFAULT")
+            # psycopg's own server-side cursors cannot take every text of a database without an encoding
+            cursor.execute(b"DECLARE glacier_references NO SCROLL CURSOR FOR " + options.references_query.encode())
+            fetch = f"FETCH FORWARD {REFERENCE_BATCH} FROM glacier_references".encode()
+            while rows := cursor.execute(fetch).fetchall():
+                batch = [_name(row[0]) for row in rows if row[0] is not None]
                 references(batch)
                 count += len(batch)
     except DatabaseRefused as exc:
         raise ConfigurationError(f"references_query fails: {exc.message}") from exc
     return count
+
+
+def _name(value: object) -> str:
+    """Return a name as text; bytes that are no UTF-8, from a database without an encoding, as in file names."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)

@@ -69,11 +69,13 @@ def dump_to_stream(
     with snapshot_to_dump(server, tools, options, room=staging, references=references) as (snapshot, count):
         told = f"zstd:{LEVEL} by zstandard" if here else compression
         progress(f"Streaming {server} with {tools}, {told}, as of {snapshot.taken_at.isoformat()}.")
-        argv = commands.pg_dump(tools, options, target=None, compression=compression, snapshot=snapshot.id)
+        argv = commands.pg_dump(
+            tools, options, database=server.dbname, target=None, compression=compression, snapshot=snapshot.id
+        )
         with ExitStack() as opened:
             reader = opened.enter_context(_ReadThrough(tools))
             output = _Compressed(sink, reader) if here else _AsIs(sink, reader)
-            ended = _run(argv, server, output, progress)
+            ended = _run(argv, snapshot.server, output, progress)
             toc = reader.finish()
     progress(f"The dump is complete and was read through: {readable_size(output.size)}, {len(toc.entries)} entries.")
     return Dump(

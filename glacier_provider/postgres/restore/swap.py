@@ -232,7 +232,7 @@ def _fill(
     beside: Server, tools: Tools, dump: Path, options: PgRestoreOptions, jobs: int, progress: TaskLog
 ) -> tuple[str, ...]:
     argv = commands.pg_restore_into(tools, options, dump=dump, database=beside.dbname, jobs=jobs)
-    with Tool(argv, beside) as pg_restore:
+    with Tool(argv, beside.for_tools()) as pg_restore:
         ended = pg_restore.watch(Reporter(progress), lambda: f"into {beside.dbname}")
     if ended.killed:
         raise ToolKilled("pg_restore was ended from outside. The database is as it was.")

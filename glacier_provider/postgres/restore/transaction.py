@@ -100,7 +100,7 @@ def _apply(
         entries = Path(work) / "entries.list"
         entries.write_text(commands.use_list(entry.dump_id for entry in plan.kept), encoding="ascii")
         reading = commands.pg_restore_script(tools, options, dump=plan.dump, entries=entries)
-        with Tool(commands.psql(tools), server, stdin=PIPE, stdout=PIPE) as psql:
+        with Tool(commands.psql(tools), server.for_tools(), stdin=PIPE, stdout=PIPE) as psql:
             _send_all(plan, options, reading, psql, run, report)
             run.writing = psql.watch(report, lambda: "waiting for the server to finish")
             run.transaction_id = _transaction_id(psql.process.stdout)
@@ -273,7 +273,7 @@ def _analyze(plan: DatabasePlan, server: Server, tools: Tools, progress: TaskLog
         tables = [(entry.schema or "", entry.name) for entry in plan.kept if entry.desc in kinds]
         statements = [f"ANALYZE {quoted(schema)}.{quoted(name)};" for schema, name in tables]
     report = Reporter(progress)
-    with Tool(commands.psql(tools), server, stdin=PIPE) as psql:
+    with Tool(commands.psql(tools), server.for_tools(), stdin=PIPE) as psql:
         with suppress(BrokenPipeError):
             psql.send("\n".join(statements).encode("utf-8"), lambda: None)
         psql.end_input()

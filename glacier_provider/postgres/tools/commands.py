@@ -10,14 +10,21 @@ from pathlib import Path
 
 from glacier_provider.postgres.tools.find import Tools
 from glacier_provider.postgres.tools.options import DumpFormat, Keep, PgDumpOptions, PgRestoreOptions
+from glacier_provider.postgres.tools.session import KEEPALIVES
 from glacier_provider.postgres.tools.sql import quoted
 
 
 def pg_dump(
-    tools: Tools, options: PgDumpOptions, *, target: Path | None, compression: str, snapshot: str | None = None
+    tools: Tools,
+    options: PgDumpOptions,
+    *,
+    database: str,
+    target: Path | None,
+    compression: str,
+    snapshot: str | None = None,
 ) -> tuple[str, ...]:
-    """Dump the database named by the environment into `target`, or to stdout, as `snapshot` sees it."""
-    argv = [tools.path("pg_dump"), f"--format={options.format.value}"]
+    """Dump a database of the server named by the environment into `target`, or to stdout, as `snapshot` sees it."""
+    argv = [tools.path("pg_dump"), f"--dbname={conninfo(database)}", f"--format={options.format.value}"]
     argv += [f"--file={target}"] if target is not None else []
     argv += _compress(tools, compression)
     argv += [f"--snapshot={snapshot}"] if snapshot else []
@@ -67,12 +74,15 @@ def pg_restore_into(
 
 
 def conninfo(database: str) -> str:
-    """Return a connection string for a database's name alone, which could be taken for one.
+    """Return a connection string for a database of the server that the environment names.
+
+    It keeps an idle connection alive, which no variable of libpq's can ask for.
 
     >>> conninfo("it's")
-    "dbname='it\\\\'s'"
+    "dbname='it\\\\'s' keepalives_idle=60 keepalives_interval=15 keepalives_count=6"
     """
-    return "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    name = database.replace("\\", "\\\\").replace("'", "\\'")
+    return " ".join([f"dbname='{name}'", *(f"{option}={value}" for option, value in KEEPALIVES.items())])
 
 
 def psql(tools: Tools) -> tuple[str, ...]:

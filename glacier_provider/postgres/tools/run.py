@@ -6,8 +6,8 @@ with this process, however this process ends, and `terminate_tools` ends it from
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 import select
 import subprocess
 import sys
@@ -21,19 +21,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TypeAlias
 
+from glacier_provider.postgres.tools.messages import (
+    KEPT_LINES,
+    LINE_LENGTH,
+    Conversation,
+    conversation,
+    in_one_line,
+    is_error,
+    is_warning,
+    telling,
+    without_secrets,
+)
 from glacier_provider.postgres.tools.server import Server
+
+log = logging.getLogger(__name__)
 
 #: Takes one line for the task log.
 TaskLog: TypeAlias = Callable[[str], None]
 
 REPORT_SECONDS = 15.0
 CHUNK = 1 << 20  #: bytes taken from a tool's output, or from a dump, at once
-_KEPT_LINES = 200
 _PIPE_BYTES = 65536  # what a pipe of Linux holds
 
-# Variables of the worker that would lead a tool elsewhere, or change what it writes.
-_FOREIGN = {"PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSERVICE", "PGSERVICEFILE"}
-_FOREIGN |= {"PGOPTIONS", "PGCLIENTENCODING", "PGDATESTYLE", "PGTZ", "PGGEQO", "PSQLRC", "PSQL_HISTORY"}
+# What a tool gets of this process's environment: where programs, libraries and the user's own libpq files are, how
+# libpq authenticates and encrypts. Nothing else: the worker's environment holds the secrets of other systems.
+_KEPT = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LOCPATH", "NLSPATH"}
+_KEPT |= {"PGPASSFILE", "PGSYSCONFDIR", "PGCHANNELBINDING", "PGREQUIREAUTH", "PGREQUIREPEER", "PGCONNECT_TIMEOUT"}
+_KEPT |= {"PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS", "PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION", "PGLOCALEDIR"}
+_KEPT |= {"PGKRBSRVNAME", "KRB5CCNAME", "KRB5_CONFIG", "KRB5_CLIENT_KTNAME", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+_KEPT_BEGINNINGS = ("PGSSL", "PGGSS")
 
 # Asks the kernel for SIGTERM when the parent ends (prctl, PR_SET_PDEATHSIG), then becomes the tool. A helper process
 # of its own, since running Python between fork and exec is not safe in a process with threads.
@@ -47,8 +63,8 @@ _running_lock = threading.Lock()
 
 
 def child_environment(server: Server | None = None) -> dict[str, str]:
-    """Return this process's environment, with the variables that lead to `server` and no other server's."""
-    kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    """Return a small environment: what is `_KEPT` of this process's, and the variables that lead to `server`."""
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_BEGINNINGS)}
     return {**kept, "LC_ALL": "C", "PGCLIENTENCODING": "UTF8", **(server.environment() if server else {})}
 
 
@@ -63,13 +79,22 @@ def terminate_tools() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a tool ended: its exit status (negative: the signal that killed it) and what it said, without secrets."""
+    """How a tool ended: its exit status (negative: the signal that killed it) and what it said, without secrets.
+
+    `errors` and `warnings` are single lines; `messages` the same ones with all lines that belong to each.
+    """
 
     name: str
     status: int
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     tail: tuple[str, ...] = ()
+    messages: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def cause(self) -> tuple[str, ...]:
+        """The error that tells why it failed, line by line; empty when it said none."""
+        return tuple(telling(self.messages or conversation(self.tail)) or ())
 
     @property
     def failed(self) -> bool:
@@ -83,9 +108,9 @@ class Ended:
 
     @property
     def reason(self) -> str:
-        """The first error; of psql, which stops at the first, the last message of the server; else how it ended."""
+        """The error that tells why; of psql, which stops at the first, the last message of the server; else the end."""
         if self.errors:
-            return self.errors[0]
+            return in_one_line(self.cause or self.errors[:1])
         if self.status > 0 and self.warnings:
             return self.warnings[-1]
         if self.status < 0:
@@ -118,6 +143,8 @@ class Tool:
         with _running_lock:
             _running.add(self.process)
         self.messages = Messages(self.process.stderr, server.redact if server else str)
+        self._ended: Ended | None = None
+        self._unwanted = False
 
     def __enter__(self) -> Tool:
         return self
@@ -137,6 +164,7 @@ class Tool:
 
     def kill(self) -> None:
         """End the tool: SIGTERM first, which lets pg_dump end its workers and cancel its queries."""
+        self._unwanted = True
         self.process.terminate()
         try:
             self.process.wait(timeout=5)
@@ -185,11 +213,14 @@ class Tool:
         return self.process.poll() is not None
 
     def ended(self) -> Ended:
-        """Wait for the end and return how it went."""
+        """Wait for the end and return how it went; all that a tool said when it failed goes to the log."""
         status = self.process.wait()
         self.messages.join()
-        said = self.messages
-        return Ended(self.name, status, tuple(said.errors), tuple(said.warnings), tuple(said.tail))
+        if self._ended is None:
+            self._ended = self.messages.ended(self.name, status)
+            if self._ended.failed and not self._unwanted:
+                _tell(self._ended)
+        return self._ended
 
     def watch(self, report: Reporter, detail: Callable[[], str]) -> Ended:
         """Wait for the end, reporting what the tool does and `detail()` now and then."""
@@ -198,14 +229,21 @@ class Tool:
         return self.ended()
 
 
+def _tell(ended: Ended) -> None:
+    """Write to the log what a tool that failed said, and what the server said to it."""
+    for message in ended.messages or tuple((line,) for line in ended.tail[-1:]):
+        log.error("%s", "\n".join(message))
+
+
 class Messages:
     """A tool's stderr, read by a thread as it comes, so that the tool never waits for us."""
 
     def __init__(self, stream: IO[bytes] | None, redact: Callable[[str], str]) -> None:
         self.latest = ""
-        self.errors: list[str] = []
-        self.warnings: list[str] = []
-        self.tail: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._errors: list[str] = []
+        self._warnings: list[str] = []
+        self._tail: deque[str] = deque(maxlen=KEPT_LINES)
+        self._talk = Conversation()
         self._redact = redact
         self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
         self._thread.start()
@@ -213,39 +251,30 @@ class Messages:
     def join(self) -> None:
         self._thread.join(timeout=10)
 
+    def ended(self, name: str, status: int) -> Ended:
+        messages = tuple(tuple(lines) for lines in self._talk.messages)
+        return Ended(name, status, tuple(self._errors), tuple(self._warnings), tuple(self._tail), messages)
+
     def _read(self, stream: IO[bytes] | None) -> None:
         if stream is None:
             return
         with stream:
-            for raw in stream:
-                self._take(self._redact(raw.decode("utf-8", "replace").rstrip()))
+            begins = True
+            while raw := stream.readline(CHUNK):
+                if begins:  # of a longer line the rest is dropped
+                    self._take(self._redact(without_secrets(raw.decode("utf-8", "replace").rstrip()))[:LINE_LENGTH])
+                begins = raw.endswith(b"\n")
 
     def _take(self, line: str) -> None:
         if not line:
             return
-        self.tail.append(line)
+        self._tail.append(line)
         self.latest = line
-        if is_error(line) and len(self.errors) < _KEPT_LINES:
-            self.errors.append(line)
-        elif is_warning(line) and len(self.warnings) < _KEPT_LINES:
-            self.warnings.append(line)
-
-
-# pg_dump, pg_restore: 'pg_dump: error: ...'. psql of itself: 'psql: error: ...', 'psql:<stdin>:7: error: ...'. psql of
-# the server, with VERBOSITY=verbose: 'psql:<stdin>:7: WARNING:  55000: ...', the severity in the server's language, and
-# the SQLSTATE of a warning may be that of an error: which of the two it was, only psql's exit status tells.
-_ERROR = re.compile(r"^\w+(:<stdin>:\d+)?: (error|fatal): ")
-_WARNING = re.compile(r"^\w+: warning: |^psql:<stdin>:\d+: [^\s:]+: {2}(?!00)[0-9A-Z]{5}: ")
-
-
-def is_error(line: str) -> bool:
-    """Tell whether a tool's line reports an error of the tool."""
-    return bool(_ERROR.search(line))
-
-
-def is_warning(line: str) -> bool:
-    """Tell whether a tool's line is a warning, or a message of the server to psql."""
-    return bool(_WARNING.search(line))
+        self._talk.take(line)
+        if is_error(line) and len(self._errors) < KEPT_LINES:
+            self._errors.append(line)
+        elif is_warning(line) and len(self._warnings) < KEPT_LINES:
+            self._warnings.append(line)
 
 
 class Reporter:
@@ -281,6 +310,7 @@ def output_of(argv: Sequence[str], *, environment: Mapping[str, str] | None = No
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
         return Output(Ended(name, 126, tail=(str(exc),)))
-    said = tuple(done.stderr.decode("utf-8", "replace").splitlines())
-    ended = Ended(name, done.returncode, tuple(filter(is_error, said)), tuple(filter(is_warning, said)), said)
+    said = tuple(map(without_secrets, done.stderr.decode("utf-8", "replace").splitlines()))
+    errors, warnings = tuple(filter(is_error, said)), tuple(filter(is_warning, said))
+    ended = Ended(name, done.returncode, errors, warnings, said, conversation(said))
     return Output(ended, done.stdout.decode("utf-8", "replace"))

@@ -6,19 +6,22 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
+from glacier_provider.core.sqlstate import Meaning, meaning_of, meaning_of_text
 from glacier_provider.errors import (
     ConfigurationError,
+    DatabaseBusy,
     DatabaseError,
     DatabaseRefused,
     DatabaseUnreachable,
 )
+from glacier_provider.postgres.tools.session import KEEPALIVES, begin_session, variables_for_tools
 
 if TYPE_CHECKING:
     import psycopg
 
-    Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+    from glacier_provider.postgres.tools.session import Connection as Connection
 
 #: libpq parameters that a connection may set, and the environment variable of each
 #: (https://www.postgresql.org/docs/current/libpq-envars.html).
@@ -48,7 +51,8 @@ class Server:
 
     `host` is a name, an address, a socket directory, or empty for libpq's default. `password` None leaves it to
     libpq (PGPASSFILE, ``~/.pgpass``, a certificate). `options` are the libpq parameters named in
-    `OPTION_VARIABLES`; any other raises ConfigurationError.
+    `OPTION_VARIABLES`; any other raises ConfigurationError. `variables` are what client programs need besides to
+    find such sessions here as we do (see `for_tools`).
     """
 
     host: str
@@ -57,6 +61,7 @@ class Server:
     password: str | None = field(repr=False)
     dbname: str
     options: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.options) - set(OPTION_VARIABLES))
@@ -79,22 +84,43 @@ class Server:
         variables["PGPASSWORD"] = self.password or ""
         for name, value in {**_DEFAULTS, **self.options}.items():
             variables[OPTION_VARIABLES[name]] = str(value)
-        return {name: value for name, value in variables.items() if value}
+        return {**{name: value for name, value in variables.items() if value}, **self.variables}
+
+    def for_tools(self, connection: Connection | None = None) -> Server:
+        """Return this server as client programs should meet it, asked over `connection` or over one of its own.
+
+        What was set for the role or the database then changes nothing for them either, and their client encoding is
+        one in which everything can travel. Raise as `connect`.
+        """
+        if connection is None:
+            with self.connect() as own:
+                return self.for_tools(own)
+        with database_errors(self, "reading its settings"):
+            return replace(self, variables=variables_for_tools(connection))
 
     def connect(self, *, autocommit: bool = False) -> Connection:
-        """Return a new psycopg connection.
+        """Return a new psycopg connection, whose session has what `begin_session` sets.
 
-        Raise DatabaseUnreachable when nothing answers (a retry may help) and DatabaseRefused when the server says no.
+        Raise DatabaseUnreachable when nothing answers and DatabaseBusy when there is no place for another connection
+        (a retry may help both), DatabaseRefused when the server says no.
         """
         import psycopg
 
         named = {"host": self.host, "user": self.user, "password": self.password, "dbname": self.dbname}
         given: dict[str, Any] = {name: value for name, value in named.items() if value}
-        given.update({**_DEFAULTS, **self.options})
+        given.update({**_DEFAULTS, **KEEPALIVES, **self.options})
         try:
-            return psycopg.connect(port=self.port, autocommit=autocommit, **given)
+            connection = psycopg.connect(port=self.port, autocommit=True, **given)
         except psycopg.Error as exc:
             raise _connection_error(self, str(exc)) from exc
+        try:
+            with database_errors(self, "beginning a session"):
+                begin_session(connection)
+                connection.autocommit = autocommit
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def redact(self, text: str) -> str:
         """Return `text` without the password, should it occur."""
@@ -103,7 +129,6 @@ class Server:
 
 # A message of the server reads 'SEVERITY:  text' with two spaces, whatever its language; libpq's own have one.
 _FROM_SERVER = re.compile(r"[^\s:]+: {2}(?P<text>.+)")
-_PASSES = re.compile(r"starting up|shutting down|recovery mode|too many clients|connection slots|not yet accepting")
 _LOCAL_REFUSAL = re.compile(
     r"no password supplied|SSL was required|certificate|private key|authentication method|channel binding"
 )
@@ -112,33 +137,76 @@ _LOCAL_REFUSAL = re.compile(
 def _connection_error(server: Server, text: str) -> DatabaseError:
     said = server.redact(text).strip()
     answer = _FROM_SERVER.search(said)
-    if answer and not _PASSES.search(said):
-        return DatabaseRefused(f"The server refused {server}: {answer['text'].strip().rstrip('.')}.")
+    if answer:
+        return _connection_refused(server, answer["text"].strip().rstrip("."))
     if _LOCAL_REFUSAL.search(said):
         return DatabaseRefused(f"Cannot log in to {server}: {said.splitlines()[-1].strip().rstrip('.')}.")
     first = said.splitlines()[0] if said else "no answer"
-    detail = answer["text"] if answer else first.removeprefix("connection failed: ")
-    return DatabaseUnreachable(f"Cannot connect to {server}: {detail.strip().rstrip('.')}.")
+    return DatabaseUnreachable(
+        f"Cannot connect to {server}: {first.removeprefix('connection failed: ').strip().rstrip('.')}."
+    )
+
+
+def _connection_refused(server: Server, text: str) -> DatabaseError:
+    meaning = meaning_of_text(text)
+    if meaning is None or not meaning.passes:
+        return DatabaseRefused(f"The server refused {server}: {text}.")
+    return error_of(meaning, f"Cannot connect to {server}: {text}.")
 
 
 @contextmanager
 def database_errors(server: Server, doing: str) -> Iterator[None]:
     """Translate psycopg's errors of the block; `doing` completes the sentence "while ...".
 
-    Lost connection: DatabaseUnreachable; missing privilege, object or setting: DatabaseRefused; else DatabaseError.
+    Connection cut, server starting: DatabaseUnreachable. No lock, no connection, cancelled, in conflict with a
+    standby's recovery: DatabaseBusy. What the server said no to: DatabaseRefused. Its disk, its memory, damaged data:
+    DatabaseError. Each with a hint for this cause.
     """
     import psycopg
 
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
-        raise DatabaseUnreachable(_while(server, doing, exc)) from exc
-    except psycopg.ProgrammingError as exc:
-        raise DatabaseRefused(_while(server, doing, exc)) from exc
     except psycopg.Error as exc:
-        raise DatabaseError(_while(server, doing, exc)) from exc
+        said = server.redact(str(exc)).strip().splitlines() or [type(exc).__name__]
+        meaning = meaning_of(exc.sqlstate, " ".join(said))
+        no_answer = isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError) and exc.sqlstate is None
+        if no_answer and not meaning.passes:
+            meaning = Meaning.CUT
+        raise error_of(meaning, f"While {doing} ({server}): {said[0].rstrip('.')}.{server.redact(_more(exc))}") from exc
+    except UnicodeError as exc:
+        raise DatabaseError(
+            f"While {doing} ({server}): a text is not of the database's encoding.",
+            hint="Look at the database's encoding; it holds bytes that are not of it.",
+        ) from exc
 
 
-def _while(server: Server, doing: str, exc: Exception) -> str:
-    said = server.redact(str(exc)).strip().splitlines() or [type(exc).__name__]
-    return f"While {doing} ({server}): {said[0].rstrip('.')}."
+def _more(exc: psycopg.Error) -> str:
+    """Return what the server said besides the first line."""
+    parts = (exc.diag.message_detail, exc.diag.message_hint)
+    return "".join(f" {part.strip().rstrip('.')}." for part in parts if part)
+
+
+_REFUSALS = frozenset({Meaning.READ_ONLY, Meaning.DENIED, Meaning.REFUSED, Meaning.TOO_LARGE})
+
+
+def error_of(meaning: Meaning, message: str) -> DatabaseError:
+    """Return the error of what a server's answer means, with the hint for it."""
+    kind: type[DatabaseError] = DatabaseError
+    if meaning in (Meaning.CUT, Meaning.STARTING):
+        kind = DatabaseUnreachable
+    elif meaning.passes:
+        kind = DatabaseBusy
+    elif meaning in _REFUSALS:
+        kind = DatabaseRefused
+    return kind(message, hint=meaning.hint)
+
+
+def require_primary(connection: Connection, server: Server) -> None:
+    """Raise DatabaseRefused when the server is a standby, which takes no restore."""
+    with database_errors(server, "asking whether it is a standby"):
+        row = connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone()
+    if row and row[0]:
+        raise DatabaseRefused(
+            f"{server} is a standby (in recovery): nothing can be restored into it. Nothing was changed.",
+            hint="Name the primary in the connection, or promote the standby if it is to take the primary's place.",
+        )

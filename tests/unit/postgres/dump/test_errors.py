@@ -8,7 +8,8 @@ import pytest
 
 from glacier_provider import errors
 from glacier_provider.postgres.dump.pg_dump import failure as failure_of
-from glacier_provider.postgres.tools.run import Ended, is_error
+from glacier_provider.postgres.tools.messages import is_error
+from glacier_provider.postgres.tools.run import Ended
 from glacier_provider.postgres.tools.server import Server
 
 SERVER = Server("127.0.0.1", 5432, "app", "pa55-word", "shop")

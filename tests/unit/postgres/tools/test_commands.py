@@ -17,10 +17,11 @@ OLD = Tools(Path("/opt/pg/bin"), Version(15, 3), "for the test")
 
 def test_a_custom_dump() -> None:
     argv = commands.pg_dump(
-        TOOLS, PgDumpOptions(), target=Path("/staging/a.dump"), compression="zstd:3", snapshot="0003-1"
+        TOOLS, PgDumpOptions(), database="shop", target=Path("/staging/a.dump"), compression="zstd:3", snapshot="0003-1"
     )
     assert argv == (
         "/opt/pg/bin/pg_dump",
+        f"--dbname={commands.conninfo('shop')}",
         "--format=custom",
         "--file=/staging/a.dump",
         "--compress=zstd:3",
@@ -40,9 +41,10 @@ def test_a_directory_dump_with_jobs_and_exclusions_by_identity() -> None:
         exclude_table_data=(("audit", "log?"),),
         lock_timeout_seconds=0.25,
     )
-    argv = commands.pg_dump(TOOLS, options, target=Path("/staging/-d"), compression="none")
+    argv = commands.pg_dump(TOOLS, options, database="shop", target=Path("/staging/-d"), compression="none")
     assert argv == (
         "/opt/pg/bin/pg_dump",
+        f"--dbname={commands.conninfo('shop')}",
         "--format=directory",
         "--file=/staging/-d",
         "--compress=0",
@@ -68,7 +70,7 @@ def test_a_directory_dump_with_jobs_and_exclusions_by_identity() -> None:
     ],
 )
 def test_compression_is_asked_for_as_the_client_knows_it(tools: Tools, compression: str, expected: list[str]) -> None:
-    argv = commands.pg_dump(tools, PgDumpOptions(), target=Path("/d"), compression=compression)
+    argv = commands.pg_dump(tools, PgDumpOptions(), database="shop", target=Path("/d"), compression=compression)
     assert [each for each in argv if each.startswith("--compress")] == expected
 
 

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from glacier_provider.errors import ConfigurationError, DatabaseRefused, DatabaseUnreachable
+from glacier_provider.errors import ConfigurationError, DatabaseBusy, DatabaseRefused, DatabaseUnreachable
 from glacier_provider.postgres.tools.server import Server, _connection_error
 
 SERVER = Server("db.example", 5433, "app", "s3cret-word", "shop", {"sslmode": "verify-full", "sslrootcert": "/ca.pem"})
@@ -68,7 +68,6 @@ def test_what_a_retry_cannot_mend_is_refused(text: str) -> None:
     [
         TO + "Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?",
         TO + "FATAL:  the database system is starting up",
-        TO + "FATAL:  sorry, too many clients already",
         "connection timeout expired",
         "could not translate host name \"db.example\" to address: Name or service not known",
         "",
@@ -82,3 +81,21 @@ def test_what_may_pass_is_unreachable(text: str) -> None:
 
 def test_an_error_of_the_connection_never_holds_the_password() -> None:
     assert "s3cret-word" not in str(_connection_error(SERVER, TO + "FATAL:  bad s3cret-word"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TO + "FATAL:  sorry, too many clients already",
+        TO + "FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute",
+        TO + 'FATAL:  too many connections for role "app"',
+        TO + 'FATAL:  too many connections for database "shop"',
+    ],
+)
+def test_a_server_without_room_for_a_connection_is_busy_and_the_hint_says_how_many_a_backup_takes(text: str) -> None:
+    error = _connection_error(SERVER, text)
+    assert isinstance(error, DatabaseBusy)
+    assert error.retryable
+    assert "dump.jobs + 2" in error.hint
+    assert "max_connections" in error.hint
+    assert "server runs" not in str(error)

@@ -1,0 +1,126 @@
+"""What client programs say on stderr: whole messages, which of them tells the cause, and none of the secrets. Pure.
+
+A message is a line with the tool's name and a severity, and the lines that belong to it: the server's DETAIL, HINT and
+CONTEXT, the statement, the entry of the table of contents that was being restored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+KEPT_LINES = 200
+LINE_LENGTH = 2000  # characters; a statement may be as long as the dump
+
+# pg_dump, pg_restore: 'pg_dump: error: ...'. psql of itself: 'psql: error: ...', 'psql:<stdin>:7: error: ...'. psql of
+# the server, with VERBOSITY=verbose: 'psql:<stdin>:7: WARNING:  55000: ...', the severity in the server's language, and
+# the SQLSTATE of a warning may be that of an error: which of the two it was, only psql's exit status tells.
+_ERROR = re.compile(r"^\w+(:<stdin>:\d+)?: (error|fatal): ")
+_WARNING = re.compile(r"^\w+: warning: |^psql:<stdin>:\d+: [^\s:]+: {2}(?!00)[0-9A-Z]{5}: ")
+_OF_A_TOOL = re.compile(r"^(pg_\w+|psql)(:<stdin>:\d+)?: ")
+_MORE = re.compile(r"^\w+: (detail|hint): ")
+_BEFORE = re.compile(r"^pg_restore: (while |from TOC entry )")
+#: The server's severity, in any language, and its sentence: there are two spaces between them.
+_SERVER = re.compile(r"(?:^|[\s:])[^\s:]+: {2}(?P<text>\S.*)")
+_PART = re.compile(r"^(?P<name>[A-Z]+): {2}(?P<text>.*)")
+# What pg_dump says of itself when it is somebody else who has to say why.
+_EMPTY = re.compile(r"worker process died|PQgetResult\(\) failed|unexpectedly$|lost synchronization")
+_SECRET = re.compile(
+    r"(?i)(?P<name>\b\w*(?:password|passwd|secret)\w*)(?P<between>\s*=\s*|\s+(?=E?'))"
+    r"(?P<value>E?''[^']*''(?!')|E?'(?:[^'\\]|''|\\.)*'|[^\s',;)]+)"
+)
+
+
+def is_error(line: str) -> bool:
+    """Tell whether a tool's line reports an error of the tool."""
+    return bool(_ERROR.search(line))
+
+
+def is_warning(line: str) -> bool:
+    """Tell whether a tool's line is a warning, or a message of the server to psql."""
+    return bool(_WARNING.search(line))
+
+
+def without_secrets(line: str) -> str:
+    """Return a line without passwords that stand in a statement.
+
+    >>> without_secrets("Command was: CREATE USER MAPPING FOR x SERVER y OPTIONS (user 'a', password 'b c');")
+    "Command was: CREATE USER MAPPING FOR x SERVER y OPTIONS (user 'a', password ***);"
+    """
+    return _SECRET.sub(lambda found: f"{found['name']}{found['between']}***", line)
+
+
+class Conversation:
+    """A tool's messages as they come, line by line; no more than `KEPT_LINES` lines of each kind are kept."""
+
+    def __init__(self) -> None:
+        self.messages: list[list[str]] = []
+        self._lines = 0
+        self._before: list[str] = []
+        self._open = False
+
+    def take(self, line: str) -> None:
+        """Add a line to the message that it belongs to; what is no error and no warning is left out."""
+        if is_error(line) or is_warning(line):
+            self._open = self._lines < KEPT_LINES
+            if self._open:
+                self.messages.append([*self._before, line])
+                self._lines += 1 + len(self._before)
+            self._before = []
+        elif _BEFORE.match(line):
+            self._before = [*self._before[-1:], line]
+            self._open = False
+        elif _OF_A_TOOL.match(line) and not _MORE.match(line):
+            self._before, self._open = [], False
+        elif line and self._open and self._lines < KEPT_LINES:
+            self.messages[-1].append(line)
+            self._lines += 1
+
+
+def conversation(lines: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the errors and warnings in a tool's lines, each with the lines that belong to it."""
+    talk = Conversation()
+    for line in lines:
+        talk.take(line)
+    return tuple(tuple(message) for message in talk.messages)
+
+
+def server_sentence(message: Sequence[str]) -> str | None:
+    """Return what the server said in a message, without its severity; None when it says nothing of the server."""
+    for line in message:
+        if _BEFORE.match(line) or _PART.match(line):
+            continue
+        if found := _SERVER.search(line):
+            return found["text"].strip()
+    return None
+
+
+def telling(messages: Sequence[Sequence[str]]) -> Sequence[str] | None:
+    """Return the error that tells the cause: the first with the server's words, else the first that says anything."""
+    errors = [message for message in messages if any(map(is_error, message))]
+    told: list[Callable[[Sequence[str]], object]] = [server_sentence, lambda message: not _EMPTY.search(_head(message))]
+    for tells in told:
+        if found := next((message for message in errors if tells(message)), None):
+            return found
+    return errors[0] if errors else None
+
+
+def in_one_line(message: Sequence[str]) -> str:
+    """Return the important parts of a message: its sentence, what the server said and advised, and of what object."""
+    head = _head(message).rstrip(".")
+    sentence = server_sentence(message)
+    parts = [head] if sentence is None or sentence.rstrip(".") in head else [f"{head}: {sentence.rstrip('.')}"]
+    for line in message:
+        if (part := _PART.match(line)) and part["name"] in ("DETAIL", "HINT", "CONTEXT"):
+            parts.append(f"{part['name']}: {part['text'].rstrip('.')}")
+        elif line.startswith("pg_dump: hint: "):
+            parts.append(f"HINT: {line.removeprefix('pg_dump: hint: ').rstrip('.')}")
+        elif found := re.match(r"pg_restore: from TOC entry \d+; \d+ \d+ (.*)", line):
+            parts[0] = f"{parts[0]} (at {found[1]})"
+        elif found := re.match(r"(?:pg_dump: detail: )?Command was: (.{1,300})", line):
+            parts.append(f"Statement: {found[1].rstrip()}")
+    return ". ".join(parts)
+
+
+def _head(message: Sequence[str]) -> str:
+    return next((line for line in message if is_error(line) or is_warning(line)), message[0])

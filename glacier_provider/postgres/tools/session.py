@@ -1,0 +1,101 @@
+"""What each session depends on, set when it begins: what was set for a role or a database changes nothing here.
+
+Nothing of it travels in the startup packet, which poolers such as PgBouncer refuse: our own sessions set it by a
+statement. The client programs can be told by PGOPTIONS alone, so they get only what really differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+#: libpq's parameters that keep a connection alive that says nothing for hours, behind a NAT or a firewall.
+KEEPALIVES: Mapping[str, str] = {"keepalives_idle": "60", "keepalives_interval": "15", "keepalives_count": "6"}
+
+_NO_TIMEOUTS = (
+    "statement_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",  # since 14
+    "transaction_timeout",  # since 17
+)
+#: What changes the meaning of statements or data; client programs depend on it as well.
+_COMMON = {
+    **dict.fromkeys(_NO_TIMEOUTS, "0"),
+    "array_nulls": "on",
+    "bytea_output": "hex",
+    "default_transaction_deferrable": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "quote_all_identifiers": "off",
+    "transform_null_equals": "off",
+}
+#: What psycopg and our own statements depend on besides; client programs set it themselves.
+_OURS = {
+    "DateStyle": "ISO",  # psycopg reads no other; the order of day and month stays
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "row_security": "off",  # an error rather than fewer rows
+    "standard_conforming_strings": "on",
+}
+#: Encodings of a server whose bytes are taken as they are: it converts none of them to UTF-8.
+_AS_BYTES = frozenset({"SQL_ASCII", "MULE_INTERNAL"})
+
+
+def begin_session(connection: Connection) -> None:
+    """Set what a session depends on, outside of any transaction; raise psycopg's errors.
+
+    Text comes as `str` from a database of any encoding; bytes that are no UTF-8, which only SQL_ASCII can hold, are
+    escaped as Python does in file names (surrogateescape).
+    """
+    encoding = client_encoding(connection)
+    settings = {**_COMMON, **_OURS, "client_encoding": encoding}
+    since = {"idle_session_timeout": 140000, "transaction_timeout": 170000}
+    version = connection.info.server_version
+    chosen = [(name, value) for name, value in settings.items() if version >= since.get(name, 0)]
+    calls = ", ".join(f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in chosen)
+    # A path that names pg_catalog last lets other schemas replace its functions; one that does not name it, none.
+    path = (
+        "CASE WHEN pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.~) 'pg_catalog' "
+        "THEN pg_catalog.set_config('search_path', "
+        "(SELECT pg_catalog.string_agg(pg_catalog.quote_ident(s), ', ') "
+        "FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS s WHERE s OPERATOR(pg_catalog.<>) 'pg_catalog'), "
+        "false) END"
+    )
+    connection.execute(f"SELECT {calls}, {path}".encode())
+    if encoding == "SQL_ASCII":
+        from glacier_provider.postgres.tools.text import escape_bytes
+
+        escape_bytes(connection)
+
+
+def client_encoding(connection: Connection) -> str:
+    """Return the client encoding in which everything that the database holds can travel."""
+    server = connection.info.parameter_status("server_encoding") or "UTF8"
+    return "SQL_ASCII" if server in _AS_BYTES else "UTF8"
+
+
+_DIFFERENT = """
+SELECT s.name FROM pg_catalog.pg_settings s
+  JOIN pg_catalog.json_each_text(%s::pg_catalog.json) AS wanted ON wanted.key = s.name
+ WHERE s.reset_val <> wanted.value ORDER BY s.name"""
+
+
+def variables_for_tools(connection: Connection) -> Mapping[str, str]:
+    """Return the environment in which a client program has such a session in the database of `connection`, too."""
+    import json
+
+    found = connection.execute(_DIFFERENT, (json.dumps(_COMMON),)).fetchall()
+    variables = {"PGCLIENTENCODING": client_encoding(connection)}
+    if found:
+        variables["PGOPTIONS"] = " ".join(f"-c {name}={_escaped(_COMMON[name])}" for (name,) in found)
+    return variables
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
