@@ -100,8 +100,8 @@ _BY_TEXT = tuple(
         (
             r"server closed the connection|could not connect|connection to server .* failed|terminating connection|"
             r"connection not open|SSL connection has been closed|no connection to the server|"
-            r""
-            r"Connection (reset|timed out)|could not (receive data from|send data to) server|idle-session timeout|idle-in-transaction timeout",
+            r"Connection (reset|timed out)|could not (receive data from|send data to) server|"
+            r"idle-session timeout|idle-in-transaction timeout",
             Meaning.CUT,
         ),
         # pg_dump bounds its waits for locks by statement_timeout; its workers do not wait at all
