@@ -24,6 +24,8 @@
     │   └── RestoreFailed         the database was left as it was
     ├── FileError                 attached files and staging
     │   ├── DirectoryUnusable     missing, unreadable or unwritable
+    │   ├── FileUnreadable        a file that this worker may not read, or too many that cannot be read
+    │   ├── ReadFailed            an I/O error or a stale handle (retry may help)
     │   ├── OutOfSpace            a disk is full, or would be
     │   ├── FileChanged           a file changed while it was read (retry may help)
     │   ├── FileMissing           a file is not there, or no longer
@@ -202,6 +204,19 @@ class DirectoryUnusable(FileError):
     """A directory is missing, unreadable or unwritable."""
 
     hint = "Check that the worker mounts the directory and may use it."
+
+
+class FileUnreadable(FileError):
+    """A file cannot be read by this worker."""
+
+    hint = "Let the worker's user read it, or leave it out with exclude in applications.yaml."
+
+
+class ReadFailed(FileError):
+    """The disk or file server did not give what was to be read."""
+
+    retryable = True
+    hint = "It is tried again; if it lasts, look at the disk, or mount the file system anew."
 
 
 class OutOfSpace(FileError):

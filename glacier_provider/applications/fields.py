@@ -157,6 +157,15 @@ class ScanOptions:
     full_walk_days: Annotated[int, whole(1, 366)] = option(
         7, "every so many days all names and sizes are compared, whatever the other two say"
     )
+    unreadable: Literal["fail", "threshold", "ignore"] = option(
+        "threshold",
+        "files that cannot be read after all tries: `fail` the backup; complete it without them, named, "
+        "up to a `threshold`; or `ignore` how many they are",
+        "fail",
+    )
+    unreadable_most: Annotated[int, whole(0, 1_000_000)] = option(
+        10, "the threshold: so many files, and never more than half of all"
+    )
 
 
 def _beside_files(value: Any, info: ValidationInfo) -> Any:

@@ -10,6 +10,7 @@ from glacier_provider.catalog.backups import Backups
 from glacier_provider.catalog.database import PAGE_SIZE, Database, Row
 from glacier_provider.catalog.writers import Writers
 from glacier_provider.core.archive import ArchiveKind, Description, Receipt
+from glacier_provider.core.text import NAMED
 from glacier_provider.errors import IllegalMove
 
 
@@ -210,6 +211,20 @@ class Archives:
     def drop_vanished(self, archive_ids: Sequence[int]) -> int:
         """Files that were planned and are gone: no longer part of any backup. Return their number."""
         return self._db.run("drop_vanished", archive_ids=list(archive_ids)) if archive_ids else 0
+
+    def note_unread(self, backup_id: int, archive_ids: Sequence[int]) -> None:
+        """Note files that a backup could not read, with every try that it had."""
+        if archive_ids:
+            self._db.run("note_unread", backup_id=backup_id, archive_ids=list(archive_ids))
+
+    def unread(self, backup_id: int) -> tuple[int, list[str]]:
+        """Return how many files of a backup could not be read, and some of their names."""
+        row = self._db.row("count_unread", application_id=self._backups.application_id, backup_id=backup_id)
+        return (row["files"], row["named"]) if row else (0, [])
+
+    def leave_out_unread(self, backup_id: int) -> None:
+        """Files that could not be read become no part of a running backup; its figures and its report say so."""
+        self._db.row("leave_out_unread", application_id=self._backups.application_id, backup_id=backup_id, limit=NAMED)
 
     def plan_again(self, archive: PlannedArchive) -> PlannedArchive:
         """Give up an archive whose key holds something else; return what takes its place in the backup.

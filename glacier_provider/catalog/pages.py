@@ -262,6 +262,10 @@ class Pages:
         """Return what a restore brings by `source`, `status` and `tier`, with the first and last request's time."""
         return self._db.rows("restore_progress", restore_id=restore_id)
 
+    def pending(self, backup_id: int) -> list[Row]:
+        """Return what of a backup is being retrieved, by tier and store, with the first and last request's time."""
+        return self._db.rows("pending_of_backup", backup_id=backup_id)
+
     def restores(
         self, application: str, *, backup_id: int | None = None, restore_id: int | None = None, limit: int = 20
     ) -> list[Row]:

@@ -8,13 +8,24 @@ root. The root itself is configuration: it may be a symbolic link, as deployment
 from __future__ import annotations
 
 import errno
+import glob
+import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Self
 
-from glacier_provider.errors import DirectoryUnusable, FileError, FileMissing, OutOfSpace, UnsafePath
+from glacier_provider.core.archive import name_from_bytes
+from glacier_provider.errors import (
+    DirectoryUnusable,
+    FileError,
+    FileMissing,
+    FileUnreadable,
+    OutOfSpace,
+    ReadFailed,
+    UnsafePath,
+)
 from glacier_provider.files.names import shown
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -26,6 +37,9 @@ AnyPath = str | os.PathLike[str]
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GONE = {errno.ENOENT}
 _NOT_BELOW = {errno.ELOOP, errno.ENOTDIR}
+_DENIED = {errno.EACCES, errno.EPERM}
+#: What a disk or a file server says when it has trouble itself: another try may find it well again.
+READ_TROUBLE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO}
 
 
 class Root:
@@ -90,12 +104,28 @@ class Root:
         except OSError as exc:
             if exc.errno == errno.ENXIO:  # a socket, or a device without a driver
                 raise not_regular(self.where(parts)) from exc
+            if exc.errno in _DENIED:
+                raise FileUnreadable(
+                    f"Cannot read {self.where(parts)}: {exc.strerror}. {self._whose(parts)}",
+                    hint=let_read(b"/".join(parts)),
+                ) from exc
             raise file_error(exc, "read", self.where(parts)) from exc
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             os.close(fd)
             raise not_regular(self.where(parts))
         return fd, info
+
+    def _whose(self, parts: Sequence[bytes]) -> str:
+        """Return a sentence on whose the first thing is on the way to a file that this user may not use."""
+        for depth in range(1, len(parts) + 1):
+            try:
+                info = self.look(parts[:depth])
+            except FileError:
+                break  # the directory above is not to be searched, and was told of already
+            if info is not None and (depth == len(parts) or not may_search(info)):
+                return whose(info, "It" if depth == len(parts) else f"Its directory {shown(b'/'.join(parts[:depth]))}")
+        return f"This worker runs as {user_name(os.geteuid())}."
 
     def _open_leaf(self, parts: Sequence[bytes]) -> int:
         if len(parts) == 1:
@@ -183,9 +213,41 @@ def file_error(exc: OSError, action: str, where: str) -> FileError:
         return FileMissing(said)
     if exc.errno in _NOT_BELOW:
         return UnsafePath(f"Cannot {action} {where}: a part of its path is a symbolic link or not a directory.")
+    if exc.errno in READ_TROUBLE and action == "read":
+        return ReadFailed(said)
     if exc.errno == errno.ENAMETOOLONG:
         return UnsafePath(said, hint="This file system does not allow names as long as this; use another one.")
     return DirectoryUnusable(said)
+
+
+def whose(info: os.stat_result, what: str) -> str:
+    """Return a sentence with owner and mode of a thing, and as whom this process runs."""
+    owner = f"{user_name(info.st_uid)} with mode {stat.S_IMODE(info.st_mode):04o}"
+    return f"{what} belongs to {owner}; this worker runs as {user_name(os.geteuid())}."
+
+
+def may_search(info: os.stat_result) -> bool:
+    """Whether the mode of a directory lets this user through, as far as the mode tells."""
+    if os.geteuid() == info.st_uid:
+        return bool(info.st_mode & stat.S_IXUSR)
+    group = info.st_gid == os.getegid() or info.st_gid in os.getgroups()
+    return bool(info.st_mode & (stat.S_IXGRP if group else stat.S_IXOTH))
+
+
+def user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def let_read(name: str | bytes) -> str:
+    """Return the hint for a name that this worker may not read, which `exclude` leaves out."""
+    text = name_from_bytes(name) if isinstance(name, bytes) else name
+    pattern = json.dumps(glob.escape(text), ensure_ascii=not text.isprintable())
+    return f"Let this user read it, or leave it out in applications.yaml: exclude: [{pattern}]."
 
 
 def unusable(exc: Exception, directory: str) -> DirectoryUnusable:

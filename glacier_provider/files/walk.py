@@ -10,9 +10,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from glacier_provider.errors import DirectoryUnusable
-from glacier_provider.files.names import TEMPORARY, shown, text_of
-from glacier_provider.files.root import NOFOLLOW_DIRECTORY, AnyPath, Root, unusable
+from glacier_provider.errors import DirectoryUnusable, FileError, ReadFailed
+from glacier_provider.files.names import TEMPORARY, name_parts, shown, text_of
+from glacier_provider.files.root import NOFOLLOW_DIRECTORY, READ_TROUBLE, AnyPath, Root, let_read, unusable, whose
 
 OnSkip = Callable[[str, str], object]
 Identity = tuple[int, int]
@@ -217,10 +217,20 @@ def report_special(entry: os.DirEntry[str], name: str, on_skip: OnSkip) -> None:
     on_skip(name, _SPECIAL.get(mode & 0o170000, "it is neither a file nor a directory"))
 
 
-def unreadable(exc: OSError, root: Root, directory: str) -> DirectoryUnusable:
+def unreadable(exc: OSError, root: Root, directory: str) -> DirectoryUnusable | ReadFailed:
     """Return the error of a directory below the root, by its name with or without a slash at its end."""
-    name = shown(directory.removesuffix("/") or ".")
-    return DirectoryUnusable(f"Cannot read the directory {name} in {root.path}: {exc.strerror}.")
+    name = directory.removesuffix("/")
+    said = f"Cannot read the directory {shown(name or '.')} in {root.path}: {exc.strerror}."
+    if exc.errno in READ_TROUBLE:
+        return ReadFailed(said)
+    if exc.errno not in (errno.EACCES, errno.EPERM) or not name:
+        return DirectoryUnusable(said)
+    try:
+        found = root.look(name_parts(name))
+    except FileError:
+        found = None
+    owner = f" {whose(found, 'It')}" if found else ""
+    return DirectoryUnusable(f"{said}{owner}", hint=let_read(name))
 
 
 def identity(info: os.stat_result) -> Identity:

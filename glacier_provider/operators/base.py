@@ -78,6 +78,12 @@ def run_of(context: Context) -> Run:
     return Run(dag_id=run.dag_id, dag_run_id=run.run_id)
 
 
+def is_last_try(context: Context) -> bool:
+    """Whether Airflow will not try this task again by itself."""
+    task_instance: Any = context["ti"]
+    return bool(task_instance.try_number > task_instance.max_tries)
+
+
 def emit_asset_event(operator: BaseOperator, context: Context, extra: Mapping[str, Any]) -> None:
     """Put figures on the events of the operator's outlets."""
     events: Any = context["outlet_events"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.operators.base import GlacierOperator
+from glacier_provider.operators.base import GlacierOperator, is_last_try
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,4 +36,6 @@ class GlacierUploadOperator(GlacierOperator):
             if self.archives is None:
                 return backup.upload_database(r.application, backup_id, catalog=r.catalog, store=r.store)
             wanted = ArchiveRange.from_dict(self.archives)
-            return backup.upload_files(r.application, backup_id, wanted, catalog=r.catalog, store=r.store)
+            return backup.upload_files(
+                r.application, backup_id, wanted, catalog=r.catalog, store=r.store, last_try=is_last_try(context)
+            )

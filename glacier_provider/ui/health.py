@@ -25,6 +25,8 @@ _PRESETS = {
 
 class Health(StrEnum):
     FRESH = "fresh"  #: the last backup that was due is complete
+    INCOMPLETE = "incomplete"  #: complete, but for files that could not be read
+    PAUSED = "paused"  #: all was well when the DAG was paused; nothing is backed up by itself
     LATE = "late"  #: a backup was due and is not there
     FAILING = "failing"  #: the last backup that ended failed
     NEVER = "never"  #: there is no complete backup
@@ -63,21 +65,32 @@ class Schedule:
 
 
 def health_of(
-    schedule: Schedule, *, now: datetime, complete_since: datetime | None, last_ended: str | None
+    schedule: Schedule,
+    *,
+    now: datetime,
+    complete_since: datetime | None,
+    last_ended: str | None,
+    unreadable: int = 0,
+    paused: bool = False,
 ) -> tuple[Health, datetime | None]:
     """Return an application's health and, when it is late, when the missing backup was due.
 
-    `complete_since`: when the last complete backup was opened; `last_ended`: the state of the last one that ended.
+    `complete_since`: when the last complete backup was opened; `unreadable`: files that it could not read;
+    `last_ended`: the state of the last one that ended; `paused`: whether Airflow makes none by itself.
     """
     if complete_since is None:
         return (Health.FAILING if last_ended == "failed" else Health.NEVER), None
     if last_ended == "failed":
         return Health.FAILING, None
     due = schedule.last_due(now - schedule.grace(now))
+    # The scheduler starts a run a moment after it is due, never before: a run of that moment is not older.
+    if due is not None and complete_since < due:
+        return Health.LATE, due
+    if unreadable:
+        return Health.INCOMPLETE, None
     if due is None:
         return Health.UNSCHEDULED, None
-    # The scheduler starts a run a moment after it is due, never before: a run of that moment is not older.
-    return (Health.LATE, due) if complete_since < due else (Health.FRESH, None)
+    return (Health.PAUSED if paused else Health.FRESH), None
 
 
 def calendar(schedule: Schedule, states: dict[date, str], *, first: datetime | None, now: datetime) -> tuple[date, str]:

@@ -60,6 +60,9 @@ class MonthlyCostResponse(BaseResponse):
     archives: int
     bytes: int
     classes: list[ClassCostResponse]
+    retrieve_everything: dict[str, Money] = Field(description="by tier; under the empty name: no tier is needed")
+    retrieval_days: int = Field(description="for how long retrieved copies are kept, and billed")
+    delete_today: Money = Field(description="the early-deletion fee if everything were deleted today, at most")
     prices: PricesResponse
 
 
@@ -98,6 +101,7 @@ class BackupResponse(BaseResponse):
     returned_count: int | None = None
     database_bytes: int | None
     error: str | None
+    unreadable_count: int = Field(default=0, description="files that could not be read and are not in it; on cards")
     archives: dict[RetrievalStatus, AmountResponse] = {}
     retrieval_status: RetrievalStatus | None = None
     cost: AddedCostResponse | None = Field(default=None, description="told in lists and details of one application")
@@ -330,6 +334,7 @@ class RestorePreviewResponse(BaseResponse):
     to_request: AmountResponse
     pending: AmountResponse
     ready: AmountResponse
+    expected: list[ExpectedRetrievalsResponse] = Field(description="of what is pending, by tier")
     as_of: datetime | None = Field(description="when the directory was last compared with the catalog")
     restore_dag: str
     requests: int = Field(description="retrievals that are to be requested")

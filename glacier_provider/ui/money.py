@@ -33,6 +33,12 @@ def monthly(application: Application, holdings: Sequence[Holding]) -> models.Mon
             )
             for one in classes
         ],
+        retrieve_everything={
+            tier: cost.plain(spent.total)
+            for tier, spent in cost.retrieval_by_tier(classes, prices, days=application.retrieval_days).items()
+        },
+        retrieval_days=application.retrieval_days,
+        delete_today=cost.plain(cost.early_deletion([(one, 0) for one in classes], prices)),
         prices=prices_response(prices),
     )
 

@@ -106,6 +106,8 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) 
             now=known.now,
             complete_since=done["opened_at"] if done else None,
             last_ended=last["state"] if last else None,
+            unreadable=done["unreadable_count"] if done else 0,
+            paused=(dag := known.dags.get(backup_dag_of(name))) is not None and dag.paused,
         )
         states: dict[date, str] = {row["day"]: row["state"] for row in days.get(name, ())}
         start, letters = calendar(schedule, states, first=first.get(name), now=known.now)
@@ -423,6 +425,7 @@ def preview(application: Application, catalog: Catalog, request: RestoreRequest)
         to_request=_amount_response(plan.to_request),
         pending=_amount_response(plan.pending),
         ready=_amount_response(plan.ready),
+        expected=[_expected(row) for row in catalog.pages.pending(plan.backup_id)] if plan.pending.archives else [],
         as_of=as_of,
         restore_dag=restore_dag_of(application.name),
         requests=plan.to_request.archives,

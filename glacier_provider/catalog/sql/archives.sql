@@ -108,6 +108,44 @@ UPDATE glacier_archives AS a SET error = r.error
   FROM unnest(%(ids)s::bigint[], %(errors)s::text[]) AS r (id, error)
  WHERE a.id = r.id;
 
+-- name: note_unread
+-- Files that this backup could not read, with every try that it had.
+UPDATE glacier_archives SET unread_by = %(backup_id)s
+ WHERE id = ANY(%(archive_ids)s) AND kind = 'file' AND state IN ('planned', 'uploading');
+
+-- name: count_unread
+-- How many files of this backup could not be read, and some of them.
+SELECT count(*) AS files, coalesce((array_agg(a.filename ORDER BY a.id))[1:5], '{}') AS named
+  FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id AND f.last_backup_id IS NULL
+ WHERE a.application_id = %(application_id)s AND a.unread_by = %(backup_id)s AND a.kind = 'file'
+   AND a.state IN ('planned', 'uploading');
+
+-- name: leave_out_unread
+-- They are no part of this backup, which says so; the next one finds them new.
+WITH unread AS (
+    UPDATE glacier_archives a SET state = 'failed',
+           doubtful_since = CASE WHEN a.state = 'uploading' THEN coalesce(a.doubtful_since, clock_timestamp())
+                                 ELSE a.doubtful_since END,
+           upload_id = CASE WHEN a.original_size > 8388608 THEN coalesce(a.upload_id, 'unknown') ELSE a.upload_id END
+      FROM backup_files f
+     WHERE f.archive_id = a.id AND f.last_backup_id IS NULL AND a.application_id = %(application_id)s
+       AND a.unread_by = %(backup_id)s AND a.kind = 'file' AND a.state IN ('planned', 'uploading')
+    RETURNING a.id, a.filename, a.original_size, a.error, a.backup_id),
+removed AS (DELETE FROM backup_files f USING unread WHERE f.archive_id = unread.id),
+named AS (SELECT filename, error FROM unread ORDER BY id LIMIT %(limit)s)
+UPDATE application_data_backups b
+   SET files_count = b.files_count - u.files, files_bytes = greatest(0, b.files_bytes - u.bytes),
+       new_files_count = greatest(0, b.new_files_count - u.new_files),
+       new_files_bytes = greatest(0, b.new_files_bytes - u.new_bytes),
+       report = b.report || jsonb_build_object('unreadable_count', u.files, 'unreadable',
+           (SELECT jsonb_agg(jsonb_build_object('name', filename, 'error', error)) FROM named))
+  FROM (SELECT count(*) AS files, coalesce(sum(original_size), 0)::bigint AS bytes,
+               count(*) FILTER (WHERE backup_id = %(backup_id)s) AS new_files,
+               coalesce(sum(original_size) FILTER (WHERE backup_id = %(backup_id)s), 0)::bigint AS new_bytes
+          FROM unread) AS u
+ WHERE b.id = %(backup_id)s AND b.state = 'running' AND u.files > 0
+RETURNING b.id;
+
 -- name: drop_vanished
 -- Planned, but gone from the directory before it was read: no longer part of this backup.
 WITH gone AS (

@@ -1,7 +1,8 @@
 -- name: newest_of_each
 -- The newest backup in one of these states, of each application.
 SELECT p.name AS application, b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.scanned_at,
-       b.files_count, b.files_bytes, b.new_files_count, b.new_files_bytes, b.error, b.database_bytes
+       b.files_count, b.files_bytes, b.new_files_count, b.new_files_bytes, b.error, b.database_bytes,
+       coalesce((b.report->>'unreadable_count')::bigint, 0) AS unreadable_count
   FROM applications p
  CROSS JOIN LATERAL (SELECT * FROM application_data_backups n
                       WHERE n.application_id = p.id AND n.state = ANY(%(states)s) ORDER BY n.id DESC LIMIT 1) AS b
@@ -289,6 +290,18 @@ SELECT r.source, CASE WHEN r.believed AND NOT o.missing_noted THEN coalesce(
   LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state IN ('requested', 'ready')
  WHERE r.restore_id = %(restore_id)s
  GROUP BY 1, 2, 3;
+
+-- name: pending_of_backup
+-- What of a backup was asked for and is on its way, by tier and store, with the first and last request's time.
+SELECT g.tier, a.store_uri, count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes,
+       min(g.requested_at) AS first_request, max(g.requested_at) AS last_request
+  FROM glacier_retrievals g JOIN glacier_archives a ON a.id = g.archive_id
+  JOIN application_data_backups b ON b.id = %(backup_id)s AND b.application_id = a.application_id
+ WHERE g.state = 'requested' AND (
+       a.id = b.database_archive_id OR EXISTS (
+       SELECT FROM backup_files f WHERE f.archive_id = a.id AND f.first_backup_id <= b.id
+          AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)))
+ GROUP BY 1, 2;
 
 -- name: restores_of
 -- The newest restores of an application, or of one of its backups, with what lies aside.

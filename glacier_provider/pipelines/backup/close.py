@@ -16,6 +16,7 @@ from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.manifest import manifest_lines
 from glacier_provider.core.text import readable_size
 from glacier_provider.pipelines.backup.step import LAST, backup_step
+from glacier_provider.pipelines.backup.unreadable import leave_out_unreadable
 from glacier_provider.pipelines.shared.staging import staging_directory_of
 from glacier_provider.staging import remove_tree
 from glacier_provider.stores.contract import ArchiveStore
@@ -31,6 +32,7 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
     if catalog.backups.get(backup_id)["state"] != "complete":
         with backup_step(catalog, backup_id, LAST):
             _abandon_uploads(application, catalog=catalog, store=store)
+            leave_out_unreadable(application, backup_id, catalog=catalog)
             previous = _previous_of_manifest(catalog, backup_id)
             manifest_id = _archive_manifest(application, backup_id, previous, catalog=catalog, store=store)
             catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=previous or None)
@@ -174,5 +176,6 @@ def _figures(catalog: Catalog, backup_id: int) -> dict[str, Any]:
         "uploaded_files": uploaded["files"],
         "uploaded_bytes": uploaded["bytes"],
         "unarchived_references": backup["report"].get("unarchived_references_count"),
+        "unreadable_files": backup["report"].get("unreadable_count", 0),
         "seconds": round((backup["closed_at"] - backup["opened_at"]).total_seconds(), 1),
     }

@@ -20,7 +20,7 @@ from glacier_provider.core.text import readable_size
 from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError
 from glacier_provider.files import FileSource, Root, open_source
 from glacier_provider.pipelines.backup.step import backup_step
-from glacier_provider.pipelines.shared.errors import log_errors, raise_gravest_named
+from glacier_provider.pipelines.backup.unreadable import settle_unreadable
 from glacier_provider.pipelines.shared.group import GROUP, GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
@@ -77,12 +77,20 @@ def _dump_source(path: Path) -> FileSource | DirectorySource:
 
 
 def upload_files(
-    application: Application, backup_id: int, wanted: ArchiveRange, *, catalog: Catalog, store: ArchiveStore
+    application: Application,
+    backup_id: int,
+    wanted: ArchiveRange,
+    *,
+    catalog: Catalog,
+    store: ArchiveStore,
+    last_try: bool = False,
 ) -> dict[str, int]:
-    """Upload the planned files of a range, many at a time; return `archives` and `bytes` that were sent.
+    """Upload the planned files of a range, many at a time; return `archives` and `bytes` that were sent, and how many
+    files are `unreadable`.
 
     What is finished is committed in groups. A file that vanished is no longer part of the backup. A file that is still
-    being written is left for the next try, and the task fails at its end with FileChanged, naming it.
+    being written, or that the disk does not give, is left for the next try, and the task fails at its end, naming it;
+    in the last try it is left out as the application says (`scan.unreadable`).
     """
     with (
         backup_step(catalog, backup_id, f"the upload of {wanted.first}") as heartbeat,
@@ -95,8 +103,8 @@ def upload_files(
                 sender.send(page)
             sender.finish()
         progress.say()
-        sender.raise_errors()
-        return {"archives": progress.archives, "bytes": progress.bytes}
+        unread = settle_unreadable(application, backup_id, sender.errors, catalog=catalog, last_try=last_try)
+        return {"archives": progress.archives, "bytes": progress.bytes, "unreadable": unread}
 
 
 def _upload_pool(
@@ -140,7 +148,7 @@ class _FileSender:
             catalog.archives.record_uploads, size=GROUP if pool is None else POOL_GROUP, seconds=GROUP_SECONDS
         )
         self._gone: GroupCommit[int] = GroupCommit(catalog.archives.drop_vanished, seconds=GROUP_SECONDS)
-        self._errors: list[tuple[str, GlacierProviderError]] = []
+        self.errors: list[tuple[PlannedArchive, GlacierProviderError]] = []
         self._trouble: StoreError | None = None
 
     def send(self, page: list[PlannedArchive]) -> None:
@@ -234,16 +242,11 @@ class _FileSender:
             log.warning("%s vanished before it was archived.", archive.filename)
         elif isinstance(upload, GlacierProviderError):
             self._done.add(Upload(archive.id, error=str(upload)))
-            self._errors.append((archive.filename, upload))
-            if isinstance(upload, StoreError) and len(self._errors) > self._application.connections:
+            self.errors.append((archive, upload))
+            if isinstance(upload, StoreError) and len(self.errors) > self._application.connections:
                 self._trouble = upload  # not this file's: the store's
         self._done.commit_if_late()
         self._gone.commit_if_late()
-
-    def raise_errors(self) -> None:
-        """Log errors of files and raise the gravest, with their number and some names; return when there is none."""
-        log_errors(log, self._errors)
-        raise_gravest_named(self._errors, "files could not be archived")
 
 
 def _caught(work: Callable[[PlannedArchive], Upload], archive: PlannedArchive) -> Upload | GlacierProviderError:

@@ -5,7 +5,7 @@ import { useAnswer } from "./api.js";
 import { Backups } from "./backups.js";
 import { Year, Growth } from "./charts.js";
 import { useChoices } from "./choices.js";
-import { Classes, Prices } from "./costs.js";
+import { Costs, Prices } from "./costs.js";
 import { Figures, State } from "./figures.js";
 import { FindFile } from "./files.js";
 import { Button, C, Fragment, h, HOME, Page, Panel, Problem, restorePath, Small, Tabs, Waiting } from "./parts.js";
@@ -35,7 +35,7 @@ function Loaded({ card, error, reload }) {
     ["backups", "Backups", h(Backups, { card, round })],
     ["files", "Find a file", h(FindFile, { card })],
     ["restores", "Restores", h(RestoreList, { card, round })],
-    card.cost && ["costs", "Costs", h(Costs, { cost: card.cost })],
+    card.cost && ["costs", "Costs", h(Panel, { title: "Storage of all archives" }, h(Costs, { cost: card.cost }), h(Prices, { prices: card.cost.prices, mt: 3 }))],
   ].filter(Boolean);
   const actions = [
     h(Fragment, { key: "back up" }, button),
@@ -68,8 +68,4 @@ function Summary({ card, now }) {
       h(Year, { calendar: card.calendar, legend: true }),
       h(Growth, { points: card.growth })),
   );
-}
-
-function Costs({ cost }) {
-  return h(Panel, { title: "Storage of all archives, a month" }, h(Classes, { cost }), h(Prices, { prices: cost.prices, mt: 3 }));
 }

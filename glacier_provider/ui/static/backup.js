@@ -65,7 +65,7 @@ function Summary({ backup }) {
       Facts,
       { columns: { base: 2, md: 4, xl: 5 } },
       h(Fact, { name: "Started" }, h(Time, { at: backup.opened_at })),
-      h(Fact, { name: "Took" }, form.duration(form.seconds(backup.opened_at, backup.closed_at))),
+      h(Fact, { name: "Took" }, form.took(backup)),
       h(Fact, { name: "State of the database at" }, h(Time, { at: backup.snapshot_at })),
       h(Fact, { name: "Server, client" }, [backup.server_version, backup.client_version].filter(Boolean).join(", ") || "–"),
       h(Fact, { name: "Database dump" }, form.size(backup.database_bytes)),

@@ -16,7 +16,7 @@ const columnsOf = (card) => [
   { name: "Backup", sort: "id", show: (row) => h(Link, { to: backupPath(card.name, row.id) }, `#${row.id}`) },
   { name: "Started", breaks: true, show: (row) => h(Time, { at: row.opened_at }) },
   { name: "State", show: (row) => h("span", { title: row.error || undefined }, h(StateBadge, { state: row.state })) },
-  { name: "Took", sort: "duration", number: true, from: "lg", show: (row) => form.duration(form.seconds(row.opened_at, row.closed_at)) },
+  { name: "Took", sort: "duration", number: true, from: "lg", show: (row) => form.took(row) },
   { name: "Database", sort: "database", number: true, from: "md", show: (row) => form.size(row.database_bytes) },
   { name: "Files", sort: "files", number: true, from: "md", show: (row) => form.count(row.files_count) },
   { name: "New", sort: "new_files", number: true, from: "lg", show: (row) => form.count(row.new_files_count) },

@@ -2,7 +2,8 @@
 
 import { Monthly } from "./costs.js";
 import * as form from "./format.js";
-import { backupPath, C, Fact, Facts, h, Link, Note, runPath, Time } from "./parts.js";
+import { backupPath, C, Fact, Facts, Fragment, h, Link, Note, runPath, Time } from "./parts.js";
+import { isOpen } from "./status.js";
 
 export function Figures({ card, now, columns }) {
   const { complete, newest } = card;
@@ -12,7 +13,8 @@ export function Figures({ card, now, columns }) {
     h(Fact, { name: "Last complete" }, complete
       ? [h(Time, { key: "t", at: complete.opened_at, now }), " ", h(Link, { key: "l", to: backupPath(card.name, complete.id) }, `#${complete.id}`)]
       : "none"),
-    h(Fact, { name: "Last run took" }, newest ? form.duration(form.seconds(newest.opened_at, newest.closed_at || now)) : "–"),
+    h(Fact, { name: isOpen(newest) ? "Running for" : "Last run took" },
+      newest ? form.duration(form.seconds(newest.opened_at, newest.closed_at || now)) : "–"),
     h(Fact, { name: "Next run" }, nextRun(card, now)),
     h(Fact, { name: "Files" }, form.count(complete?.files_count)),
     h(Fact, { name: "Protected", title: complete && `of this, the dump of the database: ${form.size(complete.database_bytes)}` },
@@ -31,21 +33,42 @@ function nextRun(card, now) {
 
 /** Read first when something is wrong. */
 export function State({ card, now }) {
+  return h(Fragment, null, h(Unsafe, { card, now }), h(Unreadable, { card }), h(Paused, { card }));
+}
+
+function Unsafe({ card, now }) {
   if (card.health === "late") {
-    return h(Note, { status: "warning" }, "A backup was due ", h(Time, { at: card.late_since }), " and is not there. ",
-      card.paused && "The DAG is paused.");
+    return h(Note, { status: "warning" }, "A backup was due ", h(Time, { at: card.late_since }), " and is not there.");
   }
-  if (card.health === "failing") return h(Failed, { backup: card.newest, now });
-  if (card.health === "never") {
-    return h(Note, { status: "warning" }, "Nothing of this application is safe yet. ",
-      card.paused ? "Its DAG is paused: back up now unpauses it." : card.next_run && ["The first backup starts ", h(Time, { key: 1, at: card.next_run, now }), "."]);
-  }
-  if (card.paused && card.schedule) return h(Note, { status: "warning" }, "The backup DAG is paused: nothing will be backed up.");
+  if (card.health === "failing") return h(Failed, { card, now });
+  if (card.health === "never") return h(Note, { status: "warning" }, "Nothing of this application is safe yet. ", h(First, { card, now }));
   return null;
 }
 
-function Failed({ backup, now }) {
-  return h(Note, { status: "error", title: `The last backup failed ${form.ago(backup.closed_at || backup.opened_at, now)}` },
-    h(C.Text, { lineClamp: 3 }, backup.error || ""),
-    h(Link, { to: runPath(backup.dag_id, backup.dag_run_id) }, "DAG run and logs"));
+function First({ card, now }) {
+  if (isOpen(card.newest)) return "The first backup is under way.";
+  if (card.paused || !card.next_run) return null;
+  return [Date.parse(card.next_run) <= Date.parse(now) ? "The first backup is due since " : "The first backup starts ",
+    h(Time, { key: 1, at: card.next_run, now }), "."];
+}
+
+function Unreadable({ card }) {
+  if (!card.complete?.unreadable_count) return null;
+  return h(Note, { status: "error", title: `${form.plural(card.complete.unreadable_count, "file")} could not be read` },
+    "The last complete backup is without them. ",
+    h(Link, { to: `${backupPath(card.name, card.complete.id)}?tab=report` }, "Which, and why"));
+}
+
+function Paused({ card }) {
+  if (!card.paused) return null;
+  return h(Note, { status: "warning" },
+    `The DAG ${card.backup_dag} is paused: ${card.schedule ? "nothing is backed up by itself" : "a run of it waits"} until somebody unpauses it. “Back up now” does that, too.`);
+}
+
+function Failed({ card, now }) {
+  const backup = isOpen(card.newest) ? null : card.newest;
+  const title = backup ? `The last backup failed ${form.ago(backup.closed_at || backup.opened_at, now)}` : "The last backup failed; another one is under way";
+  return h(Note, { status: "error", title },
+    h(C.Text, { lineClamp: 3 }, backup?.error || ""),
+    backup && h(Link, { to: runPath(backup.dag_id, backup.dag_run_id) }, "DAG run and logs"));
 }

@@ -68,7 +68,7 @@ export function BackupFiles({ name, backup }) {
     h(C.Flex, { gap: 3, flexWrap: "wrap", align: "end" },
       h(Search, { label: "Part of a file's name", value: given.get("file") || "", onChange: (file) => choose({ file }), placeholder: EXAMPLE }),
       h(Choice, { label: "Retrieval status", value: given.get("status") || "", onChange: (status) => choose({ status }),
-        options: [["", "all"], ...Object.keys(STATUSES).map((status) => [status, status])] })),
+        options: [["", "all"], ...Object.entries(STATUSES).map(([status, [, , words]]) => [status, words])] })),
     h(Found, { found, label: "Files", columns, empty: "No file of this backup is like this." }),
     h(Growing, { found }),
   );

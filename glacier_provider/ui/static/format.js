@@ -52,6 +52,12 @@ export function duration(total) {
   return said.join(" ");
 }
 
+/** How long something took; of what has not ended, for how long it has been running. */
+export function took({ opened_at: from, closed_at: to, state }, now = new Date().toISOString()) {
+  if (to) return duration(seconds(from, to));
+  return state === "running" || state === "planned" ? `running for ${duration(seconds(from, now))}` : "–";
+}
+
 /** Typical hours as people say them: "1–5 min", "3–5 h". */
 export function hours([least, most]) {
   if (most < 1) return `${Math.max(1, Math.round(least * 60))}–${Math.round(most * 60)} min`;

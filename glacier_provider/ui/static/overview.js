@@ -6,10 +6,10 @@ import { Growth, Year } from "./charts.js";
 import { Figures, protectedBytes, State } from "./figures.js";
 import * as form from "./format.js";
 import { applicationPath, Button, C, h, Link, Nothing, Page, Panel, Problem, restorePath, Small, Waiting } from "./parts.js";
-import { HealthBadge } from "./status.js";
-import { isOpen, Work } from "./work.js";
+import { HealthBadge, isOpen } from "./status.js";
+import { Work } from "./work.js";
 
-const WORST_FIRST = ["failing", "never", "late", "unknown", "unscheduled", "fresh"];
+const WORST_FIRST = ["failing", "never", "late", "incomplete", "paused", "unknown", "unscheduled", "fresh"];
 
 const isActive = (card) => Boolean(isOpen(card.newest) || isOpen(card.restore));
 

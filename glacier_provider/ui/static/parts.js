@@ -161,7 +161,7 @@ export function Tabs({ label, tabs, value, onChange }) {
     { value: chosen[0], onValueChange: ({ value: next }) => onChange(next), variant: "plain", lazyMount: true, unmountOnExit: true, w: "full" },
     h(
       C.Tabs.List,
-      { "aria-label": label, overflowX: "auto", overflowY: "hidden", borderBottomWidth: 1, p: 0, gap: 0, w: "full" },
+      { "aria-label": label, flexWrap: { base: "wrap", md: "nowrap" }, overflowX: "auto", overflowY: "hidden", h: "auto", borderBottomWidth: 1, p: 0, gap: 0, w: "full" },
       tabs.map(([key, name]) =>
         h(C.Tabs.Trigger,
           { key, value: key, flexShrink: 0, px: 4, py: 2, h: "auto", fontWeight: "bold", color: "fg.muted", borderRadius: 0,

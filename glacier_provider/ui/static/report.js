@@ -4,6 +4,7 @@ import * as form from "./format.js";
 import { C, h, Note, Panel } from "./parts.js";
 
 const FINDINGS = [
+  ["unreadable", "Files that could not be read, and are not in this backup", (one) => `${one.name}: ${one.error}`],
   ["changed", "Files that changed although attached files must not", (one) => `${one.name}: archived with ${form.size(one.archived_size)}, now ${form.size(one.size)}`],
   ["unarchived_references", "Files that the database names and that are not in the directory", String],
   ["skipped", "Not archived, since only regular files are", String],

@@ -3,7 +3,8 @@
 import { airflow, query, useAnswer } from "./api.js";
 import { Prices } from "./costs.js";
 import * as form from "./format.js";
-import { applicationPath, backupPath, Button, C, Check, Fact, Facts, h, HOME, Note, Page, Panel, Problem, runPath, Small, Time, useNavigate, Waiting } from "./parts.js";
+import { applicationPath, backupPath, Button, C, Check, Fact, Facts, h, HOME, Link, Note, Page, Panel, Problem, runPath, Small, Time, useNavigate, Waiting } from "./parts.js";
+import { isOpen } from "./status.js";
 
 const { useEffect, useId, useRef, useState } = globalThis.React;
 
@@ -89,11 +90,11 @@ function Plan({ plan, tier }) {
       plan.part !== "files" && h(Fact, { name: "Database dump" }, form.size(plan.database_bytes)),
       plan.part !== "database" && h(Fact, { name: "Files in their place: nothing to do" }, amount(plan.present)),
       h(Fact, { name: "Archives to retrieve from the cold" }, amount(plan.to_request)),
-      plan.pending.archives > 0 && h(Fact, { name: "Asked for earlier" }, amount(plan.pending)),
+      plan.pending.archives > 0 && h(Fact, { name: "Asked for earlier, on their way" }, amount(plan.pending)),
       plan.ready.archives > 0 && h(Fact, { name: "Ready to download" }, amount(plan.ready)),
       plan.set_aside.archives > 0 && h(Fact, { name: "Files to move back from the orphan directory" }, amount(plan.set_aside)),
       h(Fact, { name: "Retrieval requests" }, form.count(plan.requests ?? plan.to_request.archives)),
-      h(Fact, { name: "Typically readable after" }, chosen ? form.hours(chosen.hours) : "at once"),
+      h(Fact, { name: "Typically readable" }, readable(plan, chosen)),
       chosen && h(Fact, { name: "Retrieved copies are kept" }, form.plural(plan.days, "day")),
       cost && h(Fact, { name: "Estimated cost" }, h(C.Text, { as: "strong", fontSize: "md" }, form.money(cost.total, plan.currency)))),
     cost && h(Breakdown, { cost, currency: plan.currency }),
@@ -102,6 +103,15 @@ function Plan({ plan, tier }) {
       "By the catalog, whose last look at the directory was ", h(Time, { at: plan.as_of }),
       ". The restore looks again before it asks for anything."),
   );
+}
+
+/** When all of it can be read: the slower of what is asked for now and what was asked for earlier. */
+function readable(plan, chosen) {
+  if (plan.pending.archives === 0) return chosen ? `after ${form.hours(chosen.hours)}` : "at once";
+  const earlier = plan.expected.map((one) => one.latest).filter(Boolean).sort().at(-1);
+  const said = [chosen && `after ${form.hours(chosen.hours)}`,
+    earlier ? ["what was asked for earlier by ", h(Time, { key: "t", at: earlier }), " at the latest"] : "what was asked for earlier in some hours"];
+  return said.filter(Boolean).map((one, number) => h("span", { key: number }, number > 0 && "; ", one));
 }
 
 const SHARES = {
@@ -140,6 +150,9 @@ function Start({ card, id, plan, part, tier, orphans, approve }) {
     Panel,
     null,
     h(C.VStack, { align: "stretch", gap: 3 },
+      isOpen(card.restore) && h(Note, { status: "warning", title: `Restore ${card.restore.id} of backup ${card.restore.backup_id} is under way` },
+        "Another one waits until it has ended. ", h(Link, { to: runPath(card.restore.dag_id, card.restore.dag_run_id) }, "DAG run and logs")),
+      isOpen(card.newest) && h(Note, null, `Backup ${card.newest.id} is under way: the restore waits until it has ended.`),
       part !== "files" && h(Note, { status: "warning", title: `Stop ${card.name} first` },
         "The tables of its database are replaced, in one transaction; what was written since this backup is lost."),
       plan && h(Budget, { plan, tier }),

@@ -15,8 +15,8 @@ const columnsOf = (card, undo) => [
   { name: "Started", breaks: true, show: (row) => h(Time, { at: row.opened_at }) },
   { name: "State", show: (row) => h("span", { title: row.error || undefined }, h(StateBadge, { state: row.state })) },
   { name: "Part", from: "md", show: (row) => row.request.part || "–" },
-  { name: "Took", number: true, from: "lg", show: (row) => form.duration(form.seconds(row.opened_at, row.closed_at)) },
-  { name: "Retrieved", number: true, from: "lg", show: (row) => form.count(row.plan.to_request?.archives) },
+  { name: "Took", number: true, from: "lg", show: (row) => form.took(row) },
+  { name: "To retrieve", number: true, from: "lg", show: (row) => form.count(row.plan.to_request?.archives) },
   { name: "Orphans aside", number: true, show: (row) =>
     row.orphans_aside > 0 && card.actions.restore
       ? h(Button, { size: "xs", onClick: () => undo(row) }, `Undo ${form.count(row.orphans_aside)} …`)

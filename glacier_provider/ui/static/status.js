@@ -3,17 +3,19 @@
 import * as form from "./format.js";
 import { C, color, h, Small } from "./parts.js";
 
-/** The five words, from furthest to nearest, each with its colour and what it means. */
+/** The five statuses, from furthest to nearest, each with its colour, what it means, and the words for people. */
 export const STATUSES = {
-  available: ["gray", "only in the cold: has to be retrieved"],
-  pending: ["orange", "retrieval requested"],
-  ready: ["cyan", "can be downloaded"],
-  local: ["purple", "downloaded and verified, staged for restoral"],
-  exists: ["green", "in its directory: nothing to do"],
+  available: ["gray", "available: only in the store, and not in its place", "in the cold"],
+  pending: ["orange", "pending: retrieval requested, on its way", "on its way"],
+  ready: ["cyan", "ready: can be downloaded", "ready to download"],
+  local: ["purple", "local: downloaded and verified, staged for restoral", "downloaded"],
+  exists: ["green", "exists: in its directory, nothing to do", "in place"],
 };
 
 const HEALTH = {
   fresh: ["green", "the last backup that was due is complete"],
+  incomplete: ["orange", "the last backup is complete but for files that could not be read"],
+  paused: ["orange", "the backup DAG is paused: nothing is backed up by itself"],
   late: ["orange", "a backup was due and is not there"],
   failing: ["red", "the last backup failed"],
   never: ["red", "there is no complete backup yet"],
@@ -43,18 +45,20 @@ function Pill({ palette, title, children }) {
   );
 }
 
+export const isOpen = (one) => Boolean(one && (one.state === "running" || one.state === "planned"));
+
 export const HealthBadge = ({ health }) => h(Pill, { palette: HEALTH[health][0], title: HEALTH[health][1] }, health);
 export const StateBadge = ({ state }) => h(Pill, { palette: STATES[state] || "gray" }, state);
 export const TaskBadge = ({ state }) => h(Pill, { palette: TASKS[state] || "gray" }, (state || "not begun").replaceAll("_", " "));
 export const StatusBadge = ({ status }) =>
-  status ? h(Pill, { palette: STATUSES[status][0], title: STATUSES[status][1] }, status) : h("span", null, "–");
+  status ? h(Pill, { palette: STATUSES[status][0], title: STATUSES[status][1] }, STATUSES[status][2]) : h("span", null, "–");
 
 /** How many archives are in each retrieval status, as a bar and in words. */
 export function StatusBar({ archives, words = false }) {
   const found = Object.keys(STATUSES).filter((status) => archives[status]?.archives);
   const total = found.reduce((sum, status) => sum + archives[status].archives, 0);
   if (total === 0) return h("span", null, "–");
-  const said = found.map((status) => `${form.count(archives[status].archives)} ${status}`).join(", ");
+  const said = found.map((status) => `${form.count(archives[status].archives)} ${STATUSES[status][2]}`).join(", ");
   return h(
     C.Box,
     { minW: "90px" },
@@ -71,12 +75,12 @@ export function StatusBar({ archives, words = false }) {
 }
 
 function Word({ status, amount }) {
-  const [palette, meaning] = STATUSES[status];
+  const [palette, meaning, words] = STATUSES[status];
   return h(
     C.Flex,
     { align: "center", gap: 2, title: meaning },
     h(C.Box, { boxSize: "10px", borderRadius: "2px", bg: color(palette, "solid"), "aria-hidden": true }),
-    h("span", null, `${form.count(amount.archives)} ${status}`),
+    h("span", null, `${form.count(amount.archives)} ${words}`),
     h(Small, { as: "span" }, form.size(amount.bytes)),
   );
 }

@@ -13,7 +13,7 @@ const COLUMNS = [
   { name: "State", show: (task) => h(TaskBadge, { state: task.state }) },
   { name: "Attempt", number: true, from: "md", show: (task) => form.count(task.try_number) },
   { name: "Started", from: "md", show: (task) => h(Time, { at: task.started_at }) },
-  { name: "Took", number: true, show: (task) => form.duration(form.seconds(task.started_at, task.ended_at)) },
+  { name: "Took", number: true, show: (task) => form.took({ opened_at: task.started_at, closed_at: task.ended_at, state: task.state }) },
 ];
 
 const nameOf = ({ task_id: id, map_index: index }) => (index < 0 ? id : `${id} [${index}]`);

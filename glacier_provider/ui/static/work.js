@@ -3,7 +3,7 @@
 import { useAnswer } from "./api.js";
 import * as form from "./format.js";
 import { applicationPath, backupPath, C, h, Link, Note, Problem, runPath, Small, Time } from "./parts.js";
-import { Meter, StateBadge, StatusBar } from "./status.js";
+import { isOpen, Meter, StateBadge, StatusBar } from "./status.js";
 
 const { useEffect, useRef } = globalThis.React;
 
@@ -31,7 +31,6 @@ const RESTORE_PHASES = {
 };
 
 const running = (work) => Boolean(work && (isOpen(work.backup?.backup) || isOpen(work.restore?.restore)));
-export const isOpen = (one) => one && (one.state === "running" || one.state === "planned");
 
 /**
  * The work of an application; `onEnd` is called when what ran has ended. With `idle` nothing is asked: nothing runs.

@@ -294,6 +294,37 @@ def test_a_running_backup_tells_its_phase_and_what_is_left(get: Get, catalog: Ca
     assert (work["phase"], work["left"]["archives"], work["dump_archived"]) == ("close", 0, True)
 
 
+def test_a_preview_tells_when_what_was_asked_for_earlier_is_readable(
+    get: Get, catalog: Catalog, three: list[int]
+) -> None:
+    from glacier_provider.catalog.archives import ArchiveRange
+
+    restore_id = a_restore(catalog, three[0])
+    catalog.restores.start(restore_id)
+    for intents in catalog.restores.intend_retrievals(restore_id, ArchiveRange(0, 2**62), tier="Bulk", days=7):
+        catalog.restores.confirm_retrievals([(intent.id, None) for intent in intents])
+    plan = get(f"/applications/dms/backups/{three[0]}/restore-preview")
+    assert (plan["pending"]["archives"], plan["to_request"]["archives"]) == (3, 0)
+    (expected,) = plan["expected"]
+    asked = datetime.fromisoformat(expected["requested_at"])
+    assert expected["tier"] == "Bulk"
+    assert expected["waiting"]["archives"] == 3
+    assert datetime.fromisoformat(expected["latest"]) >= asked + timedelta(hours=5)
+
+
+def test_a_paused_application_and_one_with_unreadable_files_are_not_fresh(
+    get: Get, site: Site, catalog: Catalog
+) -> None:
+    site.configure("dms", schedule="@yearly")
+    backup_id = a_backup(catalog, 1, ["a.pdf"])
+    site.planned.known["glacier_backup__dms"] = access.ScheduledDag(True, None)
+    assert get("/applications/dms")["health"] in ("paused", "late")
+    catalog.backups.add_to_report(backup_id, unreadable_count=2, unreadable=[{"name": "x", "error": "y"}])
+    card = get("/applications/dms")
+    assert card["complete"]["unreadable_count"] == 2
+    assert card["health"] == "incomplete"
+
+
 def test_a_waiting_restore_tells_tier_and_time(get: Get, catalog: Catalog, three: list[int]) -> None:
     from glacier_provider.catalog.archives import ArchiveRange
 

@@ -69,6 +69,19 @@ def test_a_backup_tells_what_it_added(get: Get, catalog: Catalog, catalog_databa
     assert row["cost"] == cost
 
 
+def test_a_card_tells_what_everything_would_cost_to_retrieve_and_to_delete_today(
+    get: Get, two: list[int], catalog_database: Server
+) -> None:
+    in_directory(catalog_database, stored_size=GB)
+    cost = get("/applications/dms")["cost"]
+    assert list(cost["retrieve_everything"]) == ["Expedited", "Standard", "Bulk"]
+    assert Decimal(cost["retrieve_everything"]["Standard"]) > Decimal(cost["retrieve_everything"]["Bulk"]) > 0
+    # GLACIER is billed for 90 days at least: about three months of the storage.
+    (cold,) = [Decimal(one["monthly"]) for one in cost["classes"] if one["store_class"] == "GLACIER"]
+    assert Decimal(cost["delete_today"]) == pytest.approx(3 * cold, rel=Decimal("0.05"))
+    assert cost["retrieval_days"] == 7
+
+
 def test_own_prices_count(get: Get, site: Site, two: list[int], catalog_database: Server) -> None:
     in_directory(catalog_database, stored_size=GB)
     before = Decimal(get("/applications/dms")["cost"]["monthly"])

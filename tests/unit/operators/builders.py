@@ -35,6 +35,8 @@ class Pushed:
     """The part of a task instance that operators use."""
 
     values: dict[str, Any]
+    try_number: int = 1
+    max_tries: int = 3
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.values[key] = value

@@ -89,7 +89,7 @@ STEPS = {
         GlacierUploadOperator,
         backup.upload_files,
         [7, ArchiveRange(**RANGE)],
-        "catalog store",
+        "catalog store last_try",
         backup_id=7,
         archives=RANGE,
     ),
@@ -367,3 +367,12 @@ def test_a_killed_task_ends_its_tools(kind: Any) -> None:
 
 def test_operators_are_operators_of_airflow() -> None:
     assert all(issubclass(step.kind, BaseOperator) for step in ALL.values())
+
+
+@pytest.mark.parametrize("step", [STEPS["upload files"]])
+@pytest.mark.parametrize(("number", "last"), [(1, False), (3, False), (4, True)])
+def test_the_last_try_of_an_upload_is_told(step: Step, called: mock.Mock, number: int, last: bool) -> None:
+    context = a_context()
+    context["ti"].try_number = number
+    step.make().execute(context)
+    assert called.call_args.kwargs["last_try"] is last

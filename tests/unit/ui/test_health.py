@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -105,3 +106,16 @@ def test_due_days_of_a_frequent_schedule_are_one_a_day() -> None:
 def test_due_days_include_the_first_and_the_last() -> None:
     assert due_days(DAILY, date(2026, 1, 1), date(2026, 1, 2)) == {date(2026, 1, 1), date(2026, 1, 2)}
     assert due_days(Schedule(None, "UTC"), date(2026, 1, 1), date(2026, 1, 2)) == frozenset()
+
+
+def test_a_paused_application_is_not_fresh_and_a_late_one_stays_late() -> None:
+    known: dict[str, Any] = {"now": NOW, "last_ended": "complete", "paused": True}
+    assert health_of(DAILY, complete_since=NOW - timedelta(hours=10), **known) == (Health.PAUSED, None)
+    assert health_of(DAILY, complete_since=NOW - timedelta(days=3), **known)[0] is Health.LATE
+    assert health_of(Schedule(None, "UTC"), complete_since=NOW, **known)[0] is Health.UNSCHEDULED
+
+
+@pytest.mark.parametrize("schedule", [Schedule("@daily", "UTC"), Schedule(None, "UTC")])
+def test_a_backup_without_unreadable_files_is_not_fresh(schedule: Schedule) -> None:
+    found = health_of(schedule, now=NOW, complete_since=NOW, last_ended="complete", unreadable=1)
+    assert found == (Health.INCOMPLETE, None)
