@@ -87,6 +87,13 @@ def restore_params(application: Application) -> dict[str, Param]:
             description_md="Show the plan and its cost, and wait until somebody approves it. "
             "A plan that passes the application's budget waits in any case.",
         ),
+        "accept_errors": Param(
+            False,
+            type="boolean",
+            title="Accept errors",
+            description_md="Only with `restore.mode: swap`: statements of the dump that fail are listed, and the rest "
+            "takes the database's place all the same.",
+        ),
     }
 
 

@@ -21,6 +21,8 @@
     │   ├── SelectionConflict     restored and excluded objects depend on each other
     │   ├── MissingRoles          owners that the target cluster does not have
     │   ├── MissingExtensions     extensions that the target server cannot create
+    │   ├── MissingTablespaces    tablespaces that the target server does not have
+    │   ├── RestoredInPart        statements failed, and the database beside waits for a person
     │   └── RestoreFailed         the database was left as it was
     ├── FileError                 attached files and staging
     │   ├── DirectoryUnusable     missing, unreadable or unwritable
@@ -60,6 +62,8 @@ error is ``what happened. what to do next``; it never carries a secret.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class GlacierProviderError(Exception):
@@ -188,6 +192,23 @@ class MissingExtensions(RestoreError):
     """The target server does not have extensions that the dump needs."""
 
     hint = "Nothing was changed. Install the packages of these extensions on the database server."
+
+
+class MissingTablespaces(RestoreError):
+    """The target server does not have tablespaces that the dump names."""
+
+    hint = "Nothing was changed. Create them on the server, or restore with restore: {tablespaces: drop}."
+
+
+class RestoredInPart(RestoreError):
+    """Statements of the dump failed; everything else is restored beside, and a person decides."""
+
+    hint = (
+        "Look at the restored database. To take it as it is: glacier-backup accept-errors ID (of the restore), then "
+        "clear the task restore_database."
+    )
+    #: Each statement: its object, what the server said, the SQL.
+    failed: tuple[Mapping[str, str], ...] = ()
 
 
 class RestoreFailed(RestoreError):

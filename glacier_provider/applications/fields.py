@@ -107,6 +107,14 @@ class RestoreOptions:
         "keep", "`drop`: objects belong to the restoring user, for a cluster without the same roles", "drop"
     )
     privileges: Literal["keep", "drop"] = option("keep", "`drop`: no GRANTs", "drop")
+    tablespaces: Literal["keep", "drop"] = option(
+        "keep", "`drop`: everything lies in the database's own tablespace, for a server without the same ones", "drop"
+    )
+    on_error: Literal["stop", "list"] = option(
+        "stop",
+        "what a swap does when a statement of the dump fails. `list`: restores the rest beside, lists what failed, and "
+        "waits for a person",
+    )
     exclude_schemas: Names = option((), "schemas that stay as they are", ["audit"])
     exclude_tables: Tables = option((), "tables that stay as they are", ["public.sessions"])
     lock_timeout_seconds: Seconds = option(60, "how long the restore waits for each lock")
@@ -121,6 +129,9 @@ def _check_restore(restore: RestoreOptions) -> RestoreOptions:
     if restore.mode == "swap" and (restore.exclude_schemas or restore.exclude_tables):
         words = "a swap replaces the whole database, so nothing can be excluded. Example: restore: {mode: transaction}"
         raise Contradiction(("mode", words))
+    if restore.on_error == "list" and restore.mode != "swap":
+        words = "what fails can be left out only beside, never in place. Example: restore: {mode: swap, on_error: list}"
+        raise Contradiction(("on_error", words))
     return restore
 
 

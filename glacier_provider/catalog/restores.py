@@ -151,6 +151,21 @@ class Restores:
 
         self._db.row("add_outcome", restore_id=restore_id, outcome=Jsonb(outcome))
 
+    def accept_errors(self, restore_id: int) -> int:
+        """Note that a person takes the database beside without what failed; return how much that is.
+
+        Raise IllegalMove when no statement of it failed, or it was swapped.
+        """
+        outcome = self.get(restore_id)["outcome"]
+        beside = outcome.get("beside") or {}
+        if not beside.get("failed_count") or outcome.get("database"):
+            raise IllegalMove(
+                f"Restore {restore_id} does not wait for anybody to accept errors.",
+                hint="Look at it with: glacier-backup restores",
+            )
+        self.add_outcome(restore_id, beside={**beside, "accepted": True})
+        return int(beside["failed_count"])
+
     def free_lease(self, restore_id: int) -> None:
         self._backups.free_lease(lease_holder("restore", restore_id))
 

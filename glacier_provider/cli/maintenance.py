@@ -1,4 +1,4 @@
-"""The commands that keep a catalog: migrate, undo-orphans, rebuild-catalog.
+"""The commands that keep a catalog: migrate, undo-orphans, accept-errors, rebuild-catalog.
 
 `rebuild-catalog` needs applications.yaml, an empty database for the catalog, and credentials for the store: those of
 the application's AWS connection, or, where Airflow gives none, what boto3 finds by itself (AWS_PROFILE,
@@ -23,6 +23,10 @@ def add_commands(commands: Any) -> None:
     add_command(commands, "migrate", _migrate, "create the catalog, or bring it to this version")
     undo = add_command(commands, "undo-orphans", _undo_orphans, "move the orphans of a restore back to their places")
     undo.add_argument("restore_id", type=int, metavar="RESTORE_ID")
+    accept = add_command(
+        commands, "accept-errors", _accept_errors, "take what a restore by swap made beside, without what failed in it"
+    )
+    accept.add_argument("restore_id", type=int, metavar="RESTORE_ID")
     rebuild = add_command(
         commands, "rebuild-catalog", _rebuild, "write a lost catalog anew from what the store holds", of_any=False
     )
@@ -47,6 +51,17 @@ def _undo_orphans(arguments: Arguments) -> None:
         figures = restore.undo_orphans(application, arguments.restore_id, catalog=catalog)
     moved, left = counted(figures["moved_back"], "file"), figures["left"]
     print_answer(arguments, figures, f"{moved} moved back, {left} left in {application.orphan_directory}.")
+
+
+def _accept_errors(arguments: Arguments) -> None:
+    with open_catalog(arguments) as catalog:
+        failed = catalog.restores.accept_errors(arguments.restore_id)
+    answer = {"restore_id": arguments.restore_id, "accepted": failed}
+    print_answer(
+        arguments,
+        answer,
+        f"{counted(failed, 'failed statement')} accepted. Clear the task restore_database of this restore: it swaps.",
+    )
 
 
 def _rebuild(arguments: Arguments) -> None:

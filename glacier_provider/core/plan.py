@@ -60,7 +60,8 @@ class RestoreRequest:
     """One restore as it was asked for. `backup_id` None means the newest complete backup.
 
     `tier` and `days` None stand for the application's settings. `tables` restores only these (schema, name) pairs.
-    `approve` asks for a person's approval of the plan, whatever it costs.
+    `approve` asks for a person's approval of the plan, whatever it costs. `accept_errors`: a swap does without the
+    statements that fail.
     """
 
     backup_id: int | None
@@ -70,6 +71,7 @@ class RestoreRequest:
     tables: tuple[tuple[str, str], ...] = ()
     move_orphans: bool = True
     approve: bool = False
+    accept_errors: bool = False
 
     @property
     def database(self) -> bool:
@@ -100,6 +102,7 @@ class RestoreRequest:
             tables=_tables(params.get("tables")),
             move_orphans=truth(params.get("move_orphans", True), "move_orphans"),
             approve=truth(params.get("approve", False), "approve"),
+            accept_errors=truth(params.get("accept_errors", False), "accept_errors"),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -111,6 +114,7 @@ class RestoreRequest:
             "tables": [format_table(schema, name) for schema, name in self.tables],
             "move_orphans": self.move_orphans,
             "approve": self.approve,
+            "accept_errors": self.accept_errors,
         }
 
 

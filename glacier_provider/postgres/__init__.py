@@ -16,10 +16,10 @@ from glacier_provider.postgres.dump.snapshot import database_size
 from glacier_provider.postgres.dump.stream import compressed_here, decompress, dump_to_stream
 from glacier_provider.postgres.restore.plan import DatabasePlan, plan_database_restore
 from glacier_provider.postgres.restore.selection import Selection
-from glacier_provider.postgres.restore.swap import check_swap, restore_by_swap
+from glacier_provider.postgres.restore.swap import check_swap, drop_beside, restore_by_swap
 from glacier_provider.postgres.restore.transaction import RestoredDatabase, restore_in_transaction
 from glacier_provider.postgres.tools.find import Tools, find_tools, tools_for
-from glacier_provider.postgres.tools.options import DumpFormat, Keep, PgDumpOptions, PgRestoreOptions
+from glacier_provider.postgres.tools.options import DumpFormat, Keep, OnError, PgDumpOptions, PgRestoreOptions
 from glacier_provider.postgres.tools.run import terminate_tools
 from glacier_provider.postgres.tools.server import OPTION_VARIABLES, Server
 
@@ -29,6 +29,7 @@ __all__ = [
     "Dump",
     "DumpFormat",
     "Keep",
+    "OnError",
     "PgDumpOptions",
     "PgRestoreOptions",
     "RestoredDatabase",
@@ -39,6 +40,7 @@ __all__ = [
     "compressed_here",
     "database_size",
     "decompress",
+    "drop_beside",
     "dump_to_path",
     "dump_to_stream",
     "find_tools",

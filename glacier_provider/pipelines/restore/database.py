@@ -1,8 +1,10 @@
-"""`restore_database`: the staged dump, in one transaction."""
+"""`restore_database`: the staged dump, in one transaction or by swap."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +13,15 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.tables import parse_table
-from glacier_provider.errors import FileMissing
+from glacier_provider.core.text import NAMED
+from glacier_provider.errors import FileMissing, GlacierProviderError, RestoredInPart
 from glacier_provider.files import hash_source, open_source
 from glacier_provider.files.root import file_errors
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.staging import extract_tar, remove_tree, require_space
 
 if TYPE_CHECKING:
-    from glacier_provider.postgres import Selection, Server
+    from glacier_provider.postgres import PgRestoreOptions, RestoredDatabase, Selection, Server, Tools
 
 from glacier_provider.pipelines.restore.step import restore_step
 from glacier_provider.pipelines.shared.staging import staging_directory_of
@@ -32,17 +35,10 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
     In one transaction, or, with the mode `swap`, into a new database that takes the old one's name.
 
     The catalog's schema is excluded by identity, as are the application's own exclusions. Raise RestoreFailed (the
-    database is as it was), SelectionConflict or MissingRoles (nothing was begun).
+    database is as it was), SelectionConflict or MissingRoles (nothing was begun), or RestoredInPart (statements failed,
+    the rest is restored beside, and `accept_errors` has it swapped).
     """
-    from glacier_provider.postgres import (
-        Keep,
-        PgRestoreOptions,
-        check_swap,
-        restore_by_swap,
-        restore_in_transaction,
-        table_of_contents,
-        tools_for,
-    )
+    from glacier_provider.postgres import table_of_contents, tools_for
 
     restore = catalog.restores.get(restore_id)
     request = RestoreRequest.from_params(restore["request"])
@@ -56,22 +52,116 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
         compression = table_of_contents(dump).header.compression
         tools = tools_for(server, application.pg_bin_directory, compression=compression)
         progress = Progress(log, "pg_restore", on_heartbeat=heartbeat).heartbeat
-        options = PgRestoreOptions(
-            owner=Keep(application.restore.owner),
-            privileges=Keep(application.restore.privileges),
-            lock_timeout_seconds=application.restore.lock_timeout_seconds,
-        )
-        if application.restore.mode == "swap" and not request.tables:
-            check_swap(server, catalog_schema=application.catalog_schema)
-            mark = f"restore_{restore_id}_{restore['opened_at']:%Y%m%d%H%M%S}"
-            jobs = application.restore.jobs
-            restored = restore_by_swap(server, tools, dump, options, mark=mark, jobs=jobs, progress=progress)
-        else:
-            selection = _selection(application, request)
-            restored = restore_in_transaction(server, tools, dump, selection, options, progress=progress)
-        outcome = {"restored": restored.restored, "removed": restored.removed, "warnings": list(restored.warnings[:20])}
+        call = _Call(application, restore, request, server, tools, dump, progress)
+        restored = _swapped(call, catalog) if call.swaps else _in_place(call)
+        outcome: dict[str, Any] = {"restored": restored.restored, "removed": restored.removed}
+        outcome["warnings"] = list(restored.warnings[:NAMED])
+        if failed := _known_failures(call, restored):
+            outcome |= failed
         catalog.restores.add_outcome(restore_id, database=outcome)
     return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What a restore of the database is called with."""
+
+    application: Application
+    restore: Row
+    request: RestoreRequest
+    server: Server
+    tools: Tools
+    dump: Path
+    progress: Callable[[str], None]
+
+    @property
+    def swaps(self) -> bool:
+        return self.application.restore.mode == "swap" and not self.request.tables
+
+    @property
+    def mark(self) -> str:
+        return f"restore_{self.restore['id']}_{self.restore['opened_at']:%Y%m%d%H%M%S}"
+
+    @property
+    def options(self) -> PgRestoreOptions:
+        from glacier_provider.postgres import Keep, PgRestoreOptions
+
+        wanted = self.application.restore
+        return PgRestoreOptions(
+            owner=Keep(wanted.owner),
+            privileges=Keep(wanted.privileges),
+            tablespaces=Keep(wanted.tablespaces),
+            lock_timeout_seconds=wanted.lock_timeout_seconds,
+        )
+
+
+def _in_place(call: _Call) -> RestoredDatabase:
+    from glacier_provider.postgres import drop_beside, restore_in_transaction
+
+    selection = _selection(call.application, call.request)
+    restored = restore_in_transaction(
+        call.server, call.tools, call.dump, selection, call.options, progress=call.progress
+    )
+    if call.restore["outcome"].get("beside"):  # an earlier try was to swap
+        try:
+            drop_beside(call.server, call.mark)
+        except GlacierProviderError as error:
+            log.warning("What an earlier try left beside could not be dropped: %s", error)
+    return restored
+
+
+def _swapped(call: _Call, catalog: Catalog) -> RestoredDatabase:
+    from glacier_provider.postgres import OnError, restore_by_swap
+
+    beside = call.restore["outcome"].get("beside") or {}
+    on_error = OnError(call.application.restore.on_error)
+    if call.request.accept_errors or beside.get("accepted"):
+        on_error = OnError.ACCEPT
+    try:
+        return restore_by_swap(
+            call.server,
+            call.tools,
+            call.dump,
+            call.options,
+            mark=call.mark,
+            jobs=call.application.restore.jobs,
+            catalog_schema=call.application.catalog_schema,
+            on_error=on_error,
+            progress=call.progress,
+        )
+    except GlacierProviderError as error:
+        _note_beside(call, error, catalog)
+        raise
+
+
+def _note_beside(call: _Call, error: GlacierProviderError, catalog: Catalog) -> None:
+    """Record what stands beside, and what failed in it, for the person who decides and for the next try."""
+    beside = dict(call.restore["outcome"].get("beside") or {}, message=str(error))
+    if isinstance(error, RestoredInPart):
+        error.hint = (
+            f"Look at it. To take it as it is: glacier-backup accept-errors {call.restore['id']}, then clear the task "
+            "restore_database. All that failed is in the task log and in: glacier-backup restores --json."
+        )
+        beside["message"] = str(error)
+        if error.failed:
+            beside |= {"accepted": False, **_failures(error.failed)}
+    catalog.restores.add_outcome(call.restore["id"], beside=beside)
+
+
+def _known_failures(call: _Call, restored: RestoredDatabase) -> dict[str, Any]:
+    """Return what the restored database lacks: this try or an earlier one found it."""
+    beside = call.restore["outcome"].get("beside") or {}
+    if restored.failed:
+        return _failures(restored.failed)
+    return {name: beside[name] for name in ("failed_count", "failed") if name in beside} if call.swaps else {}
+
+
+def _failures(failed: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    return {"failed_count": len(failed), "failed": [dict(one) for one in failed[:FAILURES_KEPT]]}
+
+
+#: So many statements that failed are kept in the catalog; the task log has all of them.
+FAILURES_KEPT = 200
 
 
 def _selection(application: Application, request: RestoreRequest) -> Selection:

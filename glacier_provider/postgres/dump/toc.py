@@ -29,7 +29,8 @@ class TocEntry:
     `desc` is the kind ("TABLE", "TABLE DATA", "FK CONSTRAINT"); `schema` is None for what has no schema; `name` is
     the tag: the object's name, or for a piece "table piece"; `dependencies` are dump ids, some of them of objects
     that have no entry of their own; `data_file` is the file that holds its data in the directory format, without the
-    ending of its compression.
+    ending of its compression. `definition`, `drop` and `copy` are SQL: to make the object, to drop it, and to begin its
+    rows. `tablespace` and `access_method` are empty where the dump leaves them to the target, as in what has neither.
     """
 
     dump_id: int
@@ -43,6 +44,10 @@ class TocEntry:
     definition: str = field(default="", repr=False)
     has_data: bool = False
     data_file: str | None = field(default=None, compare=False)
+    drop: str = field(default="", repr=False, compare=False)
+    copy: str = field(default="", repr=False, compare=False)
+    tablespace: str = field(default="", repr=False, compare=False)
+    access_method: str = field(default="", repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.desc} {self.schema}.{self.name}" if self.schema else f"{self.desc} {self.name}"
@@ -61,10 +66,15 @@ class DumpHeader:
 
 @dataclass(frozen=True, slots=True)
 class Toc:
-    """A whole table of contents; `entries` in the dump's own order."""
+    """A whole table of contents; `entries` in the dump's own order.
+
+    `codec` is Python's name of the encoding that the dump's bytes are in: with it, and the error handler
+    surrogateescape, every text of an entry becomes the dump's own bytes again.
+    """
 
     header: DumpHeader
     entries: tuple[TocEntry, ...]
+    codec: str = "utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +100,7 @@ def read_toc(stream: BinaryIO) -> Toc:
         raise DumpInvalid("The dump has no entries.")
     entries = [reader.entry(custom) for _ in range(count)]
     codec = _codec(entries)
-    return Toc(header, tuple(entry.decoded(codec) for entry in entries))
+    return Toc(header, tuple(entry.decoded(codec) for entry in entries), codec)
 
 
 def parse_listing(text: str) -> tuple[ListedEntry, ...]:
@@ -141,6 +151,10 @@ class _Raw:
     owner: bytes
     dependencies: tuple[int, ...]
     data_file: bytes
+    drop: bytes
+    copy: bytes
+    tablespace: bytes
+    access_method: bytes
 
     def decoded(self, codec: str) -> TocEntry:
         def text(raw: bytes) -> str:
@@ -158,6 +172,10 @@ class _Raw:
             definition=text(self.definition),
             has_data=self.has_data,
             data_file=text(self.data_file) or None,
+            drop=text(self.drop),
+            copy=text(self.copy),
+            tablespace=text(self.tablespace),
+            access_method=text(self.access_method),
         )
 
 
@@ -202,20 +220,31 @@ class _Reader:
         tableoid, oid = self._number(), self._number()
         tag, desc = self._string(), self._string()
         self.integer()  # section
-        definition = self._string()
-        self._string()  # drop statement
-        self._string()  # copy statement
-        namespace = self._string()
-        self._string()  # tablespace
-        if self.version >= (1, 14):
-            self._string()  # table access method
-        if self.version >= (1, 16):
+        definition, drop, copy, namespace, tablespace = (self._string() for _ in range(5))
+        access_method = self._string() if self.version >= (1, 14) else b""
+        if self.version >= (1, 16):  # a partitioned table has no storage of its own, but may name what its parts get
             self.integer()  # relkind
         owner = self._string()
         self._string()  # with oids
         dependencies = tuple(self._dependencies())
         extra = self._extra(custom)
-        return _Raw(dump_id, tableoid, oid, has_data, tag, desc, definition, namespace, owner, dependencies, extra)
+        return _Raw(
+            dump_id=dump_id,
+            tableoid=tableoid,
+            oid=oid,
+            has_data=has_data,
+            tag=tag,
+            desc=desc,
+            definition=definition,
+            namespace=namespace,
+            owner=owner,
+            dependencies=dependencies,
+            data_file=extra,
+            drop=drop,
+            copy=copy,
+            tablespace=tablespace,
+            access_method=access_method,
+        )
 
     def integer(self) -> int:
         negative = self._byte()

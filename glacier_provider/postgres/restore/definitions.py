@@ -77,7 +77,7 @@ def mentions_on(sql: str, table: tuple[str, str]) -> bool:
 
 def granted_roles(sql: str) -> frozenset[str]:
     """Return the roles that the GRANT, REVOKE and ALTER DEFAULT PRIVILEGES statements of an ACL name."""
-    return frozenset(role for statement in _statements(sql) for role in _roles_of_grant(statement))
+    return frozenset(role for statement in statements(sql) for role in _roles_of_grant(statement))
 
 
 def policy_roles(sql: str) -> frozenset[str]:
@@ -119,7 +119,8 @@ def _name_list(parts: list[Token], at: int) -> Iterator[str]:
         at += 2
 
 
-def _statements(sql: str) -> Iterator[list[Token]]:
+def statements(sql: str) -> Iterator[list[Token]]:
+    """Yield the tokens of each statement, the last of which may be empty."""
     statement: list[Token] = []
     for token in tokens(sql):
         if token.text == ";" and token.kind == "other":

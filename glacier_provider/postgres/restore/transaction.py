@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,10 @@ OUTCOME_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class RestoredDatabase:
-    """A committed restore: counts of entries, the transaction's id, whether statistics are fresh, and warnings."""
+    """A committed restore: counts of entries, the transaction's id, whether statistics are fresh, and warnings.
+
+    `failed` are pieces of the dump that a person agreed to do without (their object, what the server said, the SQL).
+    """
 
     restored: int
     removed: int
@@ -44,6 +47,7 @@ class RestoredDatabase:
     server_version: str
     analyzed: bool
     warnings: tuple[str, ...] = ()
+    failed: tuple[Mapping[str, str], ...] = ()
 
 
 def restore_in_transaction(

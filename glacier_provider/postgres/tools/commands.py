@@ -59,17 +59,30 @@ def pg_restore_script(tools: Tools, options: PgRestoreOptions, *, dump: Path, en
     argv = [tools.path("pg_restore"), "--file=-", f"--use-list={entries}", "--single-transaction", "--verbose"]
     argv += ["--no-owner"] if options.owner is Keep.DROP else []
     argv += ["--no-privileges"] if options.privileges is Keep.DROP else []
+    argv += ["--no-tablespaces"] if options.tablespaces is Keep.DROP else []
     return (*argv, _operand(dump))
 
 
 def pg_restore_into(
-    tools: Tools, options: PgRestoreOptions, *, dump: Path, database: str, jobs: int
+    tools: Tools,
+    options: PgRestoreOptions,
+    *,
+    dump: Path,
+    database: str,
+    jobs: int,
+    entries: Path,
+    lenient: bool = False,
 ) -> tuple[str, ...]:
-    """Restore a whole dump into an empty database with several connections; stop at the first error."""
-    argv = [tools.path("pg_restore"), f"--dbname={conninfo(database)}", f"--jobs={jobs}", "--exit-on-error"]
+    """Restore the entries listed in a file into a database with several connections.
+
+    Stop at the first error; or, `lenient`, go on after it.
+    """
+    argv = [tools.path("pg_restore"), f"--dbname={conninfo(database)}", f"--jobs={jobs}", f"--use-list={entries}"]
+    argv += [] if lenient else ["--exit-on-error"]
     argv += ["--no-password", "--verbose"]
     argv += ["--no-owner"] if options.owner is Keep.DROP else []
     argv += ["--no-privileges"] if options.privileges is Keep.DROP else []
+    argv += ["--no-tablespaces"] if options.tablespaces is Keep.DROP else []
     return (*argv, _operand(dump))
 
 

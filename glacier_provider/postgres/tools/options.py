@@ -19,6 +19,14 @@ class Keep(StrEnum):
     DROP = "drop"  #: as the restoring user and the target give it
 
 
+class OnError(StrEnum):
+    """What a restore beside does about a statement of the dump that fails."""
+
+    STOP = "stop"  #: nothing is restored
+    LIST = "list"  #: it goes on, lists them all, and waits for a person
+    ACCEPT = "accept"  #: it goes on and swaps: a person accepted what is listed
+
+
 COMPRESSIONS = ("zstd", "lz4", "gzip", "none")
 
 
@@ -61,12 +69,14 @@ class PgDumpOptions:
 class PgRestoreOptions:
     """How to restore.
 
-    `owner` and `privileges`: keep them as dumped, or drop them (for a cluster without the same roles).
+    `owner` and `privileges`: keep them as dumped, or drop them (for a cluster without the same roles). `tablespaces`:
+    keep them, or take the target's default (for a cluster without the same tablespaces).
     `lock_timeout_seconds` bounds the wait for each lock that dropping the old objects needs.
     """
 
     owner: Keep = Keep.KEEP
     privileges: Keep = Keep.KEEP
+    tablespaces: Keep = Keep.KEEP
     lock_timeout_seconds: float = 60
 
     def __post_init__(self) -> None:

@@ -119,7 +119,10 @@ class Ended:
 
 
 class Tool:
-    """A running client tool; a context manager that never leaves the process behind."""
+    """A running client tool; a context manager that never leaves the process behind.
+
+    `hear` is called with each line of its messages, by a thread.
+    """
 
     def __init__(
         self,
@@ -128,6 +131,7 @@ class Tool:
         *,
         stdin: int | IO[bytes] = subprocess.DEVNULL,
         stdout: int = subprocess.DEVNULL,
+        hear: TaskLog | None = None,
     ) -> None:
         self.name = Path(argv[0]).name
         guarded = [sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid()), *argv]
@@ -142,7 +146,7 @@ class Tool:
         )
         with _running_lock:
             _running.add(self.process)
-        self.messages = Messages(self.process.stderr, server.redact if server else str)
+        self.messages = Messages(self.process.stderr, server.redact if server else str, hear)
         self._ended: Ended | None = None
         self._unwanted = False
 
@@ -238,13 +242,14 @@ def _tell(ended: Ended) -> None:
 class Messages:
     """A tool's stderr, read by a thread as it comes, so that the tool never waits for us."""
 
-    def __init__(self, stream: IO[bytes] | None, redact: Callable[[str], str]) -> None:
+    def __init__(self, stream: IO[bytes] | None, redact: Callable[[str], str], hear: TaskLog | None = None) -> None:
         self.latest = ""
         self._errors: list[str] = []
         self._warnings: list[str] = []
         self._tail: deque[str] = deque(maxlen=KEPT_LINES)
         self._talk = Conversation()
         self._redact = redact
+        self._hear = hear
         self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
         self._thread.start()
 
@@ -271,6 +276,8 @@ class Messages:
         self._tail.append(line)
         self.latest = line
         self._talk.take(line)
+        if self._hear is not None:
+            self._hear(line)
         if is_error(line) and len(self._errors) < KEPT_LINES:
             self._errors.append(line)
         elif is_warning(line) and len(self._warnings) < KEPT_LINES:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from glacier_provider.errors import ConfigurationError, DatabaseRefused, NameTaken, RestoreFailed
+from glacier_provider.errors import ConfigurationError, DatabaseRefused, MissingRoles, NameTaken, RestoreFailed
 from glacier_provider.postgres import (
     DumpFormat,
     Keep,
@@ -149,7 +149,7 @@ def test_what_a_dead_try_left_is_replaced(sample: SampleServer, tmp_path: Path) 
     dump = dumped(sample, server, tmp_path)
     swap = Swap(server.dbname, MARK)
     sample.postgres.execute(f'CREATE DATABASE "{swap.beside}"')
-    sample.postgres.execute(f"COMMENT ON DATABASE \"{swap.beside}\" IS '{swap.comment}'")
+    sample.postgres.execute(f"COMMENT ON DATABASE \"{swap.beside}\" IS '{swap.comment()}'")
     sample.postgres.execute("CREATE TABLE half ()", swap.beside)
     swapped(sample, server, dump)
     assert sample.everything(server) == before
@@ -206,7 +206,7 @@ def test_a_role_that_the_cluster_lacks_is_named_and_nothing_is_left(
 ) -> None:
     dump = dumped(sample, sample.new(), tmp_path)
     target = elsewhere.create_database("swapped_elsewhere")
-    with pytest.raises(RestoreFailed, match="does not exist") as refused:
+    with pytest.raises(MissingRoles, match="sample_owner") as refused:
         swapped(sample, target, dump)
     assert "owner: drop" in str(refused.value)
     assert elsewhere.execute("SELECT count(*) FROM pg_database WHERE datname ~ 'swapped_elsewhere'") == [(1,)]

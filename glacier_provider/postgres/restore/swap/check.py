@@ -1,0 +1,110 @@
+"""What a swap needs, known before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from glacier_provider.errors import ConfigurationError, DatabaseRefused, MissingRoles, RestoreFailed
+from glacier_provider.postgres.cluster.tablespaces import check_tablespaces
+from glacier_provider.postgres.dump.toc import DumpHeader, TocEntry
+from glacier_provider.postgres.restore import script
+from glacier_provider.postgres.restore.roles import named_roles
+from glacier_provider.postgres.restore.swap.sessions import refuse_sessions_that_stay
+from glacier_provider.postgres.tools.find import Version, server_version
+from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
+from glacier_provider.postgres.tools.server import Server, database_errors
+from glacier_provider.postgres.tools.sql import quoted
+
+if TYPE_CHECKING:
+    from glacier_provider.postgres.tools.server import Connection
+
+# The owner of the new database is that of the old: to make it, one must be able to act as the owner.
+_ALLOWED = """
+SELECT r.rolsuper OR r.rolcreatedb,
+       r.rolsuper OR pg_has_role(d.datdba, CASE WHEN current_setting('server_version_num')::int >= 160000
+                                                THEN 'SET' ELSE 'MEMBER' END) AND pg_has_role(d.datdba, 'USAGE'),
+       pg_get_userbyid(d.datdba),
+       t.spcname,
+       t.oid = template.dattablespace OR has_tablespace_privilege(t.oid, 'CREATE'),
+       to_regclass(format('%%I.catalog_version', %s::text)) IS NOT NULL
+  FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
+  JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace, pg_catalog.pg_database template
+ WHERE r.rolname = current_user AND d.datname = current_database() AND template.datname = 'template0'"""
+
+
+def check_swap(server: Server, *, catalog_schema: str) -> None:
+    """Return when this database can be swapped, as far as can be known before it is filled.
+
+    Raise ConfigurationError, DatabaseRefused, or DatabaseBusy for sessions that this user cannot end.
+    """
+    with server.connect() as connection, database_errors(server, "checking what a swap needs"):
+        row = connection.execute(_ALLOWED, (catalog_schema,)).fetchone()
+        assert row is not None  # there is a template0
+        may_create, may_own, owner, tablespace, may_use, holds_catalog = row
+        if holds_catalog:
+            raise ConfigurationError(
+                f"{server} holds the catalog too (schema {catalog_schema}), and a swap would take it away.",
+                hint="Use restore: {mode: transaction}, or move the catalog to a database of its own.",
+            )
+        if not may_create:
+            raise DatabaseRefused(
+                f"The user {server.user} cannot create and rename databases.",
+                hint=f"ALTER ROLE {quoted(server.user)} CREATEDB; or use restore: {{mode: transaction}}.",
+            )
+        if not may_own:
+            raise DatabaseRefused(
+                f"The user {server.user} cannot create and rename databases of their owner {owner}.",
+                hint=f"GRANT {quoted(owner)} TO {quoted(server.user)}; or connect as {owner}.",
+            )
+        if not may_use:
+            raise DatabaseRefused(
+                f"{server} lies in the tablespace {tablespace}, where {server.user} may create nothing.",
+                hint=f"GRANT CREATE ON TABLESPACE {quoted(tablespace)} TO {quoted(server.user)}; "
+                "or use restore: {mode: transaction}.",
+            )
+        refuse_sessions_that_stay(connection, server, [server.dbname])
+
+
+def check_content(
+    connection: Connection,
+    server: Server,
+    header: DumpHeader,
+    entries: Sequence[TocEntry],
+    options: PgRestoreOptions,
+) -> None:
+    """Return when the server has what the dump asks for; raise RestoreFailed, MissingRoles or MissingTablespaces."""
+    dumped, there = Version.parse(header.server_version), server_version(connection)
+    if dumped and dumped.major > there.major:
+        raise RestoreFailed(
+            f"The dump is of PostgreSQL {dumped}, the target server is the older {there}.",
+            hint=f"Nothing was changed. Restore into a server of version {dumped.major} or newer.",
+        )
+    owners, named = named_roles(entries, options)
+    _check_roles(connection, server, owners, named)
+    if options.tablespaces is Keep.KEEP:
+        check_tablespaces(connection, server.user, {entry.tablespace for entry in entries if entry.tablespace})
+
+
+_ROLES = """
+SELECT rolname, pg_has_role(oid, CASE WHEN current_setting('server_version_num')::int >= 160000
+                                      THEN 'SET' ELSE 'MEMBER' END)
+  FROM pg_catalog.pg_roles"""
+
+
+def _check_roles(connection: Connection, server: Server, owners: Collection[str], named: Collection[str]) -> None:
+    roles: dict[str, bool] = dict(connection.execute(_ROLES).fetchall())
+    missing = sorted(set(named) - roles.keys())
+    if missing:
+        raise MissingRoles(
+            f"The target cluster does not have the roles {script.names(missing)}.",
+            hint="Nothing was changed. Create the roles, have them created with restore: {roles: create}, or restore "
+            "with restore: {owner: drop, privileges: drop}.",
+        )
+    foreign = sorted(owner for owner in owners if not roles[owner])
+    if foreign:
+        raise DatabaseRefused(
+            f"The user {server.user!r} cannot give objects to their owners {script.names(foreign)}.",
+            hint=f"Nothing was changed. GRANT {', '.join(map(quoted, foreign))} TO {quoted(server.user)}, or restore "
+            "with restore: {owner: drop}.",
+        )
