@@ -55,7 +55,7 @@ def test_what_fails_is_recorded_and_the_rest_is_swapped_once_a_person_accepts(be
     restore_id = planned["restore_id"]
     with pytest.raises(IllegalMove):
         beside.catalog.restores.accept_errors(restore_id)
-    with pytest.raises(RestoredInPart, match="TABLE DATA public.visits") as asked:
+    with pytest.raises(RestoredInPart, match=r"TABLE DATA public\.visits") as asked:
         beside.finish(restore_id)
     assert f"glacier-backup accept-errors {restore_id}" in asked.value.hint
     told = beside.catalog.restores.get(restore_id)["outcome"]["beside"]
