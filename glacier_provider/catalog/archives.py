@@ -240,6 +240,19 @@ class Archives:
             self._db.run("replace_member", archive_id=archive.id, by=again["id"])
         return self.planned(again)
 
+    def plan_dump_again(self, archive: PlannedArchive) -> PlannedArchive:
+        """Give up the dump of a backup whose key holds something else; return what takes its place.
+
+        Raise IllegalMove when it is not one to upload.
+        """
+        with self._db.transaction():
+            if self._db.row("give_up_dump", archive_id=archive.id) is None:
+                raise IllegalMove(f"Archive {archive.id} is not waiting for its upload.")
+            again = self._db.row("plan_dump_again", archive_id=archive.id)
+            assert again is not None
+            self._db.run("replace_dump", archive_id=archive.id, by=again["id"])
+        return self.planned(again)
+
     def abandoned_uploads(self, store_uri: str) -> list[tuple[PlannedArchive, ArchiveKind]]:
         """Return archives that were given up while they were sent in parts to this store."""
         rows = self._db.rows(

@@ -91,6 +91,11 @@ class Deletions:
         if errors:
             self._db.run("note_deletion_errors", ids=[one[0] for one in errors], errors=[one[1] for one in errors])
 
+    def staying_manifests(self) -> list[tuple[int, str, str]]:
+        """Return (backup id as the manifest tells it, SHA-256, store) of manifests that outlive their backups."""
+        rows = self._db.rows("manifests_of_deleting", application_id=self._backups.application_id)
+        return [(int(row["filename"].partition(".")[0]), row["sha256"], row["store_uri"]) for row in rows]
+
     def finish(self) -> list[int]:
         """Note backups whose archives are all gone as deleted; return their ids."""
         return [row["id"] for row in self._db.rows("finish_deletions", application_id=self._backups.application_id)]
@@ -155,8 +160,9 @@ class Deletions:
         description = Description(
             application=self._backups.application,
             kind=ArchiveKind(row["kind"]),
-            archive_id=row["id"],
-            backup_id=row["backup_id"],
+            archive_id=row["store_number"] or row["id"],
+            # The key of a manifest has the id that its backup had when it was made, as its name has.
+            backup_id=int(row["filename"].partition(".")[0]) if row["kind"] == "manifest" else row["backup_id"],
             filename=row["filename"],
             size=row["stored_size"],
             sha256=row["sha256"],

@@ -194,9 +194,13 @@ class Rebuild:
                 tolds=list(tolds),
             )
 
-    def lost(self) -> list[Row]:
-        """Note backups whose dump no store has as failed; return the lost files that complete backups count on."""
+    def lost(self, deleted: Sequence[str]) -> list[Row]:
+        """Note backups whose dump no store has as failed; return the lost files that complete backups count on.
+
+        `deleted`: the SHA-256 of manifests whose backups were deleted on purpose, and are noted as that.
+        """
         self._db.rows("rebuild_backups_without_dump", application_id=self._application_id)
+        self._db.rows("rebuild_deleted_backups", application_id=self._application_id, manifests=list(deleted))
         return self._db.rows("rebuild_files_lost", application_id=self._application_id)
 
     def unnamed(self) -> Iterator[Row]:

@@ -32,6 +32,17 @@ class Writers:
             self._known[backup_id] = signature(self.place(), row["mark"]) if row and row["mark"] else None
         return self._known[backup_id]
 
+    def last_ids(self) -> tuple[int, int]:
+        """Return the last ids that this catalog gave, to an archive and to a backup."""
+        row = self._db.row("last_ids")
+        assert row is not None
+        return int(row["archive_id"]), int(row["backup_id"])
+
+    def skip_ids(self, *, archive_id: int, backup_id: int) -> None:
+        """Give no ids up to these: another life of this catalog gave them."""
+        self._db.rows("skip_archive_ids", archive_id=archive_id)
+        self._db.rows("skip_backup_ids", backup_id=backup_id)
+
     def place(self) -> str:
         """Return what tells this catalog's place from others, as text."""
         if self._place is None:

@@ -86,6 +86,7 @@ def delete_backup(
     with catalog.alone(f"the {holder}"):
         catalog.deletions.begin(backup_id, run, force=force)
         try:
+            _note_in_stores(application, catalog=catalog, stores=stores)
             progress = _delete_marked(application, catalog=catalog, stores=stores, holder=holder)
         finally:
             with suppress(CatalogError):  # it ends by itself
@@ -97,6 +98,15 @@ def delete_backup(
         "archives": progress.archives,
         "bytes": progress.bytes,
     }
+
+
+def _note_in_stores(application: Application, *, catalog: Catalog, stores: Stores) -> None:
+    """Have the stores tell which backups were deleted whose manifests stay: else these look as if they were lost."""
+    for told_id, sha256, uri in catalog.deletions.staying_manifests():
+        try:
+            stores(uri).note_deletion(application.name, told_id, sha256)
+        except StoreError as error:
+            log.warning("A rebuilt catalog will take the deleted backup %d for a lost one. %s", told_id, error)
 
 
 def _delete_marked(application: Application, *, catalog: Catalog, stores: Stores, holder: str) -> Progress:

@@ -89,7 +89,7 @@ def rebuild_catalog(application: Application, *, catalog: Catalog, stores: Store
         rebuilding.list_stores()
         rebuilding.settle_contradictions()
         rebuilding.write()
-        lost = _lost(catalog)
+        lost = _lost(catalog, rebuilding.store.noted_deletions(application.name))
         rebuilding.describe_unnamed()
         adopted, strays, newest = _take_up(catalog, rebuilding.errors, rebuilding.odd_keys)
         catalog.rebuild.finish(archive_id=newest[0], backup_id=max(newest[1], rebuilding.highest_backup))
@@ -523,9 +523,9 @@ def _retrieved(manifests: Sequence[_Manifest], store: ArchiveStore) -> list[_Man
 # --- the stores ----------------------------------------------------------------------------------------------------
 
 
-def _lost(catalog: Catalog) -> list[Row]:
-    """Note what the stores do not have; return the files that are lost."""
-    lost = catalog.rebuild.lost()
+def _lost(catalog: Catalog, deletions: Iterator[str]) -> list[Row]:
+    """Note what the stores do not have, and what was deleted on purpose; return the files that are lost."""
+    lost = catalog.rebuild.lost(list(deletions))
     for row in lost[:NAMED]:
         log.error("%s is in backup %d, and in no store.", row["filename"], row["backup_id"])
     return lost

@@ -204,6 +204,22 @@ class ArchiveStore(Protocol):
         """
         ...
 
+    def note_deletion(self, application: str, backup_id: int, manifest_sha256: str) -> None:
+        """Remember that a backup was deleted whose manifest stays; a store without a place for it does nothing."""
+        ...
+
+    def noted_deletions(self, application: str) -> Iterator[str]:
+        """Yield the SHA-256 of manifests whose backups were deleted, as `note_deletion` was told."""
+        ...
+
+    def ids_in_use(self, application: str, *, archive_id: int, backup_id: int) -> tuple[int, int]:
+        """Return the highest ids of archives and backups in the keys of an application: at least those given.
+
+        A few requests, however many archives there are. Where the store invents its keys no id can be in the way, and
+        those given are returned.
+        """
+        ...
+
     def archives(
         self, application: str | None = None, *, kind: ArchiveKind | None = None, described: bool = True
     ) -> Iterator[StoredArchive]:

@@ -100,6 +100,21 @@ SELECT application_id, kind, filename, backup_id, original_size, store_uri, 'upl
  WHERE id = %(archive_id)s
 RETURNING id, filename, original_size, backup_id, store_uri;
 
+-- name: give_up_dump
+-- Its key is taken: another life of the catalog gave the id, and sent another dump.
+UPDATE glacier_archives SET state = 'failed', error = 'Its key held something else; the dump was archived under another.'
+ WHERE id = %(archive_id)s AND kind = 'database' AND state IN ('planned', 'uploading')
+RETURNING id;
+
+-- name: plan_dump_again
+INSERT INTO glacier_archives (application_id, kind, filename, backup_id, original_size, sha256, encoding, store_uri)
+SELECT application_id, kind, filename, backup_id, original_size, sha256, encoding, store_uri FROM glacier_archives
+ WHERE id = %(archive_id)s
+RETURNING id, filename, original_size, backup_id, store_uri;
+
+-- name: replace_dump
+UPDATE application_data_backups SET database_archive_id = %(by)s WHERE database_archive_id = %(archive_id)s;
+
 -- name: replace_member
 UPDATE backup_files SET archive_id = %(by)s WHERE archive_id = %(archive_id)s;
 

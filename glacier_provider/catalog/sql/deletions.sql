@@ -118,7 +118,7 @@ UPDATE glacier_archives
 
 -- name: archives_to_delete
 -- A page of what has to go from the stores, in id order.
-SELECT a.id, a.kind, a.filename, a.backup_id, a.store_uri, a.key, a.stored_size, a.sha256, a.encoding
+SELECT a.id, a.kind, a.filename, a.backup_id, a.store_uri, a.key, a.stored_size, a.sha256, a.encoding, a.store_number
   FROM glacier_archives a
  WHERE a.application_id = %(application_id)s AND a.state = 'deleting' AND a.id > %(after)s
  ORDER BY a.id LIMIT %(limit)s;
@@ -142,6 +142,13 @@ UPDATE application_data_backups b SET state = 'deleted', deleted_at = clock_time
  WHERE b.application_id = %(application_id)s AND b.state = 'deleting'
    AND NOT EXISTS (SELECT FROM glacier_archives a WHERE a.application_id = b.application_id AND a.state = 'deleting')
 RETURNING b.id;
+
+-- name: manifests_of_deleting
+-- What stays of a deleted backup, since the manifests of later ones continue it.
+SELECT b.id AS backup_id, m.sha256, m.store_uri, m.filename FROM application_data_backups b
+  JOIN glacier_archives m ON m.id = b.manifest_archive_id
+ WHERE b.application_id = %(application_id)s AND b.state = 'deleting' AND m.state = 'archived' AND m.sha256 IS NOT NULL
+ ORDER BY b.id;
 
 -- name: backups_to_judge
 -- What a retention rule looks at.

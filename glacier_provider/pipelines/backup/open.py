@@ -26,10 +26,31 @@ def open_backup(application: Application, run: Run, *, catalog: Catalog, store: 
         pass
     prepare_staging(application.staging_directory)
     store.check()
+    skip_ids_in_use(application, catalog=catalog, store=store)
     backup_id = catalog.backups.open(run)
     _remove_dead_staging(application, catalog)
     log.info("Backup %d of %s is open.", backup_id, application.name)
     return backup_id
+
+
+def skip_ids_in_use(application: Application, *, catalog: Catalog, store: ArchiveStore) -> None:
+    """Give no id that the store has already: after a failover that lost transactions, or from an older dump of it, the
+    catalog has gone back in time, and would give ids that mean something else in the store.
+    """
+    archive_id, backup_id = catalog.writers.last_ids()
+    used = store.ids_in_use(application.name, archive_id=archive_id, backup_id=backup_id)
+    if used == (archive_id, backup_id):
+        return
+    log.warning(
+        "The store knows backups up to %d and archives up to %d, this catalog gave ids up to %d and %d: it "
+        "went back in time, or was begun anew. New ids begin after those of the store. What it holds and this catalog "
+        "does not know comes back by glacier-backup rebuild-catalog, into a new schema.",
+        used[1],
+        used[0],
+        backup_id,
+        archive_id,
+    )
+    catalog.writers.skip_ids(archive_id=used[0], backup_id=used[1])
 
 
 def _remove_dead_staging(application: Application, catalog: Catalog) -> None:

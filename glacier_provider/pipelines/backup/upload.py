@@ -14,11 +14,13 @@ from typing import Any
 from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive, Upload
 from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import EMPTY_KEY, ArchiveKind, Description, Location, Receipt
 from glacier_provider.core.parts import SMALL_FILE
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError
 from glacier_provider.files import FileSource, Root, open_source
+from glacier_provider.pipelines.backup.open import skip_ids_in_use
 from glacier_provider.pipelines.backup.step import backup_step
 from glacier_provider.pipelines.backup.unreadable import settle_unreadable
 from glacier_provider.pipelines.shared.group import GROUP, GroupCommit
@@ -58,15 +60,34 @@ def upload_database(
         if not path.exists():
             raise FileMissing(f"The dump {path} is no longer in staging.", hint="Clear the task dump_database.")
         with _dump_source(path) as source:
-            catalog.archives.begin_upload(archive.id)
-            description = archive.description(
-                application.name, ArchiveKind.DATABASE, sha256=row["sha256"], encoding=row["encoding"]
-            )
-            upload = _send(HeartbeatSource(source, heartbeat), description, catalog=catalog, store=store)
+            sending = HeartbeatSource(source, heartbeat)
+            try:
+                upload = _send_dump(application, archive, row, sending, catalog=catalog, store=store)
+            except OtherContent as error:
+                log.warning("The dump is archived under another id. %s", error.message)
+                skip_ids_in_use(application, catalog=catalog, store=store)
+                archive = catalog.archives.plan_dump_again(archive)
+                upload = _send_dump(application, archive, row, sending, catalog=catalog, store=store)
         catalog.archives.record_uploads([upload])
         assert upload.receipt is not None
         log.info("The dump is archived: %s, %s.", readable_size(upload.receipt.size), upload.receipt.checksum)
         return {"archive_id": archive.id, "bytes": upload.receipt.size, "checksum": upload.receipt.checksum}
+
+
+def _send_dump(
+    application: Application,
+    archive: PlannedArchive,
+    row: Row,
+    source: Source,
+    *,
+    catalog: Catalog,
+    store: ArchiveStore,
+) -> Upload:
+    catalog.archives.begin_upload(archive.id)
+    description = archive.description(
+        application.name, ArchiveKind.DATABASE, sha256=row["sha256"], encoding=row["encoding"]
+    )
+    return _send(source, description, catalog=catalog, store=store)
 
 
 def _dump_source(path: Path) -> FileSource | DirectorySource:

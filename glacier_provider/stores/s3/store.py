@@ -39,7 +39,16 @@ from glacier_provider.stores.s3.bucket import Bucket, base64_text
 from glacier_provider.stores.s3.delete import delete_all
 from glacier_provider.stores.s3.fast.client import LARGEST_PIECE, FastPath
 from glacier_provider.stores.s3.fast.pool import ProcessPool, start_pool
-from glacier_provider.stores.s3.keys import folder_of, key_facts, metadata_of, object_key
+from glacier_provider.stores.s3.ids import ids_in_use
+from glacier_provider.stores.s3.keys import (
+    deleted_manifest,
+    deletion_key,
+    deletions_folder,
+    folder_of,
+    key_facts,
+    metadata_of,
+    object_key,
+)
 from glacier_provider.stores.s3.listing import reports
 from glacier_provider.stores.s3.stream import S3StreamUpload
 from glacier_provider.stores.s3.upload import S3Upload, abort_uploads
@@ -239,6 +248,19 @@ class S3Store:
     def delete_all(self, archives: Sequence[tuple[str, Description]]) -> Mapping[str, StoreError]:
         return delete_all(self._bucket, archives)
 
+    def note_deletion(self, application: str, backup_id: int, manifest_sha256: str) -> None:
+        key = deletion_key(self._bucket.uri.prefix, application, backup_id, manifest_sha256)
+        with aws_errors("s3:PutObject", self._bucket.url(key)):
+            arguments = self._bucket.write_arguments("STANDARD")
+            self._bucket.client.put_object(Bucket=self._bucket.uri.bucket, Key=key, Body=b"", **arguments)
+
+    def noted_deletions(self, application: str) -> Iterator[str]:
+        for page in self._pages(deletions_folder(self._bucket.uri.prefix, application)):
+            yield from filter(None, (deleted_manifest(entry["Key"]) for entry in page))
+
+    def ids_in_use(self, application: str, *, archive_id: int, backup_id: int) -> tuple[int, int]:
+        return ids_in_use(self._bucket, application, archive_id=archive_id, backup_id=backup_id)
+
     def archives(
         self, application: str | None = None, *, kind: ArchiveKind | None = None, described: bool = True
     ) -> Iterator[StoredArchive]:
@@ -250,7 +272,7 @@ class S3Store:
         folder = folder_of(self._bucket.uri.prefix, application, kind if application is not None else None)
         with ThreadPoolExecutor(8, thread_name_prefix="s3-head") as pool:
             for page in self._pages(folder):
-                chosen = [entry for entry in page if kind is None or self._is_kind(entry["Key"], kind)]
+                chosen = [entry for entry in page if self._is_archive(entry["Key"], kind)]
                 descriptions = pool.map(self._description, [entry["Key"] for entry in chosen]) if described else None
                 for entry in chosen:
                     description = next(descriptions) if descriptions is not None else None
@@ -284,7 +306,9 @@ class S3Store:
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
-    def _is_kind(self, key: str, kind: ArchiveKind) -> bool:
+    def _is_archive(self, key: str, kind: ArchiveKind | None) -> bool:
+        if kind is None:
+            return deleted_manifest(key) is None
         facts = key_facts(self._bucket.uri.prefix, key)
         return facts is not None and facts.kind is kind
 
