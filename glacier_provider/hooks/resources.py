@@ -150,18 +150,60 @@ def open_queue_of(application: Application) -> Queue | None:
 def aws_client(
     application: Application, service: str, *, region: str | None = None, config: Any = None, subject: str
 ) -> Any:
-    """Return a boto3 client of the application's AWS connection; `subject` is what messages say it is for."""
+    """Return a boto3 client of the application's AWS connection; `subject` is what messages say it is for.
+
+    `config` is what the package wants of the client; what the connection's `config_kwargs` say otherwise holds, but
+    for what keeps archives from being sent twice or unverified.
+    """
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
     from glacier_provider.stores.aws_errors import aws_errors
 
     _connection(application.aws_conn_id)
-    hook: Any = AwsBaseHook(aws_conn_id=application.aws_conn_id, client_type=service, region_name=region, config=config)
+    given = _config_of_connection(application.aws_conn_id, service)
+    hook: Any = AwsBaseHook(
+        aws_conn_id=application.aws_conn_id, client_type=service, region_name=region, config=_merged(service, config, given)
+    )
     with aws_errors(f"The AWS connection {application.aws_conn_id}", subject):
         try:
             return hook.get_conn()
         except ValueError as error:  # botocore's word for an endpoint_url that is none
             raise ConfigurationError(f"The AWS connection {application.aws_conn_id} is of no use: {error}.") from error
+
+
+def _config_of_connection(conn_id: str, service: str) -> Any:
+    """Return the botocore Config of a connection's `config_kwargs`, None without; raise ConfigurationError."""
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+    from botocore.exceptions import BotoCoreError
+
+    hook: Any = AwsBaseHook(aws_conn_id=conn_id, client_type=service)
+    try:
+        return hook.conn_config.botocore_config
+    except (TypeError, ValueError, AttributeError, BotoCoreError) as error:
+        raise ConfigurationError(
+            f"The extra config_kwargs of the AWS connection {conn_id} is of no use: {error}.",
+            hint="It holds arguments of botocore's Config by name, as in "
+            '{"config_kwargs": {"proxies": {"https": "http://proxy.example.com:3128"}}}.',
+        ) from error
+
+
+#: What our own Config says and a connection does not change: that no byte is believed without its checksum, that a
+#: queue is listened to for as long as it may be silent, and (vaults) that no request is sent twice without a person.
+_OURS = {
+    "s3": ("request_checksum_calculation", "response_checksum_validation"),
+    "glacier": ("retries",),
+    "sqs": ("read_timeout",),
+}
+
+
+def _merged(service: str, ours: Any, given: Any) -> Any:
+    """Return our Config with what a connection says laid over it."""
+    if ours is None or given is None:
+        return ours or given
+    from botocore.config import Config
+
+    kept = {name: getattr(ours, name) for name in (*_OURS[service], "region_name")}
+    return ours.merge(given).merge(Config(**{name: value for name, value in kept.items() if value is not None}))
 
 
 def open_store_anywhere(application: Application, uri: str) -> ArchiveStore:

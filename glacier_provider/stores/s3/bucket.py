@@ -76,6 +76,7 @@ class Bucket:
             except ClientError as exc:
                 if error_code(exc) in ("404", "NoSuchKey", "NotFound"):
                     return None
+                self.ask_why(exc, key)
                 raise
         metadata = reply.get("Metadata", {})
         return Head(
@@ -87,6 +88,15 @@ class Bucket:
             metadata=metadata,
             created_at=reply.get("LastModified"),
         )
+
+    def ask_why(self, refused: Any, key: str = "") -> None:
+        """Ask once with a listing why a HEAD was refused: its answer has no body, and so no words.
+
+        Raise botocore's ClientError, which names an expired token, a wrong clock, key or Region; return when the
+        listing is allowed, so that it is this request that is not.
+        """
+        if error_code(refused) in ("400", "403"):
+            self.client.list_objects_v2(Bucket=self.uri.bucket, Prefix=key, MaxKeys=1)
 
     def write_arguments(self, storage_class: str) -> dict[str, Any]:
         """Return what every object of this store is created with: class, encryption, lock."""

@@ -127,6 +127,7 @@ class S3Store:
             except ClientError as exc:
                 if error_code(exc) == "404":
                     raise StoreMissing(f"There is no bucket {bucket.uri.bucket}.") from exc
+                bucket.ask_why(exc)
                 raise
         key = f"{folder_of(bucket.uri.prefix)}.glacier-provider-check"
         address = {"Bucket": bucket.uri.bucket, "Key": key}

@@ -20,6 +20,7 @@ from glacier_provider.errors import ConfigurationError, StoreDenied, StoreError,
 from glacier_provider.hooks.resources import Resources, find_application, open_store_of, server_of
 from glacier_provider.postgres import OPTION_VARIABLES, Server
 from glacier_provider.stores.contract import ArchiveStore
+from glacier_provider.stores.s3.fast.shapes import NoFastPath, shape_of
 from tests.emulator.s3 import S3Emulator
 from tests.support.airflow import aws_connection, postgres_connection
 from tests.support.clean_environment import APPLICATIONS
@@ -264,3 +265,74 @@ def test_a_catalog_is_closed_with_the_resources(catalog_database: Server, monkey
         connection = catalog.lists._db.connection()
     assert connection.closed
     resources.close()
+
+
+# --- what a connection says of its requests ------------------------------------------------------------------------
+
+PROXY = "http://proxy.example.com:3128"
+
+
+def client_with(monkeypatch: pytest.MonkeyPatch, uri: str, **config_kwargs: Any) -> Any:
+    """Return the client of a store whose AWS connection has these config_kwargs."""
+    extra = {"region_name": "eu-central-1", "config_kwargs": config_kwargs}
+    connection = {"conn_type": "aws", "login": "AKIA", "password": "geheim", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_DMS_AWS", json.dumps(connection))
+    made: list[Any] = []
+    with patch("glacier_provider.stores.open_store", lambda _uri, *, client, **_: made.append(client) or Mock()):
+        open_store_of(APPLICATION, uri)
+    return made[0]
+
+
+def test_proxies_timeouts_retries_and_addressing_of_a_connection_are_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_with(
+        monkeypatch,
+        "s3://bucket/x?region=eu-west-1",
+        proxies={"https": PROXY},
+        connect_timeout=3,
+        read_timeout=33,
+        retries={"mode": "adaptive", "max_attempts": 9},
+        use_dualstack_endpoint=True,
+        s3={"addressing_style": "virtual"},
+        region_name="us-west-2",
+    )
+    config = client.meta.config
+    assert (config.proxies, config.connect_timeout, config.read_timeout) == ({"https": PROXY}, 3, 33)
+    assert config.retries["mode"] == "adaptive"
+    assert config.s3["addressing_style"] == "virtual"
+    assert config.max_pool_connections == 64
+    assert config.region_name == "eu-west-1"
+    assert client.meta.endpoint_url == "https://s3.dualstack.eu-west-1.amazonaws.com"
+
+
+def test_the_fast_path_goes_where_the_connection_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_with(
+        monkeypatch,
+        "s3://bucket/x",
+        proxies={"https": PROXY},
+        connect_timeout=3,
+        read_timeout=33,
+        use_dualstack_endpoint=True,
+        s3={"addressing_style": "virtual"},
+    )
+    shape = shape_of(client, "PutObject", lambda key: client.put_object(Bucket="bucket", Key=key, Body=b""))
+    assert shape.origin == "https://bucket.s3.dualstack.eu-central-1.amazonaws.com"
+    assert (shape.transport.proxy, shape.transport.connect_timeout, shape.transport.read_timeout) == (PROXY, 3, 33)
+
+
+def test_a_proxy_with_certificates_of_its_own_is_left_to_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"proxy_use_forwarding_for_https": True}
+    client = client_with(monkeypatch, "s3://bucket/x", proxies={"https": PROXY}, proxies_config=settings)
+    with pytest.raises(NoFastPath, match="settings of its own"):
+        shape_of(client, "PutObject", lambda key: client.put_object(Bucket="bucket", Key=key, Body=b""))
+
+
+def test_a_connection_does_not_have_a_vault_resend_or_s3_leave_its_checksums(monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = client_with(monkeypatch, "glacier://vault", retries={"max_attempts": 9}, connect_timeout=3)
+    assert (vault.meta.config.retries["total_max_attempts"], vault.meta.config.connect_timeout) == (1, 3)
+    s3 = client_with(monkeypatch, "s3://bucket/x", response_checksum_validation="when_supported")
+    assert s3.meta.config.response_checksum_validation == "when_required"
+
+
+def test_config_kwargs_that_are_none_are_told_with_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match=r"config_kwargs of the AWS connection dms_aws.*proxies"):
+        client_with(monkeypatch, "s3://bucket/x", proxy=PROXY)
