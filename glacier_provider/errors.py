@@ -52,6 +52,7 @@
         ├── CatalogNotReady       schema missing or newer than this package
         ├── IllegalMove           a state change that the lifecycle does not allow
         ├── LeaseHeld             another run works on the application (retry may help)
+        │   └── LeaseLost         another run took the lease from this one
         ├── UnknownBackup         no such backup id
         ├── BackupNotRestorable   failed, running, deleted, or of another application
         ├── BackupNotDeletable    running, needed, or of another application
@@ -386,7 +387,14 @@ class LeaseHeld(CatalogError):
     """Another run works on this application."""
 
     retryable = True
-    hint = "Wait until it ends; the lease of a dead run frees itself."
+    hint = "Wait until it ends; the lease of a dead run frees itself, or: glacier-backup free-lease"
+
+
+class LeaseLost(LeaseHeld):
+    """Another run took the application's lease while this process slept or could not reach the catalog."""
+
+    retryable = False
+    hint = "Look at the backup or restore: a backup that failed is made again by a new run, a restore is planned anew."
 
 
 class UnknownBackup(CatalogError):

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from glacier_provider.catalog.database import Database, Row
-from glacier_provider.errors import BackupNotRestorable, IllegalMove, LeaseHeld, UnknownBackup
+from glacier_provider.catalog.database import Database, Fence, Row, lease_lost
+from glacier_provider.errors import (
+    BackupNotRestorable,
+    CatalogError,
+    CatalogUnavailable,
+    IllegalMove,
+    LeaseHeld,
+    UnknownBackup,
+)
 
 #: Longer than a busy scheduler leaves between two tasks; a dead run's lease ends by itself after this.
 LEASE_SECONDS = 3600
@@ -47,16 +55,74 @@ class Backups:
 
     # --- the lease -------------------------------------------------------------------------------------------
 
-    def take_lease(self, holder: str) -> None:
-        """Take or prolong the application's lease; raise LeaseHeld when another run has it."""
-        taken = self._db.row("take_lease", application_id=self.application_id, holder=holder, seconds=LEASE_SECONDS)
-        if taken is None:
-            held = self._db.row("lease", application_id=self.application_id)
-            who, until = (held["holder"], f"{held['until']:%Y-%m-%d %H:%M:%S} UTC") if held else ("another run", "soon")
-            raise LeaseHeld(f"{who} works on the application {self._application}, at the latest until {until}.")
+    def take_lease(self, holder: str) -> int:
+        """Take or prolong the application's lease, and show its fence from now on; return the fence's token.
+
+        Raise LeaseHeld when another run has it, CatalogNotReady when the catalog is of another version.
+        """
+        self._db.require_version()
+        lease = self.lease()
+        if lease is not None and lease["last_holder"] not in (None, holder):
+            if lease["held"] and lease["holder"] != holder:
+                raise self._held(lease)
+            self._end_stale_transactions()
+        token = self._take(holder, None)
+        self._db.fence = Fence(self.application_id, token)
+        return token
+
+    def prolong_lease(self, holder: str, fence: Fence | None) -> None:
+        """Prolong a lease that was taken behind this fence; raise LeaseLost when another run had it since."""
+        try:
+            self._take(holder, None if fence is None else fence.token)
+        except LeaseHeld as error:
+            lease = self.lease() or {}
+            raise lease_lost(lease.get("holder") or lease.get("last_holder") or "another run") from error
 
     def free_lease(self, holder: str) -> None:
+        """Free the lease, if it is this one's. Its fence stands until another run takes the lease."""
         self._db.run("free_lease", application_id=self.application_id, holder=holder)
+        self._db.fence = None
+
+    def lease(self) -> Row | None:
+        """Return the lease as it is: `holder`, `until`, `held`, and `token` and `last_holder` of its fence."""
+        return self._db.row("lease", application_id=self.application_id)
+
+    def _take(self, holder: str, token: int | None) -> int:
+        """Take it; wait a moment for transactions of who had it last, and end those that go on."""
+        for _ in range(3):
+            try:
+                with self._db.transaction():
+                    self._db.row("wait_a_moment")
+                    taken = self._db.row(
+                        "take_lease",
+                        application_id=self.application_id,
+                        holder=holder,
+                        seconds=LEASE_SECONDS,
+                        token=token,
+                    )
+                    self._db.row("wait_as_long_as_before")
+            except CatalogUnavailable as error:
+                if token is not None or not _waited_in_vain(error):
+                    raise  # its own transactions may be in the way of who prolongs a lease: the next time will do
+                self._end_stale_transactions()
+                continue
+            if taken is None:
+                raise self._held(self.lease() or {})
+            return int(taken["token"])
+        raise LeaseHeld(
+            f"A session of the run that had the lease of {self._application} before is still in a transaction.",
+            hint="It ends with its process; end that one, or its session in pg_stat_activity.",
+        )
+
+    def _end_stale_transactions(self) -> None:
+        """End the transactions of who had the lease last: a process that sleeps in one would be waited for."""
+        with suppress(CatalogError), self._db.transaction():  # of another role, say; then it is waited for
+            self._db.rows("end_stale_transactions", name=self._db.stale_sessions(self.application_id))
+
+    def _held(self, lease: Row) -> LeaseHeld:
+        who, until = lease.get("holder") or "another run", lease.get("until")
+        latest = f"{until:%Y-%m-%d %H:%M:%S} UTC" if until else "soon"
+        return LeaseHeld(f"{who} works on the application {self._application}, at the latest until {latest}.")
 
     # --- life ------------------------------------------------------------------------------------------------
 
@@ -80,12 +146,14 @@ class Backups:
         LeaseHeld, or IllegalMove when it is complete or a later backup began; then the lease is not taken.
         """
         with self._db.transaction():
-            self.take_lease(lease_holder("backup", backup_id))
-            row = self._db.row("continue_backup", backup_id=backup_id, step=step)
+            token = self.take_lease(lease_holder("backup", backup_id))
+            row = self._db.row("continue_backup", backup_id=backup_id, step=step, token=token)
             if row is None:
                 state = self.get(backup_id)["state"]
+                restores = self._db.rows("restored_since", backup_id=backup_id)
+                restored = f"was overtaken by restore {restores[0]['id']}" if restores else None
                 known = {"complete": "is already complete", "deleting": "is being deleted", "deleted": "was deleted"}
-                why = known.get(state, "was overtaken by a later one, or by the deletion of one")
+                why = known.get(state) or restored or "was overtaken by a later one, or by the deletion of one"
                 raise IllegalMove(f"Backup {backup_id} {why}.", hint="Trigger a new run for a new backup.")
         return bool(row["state"] == "running")
 
@@ -205,6 +273,12 @@ class Backups:
     def _moved(row: Row | None, otherwise: str) -> None:
         if row is None:
             raise IllegalMove(otherwise)
+
+
+def _waited_in_vain(error: CatalogUnavailable) -> bool:
+    from psycopg import errors
+
+    return isinstance(error.__cause__, errors.LockNotAvailable)
 
 
 def lease_holder(kind: str, number: int) -> str:

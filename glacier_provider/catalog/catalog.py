@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -20,7 +20,7 @@ from glacier_provider.catalog.reconciliation import Reconciliation
 from glacier_provider.catalog.restores import Restores
 from glacier_provider.catalog.scans import Scans
 from glacier_provider.catalog.writers import Writers
-from glacier_provider.errors import CatalogError, LeaseHeld
+from glacier_provider.errors import LeaseHeld
 
 
 class Catalog:
@@ -58,8 +58,15 @@ class Catalog:
         return self._database.transaction()
 
     def beside(self) -> Catalog:
-        """Return the same catalog on a connection of its own, for what has to be seen while a transaction runs."""
-        return Catalog(self._connect, schema=self.schema, application=self.backups.application)
+        """Return the same catalog, behind the same fence, on a connection of its own: for what has to be seen while a
+        transaction runs."""
+        beside = Catalog(self._connect, schema=self.schema, application=self.backups.application)
+        beside._database.fence = self._database.fence
+        return beside
+
+    def unfenced(self) -> None:
+        """End the fence that came with a lease: what comes next is of no step."""
+        self._database.fence = None
 
     @contextmanager
     def alone(self, work: str) -> Iterator[None]:
@@ -67,15 +74,25 @@ class Catalog:
 
         The lock lives in the connection: it ends with its process, however that ends.
         """
-        name = f"{self.schema} {work}"
-        row = self._database.row("lock_work", name=name)
-        if row is None or not row["locked"]:
-            raise LeaseHeld(f"Another process is at work on {work}.")
-        try:
+        with self._database.alone(work) as is_alone:
+            if not is_alone:
+                raise LeaseHeld(f"Another process is at work on {work}.")
             yield
-        finally:
-            with suppress(CatalogError):
-                self._database.row("unlock_work", name=name)
+
+    @contextmanager
+    def fenced(self, holder: str) -> Iterator[Callable[[], None]]:
+        """Keep a lease that was just taken, for as long as the block lasts; yields a function that prolongs it now.
+
+        It is prolonged on a connection of its own, which is opened when it is due: what a transaction does would be
+        seen by nobody before its end. Within the block, every statement that changes something raises LeaseLost once
+        another run has taken the lease, and so does that function.
+        """
+        fence = self._database.fence
+        with self.beside() as keeper:
+            try:
+                yield lambda: keeper.backups.prolong_lease(holder, fence)
+            finally:
+                self._database.fence = None
 
     def close(self) -> None:
         self._database.close()

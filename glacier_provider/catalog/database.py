@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from glacier_provider.catalog.queries import queries
+from glacier_provider.catalog.version import check_version
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.sqlstate import Meaning, meaning_of
-from glacier_provider.errors import CatalogError, CatalogNotReady, CatalogUnavailable, GlacierProviderError
+from glacier_provider.errors import (
+    CatalogError,
+    CatalogNotReady,
+    CatalogUnavailable,
+    GlacierProviderError,
+    LeaseLost,
+)
 
 if TYPE_CHECKING:
     import psycopg
 
 Row = dict[str, Any]
 Connect = Callable[[], "psycopg.Connection[Any]"]
+
+#: What the catalog's triggers refuse a statement with whose fence was passed; see the migration 0005.
+FENCE_PASSED = "GLF01"
 
 #: Rows of a page, wherever more are gone through than one should hold.
 PAGE_SIZE = 1000
@@ -52,6 +63,8 @@ def catalog_errors() -> Iterator[None]:
             hint="Grant its user the catalog schema, or let it create the schema.",
         ) from error
     except psycopg.Error as error:
+        if error.sqlstate == FENCE_PASSED:
+            raise lease_lost(error.diag.message_primary or "another run") from error
         raise _translated(error) from error
 
 
@@ -76,16 +89,36 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def lease_lost(holder: str) -> LeaseLost:
+    """Return the error of who finds another holder's fence."""
+    return LeaseLost(f"{holder} has had the lease of the application meanwhile; nothing of this was written.")
+
+
+class Fence(NamedTuple):
+    """What the holder of an application's lease shows with each statement: the number that the lease was taken with."""
+
+    application_id: int
+    token: int
+
+
 class Database:
     """One connection to the catalog, opened on first use and again after it broke.
 
     Statements of several threads take turns; a transaction belongs to one thread.
+
+    With a `fence` every statement that changes something is refused with LeaseLost once another holder took the
+    application's lease: the catalog's triggers look at it, so that no statement can forget to. A connection that is
+    opened again keeps it.
     """
 
     def __init__(self, connect: Connect, schema: str) -> None:
         self.schema = schema
+        self.fence: Fence | None = None
         self._connect = connect
         self._connection: psycopg.Connection[Any] | None = None
+        self._shown: Fence | None = None  # the fence that the session knows of
+        self._is_known = False
+        self._works: list[str] = []
 
     def close(self) -> None:
         if self._connection is not None:
@@ -115,7 +148,7 @@ class Database:
 
     def stream(self, name: str, /, **parameters: Any) -> Iterator[Row]:
         """Yield the rows of a named query by a server-side cursor: memory does not depend on their number."""
-        with self.transaction(), catalog_errors():
+        with self.transaction(), self._errors():
             connection = self.connection()
             with connection.cursor(name="stream") as cursor:
                 cursor.itersize = 5000
@@ -126,12 +159,12 @@ class Database:
         """As `stream`, within the caller's transaction, and rows as tuples: the quickest way to read very many."""
         from psycopg.rows import tuple_row
 
-        with catalog_errors():
+        with self._errors():
             cursor = self.connection().cursor(name="tuples", row_factory=tuple_row)
             cursor.execute(queries()[name], parameters, binary=True)
         with cursor:
             while True:
-                with catalog_errors():
+                with self._errors():
                     rows = cursor.fetchmany(5000)
                 if not rows:
                     return
@@ -141,7 +174,7 @@ class Database:
         """Stream rows into a table of the current transaction by COPY; return their number."""
         count = 0
         statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
-        with catalog_errors(), self.connection().cursor() as cursor, cursor.copy(statement) as copy:
+        with self._errors(), self.connection().cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:
                 copy.write_row(row)
                 count += 1
@@ -150,41 +183,139 @@ class Database:
     def copy_text(self, table: str, blocks: Iterable[bytes], columns: Sequence[str]) -> None:
         """Send blocks of whole lines in COPY's text format into a table of the current transaction."""
         statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
-        with catalog_errors(), self.connection().cursor() as cursor, cursor.copy(statement) as copy:
+        with self._errors(), self.connection().cursor() as cursor, cursor.copy(statement) as copy:
             for block in blocks:
                 copy.write(block)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        with catalog_errors():
+        with self._errors():
             connection = self.connection()
-        with _transaction(connection):
-            yield
+        fence = self.fence
+        try:
+            with self._errors(), _transaction(connection):
+                yield
+        except BaseException:
+            # What it took, and what the session was told, is as it was before.
+            self.fence, self._is_known = fence, False
+            raise
 
     def connection(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             self._connection = self._open()
+        if self._shown != self.fence or not self._is_known:
+            self._show_fence(self._connection)
         return self._connection
 
-    def _open(self) -> psycopg.Connection[Any]:
-        from psycopg.rows import dict_row
+    @contextmanager
+    def alone(self, work: str) -> Iterator[bool]:
+        """Have the lock of a work, which lives in the connection, also when that has to be opened again.
 
+        Yields whether it was free. Raise LeaseLost, at the next statement, when another process got it meanwhile.
+        """
+        name = f"{self.schema} {work}"
+        row = self.row("lock_work", name=name)
+        if row is None or not row["locked"]:
+            yield False
+            return
+        self._works.append(name)
+        try:
+            yield True
+        finally:
+            self._works.remove(name)
+            with suppress(CatalogError):
+                self.row("unlock_work", name=name)
+
+    def require_version(self) -> None:
+        """Return when the catalog is of this package's version; raise CatalogNotReady otherwise.
+
+        Looked at whenever a connection is opened, and once more by whoever begins a step on one that is open.
+        """
+        with self._errors():
+            _require_version(self.connection(), self.schema)
+
+    def stale_sessions(self, application_id: int) -> str:
+        """Return how the names of sessions begin that show a fence of an application."""
+        return f"glacier_provider {sha256(self.schema.encode()).hexdigest()[:8]} {application_id} "
+
+    def _show_fence(self, connection: psycopg.Connection[Any]) -> None:
+        """Tell the session the fence, which its triggers look at, and its name, by which who comes next finds it."""
+        fence = self.fence
+        shown = "" if fence is None else f"{fence.application_id} {fence.token}"
+        connection.execute("SELECT set_config('glacier_provider.fence', %s, false)", [shown])
+        if fence is not None:
+            name = f"{self.stale_sessions(fence.application_id)}{fence.token}"
+            connection.execute("SELECT set_config('application_name', %s, false)", [name])
+        elif self._shown is not None:
+            connection.execute("RESET application_name")
+        self._shown, self._is_known = fence, True
+
+    def _open(self) -> psycopg.Connection[Any]:
         try:
             connection = self._connect()
         except GlacierProviderError as error:
             kind = CatalogUnavailable if error.retryable else CatalogError
             raise kind(f"The catalog cannot be opened: {error.message}", hint=error.hint) from error
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: psycopg.Connection[Any]) -> None:
+        from psycopg.rows import dict_row
+
         connection.autocommit = True
         connection.row_factory = dict_row
         connection.execute("SELECT set_config('search_path', quote_ident(%s) || ', pg_catalog', false)", [self.schema])
         connection.execute("SET timezone TO 'UTC'")
-        return connection
+        _require_version(connection, self.schema)
+        for name in self._works:
+            locked: Any = connection.execute(queries()["lock_work"], {"name": name}).fetchone()
+            if not locked["locked"]:
+                raise LeaseLost(f"Another process does the same since this one lost its connection: {name}.")
+        self._shown, self._is_known = None, self.fence is None
 
     @contextmanager
     def _running(self, query: str, parameters: dict[str, Any]) -> Iterator[psycopg.Cursor[Any]]:
-        with catalog_errors(), self.connection().cursor() as cursor:
+        with self._errors(), self.connection().cursor() as cursor:
             cursor.execute(query, parameters or None)
             yield cursor
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """As `catalog_errors`; a connection that who took the lease has ended is told as LeaseLost."""
+        try:
+            with catalog_errors():
+                yield
+        except CatalogUnavailable as error:
+            if self.fence is not None and (holder := self._passed_by(self.fence)) is not None:
+                raise lease_lost(holder) from error
+            raise
+
+    def _passed_by(self, fence: Fence) -> str | None:
+        """Return who took the lease after us; None when nobody did, or nobody can be asked."""
+        from psycopg import sql
+
+        query = sql.SQL("SELECT holder FROM {} WHERE application_id = %s AND token <> %s")
+        with suppress(Exception), self._connect() as connection:
+            row = connection.execute(query.format(sql.Identifier(self.schema, "fences")), list(fence)).fetchone()
+            return None if row is None else str(row[0])
+        return None
+
+
+def _require_version(connection: psycopg.Connection[Any], schema: str) -> None:
+    """Raise CatalogNotReady for a catalog that is not of this package's version, or for a schema without any."""
+    from psycopg import errors
+    from psycopg.rows import tuple_row
+
+    try:
+        with connection.cursor(row_factory=tuple_row) as cursor:
+            row = cursor.execute(queries()["catalog_version"]).fetchone()
+    except (errors.UndefinedTable, errors.InvalidSchemaName) as error:
+        raise CatalogNotReady(f"There is no catalog in the schema {schema} yet.") from error
+    check_version(None if row is None else str(row[0]), schema)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.catalog.database import Connect, catalog_errors
-from glacier_provider.errors import CatalogNotReady, UnsafeCatalogSchema
+from glacier_provider.catalog.version import check_version, newest_version
+from glacier_provider.errors import UnsafeCatalogSchema
 
 if TYPE_CHECKING:
     import psycopg
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
 #: One number for every catalog of a cluster: two first uses at once wait for each other.
 ADVISORY_LOCK = 0x676C6163
 VERSION_TABLE = "catalog_version"
-
-
-def newest_version() -> str:
-    """Return the version that this package brings."""
-    names = [path.name for path in (files(__package__) / "migrations" / "versions").iterdir()]
-    return max(name[:4] for name in names if name.endswith(".py") and name[:4].isdigit())
 
 
 def current_version(connection: psycopg.Connection[Any], schema: str) -> str | None:
@@ -41,8 +36,7 @@ def check(connect: Connect, schema: str) -> None:
     """Return when the schema is current; raise CatalogNotReady otherwise."""
     with catalog_errors(), connect() as connection:
         found = current_version(connection, schema)
-    if found != newest_version():
-        raise CatalogNotReady(f"The catalog schema {schema} is at version {found or 'none'}, not {newest_version()}.")
+    check_version(found, schema)
 
 
 def migrate(connect: Connect, schema: str) -> str:
@@ -55,10 +49,7 @@ def migrate(connect: Connect, schema: str) -> str:
     with catalog_errors(), connect() as connection:
         found = current_version(connection, schema)
         if found is not None and found > newest:
-            raise CatalogNotReady(
-                f"The catalog schema {schema} is at version {found}; this package knows up to {newest}.",
-                hint="Upgrade glacier_provider on this machine to the version that other workers have.",
-            )
+            check_version(found, schema)
     if found != newest:
         with catalog_errors():
             _upgrade(connect, schema)

@@ -123,9 +123,23 @@ class Restores:
         self._db.row("missing_noted", restore_id=restore_id)
         self._db.run("note_missing", restore_id=restore_id)
 
-    def take_lease(self, restore_id: int) -> None:
-        """Take the application's lease for the steps that change its database and directory; raise LeaseHeld."""
-        self._backups.take_lease(lease_holder("restore", restore_id))
+    def take_lease(self, restore_id: int, *, anyhow: bool = False) -> None:
+        """Take the application's lease for the steps that change its database and directory.
+
+        Raise LeaseHeld when another run has it, IllegalMove when another restore changed them since this one began to,
+        unless it is `anyhow`: then the lease is not taken.
+        """
+        with self._db.transaction():
+            token = self._backups.take_lease(lease_holder("restore", restore_id))
+            if self._db.row("note_restore_lease", restore_id=restore_id, token=token, anyhow=anyhow) is None:
+                raise IllegalMove(
+                    f"Another restore of {self._backups.application} was made since restore {restore_id} began to.",
+                    hint="Clear the task plan_restore of this run, with all that follow it, or trigger a new one.",
+                )
+
+    def has_changed(self, restore_id: int) -> bool:
+        """Whether the restore has ever taken the lease, to change something."""
+        return self.get(restore_id)["last_lease_token"] is not None
 
     def complete(self, restore_id: int, outcome: Mapping[str, Any]) -> None:
         from psycopg.types.json import Jsonb

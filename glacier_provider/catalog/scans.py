@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
@@ -12,7 +12,7 @@ from glacier_provider.catalog.copy_format import LINES, LISTING, file_lines, lis
 from glacier_provider.catalog.database import Database, Row
 from glacier_provider.core.directories import Changed, Files, Listing
 from glacier_provider.core.text import NAMED
-from glacier_provider.errors import DirectoryUnusable
+from glacier_provider.errors import DirectoryUnusable, IllegalMove
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ class Scans:
             self._db.row("lock_scans", application_id=application_id)
             full = full or self.since_full_walk(walk.rules) is None
             self._load_changes(walk, full=full)
+            self._require_newest(ids)
             self._refuse_emptied(walk.files)
             self._db.run("correct_planned_sizes", application_id=application_id)
             breaches = self._db.run("changed_sizes", application_id=application_id)
@@ -108,6 +109,13 @@ class Scans:
             self._db.row("scan_memory")
         self._db.run("analyze_scanned")
         self._db.run("analyze_looked")
+
+    def _require_newest(self, ids: Mapping[str, int]) -> None:
+        """Raise IllegalMove unless the backup is open and the newest: what it writes is of no other one."""
+        if self._db.row("backup_to_scan", **ids) is None:
+            state = self._backups.get(ids["backup_id"])["state"]
+            why = "has a later one" if state in ("running", "failed") else f"is {state}"
+            raise IllegalMove(f"Backup {ids['backup_id']} {why}; its scan changed nothing.", hint="Trigger a new run.")
 
     def _remembered(self) -> Iterator[Listing]:
         return map(

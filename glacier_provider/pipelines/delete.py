@@ -8,7 +8,7 @@ a file that comes back anew.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +25,7 @@ from glacier_provider.core.status import BackupState
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import BackupNotDeletable, CatalogError, StoreError
 from glacier_provider.pipelines.shared.errors import raise_gravest
-from glacier_provider.pipelines.shared.lease import lease_heartbeat
+from glacier_provider.pipelines.shared.lease import kept_lease
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.stores.contract import Stores
 
@@ -86,8 +86,9 @@ def delete_backup(
     with catalog.alone(f"the {holder}"):
         catalog.deletions.begin(backup_id, run, force=force)
         try:
-            _note_in_stores(application, catalog=catalog, stores=stores)
-            progress = _delete_marked(application, catalog=catalog, stores=stores, holder=holder)
+            with kept_lease(catalog, holder) as heartbeat:
+                _note_in_stores(application, catalog=catalog, stores=stores)
+                progress = _delete_marked(application, catalog=catalog, stores=stores, heartbeat=heartbeat)
         finally:
             with suppress(CatalogError):  # it ends by itself
                 catalog.backups.free_lease(holder)
@@ -109,12 +110,14 @@ def _note_in_stores(application: Application, *, catalog: Catalog, stores: Store
             log.warning("A rebuilt catalog will take the deleted backup %d for a lost one. %s", told_id, error)
 
 
-def _delete_marked(application: Application, *, catalog: Catalog, stores: Stores, holder: str) -> Progress:
+def _delete_marked(
+    application: Application, *, catalog: Catalog, stores: Stores, heartbeat: Callable[[], None]
+) -> Progress:
     """Delete from the stores whatever the catalog has marked, page by page, and note each page."""
-    heartbeat = lease_heartbeat(lambda: catalog.backups.take_lease(holder))
     progress = Progress(log, "Deleted", on_heartbeat=heartbeat)
     failed: list[StoreError] = []
     for page in catalog.deletions.to_delete():
+        heartbeat()
         errors = _delete_page(page, stores)
         gone = [doomed for doomed in page if doomed.id not in errors]
         with catalog.transaction():
@@ -122,7 +125,6 @@ def _delete_marked(application: Application, *, catalog: Catalog, stores: Stores
             catalog.deletions.note_errors([(number, str(error)) for number, error in errors.items()])
         progress.add(len(gone), sum(doomed.size for doomed in gone))
         failed += errors.values()
-        heartbeat()
     raise_gravest(failed, f"archives of {application.name} could not be deleted")
     catalog.deletions.finish()
     return progress

@@ -29,7 +29,7 @@ from glacier_provider.core.text import counted
 from glacier_provider.errors import CatalogError, FileError
 from glacier_provider.files import open_source
 from glacier_provider.pipelines.shared.errors import raise_gravest
-from glacier_provider.pipelines.shared.lease import lease_heartbeat
+from glacier_provider.pipelines.shared.lease import kept_lease
 from glacier_provider.stores.contract import ArchiveStore, Stores
 
 log = logging.getLogger(__name__)
@@ -134,14 +134,14 @@ def _reconcile_store(
 
 @contextmanager
 def _lease(catalog: Catalog) -> Iterator[Callable[[], None]]:
-    """Hold the application's lease; yields a function that prolongs it, on a connection outside of the transaction."""
-    with catalog.beside() as keeper:
-        keeper.backups.take_lease(HOLDER)
-        try:
-            yield lease_heartbeat(lambda: keeper.backups.take_lease(HOLDER))
-        finally:
-            with suppress(CatalogError):  # it ends by itself
-                keeper.backups.free_lease(HOLDER)
+    """Hold the application's lease; yields a function that prolongs it."""
+    catalog.backups.take_lease(HOLDER)
+    try:
+        with kept_lease(catalog, HOLDER) as heartbeat:
+            yield heartbeat
+    finally:
+        with suppress(CatalogError):  # it ends by itself
+            catalog.backups.free_lease(HOLDER)
 
 
 @dataclass

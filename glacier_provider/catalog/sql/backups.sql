@@ -8,19 +8,49 @@ RETURNING id;
 SELECT id FROM applications WHERE name = %(name)s;
 
 -- name: take_lease
--- Free, ended, or already ours: taken. Held by another: no row.
-UPDATE applications
-   SET lease_holder = %(holder)s, lease_until = clock_timestamp() + make_interval(secs => %(seconds)s)
- WHERE id = %(application_id)s
-   AND (lease_holder IS NULL OR lease_holder = %(holder)s OR lease_until < clock_timestamp())
-RETURNING id;
+-- Free, ended, or already ours: taken. Held by another: no row. A lease is prolonged with the token that it was taken with:
+-- once another one had it, no row.
+WITH taken AS (
+    UPDATE applications
+       SET lease_holder = %(holder)s, lease_until = clock_timestamp() + make_interval(secs => %(seconds)s),
+           lease_taken_at = CASE WHEN lease_holder = %(holder)s THEN lease_taken_at ELSE clock_timestamp() END,
+           lease_prolonged_at = clock_timestamp()
+     WHERE id = %(application_id)s
+       AND (lease_holder IS NULL OR lease_holder = %(holder)s OR lease_until < clock_timestamp())
+       AND (%(token)s::bigint IS NULL
+            OR EXISTS (SELECT FROM fences WHERE application_id = %(application_id)s AND token = %(token)s))
+    RETURNING id),
+passed AS (
+    INSERT INTO fences AS f (application_id, token, holder)
+    SELECT id, 1, %(holder)s FROM taken
+     WHERE NOT EXISTS (SELECT FROM fences WHERE application_id = %(application_id)s AND holder = %(holder)s)
+    ON CONFLICT (application_id) DO UPDATE SET token = f.token + 1, holder = excluded.holder
+    RETURNING token)
+SELECT coalesce((SELECT token FROM passed), (SELECT token FROM fences WHERE application_id = %(application_id)s)) AS token
+  FROM taken;
 
 -- name: lease
-SELECT lease_holder AS holder, lease_until AS until FROM applications
- WHERE id = %(application_id)s AND lease_until >= clock_timestamp();
+-- The lease as it is, held or not, and who had it last.
+SELECT a.lease_holder AS holder, a.lease_until AS until, a.lease_taken_at AS since, a.lease_prolonged_at AS prolonged,
+       coalesce(a.lease_until >= clock_timestamp(), false) AS held, f.token, f.holder AS last_holder,
+       extract(epoch FROM clock_timestamp() - a.lease_prolonged_at)::float8 AS quiet_seconds
+  FROM applications a LEFT JOIN fences f ON f.application_id = a.id
+ WHERE a.id = %(application_id)s;
+
+-- name: end_stale_transactions
+-- The lease is free: what its former holders have open is ended, or it would be waited for as long as they sleep.
+SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity
+ WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+   AND starts_with(application_name, %(name)s);
+
+-- name: wait_a_moment
+SELECT set_config('lock_timeout', '3s', true);
+
+-- name: wait_as_long_as_before
+SELECT set_config('lock_timeout', coalesce((SELECT reset_val FROM pg_settings WHERE name = 'lock_timeout'), '0'), true);
 
 -- name: free_lease
-UPDATE applications SET lease_holder = NULL, lease_until = NULL
+UPDATE applications SET lease_holder = NULL, lease_until = NULL, lease_taken_at = NULL, lease_prolonged_at = NULL
  WHERE id = %(application_id)s AND lease_holder = %(holder)s;
 
 -- name: backup_of_run
@@ -47,8 +77,10 @@ SELECT id FROM application_data_backups
 -- name: continue_backup
 -- Not once a later backup or a deletion began: what it counted on must not change behind it. One that failed runs again
 -- with the step that failed, or with the first or last one (no step is named); any other step works on it as it is.
+-- Nor once a restore put another state into the database or the directory: the dump and the scan would be of two.
 UPDATE application_data_backups b
-   SET state = CASE WHEN undone THEN 'running' ELSE b.state END,
+   SET lease_token = coalesce(b.lease_token, %(token)s),
+       state = CASE WHEN undone THEN 'running' ELSE b.state END,
        closed_at = CASE WHEN undone THEN NULL ELSE b.closed_at END,
        failed_step = CASE WHEN undone THEN NULL ELSE b.failed_step END
   FROM (SELECT f.id, f.state = 'running' OR %(step)s::text IS NULL OR f.failed_step IS NOT DISTINCT FROM %(step)s AS undone
@@ -57,7 +89,22 @@ UPDATE application_data_backups b
    AND NOT EXISTS (SELECT FROM application_data_backups later
                     WHERE later.application_id = b.application_id
                       AND (later.id > b.id OR later.deletion_began_at > b.opened_at))
+   AND NOT EXISTS (SELECT FROM restores r
+                    WHERE r.application_id = b.application_id AND r.last_lease_token > b.lease_token)
 RETURNING b.state;
+
+-- name: restored_since
+-- Restores that changed something since a backup was opened.
+SELECT r.id FROM restores r JOIN application_data_backups b ON b.application_id = r.application_id
+ WHERE b.id = %(backup_id)s AND r.last_lease_token > b.lease_token ORDER BY r.id;
+
+-- name: backup_to_scan
+-- The newest backup, still open: what a scan writes is of no other one.
+SELECT b.id FROM application_data_backups b
+ WHERE b.id = %(backup_id)s AND b.application_id = %(application_id)s AND b.state IN ('running', 'failed')
+   AND NOT EXISTS (SELECT FROM application_data_backups later
+                    WHERE later.application_id = b.application_id AND later.id > b.id)
+   FOR SHARE;
 
 -- name: fail_backup
 UPDATE application_data_backups SET state = 'failed', closed_at = clock_timestamp(), error = %(error)s,

@@ -11,7 +11,8 @@ RETURNING id;
 
 -- name: reopen_restore
 -- The same run plans again: what it meant to bring is found out anew.
-UPDATE restores SET state = 'planned', backup_id = b.id, request = %(request)s, closed_at = NULL, error = NULL
+UPDATE restores SET state = 'planned', backup_id = b.id, request = %(request)s, closed_at = NULL, error = NULL,
+       lease_token = NULL
   FROM (SELECT id FROM application_data_backups WHERE id = %(backup_id)s AND state = 'complete' FOR SHARE) AS b
  WHERE restores.id = %(restore_id)s AND state <> 'complete'
 RETURNING restores.id;
@@ -34,6 +35,17 @@ UPDATE restores
          WHERE r.id = %(restore_id)s AND b.state = 'complete' FOR SHARE OF b FOR UPDATE OF r) AS b
  WHERE restores.id = %(restore_id)s AND state IN ('planned', 'running', 'failed')
 RETURNING restores.id, missing_noted;
+
+-- name: note_restore_lease
+-- Behind which fence the restore changes something. No row when another one did so since it began to.
+UPDATE restores r
+   SET lease_token = CASE WHEN %(anyhow)s THEN r.lease_token ELSE coalesce(r.lease_token, %(token)s) END,
+       last_lease_token = %(token)s
+ WHERE r.id = %(restore_id)s
+   AND (%(anyhow)s OR r.lease_token IS NULL OR NOT EXISTS (
+        SELECT FROM restores other
+         WHERE other.application_id = r.application_id AND other.id <> r.id AND other.last_lease_token > r.lease_token))
+RETURNING r.id;
 
 -- name: ended_restores
 SELECT id FROM restores

@@ -101,12 +101,12 @@ ANALYZE vanished;
 -- Opened by an earlier try of this same backup, and gone again: never part of a backup. What is lost stays part of its.
 DELETE FROM backup_files f USING vanished v
  WHERE f.archive_id = v.archive_id AND f.last_backup_id IS NULL
-   AND (f.first_backup_id >= %(backup_id)s OR v.state NOT IN ('archived', 'deleted'));
+   AND (f.first_backup_id = %(backup_id)s OR v.state NOT IN ('archived', 'deleted'));
 
 -- name: close_ranges
 UPDATE backup_files f SET last_backup_id = %(backup_id)s - 1
   FROM vanished v
- WHERE f.archive_id = v.archive_id AND f.last_backup_id IS NULL;
+ WHERE f.archive_id = v.archive_id AND f.last_backup_id IS NULL AND f.first_backup_id < %(backup_id)s;
 
 -- name: give_up_vanished
 UPDATE glacier_archives a

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 
 from glacier_provider.applications import Application
-from glacier_provider.catalog.backups import Run
+from glacier_provider.catalog.backups import Run, lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.files import Root
+from glacier_provider.pipelines.shared.lease import kept_lease
 from glacier_provider.pipelines.shared.staging import staging_directories
 from glacier_provider.staging import prepare_staging, remove_tree
 from glacier_provider.stores.contract import ArchiveStore
@@ -28,7 +29,8 @@ def open_backup(application: Application, run: Run, *, catalog: Catalog, store: 
     store.check()
     skip_ids_in_use(application, catalog=catalog, store=store)
     backup_id = catalog.backups.open(run)
-    _remove_dead_staging(application, catalog)
+    with kept_lease(catalog, lease_holder("backup", backup_id)):
+        _remove_dead_staging(application, catalog)
     log.info("Backup %d of %s is open.", backup_id, application.name)
     return backup_id
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.pipelines.shared.lease import lease_heartbeat
+from glacier_provider.pipelines.shared.lease import kept_lease
 from glacier_provider.pipelines.shared.step import named_step
 
 #: The step that ends a backup.
@@ -16,7 +16,7 @@ LAST = "the end"
 
 @contextmanager
 def backup_step(catalog: Catalog, backup_id: int, step: str) -> Iterator[Callable[[], None]]:
-    """Hold the lease for a step; yields a function that prolongs it, at most every half minute.
+    """Hold the lease for a step, behind its fence; yields a function that raises LeaseLost once another run has it.
 
     A backup that failed in another step stays so, and without the lease after this one: the two may be branches of one
     run that go on beside each other. The `LAST` step has it running in any case: Airflow begins that when all else went
@@ -27,7 +27,11 @@ def backup_step(catalog: Catalog, backup_id: int, step: str) -> Iterator[Callabl
     """
     holder = lease_holder("backup", backup_id)
     runs = catalog.backups.go_on(backup_id, None if step == LAST else step)
-    with catalog.alone(f"{step} of {holder}"), named_step(step):
-        yield lease_heartbeat(lambda: catalog.backups.take_lease(holder))
+    with (
+        kept_lease(catalog, holder) as heartbeat,
+        catalog.alone(f"{step} of {holder}"),
+        named_step(step),
+    ):
+        yield heartbeat
     if not runs:
         catalog.backups.free_lease(holder)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.errors import IllegalMove
+from glacier_provider.pipelines.restore.step import restore_step
 from glacier_provider.pipelines.shared.staging import staging_directories
 from glacier_provider.staging import remove_tree
 
@@ -18,14 +20,10 @@ def close_restore(application: Application, restore_id: int, *, catalog: Catalog
     A restore that an earlier try completed is tidied up after. Raise IllegalMove when something is not in place.
     """
     if catalog.restores.get(restore_id)["state"] != "complete":
-        catalog.restores.start(restore_id)
-        unplaced = catalog.restores.unplaced(restore_id)
-        if unplaced:
-            names = ", ".join(f"{row['filename']} ({row['status']})" for row in unplaced[:5])
-            raise IllegalMove(f"Restore {restore_id} is not complete: {names}.", hint="Clear the task download.")
-        with catalog.transaction():  # a dump released without that would be missed by the next try
-            catalog.restores.release_database(restore_id)
-            catalog.restores.complete(restore_id, {})
+        # Files alone are added beside whatever else goes on, without the lease.
+        changed = catalog.restores.has_changed(restore_id)
+        with restore_step(catalog, restore_id, "the end") if changed else nullcontext():
+            _complete(restore_id, catalog=catalog)
     _remove_ended_staging(application, catalog)
     restore = catalog.restores.get(restore_id)
     seconds = (datetime.now(UTC) - restore["opened_at"]).total_seconds()
@@ -37,6 +35,17 @@ def close_restore(application: Application, restore_id: int, *, catalog: Catalog
         "plan": restore["plan"],
         "outcome": restore["outcome"],
     }
+
+
+def _complete(restore_id: int, *, catalog: Catalog) -> None:
+    catalog.restores.start(restore_id)
+    unplaced = catalog.restores.unplaced(restore_id)
+    if unplaced:
+        names = ", ".join(f"{row['filename']} ({row['status']})" for row in unplaced[:5])
+        raise IllegalMove(f"Restore {restore_id} is not complete: {names}.", hint="Clear the task download.")
+    with catalog.transaction():  # a dump released without that would be missed by the next try
+        catalog.restores.release_database(restore_id)
+        catalog.restores.complete(restore_id, {})
 
 
 def _remove_ended_staging(application: Application, catalog: Catalog) -> None:

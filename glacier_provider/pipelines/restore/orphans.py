@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from glacier_provider.applications import Application
@@ -68,6 +68,7 @@ def _files_by_age(application: Application, began: datetime) -> Iterator[tuple[s
 def _move_page(application: Application, page: Sequence[Row], *, catalog: Catalog, progress: Progress) -> None:
     with GroupCommit(catalog.restores.orphans_gone) as gone, GroupCommit(catalog.restores.orphans_moved) as moved:
         for row in page:
+            progress.heartbeat()
             try:
                 move_aside(application.files_directory, row["filename"], row["orphan_directory"], row["subdirectory"])
             except FileMissing:
@@ -89,10 +90,10 @@ def undo_orphans(application: Application, restore_id: int, *, catalog: Catalog)
             hint="List the restores with: glacier-backup restores",
         )
     left = count = 0
-    with restore_step(catalog, restore_id, "the orphans", free=True):
+    with restore_step(catalog, restore_id, "the orphans", undo=True) as heartbeat:
         _finish_planned_moves(restore_id, catalog=catalog)
         for page in catalog.restores.orphans(restore_id, "moved"):
-            back = _move_page_back(application, page, catalog=catalog)
+            back = _move_page_back(application, page, catalog=catalog, heartbeat=heartbeat)
             count, left = count + back, left + len(page) - back
     log.info("%d files are back in %s, %d stay in the orphan directory.", count, application.files_directory, left)
     return {"moved_back": count, "left": left}
@@ -106,11 +107,14 @@ def _finish_planned_moves(restore_id: int, *, catalog: Catalog) -> None:
         catalog.restores.orphans_gone([row["id"] for row in page if row["id"] not in aside])
 
 
-def _move_page_back(application: Application, page: Sequence[Row], *, catalog: Catalog) -> int:
+def _move_page_back(
+    application: Application, page: Sequence[Row], *, catalog: Catalog, heartbeat: Callable[[], None]
+) -> int:
     """Move orphans back and note it, whatever ends it; return how many are back."""
     count = 0
     with GroupCommit(catalog.restores.orphans_undone) as back:
         for row in page:
+            heartbeat()
             try:
                 move_back(application.files_directory, row["filename"], row["orphan_directory"], row["subdirectory"])
             except (NameTaken, FileMissing) as error:

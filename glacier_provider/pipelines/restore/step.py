@@ -6,23 +6,28 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import name_to_bytes
-from glacier_provider.pipelines.shared.lease import lease_heartbeat
+from glacier_provider.pipelines.shared.lease import kept_lease
 from glacier_provider.pipelines.shared.step import named_step
 
 
 @contextmanager
-def restore_step(catalog: Catalog, restore_id: int, step: str, *, free: bool = False) -> Iterator[Callable[[], None]]:
-    """Hold the application's lease for a step that changes its database or directory.
+def restore_step(catalog: Catalog, restore_id: int, step: str, *, undo: bool = False) -> Iterator[Callable[[], None]]:
+    """Hold the application's lease, behind its fence, for a step that changes its database or directory.
 
-    Raise LeaseHeld when another run has it, or when another process of this restore is at the same step.
+    Yields a function that raises LeaseLost once another run has the lease. What is undone may be of a restore after
+    which others were made; the lease is free afterwards. Raise LeaseHeld when another run has it, or when another
+    process of this restore is at the same step, IllegalMove when another restore was made since this one began to
+    change something.
     """
-    catalog.restores.take_lease(restore_id)
-    with catalog.alone(f"{step} of restore {restore_id}"):
-        yield lease_heartbeat(lambda: catalog.restores.take_lease(restore_id))
-    if free:
+    catalog.restores.take_lease(restore_id, anyhow=undo)
+    holder = lease_holder("restore", restore_id)
+    with kept_lease(catalog, holder) as heartbeat, catalog.alone(f"{step} of restore {restore_id}"):
+        yield heartbeat
+    if undo:
         catalog.restores.free_lease(restore_id)
 
 
