@@ -61,6 +61,7 @@ class Backups:
         Raise LeaseHeld when another run has it, CatalogNotReady when the catalog is of another version.
         """
         self._db.require_version()
+        self._db.announce(self.application_id)
         lease = self.lease()
         if lease is not None and lease["last_holder"] not in (None, holder):
             if lease["held"] and lease["holder"] != holder:
@@ -86,6 +87,12 @@ class Backups:
     def lease(self) -> Row | None:
         """Return the lease as it is: `holder`, `until`, `held`, and `token` and `last_holder` of its fence."""
         return self._db.row("lease", application_id=self.application_id)
+
+    def end_sleepers(self) -> None:
+        """End the transactions of a holder whose lease is over: who needs no lease would wait for them, too."""
+        lease = self.lease()
+        if lease is not None and lease["holder"] is not None and not lease["held"]:
+            self._end_stale_transactions()
 
     def _take(self, holder: str, token: int | None) -> int:
         """Take it; wait a moment for transactions of who had it last, and end those that go on."""

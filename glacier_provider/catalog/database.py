@@ -118,6 +118,7 @@ class Database:
         self._connection: psycopg.Connection[Any] | None = None
         self._shown: Fence | None = None  # the fence that the session knows of
         self._is_known = False
+        self._within = 0  # so many transactions, one in the other
         self._works: list[str] = []
 
     def close(self) -> None:
@@ -192,6 +193,7 @@ class Database:
         with self._errors():
             connection = self.connection()
         fence = self.fence
+        self._within += 1
         try:
             with self._errors(), _transaction(connection):
                 yield
@@ -199,9 +201,13 @@ class Database:
             # What it took, and what the session was told, is as it was before.
             self.fence, self._is_known = fence, False
             raise
+        finally:
+            self._within -= 1
 
     def connection(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
+            if self._within:  # what follows must not be done without what came before
+                raise CatalogUnavailable("The connection to the catalog broke within a transaction.")
             self._connection = self._open()
         if self._shown != self.fence or not self._is_known:
             self._show_fence(self._connection)
@@ -233,6 +239,12 @@ class Database:
         """
         with self._errors():
             _require_version(self.connection(), self.schema)
+
+    def announce(self, application_id: int) -> None:
+        """Have the session be found by who wants the lease after us, before we have one."""
+        if self._shown is None:
+            name = f"{self.stale_sessions(application_id)}0"
+            self.connection().execute("SELECT set_config('application_name', %s, false)", [name])
 
     def stale_sessions(self, application_id: int) -> str:
         """Return how the names of sessions begin that show a fence of an application."""

@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable
@@ -40,16 +41,45 @@ def run_in_child(work: Callable[[], object], *, kill_at: int | str | None = None
         _live(work, writing, kill_at)
     os.close(writing)
     with open(reading, "rb") as pipe:
-        words = _words(pipe.read())
+        data = pipe.read()
     _, status = os.waitpid(pid, 0)
+    return _ended(data, killed=os.WIFSIGNALED(status))
+
+
+class Sleeper:
+    """A work in a forked process that is stopped by SIGSTOP at an instant, until it is woken.
+
+    `stop_at` is a number, or what a label begins with, as in `run_in_child`. `stopped` tells whether it ever got there.
+    """
+
+    def __init__(self, work: Callable[[], object], stop_at: int | str) -> None:
+        self._told = tempfile.TemporaryFile()  # noqa: SIM115 - read when it is woken; a pipe could be full
+        self._pid = os.fork()
+        if self._pid == 0:
+            _live(work, self._told.fileno(), stop_at, signal.SIGSTOP)
+        _, status = os.waitpid(self._pid, os.WUNTRACED)
+        self.stopped = os.WIFSTOPPED(status)
+
+    def wake(self) -> Ended:
+        """Let it go on, and wait for its end; `killed` tells whether it was stopped before."""
+        if self.stopped:
+            os.kill(self._pid, signal.SIGCONT)
+            os.waitpid(self._pid, 0)
+        self._told.seek(0)
+        ended = _ended(self._told.read(), killed=self.stopped)
+        self._told.close()
+        return ended
+
+
+def _ended(data: bytes, *, killed: bool) -> Ended:
+    words = _words(data)
     errors = [word[1:] for word in words if word.startswith("!")]
-    passed = tuple(word for word in words if not word.startswith("!"))
-    return Ended(passed, os.WIFSIGNALED(status), errors[0] if errors else None)
+    return Ended(tuple(word for word in words if not word.startswith("!")), killed, errors[0] if errors else None)
 
 
-def _live(work: Callable[[], object], pipe: int, kill_at: int | str | None) -> None:
+def _live(work: Callable[[], object], pipe: int, kill_at: int | str | None, how: int = signal.SIGKILL) -> None:
     try:
-        _install(_Watch(pipe, kill_at))
+        _install(_Watch(pipe, kill_at, how))
         work()
     except BaseException:
         _write(pipe, "!" + traceback.format_exc()[-3000:])
@@ -72,9 +102,10 @@ def _words(data: bytes) -> list[str]:
 
 
 class _Watch:
-    """Tells the parent of every instant, and ends the process at one of them."""
+    """Tells the parent of every instant, and ends or stops the process at one of them."""
 
-    def __init__(self, pipe: int, kill_at: int | str | None) -> None:
+    def __init__(self, pipe: int, kill_at: int | str | None, how: int) -> None:
+        self._how = how
         self._pipe = pipe
         self._kill_at = kill_at
         self._passed = 0
@@ -86,7 +117,7 @@ class _Watch:
             _write(self._pipe, label)
             at = self._kill_at
             if self._passed == at or (isinstance(at, str) and label.startswith(at)):
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), self._how)
 
     def around(self, owner: Any, name: str, label: Callable[..., str]) -> None:
         """Let every call of a function be two instants: before it, and after it took effect."""

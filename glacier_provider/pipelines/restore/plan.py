@@ -40,6 +40,7 @@ def plan_restore(
     backup is in no store any more.
     """
     catalog.migrate()
+    catalog.backups.end_sleepers()
     backup = _chosen_backup(request, catalog)
     restore_id = catalog.restores.open(run, backup["id"], request)
     compared = catalog.restores.compare(
