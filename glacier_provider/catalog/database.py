@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Connect = Callable[[], "psycopg.Connection[Any]"]
 
-#: What the catalog's triggers refuse a statement with whose fence was passed; see the migration 0005.
+#: What the catalog's triggers refuse a statement with whose fence was passed; see the migration `fences`.
 FENCE_PASSED = "GLF01"
 
 #: Rows of a page, wherever more are gone through than one should hold.

@@ -125,6 +125,8 @@ def _send_all(
     with suppress(BrokenPipeError):
         psql.send(begin.encode("utf-8"), lambda: report.tell(lambda: "dropping what the dump replaces"))
         if _send_script(reading, psql, plan, run, report):
+            # Who slept meanwhile finds out here that the lease is another's, before anything is replaced.
+            report.progress("All of it is sent; it is committed now.")
             run.asked_to_commit = True
             psql.send(script.COMMIT.encode("ascii"), lambda: report.tell(lambda: "waiting to commit"))
         else:
