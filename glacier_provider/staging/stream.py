@@ -109,12 +109,18 @@ class TarStream(Stream):
             raise ValueError("the archive has no directory yet")
         return self._begun
 
-    def add(self, name: str, place: int, size: int) -> None:
-        """Add bytes that are written and will not change; the pieces of one file follow each other without a gap."""
+    def add(self, name: str, place: int, size: int, data: bytes | None = None) -> None:
+        """Add bytes that are written and will not change; the pieces of one file follow each other without a gap.
+
+        `data` are these bytes where they are at hand: then the file is not opened again for its checksum.
+        """
         piece = Piece(name, place, size)
         self.tar.add(piece)
         self.pieces.append(piece)
-        self._hash_to(self.tar.end)
+        if data is not None and len(data) == size:
+            self._digest.update(self.tar.with_header(piece, data))
+        else:
+            self._hash_to(self.tar.end)
         self._reach(self.tar.end)
 
     def end(self) -> None:

@@ -82,6 +82,11 @@ class TarArchive:
         self._entries.append(entry)  # before its start: readers look for that one
         self._starts.append(entry.start)
 
+    def with_header(self, piece: Piece, data: bytes) -> bytes:
+        """Return the bytes of the entry that was added last, of a piece whose content is `data`."""
+        entry = self._entries[-1]
+        return _header(entry) + data + bytes(entry.end - entry.data - piece.size)
+
     def read_at(self, start: int, size: int) -> bytes:
         """Return exactly `size` bytes of the archive; raise FileChanged when the tree is not what it was."""
         if start < 0 or start + size > self.size:

@@ -312,3 +312,18 @@ def test_a_restore_by_swap_puts_another_database_in_the_place_of_the_application
     assert titles(dms) == [f"Title of doc{number}.pdf" for number in (1, 2, 3)]
     assert dms.sql("SELECT to_regclass('made_later') IS NULL") == [(True,)]
     assert (dms.orphans / "dms-restore-1" / "later.pdf").read_text() == "later"
+
+
+def test_many_large_objects_are_dumped_into_one_file_and_come_back(
+    dms: ApplicationUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    dms.sql("SELECT count(lo_from_bytea(0, ('object ' || n)::bytea)) FROM generate_series(1, 1200) n")
+    with caplog.at_level("INFO"):
+        backup_id = dms.back_up()
+    assert dms.catalog.backups.get(backup_id)["dump_format"] == "custom"
+    assert any("1200 large objects" in record.getMessage() for record in caplog.records)
+    before = dms.sql("SELECT md5(string_agg(lo_get(oid)::text, ',' ORDER BY oid)) FROM pg_largeobject_metadata")
+    dms.sql("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+    dms.restore(backup_id)
+    after = dms.sql("SELECT md5(string_agg(lo_get(oid)::text, ',' ORDER BY oid)) FROM pg_largeobject_metadata")
+    assert after == before

@@ -19,6 +19,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.core.parts import SMALL_FILE
+from glacier_provider.core.tables import format_table
 from glacier_provider.core.text import NAMED, readable_size
 from glacier_provider.errors import CatalogError, ConfigurationError, StoreError
 from glacier_provider.pipelines.backup.forms import DumpCall, DumpForm
@@ -72,6 +73,7 @@ def _dump(call: DumpCall, backup_id: int, *, catalog: Catalog, store: ArchiveSto
         size, sha256 = form.end(call.path)
         sent = _sent(upload, form, destination, call.progress.heartbeat)
         _record(backup_id, destination, dump, size=size, sha256=sha256, sent=sent)
+        _report(backup_id, dump, call.security_warning, catalog=catalog)
     if sent is not None:
         _complete(form, destination, sent)
     return _told(destination.archive.id, call.path, size, sha256)
@@ -132,11 +134,24 @@ def _record(
             versions=(str(dump.server_version), str(dump.client_version)),
             dump_format=dump.format.value,
         )
-        if dump.warnings:
-            catalog.backups.add_to_report(backup_id, dump_warnings=list(dump.warnings[:NAMED]))
         if dump.plain_size is not None:  # a restore has to have room for it
             catalog.backups.add_to_report(backup_id, dump_plain_bytes=dump.plain_size)
     log.info("The dump is verified: %s, SHA-256 %s.", readable_size(size), sha256)
+
+
+def _report(backup_id: int, dump: Dump, security_warning: str | None, *, catalog: Catalog) -> None:
+    """Note what a person should know of a dump that is whole."""
+    findings: dict[str, Any] = {}
+    if dump.warnings:
+        findings["dump_warnings"] = list(dump.warnings[:NAMED])
+    if security_warning:
+        findings["client_warnings"] = [security_warning]
+    if dump.unlogged_tables:
+        findings["unlogged_tables"] = [format_table(*table) for table in dump.unlogged_tables[:NAMED]]
+        findings["unlogged_tables_count"] = len(dump.unlogged_tables)
+        log.warning("%d unlogged tables have no rows on a standby: they come back empty.", len(dump.unlogged_tables))
+    if findings:
+        catalog.backups.add_to_report(backup_id, **findings)
 
 
 def _complete(form: DumpForm, destination: Destination, sent: UploadedParts) -> None:

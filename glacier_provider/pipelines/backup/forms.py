@@ -6,6 +6,7 @@ a spool: of these the store gets what is there while the rest is made.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -23,9 +24,15 @@ if TYPE_CHECKING:
     from glacier_provider.postgres import Dump, PgDumpOptions, Server, Tools
     from glacier_provider.postgres.dump.snapshot import References
 
+log = logging.getLogger(__name__)
+
 #: A dump is at most so many times as large as its database: definitions and indexes weigh nothing, but text that the
 #: server keeps compressed comes out as it is.
 COMPRESSED_GROWTH, PLAIN_GROWTH = 4, 16
+
+#: Large objects from which on a directory is not worth its files: it has one of its own for each of them, and a dump of
+#: very many takes several times as long as into one file.
+MANY_LARGE_OBJECTS = 1000
 
 #: Of a dump that goes through a spool: one part is being filled, the others are on their way.
 KEPT_PARTS = 5
@@ -73,11 +80,24 @@ class DumpCall:
             return DumpForm(encoding, partial(self._to_stream, spool, None), spool, staged=False)
         if self.application.dump.format_used != "directory":
             return DumpForm("identity", self._to_path)
-        if compressed_here:
+        if compressed_here or self._one_file_is_quicker():
             file = FileStream(self.path)
-            return DumpForm("zstd", partial(self._to_stream, file, self.path.parent), file)
+            encoding = "zstd" if compressed_here else "identity"
+            return DumpForm(encoding, partial(self._to_stream, file, self.path.parent), file)
         tar = TarStream()
         return DumpForm("tar", partial(self._to_path, pieces=tar), tar)
+
+    def _one_file_is_quicker(self) -> bool:
+        from glacier_provider.postgres import large_objects
+
+        count = large_objects(self.server)
+        if count > MANY_LARGE_OBJECTS:
+            log.info(
+                "The database has %d large objects, and the directory format a file for each: it is dumped in the "
+                "custom format, by one connection.",
+                count,
+            )
+        return count > MANY_LARGE_OBJECTS
 
     def _to_path(self, references: References | None, pieces: TarStream | None = None) -> Dump:
         from glacier_provider.postgres import dump_to_path
@@ -97,10 +117,20 @@ class DumpCall:
 
     @cached_property
     def tools(self) -> Tools:
-        from glacier_provider.postgres import tools_for
+        from glacier_provider.postgres import security_warning, tools_for
 
         method = (self.application.dump.compression or "").partition(":")[0] or None
-        return tools_for(self.server, self.application.pg_bin_directory, compression=method)
+        tools = tools_for(self.server, self.application.pg_bin_directory, compression=method)
+        if warning := security_warning(tools):
+            log.warning(warning)
+        return tools
+
+    @property
+    def security_warning(self) -> str | None:
+        """What a person should know of the client programs."""
+        from glacier_provider.postgres import security_warning
+
+        return security_warning(self.tools)
 
     @cached_property
     def options(self) -> PgDumpOptions:

@@ -38,7 +38,7 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
     database is as it was), SelectionConflict or MissingRoles (nothing was begun), or RestoredInPart (statements failed,
     the rest is restored beside, and `accept_errors` has it swapped).
     """
-    from glacier_provider.postgres import table_of_contents, tools_for
+    from glacier_provider.postgres import security_warning, table_of_contents, tools_for
 
     restore = catalog.restores.get(restore_id)
     request = RestoreRequest.from_params(restore["request"])
@@ -51,6 +51,8 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
         dump = _staged_dump(application, restore_id, restore, catalog=catalog)
         compression = table_of_contents(dump).header.compression
         tools = tools_for(server, application.pg_bin_directory, compression=compression)
+        if warning := security_warning(tools):
+            log.warning(warning)
         progress = Progress(log, "pg_restore", on_heartbeat=heartbeat).heartbeat
         call = _Call(application, restore, request, server, tools, dump, progress)
         restored = _swapped(call, catalog) if call.swaps else _in_place(call)

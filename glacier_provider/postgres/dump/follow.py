@@ -21,6 +21,7 @@ from glacier_provider.postgres.dump.toc import Toc, TocEntry
 
 _WINDOW = 1 << 20
 _LEAST_PIECE = 4 << 20
+_SMALL = 64 << 10  # a file of which the bytes are handed on, rather than read again
 _GROWTH = 32  # a further piece of a file is worth its header from this fraction of what there is on
 _SLICE = 4096  # zstd gives up to 32,768 times as much at once
 _DATA_FILE = re.compile(r"(?:\d+|blob_\d+)\.dat(?:\.(?:gz|lz4|zst))?")
@@ -35,8 +36,8 @@ class PieceSink(Protocol):
         """The dump is made in this directory, which exists."""
         ...
 
-    def add(self, name: str, place: int, size: int) -> None:
-        """`size` bytes of a file, from `place` on, are written for good."""
+    def add(self, name: str, place: int, size: int, data: bytes | None = None) -> None:
+        """`size` bytes of a file, from `place` on, are written for good; `data` are these, if they are at hand."""
         ...
 
 
@@ -151,6 +152,7 @@ class _File:
     content: Content = field(repr=False)
     read: int = 0
     given: int = 0
+    data: bytes | None = field(default=None, repr=False)  # all that was read, while it fits into one window
 
 
 class Follower:
@@ -217,6 +219,7 @@ class Follower:
                 stream.seek(file.read)
                 while data := stream.read(_WINDOW):
                     file.content.feed(data)
+                    file.data = data if file.read == 0 and len(data) <= _SMALL else None
                     file.read += len(data)
                     self.read += len(data)
         except OSError as exc:
@@ -232,8 +235,9 @@ class Follower:
 
     def _give(self, file: _File) -> None:
         if self._pieces is not None:
-            self._pieces.add(file.name, file.given, file.read - file.given)
-        file.given = file.read
+            whole = file.data if file.given == 0 and file.data is not None and len(file.data) == file.read else None
+            self._pieces.add(file.name, file.given, file.read - file.given, whole)
+        file.given, file.data = file.read, None
 
     def _check(self, entry: TocEntry) -> None:
         if not entry.has_data or entry.data_file is None:

@@ -39,6 +39,7 @@ from glacier_provider.postgres.tools.messages import server_sentence
 from glacier_provider.postgres.tools.options import DumpFormat, PgDumpOptions
 from glacier_provider.postgres.tools.run import Ended, Reporter, TaskLog, Tool
 from glacier_provider.postgres.tools.server import Server, error_of
+from glacier_provider.postgres.tools.sql import TableName
 
 LOOK_SECONDS = 0.1  # between two looks at a dump that is being written, or ten times as long as a look takes
 
@@ -49,7 +50,8 @@ class Dump:
 
     `size` is in bytes; `snapshot_at` is the server's clock when the snapshot was taken; `entries` counts the table of
     contents; `references` counts the names that `references_query` gave. `plain_size`, in bytes, is that of what
-    `decompress` will give, of a dump that this process compressed.
+    `decompress` will give, of a dump that this process compressed. `unlogged_tables` come back empty: a standby, which
+    was dumped, does not have their rows.
     """
 
     path: Path | None
@@ -63,6 +65,7 @@ class Dump:
     references: int = 0
     warnings: tuple[str, ...] = ()
     plain_size: int | None = None
+    unlogged_tables: tuple[TableName, ...] = ()
 
 
 def dump_to_path(
@@ -90,6 +93,8 @@ def dump_to_path(
             count,
         ):
             progress(f"Dumping {server} with {tools}, {compression}, as of {snapshot.taken_at.isoformat()}.")
+            for warning in snapshot.warnings():
+                progress(warning)
             argv = commands.pg_dump(
                 tools,
                 options,
@@ -115,7 +120,8 @@ def dump_to_path(
         compression=compression,
         entries=entries,
         references=count,
-        warnings=ended.warnings,
+        warnings=snapshot.warnings() + ended.warnings,
+        unlogged_tables=snapshot.unlogged_tables,
     )
 
 

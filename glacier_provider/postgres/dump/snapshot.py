@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from glacier_provider.core.text import readable_size
-from glacier_provider.errors import ConfigurationError, DatabaseRefused, OutOfSpace
+from glacier_provider.errors import (
+    ConfigurationError,
+    DatabaseError,
+    DatabaseRefused,
+    GlacierProviderError,
+    OutOfSpace,
+    ToolFailed,
+)
 from glacier_provider.postgres.tools.find import Tools, Version, check_client_version, server_version
 from glacier_provider.postgres.tools.options import PgDumpOptions
 from glacier_provider.postgres.tools.server import Server, database_errors
+from glacier_provider.postgres.tools.sql import TableName
 
 if TYPE_CHECKING:
     from glacier_provider.postgres.tools.server import Connection
@@ -29,7 +37,9 @@ REFERENCE_BATCH = 10_000
 class Snapshot:
     """An exported snapshot: its id, when it was taken, and what the server says of itself and the database.
 
-    `server` is the server as client programs should meet it.
+    `server` is the server as client programs should meet it. `locked` counts the tables and sequences that a dump
+    locks, `locks` how many locks the server surely has room for. `unlogged_tables` are those whose rows a standby does
+    not have.
     """
 
     id: str
@@ -37,6 +47,19 @@ class Snapshot:
     taken_at: datetime
     version: Version
     database_size: int
+    locked: int = 0
+    locks: int = 0
+    unlogged_tables: tuple[TableName, ...] = ()
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what should be known before the dump begins."""
+        if self.locked <= self.locks:
+            return ()
+        return (
+            f"The dump locks {self.locked} tables and sequences, and the server surely has room for {self.locks} locks "
+            "(max_locks_per_transaction * (max_connections + max_prepared_transactions)): raise "
+            "max_locks_per_transaction before pg_dump fails with 'out of shared memory'.",
+        )
 
 
 @contextmanager
@@ -54,7 +77,34 @@ def snapshot_to_dump(
         check_client_version(tools, snapshot.version)
         if room is not None:
             _check_room(room, snapshot, options)
-        yield snapshot, _read_references(server, connection, options, references)
+        count = _read_references(server, connection, options, references)
+        try:
+            yield snapshot, count
+        except (ToolFailed, DatabaseError) as error:
+            _require_alive(server, connection, error)
+            raise
+
+
+def _require_alive(server: Server, connection: Connection, error: GlacierProviderError) -> None:
+    """Raise what ended the snapshot's session, where it was ended: what pg_dump says then only follows from it."""
+    try:
+        with database_errors(server, "keeping the snapshot"):
+            connection.execute("SELECT")
+    except DatabaseError as lost:
+        lost.message += f" {error.message}"
+        raise lost from error
+
+
+_TAKEN = "SELECT pg_export_snapshot(), statement_timestamp(), pg_database_size(current_database())"
+_LOCKED = """
+SELECT (SELECT count(*) FROM pg_catalog.pg_class
+         WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND oid >= 16384),
+       current_setting('max_locks_per_transaction')::bigint
+         * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint),
+       pg_catalog.pg_is_in_recovery()"""
+_UNLOGGED = """
+SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'r' AND c.relpersistence = 'u' ORDER BY 1, 2"""
 
 
 @contextmanager
@@ -67,12 +117,19 @@ def _exported(server: Server) -> Iterator[tuple[Connection, Snapshot]]:
         with database_errors(server, "taking a snapshot"):
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            row = connection.execute(
-                "SELECT pg_export_snapshot(), statement_timestamp(), pg_database_size(current_database())"
-            ).fetchone()
+            row = connection.execute(_TAKEN).fetchone()
             assert row is not None  # a SELECT without FROM has one row
+            locked, locks, recovering = connection.execute(_LOCKED).fetchone() or (0, 0, False)
+            unlogged = connection.execute(_UNLOGGED).fetchall() if recovering else []
             snapshot = Snapshot(
-                row[0], server.for_tools(connection), row[1].astimezone(UTC), server_version(connection), row[2]
+                id=row[0],
+                server=server.for_tools(connection),
+                taken_at=row[1].astimezone(UTC),
+                version=server_version(connection),
+                database_size=row[2],
+                locked=locked,
+                locks=locks,
+                unlogged_tables=tuple((str(schema), str(name)) for schema, name in unlogged),
             )
         yield connection, snapshot
     finally:
@@ -86,6 +143,14 @@ def database_size(server: Server) -> int:
     with server.connect(autocommit=True) as connection, database_errors(server, "asking for the size"):
         row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
         assert row is not None  # a SELECT without FROM has one row
+        return int(row[0])
+
+
+def large_objects(server: Server) -> int:
+    """Return how many large objects the database has; raise as `Server.connect`."""
+    with server.connect(autocommit=True) as connection, database_errors(server, "counting its large objects"):
+        row = connection.execute("SELECT count(*) FROM pg_catalog.pg_largeobject_metadata").fetchone()
+        assert row is not None  # count has one row
         return int(row[0])
 
 

@@ -69,6 +69,8 @@ def dump_to_stream(
     with snapshot_to_dump(server, tools, options, room=staging, references=references) as (snapshot, count):
         told = f"zstd:{LEVEL} by zstandard" if here else compression
         progress(f"Streaming {server} with {tools}, {told}, as of {snapshot.taken_at.isoformat()}.")
+        for warning in snapshot.warnings():
+            progress(warning)
         argv = commands.pg_dump(
             tools, options, database=server.dbname, target=None, compression=compression, snapshot=snapshot.id
         )
@@ -88,8 +90,9 @@ def dump_to_stream(
         compression=told,
         entries=len(toc.entries),
         references=count,
-        warnings=ended.warnings,
+        warnings=snapshot.warnings() + ended.warnings,
         plain_size=output.plain_size,
+        unlogged_tables=snapshot.unlogged_tables,
     )
 
 

@@ -9,6 +9,8 @@ const FINDINGS = [
   ["unarchived_references", "Files that the database names and that are not in the directory", String],
   ["skipped", "Not archived, since only regular files are", String],
   ["dump_warnings", "What pg_dump warned of", String],
+  ["unlogged_tables", "Unlogged tables that come back empty, since a standby was dumped", String],
+  ["client_warnings", "Client programs with known holes", String],
 ];
 
 const findings = (report) => FINDINGS.filter(([name]) => report[name]?.length > 0);

@@ -58,6 +58,22 @@ def test_a_file_that_is_cut_or_removed_after_it_was_added_makes_the_dump_invalid
     assert "attached" not in str(raised.value)
 
 
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 60_000])
+def test_a_small_file_whose_bytes_are_at_hand_is_not_read_for_the_checksum(tmp_path: Path, size: int) -> None:
+    (tmp_path / "1.dat").write_bytes(random.Random(size).randbytes(size))
+    (tmp_path / "toc.dat").write_bytes(b"toc")
+    digests = []
+    for data in (None, (tmp_path / "1.dat").read_bytes()):
+        with TarStream() as tar:
+            tar.begin(tmp_path)
+            tar.add("1.dat", 0, size, data)
+            tar.add("toc.dat", 0, 3)
+            tar.end()
+            digests.append(tar.sha256())
+            assert hashlib.sha256(tar.read_at(0, tar.size)).hexdigest() == tar.sha256()
+    assert digests[0] == digests[1]
+
+
 PIECES = [
     ("1.dat.zst", 5000),
     ("2.dat.zst", 0),

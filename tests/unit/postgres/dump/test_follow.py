@@ -35,7 +35,8 @@ class Taken:
     def begin(self, directory: Path) -> None:
         """The test made it."""
 
-    def add(self, name: str, place: int, size: int) -> None:
+    def add(self, name: str, place: int, size: int, data: bytes | None = None) -> None:
+        assert data is None or len(data) == size
         self.pieces.append((name, place, size))
 
     def sizes(self) -> dict[str, int]:
