@@ -1,6 +1,6 @@
 # Images for docker-compose.yml. Targets: `airflow` (all of Airflow's services) and `emulated-s3`.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
-ARG POSTGRES_IMAGE=postgres:17.10-bookworm
+ARG POSTGRES_IMAGE=postgres:17.12-bookworm
 
 # The client tools come from the server's own image, so that pg_dump is never older than the server.
 FROM ${POSTGRES_IMAGE} AS postgres

@@ -25,6 +25,7 @@ from glacier_provider.errors import FileChanged, GlacierProviderError, Retrieval
 from glacier_provider.pipelines import backup, restore
 from glacier_provider.pipelines.shared.step import step_of
 from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, titles
+from tests.support.postgres import EmbeddedPostgres
 
 ORIGINAL = {"doc1.pdf": b"content 1", "doc2.pdf": b"content 2", "doc3.pdf": b"content 3"}
 
@@ -327,3 +328,26 @@ def test_many_large_objects_are_dumped_into_one_file_and_come_back(
     dms.restore(backup_id)
     after = dms.sql("SELECT md5(string_agg(lo_get(oid)::text, ',' ORDER BY oid)) FROM pg_largeobject_metadata")
     assert after == before
+
+
+def test_an_application_whose_database_has_no_encoding_comes_back_byte_by_byte(
+    dms: ApplicationUnderTest, postgres: EmbeddedPostgres
+) -> None:
+    """Its file names are in Latin-1, on the disk as in the database."""
+    postgres.create_role("bytes_owner", password="of-the-owner", attributes="CREATEDB NOSUPERUSER")
+    postgres.execute("CREATE DATABASE bytes OWNER bytes_owner TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+    dms.server = postgres.server("bytes", user="bytes_owner", password="of-the-owner")
+    with dms.server.connect(autocommit=True) as connection:
+        connection.execute(b"CREATE TABLE documents (file text, note text)")
+        connection.execute(b"INSERT INTO documents VALUES ('caf\xe9.pdf', 'gr\xfc\xdfe'), ('gone\xe9.pdf', '')")
+    (dms.files / os.fsdecode(b"caf\xe9.pdf")).write_bytes(b"menu")
+    dms.configure(references_query="SELECT file FROM documents")
+    backup_id = dms.back_up()
+    report = dms.catalog.backups.get(backup_id)["report"]
+    assert report["unarchived_references"] == ["gone\\xe9.pdf"]
+    dms.sql("DELETE FROM documents")
+    (dms.files / os.fsdecode(b"caf\xe9.pdf")).unlink()
+    dms.restore(backup_id)
+    rows = dms.sql("SELECT file::bytea, note::bytea FROM documents ORDER BY file")
+    assert rows == [(b"caf\xe9.pdf", b"gr\xfc\xdfe"), (b"gone\xe9.pdf", b"")]
+    assert (dms.files / os.fsdecode(b"caf\xe9.pdf")).read_bytes() == b"menu"

@@ -147,7 +147,8 @@ def _report(backup_id: int, dump: Dump, security_warning: str | None, *, catalog
     if security_warning:
         findings["client_warnings"] = [security_warning]
     if dump.unlogged_tables:
-        findings["unlogged_tables"] = [format_table(*table) for table in dump.unlogged_tables[:NAMED]]
+        names = [format_table(*table) for table in dump.unlogged_tables[:NAMED]]
+        findings["unlogged_tables"] = [name.encode("utf-8", "replace").decode() for name in names]
         findings["unlogged_tables_count"] = len(dump.unlogged_tables)
         log.warning("%d unlogged tables have no rows on a standby: they come back empty.", len(dump.unlogged_tables))
     if findings:

@@ -22,7 +22,7 @@ from glacier_provider.postgres.restore.selection import RELATIONS, Conflict, Rem
 from glacier_provider.postgres.restore.target import Target, exists, inspect
 from glacier_provider.postgres.tools.find import Tools, Version, check_client_version, compressions
 from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
-from glacier_provider.postgres.tools.server import Server, database_errors
+from glacier_provider.postgres.tools.server import Server, database_errors, require_primary
 from glacier_provider.postgres.tools.sql import TableName
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def plan_database_restore(
     chosen = _replaced(selection, edited.kept)
     with server.connect() as connection, database_errors(server, "looking at the target database"):
         connection.read_only = True
+        require_primary(connection, server)
         target = inspect(connection, chosen)
         check_client_version(tools, target.version)
         _check_version(toc.header, target)

@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 
 from glacier_provider.errors import DatabaseBusy, DatabaseRefused, GlacierProviderError, ToolFailed
-from glacier_provider.postgres import DumpFormat, PgDumpOptions, Server, dump_to_path, find_tools
+from glacier_provider.postgres import (
+    DumpFormat,
+    PgDumpOptions,
+    Selection,
+    Server,
+    dump_to_path,
+    find_tools,
+    restore_in_transaction,
+)
 from glacier_provider.postgres.tools.server import require_primary
 from tests.integration.postgres.conftest import NEWER
 from tests.support.postgres import EmbeddedPostgres
@@ -226,8 +234,13 @@ def test_a_recovery_conflict_is_tried_again_and_told_with_its_settings(
 
 
 def test_a_restore_aimed_at_a_standby_is_refused_in_these_words(
-    pair: tuple[EmbeddedPostgres, EmbeddedPostgres],
+    pair: tuple[EmbeddedPostgres, EmbeddedPostgres], tmp_path: Path
 ) -> None:
-    with of_owner(pair[1]).connect() as connection, pytest.raises(DatabaseRefused, match="is a standby") as caught:
-        require_primary(connection, of_owner(pair[1]))
+    caught_up(*pair)
+    server, tools = of_owner(pair[1]), find_tools(pair[1].bin_directory)
+    dump = dump_to_path(server, tools, PARALLEL, tmp_path / "d", progress=print)
+    with pytest.raises(DatabaseRefused, match="is a standby") as caught:
+        restore_in_transaction(server, tools, dump.path, Selection(), progress=print)
     assert "primary" in caught.value.hint
+    with server.connect() as connection, pytest.raises(DatabaseRefused, match="is a standby"):
+        require_primary(connection, server)

@@ -13,7 +13,7 @@ from glacier_provider.postgres.restore.roles import named_roles
 from glacier_provider.postgres.restore.swap.sessions import refuse_sessions_that_stay
 from glacier_provider.postgres.tools.find import Version, server_version
 from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
-from glacier_provider.postgres.tools.server import Server, database_errors
+from glacier_provider.postgres.tools.server import Server, database_errors, require_primary
 from glacier_provider.postgres.tools.sql import quoted
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def check_swap(server: Server, *, catalog_schema: str) -> None:
     Raise ConfigurationError, DatabaseRefused, or DatabaseBusy for sessions that this user cannot end.
     """
     with server.connect() as connection, database_errors(server, "checking what a swap needs"):
+        require_primary(connection, server)
         row = connection.execute(_ALLOWED, (catalog_schema,)).fetchone()
         assert row is not None  # there is a template0
         may_create, may_own, owner, tablespace, may_use, holds_catalog = row
