@@ -6,7 +6,7 @@
     ├── ConfigurationError        applications.yaml, a connection, a store URI: mend the configuration
     │   └── UnsafeCatalogSchema   the catalog schema is one the application uses itself
     ├── ToolError                 PostgreSQL client tools
-    │   ├── ToolMissing           no pg_dump, pg_restore or psql found
+    │   ├── ToolMissing           no pg_dump or pg_restore found
     │   ├── ToolTooOld            the client is older than the server
     │   ├── ToolFailed            a tool ended with an error
     │   └── ToolKilled            a tool was ended from outside (retry may help)

@@ -267,7 +267,7 @@ class Fields:
         16, "part size of large uploads. It is raised by itself where 10,000 parts would not do"
     )
     pg_bin_directory: Directory | None = option(
-        None, "where `pg_dump`, `pg_restore` and `psql` are", "/usr/lib/postgresql/17/bin", otherwise="the `PATH`"
+        None, "where `pg_dump` and `pg_restore` are", "/usr/lib/postgresql/17/bin", otherwise="the `PATH`"
     )
 
 

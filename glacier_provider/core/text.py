@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from glacier_provider.core.archive import Amount
@@ -77,3 +78,14 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     by_letters = {one.casefold(): one for one in known}
     close = get_close_matches(str(word).casefold(), by_letters, n=1)
     return f"; did you mean {by_letters[close[0]]!r}?" if close else ""
+
+
+def names(values: Iterable[str]) -> str:
+    """Return names for a message: quoted, at most ten of them.
+
+    >>> names(["a", "ü b"])
+    '"a", "ü b"'
+    """
+    found = list(values)
+    shown = ", ".join(json.dumps(name, ensure_ascii=False) for name in found[:10])
+    return shown + (f" and {len(found) - 10} more" if len(found) > 10 else "")

@@ -14,13 +14,21 @@ from glacier_provider.postgres.dump.disk import table_of_contents
 from glacier_provider.postgres.dump.pg_dump import Dump, dump_to_path
 from glacier_provider.postgres.dump.snapshot import database_size, large_objects
 from glacier_provider.postgres.dump.stream import compressed_here, decompress, dump_to_stream
+from glacier_provider.postgres.restore.outcome import RestoredDatabase
 from glacier_provider.postgres.restore.plan import DatabasePlan, plan_database_restore
 from glacier_provider.postgres.restore.selection import Selection
 from glacier_provider.postgres.restore.swap import check_swap, drop_beside, restore_by_swap
-from glacier_provider.postgres.restore.transaction import RestoredDatabase, restore_in_transaction
+from glacier_provider.postgres.restore.transaction import restore_in_transaction
 from glacier_provider.postgres.tools.find import Tools, find_tools, tools_for
 from glacier_provider.postgres.tools.flaws import security_warning
-from glacier_provider.postgres.tools.options import DumpFormat, Keep, OnError, PgDumpOptions, PgRestoreOptions
+from glacier_provider.postgres.tools.options import (
+    DumpFormat,
+    Exclusions,
+    Keep,
+    OnError,
+    PgDumpOptions,
+    PgRestoreOptions,
+)
 from glacier_provider.postgres.tools.run import terminate_tools
 from glacier_provider.postgres.tools.server import OPTION_VARIABLES, Server
 
@@ -29,6 +37,7 @@ __all__ = [
     "DatabasePlan",
     "Dump",
     "DumpFormat",
+    "Exclusions",
     "Keep",
     "OnError",
     "PgDumpOptions",

@@ -74,6 +74,8 @@ def _dump(call: DumpCall, backup_id: int, *, catalog: Catalog, store: ArchiveSto
         sent = _sent(upload, form, destination, call.progress.heartbeat)
         _record(backup_id, destination, dump, size=size, sha256=sha256, sent=sent)
         _report(backup_id, dump, call.security_warning, catalog=catalog)
+        # What the dump does not hold, a restore of it leaves as it is: also when the configuration has changed by then.
+        catalog.backups.add_to_report(backup_id, dump_exclusions=call.options.exclusions.as_dict())
     if sent is not None:
         _complete(form, destination, sent)
     return _told(destination.archive.id, call.path, size, sha256)

@@ -21,7 +21,7 @@ from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.staging import extract_tar, remove_tree, require_space
 
 if TYPE_CHECKING:
-    from glacier_provider.postgres import PgRestoreOptions, RestoredDatabase, Selection, Server, Tools
+    from glacier_provider.postgres import Exclusions, PgRestoreOptions, RestoredDatabase, Selection, Server, Tools
 
 from glacier_provider.pipelines.restore.step import restore_step
 from glacier_provider.pipelines.shared.staging import staging_directory_of
@@ -54,7 +54,8 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
         if warning := security_warning(tools):
             log.warning(warning)
         progress = Progress(log, "pg_restore", on_heartbeat=heartbeat).heartbeat
-        call = _Call(application, restore, request, server, tools, dump, progress)
+        backup = catalog.backups.get(restore["backup_id"])
+        call = _Call(application, backup, restore, request, server, tools, dump, progress)
         restored = _swapped(call, catalog) if call.swaps else _in_place(call)
         outcome: dict[str, Any] = {"restored": restored.restored, "removed": restored.removed}
         outcome["warnings"] = list(restored.warnings[:NAMED])
@@ -69,6 +70,7 @@ class _Call:
     """What a restore of the database is called with."""
 
     application: Application
+    backup: Row
     restore: Row
     request: RestoreRequest
     server: Server
@@ -102,7 +104,13 @@ def _in_place(call: _Call) -> RestoredDatabase:
 
     selection = _selection(call.application, call.request)
     restored = restore_in_transaction(
-        call.server, call.tools, call.dump, selection, call.options, progress=call.progress
+        call.server,
+        call.tools,
+        call.dump,
+        selection,
+        call.options,
+        progress=call.progress,
+        exclusions=_exclusions(call.application, call.backup),
     )
     if call.restore["outcome"].get("beside"):  # an earlier try was to swap
         try:
@@ -164,6 +172,21 @@ def _failures(failed: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 
 #: So many statements that failed are kept in the catalog; the task log has all of them.
 FAILURES_KEPT = 200
+
+
+def _exclusions(application: Application, backup: Row) -> Exclusions:
+    """Return what the dump left out; of a backup that did not note it, what is left out today."""
+    from glacier_provider.postgres import Exclusions
+
+    noted = backup["report"].get("dump_exclusions")
+    if noted is not None:
+        return Exclusions.from_dict(noted)
+    dump = application.dump
+    return Exclusions(
+        (application.catalog_schema, *dump.exclude_schemas),
+        tuple(parse_table(name) for name in dump.exclude_tables),
+        tuple(parse_table(name) for name in dump.exclude_table_data),
+    )
 
 
 def _selection(application: Application, request: RestoreRequest) -> Selection:

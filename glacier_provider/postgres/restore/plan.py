@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glacier_provider.core.text import names
 from glacier_provider.errors import (
     DatabaseRefused,
     MissingExtensions,
@@ -15,86 +19,289 @@ from glacier_provider.errors import (
     SelectionConflict,
     ToolMissing,
 )
+from glacier_provider.postgres.cluster.tablespaces import check_tablespaces
 from glacier_provider.postgres.dump.disk import restorable_entries, table_of_contents
-from glacier_provider.postgres.dump.toc import DumpHeader, TocEntry
-from glacier_provider.postgres.restore import definitions, script
-from glacier_provider.postgres.restore.selection import RELATIONS, Conflict, Removed, Selection, edit
-from glacier_provider.postgres.restore.target import Target, exists, inspect
+from glacier_provider.postgres.dump.toc import DumpHeader, Toc, TocEntry
+from glacier_provider.postgres.restore import definitions
+from glacier_provider.postgres.restore.roles import named_roles
+from glacier_provider.postgres.restore.selection import (
+    DISPENSABLE,
+    RELATIONS,
+    Conflict,
+    ObjectIdentity,
+    Removed,
+    Selection,
+    TocEdit,
+    edit,
+)
+from glacier_provider.postgres.restore.statements import SETTINGS, WHOLE_DATABASE, change_of_owner
+from glacier_provider.postgres.restore.target import Target, exists, inspect, selection_setting
 from glacier_provider.postgres.tools.find import Tools, Version, check_client_version, compressions
-from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
+from glacier_provider.postgres.tools.options import Exclusions, Keep, PgRestoreOptions
 from glacier_provider.postgres.tools.server import Server, database_errors, require_primary
-from glacier_provider.postgres.tools.sql import TableName
+from glacier_provider.postgres.tools.sql import TableName, unquoted
 
 if TYPE_CHECKING:
     from glacier_provider.postgres.tools.server import Connection
 
+BELONGS = "belongs to the role "  #: how the reason of what stays begins, when another role owns it
+_REPLACEABLE = frozenset({"FUNCTION", "PROCEDURE"})
+_PIECES_OF_A_SYSTEM_OBJECT = frozenset({"ACL", "COMMENT", "SECURITY LABEL"})
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class DatabasePlan:
     """What a restore will do: checked against dump, tools and target, nothing changed yet.
 
     `kept` are the entries to restore, in order; `removed` the others, with reasons. `create_schemas` are schemas that
     entries need and neither dump nor target has; `replace_rows` are tables of extensions whose rows the dump brings.
+    `uncertain` are the ids of entries that may turn out to need what was left out: they are tried, and listed when they
+    fail. `setting` is that of sql/objects.sql.
     """
 
     dump: Path
-    header: DumpHeader
+    toc: Toc
     server_version: Version
+    user: str
     selection: Selection
+    setting: str
     kept: tuple[TocEntry, ...]
     removed: tuple[Removed, ...]
+    target: Target = field(repr=False)
     create_schemas: tuple[str, ...] = ()
     replace_rows: tuple[tuple[TableName, str], ...] = ()
+    uncertain: frozenset[int] = frozenset()
+
+    @property
+    def header(self) -> DumpHeader:
+        return self.toc.header
 
     @property
     def relations(self) -> frozenset[TableName]:
         """The tables, views and sequences that will be restored."""
         return frozenset((entry.schema or "", entry.name) for entry in self.kept if entry.desc in RELATIONS)
 
+    @property
+    def of_others(self) -> tuple[ObjectIdentity, ...]:
+        """The relations of the dump that are not restored, since those of the target belong to other roles."""
+        return _of_others(self.toc.entries, self.target)
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        return _inventory(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Every object in its own right, of the target and of the dump, in exactly one of five lists.
+
+    `replaced`: in both, and the dump's takes its place. `restored`: in the dump alone. `dropped`: in the target alone,
+    and made since the dump. `stays`: in the target, and outlives the restore, with the reason. `left_out`: in the dump,
+    and not restored, with the reason, since nothing of that name stays.
+    """
+
+    replaced: tuple[ObjectIdentity, ...]
+    restored: tuple[ObjectIdentity, ...]
+    dropped: tuple[ObjectIdentity, ...]
+    stays: Mapping[ObjectIdentity, str]
+    left_out: Mapping[ObjectIdentity, str]
+
 
 def plan_database_restore(
-    server: Server, tools: Tools, dump: Path, selection: Selection, options: PgRestoreOptions
+    server: Server,
+    tools: Tools,
+    dump: Path,
+    selection: Selection,
+    options: PgRestoreOptions,
+    exclusions: Exclusions | None = None,
 ) -> DatabasePlan:
     """Read dump and target, and say what a restore would do; change nothing.
 
-    Raise DumpInvalid, UnsupportedDump, ToolMissing, ToolTooOld, DatabaseUnreachable, DatabaseRefused,
-    SelectionConflict, MissingRoles, MissingExtensions, or RestoreFailed for a server older than the dump's.
+    `exclusions` are those under which the dump was made. Raise DumpInvalid, UnsupportedDump, ToolMissing, ToolTooOld,
+    DatabaseUnreachable, DatabaseRefused, SelectionConflict, MissingRoles, MissingExtensions, or RestoreFailed for a
+    server older than the dump's.
     """
-    dump = dump.absolute()
+    dump, exclusions = dump.absolute(), exclusions or Exclusions()
     toc = table_of_contents(dump)
     _check_compression(tools, toc.header)
-    edited = edit(restorable_entries(tools, dump, toc), selection)
-    if edited.unknown:
-        _unknown_tables(edited.unknown, edited.kept + tuple(removed.entry for removed in edited.removed))
-    chosen = _replaced(selection, edited.kept)
+    entries = tuple(each for each in restorable_entries(tools, dump, toc) if each.desc not in SETTINGS | WHOLE_DATABASE)
+    empty = _without_rows(entries)
+    chosen = _chosen(entries, selection, empty)
+    left_out = replace(exclusions, table_data=tuple({*exclusions.table_data, *empty}))
+    setting = selection_setting(chosen, left_out)
     with server.connect() as connection, database_errors(server, "looking at the target database"):
-        connection.read_only = True
         require_primary(connection, server)
-        target = inspect(connection, chosen)
+        connection.rollback()
+        connection.read_only = True
+        target = inspect(connection, setting)
         check_client_version(tools, target.version)
         _check_version(toc.header, target)
-        _check_conflicts(connection, edited.conflicts, target)
-        _check_extensions(edited.kept, target)
-    kept, left = _fitted(_partitions_last(edited.kept), target, options)
-    _check_roles(kept, target, options)
+        entries = tuple(_without(entry, target.foreign_large_objects) for entry in entries)
+        edited = edit(entries, _with_exclusions(selection, left_out, target), _not_replaceable(target, entries))
+        removed, uncertain = _settled(connection, edited, target, left_out)
+        kept = tuple(entry for entry in edited.kept if entry.dump_id not in removed)
+        _check_extensions(kept, target)
+        kept, fitted = _fitted(_partitions_last(kept), target, options)
+        _check_something_is_ours(kept, entries, target)
+        _check_roles(kept, target, options)
+        _check_schemas(kept, target)
+        if options.tablespaces is Keep.KEEP:
+            check_tablespaces(connection, target.user, {entry.tablespace for entry in kept if entry.tablespace})
     return DatabasePlan(
         dump=dump,
-        header=toc.header,
+        toc=toc,
         server_version=target.version,
+        user=target.user,
         selection=chosen,
+        setting=setting,
         kept=kept,
-        removed=edited.removed + left,
+        removed=(*edited.removed, *removed.values(), *fitted),
+        target=target,
         create_schemas=_missing_schemas(kept, target),
         replace_rows=_extension_rows(kept, target),
+        uncertain=uncertain,
     )
 
 
-def _replaced(selection: Selection, kept: tuple[TocEntry, ...]) -> Selection:
+# --- what the dump left out ----------------------------------------------------------------------------------------
+
+
+def _without_rows(entries: Iterable[TocEntry]) -> frozenset[TableName]:
+    """Return the tables of which the dump has the definition alone: their rows were excluded."""
+    entries = list(entries)
+    filled = {(entry.schema, entry.name) for entry in entries if entry.desc == "TABLE DATA"}
+    return frozenset(
+        (entry.schema or "", entry.name)
+        for entry in entries
+        if entry.desc == "TABLE" and (entry.schema, entry.name) not in filled and not _is_partitioned(entry)
+    )
+
+
+def _is_partitioned(entry: TocEntry) -> bool:
+    parts = definitions.tokens(entry.definition)
+    return any(one.is_word("PARTITION") and two.is_word("BY") for one, two in pairwise(parts))
+
+
+def _chosen(entries: tuple[TocEntry, ...], selection: Selection, empty: frozenset[TableName]) -> Selection:
     """Return the selection as the target must see it: with `tables`, every relation that the dump brings for them."""
     if selection.tables is None:
         return selection
-    brought = frozenset((entry.schema or "", entry.name) for entry in kept if entry.desc in RELATIONS)
+    edited = edit(entries, selection)
+    if edited.unknown:
+        _unknown_tables(edited.unknown, entries)
+    brought = frozenset((entry.schema or "", entry.name) for entry in edited.kept if entry.desc in RELATIONS)
+    if brought & empty:
+        raise SelectionConflict(
+            f"The dump has the definition of {names('.'.join(each) for each in sorted(brought & empty))} and no rows.",
+            hint="Nothing was changed. dump.exclude_table_data left them out; do not name these tables.",
+        )
     return Selection(selection.exclude_schemas, selection.exclude_tables, brought)
+
+
+def _with_exclusions(selection: Selection, exclusions: Exclusions, target: Target) -> Selection:
+    """Return the selection with what the dump left out, where it is in the target: there it stays.
+
+    A table whose rows were left out, and that the target does not have, is made from its definition.
+    """
+    present = {(schema or "", tag) for kind, schema, tag in target.staying if kind in RELATIONS}
+    tables = frozenset({*selection.exclude_tables, *exclusions.tables, *(present & set(exclusions.table_data))})
+    schemas = frozenset({*selection.exclude_schemas, *exclusions.schemas})
+    return Selection(schemas, tables, selection.tables)
+
+
+def _not_replaceable(target: Target, entries: Iterable[TocEntry]) -> dict[ObjectIdentity, str]:
+    """Return what stays, without the routines that only something else keeps there: their text is replaced in place."""
+    found = dict(target.staying)
+    for entry in entries:
+        if entry.desc in _REPLACEABLE and target.staying.get(_identity(entry), "").endswith(" needs it"):
+            found.pop(_identity(entry), None)
+        if (entry.desc == "BLOB METADATA" and not entry.definition.strip()) or (
+            entry.desc == "BLOB" and entry.name.isdigit() and int(entry.name) in target.foreign_large_objects
+        ):
+            found[_identity(entry)] = "belongs to another role"
+    return found
+
+
+def _without(entry: TocEntry, oids: frozenset[int]) -> TocEntry:
+    """Return an entry that makes many large objects without these."""
+    if entry.desc != "BLOB METADATA" or not oids:
+        return entry
+    return replace(entry, definition="".join(f"{n}\n" for n in entry.definition.split() if int(n) not in oids))
+
+
+def _settled(
+    connection: Connection, edited: TocEdit, target: Target, exclusions: Exclusions
+) -> tuple[dict[int, Removed], frozenset[int]]:
+    """Return which kept entries cannot be restored, and which may turn out so; raise SelectionConflict.
+
+    What a kept object needs may be left out when the target has it. Otherwise what a database can be without is left
+    out, too, with what needs that; of the rest the restore would be no restore.
+    """
+    unsolved: list[str] = []
+    removed: dict[int, Removed] = {}
+    uncertain: set[int] = set()
+    for conflict in edited.conflicts:
+        if conflict.entry.desc == "FK CONSTRAINT":
+            uncertain.add(conflict.entry.dump_id)
+        elif not _stands(connection, conflict, target):
+            reason = f"needs {conflict.needed_name}, which is not restored and not there"
+            if conflict.entry.desc in DISPENSABLE:
+                removed[conflict.entry.dump_id] = Removed(conflict.entry, reason)
+            else:
+                unsolved.append(str(conflict))
+    unsolved += _with_dependents(edited.kept, removed)
+    unsolved += [f"in the target, {each}, which is replaced" for each in target.crossings]
+    if unsolved:
+        shown = "; ".join(unsolved[:5]) + (f"; and {len(unsolved) - 5} more" if len(unsolved) > 5 else "")
+        raise SelectionConflict(f"Restored and excluded objects depend on each other: {shown}.")
+    return removed, frozenset(uncertain | _maybe(edited.kept, exclusions))
+
+
+def _with_dependents(kept: Iterable[TocEntry], removed: dict[int, Removed]) -> list[str]:
+    """Take out what needs a removed entry, too; return what cannot be taken out."""
+    unsolved, grown = [], bool(removed)
+    kept = list(kept)
+    while grown:
+        grown = False
+        for entry in kept:
+            needed = next((each for each in entry.dependencies if each in removed), None)
+            if needed is None or entry.dump_id in removed:
+                continue
+            if entry.desc not in DISPENSABLE:
+                unsolved.append(f"{entry} needs {removed[needed].entry}, which cannot be restored")
+                return unsolved
+            removed[entry.dump_id] = Removed(entry, f"needs {removed[needed].entry}, which cannot be restored")
+            grown = True
+    return unsolved
+
+
+def _maybe(kept: Iterable[TocEntry], exclusions: Exclusions) -> set[int]:
+    """Return the ids of what may need something that the dump left out: pg_dump does not note such needs.
+
+    Foreign keys that lead to a table without rows are told by their own text.
+    """
+    empty = set(exclusions.table_data)
+    left_out = bool(exclusions.tables or exclusions.schemas)
+    return {
+        entry.dump_id
+        for entry in kept
+        if (left_out and entry.desc in DISPENSABLE)
+        or (entry.desc == "FK CONSTRAINT" and definitions.referenced_table(entry.definition) in empty)
+    }
+
+
+def _stands(connection: Connection, conflict: Conflict, target: Target) -> bool:
+    needed = conflict.needed
+    if needed is None:
+        return False
+    return _identity(needed) in target.staying or exists(connection, needed.desc, needed.schema, needed.name)
+
+
+def _identity(entry: TocEntry) -> ObjectIdentity:
+    return entry.desc, entry.schema, entry.name
+
+
+# --- checks --------------------------------------------------------------------------------------------------------
 
 
 def _check_compression(tools: Tools, header: DumpHeader) -> None:
@@ -108,9 +315,9 @@ def _check_compression(tools: Tools, header: DumpHeader) -> None:
 def _unknown_tables(unknown: tuple[TableName, ...], entries: tuple[TocEntry, ...]) -> None:
     held = sorted(f"{entry.schema}.{entry.name}" for entry in entries if entry.desc in RELATIONS)
     near = [name for each in unknown for name in difflib.get_close_matches(".".join(each), held, n=3)]
-    hint = f"The dump has {script.names(dict.fromkeys(near or held))}." if held else "The dump holds no table."
+    hint = f"The dump has {names(dict.fromkeys(near or held))}." if held else "The dump holds no table."
     raise SelectionConflict(
-        f"The dump does not hold {script.names('.'.join(each) for each in unknown)}.",
+        f"The dump does not hold {names('.'.join(each) for each in unknown)}.",
         hint=f"Nothing was changed. {hint}",
     )
 
@@ -124,53 +331,73 @@ def _check_version(header: DumpHeader, target: Target) -> None:
         )
 
 
-def _check_conflicts(connection: Connection, conflicts: tuple[Conflict, ...], target: Target) -> None:
-    """Refuse when kept and excluded objects cannot be parted.
-
-    What a kept object needs may be left out when the target has it: it stays, so the kept object is created upon it,
-    or the whole restore is rolled back. A foreign key is refused always: the rows it points to may differ.
-    """
-    unsolved = [str(each) for each in conflicts if each.fatal or not _stands(connection, each)]
-    unsolved += [f"in the target, {each}, which is replaced" for each in target.crossings]
-    if unsolved:
-        shown = "; ".join(unsolved[:5]) + (f"; and {len(unsolved) - 5} more" if len(unsolved) > 5 else "")
-        raise SelectionConflict(f"Restored and excluded objects depend on each other: {shown}.")
-
-
-def _stands(connection: Connection, conflict: Conflict) -> bool:
-    needed = conflict.needed
-    return needed is not None and exists(connection, needed.desc, needed.schema, needed.name)
-
-
 def _check_extensions(kept: tuple[TocEntry, ...], target: Target) -> None:
     missing = sorted(entry.name for entry in kept if entry.desc == "EXTENSION" and entry.name not in target.extensions)
     if missing:
-        raise MissingExtensions(f"The target server cannot create the extensions {script.names(missing)}.")
+        raise MissingExtensions(f"The target server cannot create the extensions {names(missing)}.")
 
 
 def _check_roles(kept: tuple[TocEntry, ...], target: Target, options: PgRestoreOptions) -> None:
     """Every owner and grantee must exist; to give objects away, a user must be able to act as the new owner."""
-    owners = {entry.owner for entry in kept if entry.owner} if options.owner is Keep.KEEP else set()
-    named = set(owners)
-    for entry in kept:
-        if entry.desc in ("ACL", "DEFAULT ACL") and options.privileges is Keep.KEEP:
-            named |= definitions.granted_roles(entry.definition)
-        elif entry.desc == "POLICY":
-            named |= definitions.policy_roles(entry.definition)
-        elif entry.desc == "USER MAPPING":
-            named |= definitions.mapped_roles(entry.definition)
+    owners, named = named_roles(kept, options)
     missing = sorted(named - target.roles.keys())
     if missing:
-        raise MissingRoles(
-            f"The target cluster does not have the roles {script.names(missing)}.",
-            hint="Nothing was changed. Create the roles, or restore with owner and privileges set to drop.",
-        )
+        raise MissingRoles(f"The target cluster does not have the roles {names(missing)}.", hint=_roles_hint(options))
     foreign = sorted(owner for owner in owners if not target.roles[owner])
     if foreign and not target.superuser:
+        of_them = names(dict.fromkeys(str(entry) for entry in kept if entry.owner == foreign[0] and entry.drop))
         raise DatabaseRefused(
-            f"The user {target.user!r} cannot give objects to their owners {script.names(foreign)}.",
-            hint="Nothing was changed. Grant it these roles, restore as a superuser, or set owner to drop.",
+            f"The user {target.user!r} cannot give objects to their owners {names(foreign)} ({of_them}).",
+            hint="Nothing was changed. Grant it these roles, restore as a superuser, set restore.owner to drop, or "
+            "name them in restore.exclude_tables or restore.exclude_schemas.",
         )
+
+
+def _check_something_is_ours(kept: Iterable[TocEntry], entries: Iterable[TocEntry], target: Target) -> None:
+    """What belongs to other roles stays; when all of it does, this is not the user to restore with."""
+    foreign = _of_others(entries, target)
+    if foreign and not any(entry.desc in RELATIONS for entry in kept):
+        shown = names(f"{schema}.{name}" for _, schema, name in foreign)
+        raise DatabaseRefused(
+            f"The user {target.user!r} can replace nothing that the dump holds: {shown} belong to other roles.",
+            hint="Nothing was changed. Grant it these roles, or restore as the owner or a superuser.",
+        )
+
+
+def _of_others(entries: Iterable[TocEntry], target: Target) -> tuple[ObjectIdentity, ...]:
+    """Return the relations of the dump that stay as they are, since they belong to roles that this user is not."""
+    found = (_identity(entry) for entry in entries if entry.desc in RELATIONS)
+    return tuple(each for each in found if target.staying.get(each, "").startswith(BELONGS))
+
+
+def _roles_hint(options: PgRestoreOptions) -> str:
+    """Say what to set that is not set yet; the roles of policies are needed in any case."""
+    wanted = [
+        name
+        for name, value in (("restore.owner", options.owner), ("restore.privileges", options.privileges))
+        if value is Keep.KEEP
+    ]
+    unless = f", or set {' and '.join(wanted)} to drop" if wanted else ": policies and user mappings name them"
+    return f"Nothing was changed. Create the roles{unless}."
+
+
+def _check_schemas(kept: Iterable[TocEntry], target: Target) -> None:
+    """Nothing can be made in a schema of another role that does not let this user."""
+    closed = target.schemas.keys() - target.open_schemas
+    found: dict[str, TocEntry] = {}
+    for entry in kept:
+        if entry.schema in closed and change_of_owner(entry):
+            found.setdefault(entry.schema or "", entry)
+    if found:
+        shown = ", ".join(f"{schema} (needed for {entry})" for schema, entry in sorted(found.items())[:5])
+        raise DatabaseRefused(
+            f"The user {target.user!r} may not create objects in the schema {shown}, which belongs to another role.",
+            hint="Nothing was changed. GRANT CREATE ON SCHEMA to this user, restore as its owner, or name the schema "
+            "in restore.exclude_schemas: then it stays as it is.",
+        )
+
+
+# --- what does not fit ---------------------------------------------------------------------------------------------
 
 
 def _partitions_last(kept: tuple[TocEntry, ...]) -> tuple[TocEntry, ...]:
@@ -192,8 +419,8 @@ def _fitted(
     left: dict[int, Removed] = {}
     for entry in kept:
         reason = _outlives(entry, target) or _annotates(entry, contents, target) or _attaches(entry, contents)
-        if entry.desc == "USER MAPPING" and options.privileges is Keep.DROP:
-            reason = "user mappings go with the privileges, which are dropped"
+        if options.privileges is Keep.DROP and entry.desc in ("USER MAPPING", "ACL", "DEFAULT ACL"):
+            reason = "privileges, and user mappings with them, are dropped"
         if reason:
             left[entry.dump_id] = Removed(entry, reason)
     return tuple(entry for entry in kept if entry.dump_id not in left), tuple(left.values())
@@ -204,10 +431,10 @@ def _outlives(entry: TocEntry, target: Target) -> str:
         return "the schema is there and stays"
     if entry.desc == "EXTENSION" and target.extensions.get(entry.name):
         return "the extension is there and stays"
-    if entry.desc == "EVENT TRIGGER" and entry.name in target.foreign_event_triggers:
-        return "the event trigger is there and belongs to another role"
     if entry.desc in ("SUBSCRIPTION", "SUBSCRIPTION TABLE"):
         return "subscriptions stay as they are"
+    if entry.desc == "DEFAULT ACL" and entry.owner and not target.superuser and not target.roles.get(entry.owner, True):
+        return f"default privileges of the role {entry.owner}, which this user cannot change"
     return ""
 
 
@@ -218,25 +445,31 @@ def _attaches(entry: TocEntry, contents: dict[int, TocEntry]) -> str:
 
 
 def _annotates(entry: TocEntry, contents: dict[int, TocEntry], target: Target) -> str:
-    if entry.desc not in ("COMMENT", "ACL", "SECURITY LABEL"):
+    if entry.desc not in _PIECES_OF_A_SYSTEM_OBJECT:
         return ""
     for kind, name in [(contents[d].desc, contents[d].name) for d in entry.dependencies if d in contents]:
-        if kind == "EVENT TRIGGER" and name in target.foreign_event_triggers:
-            return "of an event trigger that stays"
         if kind == "EXTENSION" and target.extensions.get(name):
             return "of an extension that stays"
         if kind == "SCHEMA" and not target.schemas.get(name, True):
             return f"the schema {name} stays and belongs to another role"
     tag, _, name = entry.name.partition(" ")
-    if not entry.dependencies and tag == "SCHEMA" and not target.schemas.get(name.strip('"'), True):
+    if not entry.dependencies and tag == "SCHEMA" and not target.schemas.get(unquoted(name), True):
         return f"the schema {name} stays and belongs to another role"
+    if _is_system(entry.schema) and not target.superuser:
+        return "of an object of the server itself, which this user cannot change: it stays as it is"
     return ""
+
+
+def _is_system(schema: str | None) -> bool:
+    return schema is not None and (schema.startswith("pg_") or schema == "information_schema")
 
 
 def _missing_schemas(kept: tuple[TocEntry, ...], target: Target) -> tuple[str, ...]:
     """Schemas without an entry of their own, such as public, that the target lost."""
     made = {entry.name for entry in kept if entry.desc == "SCHEMA"}
-    needed = {entry.schema for entry in kept if entry.schema and entry.desc != "EXTENSION"}
+    needed = {
+        entry.schema for entry in kept if entry.schema and entry.desc != "EXTENSION" and not _is_system(entry.schema)
+    }
     return tuple(sorted(needed - made - target.schemas.keys()))
 
 
@@ -245,3 +478,33 @@ def _extension_rows(kept: tuple[TocEntry, ...], target: Target) -> tuple[tuple[T
     brought = sorted({(entry.schema or "", entry.name) for entry in kept if entry.desc == "TABLE DATA"})
     found = target.configuration_tables
     return tuple((table, found[table]) for table in brought if table in found)
+
+
+# --- the five lists ------------------------------------------------------------------------------------------------
+
+
+def _inventory(plan: DatabasePlan) -> Inventory:
+    objects = set(_in_their_own_right(plan.kept))
+    there = plan.target.replaced
+    stays = {each: reason for each, reason in plan.target.staying.items() if each not in objects}
+    renewed = {each for each in objects if each in plan.target.staying}  # a routine that is replaced in place
+    left_out: dict[ObjectIdentity, str] = {}
+    for removed in plan.removed:
+        for each in _in_their_own_right([removed.entry]):
+            if each not in plan.target.staying and each not in objects:
+                left_out[each] = removed.reason
+    return Inventory(
+        replaced=tuple(sorted((objects & there) | renewed, key=str)),
+        restored=tuple(sorted(objects - there - renewed, key=str)),
+        dropped=tuple(sorted(there - objects, key=str)),
+        stays=dict(sorted(stays.items(), key=str)),
+        left_out=dict(sorted(left_out.items(), key=str)),
+    )
+
+
+def _in_their_own_right(entries: Iterable[TocEntry]) -> Iterator[ObjectIdentity]:
+    named = RELATIONS | _REPLACEABLE | {"SCHEMA", "TYPE", "DOMAIN", "AGGREGATE", "OPERATOR", "OPERATOR CLASS"}
+    named |= {"OPERATOR FAMILY", "COLLATION", "CONVERSION", "PROCEDURAL LANGUAGE", "FOREIGN DATA WRAPPER", "SERVER"}
+    named |= {"EVENT TRIGGER", "PUBLICATION", "ACCESS METHOD", "CAST", "TRANSFORM", "USER MAPPING", "STATISTICS"}
+    named |= {f"TEXT SEARCH {each}" for each in ("CONFIGURATION", "DICTIONARY", "PARSER", "TEMPLATE")}
+    return (_identity(entry) for entry in entries if entry.desc in named)

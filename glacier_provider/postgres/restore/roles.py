@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore import definitions
+from glacier_provider.postgres.restore.statements import change_of_owner
 from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
 
 #: What belongs to the database itself is not restored with its contents.
@@ -19,7 +20,7 @@ def named_roles(entries: Iterable[TocEntry], options: PgRestoreOptions) -> tuple
     for entry in entries:
         if of_the_database(entry):
             continue
-        if entry.owner and options.owner is Keep.KEEP:
+        if options.owner is Keep.KEEP and change_of_owner(entry):
             owners.add(entry.owner)
         if entry.desc in ("ACL", "DEFAULT ACL") and options.privileges is Keep.KEEP:
             named |= definitions.granted_roles(entry.definition)

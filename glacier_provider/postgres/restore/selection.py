@@ -8,8 +8,9 @@ conflict, since it could be restored only if the excluded object fits.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from glacier_provider.errors import ConfigurationError
 from glacier_provider.postgres.dump.toc import TocEntry
@@ -26,6 +27,18 @@ _ON_A_TABLE = frozenset({"INDEX", "STATISTICS"})
 _ANNOTATIONS = frozenset({"ACL", "COMMENT", "SECURITY LABEL"})
 _LINKS = frozenset(
     {"TABLE ATTACH", "INDEX ATTACH", "SEQUENCE OWNED BY", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA"}
+)
+
+
+#: An object as a table of contents names it: (kind, schema or None, tag).
+ObjectIdentity: TypeAlias = tuple[str, str | None, str]
+
+#: Kinds that a database can be without: when they need what is left out, they are left out as well and listed.
+DISPENSABLE = frozenset(
+    {"VIEW", "MATERIALIZED VIEW", "MATERIALIZED VIEW DATA", "RULE", "TRIGGER", "POLICY", "FK CONSTRAINT", "INDEX"}
+    | {"CHECK CONSTRAINT", "DEFAULT", "FUNCTION", "PROCEDURE", "AGGREGATE", "STATISTICS", "STATISTICS DATA"}
+    | {"EVENT TRIGGER", "CAST", "TRANSFORM", "OPERATOR", "ACL", "COMMENT", "SECURITY LABEL", "DEFAULT ACL"}
+    | {"PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "INDEX ATTACH", "SEQUENCE OWNED BY"}
 )
 
 
@@ -64,14 +77,13 @@ class Removed:
 class Conflict:
     """A kept entry that needs something that is not restored.
 
-    `needed` is the object's entry, or None when the dump does not hold it; `fatal` tells that it cannot be restored
-    even when the target has such an object, as a foreign key: the rows that it points to may differ.
+    `needed` is the object's entry, or None when the dump does not hold it. A foreign key may fail even where the target
+    has the table: the rows that it points to may differ.
     """
 
     entry: TocEntry
     needed: TocEntry | None
     needed_name: str
-    fatal: bool
 
     def __str__(self) -> str:
         return f"{self.entry} needs {self.needed_name}, which is not restored"
@@ -90,10 +102,15 @@ class TocEdit:
     unknown: tuple[TableName, ...] = ()
 
 
-def edit(entries: Iterable[TocEntry], selection: Selection) -> TocEdit:
-    """Return which of `entries` to restore under `selection`."""
+def edit(
+    entries: Iterable[TocEntry], selection: Selection, staying: Mapping[ObjectIdentity, str] | None = None
+) -> TocEdit:
+    """Return which of `entries` to restore under `selection`.
+
+    `staying` are objects that are in the target and outlive the restore, with the reason: the dump's stay away.
+    """
     contents = Contents(entries)
-    judge = _Judge(contents, selection)
+    judge = _Judge(contents, selection, staying or {})
     reasons = {entry.dump_id: reason for entry in contents.entries if (reason := judge(entry))}
     kept = tuple(entry for entry in contents.entries if entry.dump_id not in reasons)
     removed = tuple(Removed(entry, reasons[entry.dump_id]) for entry in contents.entries if entry.dump_id in reasons)
@@ -132,7 +149,7 @@ class Contents:
             return self._table_of_piece(entry)
         if entry.desc in _ON_A_TABLE:
             return self._the_one_named(entry, self._needed(entry, _TABLES))
-        if entry.desc in _ANNOTATIONS or entry.desc in _LINKS:
+        if entry.desc in _ANNOTATIONS or entry.desc in _LINKS or entry.desc == "BLOBS":
             return self._needed(entry)
         return ()
 
@@ -188,9 +205,10 @@ class Contents:
 class _Judge:
     """Says for one entry why it is not restored, or an empty string when it is."""
 
-    def __init__(self, contents: Contents, selection: Selection) -> None:
+    def __init__(self, contents: Contents, selection: Selection, staying: Mapping[ObjectIdentity, str]) -> None:
         self._contents = contents
         self._selection = selection
+        self._staying = staying
 
     def __call__(self, entry: TocEntry) -> str:
         excluded = self._excluded(entry, frozenset())
@@ -215,7 +233,9 @@ class _Judge:
             return f"the excluded schema {entry.name}"
         if entry.desc in RELATIONS | _NAMED_AS_RELATION and (entry.schema, entry.name) in chosen.exclude_tables:
             return f"of the excluded table {entry.schema}.{entry.name}"
-        return ""
+        # a schema that stays is no reason for what is in it to stay
+        staying = "" if entry.desc == "SCHEMA" else self._staying.get((entry.desc, entry.schema, entry.name), "")
+        return f"the target's stays: {staying}" if staying else ""
 
     def _wanted(self, entry: TocEntry, above: frozenset[int]) -> bool:
         tables = self._selection.tables or ()
@@ -241,7 +261,7 @@ def _foreign_key_conflict(contents: Contents, entry: TocEntry, kept_ids: set[int
     target = definitions.referenced_table(entry.definition)
     relation = contents.relations.get(target) if target else None
     if target and (relation is None or relation.dump_id not in kept_ids):
-        yield Conflict(entry, relation, f"TABLE {target[0]}.{target[1]}", fatal=True)
+        yield Conflict(entry, relation, f"TABLE {target[0]}.{target[1]}")
 
 
 def _other_conflicts(contents: Contents, entry: TocEntry, kept_ids: set[int]) -> Iterator[Conflict]:
@@ -255,4 +275,4 @@ def _other_conflicts(contents: Contents, entry: TocEntry, kept_ids: set[int]) ->
         needed = needed if entry.desc in _LINKS else home
         if needed.dump_id not in seen and needed.dump_id not in kept_ids:
             seen.add(needed.dump_id)
-            yield Conflict(entry, needed, str(needed), fatal=False)
+            yield Conflict(entry, needed, str(needed))

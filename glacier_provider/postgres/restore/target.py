@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from glacier_provider.postgres.restore.selection import Selection
+from glacier_provider.postgres.restore.selection import ObjectIdentity, Selection
 from glacier_provider.postgres.tools.find import Version
+from glacier_provider.postgres.tools.options import Exclusions
 from glacier_provider.postgres.tools.sql import TableName
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ class Target:
 
     `schemas` are those that outlive the drop, with whether this user owns them; `roles` say whether this user can act
     as them; `extensions` whether they are installed (else they can be created); `configuration_tables` give the
-    condition of the rows that a dump holds; `foreign_event_triggers` are those that this user cannot replace.
+    condition of the rows that a dump holds; `staying` are the objects that outlive the restore, with the reason, and
+    `replaced` the others; `foreign_large_objects` are those that this user cannot remove; `open_schemas` are those that
+    stay and this user can create in; `locks` is how many locks the server has room for.
     """
 
     version: Version
@@ -45,28 +48,37 @@ class Target:
     roles: Mapping[str, bool]
     extensions: Mapping[str, bool]
     configuration_tables: Mapping[TableName, str]
-    foreign_event_triggers: frozenset[str]
+    staying: Mapping[ObjectIdentity, str]
+    replaced: frozenset[ObjectIdentity]
+    foreign_large_objects: frozenset[int]
+    open_schemas: frozenset[str]
+    locks: int
     crossings: tuple[Crossing, ...]
 
 
-def inspect(connection: Connection, selection: Selection) -> Target:
-    """Read what a restore of `selection` meets in this database."""
+def inspect(connection: Connection, setting: str) -> Target:
+    """Read what a restore meets in this database; `setting` is what `selection_setting` gives."""
     set_local(connection, "search_path", "")  # descriptions then name schemas
-    set_local(connection, "glacier_provider.selection", selection_setting(selection))
+    set_local(connection, "glacier_provider.selection", setting)
     version, user, superuser = _row(
         connection,
         "SELECT current_setting('server_version_num')::int, current_user, "
         "coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false)",
     )
+    schemas, inventory = list(_rows(connection, "schemas")), list(_rows(connection, "inventory"))
     return Target(
         version=Version.from_number(version),
         user=user,
         superuser=superuser,
-        schemas=dict(_rows(connection, "schemas")),
+        schemas={name: owned for name, owned, _ in schemas},
+        open_schemas=frozenset(name for name, _, is_open in schemas if is_open),
+        staying={(kind, schema, tag): reason for kind, schema, tag, reason in inventory if reason},
+        replaced=frozenset((kind, schema, tag) for kind, schema, tag, reason in inventory if not reason),
+        foreign_large_objects=frozenset(oid for (oid,) in _rows(connection, "foreign_large_objects")),
+        locks=next(iter(_rows(connection, "locks")))[0],
         roles=dict(_rows(connection, "roles")),
         extensions=dict(sorted(_rows(connection, "extensions"))),
         configuration_tables={(schema, name): text for schema, name, text in _rows(connection, "configuration_tables")},
-        foreign_event_triggers=frozenset(name for (name,) in _rows(connection, "foreign_event_triggers")),
         crossings=tuple(Crossing(*row) for row in _rows(connection, "crossings")),
     )
 
@@ -113,16 +125,16 @@ def other_sessions(connection: Connection) -> tuple[str, ...]:
     return tuple(f"process {pid} ({name}, user {user}, {state}, for {age} s)" for pid, name, user, state, age in rows)
 
 
-def selection_setting(selection: Selection) -> str:
-    """Return the value of the setting glacier_provider.selection (see sql/objects.sql)."""
+def selection_setting(selection: Selection, exclusions: Exclusions) -> str:
+    """Return the value of the setting glacier_provider.selection (see sql/objects.sql).
+
+    What the dump left out stays as what the restore leaves out does: it holds nothing to replace it with.
+    """
     only = selection.tables is not None
-    relations = (selection.tables or ()) if only else selection.exclude_tables
-    return json.dumps({"schemas": sorted(selection.exclude_schemas), "relations": sorted(relations), "only": only})
-
-
-def drop_statement() -> str:
-    """Return the statement that drops what a restore replaces; the setting tells what."""
-    return _sql_file("drop.sql").replace("/* objects.sql */", _sql_file("objects.sql"))
+    outside = {*selection.exclude_tables, *exclusions.tables, *exclusions.table_data}
+    schemas = sorted({*selection.exclude_schemas, *exclusions.schemas})
+    relations = sorted(selection.tables or ()) if only else sorted(outside)
+    return json.dumps({"schemas": schemas, "relations": relations, "only": only})
 
 
 def set_local(connection: Connection, name: str, value: str) -> None:
@@ -131,9 +143,9 @@ def set_local(connection: Connection, name: str, value: str) -> None:
 
 
 @functools.cache
-def target_queries() -> Mapping[str, str]:
-    """Return the statements of target.sql by name."""
-    blocks = re.split(r"^-- name: (\w+)\n", _sql_file("target.sql"), flags=re.MULTILINE)[1:]
+def named_queries(file: str) -> Mapping[str, str]:
+    """Return the statements of target.sql or drop.sql by name."""
+    blocks = re.split(r"^-- name: (\w+)\n", _sql_file(file), flags=re.MULTILINE)[1:]
     pairs = zip(blocks[::2], blocks[1::2], strict=True)
     return {name: _sql_file("objects.sql") + text if "-- begins: objects" in text else text for name, text in pairs}
 
@@ -143,7 +155,7 @@ def _sql_file(file: str) -> str:
 
 
 def _rows(connection: Connection, name: str) -> Iterable[tuple[Any, ...]]:
-    return connection.execute(target_queries()[name]).fetchall()
+    return connection.execute(named_queries("target.sql")[name].encode()).fetchall()
 
 
 def _row(connection: Connection, statement: LiteralString) -> tuple[Any, ...]:

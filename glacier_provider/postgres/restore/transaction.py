@@ -1,53 +1,49 @@
 """Restoring a database from a dump: all of it or nothing.
 
-One transaction drops what the dump replaces and runs the script that pg_restore prints of the kept entries. It is
-committed only when pg_restore has ended well and psql met no error; whatever else happens, from a broken row to the
-death of this process, the server rolls it back. Large databases need as many locks as they have objects: see
+One transaction drops what the dump replaces and makes anew what it holds: this process sends the definitions that the
+dump's table of contents has, and the rows that pg_restore reads. It is committed only when pg_restore has ended well,
+no statement was refused and everything that was to stay is there; whatever else happens, from a broken row to the death
+of this process, the server rolls it back. Large databases need as many locks as they have objects: see
 max_locks_per_transaction.
 """
 
 from __future__ import annotations
 
 import re
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from subprocess import PIPE
-from typing import IO
 
-from glacier_provider.core.text import readable_size
+from glacier_provider.core.sqlstate import Meaning, meaning_of
+from glacier_provider.core.text import names, readable_size
 from glacier_provider.errors import DatabaseBusy, DatabaseUnreachable, GlacierProviderError, RestoreFailed, ToolKilled
-from glacier_provider.postgres.restore import script, target
+from glacier_provider.postgres.dump.toc import TocEntry
+from glacier_provider.postgres.restore import target
+from glacier_provider.postgres.restore.outcome import FailedStatement, RestoredDatabase
 from glacier_provider.postgres.restore.plan import DatabasePlan, plan_database_restore
+from glacier_provider.postgres.restore.rows import Rows, RowsCut
 from glacier_provider.postgres.restore.selection import Selection
-from glacier_provider.postgres.tools import commands
+from glacier_provider.postgres.restore.session import Refused, RestoringSession
+from glacier_provider.postgres.restore.statements import (
+    LARGE_OBJECTS,
+    ROWS,
+    Storage,
+    change_of_owner,
+    definition,
+    in_order,
+)
 from glacier_provider.postgres.tools.find import Tools
-from glacier_provider.postgres.tools.options import PgRestoreOptions
-from glacier_provider.postgres.tools.run import CHUNK, Ended, Reporter, TaskLog, Tool
-from glacier_provider.postgres.tools.server import Server, database_errors
-from glacier_provider.postgres.tools.sql import quoted
+from glacier_provider.postgres.tools.options import Exclusions, Keep, PgRestoreOptions
+from glacier_provider.postgres.tools.run import CHUNK, Reporter, TaskLog
+from glacier_provider.postgres.tools.server import Server, database_errors, error_of
+from glacier_provider.postgres.tools.sql import literal, quoted
 
 OUTCOME_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class RestoredDatabase:
-    """A committed restore: counts of entries, the transaction's id, whether statistics are fresh, and warnings.
-
-    `failed` are pieces of the dump that a person agreed to do without (their object, what the server said, the SQL).
-    """
-
-    restored: int
-    removed: int
-    transaction_id: int
-    dump_version: str
-    server_version: str
-    analyzed: bool
-    warnings: tuple[str, ...] = ()
-    failed: tuple[Mapping[str, str], ...] = ()
+_TOGETHER = 200  #: objects that one DROP names: more take longer, since each is looked for among the others
+_LISTS = re.compile(r"DROP (TABLE|VIEW|MATERIALIZED VIEW|SEQUENCE|FOREIGN TABLE|TYPE|SCHEMA|ROUTINE)( IF EXISTS)?")
 
 
 def restore_in_transaction(
@@ -58,180 +54,350 @@ def restore_in_transaction(
     options: PgRestoreOptions | None = None,
     *,
     progress: TaskLog,
+    exclusions: Exclusions | None = None,
 ) -> RestoredDatabase:
     """Replace the database's contents by those of `dump`, as far as `selection` tells; all or nothing.
 
-    Raise what `plan_database_restore` raises, or RestoreFailed; in each case the database is as it was.
+    `exclusions` are those under which the dump was made: what it does not hold stays. Raise what
+    `plan_database_restore` raises, or RestoreFailed; in each case the database is as it was.
     """
     options = options or PgRestoreOptions()
-    plan = plan_database_restore(server, tools, dump, selection, options)
+    plan = plan_database_restore(server, tools, dump, selection, options, exclusions)
     progress(f"Restoring {len(plan.kept)} entries of {dump.name} into {server}; {len(plan.removed)} stay as they are.")
-    committed = _apply(plan, server, tools, options, progress)
-    warning = _analyze(plan, server, tools, progress)
+    done = _Transaction(plan, server, tools, options, progress).run()
+    warning = _analyze(plan, server, progress)
     progress(warning or "The database is restored and its statistics are fresh.")
     return RestoredDatabase(
-        restored=len(plan.kept),
+        restored=len(plan.kept) - len(done.failed),
         removed=len(plan.removed),
-        transaction_id=committed.transaction_id,
+        transaction_id=done.transaction_id,
         dump_version=plan.header.server_version,
         server_version=str(plan.server_version),
         analyzed=not warning,
-        warnings=(*committed.warnings, *([warning] if warning else [])),
+        warnings=(*_of_others(plan), *done.warnings, *([warning] if warning else [])),
+        failed=tuple(one.as_dict() for one in done.failed),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Committed:
-    transaction_id: int
-    warnings: tuple[str, ...] = ()
+def _of_others(plan: DatabasePlan) -> Iterator[str]:
+    if plan.of_others:
+        found = names(f"{schema}.{name}" for _, schema, name in plan.of_others)
+        yield f"Not restored, since they belong to other roles than {plan.user}; they are as they were: {found}."
 
 
 @dataclass(slots=True)
-class _Run:
-    """How far the two tools came: psql's transaction id, and whether COMMIT was sent."""
-
-    transaction_id: int | None = None
-    asked_to_commit: bool = False
-    reading: Ended | None = None
-    writing: Ended | None = None
+class _Committed:
+    transaction_id: int
+    warnings: tuple[str, ...] = ()
+    failed: list[FailedStatement] = field(default_factory=list)
 
 
-def _apply(
-    plan: DatabasePlan, server: Server, tools: Tools, options: PgRestoreOptions, progress: TaskLog
-) -> _Committed:
-    run, report = _Run(), Reporter(progress)
-    with tempfile.TemporaryDirectory(prefix="glacier-") as work:
-        entries = Path(work) / "entries.list"
-        entries.write_text(commands.use_list(entry.dump_id for entry in plan.kept), encoding="ascii")
-        reading = commands.pg_restore_script(tools, options, dump=plan.dump, entries=entries)
-        with Tool(commands.psql(tools), server.for_tools(), stdin=PIPE, stdout=PIPE) as psql:
-            _send_all(plan, options, reading, psql, run, report)
-            run.writing = psql.watch(report, lambda: "waiting for the server to finish")
-            run.transaction_id = _transaction_id(psql.process.stdout)
-    return _committed(plan, server, run)
+class _Transaction:
+    """One transaction: `run` reads top to bottom as it happens."""
 
+    def __init__(
+        self, plan: DatabasePlan, server: Server, tools: Tools, options: PgRestoreOptions, progress: TaskLog
+    ) -> None:
+        self._plan, self._server, self._tools, self._options = plan, server, tools, options
+        self._progress = progress
+        self._report = Reporter(progress)
+        self._doing = ""
+        self._contents = {entry.dump_id: entry for entry in plan.kept}
+        self._failed: list[FailedStatement] = []
+        self._missing: set[int] = set()
+        self._placed = Storage(options)
+        self._transaction_id: int | None = None
+        self._asked_to_commit = False
 
-def _send_all(
-    plan: DatabasePlan, options: PgRestoreOptions, reading: tuple[str, ...], psql: Tool, run: _Run, report: Reporter
-) -> None:
-    """Send the whole transaction to psql; ask for the commit only when pg_restore has ended well."""
-    begin = script.preamble(
-        selection=target.selection_setting(plan.selection),
-        lock_timeout_seconds=options.lock_timeout_seconds,
-        schemas=plan.create_schemas,
-        rows=plan.replace_rows,
-    )
-    # psql ends at its first error; writing to it then breaks, and its own message tells why
-    with suppress(BrokenPipeError):
-        psql.send(begin.encode("utf-8"), lambda: report.tell(lambda: "dropping what the dump replaces"))
-        if _send_script(reading, psql, plan, run, report):
-            # Who slept meanwhile finds out here that the lease is another's, before anything is replaced.
-            report.progress("All of it is sent; it is committed now.")
-            run.asked_to_commit = True
-            psql.send(script.COMMIT.encode("ascii"), lambda: report.tell(lambda: "waiting to commit"))
-        else:
-            psql.kill()
-    psql.end_input()
+    def run(self) -> _Committed:
+        plan = self._plan
+        session = RestoringSession(self._server.connect(autocommit=True), self._tell)
+        with session, Rows(self._tools, plan.dump, in_order(plan.kept), plan.toc.codec) as rows:
+            try:
+                self._begin(session)
+                staying = self._drop(session)
+                for entry in in_order(plan.kept):
+                    self._restore(session, rows, entry)
+                self._put_together(session)
+                self._check_staying(session, staying)
+                self._check_read(rows)
+                # Who slept meanwhile finds out here that the lease is another's, before anything is replaced.
+                self._progress("All of it is sent; it is committed now.")
+                self._asked_to_commit, self._doing = True, "waiting to commit"
+                session.run(b"COMMIT")
+            except (Refused, RowsCut) as error:
+                return self._unless_committed(self._failure(session, rows, error), session)
+        return self._committed(session)
 
+    def _committed(self, session: RestoringSession, *more: str) -> _Committed:
+        assert self._transaction_id is not None  # the first thing that is asked for
+        warnings = (*session.warnings, *map(str, self._failed), *more)
+        return _Committed(self._transaction_id, warnings, self._failed)
 
-def _send_script(reading: tuple[str, ...], psql: Tool, plan: DatabasePlan, run: _Run, report: Reporter) -> bool:
-    """Copy pg_restore's script to psql; tell whether it is whole."""
-    with Tool(reading, None, stdout=PIPE) as pg_restore:
-        sent = 0
+    def _tell(self) -> None:
+        self._report.tell(lambda: self._doing)
 
-        def tell() -> None:
-            report.tell(lambda: f"{pg_restore.messages.latest} ({readable_size(sent)} of SQL)")
+    # --- in the transaction ----------------------------------------------------------------------------------------
 
-        whole = False
-        with suppress(script.ScriptCut):
-            source = _chunks(pg_restore.process.stdout)
-            for chunk in script.without_transaction(source, server_major=plan.server_version.major):
-                psql.send(chunk, tell)
-                sent += len(chunk)
-                tell()
-            whole = True
-        run.reading = pg_restore.ended()
-        return whole and not run.reading.failed
-
-
-def _chunks(stream: IO[bytes] | None) -> Iterator[bytes]:
-    while stream is not None and (chunk := stream.read(CHUNK)):
-        yield chunk
-
-
-def _transaction_id(stream: IO[bytes] | None) -> int | None:
-    found = re.search(rb"^\d+$", stream.read() if stream else b"", re.MULTILINE)
-    return int(found.group()) if found else None
-
-
-def _committed(plan: DatabasePlan, server: Server, run: _Run) -> _Committed:
-    """Return the committed restore, or raise what went wrong once it is sure that nothing changed."""
-    writing, reading = run.writing, run.reading
-    assert writing is not None  # set before
-    if run.asked_to_commit and not writing.failed and run.transaction_id is not None:
-        return _Committed(run.transaction_id, writing.warnings + (reading.warnings if reading else ()))
-    failure = _failure(plan, server, run)
-    outcome = _outcome(server, run.transaction_id)
-    if outcome == "committed" and run.transaction_id is not None:
-        return _Committed(run.transaction_id, (f"psql lost its connection after the commit: {failure.message}",))
-    if outcome == "aborted" or not run.asked_to_commit or run.transaction_id is None:
-        failure.message += " The transaction was rolled back; the database is as it was."
-        raise failure
-    raise RestoreFailed(
-        f"{failure.message} Whether the transaction {run.transaction_id} was committed is not known.",
-        hint="Ask the server: SELECT txid_status(...) with this id; when it says aborted, nothing was changed.",
-    )
-
-
-def _failure(plan: DatabasePlan, server: Server, run: _Run) -> GlacierProviderError:
-    writing, reading = run.writing, run.reading
-    assert writing is not None  # set before
-    if writing.status > 0:  # it stopped at an error, rather than being stopped
-        return _psql_failure(server, writing)
-    if reading is not None and reading.killed:
-        return ToolKilled("pg_restore was ended from outside.")
-    if reading is not None and reading.failed:
-        return RestoreFailed(
-            f"pg_restore could not read the dump {plan.dump}: {reading.reason}.",
-            hint="Bring the dump again from the store; then clear this task.",
+    def _begin(self, session: RestoringSession) -> None:
+        self._doing = "beginning"
+        timeouts = ["statement_timeout", "idle_in_transaction_session_timeout"]
+        timeouts += ["transaction_timeout"] if self._plan.server_version.major >= 17 else []
+        settings = dict.fromkeys(timeouts, "0") | {
+            "lock_timeout": str(round(self._options.lock_timeout_seconds * 1000)),
+            "client_min_messages": "warning",
+            "check_function_bodies": "off",
+            "xmloption": "content",
+            "row_security": "off",
+            "datestyle": "ISO",
+            "intervalstyle": "postgres",
+            "search_path": "",
+        }
+        session.run(b"BEGIN")
+        for name, value in settings.items():
+            session.text(f"SET LOCAL {name} = {literal(value)}")
+        # A server process that works on a long statement looks whether its client is still there.
+        session.text(
+            "SELECT set_config(name, '2s', true) FROM pg_catalog.pg_settings "
+            "WHERE name = 'client_connection_check_interval'"
         )
-    if reading is not None and not run.asked_to_commit:
-        return RestoreFailed(f"pg_restore ended before the end of its script: {reading.reason}.")
-    return ToolKilled("psql was ended from outside.") if writing.killed else _psql_failure(server, writing)
+        self._transaction_id = int(session.text("SELECT txid_current()")[0][0] or 0)
+        for entry in self._plan.toc.entries:
+            if entry.desc in ("ENCODING", "STDSTRINGS"):
+                session.run(self._bytes(entry.definition.replace("SET ", "SET LOCAL ", 1)))
+        session.codec = self._plan.toc.codec
+        session.text(f"SELECT set_config('glacier_provider.selection', {literal(self._plan.setting)}, true)")
+
+    def _drop(self, session: RestoringSession) -> dict[str, str]:
+        """Drop what is replaced; return what has to stay, with descriptions."""
+        queries = target.named_queries("drop.sql")
+        self._doing = "dropping what the dump replaces"
+        staying = {str(one): str(described) for one, described in session.text(queries["staying"])}
+        self._links = [(str(k), str(w), str(b), str(a)) for k, w, b, a in session.text(queries["links"])]
+        subscribed = [str(name) for (name,) in session.text(queries["subscribed"])]
+        drops = session.text(queries["drops"])
+        for _, _, before, _ in self._links:
+            if before:
+                session.text(before)
+        for statement in _statements((str(verb), str(what)) for _, verb, what in drops):
+            session.text(statement)
+        if self._plan.selection.tables is None:
+            session.text(queries["large_objects"])
+        self._check_staying(session, staying)
+        if subscribed:
+            session.warnings.append(
+                f"Subscriptions no longer fill {', '.join(subscribed[:10])}: "
+                "run ALTER SUBSCRIPTION ... REFRESH PUBLICATION."
+            )
+        for name in self._plan.create_schemas:
+            session.text(f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}")
+        self._empty_extension_tables(session)
+        session.text("SET LOCAL lock_timeout = 0")
+        return staying
+
+    def _empty_extension_tables(self, session: RestoringSession) -> None:
+        """Delete the rows that the dump brings again; in one statement, so that tables may refer to each other."""
+        if self._plan.replace_rows:
+            deletions = [
+                f"d{number} AS (DELETE FROM {quoted(table[0])}.{quoted(table[1])} {condition})"
+                for number, (table, condition) in enumerate(self._plan.replace_rows)
+            ]
+            session.text(f"WITH {', '.join(deletions)} SELECT 1")
+
+    def _restore(self, session: RestoringSession, rows: Rows, entry: TocEntry) -> None:
+        self._doing = f"restoring {entry}"
+        if entry.desc == ROWS:
+            self._doing = f"restoring {entry}, {readable_size(rows.read)} of rows so far"
+            session.copy(self._bytes(entry.copy), self._told(rows.of(entry)))
+        elif entry.desc == LARGE_OBJECTS:
+            self._bring_large_objects(session, rows)
+        elif any(needed in self._missing for needed in entry.dependencies) and entry.dump_id in self._plan.uncertain:
+            self._note(entry, "it needs what could not be restored")
+        elif entry.dump_id in self._plan.uncertain:
+            self._try(session, entry)
+        elif sql := self._sql(entry):
+            session.run(self._bytes(sql))
+        self._tell()
+
+    def _told(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._tell()
+            yield chunk
+
+    def _sql(self, entry: TocEntry) -> str:
+        text = definition(entry, self._contents)
+        if self._plan.target.staying.get((entry.desc, entry.schema, entry.name)):  # it stays for something else
+            text = re.sub(r"\ACREATE (?=FUNCTION|PROCEDURE)", "CREATE OR REPLACE ", text)
+        give = self._options.owner is Keep.KEEP and entry.owner != self._plan.user
+        return self._placed.before(entry) + text + (change_of_owner(entry) if give else "")
+
+    def _try(self, session: RestoringSession, entry: TocEntry) -> None:
+        """Restore what may need something that was left out; note it when it cannot be."""
+        sql = self._sql(entry)
+        try:
+            session.run(self._bytes(f"SAVEPOINT glacier_entry;\n{sql};\nRELEASE glacier_entry"))
+        except Refused as refused:
+            session.text("ROLLBACK TO glacier_entry")
+            if refused.state == "23503" and entry.desc == "FK CONSTRAINT":
+                self._unchecked(session, entry, sql, refused)
+            elif refused.state.startswith(("42", "3F")):
+                self._note(entry, f"it could not be restored, since {_lower(refused.text)}")
+            else:
+                raise
+
+    def _unchecked(self, session: RestoringSession, entry: TocEntry, sql: str, refused: Refused) -> None:
+        """Have a foreign key hold from now on; the rows that are there break it."""
+        statement = re.sub(r";\s*\Z", " NOT VALID;", sql)
+        try:
+            session.run(self._bytes(f"SAVEPOINT glacier_entry;\n{statement}\nRELEASE glacier_entry"))
+        except Refused:
+            session.text("ROLLBACK TO glacier_entry")
+            self._note(entry, f"it could not be restored: {refused.detail or refused.text}")
+            return
+        self._failed.append(
+            FailedStatement(
+                str(entry), sql.strip(), f"it is NOT VALID, since rows break it: {refused.detail or refused.text}"
+            )
+        )
+
+    def _note(self, entry: TocEntry, reason: str) -> None:
+        self._missing.add(entry.dump_id)
+        self._failed.append(FailedStatement(str(entry), reason, self._sql(entry).strip()))
+
+    def _bring_large_objects(self, session: RestoringSession, rows: Rows) -> None:
+        """Fill the large objects, many in one statement."""
+        waiting: list[bytes] = []
+        size = 0
+        for oid, offset, digits in rows.large_objects():
+            if oid in self._plan.target.foreign_large_objects:
+                continue
+            waiting.append(b"SELECT pg_catalog.lo_put(%d, %d, '\\x%s');" % (oid, offset, digits))
+            size += len(digits)
+            if size > CHUNK:
+                session.run(b"SET LOCAL standard_conforming_strings = on;" + b"".join(waiting))
+                waiting, size = [], 0
+                self._tell()
+        if waiting:
+            session.run(b"SET LOCAL standard_conforming_strings = on;" + b"".join(waiting))
+
+    def _put_together(self, session: RestoringSession) -> None:
+        """Tie what stays to what was restored, as it was tied before."""
+        for kind, what, _, after in self._links:
+            self._doing = f"putting the {kind} {what} together again"
+            try:
+                session.text(f"SAVEPOINT glacier_link;\n{after};\nRELEASE glacier_link")
+            except Refused as refused:
+                session.text("ROLLBACK TO glacier_link")
+                self._untied(session, kind, what, after, refused)
+
+    def _untied(self, session: RestoringSession, kind: str, what: str, after: str, refused: Refused) -> None:
+        if refused.state == "42710":  # the dump has it, too
+            return
+        if kind == "foreign key" and refused.state == "23503":
+            with suppress(Refused):
+                session.text(f"SAVEPOINT glacier_link;\n{after} NOT VALID;\nRELEASE glacier_link")
+                reason = f"it is NOT VALID, since rows break it: {refused.detail or refused.text}"
+                self._failed.append(FailedStatement(f"{kind} {what}", reason, after))
+                return
+            session.text("ROLLBACK TO glacier_link")
+        if not refused.state.startswith(("42", "3F", "23")):
+            raise refused
+        reason = f"what stays could not be tied to what was restored: {refused.detail or refused.text}"
+        self._failed.append(FailedStatement(f"{kind} {what}", reason, after))
+
+    def _check_staying(self, session: RestoringSession, staying: dict[str, str]) -> None:
+        """Raise Refused when something is gone that had to stay."""
+        if not staying:
+            return
+        present = {one for (one,) in session.text(target.named_queries("drop.sql")["present"])}
+        lost = [described for one, described in staying.items() if one not in present]
+        if lost:
+            shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+            raise Refused("2BP01", f"objects that must stay would be dropped as well: {shown}")
+
+    def _check_read(self, rows: Rows) -> None:
+        self._doing = "reading the dump to its end"
+        if rows.ended().failed:
+            raise RowsCut(rows.ended().reason)
+
+    def _bytes(self, sql: str) -> bytes:
+        return sql.encode(self._plan.toc.codec, "surrogateescape")
+
+    # --- what went wrong -------------------------------------------------------------------------------------------
+
+    def _failure(self, session: RestoringSession, rows: Rows, error: Refused | RowsCut) -> GlacierProviderError:
+        if session.stopped:
+            return ToolKilled("The restore was ended from outside.")
+        if isinstance(error, RowsCut):
+            ended = rows.ended()
+            if ended.killed:
+                return ToolKilled("pg_restore was ended from outside.")
+            return RestoreFailed(
+                f"pg_restore could not read the dump {self._plan.dump}: {ended.reason if ended.failed else error}.",
+                hint="Bring the dump again from the store; then clear this task.",
+            )
+        for line in error.lines():
+            self._progress(line)
+        return _refusal(self._server, error, self._doing, self._plan)
+
+    def _unless_committed(self, failure: GlacierProviderError, session: RestoringSession) -> _Committed:
+        """Raise what went wrong once it is sure that nothing changed; return what was committed all the same."""
+        outcome = _outcome(self._server, self._transaction_id)
+        if outcome == "committed":
+            return self._committed(session, f"The connection was lost after the commit: {failure.message}")
+        if outcome == "aborted" or not self._asked_to_commit or self._transaction_id is None:
+            failure.message += " The transaction was rolled back; the database is as it was."
+            raise failure
+        raise RestoreFailed(
+            f"{failure.message} Whether the transaction {self._transaction_id} was committed is not known.",
+            hint="Ask the server: SELECT txid_status(...) with this id; when it says aborted, nothing was changed.",
+        )
 
 
-_SAID = re.compile(r"psql:.*?: [^\s:]+: {2}(?P<state>[0-9A-Z]{5}): (?P<text>.*)")
+def _statements(drops: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield DROP statements, of one kind together as far as SQL lets them."""
+    for verb, found in groupby(drops, lambda drop: drop[0]):
+        together = _TOGETHER if _LISTS.fullmatch(verb) else 1
+        end = " CASCADE" if verb.startswith("DROP") else ""
+        whats = [what for _, what in found]
+        for start in range(0, len(whats), together):
+            yield f"{verb} {', '.join(whats[start : start + together])}{end}"
 
 
-def _psql_failure(server: Server, writing: Ended) -> GlacierProviderError:
-    found = _SAID.search(writing.reason)
-    if found is None:
-        lost = any("connection" in line for line in writing.errors + writing.tail)
-        return (DatabaseUnreachable if lost else RestoreFailed)(f"psql failed: {writing.reason.rstrip('.')}.")
-    state, text = found["state"], found["text"]
-    if state.startswith(("57P", "08")):
-        return DatabaseUnreachable(f"The server ended the connection during the restore: {text}.")
-    if state in ("55P03", "40P01"):
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _refusal(server: Server, refused: Refused, doing: str, plan: DatabasePlan) -> GlacierProviderError:
+    """Return what a refused statement means."""
+    text = refused.text.rstrip(".")
+    meaning = meaning_of(refused.state, text)
+    if meaning in (Meaning.CUT, Meaning.STARTING):
+        return DatabaseUnreachable(f"The server ended the connection during the restore: {text}.", hint=meaning.hint)
+    if refused.state in ("55P03", "40P01"):
         return DatabaseBusy(f"A lock could not be had: {text}. {_holders(server)}".strip(), hint=_STOP_IT)
-    detail = next((line.partition("DETAIL:")[2].strip() for line in writing.tail if "DETAIL:" in line), "")
-    shown = f"{text} ({detail.rstrip('.')})" if detail else text
-    return RestoreFailed(f"PostgreSQL refused a statement: {shown} [SQLSTATE {state}].", hint=_hint(state))
+    detail = refused.detail.rstrip(".")
+    shown = f"{text} ({detail})" if detail else text
+    message = f"PostgreSQL refused a statement while {doing}: {shown} [SQLSTATE {refused.state}]."
+    if meaning.passes:
+        return error_of(meaning, message)
+    return RestoreFailed(message, hint=_hint(refused.state, meaning, plan))
 
 
 _STOP_IT = "Stop the application while it is restored, or raise lock_timeout_seconds."
 
 
-def _hint(state: str) -> str | None:
-    if state == "53200":
+def _hint(state: str, meaning: Meaning, plan: DatabasePlan) -> str | None:
+    if meaning is Meaning.LOCKS or state == "53200":
         return (
-            "Raise max_locks_per_transaction on the server: a restore in one transaction takes about 25 locks a table; "
-            "max_locks_per_transaction times max_connections is what the server surely has."
+            "Set restore.mode to swap, which needs few locks, or raise max_locks_per_transaction on the server: it has "
+            f"room for {plan.target.locks} locks, and a transaction needs some for each of {len(plan.kept)} entries."
         )
     if state == "53100":
         return "The server's disk is full: old and new contents are both there until the commit."
     if state == "42501":
         return "Restore as the owner of the database's objects or as a superuser, or with owner set to drop."
-    return None
+    return meaning.hint if meaning is Meaning.READ_ONLY else None
 
 
 def _holders(server: Server) -> str:
@@ -244,7 +410,7 @@ def _holders(server: Server) -> str:
 def _outcome(server: Server, transaction_id: int | None) -> str:
     """Return what the server says became of the transaction: committed, aborted, or empty when it cannot be asked.
 
-    A server process that lost its psql may still work on its statement; it is ended and waited for.
+    A server process that lost its client may still work on its statement; it is ended and waited for.
     """
     if transaction_id is None:
         return ""
@@ -271,17 +437,21 @@ def _status(server: Server, transaction_id: int) -> str:
         return status
 
 
-def _analyze(plan: DatabasePlan, server: Server, tools: Tools, progress: TaskLog) -> str:
+def _analyze(plan: DatabasePlan, server: Server, progress: TaskLog) -> str:
     """Refresh the planner's statistics; return a warning when that fails, since the restore itself stands."""
-    statements = ["ANALYZE;"]
+    statements = ["ANALYZE"]
     if plan.selection.tables is not None:
         kinds = ("TABLE", "MATERIALIZED VIEW")
         tables = [(entry.schema or "", entry.name) for entry in plan.kept if entry.desc in kinds]
-        statements = [f"ANALYZE {quoted(schema)}.{quoted(name)};" for schema, name in tables]
+        statements = [f"ANALYZE {quoted(schema)}.{quoted(name)}" for schema, name in tables]
     report = Reporter(progress)
-    with Tool(commands.psql(tools), server.for_tools(), stdin=PIPE) as psql:
-        with suppress(BrokenPipeError):
-            psql.send("\n".join(statements).encode("utf-8"), lambda: None)
-        psql.end_input()
-        ended = psql.watch(report, lambda: "refreshing statistics")
-    return f"The database is restored, but ANALYZE failed: {ended.reason}. Run it by hand." if ended.failed else ""
+    try:
+        with RestoringSession(
+            server.connect(autocommit=True), lambda: report.tell(lambda: "refreshing statistics")
+        ) as session:
+            session.text("SET statement_timeout = 0")
+            for statement in statements:
+                session.text(statement)
+    except (Refused, GlacierProviderError) as error:
+        return f"The database is restored, but ANALYZE failed: {str(error).rstrip('.')}. Run it by hand."
+    return ""

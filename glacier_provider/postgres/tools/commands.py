@@ -51,16 +51,9 @@ def pg_restore_list(tools: Tools, dump: Path) -> tuple[str, ...]:
     return (tools.path("pg_restore"), "--list", _operand(dump))
 
 
-def pg_restore_script(tools: Tools, options: PgRestoreOptions, *, dump: Path, entries: Path) -> tuple[str, ...]:
-    """Print, to stdout, the SQL of the entries listed in a file, in the list's order, as one transaction.
-
-    Without ``--single-transaction`` it would write a COMMIT after each group of large objects.
-    """
-    argv = [tools.path("pg_restore"), "--file=-", f"--use-list={entries}", "--single-transaction", "--verbose"]
-    argv += ["--no-owner"] if options.owner is Keep.DROP else []
-    argv += ["--no-privileges"] if options.privileges is Keep.DROP else []
-    argv += ["--no-tablespaces"] if options.tablespaces is Keep.DROP else []
-    return (*argv, _operand(dump))
+def pg_restore_rows(tools: Tools, *, dump: Path, entries: Path) -> tuple[str, ...]:
+    """Print, to stdout, the rows and large objects of the entries listed in a file, in the list's order."""
+    return (tools.path("pg_restore"), "--data-only", "--file=-", f"--use-list={entries}", _operand(dump))
 
 
 def pg_restore_into(
@@ -96,12 +89,6 @@ def conninfo(database: str) -> str:
     """
     name = database.replace("\\", "\\\\").replace("'", "\\'")
     return " ".join([f"dbname='{name}'", *(f"{option}={value}" for option, value in KEEPALIVES.items())])
-
-
-def psql(tools: Tools) -> tuple[str, ...]:
-    """Run SQL from stdin against the database named by the environment; stop at the first error."""
-    settings = ("--no-psqlrc", "--no-password", "--quiet", "--no-align", "--tuples-only")
-    return (tools.path("psql"), *settings, "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose", "--file=-")
 
 
 def exactly(*names: str) -> str:

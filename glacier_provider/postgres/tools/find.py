@@ -1,6 +1,6 @@
 """Finding PostgreSQL's client tools, and knowing what they can do.
 
-pg_dump, pg_restore and psql are taken as one set from one directory, so that a dump is read by the version that wrote
+pg_dump and pg_restore are taken as one set from one directory, so that a dump is read by the version that wrote
 it. Where to look, in this order: a configured directory; PATH and Debian's version directories; the wheels that
 carry PostgreSQL. Of several sets the one of the server's own major version is best (newer clients write SQL that
 an older server may not know), then the nearest newer one.
@@ -25,7 +25,7 @@ from glacier_provider.postgres.tools.server import Server
 if TYPE_CHECKING:
     from glacier_provider.postgres.tools.server import Connection
 
-NAMES = ("pg_dump", "pg_restore", "psql")
+NAMES = ("pg_dump", "pg_restore")
 DEBIAN_DIRECTORIES = "/usr/lib/postgresql/*/bin"
 #: Wheels that carry client tools: (package, directory in it).
 WHEELS = (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from glacier_provider.errors import ConfigurationError
 from glacier_provider.postgres.tools.sql import TableName
@@ -28,6 +30,30 @@ class OnError(StrEnum):
 
 
 COMPRESSIONS = ("zstd", "lz4", "gzip", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusions:
+    """What a dump leaves out, by exact identity: schemas, tables (or views, sequences), and rows of tables.
+
+    Kept with each backup: what a dump does not hold cannot be replaced by it, so a restore leaves it as it is.
+    """
+
+    schemas: tuple[str, ...] = ()
+    tables: tuple[TableName, ...] = ()
+    table_data: tuple[TableName, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, as JSON keeps them."""
+        return {name: [list(each) for each in getattr(self, name)] for name in ("tables", "table_data")} | {
+            "schemas": list(self.schemas)
+        }
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Exclusions:
+        """Return what `as_dict` gave; what is missing is empty."""
+        tables, rows = (tuple((str(s), str(n)) for s, n in kept.get(name, ())) for name in ("tables", "table_data"))
+        return cls(tuple(str(name) for name in kept.get("schemas", ())), tables, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +89,10 @@ class PgDumpOptions:
             )
         if self.lock_timeout_seconds <= 0 or self.space_ratio < 0:
             raise ConfigurationError("dump.lock_timeout_seconds or dump.space_ratio is below zero.")
+
+    @property
+    def exclusions(self) -> Exclusions:
+        return Exclusions(self.exclude_schemas, self.exclude_tables, self.exclude_table_data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ _GUARD = (
 )
 
 _running: set[subprocess.Popen[bytes]] = set()
+_stops: dict[int, Callable[[], None]] = {}
 _running_lock = threading.Lock()
 
 
@@ -68,10 +69,24 @@ def child_environment(server: Server | None = None) -> dict[str, str]:
     return {**kept, "LC_ALL": "C", "PGCLIENTENCODING": "UTF8", **(server.environment() if server else {})}
 
 
-def terminate_tools() -> None:
-    """End every tool that this process started (for an operator's `on_kill`)."""
+def stoppable(stop: Callable[[], None]) -> Callable[[], None]:
+    """Have `terminate_tools` call `stop`, too; return what undoes that."""
     with _running_lock:
-        running = list(_running)
+        _stops[id(stop)] = stop
+
+    def forget() -> None:
+        with _running_lock:
+            _stops.pop(id(stop), None)
+
+    return forget
+
+
+def terminate_tools() -> None:
+    """End every tool and session that this process started (for an operator's `on_kill`)."""
+    with _running_lock:
+        running, stops = list(_running), list(_stops.values())
+    for stop in stops:
+        stop()
     for process in running:
         with suppress(ProcessLookupError):
             process.terminate()

@@ -18,8 +18,8 @@ from glacier_provider.postgres import (
     check_swap,
     dump_to_path,
 )
+from glacier_provider.postgres.restore.outcome import RestoredDatabase
 from glacier_provider.postgres.restore.swap import Swap, restore_by_swap
-from glacier_provider.postgres.restore.transaction import RestoredDatabase
 from tests.integration.postgres.conftest import SampleServer
 from tests.support.postgres import EmbeddedPostgres
 

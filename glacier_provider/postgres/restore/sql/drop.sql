@@ -1,105 +1,157 @@
--- name: drop_objects
--- purpose: drop what the restore replaces (see objects.sql, whose text stands at the marked place), then make sure that
---   nothing else went with it. Runs inside the restore's transaction: an error here changes nothing.
-DO $glacier$
-DECLARE
-  statements text[];
-  staying text[];
-  lost text;
-  statement text;
-BEGIN
-  /* objects.sql */
-  SELECT
-    (SELECT array_agg(s.command ORDER BY s.step, s.command) FROM (
-      SELECT 1 AS step, format('DROP %s IF EXISTS %s CASCADE', i.type, i.identity) AS command
-      FROM object o, pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
-      WHERE o.replaced AND o.classid IN ('pg_catalog.pg_event_trigger'::regclass, 'pg_catalog.pg_publication'::regclass)
-      UNION ALL
-      SELECT 2, format('DROP SCHEMA %I CASCADE', name) FROM schema WHERE replaced
-      UNION ALL
-      SELECT 3, format('DROP %s IF EXISTS %s CASCADE', i.type, i.identity)
-      FROM object o JOIN pg_catalog.pg_class c ON c.oid = o.objid,
-        pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
-      WHERE o.replaced AND o.classid = 'pg_catalog.pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-        AND o.nsp IN (SELECT oid FROM schema WHERE NOT schema.replaced)
-        AND NOT EXISTS (  -- identity sequences and partitions go with their table
-          SELECT FROM pg_catalog.pg_depend d
-            JOIN object owner ON owner.replaced AND owner.classid = d.refclassid AND owner.objid = d.refobjid
-          WHERE d.classid = o.classid AND d.objid = o.objid AND d.objsubid = 0 AND d.deptype IN ('i', 'a', 'P', 'S')
-            AND d.refclassid = 'pg_catalog.pg_class'::regclass)
-      UNION ALL
-      SELECT 4, format('DROP TYPE IF EXISTS %s CASCADE', i.identity)
-      FROM object o JOIN pg_catalog.pg_type t ON t.oid = o.objid LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid,
-        pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
-      WHERE o.replaced AND o.classid = 'pg_catalog.pg_type'::regclass AND t.typtype IN ('b', 'c', 'd', 'e', 'r', 'p')
-        AND coalesce(c.relkind, 'c') = 'c' AND NOT (t.typlen = -1 AND t.typelem <> 0 AND EXISTS (
-          SELECT FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid))
-        AND o.nsp IN (SELECT oid FROM schema WHERE NOT schema.replaced)
-      UNION ALL
-      SELECT 5, format('DROP %s IF EXISTS %s CASCADE',
-        CASE WHEN o.classid = 'pg_catalog.pg_proc'::regclass THEN 'ROUTINE' ELSE i.type END, i.identity)
-      FROM object o, pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
-      WHERE o.replaced AND o.classid IN (
-          'pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass, 'pg_catalog.pg_opclass'::regclass,
-          'pg_catalog.pg_opfamily'::regclass, 'pg_catalog.pg_collation'::regclass, 'pg_catalog.pg_conversion'::regclass,
-          'pg_catalog.pg_ts_config'::regclass, 'pg_catalog.pg_ts_dict'::regclass, 'pg_catalog.pg_ts_parser'::regclass,
-          'pg_catalog.pg_ts_template'::regclass)
-        AND o.nsp IN (SELECT oid FROM schema WHERE NOT schema.replaced)
-      UNION ALL
-      SELECT 6, format('DROP %s IF EXISTS %s CASCADE', replace(i.type, '-', ' '), i.identity)
-      FROM object o, pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
-      WHERE o.replaced AND o.classid IN (
-          'pg_catalog.pg_cast'::regclass, 'pg_catalog.pg_transform'::regclass,
-          'pg_catalog.pg_foreign_server'::regclass, 'pg_catalog.pg_foreign_data_wrapper'::regclass,
-          'pg_catalog.pg_language'::regclass, 'pg_catalog.pg_am'::regclass)
-      UNION ALL
-      SELECT 7, format('SELECT pg_catalog.lo_unlink(%s)', m.oid)
-      FROM pg_catalog.pg_largeobject_metadata m, selection WHERE NOT (chosen ->> 'only')::boolean
-      UNION ALL
-      -- default privileges would reach into the restored tables; only what this user may change and what its own new
-      -- objects would get matters
-      SELECT 8, format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s %s', r.rolname,
-        coalesce(' IN SCHEMA ' || quote_ident(n.nspname), ''), change.clause)
-      FROM selection, pg_catalog.pg_default_acl a
-        JOIN pg_catalog.pg_roles r ON r.oid = a.defaclrole AND pg_catalog.pg_has_role(r.oid, 'USAGE')
-        LEFT JOIN pg_catalog.pg_namespace n ON n.oid = a.defaclnamespace,
-        LATERAL (SELECT CASE a.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
-          WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' WHEN 'L' THEN 'LARGE OBJECTS' END AS kind) k,
-        LATERAL (
-          SELECT DISTINCT format('REVOKE ALL ON %s FROM %s', k.kind,
-            CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END) AS clause
-          FROM pg_catalog.aclexplode(a.defaclacl) x
-          WHERE a.defaclnamespace <> 0 OR x.grantee <> a.defaclrole
-        ) change
-      WHERE NOT (chosen ->> 'only')::boolean AND k.kind IS NOT NULL
-        AND a.defaclnamespace NOT IN (SELECT oid FROM named_schema)
-        AND a.defaclnamespace NOT IN (SELECT oid FROM schema WHERE schema.replaced)
-      UNION ALL
-      SELECT 9, format('ALTER DEFAULT PRIVILEGES FOR ROLE %1$I GRANT %2$s', r.rolname, change.clause)
-      FROM selection, pg_catalog.pg_default_acl a
-        JOIN pg_catalog.pg_roles r ON r.oid = a.defaclrole AND pg_catalog.pg_has_role(r.oid, 'USAGE'),
-        LATERAL (VALUES
-          ('r', format('ALL ON TABLES TO %I', r.rolname)), ('S', format('ALL ON SEQUENCES TO %I', r.rolname)),
-          ('f', format('ALL ON FUNCTIONS TO %I', r.rolname)), ('f', 'EXECUTE ON FUNCTIONS TO PUBLIC'),
-          ('T', format('ALL ON TYPES TO %I', r.rolname)), ('T', 'USAGE ON TYPES TO PUBLIC'),
-          ('n', format('ALL ON SCHEMAS TO %I', r.rolname)), ('L', format('ALL ON LARGE OBJECTS TO %I', r.rolname))
-        ) AS change (kind, clause)
-      WHERE NOT (chosen ->> 'only')::boolean AND a.defaclnamespace = 0 AND change.kind = a.defaclobjtype::text
-    ) s),
-    (SELECT array_agg(format('%s %s', o.classid, o.objid)) FROM object o WHERE NOT o.replaced)
-  INTO statements, staying;
+-- name: drops
+-- purpose: what drops the objects that a restore replaces: (step, verb, what), to be run in this order. Everything that
+--   hangs on a dropped object goes with it, so much of it is gone before its turn.
+-- begins: objects
+SELECT 1 AS step, format('DROP %s IF EXISTS', i.type) AS verb, i.identity AS what
+FROM object o, pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
+WHERE o.stays IS NULL
+  AND o.classid IN ('pg_catalog.pg_event_trigger'::regclass, 'pg_catalog.pg_publication'::regclass)
+UNION ALL
+SELECT 2, 'DROP SCHEMA', quote_ident(name) FROM schema WHERE stays IS NULL
+UNION ALL
+SELECT 3, format('DROP %s IF EXISTS', i.type), i.identity
+FROM object o JOIN pg_catalog.pg_class c ON c.oid = o.objid,
+  pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
+WHERE o.stays IS NULL AND o.classid = 'pg_catalog.pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+  AND o.nsp IN (SELECT oid FROM schema WHERE stays IS NOT NULL)
+  AND NOT EXISTS (  -- identity sequences and partitions go with their table
+    SELECT FROM pg_catalog.pg_depend d
+      JOIN object owner ON owner.stays IS NULL AND owner.classid = d.refclassid AND owner.objid = d.refobjid
+    WHERE d.classid = o.classid AND d.objid = o.objid AND d.objsubid = 0 AND d.deptype IN ('i', 'a', 'P', 'S')
+      AND d.refclassid = 'pg_catalog.pg_class'::regclass)
+UNION ALL
+SELECT 4, 'DROP TYPE IF EXISTS', i.identity
+FROM object o JOIN pg_catalog.pg_type t ON t.oid = o.objid LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid,
+  pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
+WHERE o.stays IS NULL AND o.classid = 'pg_catalog.pg_type'::regclass AND t.typtype IN ('b', 'c', 'd', 'e', 'r', 'p')
+  AND coalesce(c.relkind, 'c') = 'c' AND NOT (t.typlen = -1 AND t.typelem <> 0 AND EXISTS (
+    SELECT FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid))
+  AND o.nsp IN (SELECT oid FROM schema WHERE stays IS NOT NULL)
+UNION ALL
+SELECT 5, format('DROP %s IF EXISTS',
+  CASE WHEN o.classid = 'pg_catalog.pg_proc'::regclass THEN 'ROUTINE' ELSE i.type END), i.identity
+FROM object o, pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
+WHERE o.stays IS NULL AND o.classid IN (
+    'pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass, 'pg_catalog.pg_opclass'::regclass,
+    'pg_catalog.pg_opfamily'::regclass, 'pg_catalog.pg_collation'::regclass, 'pg_catalog.pg_conversion'::regclass,
+    'pg_catalog.pg_ts_config'::regclass, 'pg_catalog.pg_ts_dict'::regclass, 'pg_catalog.pg_ts_parser'::regclass,
+    'pg_catalog.pg_ts_template'::regclass)
+  AND o.nsp IN (SELECT oid FROM schema WHERE stays IS NOT NULL)
+UNION ALL
+SELECT 6, format('DROP %s IF EXISTS', replace(i.type, '-', ' ')), i.identity
+FROM object o, pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
+WHERE o.stays IS NULL AND o.classid IN (
+    'pg_catalog.pg_cast'::regclass, 'pg_catalog.pg_foreign_server'::regclass,
+    'pg_catalog.pg_foreign_data_wrapper'::regclass, 'pg_catalog.pg_language'::regclass, 'pg_catalog.pg_am'::regclass)
+UNION ALL
+-- pg_identify_object says "for type on language name" up to 17, which DROP does not understand
+SELECT 6, 'DROP TRANSFORM IF EXISTS', format('FOR %s LANGUAGE %I', pg_catalog.format_type(f.trftype, NULL), l.lanname)
+FROM object o JOIN pg_catalog.pg_transform f ON f.oid = o.objid JOIN pg_catalog.pg_language l ON l.oid = f.trflang
+WHERE o.stays IS NULL AND o.classid = 'pg_catalog.pg_transform'::regclass
+UNION ALL
+SELECT 6, 'DROP USER MAPPING IF EXISTS',
+  format('FOR %s SERVER %I', CASE WHEN u.umuser = 0 THEN 'PUBLIC' ELSE quote_ident(u.usename) END, u.srvname)
+FROM object o JOIN pg_catalog.pg_user_mappings u ON u.umid = o.objid
+  JOIN object s ON s.classid = 'pg_catalog.pg_foreign_server'::regclass AND s.objid = u.srvid AND s.stays IS NOT NULL
+WHERE o.stays IS NULL AND o.classid = 'pg_catalog.pg_user_mapping'::regclass
+UNION ALL
+-- default privileges would reach into the restored tables; only what this user may change and what its own new
+-- objects would get matters
+SELECT 8, format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s', r.rolname,
+  coalesce(' IN SCHEMA ' || quote_ident(n.nspname), '')), change.clause
+FROM selection, pg_catalog.pg_default_acl a
+  JOIN pg_catalog.pg_roles r ON r.oid = a.defaclrole AND r.oid IN (SELECT oid FROM ours)
+  LEFT JOIN pg_catalog.pg_namespace n ON n.oid = a.defaclnamespace,
+  LATERAL (SELECT CASE a.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
+    WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' WHEN 'L' THEN 'LARGE OBJECTS' END AS kind) k,
+  LATERAL (
+    SELECT DISTINCT format('REVOKE ALL ON %s FROM %s', k.kind,
+      CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END) AS clause
+    FROM pg_catalog.aclexplode(a.defaclacl) x
+    WHERE a.defaclnamespace <> 0 OR x.grantee <> a.defaclrole
+  ) change
+WHERE NOT partly AND k.kind IS NOT NULL
+  AND a.defaclnamespace NOT IN (SELECT oid FROM named_schema)
+  AND a.defaclnamespace NOT IN (SELECT oid FROM schema WHERE stays IS NULL)
+UNION ALL
+SELECT 9, format('ALTER DEFAULT PRIVILEGES FOR ROLE %I', r.rolname), 'GRANT ' || change.clause
+FROM selection, pg_catalog.pg_default_acl a
+  JOIN pg_catalog.pg_roles r ON r.oid = a.defaclrole AND r.oid IN (SELECT oid FROM ours),
+  LATERAL (VALUES
+    ('r', format('ALL ON TABLES TO %I', r.rolname)), ('S', format('ALL ON SEQUENCES TO %I', r.rolname)),
+    ('f', format('ALL ON FUNCTIONS TO %I', r.rolname)), ('f', 'EXECUTE ON FUNCTIONS TO PUBLIC'),
+    ('T', format('ALL ON TYPES TO %I', r.rolname)), ('T', 'USAGE ON TYPES TO PUBLIC'),
+    ('n', format('ALL ON SCHEMAS TO %I', r.rolname)), ('L', format('ALL ON LARGE OBJECTS TO %I', r.rolname))
+  ) AS change (kind, clause)
+WHERE NOT partly AND a.defaclnamespace = 0 AND change.kind = a.defaclobjtype::text
+ORDER BY 1, 2, 3
 
-  FOREACH statement IN ARRAY coalesce(statements, '{}') LOOP
-    EXECUTE statement;
-  END LOOP;
+-- name: large_objects
+-- purpose: remove the large objects that the dump replaces: all that this user may remove.
+SELECT count(pg_catalog.lo_unlink(m.oid))
+FROM pg_catalog.pg_largeobject_metadata m WHERE pg_catalog.pg_has_role(m.lomowner, 'USAGE')
 
-  /* objects.sql */
-  SELECT format('%s of %s', count(*), cardinality(staying)) INTO lost
-  FROM unnest(staying) AS before (id)
-  WHERE before.id NOT IN (SELECT format('%s %s', o.classid, o.objid) FROM object o)
-  HAVING count(*) > 0;
-  IF lost IS NOT NULL THEN
-    RAISE EXCEPTION 'objects that must stay would be dropped as well: %', lost;
-  END IF;
-END
-$glacier$;
+-- name: staying
+-- purpose: what must be there after the drop, and at the end of the restore: identities and a description of each.
+-- begins: objects
+SELECT format('%s %s', o.classid, o.objid), pg_catalog.pg_describe_object(o.classid, o.objid, 0)
+FROM object o LEFT JOIN pg_catalog.pg_constraint k ON o.classid = 'pg_catalog.pg_constraint'::regclass AND k.oid = o.objid
+WHERE o.stays IS NOT NULL AND k.contype IS DISTINCT FROM 'f'
+  AND NOT EXISTS (  -- what a partition has of its parent goes and comes with its attachment
+    SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid AND d.deptype IN ('P', 'S'))
+UNION ALL
+SELECT format('%s %s', 'pg_catalog.pg_namespace'::regclass::oid, oid), format('schema %I', name)
+FROM schema WHERE stays IS NOT NULL
+
+-- name: present
+-- purpose: the identities of all that is there, as `staying` gives them.
+-- begins: objects
+SELECT format('%s %s', classid, objid) FROM object
+UNION ALL
+SELECT format('%s %s', 'pg_catalog.pg_namespace'::regclass::oid, oid) FROM schema
+
+-- name: links
+-- purpose: what ties something that stays to something that is replaced, and can be taken apart and put together again:
+--   (kind, what, before, after), two statements each. Memberships in publications go with the drop by themselves.
+-- begins: objects
+, relation AS (
+  SELECT o.objid AS oid, o.stays IS NOT NULL AS stays FROM object o WHERE o.classid = 'pg_catalog.pg_class'::regclass
+), named AS (
+  SELECT r.oid, r.stays, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS full
+  FROM relation r JOIN pg_catalog.pg_class c ON c.oid = r.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+)
+SELECT 'partition' AS kind, c.full AS what, format('ALTER TABLE %s DETACH PARTITION %s', p.full, c.full) AS before,
+  format('ALTER TABLE %s ATTACH PARTITION %s %s', p.full, c.full, pg_catalog.pg_get_expr(k.relpartbound, k.oid)) AS after
+FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class k ON k.oid = h.inhrelid AND k.relispartition AND k.relkind IN ('r', 'p', 'f')
+  JOIN named c ON c.oid = h.inhrelid AND c.stays JOIN named p ON p.oid = h.inhparent AND NOT p.stays
+UNION ALL
+SELECT 'foreign key', format('%I on %s', k.conname, t.full), format('ALTER TABLE %s DROP CONSTRAINT %I', t.full, k.conname),
+  format('ALTER TABLE %s ADD CONSTRAINT %I %s', t.full, k.conname, pg_catalog.pg_get_constraintdef(k.oid))
+FROM pg_catalog.pg_constraint k JOIN named t ON t.oid = k.conrelid AND t.stays
+  JOIN named r ON r.oid = k.confrelid AND NOT r.stays
+WHERE k.contype = 'f' AND k.conparentid = 0
+UNION ALL
+SELECT 'publication', format('%s in %I', t.full, p.pubname), '',
+  format('ALTER PUBLICATION %I ADD TABLE ONLY %s%s%s', p.pubname, t.full,
+    (SELECT format(' (%s)', string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)) FROM pg_catalog.pg_attribute a
+      WHERE a.attrelid = t.oid AND a.attnum = ANY (m.prattrs) HAVING count(*) > 0),
+    ' WHERE (' || pg_catalog.pg_get_expr(m.prqual, m.prrelid) || ')')
+FROM pg_catalog.pg_publication_rel m JOIN pg_catalog.pg_publication p ON p.oid = m.prpubid JOIN named t ON t.oid = m.prrelid
+  JOIN object o ON o.classid = 'pg_catalog.pg_publication'::regclass AND o.objid = p.oid
+WHERE (o.stays IS NOT NULL) <> t.stays
+UNION ALL
+SELECT 'publication', format('schema %I in %I', s.name, p.pubname), '',
+  format('ALTER PUBLICATION %I ADD TABLES IN SCHEMA %I', p.pubname, s.name)
+FROM pg_catalog.pg_publication_namespace m JOIN pg_catalog.pg_publication p ON p.oid = m.pnpubid
+  JOIN schema s ON s.oid = m.pnnspid AND s.stays IS NOT NULL
+  JOIN object o ON o.classid = 'pg_catalog.pg_publication'::regclass AND o.objid = p.oid AND o.stays IS NULL
+ORDER BY 1, 2
+
+-- name: subscribed
+-- purpose: replaced tables that a subscription fills: it has to be told of the new ones.
+-- begins: objects
+SELECT format('%I.%I', n.nspname, c.relname)
+FROM pg_catalog.pg_subscription_rel r JOIN pg_catalog.pg_class c ON c.oid = r.srrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN object o ON o.classid = 'pg_catalog.pg_class'::regclass AND o.objid = c.oid AND o.stays IS NULL
+ORDER BY 1

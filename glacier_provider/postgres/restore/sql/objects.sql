@@ -1,11 +1,18 @@
 -- name: objects
--- purpose: every object that a user made in this database, and whether a restore replaces it. The beginning of a query:
---   the relation `object (classid, objid, nsp, rel, replaced)` and `schema (oid, name, replaced)`.
+-- purpose: every object that a user made in this database, and why it outlives a restore. The beginning of a query: the
+--   relations `object (classid, objid, nsp, rel, stays)` and `schema (oid, name, stays)`; what has no reason to stay is
+--   replaced. `rel` is the relation that an object is or belongs to. Each class that pg_depend knows is here, or is a
+--   piece of one that is (see the tests).
 --   The setting glacier_provider.selection holds {"schemas": [name], "relations": [[schema, name]], "only": boolean}:
 --   with `only`, the named relations and what belongs to them are replaced and nothing else; without it, everything is
---   replaced but the named schemas, the named relations with what belongs to them, and members of extensions.
+--   replaced but the named schemas, the named relations with what belongs to them, members of extensions, what belongs
+--   to roles that this user cannot act as, what it could not create again, and what any of these needs.
 WITH RECURSIVE selection AS (
-  SELECT current_setting('glacier_provider.selection')::jsonb AS chosen
+  SELECT chosen, (chosen ->> 'only')::boolean AS partly,
+    coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false) AS super
+  FROM (SELECT current_setting('glacier_provider.selection')::jsonb AS chosen) s
+), ours AS (
+  SELECT oid FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'USAGE')
 ), named_schema AS (
   SELECT n.oid
   FROM pg_catalog.pg_namespace n, selection, jsonb_array_elements_text(chosen -> 'schemas') AS s (name)
@@ -22,70 +29,95 @@ WITH RECURSIVE selection AS (
     ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = p.oid
     AND d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i', 'P', 'S')
 ), user_schema AS (
-  SELECT n.oid, n.nspname AS name FROM pg_catalog.pg_namespace n
+  SELECT n.oid, n.nspname AS name, n.nspowner AS owner FROM pg_catalog.pg_namespace n
   WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-), found (classid, objid, nsp, rel) AS (
-  SELECT 'pg_catalog.pg_class'::regclass::oid, c.oid, c.relnamespace, coalesce(i.indrelid, c.oid)
+), found (classid, objid, nsp, rel, owner, superuser) AS (
+  -- `superuser`: only one could create it again
+  SELECT 'pg_catalog.pg_class'::regclass::oid, c.oid, c.relnamespace,
+    CASE WHEN c.relkind <> 'c' THEN coalesce(i.indrelid, c.oid) END, c.relowner, false
   FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
   UNION ALL
-  -- a row type goes with its relation, an array type with what it is an array of
-  SELECT 'pg_catalog.pg_type'::regclass::oid, t.oid, t.typnamespace, nullif(coalesce(nullif(t.typrelid, 0), e.typrelid), 0)
-  FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typlen = -1
+  -- a row type goes with its relation (a composite type is a type), an array type with what it is an array of
+  SELECT 'pg_catalog.pg_type'::regclass::oid, t.oid, t.typnamespace, r.oid, t.typowner, t.typtype = 'b' AND e.oid IS NULL
+  FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typlen = -1 AND e.typarray = t.oid
+    LEFT JOIN pg_catalog.pg_class r ON r.oid = coalesce(nullif(t.typrelid, 0), e.typrelid) AND r.relkind <> 'c'
   UNION ALL
-  SELECT 'pg_catalog.pg_proc'::regclass::oid, oid, pronamespace, NULL FROM pg_catalog.pg_proc
+  SELECT 'pg_catalog.pg_proc'::regclass::oid, p.oid, p.pronamespace, NULL, p.proowner, NOT l.lanpltrusted OR p.proleakproof
+  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+  WHERE p.prokind <> 'a'
   UNION ALL
-  SELECT 'pg_catalog.pg_operator'::regclass::oid, oid, oprnamespace, NULL FROM pg_catalog.pg_operator
+  SELECT 'pg_catalog.pg_proc'::regclass::oid, p.oid, p.pronamespace, NULL, p.proowner,
+    a.aggtranstype = 'pg_catalog.internal'::regtype
+  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_aggregate a ON a.aggfnoid = p.oid
   UNION ALL
-  SELECT 'pg_catalog.pg_opclass'::regclass::oid, oid, opcnamespace, NULL FROM pg_catalog.pg_opclass
+  SELECT 'pg_catalog.pg_operator'::regclass::oid, oid, oprnamespace, NULL, oprowner, false FROM pg_catalog.pg_operator
   UNION ALL
-  SELECT 'pg_catalog.pg_opfamily'::regclass::oid, oid, opfnamespace, NULL FROM pg_catalog.pg_opfamily
+  SELECT 'pg_catalog.pg_opclass'::regclass::oid, oid, opcnamespace, NULL, opcowner, true FROM pg_catalog.pg_opclass
   UNION ALL
-  SELECT 'pg_catalog.pg_collation'::regclass::oid, oid, collnamespace, NULL FROM pg_catalog.pg_collation
+  SELECT 'pg_catalog.pg_opfamily'::regclass::oid, oid, opfnamespace, NULL, opfowner, true FROM pg_catalog.pg_opfamily
   UNION ALL
-  SELECT 'pg_catalog.pg_conversion'::regclass::oid, oid, connamespace, NULL FROM pg_catalog.pg_conversion
+  SELECT 'pg_catalog.pg_collation'::regclass::oid, oid, collnamespace, NULL, collowner, false
+  FROM pg_catalog.pg_collation
   UNION ALL
-  SELECT 'pg_catalog.pg_ts_config'::regclass::oid, oid, cfgnamespace, NULL FROM pg_catalog.pg_ts_config
+  SELECT 'pg_catalog.pg_conversion'::regclass::oid, oid, connamespace, NULL, conowner, false
+  FROM pg_catalog.pg_conversion
   UNION ALL
-  SELECT 'pg_catalog.pg_ts_dict'::regclass::oid, oid, dictnamespace, NULL FROM pg_catalog.pg_ts_dict
+  SELECT 'pg_catalog.pg_ts_config'::regclass::oid, oid, cfgnamespace, NULL, cfgowner, false FROM pg_catalog.pg_ts_config
   UNION ALL
-  SELECT 'pg_catalog.pg_ts_parser'::regclass::oid, oid, prsnamespace, NULL FROM pg_catalog.pg_ts_parser
+  SELECT 'pg_catalog.pg_ts_dict'::regclass::oid, oid, dictnamespace, NULL, dictowner, false FROM pg_catalog.pg_ts_dict
   UNION ALL
-  SELECT 'pg_catalog.pg_ts_template'::regclass::oid, oid, tmplnamespace, NULL FROM pg_catalog.pg_ts_template
+  SELECT 'pg_catalog.pg_ts_parser'::regclass::oid, oid, prsnamespace, NULL, NULL, true FROM pg_catalog.pg_ts_parser
   UNION ALL
-  SELECT 'pg_catalog.pg_statistic_ext'::regclass::oid, oid, stxnamespace, stxrelid FROM pg_catalog.pg_statistic_ext
+  SELECT 'pg_catalog.pg_ts_template'::regclass::oid, oid, tmplnamespace, NULL, NULL, true
+  FROM pg_catalog.pg_ts_template
   UNION ALL
-  SELECT 'pg_catalog.pg_constraint'::regclass::oid, oid, connamespace, nullif(conrelid, 0) FROM pg_catalog.pg_constraint
+  -- pieces go or stay with their relation, whoever owns them
+  SELECT 'pg_catalog.pg_statistic_ext'::regclass::oid, s.oid, s.stxnamespace, c.oid, c.relowner, false
+  FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_class c ON c.oid = s.stxrelid
   UNION ALL
-  SELECT 'pg_catalog.pg_attrdef'::regclass::oid, a.oid, c.relnamespace, c.oid
+  SELECT 'pg_catalog.pg_constraint'::regclass::oid, k.oid, k.connamespace, c.oid, coalesce(c.relowner, t.typowner), false
+  FROM pg_catalog.pg_constraint k LEFT JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+    LEFT JOIN pg_catalog.pg_type t ON t.oid = k.contypid
+  UNION ALL
+  SELECT 'pg_catalog.pg_attrdef'::regclass::oid, a.oid, c.relnamespace, c.oid, c.relowner, false
   FROM pg_catalog.pg_attrdef a JOIN pg_catalog.pg_class c ON c.oid = a.adrelid
   UNION ALL
-  SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid, c.relnamespace, c.oid
+  SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid, c.relnamespace, c.oid, c.relowner, false
   FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
   UNION ALL
   -- internal triggers belong to a constraint, which is found itself
-  SELECT 'pg_catalog.pg_trigger'::regclass::oid, t.oid, c.relnamespace, c.oid
+  SELECT 'pg_catalog.pg_trigger'::regclass::oid, t.oid, c.relnamespace, c.oid, c.relowner, false
   FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal
   UNION ALL
-  SELECT 'pg_catalog.pg_policy'::regclass::oid, p.oid, c.relnamespace, c.oid
+  SELECT 'pg_catalog.pg_policy'::regclass::oid, p.oid, c.relnamespace, c.oid, c.relowner, false
   FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
-), database_wide (classid, objid) AS (
-  SELECT 'pg_catalog.pg_cast'::regclass::oid, oid FROM pg_catalog.pg_cast
+), database_wide (classid, objid, owner, superuser) AS (
+  SELECT 'pg_catalog.pg_cast'::regclass::oid, c.oid, CASE WHEN s.oid >= 16384 THEN s.typowner ELSE t.typowner END,
+    c.castmethod = 'b'
+  FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_type s ON s.oid = c.castsource
+    JOIN pg_catalog.pg_type t ON t.oid = c.casttarget
   UNION ALL
-  SELECT 'pg_catalog.pg_transform'::regclass::oid, oid FROM pg_catalog.pg_transform
+  SELECT 'pg_catalog.pg_transform'::regclass::oid, f.oid, t.typowner, NOT l.lanpltrusted
+  FROM pg_catalog.pg_transform f JOIN pg_catalog.pg_type t ON t.oid = f.trftype
+    JOIN pg_catalog.pg_language l ON l.oid = f.trflang
   UNION ALL
-  SELECT 'pg_catalog.pg_language'::regclass::oid, oid FROM pg_catalog.pg_language
+  SELECT 'pg_catalog.pg_language'::regclass::oid, oid, lanowner, true FROM pg_catalog.pg_language
   UNION ALL
-  SELECT 'pg_catalog.pg_foreign_data_wrapper'::regclass::oid, oid FROM pg_catalog.pg_foreign_data_wrapper
+  SELECT 'pg_catalog.pg_foreign_data_wrapper'::regclass::oid, oid, fdwowner, true
+  FROM pg_catalog.pg_foreign_data_wrapper
   UNION ALL
-  SELECT 'pg_catalog.pg_foreign_server'::regclass::oid, oid FROM pg_catalog.pg_foreign_server
+  SELECT 'pg_catalog.pg_foreign_server'::regclass::oid, oid, srvowner, false FROM pg_catalog.pg_foreign_server
   UNION ALL
-  -- hosting services keep event triggers of their own, which only their owner can replace
-  SELECT 'pg_catalog.pg_event_trigger'::regclass::oid, oid FROM pg_catalog.pg_event_trigger
-  WHERE pg_catalog.pg_has_role(evtowner, 'USAGE')
+  SELECT 'pg_catalog.pg_user_mapping'::regclass::oid, u.umid, s.srvowner, false
+  FROM pg_catalog.pg_user_mappings u JOIN pg_catalog.pg_foreign_server s ON s.oid = u.srvid
   UNION ALL
-  SELECT 'pg_catalog.pg_publication'::regclass::oid, oid FROM pg_catalog.pg_publication
+  SELECT 'pg_catalog.pg_event_trigger'::regclass::oid, oid, evtowner, true FROM pg_catalog.pg_event_trigger
   UNION ALL
-  SELECT 'pg_catalog.pg_am'::regclass::oid, oid FROM pg_catalog.pg_am
+  SELECT 'pg_catalog.pg_publication'::regclass::oid, p.oid, p.pubowner,
+    p.puballtables OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace n WHERE n.pnpubid = p.oid)
+  FROM pg_catalog.pg_publication p
+  UNION ALL
+  SELECT 'pg_catalog.pg_am'::regclass::oid, oid, NULL, true FROM pg_catalog.pg_am
 ), member (classid, objid) AS (
   SELECT classid, objid FROM pg_catalog.pg_depend
   WHERE deptype = 'e' AND refclassid = 'pg_catalog.pg_extension'::regclass
@@ -96,26 +128,72 @@ WITH RECURSIVE selection AS (
   WHERE d.deptype = 'i' AND d.classid = 'pg_catalog.pg_type'::regclass
 ), extension_relation AS (
   SELECT objid FROM member WHERE classid = 'pg_catalog.pg_class'::regclass
-), object (classid, objid, nsp, rel, replaced) AS (
-  SELECT f.classid, f.objid, f.nsp, f.rel,
-    CASE WHEN (chosen ->> 'only')::boolean THEN f.rel IS NOT NULL AND f.rel IN (SELECT oid FROM named_relation)
-    ELSE f.nsp NOT IN (SELECT oid FROM named_schema)
-      AND (f.rel IS NULL OR f.rel NOT IN (SELECT oid FROM named_relation))
-      AND (f.rel IS NULL OR f.rel NOT IN (SELECT objid FROM extension_relation))
-      AND (f.classid, f.objid) NOT IN (SELECT classid, objid FROM member) END
+), judged (classid, objid, nsp, rel, owner, stays) AS (
+  SELECT f.classid, f.objid, f.nsp, f.rel, f.owner,
+    CASE
+      WHEN partly AND (f.rel IS NULL OR f.rel NOT IN (SELECT oid FROM named_relation)) THEN 'not among the chosen tables'
+      WHEN f.nsp IN (SELECT oid FROM named_schema) THEN 'in an excluded schema'
+      WHEN NOT partly AND f.rel IN (SELECT oid FROM named_relation) THEN 'of an excluded table'
+      WHEN f.rel IN (SELECT objid FROM extension_relation)
+        OR (f.classid, f.objid) IN (SELECT classid, objid FROM member) THEN 'of an extension'
+      WHEN f.owner NOT IN (SELECT oid FROM ours)
+        THEN format('belongs to the role %s', pg_catalog.pg_get_userbyid(f.owner))
+      WHEN f.superuser AND NOT super THEN 'only a superuser could create it again'
+    END
   FROM selection, found f
   WHERE f.nsp IN (SELECT oid FROM user_schema)
   UNION ALL
-  SELECT w.classid, w.objid, NULL, NULL,
-    NOT (chosen ->> 'only')::boolean AND (w.classid, w.objid) NOT IN (SELECT classid, objid FROM member)
+  SELECT w.classid, w.objid, NULL, NULL, w.owner,
+    CASE
+      WHEN partly THEN 'not among the chosen tables'
+      WHEN (w.classid, w.objid) IN (SELECT classid, objid FROM member) THEN 'of an extension'
+      WHEN w.owner NOT IN (SELECT oid FROM ours)
+        THEN format('belongs to the role %s', pg_catalog.pg_get_userbyid(w.owner))
+      WHEN w.superuser AND NOT super THEN 'only a superuser could create it again'
+    END
   FROM selection, database_wide w
   WHERE w.objid >= 16384
-), schema (oid, name, replaced) AS (
-  SELECT s.oid, s.name,
-    NOT (chosen ->> 'only')::boolean AND s.name <> 'public'
-    AND s.oid NOT IN (SELECT oid FROM named_schema)
-    AND s.oid NOT IN (SELECT extnamespace FROM pg_catalog.pg_extension)
-    AND s.oid NOT IN (SELECT nsp FROM object WHERE NOT replaced AND nsp IS NOT NULL)
-    AND ('pg_catalog.pg_namespace'::regclass::oid, s.oid) NOT IN (SELECT classid, objid FROM member)
+  UNION ALL
+  SELECT 'pg_catalog.pg_subscription'::regclass::oid, oid, NULL, NULL, subowner, 'subscriptions stay as they are'
+  FROM pg_catalog.pg_subscription
+  WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+), needed (classid, objid, by_class, by_object) AS (
+  -- what a staying object needs stays with it, unless it is a relation: that is what a restore is for
+  SELECT g.classid, g.objid, s.classid, s.objid
+  FROM judged s JOIN pg_catalog.pg_depend d ON d.classid = s.classid AND d.objid = s.objid
+    JOIN judged g ON g.classid = d.refclassid AND g.objid = d.refobjid
+  WHERE s.stays IS NOT NULL AND g.stays IS NULL AND g.rel IS NULL
+  UNION
+  SELECT g.classid, g.objid, n.by_class, n.by_object
+  FROM needed n, LATERAL (
+      SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend d WHERE d.classid = n.classid AND d.objid = n.objid
+      UNION ALL  -- its array, its multirange, the constraints of a domain
+      SELECT d.classid, d.objid FROM pg_catalog.pg_depend d
+      WHERE d.refclassid = n.classid AND d.refobjid = n.objid AND (d.deptype = 'i'
+        OR (d.deptype = 'a' AND d.classid IN ('pg_catalog.pg_constraint'::regclass, 'pg_catalog.pg_type'::regclass)))
+    ) step (classid, objid)
+    JOIN judged g ON g.classid = step.classid AND g.objid = step.objid
+  WHERE g.stays IS NULL AND g.rel IS NULL
+), object (classid, objid, nsp, rel, stays) AS (
+  SELECT j.classid, j.objid, j.nsp, j.rel, coalesce(j.stays, n.because)
+  FROM judged j LEFT JOIN (
+    SELECT classid, objid,
+      format('%s needs it', min(pg_catalog.pg_describe_object(by_class, by_object, 0))) AS because
+    FROM needed GROUP BY classid, objid
+  ) n ON n.classid = j.classid AND n.objid = j.objid
+), schema (oid, name, stays) AS (
+  SELECT s.oid, s.name, CASE
+      WHEN partly THEN 'not among the chosen tables'
+      WHEN s.oid IN (SELECT oid FROM named_schema) THEN 'an excluded schema'
+      WHEN ('pg_catalog.pg_namespace'::regclass::oid, s.oid) IN (SELECT classid, objid FROM member) THEN 'of an extension'
+      WHEN s.owner NOT IN (SELECT oid FROM ours)
+        THEN format('belongs to the role %s', pg_catalog.pg_get_userbyid(s.owner))
+      WHEN s.name = 'public' OR s.oid IN (SELECT extnamespace FROM pg_catalog.pg_extension)
+        OR s.oid IN (SELECT nsp FROM object WHERE stays IS NOT NULL AND nsp IS NOT NULL) THEN 'holds what stays'
+      WHEN s.oid IN (
+        SELECT n.pnnspid FROM pg_catalog.pg_publication_namespace n JOIN object p
+          ON p.classid = 'pg_catalog.pg_publication'::regclass AND p.objid = n.pnpubid AND p.stays IS NOT NULL
+      ) THEN 'published by a publication that stays'
+    END
   FROM selection, user_schema s
 )

@@ -1,20 +1,117 @@
 -- name: schemas
--- purpose: the schemas of the target that outlive the drop, and whether this user may change their annotations.
+-- purpose: the schemas of the target that outlive the drop, whether this user may change their annotations, and whether
+--   it may create in them.
 -- begins: objects
-SELECT s.name, pg_catalog.pg_has_role(n.nspowner, 'USAGE') AS owned
+SELECT s.name, pg_catalog.pg_has_role(n.nspowner, 'USAGE') AS owned,
+  pg_catalog.has_schema_privilege(n.oid, 'CREATE') AS open
 FROM schema s JOIN pg_catalog.pg_namespace n ON n.oid = s.oid
-WHERE NOT s.replaced
+WHERE s.stays IS NOT NULL
 ORDER BY s.name
+
+-- name: inventory
+-- purpose: the objects in their own right, as a dump's table of contents names them (kind, schema, tag), and why they
+--   stay. Pieces (indexes, constraints, triggers) go or stay with the relation that they belong to.
+-- begins: objects
+, named (kind, schema, tag, stays) AS (
+  SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
+      WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END, o.nsp, c.relname::text, o.stays
+  FROM object o JOIN pg_catalog.pg_class c ON c.oid = o.objid
+  WHERE o.classid = 'pg_catalog.pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+  UNION ALL
+  SELECT CASE WHEN t.typtype = 'd' THEN 'DOMAIN' ELSE 'TYPE' END, o.nsp, t.typname::text, o.stays
+  FROM object o JOIN pg_catalog.pg_type t ON t.oid = o.objid LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+  WHERE o.classid = 'pg_catalog.pg_type'::regclass AND coalesce(c.relkind, 'c') = 'c' AND t.typtype <> 'm'
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid)
+  UNION ALL
+  SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END, o.nsp,
+    format('%s(%s)', p.proname, CASE WHEN p.prokind = 'a' AND p.pronargs = 0 THEN '*' ELSE (
+      SELECT string_agg(pg_catalog.format_type(a.type, NULL), ', ' ORDER BY a.at)
+      FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, at)) END), o.stays
+  FROM object o JOIN pg_catalog.pg_proc p ON p.oid = o.objid
+  WHERE o.classid = 'pg_catalog.pg_proc'::regclass AND NOT EXISTS (  -- made with its range
+    SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid AND d.deptype = 'i')
+  UNION ALL
+  SELECT kinds.kind, o.nsp, i.name, o.stays
+  FROM object o JOIN (VALUES
+      ('pg_catalog.pg_operator'::regclass, 'OPERATOR'), ('pg_catalog.pg_opclass'::regclass, 'OPERATOR CLASS'),
+      ('pg_catalog.pg_opfamily'::regclass, 'OPERATOR FAMILY'), ('pg_catalog.pg_collation'::regclass, 'COLLATION'),
+      ('pg_catalog.pg_conversion'::regclass, 'CONVERSION'),
+      ('pg_catalog.pg_ts_config'::regclass, 'TEXT SEARCH CONFIGURATION'),
+      ('pg_catalog.pg_ts_dict'::regclass, 'TEXT SEARCH DICTIONARY'),
+      ('pg_catalog.pg_ts_parser'::regclass, 'TEXT SEARCH PARSER'),
+      ('pg_catalog.pg_ts_template'::regclass, 'TEXT SEARCH TEMPLATE'),
+      ('pg_catalog.pg_language'::regclass, 'PROCEDURAL LANGUAGE'),
+      ('pg_catalog.pg_foreign_data_wrapper'::regclass, 'FOREIGN DATA WRAPPER'),
+      ('pg_catalog.pg_foreign_server'::regclass, 'SERVER'), ('pg_catalog.pg_event_trigger'::regclass, 'EVENT TRIGGER'),
+      ('pg_catalog.pg_publication'::regclass, 'PUBLICATION'), ('pg_catalog.pg_am'::regclass, 'ACCESS METHOD'),
+      ('pg_catalog.pg_subscription'::regclass, 'SUBSCRIPTION')
+    ) AS kinds (classid, kind) ON kinds.classid = o.classid,
+    LATERAL (SELECT coalesce(
+      (SELECT oprname FROM pg_catalog.pg_operator x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT opcname FROM pg_catalog.pg_opclass x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT opfname FROM pg_catalog.pg_opfamily x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT collname FROM pg_catalog.pg_collation x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT conname FROM pg_catalog.pg_conversion x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT cfgname FROM pg_catalog.pg_ts_config x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT dictname FROM pg_catalog.pg_ts_dict x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT prsname FROM pg_catalog.pg_ts_parser x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT tmplname FROM pg_catalog.pg_ts_template x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT lanname FROM pg_catalog.pg_language x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT fdwname FROM pg_catalog.pg_foreign_data_wrapper x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT srvname FROM pg_catalog.pg_foreign_server x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT evtname FROM pg_catalog.pg_event_trigger x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT pubname FROM pg_catalog.pg_publication x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT amname FROM pg_catalog.pg_am x WHERE x.oid = o.objid AND x.tableoid = o.classid),
+      (SELECT subname FROM pg_catalog.pg_subscription x WHERE x.oid = o.objid)
+    )::text AS name) i
+  UNION ALL
+  SELECT 'USER MAPPING', NULL, format('USER MAPPING %s SERVER %s', u.usename, u.srvname), o.stays
+  FROM object o JOIN pg_catalog.pg_user_mappings u ON u.umid = o.objid
+  WHERE o.classid = 'pg_catalog.pg_user_mapping'::regclass
+  UNION ALL
+  SELECT 'CAST', NULL, format('CAST (%s AS %s)', pg_catalog.format_type(c.castsource, NULL),
+    pg_catalog.format_type(c.casttarget, NULL)), o.stays
+  FROM object o JOIN pg_catalog.pg_cast c ON c.oid = o.objid WHERE o.classid = 'pg_catalog.pg_cast'::regclass
+  UNION ALL
+  SELECT 'TRANSFORM', NULL, format('TRANSFORM FOR %s LANGUAGE %s', pg_catalog.format_type(f.trftype, NULL), l.lanname),
+    o.stays
+  FROM object o JOIN pg_catalog.pg_transform f ON f.oid = o.objid JOIN pg_catalog.pg_language l ON l.oid = f.trflang
+  WHERE o.classid = 'pg_catalog.pg_transform'::regclass
+  UNION ALL
+  SELECT 'STATISTICS', o.nsp, s.stxname::text, o.stays
+  FROM object o JOIN pg_catalog.pg_statistic_ext s ON s.oid = o.objid
+  WHERE o.classid = 'pg_catalog.pg_statistic_ext'::regclass
+  UNION ALL
+  SELECT 'SCHEMA', NULL, name::text, stays FROM schema
+)
+SELECT m.kind, n.nspname, m.tag, m.stays
+FROM (SELECT kind, schema, tag, stays FROM named) m LEFT JOIN pg_catalog.pg_namespace n ON n.oid = m.schema
+WHERE m.stays IS DISTINCT FROM 'of an extension' AND m.stays IS DISTINCT FROM 'not among the chosen tables'
+
+-- name: foreign_large_objects
+-- purpose: large objects that this user could not remove.
+SELECT m.oid::bigint FROM pg_catalog.pg_largeobject_metadata m
+WHERE NOT pg_catalog.pg_has_role(m.lomowner, 'USAGE')
+ORDER BY 1
 
 -- name: crossings
 -- purpose: what stays and depends on what is replaced: it would be dropped with it, or block the drop. A dependency
 --   path from a replaced to a staying object has one first step across, so looking at single steps finds every path.
+--   Not here: the links (see drop.sql), which are taken apart before the drop and put together after the restore.
 -- begins: objects
 , step AS (
   SELECT d.classid, d.objid, d.objsubid, d.refclassid, d.refobjid, stays.rel AS rel, goes.rel AS goes_rel
   FROM pg_catalog.pg_depend d
-    JOIN object stays ON stays.classid = d.classid AND stays.objid = d.objid AND NOT stays.replaced
-    JOIN object goes ON goes.classid = d.refclassid AND goes.objid = d.refobjid AND goes.replaced
+    JOIN object stays ON stays.classid = d.classid AND stays.objid = d.objid AND stays.stays IS NOT NULL
+    JOIN object goes ON goes.classid = d.refclassid AND goes.objid = d.refobjid AND goes.stays IS NULL
+  WHERE NOT EXISTS (
+      SELECT FROM pg_catalog.pg_constraint k
+      WHERE d.classid = 'pg_catalog.pg_constraint'::regclass AND k.oid = d.objid AND k.contype = 'f')
+    AND d.deptype NOT IN ('P', 'S')
+    AND NOT EXISTS (
+      SELECT FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid AND c.relispartition
+      WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+        AND h.inhrelid = d.objid AND h.inhparent = d.refobjid)
 )
 SELECT DISTINCT
   CASE WHEN rel IS NOT NULL AND classid IN ('pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_attrdef'::regclass,
@@ -28,18 +125,16 @@ ORDER BY 1, 2
 LIMIT 100
 
 -- name: roles
--- purpose: every role, and whether this user can act as it.
-SELECT rolname, pg_catalog.pg_has_role(oid, 'MEMBER') FROM pg_catalog.pg_roles
+-- purpose: every role, and whether this user can act as it: from 16 on a membership may come without SET ROLE.
+SELECT rolname, pg_catalog.pg_has_role(oid,
+  CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+FROM pg_catalog.pg_roles
 
 -- name: extensions
 -- purpose: the extensions that the target has or can create, and whether it has them.
 SELECT name, installed_version IS NOT NULL FROM pg_catalog.pg_available_extensions
 UNION
 SELECT extname, true FROM pg_catalog.pg_extension
-
--- name: foreign_event_triggers
--- purpose: event triggers that this user cannot replace.
-SELECT evtname FROM pg_catalog.pg_event_trigger WHERE NOT pg_catalog.pg_has_role(evtowner, 'USAGE')
 
 -- name: configuration_tables
 -- purpose: tables of installed extensions whose rows a dump holds, and the condition that tells those rows.
@@ -48,6 +143,11 @@ FROM pg_catalog.pg_extension e,
   unnest(e.extconfig, e.extcondition) AS config (relation, condition),
   pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = config.relation AND c.relkind IN ('r', 'p')
+
+-- name: locks
+-- purpose: how many locks a transaction may hold: what the server makes room for. Not all of it is ever free.
+SELECT current_setting('max_locks_per_transaction')::bigint
+  * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint)
 
 -- name: sessions
 -- purpose: other sessions in this database, the likely holders of a lock.

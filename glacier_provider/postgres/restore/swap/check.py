@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from glacier_provider.core.text import names
 from glacier_provider.errors import ConfigurationError, DatabaseRefused, MissingRoles, RestoreFailed
 from glacier_provider.postgres.cluster.tablespaces import check_tablespaces
 from glacier_provider.postgres.dump.toc import DumpHeader, TocEntry
-from glacier_provider.postgres.restore import script
 from glacier_provider.postgres.restore.roles import named_roles
 from glacier_provider.postgres.restore.swap.sessions import refuse_sessions_that_stay
 from glacier_provider.postgres.tools.find import Version, server_version
@@ -98,14 +98,14 @@ def _check_roles(connection: Connection, server: Server, owners: Collection[str]
     missing = sorted(set(named) - roles.keys())
     if missing:
         raise MissingRoles(
-            f"The target cluster does not have the roles {script.names(missing)}.",
+            f"The target cluster does not have the roles {names(missing)}.",
             hint="Nothing was changed. Create the roles, have them created with restore: {roles: create}, or restore "
             "with restore: {owner: drop, privileges: drop}.",
         )
     foreign = sorted(owner for owner in owners if not roles[owner])
     if foreign:
         raise DatabaseRefused(
-            f"The user {server.user!r} cannot give objects to their owners {script.names(foreign)}.",
+            f"The user {server.user!r} cannot give objects to their owners {names(foreign)}.",
             hint=f"Nothing was changed. GRANT {', '.join(map(quoted, foreign))} TO {quoted(server.user)}, or restore "
             "with restore: {owner: drop}.",
         )

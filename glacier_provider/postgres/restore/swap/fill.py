@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from glacier_provider.errors import DatabaseUnreachable, RestoreFailed, ToolKilled
 from glacier_provider.postgres.dump.toc import TocEntry
+from glacier_provider.postgres.restore.outcome import FailedStatement
 from glacier_provider.postgres.tools import commands
 from glacier_provider.postgres.tools.find import Tools
 from glacier_provider.postgres.tools.options import PgRestoreOptions
@@ -22,21 +23,6 @@ from glacier_provider.postgres.tools.server import Server
 _REACHING = {"TRIGGER", "CHECK CONSTRAINT", "FK CONSTRAINT"}
 _LAST = {"ACL", "DEFAULT ACL", "EVENT TRIGGER", "MATERIALIZED VIEW DATA"}
 _NOT_VALID = re.compile(r"NOT VALID;?\s*$")
-
-
-@dataclass(frozen=True, slots=True)
-class FailedStatement:
-    """A piece of the dump that could not be restored: the object, the server's sentence, and the statement's begin."""
-
-    object: str
-    said: str
-    statement: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.object}: {self.said}" if self.object else self.said
-
-    def as_dict(self) -> dict[str, str]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from glacier_provider.errors import GlacierProviderError, RestoredInPart
 from glacier_provider.postgres.cluster.properties import copy_properties
 from glacier_provider.postgres.dump.disk import restorable_entries, table_of_contents
 from glacier_provider.postgres.dump.toc import Toc
+from glacier_provider.postgres.restore.outcome import FailedStatement, RestoredDatabase
 from glacier_provider.postgres.restore.swap.beside import (
     comments,
     create_beside,
@@ -22,12 +23,11 @@ from glacier_provider.postgres.restore.swap.beside import (
     progress_of,
 )
 from glacier_provider.postgres.restore.swap.check import check_content, check_swap
-from glacier_provider.postgres.restore.swap.fill import FailedStatement, Filled, fill
+from glacier_provider.postgres.restore.swap.fill import Filled, fill
 from glacier_provider.postgres.restore.swap.maintenance import maintenance, maintenance_server
 from glacier_provider.postgres.restore.swap.names import Filling, Swap
 from glacier_provider.postgres.restore.swap.rename import rename_both
 from glacier_provider.postgres.restore.swap.statistics import analyze_all
-from glacier_provider.postgres.restore.transaction import RestoredDatabase
 from glacier_provider.postgres.tools.find import Tools, check_client_version, server_version
 from glacier_provider.postgres.tools.options import Keep, OnError, PgRestoreOptions
 from glacier_provider.postgres.tools.run import TaskLog

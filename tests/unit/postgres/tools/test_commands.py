@@ -9,7 +9,7 @@ from glacier_provider.errors import ConfigurationError
 from glacier_provider.postgres.restore.selection import Selection
 from glacier_provider.postgres.tools import commands
 from glacier_provider.postgres.tools.find import Tools, Version
-from glacier_provider.postgres.tools.options import DumpFormat, Keep, PgDumpOptions, PgRestoreOptions
+from glacier_provider.postgres.tools.options import DumpFormat, PgDumpOptions, PgRestoreOptions
 
 TOOLS = Tools(Path("/opt/pg/bin"), Version(17, 10), "for the test")
 OLD = Tools(Path("/opt/pg/bin"), Version(15, 3), "for the test")
@@ -90,38 +90,19 @@ def test_reading_commands() -> None:
     assert commands.pg_restore_list(TOOLS, Path("/d")) == ("/opt/pg/bin/pg_restore", "--list", "/d")
 
 
-def test_the_script_of_a_restore() -> None:
-    plain = commands.pg_restore_script(TOOLS, PgRestoreOptions(), dump=Path("/d"), entries=Path("/list"))
-    assert plain == (
+def test_the_rows_of_a_restore() -> None:
+    assert commands.pg_restore_rows(TOOLS, dump=Path("/d"), entries=Path("/list")) == (
         "/opt/pg/bin/pg_restore",
+        "--data-only",
         "--file=-",
         "--use-list=/list",
-        "--single-transaction",
-        "--verbose",
         "/d",
-    )
-    options = PgRestoreOptions(owner=Keep.DROP, privileges=Keep.DROP)
-    elsewhere = commands.pg_restore_script(TOOLS, options, dump=Path("/d"), entries=Path("/list"))
-    assert elsewhere == (*plain[:-1], "--no-owner", "--no-privileges", "/d")
-
-
-def test_psql_stops_at_the_first_error_and_never_asks() -> None:
-    assert commands.psql(TOOLS) == (
-        "/opt/pg/bin/psql",
-        "--no-psqlrc",
-        "--no-password",
-        "--quiet",
-        "--no-align",
-        "--tuples-only",
-        "--set=ON_ERROR_STOP=1",
-        "--set=VERBOSITY=verbose",
-        "--file=-",
     )
 
 
 def test_no_command_is_told_a_server_and_so_no_password() -> None:
     builders = [each for name, each in inspect.getmembers(commands, inspect.isfunction) if name.startswith("p")]
-    assert len(builders) == 7
+    assert len(builders) == 6
     assert not any("Server" in str(inspect.signature(each)) for each in builders)
 
 

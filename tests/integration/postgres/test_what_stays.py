@@ -1,0 +1,561 @@
+"""A restore replaces what the dump holds; everything else is there afterwards, with what ties it to the rest."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glacier_provider.errors import DatabaseRefused, GlacierProviderError, MissingRoles, SelectionConflict
+from glacier_provider.postgres import (
+    Exclusions,
+    Keep,
+    PgDumpOptions,
+    PgRestoreOptions,
+    RestoredDatabase,
+    Selection,
+    Server,
+    dump_to_path,
+    plan_database_restore,
+    restore_in_transaction,
+)
+from tests.integration.postgres.conftest import SampleServer
+
+_numbers = count()
+OWNER, SUPERUSER = "owner", "superuser"
+DROP_OWNER = PgRestoreOptions(owner=Keep.DROP)
+
+
+class Library:
+    """A database of the role `library`, which is no superuser, and the two users who restore into it."""
+
+    def __init__(self, sample: SampleServer, place: Path) -> None:
+        self._sample, self._place = sample, place
+        self.role = f"library_{next(_numbers)}"
+        sample.postgres.create_role(self.role, password="library", attributes="CREATEDB NOSUPERUSER")
+        self.postgres = sample.postgres.create_database(self.role, owner=self.role)
+        self.owner = sample.postgres.server(self.role, user=self.role, password="library")
+        self.tools = sample.tools
+
+    def of(self, user: str) -> Server:
+        return self.owner if user == OWNER else self.postgres
+
+    def run(self, *statements: str, by: str = OWNER) -> list[tuple[Any, ...]]:
+        """Run statements as this user, each in its own transaction; return the rows of the last one."""
+        with self.of(by).connect(autocommit=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement.encode())
+                while cursor.nextset():
+                    pass
+            return cursor.fetchall() if cursor.description else []
+
+    def dump(self, **options: Any) -> Path:
+        self.options = PgDumpOptions(**options)
+        path = self._place / f"{self.role}-{next(_numbers)}.dump"
+        return dump_to_path(self.postgres, self.tools, self.options, path, progress=print).path
+
+    def restore(
+        self,
+        dump: Path,
+        by: str = OWNER,
+        options: PgRestoreOptions | None = None,
+        into: Server | None = None,
+        **chosen: Any,
+    ) -> RestoredDatabase:
+        return restore_in_transaction(
+            into or self.of(by),
+            self.tools,
+            dump,
+            Selection(**chosen),
+            options,
+            progress=print,
+            exclusions=self.options.exclusions,
+        )
+
+    def plan(self, dump: Path, by: str = OWNER, options: PgRestoreOptions | None = None, **chosen: Any) -> Any:
+        return plan_database_restore(
+            self.of(by), self.tools, dump, Selection(**chosen), options or PgRestoreOptions(), self.options.exclusions
+        )
+
+    def empty(self) -> Server:
+        """Return a new database of the same owner, as the owner."""
+        name = f"{self.role}_{next(_numbers)}"
+        self._sample.postgres.create_database(name, owner=self.role)
+        return self._sample.postgres.server(name, user=self.role, password="library")
+
+
+@pytest.fixture(params=["sample", "older", "newer"])
+def any_server(request: pytest.FixtureRequest) -> SampleServer:
+    found: SampleServer = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def library(sample: SampleServer, tmp_path: Path) -> Library:
+    return Library(sample, tmp_path)
+
+
+@pytest.fixture
+def everywhere(any_server: SampleServer, tmp_path: Path) -> Library:
+    """The same on servers of every version that is at hand."""
+    return Library(any_server, tmp_path)
+
+
+@pytest.fixture
+def roles(sample: SampleServer) -> Callable[..., str]:
+    """Make roles that no other test sees."""
+    made: list[str] = []
+
+    def make(attributes: str = "") -> str:
+        made.append(f"other_{next(_numbers)}")
+        sample.postgres.create_role(made[-1], attributes=attributes)
+        return made[-1]
+
+    return make
+
+
+DOCS = (
+    "CREATE TABLE docs (id int PRIMARY KEY, title text)",
+    "INSERT INTO docs SELECT n, 'document ' || n FROM generate_series(1, 5) n",
+    "CREATE TABLE audit (id serial PRIMARY KEY, doc int REFERENCES docs)",
+    "INSERT INTO audit (doc) SELECT 1 + n % 5 FROM generate_series(1, 1000) n",
+    "CREATE SCHEMA stats CREATE TABLE days (day int)",
+    "INSERT INTO stats.days SELECT generate_series(1, 500)",
+    "CREATE TABLE sessions (id int PRIMARY KEY)",
+    "INSERT INTO sessions SELECT generate_series(1, 7)",
+)
+LEFT_OUT = {
+    "exclude_tables": (("public", "audit"),),
+    "exclude_schemas": ("stats",),
+    "exclude_table_data": (("public", "sessions"),),
+}
+COUNTS = (
+    "SELECT (SELECT count(*) FROM docs), (SELECT count(*) FROM audit), (SELECT count(*) FROM stats.days), "
+    "(SELECT count(*) FROM sessions)"
+)
+
+
+@pytest.mark.parametrize("user", [OWNER, SUPERUSER])
+def test_what_the_dump_left_out_stays_as_it_is(everywhere: Library, user: str) -> None:
+    everywhere.run(*DOCS)
+    dump = everywhere.dump(**LEFT_OUT)
+    everywhere.run("DELETE FROM audit WHERE doc = 5", "DELETE FROM docs WHERE id = 5", "CREATE TABLE later (n int)")
+    plan = everywhere.plan(dump, user)
+    everywhere.restore(dump, user)
+    assert everywhere.run(COUNTS) == [(5, 800, 500, 7)]
+    assert everywhere.run("SELECT to_regclass('later')") == [(None,)]
+    stays = plan.inventory.stays
+    for each in [("TABLE", "public", "audit"), ("TABLE", "stats", "days"), ("TABLE", "public", "sessions")]:
+        assert each in stays
+    assert plan.inventory.dropped == (("TABLE", "public", "later"),)
+    assert ("TABLE", "public", "docs") in plan.inventory.replaced
+    # what stays is as it was tied: the foreign key is there, and checked
+    assert everywhere.run("SELECT convalidated FROM pg_constraint WHERE conname = 'audit_doc_fkey'") == [(True,)]
+
+
+def test_a_foreign_key_that_no_longer_fits_holds_from_now_on_and_is_listed(library: Library) -> None:
+    library.run(*DOCS)
+    dump = library.dump(**LEFT_OUT)
+    library.run("INSERT INTO docs VALUES (6, 'later')", "INSERT INTO audit (doc) VALUES (6)")
+    done = library.restore(dump)
+    assert library.run("SELECT convalidated FROM pg_constraint WHERE conname = 'audit_doc_fkey'") == [(False,)]
+    assert ["audit_doc_fkey" in each["object"] and "NOT VALID" in each["said"] for each in done.failed] == [True]
+
+
+def test_rows_that_were_left_out_are_told_by_the_dump_itself(library: Library) -> None:
+    """A backup of before exclusions were kept has them in no record."""
+    library.run(*DOCS)
+    dump = library.dump(exclude_table_data=LEFT_OUT["exclude_table_data"])
+    library.options = PgDumpOptions()
+    library.restore(dump)
+    assert library.run("SELECT count(*) FROM sessions") == [(7,)]
+
+
+def test_tables_without_rows_are_made_where_they_are_missing_and_never_chosen(library: Library) -> None:
+    library.run(*DOCS)
+    dump = library.dump(exclude_table_data=LEFT_OUT["exclude_table_data"])
+    with pytest.raises(SelectionConflict, match=r"sessions.*no rows"):
+        library.restore(dump, tables={("public", "sessions")})
+    library.run("DROP TABLE sessions")
+    library.restore(dump)
+    assert library.run("SELECT count(*) FROM sessions") == [(0,)]
+
+
+LOGINS = (
+    "CREATE TABLE sessions (id int PRIMARY KEY)",
+    "INSERT INTO sessions VALUES (1), (2)",
+    "CREATE TABLE logins (id int PRIMARY KEY, session_id int REFERENCES sessions)",
+    "INSERT INTO logins VALUES (1, 1), (2, 2)",
+    "CREATE VIEW open_sessions AS SELECT id FROM sessions",
+    "CREATE VIEW twice AS SELECT id * 2 AS n FROM open_sessions",
+    "COMMENT ON VIEW open_sessions IS 'a view'",
+    "GRANT SELECT ON open_sessions TO PUBLIC",
+)
+
+
+@pytest.mark.parametrize("option", ["exclude_tables", "exclude_table_data"])
+@pytest.mark.parametrize("user", [OWNER, SUPERUSER])
+def test_what_needs_a_table_that_was_left_out_is_restored_as_far_as_it_can_be(
+    everywhere: Library, option: str, user: str
+) -> None:
+    everywhere.run(*LOGINS)
+    dump = everywhere.dump(**{option: (("public", "sessions"),)})
+    everywhere.run("DELETE FROM logins WHERE id = 2", "DELETE FROM sessions WHERE id = 2")
+    done = everywhere.restore(dump, user)
+    assert everywhere.run("SELECT array_agg(id) FROM logins") == [([1, 2],)]
+    assert everywhere.run("SELECT array_agg(n) FROM twice") == [([2],)]
+    assert everywhere.run("SELECT convalidated FROM pg_constraint WHERE conname ~ 'session_id'") == [(False,)]
+    assert [each["object"] for each in done.failed] == ["FK CONSTRAINT public.logins logins_session_id_fkey"]
+
+
+def test_what_needs_a_table_that_is_nowhere_is_listed_with_its_statement(library: Library) -> None:
+    library.run(*LOGINS)
+    dump = library.dump(exclude_tables=(("public", "sessions"),))
+    into = library.empty()
+    done = library.restore(dump, into=into)
+    listed = {each["object"]: each["statement"] for each in done.failed}
+    assert (
+        "FOREIGN KEY (session_id) REFERENCES public.sessions"
+        in listed["FK CONSTRAINT public.logins logins_session_id_fkey"]
+    )
+    assert "CREATE VIEW public.open_sessions" in listed["VIEW public.open_sessions"]
+    assert "VIEW public.twice" in listed
+    with into.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM logins").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("user", [OWNER, SUPERUSER])
+def test_privileges_on_objects_of_the_server_itself_stop_no_restore(everywhere: Library, user: str) -> None:
+    everywhere.run(*DOCS)
+    everywhere.run(
+        f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO {everywhere.role}",
+        "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text) FROM PUBLIC",
+        f"GRANT SELECT ON pg_catalog.pg_authid TO {everywhere.role}",
+        f"GRANT USAGE ON SCHEMA information_schema TO {everywhere.role}",
+        by=SUPERUSER,
+    )
+    dump = everywhere.dump()
+    everywhere.run("DELETE FROM audit")
+    everywhere.restore(dump, user)
+    assert everywhere.run(COUNTS) == [(5, 1000, 500, 7)]
+    granted = "SELECT has_function_privilege('pg_catalog.pg_reload_conf()', 'EXECUTE')"
+    assert everywhere.run(granted) == [(True,)]
+
+
+@pytest.mark.parametrize("options", [None, DROP_OWNER])
+def test_an_event_trigger_of_another_role_stays_with_the_function_that_it_calls(
+    everywhere: Library, options: PgRestoreOptions | None
+) -> None:
+    everywhere.run(*DOCS, "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
+    everywhere.run("CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION public.watch()", by=SUPERUSER)
+    dump = everywhere.dump()
+    oids = everywhere.run("SELECT oid, evtfoid FROM pg_event_trigger WHERE evtname = 'watch'")
+    plan = everywhere.plan(dump, options=options)
+    everywhere.restore(dump, options=options)
+    assert everywhere.run("SELECT oid, evtfoid FROM pg_event_trigger WHERE evtname = 'watch'") == oids
+    assert ("EVENT TRIGGER", None, "watch") in plan.inventory.stays
+
+
+def test_a_function_that_something_else_needs_gets_the_dumps_text(library: Library) -> None:
+    library.run("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "CREATE TABLE t (n int DEFAULT f())")
+    dump = library.dump(exclude_tables=(("public", "t"),))
+    library.run("CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2'")
+    library.restore(dump)
+    assert library.run("SELECT f()") == [(1,)]
+    assert library.run("INSERT INTO t DEFAULT VALUES RETURNING n") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("made", "kept"),
+    [
+        ("CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TABLE kept (m mood, all_of_them mood[])", "kept"),
+        ("CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE TABLE kept (p positive)", "kept"),
+        ("CREATE TYPE pair AS (a int, b int); CREATE TABLE kept (p pair)", "kept"),
+        ("CREATE TYPE span AS RANGE (subtype = int); CREATE TABLE kept (s span)", "kept"),
+        (
+            "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+            "CREATE TABLE kept (n int);"
+            "CREATE TRIGGER touch BEFORE INSERT ON kept FOR EACH ROW EXECUTE FUNCTION touch()",
+            "kept",
+        ),
+        ("CREATE COLLATION plain FROM \"C\"; CREATE TABLE kept (t text COLLATE plain)", "kept"),
+        ("CREATE FUNCTION twice(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 2 * $1';"
+         "CREATE TABLE kept (n int CHECK (twice(n) > 0)); CREATE INDEX ON kept (twice(n))", "kept"),
+        ("CREATE TABLE kept (id serial, n int); CREATE SEQUENCE own OWNED BY kept.n", "kept"),
+    ],
+)  # fmt: skip
+def test_what_a_table_that_stays_needs_stays_with_it(library: Library, made: str, kept: str) -> None:
+    library.run(*DOCS, made, f"INSERT INTO {kept} DEFAULT VALUES")
+    before = library.run("SELECT 'kept'::regclass::oid")
+    dump = library.dump(exclude_tables=(("public", kept),))
+    library.restore(dump)
+    assert library.run("SELECT 'kept'::regclass::oid") == before
+    library.run(f"INSERT INTO {kept} DEFAULT VALUES")
+
+
+MEMBERS = (
+    "SELECT format('%s %s %s', pubname, tablename, coalesce(rowfilter, '')) FROM pg_publication_tables "
+    "UNION ALL SELECT format('%s schema %s', p.pubname, n.nspname) FROM pg_publication_namespace m "
+    "JOIN pg_publication p ON p.oid = pnpubid JOIN pg_namespace n ON n.oid = pnnspid ORDER BY 1"
+)
+
+
+@pytest.mark.parametrize("user", [OWNER, SUPERUSER])
+def test_publications_keep_what_stays(everywhere: Library, user: str) -> None:
+    everywhere.run(*DOCS)
+    by = OWNER if user == OWNER else SUPERUSER
+    audit = "audit WHERE (id > 5), TABLES IN SCHEMA stats" if user == SUPERUSER else "audit (id, doc) WHERE (id > 5)"
+    everywhere.run(f"CREATE PUBLICATION pub FOR TABLE docs, {audit}", by=by)
+    before = everywhere.run(MEMBERS)
+    dump = everywhere.dump()
+    everywhere.restore(dump, user, exclude_tables={("public", "audit")}, exclude_schemas={"stats"})
+    assert everywhere.run(MEMBERS) == before
+
+
+def test_a_publication_made_since_keeps_the_tables_that_are_restored(library: Library) -> None:
+    library.run(*DOCS)
+    dump = library.dump()
+    library.run("CREATE PUBLICATION pub FOR TABLE docs (id) WHERE (id > 2), stats.days")
+    before = library.run(MEMBERS)
+    library.restore(dump, tables={("stats", "days")})
+    assert library.run(MEMBERS) == before
+    library.restore(dump, exclude_tables={("public", "docs"), ("public", "audit")}, exclude_schemas={"stats"})
+
+
+def test_publications_of_others_keep_the_tables_that_are_restored(everywhere: Library) -> None:
+    everywhere.run(*DOCS)
+    everywhere.run(
+        "CREATE PUBLICATION everything FOR ALL TABLES",
+        "CREATE PUBLICATION by_schema FOR TABLES IN SCHEMA stats",
+        by=SUPERUSER,
+    )
+    before = everywhere.run(MEMBERS)
+    dump = everywhere.dump()
+    everywhere.run("DELETE FROM audit")
+    everywhere.restore(dump)
+    assert everywhere.run(MEMBERS) == before
+    assert everywhere.run(COUNTS) == [(5, 1000, 500, 7)]
+
+
+def test_large_objects_of_others_stay(library: Library) -> None:
+    library.run(*DOCS, "SELECT lo_from_bytea(4711, 'mine')")
+    library.run("SELECT lo_from_bytea(4712, 'of postgres')", by=SUPERUSER)
+    dump = library.dump()
+    library.run("SELECT lo_unlink(4711)")
+    library.restore(dump)
+    assert library.run("SELECT lo_get(4711)") == [(b"mine",)]
+    assert library.run("SELECT lo_get(4712)", by=SUPERUSER) == [(b"of postgres",)]
+
+
+def test_default_privileges_of_others_stop_no_restore(library: Library) -> None:
+    library.run(*DOCS)
+    library.run("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO PUBLIC", by=SUPERUSER)
+    dump = library.dump()
+    library.restore(dump)
+    assert library.run("SELECT count(*) FROM pg_default_acl") == [(1,)]
+
+
+def test_a_schema_of_the_administrator_is_named_with_the_option_that_leaves_it_alone(library: Library) -> None:
+    library.run(*DOCS)
+    library.run("CREATE SCHEMA admin; CREATE TABLE admin.t (n int); INSERT INTO admin.t VALUES (1)", by=SUPERUSER)
+    dump = library.dump()
+    library.restore(dump)
+    assert library.run("SELECT n FROM admin.t", by=SUPERUSER) == [(1,)]
+    library.run(
+        f"DROP TABLE admin.t; CREATE TABLE admin.later (n int); ALTER TABLE admin.later OWNER TO {library.role}",
+        by=SUPERUSER,
+    )
+    with pytest.raises(GlacierProviderError) as caught:
+        library.restore(dump)
+    assert "restore.exclude_schemas" in str(caught.value)
+    library.restore(dump, exclude_schemas={"admin"})
+    with pytest.raises(DatabaseRefused, match="admin") as refused:
+        library.restore(dump, options=DROP_OWNER)
+    assert "restore.exclude_schemas" in str(refused.value)
+
+
+def test_a_table_of_another_role_in_a_schema_of_the_owner_comes_back(
+    library: Library, roles: Callable[..., str]
+) -> None:
+    other = roles()
+    library.run("CREATE SCHEMA app", f"GRANT USAGE, CREATE ON SCHEMA app TO {other}")
+    library.run(f"GRANT {other} TO {library.role}", by=SUPERUSER)
+    library.run(
+        f"CREATE TABLE app.t (n int); ALTER TABLE app.t OWNER TO {other}; INSERT INTO app.t VALUES (1)", by=SUPERUSER
+    )
+    dump = library.dump()
+    library.run("DELETE FROM app.t", by=SUPERUSER)
+    library.restore(dump)
+    assert library.run("SELECT n FROM app.t") == [(1,)]
+    assert library.run("SELECT tableowner FROM pg_tables WHERE tablename = 't'") == [(other,)]
+
+
+def test_a_membership_without_set_role_gives_nothing_away(library: Library, roles: Callable[..., str]) -> None:
+    other = roles()
+    library.run("CREATE SCHEMA app", f"GRANT USAGE, CREATE ON SCHEMA app TO {other}")
+    library.run(f"GRANT {other} TO {library.role} WITH SET FALSE", by=SUPERUSER)
+    library.run(f"CREATE TABLE app.t (n int); ALTER TABLE app.t OWNER TO {other}", by=SUPERUSER)
+    dump = library.dump()
+    with pytest.raises(DatabaseRefused, match=other):
+        library.restore(dump, into=library.empty())
+
+
+def test_hints_about_roles_are_true_for_what_is_configured(library: Library, roles: Callable[..., str]) -> None:
+    other = roles()
+    library.run("CREATE TABLE t (n int)", "ALTER TABLE t ENABLE ROW LEVEL SECURITY", f"CREATE POLICY p ON t TO {other}")
+    dump = library.dump()
+    library.run("DROP TABLE t")
+    library.run(f"DROP ROLE {other}", by=SUPERUSER)
+    with pytest.raises(MissingRoles, match=r"restore\.owner and restore\.privileges to drop"):
+        library.plan(dump)
+    with pytest.raises(MissingRoles) as caught:
+        library.plan(dump, options=PgRestoreOptions(owner=Keep.DROP, privileges=Keep.DROP))
+    assert "to drop" not in str(caught.value)
+
+
+def test_rows_of_extension_tables_that_refer_to_each_other_come_back(library: Library) -> None:
+    library.run(
+        "CREATE EXTENSION hstore",
+        "CREATE TABLE public.config (id int PRIMARY KEY)",
+        "CREATE TABLE public.config_sub (id int REFERENCES public.config)",
+        "CREATE TABLE public.a_first (id int REFERENCES public.config)",
+        "ALTER EXTENSION hstore ADD TABLE public.config",
+        "ALTER EXTENSION hstore ADD TABLE public.config_sub",
+        "ALTER EXTENSION hstore ADD TABLE public.a_first",
+        "UPDATE pg_extension SET extconfig ="
+        " ARRAY['config'::regclass::oid, 'config_sub'::regclass, 'a_first'::regclass],"
+        " extcondition = ARRAY['', '', ''] WHERE extname = 'hstore'",
+        "INSERT INTO config VALUES (1); INSERT INTO config_sub VALUES (1); INSERT INTO a_first VALUES (1)",
+        by=SUPERUSER,
+    )
+    dump = library.dump()
+    library.run("INSERT INTO config VALUES (2); INSERT INTO config_sub VALUES (2)", by=SUPERUSER)
+    library.restore(dump, SUPERUSER)
+    assert library.run("SELECT count(*) FROM config_sub", by=SUPERUSER) == [(1,)]
+
+
+def test_a_partition_that_was_left_out_is_attached_again(library: Library) -> None:
+    library.run(
+        "CREATE TABLE events (id int, at int, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)",
+        "CREATE TABLE events_old PARTITION OF events FOR VALUES FROM (0) TO (10)",
+        "CREATE TABLE events_new PARTITION OF events FOR VALUES FROM (10) TO (20)",
+        "CREATE INDEX ON events (at)",
+        "INSERT INTO events VALUES (1, 1), (2, 12)",
+    )
+    dump = library.dump(exclude_table_data=(("public", "events_old"),))
+    library.run("INSERT INTO events VALUES (3, 2), (4, 13)")
+    library.restore(dump)
+    assert library.run("SELECT array_agg(id ORDER BY id) FROM events") == [([1, 2, 3],)]
+    assert library.run("SELECT count(*) FROM pg_inherits") == [(6,)]
+
+
+def test_what_only_a_superuser_could_make_again_stays(everywhere: Library) -> None:
+    everywhere.run(*DOCS)
+    role = everywhere.role
+    everywhere.run(
+        "CREATE FUNCTION at_c(int, int) RETURNS int IMMUTABLE STRICT LANGUAGE internal AS 'int4pl'",
+        f"ALTER FUNCTION at_c(int, int) OWNER TO {role}",
+        "CREATE OPERATOR FAMILY fam USING btree", f"ALTER OPERATOR FAMILY fam USING btree OWNER TO {role}",
+        "CREATE FOREIGN DATA WRAPPER far", "CREATE SERVER far FOREIGN DATA WRAPPER far",
+        f"ALTER SERVER far OWNER TO {role}",
+        f"GRANT USAGE ON FOREIGN DATA WRAPPER far TO {role}",
+        by=SUPERUSER,
+    )  # fmt: skip
+    everywhere.run(f"CREATE USER MAPPING FOR {role} SERVER far")
+    dump = everywhere.dump()
+    everywhere.restore(dump)
+    assert everywhere.run("SELECT count(*) FROM pg_opfamily WHERE opfname = 'fam'") == [(1,)]
+    assert everywhere.run("SELECT at_c(5, 1)") == [(6,)]
+    assert everywhere.run("SELECT usename FROM pg_user_mappings") == [(role,)]
+
+
+def test_a_transform_is_replaced_on_every_version(everywhere: Library) -> None:
+    everywhere.run(
+        "CREATE TYPE pair AS (a int, b int)",
+        "CREATE FUNCTION from_sql(internal) RETURNS internal LANGUAGE internal IMMUTABLE AS 'int4recv'",
+        "CREATE TRANSFORM FOR pair LANGUAGE plpgsql (FROM SQL WITH FUNCTION from_sql(internal))",
+        by=SUPERUSER,
+    )
+    dump = everywhere.dump()
+    everywhere.restore(dump, SUPERUSER)
+    assert everywhere.run("SELECT count(*) FROM pg_transform") == [(1,)]
+
+
+HOSTILE = "x\n\\! touch {mark}\n\\unrestrict k"
+
+
+def test_no_line_of_a_dump_is_a_command(everywhere: Library) -> None:
+    """Names and comments with a line break and a meta-command, of every kind that lets one choose them."""
+    mark = Path(tempfile.gettempdir()) / f"g{os.getpid()}"  # short: a name has 63 bytes
+    name = '"' + HOSTILE.format(mark=mark) + '"'
+    text = "'" + HOSTILE.format(mark=mark) + "'"
+    everywhere.run(
+        "SET check_function_bodies = off",
+        f"CREATE SCHEMA {name}", f"CREATE TABLE {name}.{name} ({name} int PRIMARY KEY)",
+        f"INSERT INTO {name}.{name} VALUES (1)",
+        f"COMMENT ON TABLE {name}.{name} IS {text}", f"COMMENT ON COLUMN {name}.{name}.{name} IS {text}",
+        f"CREATE TYPE {name} AS ENUM ({text})", f"CREATE DOMAIN {name}.d AS int",
+        f"CREATE FUNCTION {name}.{name}() RETURNS int LANGUAGE sql AS {text}",
+        f"CREATE VIEW {name}.v AS SELECT {text} AS {name}", f"CREATE SEQUENCE {name}.s",
+        f"CREATE INDEX i ON {name}.{name} ({name})",
+        f"CREATE STATISTICS {name}.st ON ({name} + 1), ({name} + 2) FROM {name}.{name}",
+        f"CREATE TABLE texts (t text DEFAULT {text})", f"INSERT INTO texts VALUES ({text})",
+        "SELECT lo_from_bytea(4711, 'scan')", f"COMMENT ON LARGE OBJECT 4711 IS {text}",
+        f"CREATE PUBLICATION {name} FOR TABLE {name}.{name}", f"CREATE COLLATION {name} FROM \"C\"",
+    )  # fmt: skip
+    everywhere.run(
+        f"CREATE OPERATOR FAMILY {name} USING btree", f"CREATE FOREIGN DATA WRAPPER {name}",
+        f"CREATE SERVER {name} FOREIGN DATA WRAPPER {name} OPTIONS (h {text})", f"CREATE ROLE {name[:30]}\"",
+        f"GRANT SELECT ON {name}.{name} TO {name[:30]}\"",
+        by=SUPERUSER,
+    )  # fmt: skip
+    dump = everywhere.dump()
+    try:
+        everywhere.run(f"DELETE FROM {name}.{name}")
+        everywhere.restore(dump, SUPERUSER)
+        assert everywhere.run(f"SELECT count(*) FROM {name}.{name}") == [(1,)]
+        assert everywhere.run("SELECT t FROM texts") == [(HOSTILE.format(mark=mark),)]
+        assert not mark.exists()
+    finally:
+        everywhere.run(f'DROP OWNED BY {name[:30]}"; DROP ROLE {name[:30]}"', by=SUPERUSER)
+
+
+def test_a_planted_meta_command_in_a_definition_is_a_syntax_error(library: Library, tmp_path: Path) -> None:
+    mark = tmp_path / "was-here"
+    library.run("CREATE TABLE docs (id int)", f"COMMENT ON TABLE docs IS 'here {'.' * 300}'")
+    dump = library.dump(compression="none")
+    planted = f"x';\n\\! touch {mark}\nSELECT '".encode()
+    content = dump.read_bytes()
+    place = b"here " + b"." * 300
+    assert content.count(place) == 1
+    dump.write_bytes(content.replace(place, planted + b" " * (len(place) - len(planted))))
+    with pytest.raises(GlacierProviderError, match="syntax error"):
+        library.restore(dump)
+    assert not mark.exists()
+
+
+def test_a_refused_statement_is_named_with_what_the_server_said(library: Library) -> None:
+    library.run(
+        "CREATE TABLE limits (n int); INSERT INTO limits VALUES (1)",
+        "CREATE FUNCTION other(int) RETURNS boolean LANGUAGE sql AS 'SELECT count(*) > 0 FROM limits'",
+        "CREATE TABLE checked (n int CHECK (other(n))); INSERT INTO checked VALUES (1)",
+    )
+    dump = library.dump()
+    lines: list[str] = []
+    with pytest.raises(GlacierProviderError) as caught:
+        restore_in_transaction(library.owner, library.tools, dump, Selection(), progress=lines.append)
+    assert "TABLE DATA public.checked" in str(caught.value)
+    assert 'relation "limits" does not exist' in str(caught.value)
+    assert any("CONTEXT" in line and "other" in line for line in lines)
+    assert library.run("SELECT count(*) FROM checked") == [(1,)]
+
+
+def test_exclusions_are_plain_values() -> None:
+    one = Exclusions(("stats",), (("public", "audit"),), (("a.b", 'c"d'),))
+    assert Exclusions.from_dict(one.as_dict()) == one
+    assert Exclusions.from_dict({}) == Exclusions()
