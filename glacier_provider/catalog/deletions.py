@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from glacier_provider.catalog.backups import Backups, Run, lease_holder
@@ -45,8 +45,12 @@ class Deletions:
         with self._db.transaction():
             return self._plan(self._of_this_application(backup_id))
 
-    def begin(self, backup_id: int, run: Run, *, force: bool = False) -> None:
+    def begin(
+        self, backup_id: int, run: Run, *, force: bool = False, first: Callable[[Doomed], None] = lambda _: None
+    ) -> None:
         """Take a backup out of use, and mark what goes with it; all of it or, with an error, nothing.
+
+        `first` deletes one archive of a backup that is still whole: where it raises, nothing was changed.
 
         The caller gets the lease with it. A deletion that began earlier goes on. Raise LeaseHeld, UnknownBackup, or
         BackupNotDeletable. `force` also deletes the newest complete backup, and one whose restore is under way: that
@@ -71,6 +75,9 @@ class Deletions:
             self._db.run("end_retrievals_of_going")
             self._db.run("mark_going")
             self._db.run("give_up_unsent_of", **ids)
+            if earlier["state"] in DELETABLE:
+                for row in self._db.rows("first_to_delete", application_id=ids["application_id"]):
+                    first(self._doomed(row))
 
     def to_delete(self) -> Iterator[list[Doomed]]:
         """Yield pages of the archives that have to go, of every deletion of the application that has begun."""
@@ -127,7 +134,10 @@ class Deletions:
             application=backup["application"],
             backup_id=backup["id"],
             state=state,
-            goes=tuple(Going(r["store_uri"], ArchiveKind(r["kind"]), r["archived_on"], amount_of(r)) for r in goes),
+            goes=tuple(
+                Going(r["store_uri"], ArchiveKind(r["kind"]), r["archived_on"], amount_of(r), r["padded_bytes"])
+                for r in goes
+            ),
             stays=tuple(
                 Staying(_REASONS[row["reason"]], amount_of(row)) for row in self._db.rows("staying_amounts", **ids)
             ),

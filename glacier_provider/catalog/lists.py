@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from glacier_provider.catalog.copies import expire_copies
 from glacier_provider.catalog.database import Database, Row, amount_of, pattern_of
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.status import RetrievalStatus
@@ -37,6 +38,7 @@ class Lists:
 
     def status_counts(self, backup_id: int) -> dict[RetrievalStatus, Amount]:
         """Return how many archives of a backup are in each retrieval status, and their bytes."""
+        expire_copies(self._db)
         rows = self._db.rows("status_counts", backup_id=backup_id)
         return {RetrievalStatus(row["status"]): amount_of(row) for row in rows}
 
@@ -45,6 +47,7 @@ class Lists:
     ) -> list[Row]:
         """Return archives of a backup, dump and manifest first; `containing` is part of a filename."""
         like = pattern_of(containing)
+        expire_copies(self._db)
         return self._db.rows("archives_of_backup", backup_id=backup_id, like=like, limit=limit, offset=offset)
 
     def restores(
@@ -55,6 +58,7 @@ class Lists:
 
     def _statuses(self, backup_ids: Sequence[int]) -> dict[int, str | None]:
         """Return the retrieval status of whole backups: the lowest of their archives; None without an archive."""
+        expire_copies(self._db)
         return {row["id"]: row["status"] for row in self._db.rows("lowest_status", backup_ids=list(backup_ids))}
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from glacier_provider.catalog.copies import expire_copies
 from glacier_provider.catalog.database import Database, Row, amount_of, pattern_of
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.status import BackupState, RetrievalStatus, lowest
@@ -145,6 +146,7 @@ class Pages:
         if not ids:
             return {}
         found: dict[int, list[Where]] = {number: [] for number in ids}
+        expire_copies(self._db)
         for row in self._db.rows("dumps_of", ids=ids):
             found[row["id"]].append(_where(row, Amount(1, row["bytes"])))
         for row in self._db.rows("away_files", application=application, ids=ids):
@@ -260,6 +262,7 @@ class Pages:
 
     def restore_progress(self, restore_id: int) -> list[Row]:
         """Return what a restore brings by `source`, `status` and `tier`, with the first and last request's time."""
+        expire_copies(self._db)
         return self._db.rows("restore_progress", restore_id=restore_id)
 
     def pending(self, backup_id: int) -> list[Row]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Backups, Run, lease_holder
+from glacier_provider.catalog.copies import expire_copies
 from glacier_provider.catalog.database import PAGE_SIZE, Database, Row, amount_of
 from glacier_provider.catalog.scans import Scans
 from glacier_provider.core.archive import Amount
@@ -204,6 +205,7 @@ class Restores:
         application_id = self._backups.application_id
         ids = {"application_id": application_id, "backup_id": backup["id"]}
         figures: list[Row] = []
+        expire_copies(self._db)
         with self._db.transaction():
             self._db.run("forget_planned_archives", restore_id=restore_id)
             self._db.row("missing_to_note", restore_id=restore_id)

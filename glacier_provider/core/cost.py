@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 from glacier_provider.core.archive import ArchiveKind
@@ -107,7 +108,21 @@ def upload_cost(stored: Stored, prices: Prices, *, parts: int | None = None) -> 
     )
 
 
-def retrieval_cost(asked: Stored, tier: str, prices: Prices, *, days: int) -> TierCost:
+def kept_days(days: int, ready_at: datetime) -> Decimal:
+    """Return how long a copy is kept, and billed, that is readable at a moment: to the next midnight UTC after `days`.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects.html
+
+    >>> kept_days(1, datetime(2026, 11, 28, 18, tzinfo=UTC))
+    Decimal('1.25')
+    """
+    end = ready_at.astimezone(UTC) + timedelta(days=days)
+    midnight = end.replace(hour=0, minute=0, second=0, microsecond=0)
+    rest = timedelta(days=1) - (end - midnight) if end > midnight else timedelta()
+    return days + Decimal(int(rest.total_seconds())) / 86400
+
+
+def retrieval_cost(asked: Stored, tier: str, prices: Prices, *, days: int | Decimal) -> TierCost:
     """Return what bringing archives back by one tier costs, with a temporary copy kept for `days` where one is made.
 
     A class that is read without a retrieval takes its price of reading, whatever the tier. Raise KeyError for a tier
@@ -136,9 +151,16 @@ def download_cost(ready: Stored, prices: Prices) -> TierCost:
 
 
 def retrieval_by_tier(
-    asked: Iterable[Stored], prices: Prices, *, days: int, ready: Iterable[Stored] = ()
+    asked: Iterable[Stored],
+    prices: Prices,
+    *,
+    days: int,
+    ready: Iterable[Stored] = (),
+    kept: Mapping[str, Decimal] | None = None,
 ) -> dict[str, TierCost]:
     """Return what a whole restore costs by tier: the retrieval of `asked`, and the reading of what is `ready`.
+
+    `kept`: the days, by tier, that copies are billed for, where more than `days` is known of that (see `kept_days`).
 
     Tiers that not every class of `asked` has are left out. Where nothing is to be retrieved the answer has one entry,
     under the empty name.
@@ -150,7 +172,10 @@ def retrieval_by_tier(
         return {"": sum((retrieval_cost(one, "", prices, days=days) for one in wanted), reading)}
     shared = set.intersection(*cold)
     ordered = [tier for tier in ("Expedited", "Standard", "Bulk") if tier in shared]
-    return {tier: sum((retrieval_cost(one, tier, prices, days=days) for one in wanted), reading) for tier in ordered}
+    billed = {tier: (kept or {}).get(tier, days) for tier in ordered}
+    return {
+        tier: sum((retrieval_cost(one, tier, prices, days=billed[tier]) for one in wanted), reading) for tier in ordered
+    }
 
 
 def early_deletion(deleted: Iterable[tuple[Stored, int]], prices: Prices) -> Decimal:

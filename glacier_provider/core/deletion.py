@@ -68,11 +68,12 @@ class Going:
     kind: ArchiveKind
     archived_on: date
     amount: Amount
+    padded_bytes: int | None = None  # with each smaller archive as the smallest that some classes bill
 
     @property
     def stored(self) -> Stored:
         """What goes, as prices see it."""
-        return Stored(class_of(self.store_uri, self.kind), self.amount.archives, self.amount.bytes)
+        return Stored(class_of(self.store_uri, self.kind), self.amount.archives, self.amount.bytes, self.padded_bytes)
 
     def as_dict(self) -> dict[str, Any]:
         return {

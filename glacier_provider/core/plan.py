@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 from glacier_provider.core.archive import Amount
-from glacier_provider.core.cost import Stored, TierCost, money, of_tier, plain, retrieval_by_tier
+from glacier_provider.core.cost import Stored, TierCost, kept_days, money, of_tier, plain, retrieval_by_tier
 from glacier_provider.core.params import backup_id_of, member, refuse_unknown, truth, whole_number
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.status import RetrievalStatus
@@ -246,16 +247,27 @@ class RestorePlan:
 
 
 def with_costs(
-    plan: RestorePlan, places: Iterable[tuple[str, Amount, Amount]], prices: Prices, *, budget: float | None
+    plan: RestorePlan,
+    places: Iterable[tuple[str, Amount, Amount]],
+    prices: Prices,
+    *,
+    budget: float | None,
+    now: datetime | None = None,
 ) -> RestorePlan:
-    """Return `plan` with its cost by tier; `places`: (store class, what is asked for, what is read without asking)."""
+    """Return `plan` with its cost by tier; `places`: (store class, what is asked for, what is read without asking).
+
+    With `now` copies are reckoned to the midnight at which they end when they are asked for now.
+    """
     given = list(places)
+    hours_of = plan.hours if now is not None else {}
+    kept = {tier: kept_days(plan.days, now + timedelta(hours=most)) for tier, (_, most) in hours_of.items() if now}
     return replace(
         plan,
         costs=retrieval_by_tier(
             [Stored(name, asked.archives, asked.bytes) for name, asked, _ in given],
             prices,
             days=plan.days,
+            kept=kept,
             ready=[Stored(name, ready.archives, ready.bytes) for name, _, ready in given],
         ),
         prices=prices.name,
@@ -288,7 +300,9 @@ def _place(source: str, status: RetrievalStatus, *, retrieval: bool) -> str:
     return places.get(status, "ready") if retrieval else "ready"
 
 
-def plan_by_store(plan: RestorePlan, figures: Iterable[Figure], prices: Prices, *, budget: float | None) -> RestorePlan:
+def plan_by_store(
+    plan: RestorePlan, figures: Iterable[Figure], prices: Prices, *, budget: float | None, now: datetime | None = None
+) -> RestorePlan:
     """Return `plan` with the amounts, the hours and the costs of what has to be brought from each store.
 
     What `plan` sets aside stays; the figures of source "orphan" are added to it.
@@ -307,4 +321,4 @@ def plan_by_store(plan: RestorePlan, figures: Iterable[Figure], prices: Prices, 
         hours={tier.value: span for spans in hours_of.values() for tier, span in spans.items()},
     )
     places = [(store_class(uri), part.to_request, part.pending + part.ready) for uri, part in parts.items()]
-    return with_costs(whole, places, prices, budget=budget)
+    return with_costs(whole, places, prices, budget=budget, now=now)

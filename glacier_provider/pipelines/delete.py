@@ -23,7 +23,7 @@ from glacier_provider.core.prices import Prices
 from glacier_provider.core.retention import Judged, apply_rule
 from glacier_provider.core.status import BackupState
 from glacier_provider.core.text import readable_size
-from glacier_provider.errors import BackupNotDeletable, CatalogError, StoreError
+from glacier_provider.errors import BackupNotDeletable, CatalogError, StoreDenied, StoreError
 from glacier_provider.pipelines.shared.errors import raise_gravest
 from glacier_provider.pipelines.shared.lease import kept_lease
 from glacier_provider.pipelines.shared.progress import Progress
@@ -84,7 +84,7 @@ def delete_backup(
     catalog.migrate()
     holder = lease_holder("deletion", backup_id)
     with catalog.alone(f"the {holder}"):
-        catalog.deletions.begin(backup_id, run, force=force)
+        catalog.deletions.begin(backup_id, run, force=force, first=lambda doomed: _delete_first(doomed, stores))
         try:
             with kept_lease(catalog, holder) as heartbeat:
                 _note_in_stores(application, catalog=catalog, stores=stores)
@@ -99,6 +99,19 @@ def delete_backup(
         "archives": progress.archives,
         "bytes": progress.bytes,
     }
+
+
+def _delete_first(doomed: Doomed, stores: Stores) -> None:
+    """Delete one archive while the backup can still stay as it is; raise StoreDenied when the store refuses."""
+    if stores(doomed.location.store_uri).features.chooses_keys:
+        return  # a bucket's refusal is not for good: nothing locks its archives by their age
+    error = _delete_page([doomed], stores).get(doomed.id)
+    if isinstance(error, StoreDenied):
+        raise StoreDenied(
+            f"The store does not delete: {error.message}",
+            hint="Nothing was changed, and the backup can be restored as before. A vault lock or an object lock keeps "
+            "archives for its time; else the credentials need the permission to delete (see the operations guide).",
+        ) from error
 
 
 def _note_in_stores(application: Application, *, catalog: Catalog, stores: Stores) -> None:

@@ -26,7 +26,7 @@ from glacier_provider.core.parts import MIB
 from glacier_provider.core.reconciliation import KnownArchive, Verdict, receipt_of, verdict_of
 from glacier_provider.core.status import ArchiveState
 from glacier_provider.core.text import counted
-from glacier_provider.errors import CatalogError, FileError
+from glacier_provider.errors import CatalogError, FileError, StoreDenied
 from glacier_provider.files import open_source
 from glacier_provider.pipelines.shared.errors import raise_gravest
 from glacier_provider.pipelines.shared.lease import kept_lease
@@ -34,7 +34,7 @@ from glacier_provider.stores.contract import ArchiveStore, Stores
 
 log = logging.getLogger(__name__)
 
-_COUNTED = ("adopted", "deleted", "noted", "back", "waiting", "strays", "foreign")
+_COUNTED = ("adopted", "deleted", "kept", "noted", "back", "waiting", "strays", "foreign")
 
 HOLDER = "reconciliation"
 _NAMED = 20
@@ -45,9 +45,9 @@ class Reconciled:
     """What a comparison of one store came to, in archives.
 
     `as_of` is the moment that the store's listing tells of; None: there is none yet, nothing was compared. `deleted`
-    were proven copies, `back` had been lost. `waiting` are left to the next upload, `strays` to a person, who finds
-    some of them in `named`. `missing` names archives that the catalog has and the store does not list. `doubtful` are
-    still in doubt.
+    were proven copies, `kept` are such that may not be deleted, `back` had been lost. `waiting` are left to the next
+    upload, `strays` to a person, who finds some of them in `named`. `missing` names archives that the catalog has and
+    the store does not list. `doubtful` are still in doubt.
     """
 
     store_uri: str
@@ -59,10 +59,16 @@ class Reconciled:
     back: int = 0
     waiting: int = 0
     strays: int = 0
+    kept: int = 0
     foreign: int = 0
     doubtful: int = 0
     named: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+
+    @property
+    def settled(self) -> int:
+        """Return for how many archives something was done."""
+        return self.adopted + self.deleted + self.noted + self.back
 
     def as_dict(self) -> dict[str, Any]:
         values: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -87,8 +93,12 @@ class Reconciled:
         ]
         if self.back:
             said.append(f"Lost before, and there again: {self.back}; restores count on them as on any other.")
+        if self.kept:
+            said.append(f"Copies that may not be deleted, by a lock or for want of permission, and stay: {self.kept}.")
         if self.strays:
-            said.append(f"Not this catalog's, and left alone: {self.strays} ({', '.join(self.named)}).")
+            said.append(f"Not this catalog's, and left alone: {self.strays}.")
+        if self.named:
+            said.append(f"By their keys: {', '.join(self.named)}.")
         if self.missing:
             said.append(f"NOT in the store although the catalog has them: {', '.join(self.missing)}.")
         return said
@@ -126,10 +136,13 @@ def _reconcile_store(
     as_of = store.listed_as_of()
     if everything or as_of is None or (unreconciled.newest is not None and as_of <= unreconciled.newest):
         store.refresh_listing()
-    if as_of is None or not (everything or unreconciled.oldest is None or as_of > unreconciled.oldest):
+    if as_of is None:
         return Reconciled(store.uri, doubtful=unreconciled.archives)
     with _lease(catalog) as heartbeat, catalog.transaction():
-        return _Comparison(application, store, as_of, catalog=catalog, heartbeat=heartbeat).run()
+        told = _Comparison(application, store, as_of, catalog=catalog, heartbeat=heartbeat).run()
+    # What a listing shows is there, however old it is. What it lacks may have come since, so that the doubt stays.
+    new_enough = everything or unreconciled.oldest is None or as_of > unreconciled.oldest
+    return told if new_enough or told.settled else Reconciled(store.uri, doubtful=unreconciled.archives)
 
 
 @contextmanager
@@ -205,7 +218,7 @@ class _Comparison:
             elif verdict is Verdict.BACK and row is not None:
                 self._take_back(found, row)
             elif verdict is Verdict.STRAY:
-                self._leave(found, "strays")
+                self._leave(found.key, "strays")
             elif verdict is Verdict.FOREIGN:
                 self.counts["foreign"] += 1
         self._delete(surplus)
@@ -250,22 +263,26 @@ class _Comparison:
 
     def _take_back(self, found: StoredArchive, row: Row) -> None:
         if not self.catalog.reconciliation.back(row["id"], key=found.key):
-            self._leave(found, "strays")
+            self._leave(found.key, "strays")
             return
         self.counts["back"] += 1
         log.info("Lost, and in the store again: %s (archive %d).", row["filename"], row["id"])
 
-    def _leave(self, found: StoredArchive, what: str) -> None:
+    def _leave(self, key: str, what: str) -> None:
         self.counts[what] += 1
         if len(self.named) < _NAMED:
-            self.named.append(found.key)
+            self.named.append(key)
 
     def _delete(self, surplus: Sequence[tuple[str, Description]]) -> None:
         """Delete proven copies. Nothing of the catalog changes by it: whatever is not deleted is found again."""
         if not surplus:
             return
-        errors = self.store.delete_all(surplus)
+        errors = dict(self.store.delete_all(surplus))
         self.counts["deleted"] += len(surplus) - len(errors)
+        for key in [key for key, error in errors.items() if isinstance(error, StoreDenied)]:
+            # A lock keeps it, or the credentials may not delete: it costs its storage and harms nothing.
+            log.warning("A copy stays in %s: %s", self.store.uri, errors.pop(key))
+            self._leave(key, "kept")
         raise_gravest(errors.values(), "copies could not be deleted")
 
 

@@ -68,14 +68,16 @@ SELECT a.id, a.kind FROM glacier_archives a
 -- name: going_amounts
 -- What goes, by store, kind and day.
 SELECT a.store_uri, a.kind, (coalesce(a.archived_at, a.created_at) AT TIME ZONE 'UTC')::date AS archived_on,
-       count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes
+       count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes,
+       coalesce(sum(greatest(a.stored_size, 131072)), 0)::bigint AS padded_bytes
   FROM going g JOIN glacier_archives a ON a.id = g.id
  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 
 -- name: deleting_amounts
 -- The same of a deletion that began earlier: what is still to be done.
 SELECT a.store_uri, a.kind, (coalesce(a.archived_at, a.created_at) AT TIME ZONE 'UTC')::date AS archived_on,
-       count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes
+       count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes,
+       coalesce(sum(greatest(a.stored_size, 131072)), 0)::bigint AS padded_bytes
   FROM glacier_archives a WHERE a.application_id = %(application_id)s AND a.state = 'deleting'
  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 
@@ -122,6 +124,13 @@ SELECT a.id, a.kind, a.filename, a.backup_id, a.store_uri, a.key, a.stored_size,
   FROM glacier_archives a
  WHERE a.application_id = %(application_id)s AND a.state = 'deleting' AND a.id > %(after)s
  ORDER BY a.id LIMIT %(limit)s;
+
+-- name: first_to_delete
+-- One that tells whether a store deletes at all: not one that lies nowhere.
+SELECT a.id, a.kind, a.filename, a.backup_id, a.store_uri, a.key, a.stored_size, a.sha256, a.encoding, a.store_number
+  FROM glacier_archives a
+ WHERE a.application_id = %(application_id)s AND a.state = 'deleting' AND NOT starts_with(a.key, 'empty:')
+ ORDER BY a.kind = 'database' DESC, a.id LIMIT 1;
 
 -- name: archives_deleted
 -- Gone from their stores, and so in no backup any more.

@@ -296,6 +296,15 @@ WITH done AS (
 UPDATE glacier_archives a SET retrieval_status = 'available'
  WHERE a.id = ANY(%(archive_ids)s) AND a.retrieval_status IN ('ready', 'pending');
 
+-- name: expire_copies
+-- What was on offer until a time that is over is cold. The one place that says so: whoever looks at statuses runs it first.
+WITH over AS (
+    UPDATE glacier_retrievals SET state = 'expired'
+     WHERE state = 'ready' AND expires_at <= clock_timestamp()
+    RETURNING archive_id)
+UPDATE glacier_archives a SET retrieval_status = 'available' FROM over
+ WHERE a.id = over.archive_id AND a.retrieval_status = 'ready';
+
 -- name: expire_by_clock
 -- Offers of this restore whose time is over, or ends within the margin.
 WITH done AS (

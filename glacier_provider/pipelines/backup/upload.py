@@ -177,9 +177,13 @@ class _FileSender:
         with self._gone, self._done:  # whatever ends this page, what the store confirmed is remembered
             for archive, upload in self._sent(small):
                 self._note(archive, upload)
-            for archive in self._while_well(page):
-                if archive.size > SMALL_FILE:
-                    self._note(archive, _caught(self._send_large, archive))
+            large = [archive for archive in page if archive.size > SMALL_FILE]
+            if large:
+                self.finish()  # a large file takes its time: what is done before it is known before it
+            for archive in self._while_well(large):
+                self._gone.commit()
+                self._done.commit()
+                self._note(archive, _caught(self._send_large, archive))
         if self._trouble is not None:
             self.finish()
             raise self._trouble
@@ -197,7 +201,16 @@ class _FileSender:
         return self._careful_where_needed(self._pool.send(self._while_well(small)))
 
     def _sent_with_care(self, small: list[PlannedArchive]) -> _Outcomes:
-        return in_parallel(self._send_small, self._while_well(small), workers=self._application.connections)
+        return in_parallel(
+            self._send_small,
+            self._while_well(small),
+            workers=self._application.connections,
+            meanwhile=self._commit_if_late,
+        )
+
+    def _commit_if_late(self) -> None:
+        self._done.commit_if_late()
+        self._gone.commit_if_late()
 
     def _careful_where_needed(self, answers: Iterator[tuple[PlannedArchive, SentFile | None]]) -> _Outcomes:
         """Yield uploads that the pool could prove; what it could not is sent again, with care, some at a time."""
@@ -266,8 +279,7 @@ class _FileSender:
             self.errors.append((archive, upload))
             if isinstance(upload, StoreError) and len(self.errors) > self._application.connections:
                 self._trouble = upload  # not this file's: the store's
-        self._done.commit_if_late()
-        self._gone.commit_if_late()
+        self._commit_if_late()
 
 
 def _caught(work: Callable[[PlannedArchive], Upload], archive: PlannedArchive) -> Upload | GlacierProviderError:

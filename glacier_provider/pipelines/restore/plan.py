@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from glacier_provider.applications import Application
@@ -134,7 +134,8 @@ def _plan(
         database_bytes=(backup["database_bytes"] or 0) if request.database else 0,
         **found,
     )
-    return plan_by_store(plan, figures, application.price_table, budget=application.restore.budget)
+    budget, now = application.restore.budget, datetime.now(UTC)
+    return plan_by_store(plan, figures, application.price_table, budget=budget, now=now)
 
 
 def _check_tier(tier: Tier, figures: Iterable[Figure], stores: Stores) -> None:

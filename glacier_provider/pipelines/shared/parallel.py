@@ -13,15 +13,21 @@ _Result = TypeVar("_Result")
 
 #: A mapped task is worth its start from this many files on.
 SMALLEST_SHARE = 500
+MEANWHILE_SECONDS = 1.0
 
 
 def in_parallel(
-    work: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    *,
+    workers: int,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Generator[tuple[_Item, _Result | GlacierProviderError]]:
     """Yield (item, result) as they end, `workers` at a time; an error of our family is a result, any other is raised.
 
     At most twice `workers` items are taken from `items` beforehand, so that its memory does not depend on their
-    number. When the caller stops listening, what is under way is finished and nothing more is begun.
+    number. While nothing ends, `meanwhile` is called every `MEANWHILE_SECONDS`. When the caller stops listening, what
+    is under way is finished and nothing more is begun.
     """
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="glacier") as pool:
         under_way: dict[Future[_Result], _Item] = {}
@@ -29,16 +35,19 @@ def in_parallel(
             for item in items:
                 under_way[pool.submit(work, item)] = item
                 while len(under_way) >= 2 * workers:
-                    yield from _ended(under_way)
+                    yield from _ended(under_way, meanwhile)
             while under_way:
-                yield from _ended(under_way)
+                yield from _ended(under_way, meanwhile)
         finally:
             for future in under_way:
                 future.cancel()
 
 
-def _ended(under_way: dict[Future[_Result], _Item]) -> Iterator[tuple[_Item, _Result | GlacierProviderError]]:
-    done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+def _ended(
+    under_way: dict[Future[_Result], _Item], meanwhile: Callable[[], object]
+) -> Iterator[tuple[_Item, _Result | GlacierProviderError]]:
+    while not (done := wait(under_way, timeout=MEANWHILE_SECONDS, return_when=FIRST_COMPLETED).done):
+        meanwhile()
     ended = [(under_way.pop(future), future) for future in done]
     foreign: BaseException | None = None
     for item, future in ended:

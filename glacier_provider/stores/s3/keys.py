@@ -5,7 +5,6 @@ Keys, below the prefix of the store URI:
     <application>/files/<thousands of the archive id, 9 digits>/<archive id, 12 digits>-<name>
     <application>/database/<thousands of the archive id, 9 digits>/<archive id, 12 digits>-<name>
     <application>/manifests/<backup id, 12 digits>.json.gz
-    <application>/deleted/<backup id, 12 digits>-<SHA-256 of its manifest>     an empty note: the backup was deleted
 
 An archive id is never used again, so a key is written once for ever; and a listing comes in the order of the ids. The
 thousands are for stores that keep objects as files, which make a directory of each part of a key: not one for each
@@ -33,6 +32,8 @@ from urllib.parse import quote, unquote
 from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.core.told import checked_description
 
+#: In the metadata of a manifest: its backup was deleted, and the manifests of later ones continue it.
+DELETED = "deleted"
 MAX_METADATA = 2000  # bytes of names and values; S3 allows 2,048
 MAX_NAME_IN_KEY = 200
 _FOLDERS = {ArchiveKind.FILE: "files", ArchiveKind.DATABASE: "database", ArchiveKind.MANIFEST: "manifests"}
@@ -43,7 +44,6 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.\-~!'()]+")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.\-~!'()/\\]+")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _CUT_ESCAPE = re.compile(r"%.?$")
-_DELETION = re.compile(r"/deleted/[0-9]{12,19}-([0-9a-f]{64})$")
 _KEY = re.compile(
     r"([^/]+)/(?:(files|database)/([0-9]{9,16})/([0-9]{12,19})-[^/]+|(manifests)/([0-9]{12,19})\.json\.gz)"
 )
@@ -93,22 +93,6 @@ def key_facts(prefix: str, key: str) -> KeyFacts | None:
     if f"{thousands}/{archive_id}" != id_path(int(archive_id)):
         return None
     return KeyFacts(unquote(application), _KINDS[folder], int(archive_id))
-
-
-def deletions_folder(prefix: str, application: str) -> str:
-    """Return what the notes about deleted backups begin with."""
-    return f"{folder_of(prefix, application)}deleted/"
-
-
-def deletion_key(prefix: str, application: str, backup_id: int, manifest_sha256: str) -> str:
-    """Return the key of the note that a backup was deleted; the object under it is empty."""
-    return f"{deletions_folder(prefix, application)}{backup_id:012d}-{manifest_sha256}"
-
-
-def deleted_manifest(key: str) -> str | None:
-    """Return the SHA-256 of the manifest that a note is about, or None for a key that is no note."""
-    found = _DELETION.search(key)
-    return found[1] if found else None
 
 
 def _shown_name(filename: str) -> str:

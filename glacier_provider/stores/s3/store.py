@@ -40,15 +40,7 @@ from glacier_provider.stores.s3.delete import delete_all
 from glacier_provider.stores.s3.fast.client import LARGEST_PIECE, FastPath
 from glacier_provider.stores.s3.fast.pool import ProcessPool, start_pool
 from glacier_provider.stores.s3.ids import ids_in_use
-from glacier_provider.stores.s3.keys import (
-    deleted_manifest,
-    deletion_key,
-    deletions_folder,
-    folder_of,
-    key_facts,
-    metadata_of,
-    object_key,
-)
+from glacier_provider.stores.s3.keys import DELETED, folder_of, key_facts, metadata_of, object_key
 from glacier_provider.stores.s3.listing import reports
 from glacier_provider.stores.s3.stream import S3StreamUpload
 from glacier_provider.stores.s3.upload import S3Upload, abort_uploads
@@ -250,14 +242,30 @@ class S3Store:
         return delete_all(self._bucket, archives)
 
     def note_deletion(self, application: str, backup_id: int, manifest_sha256: str) -> None:
-        key = deletion_key(self._bucket.uri.prefix, application, backup_id, manifest_sha256)
-        with aws_errors("s3:PutObject", self._bucket.url(key)):
-            arguments = self._bucket.write_arguments("STANDARD")
-            self._bucket.client.put_object(Bucket=self._bucket.uri.bucket, Key=key, Body=b"", **arguments)
+        """Write it into the metadata of the manifest, which is copied onto itself for that."""
+        bucket = self._bucket
+        key = f"{folder_of(bucket.uri.prefix, application, ArchiveKind.MANIFEST)}{backup_id:012d}.json.gz"
+        head = bucket.head(key)
+        if head is None or head.metadata.get("sha256") != manifest_sha256 or DELETED in head.metadata:
+            return
+        with aws_errors("s3:PutObject", bucket.url(key)):
+            bucket.client.copy_object(
+                Bucket=bucket.uri.bucket,
+                Key=key,
+                CopySource={"Bucket": bucket.uri.bucket, "Key": key},
+                MetadataDirective="REPLACE",
+                Metadata={**head.metadata, DELETED: "yes"},
+                ChecksumAlgorithm="SHA256",
+                **bucket.write_arguments("STANDARD"),
+            )
 
     def noted_deletions(self, application: str) -> Iterator[str]:
-        for page in self._pages(deletions_folder(self._bucket.uri.prefix, application)):
-            yield from filter(None, (deleted_manifest(entry["Key"]) for entry in page))
+        folder = folder_of(self._bucket.uri.prefix, application, ArchiveKind.MANIFEST)
+        keys = [entry["Key"] for page in self._pages(folder) for entry in page]
+        with ThreadPoolExecutor(8, thread_name_prefix="s3-head") as pool:
+            for head in pool.map(self._bucket.head, keys):
+                if head is not None and DELETED in head.metadata and "sha256" in head.metadata:
+                    yield head.metadata["sha256"]
 
     def ids_in_use(self, application: str, *, archive_id: int, backup_id: int) -> tuple[int, int]:
         return ids_in_use(self._bucket, application, archive_id=archive_id, backup_id=backup_id)
@@ -309,7 +317,7 @@ class S3Store:
 
     def _is_archive(self, key: str, kind: ArchiveKind | None) -> bool:
         if kind is None:
-            return deleted_manifest(key) is None
+            return True
         facts = key_facts(self._bucket.uri.prefix, key)
         return facts is not None and facts.kind is kind
 

@@ -278,12 +278,18 @@ class VaultStore:
             )
 
     def listed_as_of(self) -> datetime | None:
-        """Return when AWS took the newest inventory that can be read, less what it may take to show an archive."""
+        """Return when AWS took the newest inventory that can be read, less what it may take to show an archive.
+
+        AWS takes no new inventory of a vault that did not change. When one was brought long after it was taken, nothing
+        was on its way into it either: an archive that came too late for it would have had the next one taken.
+        """
         job = newest_inventory(self._vault, self._now())
         if job is None:
             self.refresh_listing()
             return None
-        return inventory_date(self._vault, job) - INVENTORY_LAG
+        taken = inventory_date(self._vault, job)
+        unchanged = job.completed_at is not None and job.completed_at - taken >= 2 * INVENTORY_LAG
+        return taken if unchanged else taken - INVENTORY_LAG
 
     def forget_retrievals(self) -> None:
         self._jobs.forget()

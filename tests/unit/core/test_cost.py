@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,7 @@ from glacier_provider.core.cost import (
     TierCost,
     download_cost,
     early_deletion,
+    kept_days,
     merged,
     money,
     of_tier,
@@ -254,3 +256,30 @@ def test_a_retrieval_is_told_with_its_sum() -> None:
     told = TierCost(Decimal(1), Decimal(2), Decimal("0.5"), Decimal("0.25")).as_dict()
     assert told["total"] == "3.750000"
     assert sum(Decimal(told[name]) for name in told if name != "total") == Decimal(told["total"])
+
+
+# --- clocks --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ready", "days", "billed"),
+    [
+        ("2026-11-28T00:00:00+00:00", 1, "1"),
+        ("2026-11-28T00:00:01+00:00", 1, "1.99999"),
+        ("2026-11-28T18:00:00+00:00", 1, "1.25"),
+        ("2026-11-28T12:00:00+00:00", 7, "7.5"),
+        ("2026-11-28T12:00:00+06:00", 7, "7.75"),
+    ],
+)
+def test_a_copy_is_billed_to_the_next_midnight_utc_after_its_days(ready: str, days: int, billed: str) -> None:
+    assert kept_days(days, datetime.fromisoformat(ready)) == pytest.approx(Decimal(billed), abs=Decimal("0.0001"))
+
+
+def test_copies_are_reckoned_for_the_days_that_they_are_kept_by_each_tier() -> None:
+    asked = [Stored("GLACIER", 1000, 100 * GB)]
+    kept = {"Standard": Decimal("1.5"), "Bulk": Decimal("1.25")}
+    costs = retrieval_by_tier(asked, LIST_PRICES, days=1, kept=kept)
+    plain_costs = retrieval_by_tier(asked, LIST_PRICES, days=1)
+    for tier, days in kept.items():
+        assert costs[tier].temporary_copy == pytest.approx(plain_costs[tier].temporary_copy * days, abs=ROUNDING)
+    assert costs["Expedited"] == plain_costs["Expedited"]

@@ -87,3 +87,13 @@ def test_a_manifest_lies_where_nothing_is_charged_for_deleting_early() -> None:
     plan = with_fee(a_plan(going(ArchiveKind.MANIFEST)), LIST_PRICES, today=DAY)
     assert plan.fee == 0
     assert "minimum storage duration: nothing." in plan.lines()[-1]
+
+
+def test_small_archives_of_a_class_with_a_smallest_size_are_reckoned_one_by_one() -> None:
+    """9,999 of 1 kB and one of 2 GB: the average hides what each small one is billed as."""
+    uri = "s3://bucket/x?storage_class=GLACIER_IR"
+    size, small = 9_999_000 + 2 * 1024**3, 9_999
+    going = Going(uri, ArchiveKind.FILE, DAY, Amount(10_000, size), padded_bytes=small * 131072 + 2 * 1024**3)
+    plan = DeletionPlan("library", 1, BackupState.COMPLETE, goes=(going,))
+    billed = small * 131072 + 2 * 1024**3
+    assert with_fee(plan, LIST_PRICES, today=DAY).fee == billed / Decimal(GB) * Decimal("0.004") * 3

@@ -188,3 +188,16 @@ def test_a_result_that_is_an_error_is_told_from_one_that_was_raised_by_nobody() 
 
 def _raise(_: int) -> None:
     raise GlacierProviderError
+
+
+def test_while_nothing_ends_the_caller_can_do_what_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glacier_provider.pipelines.shared.parallel.MEANWHILE_SECONDS", 0.01)
+    due, gate = [], threading.Event()
+
+    def meanwhile() -> None:
+        due.append(1)
+        if len(due) == 3:
+            gate.set()
+
+    assert [item for item, _ in in_parallel(lambda _: gate.wait(10), [1, 2], workers=2, meanwhile=meanwhile)] != []
+    assert len(due) >= 3
