@@ -17,6 +17,10 @@ class Lists:
     def __init__(self, database: Database) -> None:
         self._db = database
 
+    def applications(self) -> list[str]:
+        """Return the names of all applications that the catalog knows."""
+        return [row["name"] for row in self._db.rows("application_names")]
+
     def backups(
         self, application: str | None = None, *, state: str | None = None, limit: int = 20, offset: int = 0
     ) -> list[Row]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from glacier_provider.catalog.database import Connect, catalog_errors
 from glacier_provider.catalog.version import check_version, newest_version
-from glacier_provider.errors import UnsafeCatalogSchema
+from glacier_provider.errors import CatalogError, UnsafeCatalogSchema
 
 if TYPE_CHECKING:
     import psycopg
@@ -52,8 +52,45 @@ def migrate(connect: Connect, schema: str) -> str:
             check_version(found, schema)
     if found != newest:
         with catalog_errors():
-            _upgrade(connect, schema)
+            _upgrade_saying_what_is_missing(connect, schema)
     return newest
+
+
+def _upgrade_saying_what_is_missing(connect: Connect, schema: str) -> None:
+    """Upgrade; raise psycopg's own error instead of SQLAlchemy's, and CatalogError with the GRANT that is missing."""
+    from psycopg.errors import InsufficientPrivilege
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        _upgrade(connect, schema)
+    except DBAPIError as error:
+        if error.orig is None:
+            raise
+        if not isinstance(error.orig, InsufficientPrivilege):
+            raise error.orig from None
+        said = str(error.orig).strip().splitlines()[0]
+        raise CatalogError(
+            f"The catalog's user may not create or upgrade the schema {schema} ({said}).",
+            hint=_missing_grant(connect, schema),
+        ) from None
+
+
+def _missing_grant(connect: Connect, schema: str) -> str:
+    """Return what the database's owner has to run."""
+    asked = (
+        "SELECT quote_ident(current_user), quote_ident(current_database()), quote_ident(%(schema)s), "
+        "to_regnamespace(quote_ident(%(schema)s)) IS NOT NULL, "
+        "(SELECT quote_ident(pg_get_userbyid(nspowner)) FROM pg_namespace WHERE nspname = %(schema)s)"
+    )
+    with connect() as connection:
+        row: Any = connection.execute(asked, {"schema": schema}).fetchone()
+    user, database, quoted, exists, owner = row.values() if isinstance(row, dict) else row
+    if not exists:
+        return f"As owner of the database or as superuser: GRANT CREATE ON DATABASE {database} TO {user};"
+    return (
+        f"The schema belongs to {owner}. Migrate as that role, or as it: ALTER SCHEMA {quoted} OWNER TO {user}; and "
+        f"the same for its tables; for a schema that is empty: GRANT USAGE, CREATE ON SCHEMA {quoted} TO {user};"
+    )
 
 
 def _upgrade(connect: Connect, schema: str) -> None:

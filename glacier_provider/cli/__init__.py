@@ -13,23 +13,33 @@ from collections.abc import Sequence
 
 from glacier_provider import __version__
 from glacier_provider.cli import costs, counts, deletion, maintenance, notifications, show
-from glacier_provider.cli.connections import log_to_stderr
-from glacier_provider.errors import GlacierProviderError
+from glacier_provider.cli.connections import log_to_stderr, warn_of_password
+from glacier_provider.cli.mistakes import TRACEBACK, told
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, 1 for an error of ours (told on stderr), or 2 for wrong usage."""
-    arguments = _parser().parse_args(argv)
+    """Run one command; return 0, 1 for an error (told on stderr, without a traceback), 2 for wrong usage, or 130 for
+    Ctrl-C.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser().parse_args(given)
+    arguments.given = given
     log_to_stderr()
     try:
+        warn_of_password(arguments)
         arguments.run(arguments)
         sys.stdout.flush()
-    except GlacierProviderError as error:
-        print(f"glacier-backup: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
         # The reader (head, a pager) has seen enough; what is left in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("\nglacier-backup: interrupted. What was under way can be repeated.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        print(f"glacier-backup: {told(error)}", file=sys.stderr)
+        return 1
     return 0
 
 

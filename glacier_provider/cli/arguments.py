@@ -23,7 +23,12 @@ def add_command(
     if of_any:
         command.add_argument("--application", metavar="NAME", help="only this application")
     command.add_argument("--applications", metavar="FILE", help="path of applications.yaml")
-    command.add_argument("--catalog", metavar="URI", help="libpq URI of the catalog's database")
+    command.add_argument(
+        "--catalog",
+        metavar="URI",
+        help="libpq URI of the catalog's database; with a password better by the environment variable "
+        "GLACIER_CATALOG_URI, or in ~/.pgpass",
+    )
     command.add_argument("--schema", help=f"the catalog's schema (default: as configured, else {DEFAULT_SCHEMA})")
     command.add_argument("--json", action="store_true", help="print JSON")
     return command

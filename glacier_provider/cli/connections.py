@@ -31,6 +31,19 @@ _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"  # what Airflow takes a process for that i
 def log_to_stderr() -> None:
     """Have the log on stderr: stdout is the command's answer."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    for chatty in ("airflow", "alembic", "botocore", "sqlalchemy", "urllib3"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def warn_of_password(arguments: Arguments) -> None:
+    """Say so when a password stands on the command line, where every user of the machine can read it."""
+    uri = getattr(arguments, "catalog", None)
+    if uri and re.search(r"://[^/@?\s]*:[^/@?\s]+@|password\s*=", uri):
+        print(
+            "A password on a command line can be read by every user of this machine: give the URI by the environment "
+            "variable GLACIER_CATALOG_URI, or the password by ~/.pgpass.",
+            file=sys.stderr,
+        )
 
 
 @contextmanager
@@ -134,9 +147,10 @@ def _uri_connection(value: str) -> tuple[Any, list[Any], Any]:
 
 def _server_of_airflow(conn_id: str) -> Server:
     try:
-        from airflow.models import Connection
+        with airflow_at_hand():
+            from airflow.models import Connection
 
-        found: Any = Connection.get_connection_from_secrets(conn_id)
+            found: Any = Connection.get_connection_from_secrets(conn_id)
     except Exception as error:
         raise ConfigurationError(
             f"Airflow does not give the connection {conn_id} ({type(error).__name__}).",

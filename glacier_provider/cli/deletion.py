@@ -5,7 +5,10 @@ They reach the store by the application's AWS connection: its AIRFLOW_CONN_ vari
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,8 +16,9 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.cli.arguments import Arguments, add_command_of_one, named_application
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer, print_rows
-from glacier_provider.core.deletion import DeletionRequest
-from glacier_provider.core.retention import Judged
+from glacier_provider.core.deletion import DeletionPlan, DeletionRequest
+from glacier_provider.core.retention import Judged, Retention
+from glacier_provider.core.text import counted
 from glacier_provider.errors import ConfigurationError
 from glacier_provider.hooks.resources import Resources
 from glacier_provider.pipelines.delete import delete_backup, judge_backups, plan_deletion, raise_refused
@@ -57,8 +61,7 @@ def _delete(arguments: Arguments) -> None:
             if confirm is None and plan.refused is None and sys.stdin.isatty():
                 confirm = input(f"To delete it for good, type {plan.confirm}: ").strip()
         if not confirm:
-            text = f"Nothing was deleted. To delete it, add: --yes-delete {plan.confirm}"
-            print_answer(arguments, plan.as_dict(), text)
+            print_answer(arguments, plan.as_dict(), _proposal(arguments, plan))
             return
         DeletionRequest(backup_id, confirm).check(application.name)
         raise_refused(plan, force=arguments.force)
@@ -69,12 +72,29 @@ def _delete(arguments: Arguments) -> None:
     print_answer(arguments, figures, f"Backup {backup_id} is deleted: {figures['archives']} archives.")
 
 
+def _proposal(arguments: Arguments, plan: DeletionPlan) -> str:
+    """Return the command that deletes what was planned, as it has to be typed; none where nothing lifts a refusal."""
+    if plan.refused and not plan.forcible:
+        return "Nothing was deleted, and it cannot be."
+    given = [*_without_password(arguments.given), "--yes-delete", plan.confirm]
+    if plan.refused and not arguments.force:
+        given.append("--force")
+    return f"Nothing was deleted. To delete it all the same: glacier-backup {shlex.join(given)}"
+
+
+def _without_password(given: Sequence[str]) -> list[str]:
+    return [re.sub(r"(://[^/@:\s]*):[^/@\s]+@", r"\1@", one) for one in given]
+
+
 def _retention(arguments: Arguments) -> None:
     application = named_application(arguments)
     with open_catalog(arguments) as catalog:
         judged = judge_backups(application, catalog=catalog)
         going = [one.backup_id for one in judged if one.may_go]
         if not arguments.delete:
+            if not arguments.json and application.retention == Retention():
+                print(f"{application.name} has no retention rule: all {counted(len(judged), 'backup')} stay.")
+                return
             _print_judged(arguments, judged)
             return
         if arguments.yes_delete != application.name:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -34,7 +36,31 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Columns) -> None:
     from tabulate import tabulate
 
     table = [[_cell(row[of] if isinstance(of, str) else of(row)) for of in columns.values()] for row in rows]
-    print(tabulate(table, headers=list(columns), tablefmt="simple") if rows else "Nothing to show.")
+    names = list(columns)
+    if sys.stdout.isatty():
+        table, names = fitted(table, names, shutil.get_terminal_size().columns)
+    print(tabulate(table, headers=names, tablefmt="simple") if rows else "Nothing to show.")
+
+
+def fitted(table: Sequence[Sequence[Any]], names: Sequence[str], width: int) -> tuple[list[list[Any]], list[str]]:
+    """Return rows and names of columns so short that a table of them is at most `width` wide, if that can be.
+
+    The widest columns are cut first, and none to less than a few letters.
+    """
+    cells = [["" if one is None else str(one) for one in row] for row in (names, *table)]
+    widths = [max(len(one) for one in column) for column in zip(*cells, strict=True)]
+    room = width - 2 * (len(widths) - 1)
+    while sum(widths) > room and max(widths) > _NARROW:
+        widest = widths.index(max(widths))
+        widths[widest] = max(_NARROW, widths[widest] - max(1, (sum(widths) - room) // 2))
+    cut = [
+        [one if len(text) <= most else shortened(text, most) for one, text, most in zip(row, said, widths, strict=True)]
+        for row, said in zip((names, *table), cells, strict=True)
+    ]
+    return cut[1:], cut[0]
+
+
+_NARROW = 6
 
 
 def print_pairs(values: Mapping[str, Any]) -> None:
@@ -54,6 +80,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Amount):
         return {"archives": value.archives, "bytes": value.bytes}
     return str(value)
+
+
+def printable(value: Any) -> str:
+    """Return a value as text for a terminal."""
+    return str(_cell(value if isinstance(value, str) else str(value)))
 
 
 def _cell(value: Any) -> Any:

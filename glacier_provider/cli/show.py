@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from glacier_provider.applications import load_applications
 from glacier_provider.applications.schema import json_schema
+from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.cli.arguments import Arguments, add_command, add_paging
 from glacier_provider.cli.connections import open_catalog
-from glacier_provider.cli.output import print_json, print_pairs, print_rows, shortened, shown_size, shown_time
+from glacier_provider.cli.output import (
+    print_json,
+    print_pairs,
+    print_rows,
+    printable,
+    shortened,
+    shown_size,
+    shown_time,
+)
 from glacier_provider.core.status import BackupState
-from glacier_provider.core.text import counted, readable_size
+from glacier_provider.core.text import counted, nearest, readable_size
+from glacier_provider.errors import ConfigurationError
 
 
 def add_commands(commands: Any) -> None:
@@ -34,6 +47,7 @@ def add_commands(commands: Any) -> None:
 
 def _list(arguments: Arguments) -> None:
     with open_catalog(arguments) as catalog:
+        _check_name(arguments, catalog)
         rows = catalog.lists.backups(
             arguments.application, state=arguments.state, limit=arguments.limit, offset=arguments.offset
         )
@@ -64,12 +78,97 @@ def _show(arguments: Arguments) -> None:
         return
     archives = backup.pop("archives")
     report = backup.pop("report")
-    findings = {f"report: {name}": value for name, value in report.items() if value not in (None, [], 0)}
-    print_pairs({**backup, **findings})
+    print_pairs({words: say(backup[name]) for name, (words, say) in _TOLD.items() if backup.get(name) is not None})
     for status, amount in archives.items():
-        print(f"{status:>10}: {counted(amount.archives, 'archive')}, {readable_size(amount.bytes)}")
+        print(f"{_WORDS[status]:>18}: {counted(amount.archives, 'archive')}, {readable_size(amount.bytes)}")
+    for line in _findings(report):
+        print(line)
     for restore in restores:
         print(f"restore {restore['id']}: {restore['state']}, opened {shown_time(restore['opened_at'])} UTC")
+
+
+def _check_name(arguments: Arguments, catalog: Catalog) -> None:
+    """Raise ConfigurationError for an application that neither the catalog nor applications.yaml knows."""
+    if arguments.application is None:
+        return
+    known = catalog.lists.applications()
+    if arguments.application in known:
+        return
+    with suppress(ConfigurationError):
+        described = load_applications(arguments.applications)
+        known += [name for name in (*described, *described.wrong) if name and name not in known]
+    if arguments.application not in known:
+        raise ConfigurationError(
+            f"There is no application {arguments.application!r}{nearest(arguments.application, known)}.", hint=""
+        )
+
+
+def _time(value: datetime) -> str:
+    return f"{shown_time(value)} UTC"
+
+
+_WORDS = {
+    "available": "in the cold",
+    "pending": "on its way",
+    "ready": "ready to download",
+    "local": "downloaded",
+    "exists": "in place",
+}
+#: What is told of a backup, in this order: its words, and how it is said.
+_TOLD: dict[str, tuple[str, Callable[[Any], object]]] = {
+    "id": ("backup", int),
+    "application": ("application", str),
+    "state": ("state", str),
+    "error": ("why it failed", str),
+    "opened_at": ("started", _time),
+    "closed_at": ("ended", _time),
+    "snapshot_at": ("state of the database at", _time),
+    "server_version": ("PostgreSQL server", str),
+    "client_version": ("pg_dump", str),
+    "dump_format": ("format of the dump", str),
+    "database_bytes": ("database dump", readable_size),
+    "files_count": ("files", int),
+    "files_bytes": ("size of the files", readable_size),
+    "new_files_count": ("new files", int),
+    "new_files_bytes": ("size of the new files", readable_size),
+    "vanished_count": ("files that vanished", int),
+    "returned_count": ("files that came back", int),
+    "retrieval_status": ("retrieval status", lambda status: f"{status} ({_WORDS[status]})"),
+    "dag_id": ("DAG", str),
+    "dag_run_id": ("DAG run", str),
+}
+_FINDINGS = {
+    "unreadable": "Could not be read, and is not in this backup",
+    "changed": "Changed although attached files must not",
+    "skipped": "Not archived, since it is no regular file",
+    "unarchived_references": "Named by the database, and not in the directory",
+    "dump_warnings": "pg_dump warned",
+}
+
+
+def _findings(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a report says, a line for each finding that has words of its own, and the others as they are."""
+    for name, found in report.items():
+        if found in (None, [], 0) or (name.endswith("_count") and name.removesuffix("_count") in _FINDINGS):
+            continue
+        if name not in _FINDINGS or not isinstance(found, list):
+            yield f"{name.replace('_', ' ')}: {printable(found)}"
+            continue
+        for one in found:
+            yield f"{_FINDINGS[name]}: {printable(_finding(one))}"
+        left = report.get(f"{name}_count", len(found)) - len(found)
+        if left > 0:
+            yield f"{_FINDINGS[name]}: and {left} more"
+
+
+def _finding(one: Any) -> Any:
+    if not isinstance(one, Mapping) or "name" not in one:
+        return one
+    if "error" in one:
+        return f"{one['name']}: {one['error']}"
+    if {"archived_size", "size"} <= set(one):
+        return f"{one['name']}: archived with {readable_size(one['archived_size'])}, now {readable_size(one['size'])}"
+    return one["name"]
 
 
 def _archives(arguments: Arguments) -> None:
@@ -97,6 +196,7 @@ def _archives(arguments: Arguments) -> None:
 
 def _restores(arguments: Arguments) -> None:
     with open_catalog(arguments) as catalog:
+        _check_name(arguments, catalog)
         rows = catalog.lists.restores(arguments.application, limit=arguments.limit, offset=arguments.offset)
     print_rows(
         arguments,

@@ -160,7 +160,7 @@ class DeletionPlan:
             told = "nothing" if self.fee == 0 else money(self.fee, self.currency)
             said.append(f"Fee for deleting before the minimum storage duration: {told}.")
         if self.refused:
-            said.append(f"NOT to be deleted: {self.refused}" + (" (unless forced)" if self.forcible else ""))
+            said.append(f"NOT to be deleted: {self.refused}" + (" (unless forced: --force)" if self.forcible else ""))
         return said
 
     def _kinds(self, uri: str) -> str:

@@ -63,7 +63,11 @@ def judge_backups(application: Application, *, catalog: Catalog) -> list[Judged]
 def raise_refused(plan: DeletionPlan, *, force: bool) -> None:
     """Raise BackupNotDeletable when the plan says that the backup cannot be deleted; `force` lifts what it can."""
     if plan.refused and not (force and plan.forcible):
-        hint = "Nothing was changed. Give force to delete it all the same." if plan.forcible else "Nothing was changed."
+        hint = (
+            "Nothing was changed. To delete it all the same, give force (on the command line: --force)."
+            if plan.forcible
+            else "Nothing was changed."
+        )
         raise BackupNotDeletable(plan.refused, hint=hint)
 
 

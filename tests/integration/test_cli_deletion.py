@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -65,6 +66,20 @@ def test_without_a_confirmation_the_plan_is_shown_and_nothing_changes(run: Run, 
     assert "Fee for deleting before the minimum storage duration: less than 0.01 USD" in answer.out
     assert "--yes-delete dms-1" in answer.out
     assert states(kept) == ["complete"] * 3
+
+
+@pytest.mark.parametrize("backup_id", [1, 3])
+def test_what_is_proposed_is_a_command_that_works(run: Run, kept: ApplicationUnderTest, backup_id: int) -> None:
+    """Backup 3 is the newest: its deletion has to be forced, and the proposal says so."""
+    proposed = run("delete", "dms", backup_id).out.partition("glacier-backup ")[2].strip()
+    assert ("--force" in proposed) == (backup_id == 3)
+    answer = run(*shlex.split(proposed))
+    assert answer.code == 0, answer.err
+    assert states(kept)[backup_id - 1] == "deleted"
+
+
+def test_without_a_rule_retention_is_one_line(run: Run) -> None:
+    assert run("retention", "dms").out == "dms has no retention rule: all 3 backups stay.\n"
 
 
 def test_the_plan_as_json_has_what_a_fee_is_reckoned_from(run: Run) -> None:

@@ -9,6 +9,9 @@ SELECT b.*, p.name AS application,
    AND (%(state)s::text IS NULL OR b.state = %(state)s)
  ORDER BY b.id DESC LIMIT %(limit)s OFFSET %(offset)s;
 
+-- name: application_names
+SELECT name FROM applications ORDER BY name;
+
 -- name: archives_of_backup
 -- The archives of one backup, its dump first; part of a name narrows them down.
 SELECT a.id, a.kind, a.filename, a.original_size, a.stored_size, a.sha256, a.checksum, a.store_uri, a.key, a.state,
