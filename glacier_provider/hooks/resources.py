@@ -162,7 +162,10 @@ def aws_client(
     _connection(application.aws_conn_id)
     given = _config_of_connection(application.aws_conn_id, service)
     hook: Any = AwsBaseHook(
-        aws_conn_id=application.aws_conn_id, client_type=service, region_name=region, config=_merged(service, config, given)
+        aws_conn_id=application.aws_conn_id,
+        client_type=service,
+        region_name=region,
+        config=_merged(service, config, given),
     )
     with aws_errors(f"The AWS connection {application.aws_conn_id}", subject):
         try:

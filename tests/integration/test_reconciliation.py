@@ -93,9 +93,7 @@ def test_a_copy_that_may_not_be_deleted_stays_and_is_named_and_the_run_ends_well
     on_vault.restore(backup_id)
 
 
-def test_a_copy_that_cannot_be_deleted_now_is_tried_again(
-    on_vault: OnAVault, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_that_cannot_be_deleted_now_is_tried_again(on_vault: OnAVault, monkeypatch: pytest.MonkeyPatch) -> None:
     a_doubtful_backup(on_vault)
     on_vault.pass_time(2 * DAY)
     on_vault.take_inventory()
