@@ -7,12 +7,24 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
+from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
-#: Where Airflow mounts the app. Addresses are relative: they hold below a sub-path as well.
+#: Where Airflow mounts the app. Addresses of icons are relative: they hold below a sub-path as well.
 PREFIX = "/glacier"
-_BUNDLE = "glacier/static/page.js"
+
+
+def bundle_url(base_url: str) -> str:
+    """Return the address of the page's module, below the path of Airflow's own address.
+
+    From the root: Airflow 3.2 imports it as it is written, and a relative one names no module there.
+    """
+    return f"{urlsplit(base_url).path.rstrip('/')}{PREFIX}/static/page.js"
+
+
+_BUNDLE = bundle_url(conf.get("api", "base_url", fallback="") or "")
 _ICONS = {"icon": "glacier/static/icon.svg", "icon_dark_mode": "glacier/static/icon-dark.svg"}
 
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import glacier_provider
 from glacier_provider.get_provider_info import get_provider_info
 from glacier_provider.ui import plugin
@@ -40,10 +42,25 @@ def test_every_react_app_is_registered_by_its_bundle() -> None:
 
 def test_what_airflow_loads_is_there() -> None:
     for app in plugin.GlacierPlugin.react_apps:
-        for key in ("bundle_url", "icon", "icon_dark_mode"):
+        assert (STATIC / Path(app["bundle_url"]).name).is_file()
+        for key in ("icon", "icon_dark_mode"):
             # No slash in front: Airflow may live below a sub-path.
             assert app[key].startswith(f"{plugin.PREFIX.strip('/')}/static/")
             assert (STATIC / Path(app[key]).name).is_file()
+
+
+@pytest.mark.parametrize(
+    ("base_url", "bundle"),
+    [
+        ("http://localhost:8080", "/glacier/static/page.js"),
+        ("https://example.com/", "/glacier/static/page.js"),
+        ("https://example.com/af/", "/af/glacier/static/page.js"),
+        ("", "/glacier/static/page.js"),
+    ],
+)
+def test_the_bundle_has_an_address_from_the_root_below_airflows_own_path(base_url: str, bundle: str) -> None:
+    """Airflow 3.2 imports it as it is written; 3.3 resolves it against its own address. Both find this one."""
+    assert plugin.bundle_url(base_url) == bundle
 
 
 def test_modules_import_only_what_exists() -> None:
