@@ -280,8 +280,17 @@ class Database:
 
         connection.autocommit = True
         connection.row_factory = dict_row
-        connection.execute("SELECT set_config('search_path', quote_ident(%s) || ', pg_catalog', false)", [self.schema])
-        connection.execute("SET timezone TO 'UTC'")
+        row: Any = connection.execute(
+            "SELECT set_config('search_path', quote_ident(%s) || ', pg_catalog', false), "
+            "set_config('TimeZone', 'UTC', false) AS zone, current_setting('session_replication_role') AS role",
+            [self.schema],
+        ).fetchone()
+        if row["role"] != "origin":
+            raise CatalogError(
+                f"session_replication_role is {row['role']} for the catalog's connection, which switches the catalog's "
+                "triggers off.",
+                hint="ALTER ROLE or ALTER DATABASE ... RESET session_replication_role; nothing was changed.",
+            )
         _require_version(connection, self.schema)
         for name in self._works:
             locked: Any = connection.execute(queries()["lock_work"], {"name": name}).fetchone()

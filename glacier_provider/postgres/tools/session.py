@@ -7,6 +7,7 @@ statement. The client programs can be told by PGOPTIONS alone, so they get only 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _COMMON = {
     "default_transaction_deferrable": "off",
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
+    "exit_on_error": "off",
     "quote_all_identifiers": "off",
     "transform_null_equals": "off",
 }
@@ -39,6 +41,8 @@ _COMMON = {
 _OURS = {
     "DateStyle": "ISO",  # psycopg reads no other; the order of day and month stays
     "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "gin_fuzzy_search_limit": "0",  # else a search finds a part of what there is
     "TimeZone": "UTC",
     "row_security": "off",  # an error rather than fewer rows
     "standard_conforming_strings": "on",
@@ -47,27 +51,44 @@ _OURS = {
 _AS_BYTES = frozenset({"SQL_ASCII", "MULE_INTERNAL"})
 
 
+# A path that names pg_catalog last lets other schemas replace its functions; one that does not name it, none.
+_PATH = """
+CASE WHEN pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.~) 'pg_catalog' THEN
+  pg_catalog.set_config('search_path', (
+    SELECT pg_catalog.string_agg(pg_catalog.quote_ident(s), ', ')
+      FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS s
+     WHERE s OPERATOR(pg_catalog.<>) 'pg_catalog'), false)
+END"""
+# What the server was configured with is its owner's choice; a role must not lose what it was told to be safe.
+_COMMIT = """
+CASE WHEN pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off' THEN (
+  SELECT pg_catalog.set_config('synchronous_commit', 'on', false) FROM pg_catalog.pg_settings
+   WHERE name OPERATOR(pg_catalog.=) 'synchronous_commit'
+     AND source OPERATOR(pg_catalog.=) ANY ('{database,user,database user}'))
+END"""
+# Only a superuser may; where nothing is to be done, nothing is asked for.
+_TRIGGERS_ON = b"""
+SELECT pg_catalog.set_config('session_replication_role', 'origin', false)
+ WHERE pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.<>) 'origin'"""
+
+
 def begin_session(connection: Connection) -> None:
     """Set what a session depends on, outside of any transaction; raise psycopg's errors.
 
     Text comes as `str` from a database of any encoding; bytes that are no UTF-8, which only SQL_ASCII can hold, are
     escaped as Python does in file names (surrogateescape).
     """
+    import psycopg
+
     encoding = client_encoding(connection)
     settings = {**_COMMON, **_OURS, "client_encoding": encoding}
     since = {"idle_session_timeout": 140000, "transaction_timeout": 170000}
     version = connection.info.server_version
     chosen = [(name, value) for name, value in settings.items() if version >= since.get(name, 0)]
     calls = ", ".join(f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in chosen)
-    # A path that names pg_catalog last lets other schemas replace its functions; one that does not name it, none.
-    path = (
-        "CASE WHEN pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.~) 'pg_catalog' "
-        "THEN pg_catalog.set_config('search_path', "
-        "(SELECT pg_catalog.string_agg(pg_catalog.quote_ident(s), ', ') "
-        "FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS s WHERE s OPERATOR(pg_catalog.<>) 'pg_catalog'), "
-        "false) END"
-    )
-    connection.execute(f"SELECT {calls}, {path}".encode())
+    connection.execute(f"SELECT {calls}, {_PATH}, {_COMMIT}".encode())
+    with suppress(psycopg.errors.InsufficientPrivilege):  # it is the catalog that cannot do without its triggers
+        connection.execute(_TRIGGERS_ON)
     if encoding == "SQL_ASCII":
         from glacier_provider.postgres.tools.text import escape_bytes
 

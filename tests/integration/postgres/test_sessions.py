@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.errors import DatabaseRefused
+from glacier_provider.catalog.database import Database
+from glacier_provider.errors import CatalogError, DatabaseRefused
 from glacier_provider.postgres import (
     DumpFormat,
     PgDumpOptions,
@@ -32,6 +33,9 @@ ODD = {
     "datestyle": "'German'",
     "default_transaction_isolation": "serializable",
     "default_transaction_read_only": "on",
+    "exit_on_error": "on",
+    "extra_float_digits": "-10",
+    "gin_fuzzy_search_limit": "1",
     "idle_in_transaction_session_timeout": "'250ms'",
     "idle_session_timeout": "'250ms'",
     "intervalstyle": "sql_standard",
@@ -135,6 +139,20 @@ def test_settings_of_a_role_or_a_database_change_no_catalog(postgres: EmbeddedPo
     with Catalog(server.connect, schema="glacier_catalog", application="library") as catalog:
         catalog.migrate()
         assert catalog.check() is None
+
+
+def test_triggers_and_commits_are_not_switched_off_for_a_role(postgres: EmbeddedPostgres) -> None:
+    server = odd_database(
+        postgres, "switched_off", {"session_replication_role": "replica", "synchronous_commit": "off"}, of="database"
+    )
+    with pytest.raises(CatalogError, match="triggers off") as caught:
+        Database(server.connect, "glacier_catalog").connection()
+    assert "RESET session_replication_role" in caught.value.hint
+    with postgres.server("switched_off").connect() as connection:
+        assert connection.execute("SHOW session_replication_role").fetchone() == ("origin",)
+        assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
+    with postgres.server().connect() as connection:
+        assert connection.execute("SHOW synchronous_commit").fetchone() == ("off",)  # as the server was configured
 
 
 def test_a_session_keeps_an_idle_connection_alive(postgres: EmbeddedPostgres) -> None:
