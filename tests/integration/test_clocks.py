@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.archive import Description, Receipt
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.pipelines.restore import preview_restore
+from glacier_provider.pipelines.restore import preview_restore, request_retrievals
 from glacier_provider.stores.s3.store import S3Store
 from tests.support.application import ApplicationUnderTest
 
@@ -45,6 +46,19 @@ def test_copies_whose_time_is_over_are_cold_wherever_somebody_looks(dms: Applica
     dms.bring(planned)
     dms.finish(planned["restore_id"])
     assert dms.catalog.counts.wrong() == []
+
+
+def test_a_plan_names_the_tier_by_which_what_was_asked_for_earlier_is_waited_for(dms: ApplicationUnderTest) -> None:
+    backup_id = dms.back_up()
+    for path in dms.files.rglob("*.pdf"):
+        path.unlink()
+    planned = dms.plan(backup_id, tier="Bulk")
+    for share in planned["ranges"]:
+        wanted = ArchiveRange.from_dict(share)
+        request_retrievals(dms.application, planned["restore_id"], wanted, catalog=dms.catalog, stores=dms.stores)
+    again = dms.plan(backup_id, tier="Expedited")
+    assert [line for line in again["lines"] if "by Bulk: 4 archives" in line and "waits for that tier" in line]
+    assert not [line for line in dms.plan(backup_id, tier="Bulk")["lines"] if "waits for that tier" in line]
 
 
 def test_small_files_are_known_before_a_large_one_is_sent(

@@ -19,7 +19,7 @@ from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import Figure, RestorePlan, RestoreRequest, Tier, plan_by_store, retrieval_hours
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.core.text import NAMED
+from glacier_provider.core.text import NAMED, counted
 from glacier_provider.errors import ArchiveMissing, BackupNotRestorable, GlacierProviderError, RetrievalRefused
 from glacier_provider.files import open_source, walk
 from glacier_provider.pipelines.restore.step import lies_aside
@@ -67,7 +67,8 @@ def plan_restore(
         lost=tuple(compared.lost[:NAMED]),
     )
     _check_tier(plan.tier, figures, stores)
-    for line in plan.lines():
+    lines = [*plan.lines(), *_on_their_way(plan, catalog)]
+    for line in lines:
         log.info("%s", line)
     catalog.restores.record_plan(restore_id, plan.as_dict())
     if compared.lost:
@@ -80,9 +81,24 @@ def plan_restore(
         "backup_id": backup["id"],
         "plan": plan.as_dict(),
         "approve": request.approve or plan.over_budget,
-        "lines": plan.lines(),
+        "lines": lines,
         "ranges": [share.as_dict() for share in ranges],
     }
+
+
+def _on_their_way(plan: RestorePlan, catalog: Catalog) -> Iterator[str]:
+    """Yield a sentence for what was asked for by another tier than the one chosen now, and is waited for by that."""
+    if not plan.pending.archives:
+        return
+    by_tier: dict[str, int] = {}
+    for row in catalog.pages.pending(plan.backup_id):
+        by_tier[row["tier"]] = by_tier.get(row["tier"], 0) + row["archives"]
+    for tier, archives in sorted(by_tier.items()):
+        if tier != plan.tier.value:
+            yield (
+                f"On their way already, by {tier}: {counted(archives, 'archive')}. The restore waits for that tier; "
+                f"{plan.tier.value} is for what is asked for now."
+            )
 
 
 def _chosen_backup(request: RestoreRequest, catalog: Catalog) -> Row:
