@@ -47,7 +47,7 @@ class Reconciled:
     `as_of` is the moment that the store's listing tells of; None: there is none yet, nothing was compared. `deleted`
     were proven copies, `kept` are such that may not be deleted, `back` had been lost. `waiting` are left to the next
     upload, `strays` to a person, who finds some of them in `named`. `missing` names archives that the catalog has and
-    the store does not list. `doubtful` are still in doubt.
+    the store does not list. `doubtful` are still in doubt; `awaited`: the listing that will tell is being made.
     """
 
     store_uri: str
@@ -62,6 +62,7 @@ class Reconciled:
     kept: int = 0
     foreign: int = 0
     doubtful: int = 0
+    awaited: bool = False
     named: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
@@ -137,7 +138,7 @@ def _reconcile_store(
     if everything or as_of is None or (unreconciled.newest is not None and as_of <= unreconciled.newest):
         store.refresh_listing()
     if as_of is None:
-        return Reconciled(store.uri, doubtful=unreconciled.archives)
+        return Reconciled(store.uri, doubtful=unreconciled.archives, awaited=True)
     with _lease(catalog) as heartbeat, catalog.transaction():
         told = _Comparison(application, store, as_of, catalog=catalog, heartbeat=heartbeat).run()
     # What a listing shows is there, however old it is. What it lacks may have come since, so that the doubt stays.
@@ -176,11 +177,12 @@ class _Comparison:
             self._reconcile(list(self._described(page)))
         missing = verbs.missing(uri, as_of=self.as_of, limit=_NAMED)
         verbs.reconciled(uri, before=self.as_of)
+        counts: dict[str, Any] = {name: self.counts[name] for name in _COUNTED}
         return Reconciled(
             uri,
             self.as_of,
             listed,
-            **{name: self.counts[name] for name in _COUNTED},
+            **counts,
             doubtful=verbs.unreconciled(uri).archives,
             named=tuple(self.named),
             missing=tuple(row["filename"] for row in missing),

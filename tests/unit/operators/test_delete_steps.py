@@ -7,12 +7,12 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.status import BackupState
 from glacier_provider.operators.delete_steps import DeleteBackupOperator, PlanDeletionOperator
-from glacier_provider.operators.reconcile import ReconcileOperator
+from glacier_provider.operators.reconcile import MOST_WAITS, ReconcileOperator
 from glacier_provider.pipelines import delete as deletion
 from glacier_provider.pipelines import reconcile as reconciliation
 from glacier_provider.pipelines.reconcile import Reconciled
@@ -92,3 +92,16 @@ def test_a_reconciliation_returns_what_came_of_each_store(given: Any, everything
     assert answer == [done[0].as_dict()]
     assert called.call_args.args == (APPLICATION,)
     assert called.call_args.kwargs["everything"] is everything
+
+
+def test_an_inventory_that_is_being_made_is_waited_for_without_a_worker_and_not_for_ever() -> None:
+    operator = ReconcileOperator(task_id="reconcile", application=SETTINGS)
+    awaited = [Reconciled("glacier://vault", doubtful=1, awaited=True)]
+    with mock.patch.object(reconciliation, "reconcile", autospec=True, return_value=awaited):
+        with pytest.raises(TaskDeferred) as deferred:
+            operator.execute(a_context())
+        assert (deferred.value.method_name, deferred.value.kwargs) == ("execute_again", {"waits": 1})
+        assert operator.execute_again(a_context(), None, MOST_WAITS) == [awaited[0].as_dict()]
+    settled = [Reconciled("glacier://vault", doubtful=0, awaited=True), Reconciled("glacier://other", doubtful=1)]
+    with mock.patch.object(reconciliation, "reconcile", autospec=True, return_value=settled):
+        assert len(operator.execute(a_context())) == 2
