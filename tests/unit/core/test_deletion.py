@@ -67,7 +67,7 @@ def test_a_plan_tells_what_goes_from_each_store_and_what_stays() -> None:
         f"To delete from {COLD}: 17 archives (2.1 GB), 1 dump, 16 files.",
         f"To delete from {VAULT}: 2 archives (1.1 GB), 2 files.",
         "To keep: 3 archives (30 B), since other backups contain them.",
-        "NOT to be deleted: It is the newest. (unless forced)",
+        "NOT to be deleted: It is the newest. (unless forced: --force)",
     ]
     assert json.loads(json.dumps(plan.as_dict())) == plan.as_dict()
 
