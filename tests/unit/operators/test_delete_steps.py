@@ -80,7 +80,9 @@ def test_what_can_be_forced_is_refused_until_it_is(planned: mock.Mock, force: ob
     if passes:
         assert plan(**CONFIRMED, force=force)["forcible"] is True
     else:
-        with pytest.raises(AirflowFailException, match=r"newest\. Nothing was changed\. To delete it all the same, give force"):
+        with pytest.raises(
+            AirflowFailException, match=r"newest\. Nothing was changed\. To delete it all the same, give force"
+        ):
             plan(**CONFIRMED, force=force)
 
 
