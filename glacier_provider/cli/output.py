@@ -82,7 +82,7 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def printable(value: Any) -> str:
+def for_terminal(value: Any) -> str:
     """Return a value as text for a terminal."""
     return str(_cell(value if isinstance(value, str) else str(value)))
 

@@ -13,10 +13,10 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.cli.arguments import Arguments, add_command, add_paging
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.output import (
+    for_terminal,
     print_json,
     print_pairs,
     print_rows,
-    printable,
     shortened,
     shown_size,
     shown_time,
@@ -152,10 +152,10 @@ def _findings(report: Mapping[str, Any]) -> Iterator[str]:
         if found in (None, [], 0) or (name.endswith("_count") and name.removesuffix("_count") in _FINDINGS):
             continue
         if name not in _FINDINGS or not isinstance(found, list):
-            yield f"{name.replace('_', ' ')}: {printable(found)}"
+            yield f"{name.replace('_', ' ')}: {for_terminal(found)}"
             continue
         for one in found:
-            yield f"{_FINDINGS[name]}: {printable(_finding(one))}"
+            yield f"{_FINDINGS[name]}: {for_terminal(_finding(one))}"
         left = report.get(f"{name}_count", len(found)) - len(found)
         if left > 0:
             yield f"{_FINDINGS[name]}: and {left} more"
