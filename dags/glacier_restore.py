@@ -78,7 +78,15 @@ def restore_params(application: Application) -> dict[str, Param]:
             True,
             type="boolean",
             title="Move orphans aside",
-            description_md="Move files that the backup does not contain to the orphan directory.",
+            description_md="Move files that the backup does not contain, or contains with another content, to the "
+            "orphan directory.",
+        ),
+        "without_lost": Param(
+            False,
+            type="boolean",
+            title="Go on without what is lost",
+            description_md="Restore the rest when files of the backup are in no store any more. The outcome "
+            "names them.",
         ),
         "approve": Param(
             False,

@@ -225,6 +225,15 @@ class Fields:
     exclude: Patterns = option(
         (), "files to leave out: patterns of relative names; `*` also matches `/`", ["cache/*", "*.tmp"]
     )
+    changed_files: Literal["archive", "report"] = option(
+        "archive",
+        "what becomes of a file that is no longer what was archived under its name: another archive, or a line in the "
+        "report. With `archive` a file is read again when it comes back, or has another size, time or inode",
+        "report",
+    )
+    check_days: Annotated[int, whole(1, 366)] = option(
+        30, "within so many days the store is listed once, a piece a day: what it lost is known then"
+    )
     settle_seconds: Annotated[int, whole(0, 86400)] = option(
         5, "a file modified more recently may still be being written, and is left for a later try"
     )

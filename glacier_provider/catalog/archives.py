@@ -35,7 +35,10 @@ class ArchiveRange:
 
 @dataclass(frozen=True, slots=True)
 class PlannedArchive:
-    """An archive to upload. `size` is in bytes, as planned; `written_by` is what it is signed with."""
+    """An archive to upload. `size` is in bytes, as planned; `written_by` is what it is signed with.
+
+    `to_compare`: its file may have the content of an archive of the same name; then it is not sent.
+    """
 
     id: int
     filename: str
@@ -43,6 +46,7 @@ class PlannedArchive:
     backup_id: int
     store_uri: str
     written_by: str | None = None
+    to_compare: bool = False
 
     def description(
         self,
@@ -75,6 +79,16 @@ class Upload:
     receipt: Receipt | None = None
     sha256: str | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierVersion:
+    """An archive (`earlier`) of the same name as another that is planned (`archive_id`), and may have its content."""
+
+    archive_id: int
+    earlier: int
+    size: int
+    checksum: str
 
 
 class Archives:
@@ -175,6 +189,7 @@ class Archives:
             backup_id=row["backup_id"],
             store_uri=row["store_uri"],
             written_by=self._writers.of(row["backup_id"]),
+            to_compare=row.get("to_compare", False),
         )
 
     def begin_upload(self, archive_id: int) -> None:
@@ -238,6 +253,7 @@ class Archives:
             again = self._db.row("plan_file_again", archive_id=archive.id)
             assert again is not None
             self._db.run("replace_member", archive_id=archive.id, by=again["id"])
+            self._db.run("replace_identity", archive_id=archive.id, by=again["id"])
         return self.planned(again)
 
     def plan_dump_again(self, archive: PlannedArchive) -> PlannedArchive:
@@ -252,6 +268,25 @@ class Archives:
             assert again is not None
             self._db.run("replace_dump", archive_id=archive.id, by=again["id"])
         return self.planned(again)
+
+    def earlier_versions(self, archive_ids: Sequence[int]) -> dict[int, list[EarlierVersion]]:
+        """Return what else was archived under the names of these archives, the newest first."""
+        found: dict[int, list[EarlierVersion]] = {}
+        for row in self._db.rows("earlier_versions", archive_ids=list(archive_ids)):
+            version = EarlierVersion(row["id"], row["earlier"], row["stored_size"], row["checksum"])
+            found.setdefault(row["id"], []).append(version)
+        return found
+
+    def take_earlier_versions(self, found: Sequence[EarlierVersion]) -> None:
+        """These files have the content of an earlier archive: that one is in the backup, and theirs is not sent."""
+        ids, earlier = [one.archive_id for one in found], [one.earlier for one in found]
+        with self._db.transaction():
+            self._db.run("hand_over_ranges", archive_ids=ids, earlier=earlier)
+            self._db.run("hand_over_identities", archive_ids=ids, earlier=earlier)
+            if len(self._db.rows("withdraw_versions", archive_ids=ids)) != len(ids):
+                raise IllegalMove("An archive that was compared is no longer waiting for its upload.")
+            if len(self._db.rows("current_again", earlier=earlier)) != len(ids):
+                raise IllegalMove("An archive that has the content of a file is not in its store any more.")
 
     def abandoned_uploads(self, store_uri: str) -> list[tuple[PlannedArchive, ArchiveKind]]:
         """Return archives that were given up while they were sent in parts to this store."""

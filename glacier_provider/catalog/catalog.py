@@ -9,10 +9,12 @@ from typing import Self
 
 from glacier_provider.catalog.archives import Archives
 from glacier_provider.catalog.backups import Backups
+from glacier_provider.catalog.checks import Checks
 from glacier_provider.catalog.counts import Counts
 from glacier_provider.catalog.database import Connect, Database
 from glacier_provider.catalog.deletions import Deletions
 from glacier_provider.catalog.lists import Lists
+from glacier_provider.catalog.lost import Lost
 from glacier_provider.catalog.migrate import check, migrate
 from glacier_provider.catalog.pages import Pages
 from glacier_provider.catalog.rebuild import Rebuild
@@ -41,6 +43,8 @@ class Catalog:
         self.archives = Archives(self._database, self.backups, self.writers)
         self.scans = Scans(self._database, self.backups)
         self.deletions = Deletions(self._database, self.backups)
+        self.checks = Checks(self._database, self.backups)
+        self.lost = Lost(self._database, self.backups)
         self.reconciliation = Reconciliation(self._database, self.backups, self.writers)
         self.rebuild = Rebuild(self._database, self.backups)
         self.restores = Restores(self._database, self.backups, self.scans)

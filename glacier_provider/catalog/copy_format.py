@@ -12,13 +12,18 @@ LISTING = ("directory", "files", "bytes", "names", "sizes", "inode", "changed_ns
 
 
 def file_lines(found: Files) -> bytes:
-    """Return a line of name and size for each file."""
-    directory, names, sizes = found
+    """Return a line of name, size, time of modification and inode for each file; the last two may be unknown."""
+    directory, names, sizes, mtimes, inodes = found
     text = "".join(names)
     if "\\" in text or not text.isprintable():
         names = [escaped(name) for name in names]
     directory = escaped(directory)
-    return "".join([f"{directory}{name}\t{size}\n" for name, size in zip(names, sizes, strict=True)]).encode()
+    if not mtimes:
+        return "".join(
+            [f"{directory}{name}\t{size}\t\\N\t\\N\n" for name, size in zip(names, sizes, strict=True)]
+        ).encode()
+    columns = zip(names, sizes, mtimes, inodes, strict=True)
+    return "".join([f"{directory}{name}\t{size}\t{mtime}\t{inode}\n" for name, size, mtime, inode in columns]).encode()
 
 
 def young_lines(files: Sequence[tuple[str, int, bool]]) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 from glacier_provider.catalog.copies import expire_copies
 from glacier_provider.catalog.database import Database, Row, amount_of, pattern_of
 from glacier_provider.core.archive import Amount
-from glacier_provider.core.status import BackupState, RetrievalStatus, lowest
+from glacier_provider.core.status import ArchiveState, BackupState, RetrievalStatus, lowest
 from glacier_provider.errors import UnknownBackup
 
 #: What a page of backups can be sorted by, beside `id`; each has an index.
@@ -150,7 +150,16 @@ class Pages:
         for row in self._db.rows("dumps_of", ids=ids):
             found[row["id"]].append(_where(row, Amount(1, row["bytes"])))
         for row in self._db.rows("away_files", application=application, ids=ids):
-            found[row["id"]].append(_where(row, amount_of(row)))
+            if row["status"] != ArchiveState.LOST:
+                found[row["id"]].append(_where(row, amount_of(row)))
+        return found
+
+    def lost(self, application: str, backup_ids: Iterable[int]) -> dict[int, Amount]:
+        """Return, by backup, how many lost files it contains, and their bytes; of those that contain any."""
+        found: dict[int, Amount] = {}
+        for row in self._db.rows("away_files", application=application, ids=sorted(backup_ids)):
+            if row["status"] == ArchiveState.LOST:
+                found[row["id"]] = found.get(row["id"], Amount()) + amount_of(row)
         return found
 
     def stored(self, application: str, backup_ids: Iterable[int]) -> dict[int, list[Holding]]:
@@ -169,8 +178,9 @@ class Pages:
         return found
 
     def _with_archives(self, application: str, rows: Sequence[Row]) -> list[Row]:
-        places = self.whereabouts(application, (row["id"] for row in rows if row["state"] == "complete"))
-        return [{**row, **_archives(row, places.get(row["id"]))} for row in rows]
+        complete = [row["id"] for row in rows if row["state"] == "complete"]
+        places, lost = self.whereabouts(application, complete), self.lost(application, complete)
+        return [{**row, **_archives(row, places.get(row["id"]), lost.get(row["id"], Amount()))} for row in rows]
 
     # --- the archives of one backup --------------------------------------------------------------------------
 
@@ -321,18 +331,18 @@ def _where(row: Row, amount: Amount) -> Where:
     return Where(row["store_uri"], RetrievalStatus(row["status"]), amount)
 
 
-def _archives(row: Row, places: Sequence[Where] | None) -> Row:
-    """Return `archives` by status and the backup's own status; of a backup that is not complete neither is known.
+def _archives(row: Row, places: Sequence[Where] | None, lost: Amount) -> Row:
+    """Return `archives` by status, what is `lost`, and the backup's own status; nothing of one that is not complete.
 
-    What is not away is in its directory: the files that the scan counted, less those that are away.
+    What is not away or lost is in its directory: the files that the scan counted, less those.
     """
     if places is None:
-        return {"archives": {}, "retrieval_status": None}
+        return {"archives": {}, "lost": Amount(), "retrieval_status": None}
     amounts: dict[RetrievalStatus, Amount] = {}
     for place in places:
         amounts[place.status] = amounts.get(place.status, Amount()) + place.amount
-    archives = sum(place.amount.archives for place in places)
-    size = sum(place.amount.bytes for place in places)
+    archives = sum(place.amount.archives for place in places) + lost.archives
+    size = sum(place.amount.bytes for place in places) + lost.bytes
     there = Amount(
         max(0, (row["files_count"] or 0) + 1 - archives),
         max(0, (row["files_bytes"] or 0) + (row["database_bytes"] or 0) - size),
@@ -341,5 +351,6 @@ def _archives(row: Row, places: Sequence[Where] | None) -> Row:
         amounts[RetrievalStatus.EXISTS] = amounts.get(RetrievalStatus.EXISTS, Amount()) + there
     return {
         "archives": {status.value: amounts[status] for status in RetrievalStatus if status in amounts},
+        "lost": lost,
         "retrieval_status": lowest(amounts).value,
     }

@@ -64,15 +64,19 @@ class Reconciliation:
             after = rows[-1]["key"]
             yield rows
 
-    def missing(self, store_uri: str, *, as_of: datetime, limit: int) -> list[Row]:
-        """Return the first archives that the catalog has from before `as_of`, and the store does not list."""
-        return self._db.rows(
+    def missing(self, store_uri: str, *, as_of: datetime) -> Iterator[list[Row]]:
+        """Yield pages of archives that the catalog has from before `as_of`, and the store does not list."""
+        last = 0
+        while rows := self._db.rows(
             "missing_from_store",
             application_id=self._backups.application_id,
             store_uri=store_uri,
             as_of=as_of,
-            limit=limit,
-        )
+            after=last,
+            limit=PAGE_SIZE,
+        ):
+            last = rows[-1]["id"]
+            yield rows
 
     def known(self, store_uri: str, archive_ids: Sequence[int], *, as_of: datetime) -> dict[int, Row]:
         """Return the rows of these archives by id; of those that the catalog has in this store.
@@ -98,10 +102,11 @@ class Reconciliation:
     def back(self, archive_id: int, *, key: str) -> bool:
         """Note a lost archive as archived again, and a backup that failed for it alone as complete.
 
-        Return whether it was: not when its file was archived anew meanwhile.
+        Return whether it was: not a dump or manifest that was made anew meanwhile.
         """
         if not self._db.row("archive_is_back", archive_id=archive_id, key=key):
             return False
+        self._db.run("compare_with_what_is_back", archive_id=archive_id)
         self._db.row("backup_is_whole_again", archive_id=archive_id)
         return True
 

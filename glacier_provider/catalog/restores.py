@@ -12,7 +12,7 @@ from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Backups, Run, lease_holder
 from glacier_provider.catalog.copies import expire_copies
 from glacier_provider.catalog.database import PAGE_SIZE, Database, Row, amount_of
-from glacier_provider.catalog.scans import Scans
+from glacier_provider.catalog.scans import FileSeen, Scans
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.status import RetrievalStatus
@@ -191,16 +191,21 @@ class Restores:
         restore_id: int,
         backup: Row,
         request: RestoreRequest,
-        files: Iterable[tuple[str, int]],
+        files: Iterable[FileSeen],
         usable: Callable[[Sequence[SetAside]], Sequence[int]],
         *,
+        same: Callable[[Sequence[SetAside]], Sequence[int]] = lambda _: (),
         orphan_directory: str = "",
     ) -> Comparison:
-        """Compare the backup with (name, size) of the files that are there, and remember what has to be brought.
+        """Compare the backup with the files that are there, and remember what has to be brought.
 
         `usable` gets the missing files that an earlier restore set aside and returns the archive ids of those
-        that are still what they were. One transaction; writes a row for each archive to bring, and the status of those
-        that are found where they were not believed to be. What is missing is noted in its archives by `start`.
+        that are still what they were; `same` the files in the directory that may have another content than the
+        backup's although their size is the same, and returns the archive ids of those that have the backup's. Lost
+        files are left out of what is to be brought.
+
+        One transaction; writes a row for each archive to bring, and the status of those that are found where they were
+        not believed to be. What is missing is noted in its archives by `start`.
         """
         application_id = self._backups.application_id
         ids = {"application_id": application_id, "backup_id": backup["id"]}
@@ -213,18 +218,24 @@ class Restores:
             if request.files:
                 self._scans.load_all(files)
                 self._db.row("scan_memory")
+                self._db.run("note_unstaged_files", application_id=application_id, restore_id=restore_id)
                 self._db.run("compare_archives", application_id=application_id)
                 self._db.run("odd_members", **ids)
-                lost = [row["name"] for row in self._db.rows("lost_members")]
+                doubtful = [SetAside(**row, subdirectory="") for row in self._db.rows("doubtful_members")]
+                there = list(same(doubtful)) if doubtful else []
+                self._db.run("settle_doubtful", same=there)
                 differing = self._db.rows("differing_members")
                 present = self._present(backup)
-                self._db.run("note_present", application_id=application_id)
+                self._db.run("note_present", application_id=application_id, same=there)
+                choice = {"replaces": request.replaces}
                 aside = self._db.rows(
-                    "missing_set_aside", application_id=application_id, orphan_directory=orphan_directory
+                    "missing_set_aside", application_id=application_id, orphan_directory=orphan_directory, **choice
                 )
                 set_aside = list(usable([SetAside(**row) for row in aside])) if aside else []
-                self._db.run("plan_missing_files", restore_id=restore_id, set_aside=set_aside)
-                figures += self._db.rows("missing_figures", set_aside=set_aside)
+                lost = [row["name"] for row in self._db.rows("lost_members", set_aside=set_aside, **choice)]
+                self._db.run("leave_out_lost", set_aside=set_aside, **choice)
+                self._db.run("plan_missing_files", restore_id=restore_id, set_aside=set_aside, **choice)
+                figures += self._db.rows("missing_figures", set_aside=set_aside, **choice)
             if request.database:
                 self._db.run("note_unstaged", archive_id=backup["database_archive_id"])
                 self._db.run("plan_database", restore_id=restore_id, archive_id=backup["database_archive_id"])
@@ -232,11 +243,14 @@ class Restores:
         return Comparison(present=present, differing=differing, lost=lost, figures=figures)
 
     def _present(self, backup: Row) -> Amount:
-        """Return what the backup contains less what is missing; bytes as its scan counted them, unless members went."""
+        """Return what the backup contains less what is missing or differs.
+
+        Bytes are those that its scan counted, unless members went since, or files were others than their archives.
+        """
         ids = {"application_id": self._backups.application_id, "backup_id": backup["id"]}
         (missing,), (members,) = self._db.rows("missing_amount"), self._db.rows("members_count", **ids)
         size = backup["files_bytes"]
-        if members["archives"] != backup["files_count"]:
+        if members["archives"] != backup["files_count"] or backup["report"].get("changed_count"):
             size = self._db.rows("members_bytes", **ids)[0]["bytes"]
         return Amount(members["archives"] - missing["archives"], max(0, size - missing["bytes"]))
 
@@ -384,10 +398,16 @@ class Restores:
             after = rows[-1]["id"]
             yield rows
 
-    def placed(self, archive_ids: Sequence[int]) -> None:
-        """These are verified and in place: files `exists`, the dump `local`."""
+    def placed(self, archive_ids: Sequence[int], *, staged: bool = False) -> None:
+        """These are verified and in place: files `exists`; the dump, and files that are only `staged`, `local`."""
         if archive_ids:
-            self._db.run("archives_placed", archive_ids=list(archive_ids))
+            self._db.run("archives_placed", archive_ids=list(archive_ids), staged=staged)
+
+    def seen(self, identities: Sequence[tuple[int, int, int]]) -> None:
+        """Remember (archive id, mtime, inode) of files that were just put in their places."""
+        if identities:
+            ids, mtimes, inodes = zip(*identities, strict=True)
+            self._db.run("note_identities", archive_ids=list(ids), mtimes=list(mtimes), inodes=list(inodes))
 
     def aside_though_present(self, orphan_directory: str) -> list[Row]:
         """Return moves of files that the journal has aside in this directory and the last look found in place."""
@@ -439,6 +459,37 @@ class Restores:
             )
             return [row["name"] for row in self._db.rows("young_orphans", **ids)]
 
+    def to_replace(self, restore_id: int, *, orphan_directory: str) -> Iterator[list[Row]]:
+        """Yield pages of files that are to give way to archives that are staged, in id order."""
+        after = 0
+        while rows := self._db.rows(
+            "to_replace", restore_id=restore_id, orphan_directory=orphan_directory, after=after, limit=PAGE_SIZE
+        ):
+            after = rows[-1]["id"]
+            yield rows
+
+    def plan_replaced(
+        self,
+        restore_id: int,
+        replaced: Sequence[tuple[int, str, int]],
+        *,
+        orphan_directory: str,
+        subdirectory: str,
+    ) -> None:
+        """Journal the intent to move files aside for archives: (archive id, name, size of what is there)."""
+        if replaced:
+            ids, filenames, sizes = zip(*replaced, strict=True)
+            self._db.run(
+                "plan_replaced",
+                application_id=self._backups.application_id,
+                restore_id=restore_id,
+                orphan_directory=orphan_directory,
+                subdirectory=subdirectory,
+                ids=list(ids),
+                filenames=list(filenames),
+                sizes=list(sizes),
+            )
+
     def orphans(self, restore_id: int, state: str) -> Iterator[list[Row]]:
         """Yield pages of the journal in one state, in id order."""
         after = 0
@@ -464,6 +515,7 @@ class Restores:
     def orphans_undone(self, ids: Sequence[int]) -> None:
         with self._db.transaction():
             self._db.run("orphans_undone", ids=list(ids))
+            self._db.run("replacing_files_left", ids=list(ids))
             self._db.run("orphan_files_back", ids=list(ids))
 
     def orphan_counts(self, restore_id: int) -> dict[str, Amount]:

@@ -29,6 +29,10 @@ class Scan:
     changed: list[Row] = field(default_factory=list)
 
 
+#: Name, size, and where they were looked at: time of modification (ns since the epoch) and inode.
+FileSeen = tuple[str, int] | tuple[str, int, int, int]
+
+
 class Walk(Protocol):
     """A walk that tells what is not as remembered; see `files.directories.DirectoryWalk`.
 
@@ -56,18 +60,29 @@ class Scans:
         row = self._db.row("last_full_walk", application_id=self._backups.application_id)
         return row["age"] if row is not None and row["rules"] == rules else None
 
-    def record(self, backup_id: int, files: Iterable[tuple[str, int]], *, store_uri: str) -> Scan:
-        """As `record_walk` for the (name, size) of every file that is there; nothing is remembered of directories."""
-        return self.record_walk(backup_id, _AllFiles(files), store_uri=store_uri, full=True)
+    def record(
+        self, backup_id: int, files: Iterable[FileSeen], *, store_uri: str, archive_changed: bool = True
+    ) -> Scan:
+        """As `record_walk` for every file that is there; nothing is remembered of directories."""
+        walk = _AllFiles(files)
+        return self.record_walk(backup_id, walk, store_uri=store_uri, full=True, archive_changed=archive_changed)
 
-    def record_walk(self, backup_id: int, walk: Walk, *, store_uri: str, full: bool = False) -> Scan:
+    def record_walk(
+        self, backup_id: int, walk: Walk, *, store_uri: str, full: bool = False, archive_changed: bool = True
+    ) -> Scan:
         """Compare the files in the directory with the catalog and note what changed.
 
         The walk is told what the last scan saw of each directory and tells which ones differ; only their files are
         compared, and only rows of files that are new, vanished or came back are written. With `full`, and when nothing
         is remembered under the walk's rules, nothing is believed: all files are compared. A repeated scan of the same
-        backup gives the same result. Raise DirectoryUnusable when all files are gone at once: an unmounted directory
-        must not become a complete backup without files.
+        backup gives the same result.
+
+        A name is not an identity: what changed its size, time or inode, or comes back, is planned as another archive
+        of its name; whoever reads it for its upload finds out whether it is one. Without `archive_changed` only other
+        sizes are noticed, and reported. What is lost is planned anew where its file is there.
+
+        Raise DirectoryUnusable when all files are gone at once: an unmounted directory must not become a complete
+        backup without files.
         """
         application_id = self._backups.application_id
         ids = {"application_id": application_id, "backup_id": backup_id}
@@ -78,14 +93,23 @@ class Scans:
             self._require_newest(ids)
             self._refuse_emptied(walk.files)
             self._db.run("correct_planned_sizes", application_id=application_id)
-            breaches = self._db.run("changed_sizes", application_id=application_id)
-            self._db.run("plan_new_files", **ids, store_uri=store_uri)
+            changed = self._db.run("changed_files", application_id=application_id, sizes_only=not archive_changed)
+            if changed and archive_changed:
+                self._db.run("analyze_changed")
+                self._db.run("supersede_changed")
+                self._db.run("end_of_changed", backup_id=backup_id)
+            self._db.run("end_of_lost", **ids)
+            self._db.run("plan_new_files", **ids, store_uri=store_uri, compare=archive_changed)
             self._db.row("open_ranges", **ids)
             self._close_vanished(backup_id, full=full)
-            self._remember(walk, full=full)
-            changed = self._db.rows("breaches", limit=NAMED) if breaches else []
-            figures = self._db.row("record_scan", **ids, files=walk.files, bytes=walk.bytes)
-            self._backups._moved(figures, f"Backup {backup_id} is no longer running.")
+            if archive_changed:
+                self._db.run("remember_identities", application_id=application_id)
+            self._remember(walk, full=full, sizes_only=not archive_changed)
+            breaches = 0 if archive_changed else changed
+            named = self._db.rows("breaches", limit=NAMED) if breaches else []
+            running = self._db.row("record_scan", backup_id=backup_id, files=walk.files, bytes=walk.bytes)
+            self._backups._moved(running, f"Backup {backup_id} is no longer running.")
+            figures = self._db.row("count_changes", **ids)
         assert figures is not None
         return Scan(
             files=figures["files_count"],
@@ -95,8 +119,18 @@ class Scans:
             vanished=figures["vanished_count"],
             returned=figures["returned_count"],
             changed_count=breaches,
-            changed=changed,
+            changed=named,
         )
+
+    def new_versions(self, backup_id: int) -> tuple[int, list[str]]:
+        """Count anew what came and went with a running backup, now that its files are compared and archived.
+
+        Return how many names got another content with it, and the first of them.
+        """
+        ids = {"application_id": self._backups.application_id, "backup_id": backup_id}
+        self._db.row("count_changes", **ids)
+        rows = self._db.rows("new_versions", **ids, limit=NAMED)
+        return (rows[0]["total"] if rows else 0), [row["name"] for row in rows]
 
     def _load_changes(self, walk: Walk, *, full: bool) -> None:
         self._db.run("create_scanned")
@@ -142,17 +176,17 @@ class Scans:
         self._db.run("close_ranges", backup_id=backup_id)
         self._db.run("give_up_vanished")
 
-    def _remember(self, walk: Walk, *, full: bool) -> None:
+    def _remember(self, walk: Walk, *, full: bool, sizes_only: bool) -> None:
         """Note what the directories hold in the transaction that notes what it means: neither is without the other."""
         application_id = self._backups.application_id
         self._db.run("forget_all_other_directories" if full else "forget_directories", application_id=application_id)
-        self._db.run("remember_directories", application_id=application_id)
+        self._db.run("remember_directories", application_id=application_id, sizes_only=sizes_only)
         if full:
             self._db.run("record_full_walk", application_id=application_id)
         self._db.run("record_rules", application_id=application_id, rules=walk.rules)
 
-    def load_all(self, files: Iterable[tuple[str, int]]) -> None:
-        """As `load` for (name, size) of files of which none is young."""
+    def load_all(self, files: Iterable[FileSeen]) -> None:
+        """As `load` for (name, size), or (name, size, mtime, inode), of files of which none is young."""
         self._db.run("create_scanned")
         load = _Load(self._db)
         for told in _AllFiles(files).changes(()):
@@ -170,6 +204,23 @@ class Scans:
         blocks = (young_lines(piece) for piece in iter(lambda: list(islice(found, LINES)), []))
         self._db.copy_text("scanned", blocks, ("name", "size", "young"))
         self._db.run("analyze_scanned")
+
+    def other_references(
+        self, backup_id: int, names: Iterable[tuple[str, str | None]]
+    ) -> tuple[int, int, int, list[Row]]:
+        """Compare the archives of a backup with what the database expects of their files: (name, size or checksum).
+
+        Return how many were compared, how many could not be, how many differ, and the first of these: `name` and
+        `expected`.
+        """
+        ids = {"application_id": self._backups.application_id, "backup_id": backup_id}
+        with self._db.transaction():
+            self._db.run("create_referenced")
+            if not self._db.copy("referenced", (row for row in names if row[1] is not None), ("name", "expected")):
+                return 0, 0, 0, []
+            rows = self._db.rows("other_references", **ids, limit=NAMED)
+        named = [{"name": row["name"], "expected": row["expected"]} for row in rows if row["name"] is not None]
+        return rows[0]["compared"], rows[0]["unknown"], rows[0]["others"], named
 
     def unarchived_references(self, backup_id: int, names: Iterable[str]) -> list[str]:
         """Return which of these names the backup will not hold, each once, in order."""
@@ -204,7 +255,7 @@ class _Load:
 
     def finish(self) -> None:
         if self._files:
-            self._db.copy_text("scanned", self._files, ("name", "size"))
+            self._db.copy_text("scanned", self._files, ("name", "size", "mtime_ns", "inode"))
         if self._looked:
             self._db.copy_text("looked", self._looked, LISTING)
         self.rows += self._waiting
@@ -216,7 +267,7 @@ class _AllFiles:
 
     rules = ""
 
-    def __init__(self, found: Iterable[tuple[str, int]]) -> None:
+    def __init__(self, found: Iterable[FileSeen]) -> None:
         self._found = found
         self.files = 0
         self.bytes = 0
@@ -224,7 +275,8 @@ class _AllFiles:
     def changes(self, _remembered: Iterable[Listing], /) -> Iterator[Files | Changed]:
         found = iter(self._found)
         while piece := list(islice(found, LINES)):
-            names, sizes = [name for name, _ in piece], [size for _, size in piece]
+            names, sizes = [one[0] for one in piece], [one[1] for one in piece]
             self.files += len(names)
             self.bytes += sum(sizes)
-            yield Files("", names, sizes)
+            looked = [(one[2], one[3]) for one in piece if len(one) == 4]
+            yield Files("", names, sizes, [mtime for mtime, _ in looked], [inode for _, inode in looked])

@@ -51,6 +51,8 @@ def _list(arguments: Arguments) -> None:
         rows = catalog.lists.backups(
             arguments.application, state=arguments.state, limit=arguments.limit, offset=arguments.offset
         )
+        lost = catalog.lost.of_backups(row["id"] for row in rows)
+        rows = [{**row, "lost_count": lost.get(row["id"], {}).get("lost_count", 0)} for row in rows]
     print_rows(
         arguments,
         rows,
@@ -63,6 +65,7 @@ def _list(arguments: Arguments) -> None:
             "files": "files_count",
             "new": "new_files_count",
             "new bytes": lambda row: shown_size(row["new_files_bytes"]),
+            "lost": lambda row: row["lost_count"] or "",
             "retrieval": "retrieval_status",
             "error": lambda row: shortened(row["error"]),
         },
@@ -73,10 +76,14 @@ def _show(arguments: Arguments) -> None:
     with open_catalog(arguments) as catalog:
         backup = catalog.lists.backup(arguments.backup_id)
         restores = catalog.lists.restores(backup_id=arguments.backup_id)
+        lost = catalog.lost.of_backups([arguments.backup_id]).get(arguments.backup_id, {"lost_count": 0, "lost": []})
+        backup |= {"lost_count": lost["lost_count"], "lost": lost["lost"]}
     if arguments.json:
         print_json({**backup, "restores": restores})
         return
     archives = backup.pop("archives")
+    if not backup["lost_count"]:
+        del backup["lost_count"], backup["lost"]
     report = backup.pop("report")
     print_pairs({words: say(backup[name]) for name, (words, say) in _TOLD.items() if backup.get(name) is not None})
     for status, amount in archives.items():

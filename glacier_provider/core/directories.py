@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -10,10 +11,10 @@ class Listing(NamedTuple):
     """What a directory held when it was read; its subdirectories have listings of their own.
 
     `directory` is its name with a slash at its end, empty for the root; `size` the bytes of its `files` together.
-    `names` and `sizes` are digests of its files' names and sizes in the order in which the disk gives them: where they
-    are equal, so are the files. `names` is None when the catalog's picture of the directory changed since, and is in
-    doubt. `inode` and `changed_ns` (the time of the last change, ns since the epoch) are None unless every later change
-    is sure to show in them.
+    `names` and `sizes` are digests of its files' names, and of their sizes, times of modification and inodes, in the
+    order in which the disk gives them: where they are equal, so are the files. `names` is None when the catalog's
+    picture of the directory changed since, and is in doubt. `inode` and `changed_ns` (the time of the last change, ns
+    since the epoch) are None unless every later change is sure to show in them.
     """
 
     directory: str
@@ -26,11 +27,16 @@ class Listing(NamedTuple):
 
 
 class Files(NamedTuple):
-    """Files of a directory that is not as remembered; some of them, or all."""
+    """Files of a directory that is not as remembered; some of them, or all.
+
+    `mtimes` (ns since the epoch) and `inodes` are as long as `names`, or empty where nobody looked.
+    """
 
     directory: str
     names: list[str]
     sizes: list[int]
+    mtimes: Sequence[int] = ()
+    inodes: Sequence[int] = ()
 
 
 class Change(Enum):

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from glacier_provider.core.strict_json import strict_json
 
-MANIFEST_FORMAT = 1
+#: 2: two archives of one chain may have one name, since files were given names again. 1 is read as ever.
+MANIFEST_FORMAT = 2
 
 
 def manifest_lines(

@@ -19,7 +19,7 @@ from glacier_provider.core.prices import Prices
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.store_uri import store_class
 from glacier_provider.core.tables import format_table, parse_table
-from glacier_provider.core.text import counted, hours, readable_amount, readable_size
+from glacier_provider.core.text import counted, hours, readable_amount, readable_size, some
 from glacier_provider.errors import ConfigurationError
 
 LATEST = "latest"
@@ -62,7 +62,7 @@ class RestoreRequest:
 
     `tier` and `days` None stand for the application's settings. `tables` restores only these (schema, name) pairs.
     `approve` asks for a person's approval of the plan, whatever it costs. `accept_errors`: a swap does without the
-    statements that fail.
+    statements that fail. `without_lost` goes on without files that no store holds any more.
     """
 
     backup_id: int | None
@@ -73,6 +73,7 @@ class RestoreRequest:
     move_orphans: bool = True
     approve: bool = False
     accept_errors: bool = False
+    without_lost: bool = False
 
     @property
     def database(self) -> bool:
@@ -86,6 +87,11 @@ class RestoreRequest:
     def orphans(self) -> bool:
         """Orphans move only when database and files are restored together, and all of the database is."""
         return self.move_orphans and self.part is RestorePart.EVERYTHING and not self.tables
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a file that is there with another content than the backup's goes aside, and the backup's comes."""
+        return self.move_orphans and self.files and not self.tables
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> RestoreRequest:
@@ -104,6 +110,7 @@ class RestoreRequest:
             move_orphans=truth(params.get("move_orphans", True), "move_orphans"),
             approve=truth(params.get("approve", False), "approve"),
             accept_errors=truth(params.get("accept_errors", False), "accept_errors"),
+            without_lost=truth(params.get("without_lost", False), "without_lost"),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -116,6 +123,7 @@ class RestoreRequest:
             "move_orphans": self.move_orphans,
             "approve": self.approve,
             "accept_errors": self.accept_errors,
+            "without_lost": self.without_lost,
         }
 
 
@@ -155,7 +163,8 @@ class RestorePlan:
     `present`: files already in the directory, nothing to do. `set_aside`: files that an earlier restore moved to the
     orphan directory and that are moved back. `to_request`: archives that must be retrieved from the cold; `pending`
     and `ready`: asked for earlier. `hours`: typical, from and to, by tier; empty when no retrieval is needed.
-    `differing`: files present with another size; they are left alone. `lost`: files that no store holds any more.
+    `differing`: files present with another content; they go aside for those of the backup if `replaces`. `lost`: files
+    that no store holds any more. `known`: what was known of the backup when it was made, a sentence each.
     `costs`: estimated, by tier, as `retrieval_by_tier` returns them, from the table that `prices` names.
     """
 
@@ -171,7 +180,10 @@ class RestorePlan:
     hours: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     differing: tuple[str, ...] = ()
     differing_count: int = 0
+    replaces: bool = False
     lost: tuple[str, ...] = ()
+    lost_count: int = 0
+    known: tuple[str, ...] = ()
     costs: Mapping[str, TierCost] = field(default_factory=dict)
     prices: str = ""
     currency: str = ""
@@ -218,11 +230,13 @@ class RestorePlan:
             said.append(f"  {tier}{chosen}: typically {hours(fewest)} to {hours(most)}{self._told_cost(tier)}.")
         said += self._told_money()
         if self.differing_count:
-            said.append(
-                f"Left alone although the size differs from the backup: {counted(self.differing_count, 'file')}."
-            )
-        if self.lost:
-            said.append(f"NOT in any store: {', '.join(self.lost)}.")
+            named = some(self.differing, self.differing_count)
+            done = "To be moved aside for those of the backup" if self.replaces else "Left alone"
+            said.append(f"{done}, since their content is another: {counted(self.differing_count, 'file')} ({named}).")
+        if self.lost_count:
+            named = some(self.lost, self.lost_count)
+            said.append(f"NOT in any store any more: {counted(self.lost_count, 'file')} ({named}).")
+        said += self.known
         return said
 
     def _told_cost(self, tier: str) -> str:

@@ -35,7 +35,7 @@ class KnownArchive:
     """What the catalog knows about the archive whose id the description names.
 
     `sha256` is that of the content, `earlier_sha256s` are those of earlier contents that it meant to send under this
-    id, `checksum` is that of the receipt. `lost`: backups count on it, and the store did not list it under `key`.
+    id, `checksum` is that of the receipt. `lost`: it is noted so, or the store did not list it under `key`.
     `written_by` is what this catalog signs it with.
     """
 
@@ -71,7 +71,7 @@ def _judged(found: StoredArchive, known: KnownArchive | None, application: str) 
     if known is None:
         return Verdict.STRAY
     if known.key == found.key:
-        return Verdict.SURPLUS if known.state is ArchiveState.DELETED else Verdict.KNOWN
+        return Verdict.SURPLUS if known.state in (ArchiveState.DELETED, ArchiveState.LOST) else Verdict.KNOWN
     if not _is_of(told, known):
         return Verdict.STRAY
     if known.state not in _WAITING and _is_copy(found, told, known):
@@ -98,7 +98,7 @@ def _is_written_here(found: StoredArchive, known: KnownArchive) -> bool:
 def _is_as_it_was(found: StoredArchive, known: KnownArchive) -> bool:
     """Whether it is, by its key, size and checksum, the very archive that was lost."""
     was = known.state, known.key, known.size, known.checksum
-    return found.checksum is not None and was == (ArchiveState.DELETED, found.key, found.size, found.checksum)
+    return found.checksum is not None and was == (ArchiveState.LOST, found.key, found.size, found.checksum)
 
 
 def _is_of(told: Description, known: KnownArchive) -> bool:

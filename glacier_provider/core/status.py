@@ -24,6 +24,7 @@ class ArchiveState(StrEnum):
     DELETING = "deleting"  #: chosen for deletion; the store may still hold it
     DELETED = "deleted"  #: gone from the store
     FAILED = "failed"  #: given up before it was archived
+    LOST = "lost"  #: known not to be in its store any more, though nobody deleted it
 
 
 class RetrievalStatus(StrEnum):
@@ -57,7 +58,7 @@ BACKUP_MOVES: Mapping[BackupState, frozenset[BackupState]] = {
     # A cleared task of the same run goes on with a failed one.
     # One that failed for its lost dump alone is complete again when that is found.
     BackupState.FAILED: frozenset({BackupState.RUNNING, BackupState.COMPLETE, BackupState.DELETING}),
-    BackupState.COMPLETE: frozenset({BackupState.DELETING}),
+    BackupState.COMPLETE: frozenset({BackupState.DELETING, BackupState.FAILED}),  # its dump is lost
     BackupState.DELETING: frozenset({BackupState.DELETED}),
     BackupState.DELETED: frozenset(),
 }
@@ -65,9 +66,10 @@ BACKUP_MOVES: Mapping[BackupState, frozenset[BackupState]] = {
 ARCHIVE_MOVES: Mapping[ArchiveState, frozenset[ArchiveState]] = {
     ArchiveState.PLANNED: frozenset({ArchiveState.UPLOADING, ArchiveState.FAILED}),
     ArchiveState.UPLOADING: frozenset({ArchiveState.ARCHIVED, ArchiveState.FAILED}),
-    ArchiveState.ARCHIVED: frozenset({ArchiveState.DELETING}),
+    ArchiveState.ARCHIVED: frozenset({ArchiveState.DELETING, ArchiveState.LOST}),
     ArchiveState.DELETING: frozenset({ArchiveState.DELETED}),
-    ArchiveState.DELETED: frozenset({ArchiveState.ARCHIVED}),  # lost, not deleted, and there again
+    ArchiveState.DELETED: frozenset(),
+    ArchiveState.LOST: frozenset({ArchiveState.ARCHIVED}),  # it is there again
     ArchiveState.FAILED: frozenset({ArchiveState.DELETING}),  # found in the store after all
 }
 

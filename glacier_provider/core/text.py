@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from glacier_provider.core.archive import Amount
 
@@ -89,3 +89,13 @@ def names(values: Iterable[str]) -> str:
     found = list(values)
     shown = ", ".join(json.dumps(name, ensure_ascii=False) for name in found[:10])
     return shown + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+
+
+def some(names: Sequence[str], count: int | None = None, *, most: int = 5) -> str:
+    """Return the first of these names, and how many more there are of `count` in all.
+
+    >>> some(["a", "b", "c"], 12, most=2)
+    'a, b and 10 more'
+    """
+    more = (len(names) if count is None else count) - min(most, len(names))
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

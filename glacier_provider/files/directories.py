@@ -33,7 +33,7 @@ SETTLED_NS = 2_000_000_000
 DIGEST_BYTES = 16
 LARGEST = 0x7FFF_FFFF_FFFF_FFFF  # of the catalog's integers
 #: Changes when digests or rules mean something else than before: what was remembered is then not believed.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +204,7 @@ class DirectoryWalk:
         if piece.read(os.scandir(fd)):
             return self._told(frame, listing, self._read_large(frame, piece, listing, info), info, now_ns)
         if listing is None or not self._is_equal(piece, listing):
-            return self._told(frame, listing, self._read_small(frame, piece), info, now_ns)
+            return self._told(frame, listing, self._read_small(piece), info, now_ns)
         complete = not piece.others or self._find_children(frame, piece.others)
         self.files += listing.files
         self.bytes += listing.size
@@ -253,11 +253,11 @@ class DirectoryWalk:
             yield from self._touched(listing, stamp)
 
     @staticmethod
-    def _read_small(frame: _Frame, piece: _Piece) -> Generator[Files | Changed, None, _Contents]:
+    def _read_small(piece: _Piece) -> Generator[Files | Changed, None, _Contents]:
         contents = _Contents(True)
         contents.differs = True
         contents.add(piece)
-        yield Files(frame.prefix, piece.names, piece.look_at_sizes())
+        yield piece.files()
         return contents
 
     def _read_large(
@@ -277,7 +277,7 @@ class DirectoryWalk:
         contents.differs = True
         while True:
             contents.add(piece)
-            yield Files(frame.prefix, piece.names, piece.look_at_sizes())
+            yield piece.files()
             if not piece.read_more():
                 return contents
 
@@ -329,7 +329,7 @@ _ABOVE = _Frame("", -1, None)
 class _Piece:
     """Some entries of a directory: the files among them by catalog name, and what is no file."""
 
-    __slots__ = ("_entries", "_excluded", "_files", "_prefix", "names", "others", "sizes", "text")
+    __slots__ = ("_entries", "_excluded", "_files", "_prefix", "inodes", "mtimes", "names", "others", "sizes", "text")
 
     def __init__(self, prefix: str, excluded: Callable[[str], object] | None) -> None:
         self._prefix = prefix
@@ -359,16 +359,26 @@ class _Piece:
         return sha256(f"{self.text}\0".encode() if self.names else b"").digest()[:DIGEST_BYTES]
 
     def digest_of_sizes(self) -> bytes:
-        return sha256(array("q", self.look_at_sizes())).digest()[:DIGEST_BYTES]
+        contents = _Contents(True)
+        contents.add(self)
+        return contents.digests()[1]
+
+    def files(self) -> Files:
+        """Return the files of this piece as a walk tells them."""
+        sizes = self.look_at_sizes()
+        return Files(self._prefix, self.names, sizes, self.mtimes, self.inodes)
 
     def look_at_sizes(self) -> list[int]:
-        """Return the size of each file. What vanished meanwhile is not there."""
+        """Return the size of each file, and hold its time and inode. What vanished meanwhile is not there."""
         if self.sizes is None:
             try:
-                self.sizes = [entry.stat(follow_symlinks=False).st_size for entry in self._files]
+                looked = [entry.stat(follow_symlinks=False) for entry in self._files]
             except FileNotFoundError:
                 self._keep([_exists(entry) for entry in self._files])
-                self.sizes = [entry.stat(follow_symlinks=False).st_size for entry in self._files]  # known by now
+                looked = [entry.stat(follow_symlinks=False) for entry in self._files]  # known by now
+            self.sizes = [info.st_size for info in looked]
+            self.mtimes = [info.st_mtime_ns for info in looked]
+            self.inodes = [info.st_ino & LARGEST for info in looked]
         return self.sizes
 
     def _keep(self, kept: list[bool]) -> None:
@@ -392,7 +402,7 @@ def _exists(entry: os.DirEntry[str]) -> bool:
 class _Contents:
     """What a directory holds, as digests that do not depend on the pieces in which it was read."""
 
-    __slots__ = ("_at_sizes", "_names", "_sizes", "bytes", "differs", "files", "others")
+    __slots__ = ("_at_sizes", "_inodes", "_mtimes", "_names", "_sizes", "bytes", "differs", "files", "others")
 
     def __init__(self, at_sizes: bool) -> None:
         self.files = 0
@@ -401,20 +411,23 @@ class _Contents:
         self.others: list[os.DirEntry[str]] = []
         self._at_sizes = at_sizes
         self._names = sha256()
-        self._sizes = sha256()
+        self._sizes, self._mtimes, self._inodes = sha256(), sha256(), sha256()
 
     def add(self, piece: _Piece) -> None:
         if self._at_sizes and piece.names:
             sizes = piece.look_at_sizes()
             self.bytes += sum(sizes)
             self._sizes.update(array("q", sizes))
+            self._mtimes.update(array("q", piece.mtimes))
+            self._inodes.update(array("q", piece.inodes))
         if piece.names:
             self.files += len(piece.names)
             self._names.update(f"{piece.text}\0".encode())
         self.others += piece.others
 
     def digests(self) -> tuple[bytes, bytes]:
-        return self._names.digest()[:DIGEST_BYTES], self._sizes.digest()[:DIGEST_BYTES]
+        looked = self._sizes.digest() + self._mtimes.digest() + self._inodes.digest()
+        return self._names.digest()[:DIGEST_BYTES], sha256(looked).digest()[:DIGEST_BYTES]
 
     def equal(self, listing: Listing) -> bool:
         """Whether these are the files of the listing; their sizes count if they were looked at."""

@@ -16,20 +16,26 @@ from glacier_provider.files.root import NOFOLLOW_DIRECTORY, READ_TROUBLE, AnyPat
 
 OnSkip = Callable[[str, str], object]
 Identity = tuple[int, int]
+#: Inodes are kept in the catalog's integers, which have a sign.
+LARGEST_INODE = 0x7FFF_FFFF_FFFF_FFFF
 
 
 class FoundFile(NamedTuple):
-    """A regular file: its name in the catalog's text, its size in bytes, its time of change in ns since the epoch.
+    """A regular file: its name in the catalog's text, its size in bytes, its time of change in ns since the epoch, its
+    inode.
 
-    After a walk by name only, `size` and `mtime_ns` are -1.
+    After a walk by name only, all numbers are -1.
     """
 
     name: str
     size: int
     mtime_ns: int
+    inode: int = -1
 
 
-_found_file: Callable[[tuple[str, int, int]], FoundFile] = partial(tuple.__new__, FoundFile)  # half the time of a call
+_found_file: Callable[[tuple[str, int, int, int]], FoundFile] = partial(
+    tuple.__new__, FoundFile
+)  # half the time of a call
 
 
 def walk(
@@ -147,7 +153,7 @@ class _Walker:
                 name = text_of(name)
             name = prefix + name
             if excluded is None or not excluded(name):
-                yield new((name, -1, -1))
+                yield new((name, -1, -1, -1))
 
     def _with_sizes(self, level: _Level) -> Iterator[FoundFile]:
         prefix, excluded, new = level.prefix, self._excluded_file, _found_file
@@ -166,7 +172,7 @@ class _Walker:
                 info = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            yield new((name, info.st_size, info.st_mtime_ns))
+            yield new((name, info.st_size, info.st_mtime_ns, info.st_ino & LARGEST_INODE))
 
     def _enter(self, entry: os.DirEntry[str], prefix: str) -> bool:
         """Enter a subdirectory, or report what is none; return whether one was entered."""

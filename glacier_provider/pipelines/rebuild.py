@@ -89,6 +89,7 @@ def rebuild_catalog(application: Application, *, catalog: Catalog, stores: Store
         rebuilding.list_stores()
         rebuilding.settle_contradictions()
         rebuilding.write()
+        catalog.lost.heal()
         lost = _lost(catalog, rebuilding.store.noted_deletions(application.name))
         rebuilding.describe_unnamed()
         adopted, strays, newest = _take_up(catalog, rebuilding.errors, rebuilding.odd_keys)

@@ -25,7 +25,7 @@ from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.reconciliation import KnownArchive, Verdict, receipt_of, verdict_of
 from glacier_provider.core.status import ArchiveState
-from glacier_provider.core.text import counted
+from glacier_provider.core.text import counted, some
 from glacier_provider.errors import CatalogError, FileError, StoreDenied
 from glacier_provider.files import open_source
 from glacier_provider.pipelines.shared.errors import raise_gravest
@@ -34,7 +34,7 @@ from glacier_provider.stores.contract import ArchiveStore, Stores
 
 log = logging.getLogger(__name__)
 
-_COUNTED = ("adopted", "deleted", "kept", "noted", "back", "waiting", "strays", "foreign")
+_COUNTED = ("adopted", "deleted", "kept", "noted", "back", "waiting", "strays", "foreign", "lost", "healed")
 
 HOLDER = "reconciliation"
 _NAMED = 20
@@ -46,8 +46,9 @@ class Reconciled:
 
     `as_of` is the moment that the store's listing tells of; None: there is none yet, nothing was compared. `deleted`
     were proven copies, `kept` are such that may not be deleted, `back` had been lost. `waiting` are left to the next
-    upload, `strays` to a person, who finds some of them in `named`. `missing` names archives that the catalog has and
-    the store does not list. `doubtful` are still in doubt; `awaited`: the listing that will tell is being made.
+    upload, `strays` to a person, who finds some of them in `named`. `lost` the catalog had, and the store does not
+    list; some of them in `missing`. `healed` are places in backups that archives of the same content took.
+    `doubtful` are still in doubt; `awaited`: the listing that will tell is being made.
     """
 
     store_uri: str
@@ -61,6 +62,8 @@ class Reconciled:
     strays: int = 0
     kept: int = 0
     foreign: int = 0
+    lost: int = 0
+    healed: int = 0
     doubtful: int = 0
     awaited: bool = False
     named: tuple[str, ...] = ()
@@ -101,7 +104,10 @@ class Reconciled:
         if self.named:
             said.append(f"By their keys: {', '.join(self.named)}.")
         if self.missing:
-            said.append(f"NOT in the store although the catalog has them: {', '.join(self.missing)}.")
+            said.append(
+                f"LOST, NOT in the store although the catalog had them: {counted(self.lost, 'archive')} "
+                f"({some(self.missing, self.lost, most=_NAMED)}). The next backup archives what is in the directory."
+            )
         return said
 
 
@@ -175,7 +181,8 @@ class _Comparison:
         listed = verbs.load(self._listing())
         for page in verbs.unknown(uri):
             self._reconcile(list(self._described(page)))
-        missing = verbs.missing(uri, as_of=self.as_of, limit=_NAMED)
+        missing = self._note_lost()
+        self.counts["healed"] = self.catalog.lost.heal()
         verbs.reconciled(uri, before=self.as_of)
         counts: dict[str, Any] = {name: self.counts[name] for name in _COUNTED}
         return Reconciled(
@@ -185,8 +192,19 @@ class _Comparison:
             **counts,
             doubtful=verbs.unreconciled(uri).archives,
             named=tuple(self.named),
-            missing=tuple(row["filename"] for row in missing),
+            missing=tuple(missing[:_NAMED]),
         )
+
+    def _note_lost(self) -> list[str]:
+        """Note as lost what the store does not list; return the names of some of it."""
+        names: list[str] = []
+        for page in self.catalog.reconciliation.missing(self.store.uri, as_of=self.as_of):
+            self.heartbeat()
+            how = f"{self.store.uri} did not list it, as of {self.as_of:%Y-%m-%d %H:%M} UTC."
+            lost = self.catalog.lost.note([row["id"] for row in page], how)
+            self.counts["lost"] += len(lost)
+            names += [row["filename"] for row in lost[:_NAMED]]
+        return names
 
     def _listing(self) -> Iterator[StoredArchive]:
         for one in self.store.archives(self.application.name, described=False):

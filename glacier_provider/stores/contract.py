@@ -90,13 +90,15 @@ class RetrievalReport:
     """What the store says about one archive.
 
     `status` is `available` (nothing requested, or expired), `pending` or `ready`; `expires_at` (aware) is set when
-    ready; `failure` holds the store's words when it ended the retrieval without success (status `available`).
+    ready; `failure` holds the store's words when it ended the retrieval without success (status `available`), `missing`
+    tells that it does not have the archive.
     """
 
     key: str
     status: RetrievalStatus
     expires_at: datetime | None = None
     failure: str | None = None
+    missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +312,34 @@ class HasUploadPool(Protocol):
 
     def upload_pool(self, files: SmallFiles, *, processes: int, connections: int) -> UploadPool[_File] | None:
         """Start so many processes, with so many requests on their way in all; None where they would be of no use."""
+        ...
+
+
+@runtime_checkable
+class IsWatched(Protocol):
+    """What a store can have beside the contract: cheap looks at what it holds, a few requests each."""
+
+    def marker(self, application: str) -> bytes | None:
+        """Return what `leave_marker` left; None when there is none. Raise StoreDenied where it may not be read."""
+        ...
+
+    def leave_marker(self, application: str, data: bytes) -> None:
+        """Leave a few bytes by which this store is known again, readable at once. They take the place of others."""
+        ...
+
+    def listed_after(self, application: str, key: str, *, pages: int) -> tuple[list[StoredArchive], bool]:
+        """Return what lies behind `key` ("": everything), by key, without descriptions: so many requests' worth.
+
+        And whether that was all of it.
+        """
+        ...
+
+    def look_back(self, archive: StoredArchive) -> None:
+        """Ask for an archive that was just written, and for its first byte, as a restore will.
+
+        Raise ArchiveMissing, ArchiveCorrupt when it has another size or checksum, StoreDenied when these credentials
+        may not read it. An archive that is cold may be read once it is retrieved: that is no error.
+        """
         ...
 
 

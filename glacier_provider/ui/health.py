@@ -70,12 +70,12 @@ def health_of(
     now: datetime,
     complete_since: datetime | None,
     last_ended: str | None,
-    unreadable: int = 0,
+    shortfalls: int = 0,
     paused: bool = False,
 ) -> tuple[Health, datetime | None]:
     """Return an application's health and, when it is late, when the missing backup was due.
 
-    `complete_since`: when the last complete backup was opened; `unreadable`: files that it could not read;
+    `complete_since`: when the last complete backup was opened; `shortfalls`: kinds of what it lacks;
     `last_ended`: the state of the last one that ended; `paused`: whether Airflow makes none by itself.
     """
     if complete_since is None:
@@ -86,7 +86,7 @@ def health_of(
     # The scheduler starts a run a moment after it is due, never before: a run of that moment is not older.
     if due is not None and complete_since < due:
         return Health.LATE, due
-    if unreadable:
+    if shortfalls:
         return Health.INCOMPLETE, None
     if due is None:
         return Health.UNSCHEDULED, None

@@ -102,6 +102,8 @@ class BackupResponse(BaseResponse):
     database_bytes: int | None
     error: str | None
     unreadable_count: int = Field(default=0, description="files that could not be read and are not in it; on cards")
+    shortfalls: list[str] = Field(default=[], description="what it is known to lack, a sentence each; on cards")
+    lost: AmountResponse | None = Field(default=None, description="files in no store any more; of a complete one")
     archives: dict[RetrievalStatus, AmountResponse] = {}
     retrieval_status: RetrievalStatus | None = None
     cost: AddedCostResponse | None = Field(default=None, description="told in lists and details of one application")
@@ -343,6 +345,9 @@ class RestorePreviewResponse(BaseResponse):
     prices: PricesResponse
     budget: Money | None = Field(description="what a restore may cost without a person's approval")
     over_budget: bool = Field(description="the run will wait for an approval before it asks for anything")
+    lost: AmountResponse = Field(default=AmountResponse(), description="files that are in no store any more")
+    lost_names: list[str] = Field(default=[], description="the first of them")
+    known: list[str] = Field(default=[], description="what the backup is known to lack, a sentence each")
 
 
 class TaskInstanceResponse(BaseResponse):

@@ -15,8 +15,10 @@ from glacier_provider.catalog.pages import Pages
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.cost import early_deletion, of_tier, plain, storage_cost
 from glacier_provider.core.deletion import DeletionPlan
+from glacier_provider.core.findings import known_of_backup
 from glacier_provider.core.plan import RestoreRequest, Tier, retrieval_hours
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.text import counted
 from glacier_provider.errors import ConfigurationError, GlacierProviderError
 from glacier_provider.pipelines.restore import preview_restore
 from glacier_provider.ui import models, money
@@ -87,6 +89,16 @@ def _by_catalog(applications: Sequence[Application]) -> list[list[Application]]:
     return list(groups.values())
 
 
+def _shortfalls(backup: Row) -> list[str]:
+    """Return what the newest complete backup is known to lack, a sentence each, and what of all backups is lost."""
+    said = list(known_of_backup(backup["report"]))
+    if backup["report"].get("read_back_denied"):
+        said.append("Nobody with these credentials can read it back.")
+    if backup["lost_count"]:
+        said.append(f"{counted(backup['lost_count'], 'archive')} of its backups are in no store any more.")
+    return said
+
+
 def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) -> list[models.CardResponse]:
     names = [application.name for application in group]
     since = known.now - timedelta(days=YEAR + 7)
@@ -106,7 +118,7 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) 
             now=known.now,
             complete_since=done["opened_at"] if done else None,
             last_ended=last["state"] if last else None,
-            unreadable=done["unreadable_count"] if done else 0,
+            shortfalls=len(_shortfalls(done)) if done else 0,
             paused=(dag := known.dags.get(backup_dag_of(name))) is not None and dag.paused,
         )
         states: dict[date, str] = {row["day"]: row["state"] for row in days.get(name, ())}
@@ -117,7 +129,7 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) 
                     "health": health,
                     "late_since": late_since,
                     "newest": _maybe(models.BackupResponse, newest.get(name)),
-                    "complete": _maybe(models.BackupResponse, done),
+                    "complete": _maybe(models.BackupResponse, done and {**done, "shortfalls": _shortfalls(done)}),
                     "restore": _maybe(models.RestoreResponse, restores.get(name)),
                     "cost": money.monthly(application, held[name]) if held[name] else None,
                     "calendar": models.CalendarResponse(start=start, days=letters),
@@ -434,4 +446,7 @@ def preview(application: Application, catalog: Catalog, request: RestoreRequest)
         prices=money.prices_response(application.price_table),
         budget=None if plan.budget is None else plain(plan.budget),
         over_budget=plan.over_budget,
+        lost=models.AmountResponse(archives=plan.lost_count),
+        lost_names=list(plan.lost),
+        known=list(plan.known),
     )

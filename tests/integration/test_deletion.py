@@ -61,8 +61,7 @@ def three(dms: ApplicationUnderTest) -> Three:
 
 def keys(app: ApplicationUnderTest) -> set[str]:
     """Return what lies in the bucket, by the last two parts of each key."""
-    listed = app.s3.client().list_objects_v2(Bucket=app.bucket).get("Contents", [])
-    return {"/".join(one["Key"].split("/")[-2:]) for one in listed}
+    return {"/".join(key.split("/")[-2:]) for key in app.keys_in_store()}
 
 
 def names(app: ApplicationUnderTest) -> set[str]:

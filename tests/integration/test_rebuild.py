@@ -180,7 +180,7 @@ def test_an_old_backup_goes_on_telling_that_its_file_is_lost(dms: ApplicationUnd
     rebuild(dms)
     (dms.files / "doc3.pdf").unlink()
     dms.back_up()
-    with pytest.raises(ArchiveMissing, match=r"in no store: doc3\.pdf"):
+    with pytest.raises(ArchiveMissing, match=r"The file doc3\.pdf of backup .* is in no store"):
         dms.plan(backup_id)
 
 

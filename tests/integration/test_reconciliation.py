@@ -290,7 +290,7 @@ def test_what_comes_back_otherwise_than_it_was_is_left_alone(dms: ApplicationUnd
     assert (told.back, told.deleted, told.named) == (0, 0, (stored.key,))
 
 
-def test_what_was_archived_anew_before_it_came_back_stays_as_it_is(dms: ApplicationUnderTest) -> None:
+def test_what_was_archived_anew_before_it_came_back_is_another_version(dms: ApplicationUnderTest) -> None:
     client = dms.s3.client()
     client.put_bucket_versioning(Bucket=dms.bucket, VersioningConfiguration={"Status": "Enabled"})
     dms.back_up()
@@ -301,7 +301,9 @@ def test_what_was_archived_anew_before_it_came_back_stays_as_it_is(dms: Applicat
     dms.back_up()
     client.delete_object(Bucket=dms.bucket, Key=key, VersionId=marker)
     (told,) = reconcile(dms.application, catalog=dms.catalog, stores=dms.stores, everything=True)
-    assert (told.back, told.deleted, told.named) == (0, 0, (key,))
+    assert (told.back, told.deleted, told.named) == (1, 0, ())
+    rows = in_catalog(dms, "SELECT state, superseded FROM glacier_archives WHERE filename = 'doc3.pdf' ORDER BY id")
+    assert rows == [("archived", True), ("archived", False)]
 
 
 def test_what_an_inventory_did_not_show_and_the_next_one_shows_is_archived_again(on_vault: OnAVault) -> None:

@@ -56,6 +56,11 @@ class ApplicationUnderTest:
             self._stores[uri] = open_store(uri, client=client, part_size=self.application.part_size_mib * 1024 * 1024)
         return self._stores[uri]
 
+    def keys_in_store(self) -> list[str]:
+        """What lies in the bucket but for the marker by which the store is known again."""
+        listed = self.s3.client().list_objects_v2(Bucket=self.bucket).get("Contents", [])
+        return [entry["Key"] for entry in listed if not entry["Key"].endswith("/manifests/catalog.json")]
+
     @property
     def other_endpoints(self) -> dict[str, str]:
         """The services that are not at the emulated S3's address, by name."""

@@ -95,10 +95,13 @@ UPDATE glacier_archives SET state = 'failed', error = 'Its key held something el
 RETURNING id;
 
 -- name: plan_file_again
-INSERT INTO glacier_archives (application_id, kind, filename, backup_id, original_size, store_uri, state)
-SELECT application_id, kind, filename, backup_id, original_size, store_uri, 'uploading' FROM glacier_archives
+INSERT INTO glacier_archives (application_id, kind, filename, backup_id, original_size, store_uri, to_compare, state)
+SELECT application_id, kind, filename, backup_id, original_size, store_uri, to_compare, 'uploading' FROM glacier_archives
  WHERE id = %(archive_id)s
-RETURNING id, filename, original_size, backup_id, store_uri;
+RETURNING id, filename, original_size, backup_id, store_uri, to_compare;
+
+-- name: replace_identity
+UPDATE file_identities SET archive_id = %(by)s WHERE archive_id = %(archive_id)s;
 
 -- name: give_up_dump
 -- Its key is taken: another life of the catalog gave the id, and sent another dump.
@@ -117,6 +120,58 @@ UPDATE application_data_backups SET database_archive_id = %(by)s WHERE database_
 
 -- name: replace_member
 UPDATE backup_files SET archive_id = %(by)s WHERE archive_id = %(archive_id)s;
+
+-- name: earlier_versions
+-- What else was archived under the names of these archives, and may have the content that their files have now.
+SELECT n.id, v.id AS earlier, v.stored_size, v.checksum
+  FROM glacier_archives n
+  JOIN glacier_archives v ON v.application_id = n.application_id AND v.filename = n.filename AND v.kind = 'file'
+   AND v.state = 'archived' AND v.superseded
+ WHERE n.id = ANY(%(archive_ids)s)
+ ORDER BY n.id, v.id DESC;
+
+-- name: withdraw_versions
+-- They turned out to have the content of an earlier archive. One that was perhaps sent before stays, as given up.
+WITH withdrawn AS (
+    SELECT a.id, a.doubtful_since IS NULL AND a.upload_id IS NULL AS never_sent FROM glacier_archives a
+     WHERE a.id = ANY(%(archive_ids)s) AND a.kind = 'file' AND a.state IN ('planned', 'uploading')),
+given_up AS (
+    UPDATE glacier_archives a
+       SET state = 'failed', error = 'Its file has the content of an earlier archive after all.'
+      FROM withdrawn w WHERE a.id = w.id AND NOT w.never_sent),
+removed AS (
+    DELETE FROM glacier_archives a USING withdrawn w WHERE a.id = w.id AND w.never_sent)
+SELECT id FROM withdrawn;
+
+-- name: current_again
+-- The archives that the names have again.
+UPDATE glacier_archives a SET superseded = false, retrieval_status = 'exists'
+  FROM unnest(%(earlier)s::bigint[]) AS e (id)
+ WHERE a.id = e.id AND a.state = 'archived' AND a.superseded
+RETURNING a.id;
+
+-- name: hand_over_identities
+WITH seen AS (
+    DELETE FROM file_identities i USING unnest(%(archive_ids)s::bigint[], %(earlier)s::bigint[]) AS p (id, earlier)
+     WHERE i.archive_id = p.id
+    RETURNING p.earlier, i.mtime_ns, i.inode)
+INSERT INTO file_identities (archive_id, mtime_ns, inode)
+SELECT earlier, mtime_ns, inode FROM seen
+ON CONFLICT (archive_id) DO UPDATE SET mtime_ns = excluded.mtime_ns, inode = excluded.inode;
+
+-- name: hand_over_ranges
+-- Membership goes with the content. A range that goes on where the earlier archive's ended, as if nothing had been, goes on.
+WITH taken AS (
+    DELETE FROM backup_files f USING unnest(%(archive_ids)s::bigint[], %(earlier)s::bigint[]) AS p (id, earlier)
+     WHERE f.archive_id = p.id
+    RETURNING p.earlier, f.application_id, f.first_backup_id, f.last_backup_id),
+continued AS (
+    UPDATE backup_files f SET last_backup_id = t.last_backup_id
+      FROM taken t WHERE f.archive_id = t.earlier AND f.last_backup_id = t.first_backup_id - 1
+    RETURNING f.archive_id, t.first_backup_id)
+INSERT INTO backup_files (archive_id, application_id, first_backup_id, last_backup_id)
+SELECT t.earlier, t.application_id, t.first_backup_id, t.last_backup_id FROM taken t
+ WHERE NOT EXISTS (SELECT FROM continued c WHERE c.archive_id = t.earlier AND c.first_backup_id = t.first_backup_id);
 
 -- name: note_upload_errors
 UPDATE glacier_archives AS a SET error = r.error
@@ -175,7 +230,7 @@ RETURNING f.archive_id;
 
 -- name: unfinished_files
 -- A page of files to upload, in id order.
-SELECT a.id, a.filename, a.original_size, a.state, a.upload_id, a.part_size, a.backup_id, a.store_uri
+SELECT a.id, a.filename, a.original_size, a.state, a.upload_id, a.part_size, a.backup_id, a.store_uri, a.to_compare
   FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id AND f.last_backup_id IS NULL
  WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.state IN ('planned', 'uploading')
    AND a.id > %(after)s AND a.id <= %(last)s

@@ -125,7 +125,7 @@ UPDATE application_data_backups AS b SET state = 'complete', closed_at = clock_t
    AND EXISTS (SELECT FROM glacier_archives a WHERE a.id = %(manifest_archive_id)s AND a.state = 'archived')
    AND NOT EXISTS (
        SELECT FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
-        WHERE a.application_id = b.application_id AND a.state IN ('planned', 'uploading')
+        WHERE a.application_id = b.application_id AND a.state IN ('planned', 'uploading', 'lost')
           AND f.first_backup_id <= b.id AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id))
 RETURNING b.id;
 
@@ -133,7 +133,7 @@ RETURNING b.id;
 -- What still keeps a backup from being complete.
 SELECT a.filename, a.state, a.error
   FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
- WHERE a.application_id = %(application_id)s AND a.state IN ('planned', 'uploading')
+ WHERE a.application_id = %(application_id)s AND a.state IN ('planned', 'uploading', 'lost')
    AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
  ORDER BY a.filename LIMIT 20;
 

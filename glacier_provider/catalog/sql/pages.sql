@@ -2,7 +2,9 @@
 -- The newest backup in one of these states, of each application.
 SELECT p.name AS application, b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.scanned_at,
        b.files_count, b.files_bytes, b.new_files_count, b.new_files_bytes, b.error, b.database_bytes,
-       coalesce((b.report->>'unreadable_count')::bigint, 0) AS unreadable_count
+       coalesce((b.report->>'unreadable_count')::bigint, 0) AS unreadable_count, b.report,
+       (SELECT count(DISTINCT a.id) FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
+         WHERE a.application_id = p.id AND a.state = 'lost') AS lost_count
   FROM applications p
  CROSS JOIN LATERAL (SELECT * FROM application_data_backups n
                       WHERE n.application_id = p.id AND n.state = ANY(%(states)s) ORDER BY n.id DESC LIMIT 1) AS b
@@ -86,7 +88,7 @@ SELECT count(*) AS total FROM application_data_backups b
    AND (%(until)s::timestamptz IS NULL OR b.opened_at < %(until)s);
 
 -- name: away_files
--- Of each of these backups, its archived files that are not in their directory: by status and store. A sum up to the
+-- Of each of these backups, its files that are lost or not in their directory: by status and store. A sum up to the
 -- backup, put together from a few rows of each level.
 SELECT b.id, c.what AS status, c.store_uri, sum(c.archives)::bigint AS archives, sum(c.bytes)::bigint AS bytes
   FROM unnest(%(ids)s::bigint[]) AS b (id), applications p
@@ -105,7 +107,7 @@ SELECT b.id, c.what AS status, c.store_uri, sum(c.archives)::bigint AS archives,
        UNION ALL
        SELECT what, store_uri, archives, bytes FROM archive_count_changes
         WHERE application_id = p.id AND place <= b.id) AS c
- WHERE p.name = %(application)s AND c.what IN ('available', 'pending', 'ready', 'local')
+ WHERE p.name = %(application)s AND c.what IN ('available', 'pending', 'ready', 'local', 'lost')
  GROUP BY 1, 2, 3
 HAVING sum(c.archives) <> 0;
 
@@ -176,7 +178,7 @@ SELECT a.id, a.filename, a.original_size, a.stored_size, a.sha256, a.checksum, a
   JOIN glacier_archives a ON a.id = f.archive_id
  WHERE f.application_id = (SELECT id FROM applications WHERE name = %(application)s)
    AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
-   AND a.state IN ('planned', 'uploading', 'archived')
+   AND a.state IN ('planned', 'uploading', 'archived', 'lost')
    AND (%(like)s::text IS NULL OR a.filename COLLATE "C" ILIKE %(like)s)
    AND (%(status)s::text IS NULL OR a.retrieval_status = %(status)s)
  ORDER BY f.archive_id LIMIT %(limit)s;
@@ -211,7 +213,7 @@ WITH named AS MATERIALIZED (
     SELECT a.* FROM glacier_archives a
      WHERE a.filename COLLATE "C" ILIKE %(like)s AND a.kind = 'file' AND a.id > %(after)s
        AND a.application_id = (SELECT id FROM applications WHERE name = %(application)s)
-       AND a.state IN ('planned', 'uploading', 'archived'))
+       AND a.state IN ('planned', 'uploading', 'archived', 'lost'))
 SELECT a.id, a.filename, a.original_size, a.stored_size, a.sha256, a.checksum, a.store_uri, a.key, a.state,
        a.retrieval_status, a.archived_at, a.backup_id AS made_by_backup, f.first_backup_id, f.last_backup_id
   FROM named a JOIN backup_files f ON f.archive_id = a.id
@@ -251,7 +253,7 @@ SELECT a.id, a.filename, a.original_size, a.state, a.retrieval_status, a.archive
   JOIN backup_files f ON f.archive_id = a.id
  WHERE a.application_id = (SELECT id FROM applications WHERE name = %(application)s)
    AND a.kind = 'file' AND a.filename COLLATE "C" ILIKE %(like)s
-   AND a.state IN ('planned', 'uploading', 'archived')
+   AND a.state IN ('planned', 'uploading', 'archived', 'lost')
  ORDER BY a.id, f.first_backup_id LIMIT %(limit)s;
 
 -- name: end_of_archives
@@ -262,16 +264,17 @@ WITH named AS MATERIALIZED (
     SELECT a.* FROM glacier_archives a
      WHERE a.filename COLLATE "C" ILIKE %(like)s AND a.kind = 'file' AND a.id > %(after)s
        AND a.application_id = (SELECT id FROM applications WHERE name = %(application)s)
-       AND a.state IN ('planned', 'uploading', 'archived'))
+       AND a.state IN ('planned', 'uploading', 'archived', 'lost'))
 SELECT a.id, a.filename, a.original_size, a.state, a.retrieval_status, a.archived_at, f.first_backup_id, f.last_backup_id
   FROM named a JOIN backup_files f ON f.archive_id = a.id
  ORDER BY a.id, f.first_backup_id LIMIT %(limit)s;
 
 -- name: file_of_name
--- The archive that answers for this very name; there is one at most.
+-- The first archive of this very name; its other versions follow.
 SELECT a.id FROM glacier_archives a
  WHERE a.application_id = (SELECT id FROM applications WHERE name = %(application)s) AND a.filename = %(name)s
-   AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived');
+   AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived', 'lost')
+ ORDER BY a.id LIMIT 1;
 
 -- name: names_are_indexed
 SELECT to_regclass('glacier_archives_names') IS NOT NULL AS indexed;

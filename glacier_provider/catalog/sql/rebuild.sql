@@ -130,13 +130,13 @@ UPDATE told_gone g SET archive_id = (
  WHERE g.manifest = %(manifest)s AND g.archive_id IS NULL;
 
 -- name: rebuild_archives
--- One live archive a file name: the one that came last. What had the name before is in the backups of its time.
+-- One current archive a file name: the one that came last. What had the name before is in the backups of its time.
 INSERT INTO glacier_archives (id, application_id, kind, filename, backup_id, original_size, stored_size, sha256,
-       tree_hash, checksum, encoding, store_uri, key, state, error, retrieval_status, created_at, archived_at, store_number)
+       tree_hash, checksum, encoding, store_uri, key, state, lost_at, lost_how, superseded, retrieval_status,
+       created_at, archived_at, store_number)
 SELECT id, %(application_id)s, kind, filename, backup_id, original_size, stored_size, sha256,
        CASE WHEN checksum LIKE 'treehash:%%' THEN substr(checksum, 10) END, checksum, encoding, store_uri, key,
-       CASE WHEN lost IS NOT NULL OR older THEN 'deleted' ELSE 'archived' END,
-       coalesce(lost, CASE WHEN older THEN 'A later file of its name is in the catalog.' END),
+       CASE WHEN lost IS NOT NULL THEN 'lost' ELSE 'archived' END, CASE WHEN lost IS NOT NULL THEN now() END, lost, older,
        'available', coalesce(archived_at, now()), archived_at, CASE WHEN told_id <> id THEN told_id END
   FROM (SELECT k.*, k.kind = 'file' AND k.lost IS NULL
                AND row_number() OVER (PARTITION BY k.kind, k.filename, k.lost IS NULL ORDER BY k.told_by DESC, k.id DESC) > 1 AS older
@@ -203,7 +203,7 @@ UPDATE glacier_archives a SET retrieval_status = 'exists'
 -- name: rebuild_backups_without_dump
 UPDATE application_data_backups b SET state = 'failed', error = 'Its dump is not in the store: deleted, or lost.'
   FROM glacier_archives a
- WHERE b.application_id = %(application_id)s AND a.id = b.database_archive_id AND a.state = 'deleted'
+ WHERE b.application_id = %(application_id)s AND a.id = b.database_archive_id AND a.state = 'lost'
    AND b.state = 'complete'
 RETURNING b.id;
 
@@ -213,7 +213,7 @@ UPDATE application_data_backups b SET state = 'deleted', error = NULL, deletion_
   FROM told_backups t JOIN told_archives m ON m.manifest = t.manifest AND m.kind = 'manifest'
   JOIN glacier_archives d ON true
  WHERE b.application_id = %(application_id)s AND b.id = t.backup_id AND d.id = b.database_archive_id
-   AND d.state = 'deleted' AND b.state = 'failed' AND t.error IS NULL AND m.sha256 = ANY(%(manifests)s)
+   AND d.state = 'lost' AND b.state = 'failed' AND t.error IS NULL AND m.sha256 = ANY(%(manifests)s)
 RETURNING b.id;
 
 -- name: rebuild_files_lost
@@ -224,7 +224,7 @@ SELECT a.filename, b.id AS backup_id FROM glacier_archives a
                  WHERE b.application_id = a.application_id AND b.state = 'complete' AND b.id >= f.first_backup_id
                    AND (f.last_backup_id IS NULL OR b.id <= f.last_backup_id)
                  ORDER BY b.id DESC LIMIT 1) AS b ON true
- WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.state = 'deleted'
+ WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.state = 'lost'
  ORDER BY a.filename;
 
 -- name: rebuild_undescribed

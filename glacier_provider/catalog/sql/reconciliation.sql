@@ -17,31 +17,30 @@ CREATE TEMPORARY TABLE listed (
 ANALYZE listed;
 
 -- name: unknown_keys
--- A page of what the store lists and no archive of the catalog lies under; one that was deleted is no reason to keep it.
+-- A page of what the store lists and no archive of the catalog lies under; one that was deleted is no reason to keep it,
+-- and one that is noted as lost is to be looked at.
 SELECT l.key, l.size, l.checksum, l.told FROM listed l
  WHERE l.key > %(after)s AND NOT EXISTS (
        SELECT FROM glacier_archives a
         WHERE a.application_id = %(application_id)s AND a.store_uri = %(store_uri)s AND a.key = l.key
-          AND a.state <> 'deleted')
+          AND a.state NOT IN ('deleted', 'lost'))
  ORDER BY l.key LIMIT %(limit)s;
 
 -- name: missing_from_store
 -- Archived before the listing's moment, and not in it.
 SELECT a.id, a.kind, a.filename, a.key FROM glacier_archives a
  WHERE a.application_id = %(application_id)s AND a.store_uri = %(store_uri)s AND a.state = 'archived'
-   AND a.key NOT LIKE 'empty:%%' AND a.archived_at < %(as_of)s
+   AND a.key NOT LIKE 'empty:%%' AND a.archived_at < %(as_of)s AND a.id > %(after)s
    AND NOT EXISTS (SELECT FROM listed l WHERE l.key = a.key)
  ORDER BY a.id LIMIT %(limit)s;
 
 -- name: known_archives
--- Lost: not listed although it was there before the listing's moment, or noted so by a rebuild, and backups count on it.
+-- Lost: not listed although it was there before the listing's moment, or noted so.
 SELECT a.id, a.kind, a.state, a.backup_id, a.filename, a.original_size, a.stored_size, a.key, a.sha256, a.checksum,
        a.earlier_sha256s,
        CASE a.state
        WHEN 'archived' THEN a.archived_at < %(as_of)s AND NOT EXISTS (SELECT FROM listed l WHERE l.key = a.key)
-       WHEN 'deleted' THEN EXISTS (SELECT FROM backup_files f WHERE f.archive_id = a.id)
-            OR EXISTS (SELECT FROM application_data_backups b
-                        WHERE b.id = a.backup_id AND b.database_archive_id = a.id AND b.state NOT IN ('deleting', 'deleted'))
+       WHEN 'lost' THEN true
        ELSE false END AS lost
   FROM glacier_archives a
  WHERE a.application_id = %(application_id)s AND a.store_uri = %(store_uri)s AND a.id = ANY(%(archive_ids)s);
@@ -53,15 +52,27 @@ UPDATE glacier_archives SET key = %(key)s, stored_size = %(size)s, checksum = %(
 RETURNING id;
 
 -- name: archive_is_back
--- Lost, and found where it was. Not when its file was archived anew meanwhile: one live archive a name.
-UPDATE glacier_archives AS a SET state = 'archived', retrieval_status = 'available', error = NULL
- WHERE a.id = %(archive_id)s AND a.state = 'deleted' AND a.key = %(key)s
+-- Lost, and found where it was. Where its file was archived anew meanwhile, it is another version of that; a dump or a
+-- manifest that has a successor has none to come back to.
+UPDATE glacier_archives AS a SET state = 'archived', retrieval_status = 'available', error = NULL, lost_at = NULL,
+       lost_how = NULL,
+       superseded = a.kind = 'file' AND EXISTS (
+           SELECT FROM glacier_archives o
+            WHERE o.application_id = a.application_id AND o.filename = a.filename AND o.kind = 'file'
+              AND o.state IN ('planned', 'uploading', 'archived') AND NOT o.superseded)
+ WHERE a.id = %(archive_id)s AND a.state = 'lost' AND a.key = %(key)s
    AND NOT EXISTS (
        SELECT FROM glacier_archives o
-        WHERE o.state IN ('planned', 'uploading', 'archived') AND o.kind = a.kind
-          AND CASE WHEN a.kind = 'file' THEN o.application_id = a.application_id AND o.filename = a.filename
-                   ELSE o.backup_id = a.backup_id END)
-RETURNING a.id;
+        WHERE o.state IN ('planned', 'uploading', 'archived') AND o.kind = a.kind AND a.kind <> 'file'
+          AND o.backup_id = a.backup_id)
+RETURNING a.id, a.filename;
+
+-- name: compare_with_what_is_back
+-- Planned anew, and not sent yet: that may not be needed.
+UPDATE glacier_archives a SET to_compare = true
+  FROM glacier_archives b
+ WHERE b.id = %(archive_id)s AND a.application_id = b.application_id AND a.filename = b.filename AND a.kind = 'file'
+   AND b.kind = 'file' AND a.state IN ('planned', 'uploading') AND NOT a.superseded;
 
 -- name: backup_is_whole_again
 -- It failed for its dump alone, and that is back.

@@ -70,12 +70,16 @@ UPDATE restores SET plan = %(plan)s WHERE id = %(restore_id)s AND state = 'plann
 RETURNING id;
 
 -- name: compare_archives
--- The archives whose file is not in the directory as it was archived: it is missing (found is null), or of another size.
+-- The archives whose file is not in the directory as it was archived: it is missing (found is null), of another size, or
+-- perhaps of another content (doubtful): written since it was last looked at, or known to be another version's.
 -- Lives as long as the transaction.
 CREATE TEMPORARY TABLE odd ON COMMIT DROP AS
-SELECT a.id, a.filename, a.original_size, a.stored_size, a.store_uri, a.state, a.retrieval_status AS status, s.size AS found
+SELECT a.id, a.filename, a.original_size, a.stored_size, a.store_uri, a.state, a.retrieval_status AS status, s.size AS found,
+       a.checksum, s.size IS NOT DISTINCT FROM a.original_size AS doubtful
   FROM glacier_archives a LEFT JOIN scanned s ON s.name = a.filename
- WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND s.size IS DISTINCT FROM a.original_size;
+  LEFT JOIN file_identities i ON i.archive_id = a.id
+ WHERE a.application_id = %(application_id)s AND a.kind = 'file'
+   AND (s.size IS DISTINCT FROM a.original_size OR a.superseded OR i.mtime_ns <> s.mtime_ns);
 
 -- name: odd_members
 -- Those of them that the backup contains: the few are looked up, not the many. Lives as long as the transaction.
@@ -84,17 +88,31 @@ SELECT o.* FROM odd o JOIN backup_files f ON f.archive_id = o.id
  WHERE f.application_id = %(application_id)s
    AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s);
 
+-- name: doubtful_members
+-- Files of the size that is wanted, whose content has to be looked at.
+SELECT id AS archive_id, filename, stored_size AS size, checksum FROM compared WHERE doubtful AND checksum IS NOT NULL
+ ORDER BY filename;
+
+-- name: settle_doubtful
+-- Those that have the content that is wanted are there.
+DELETE FROM compared WHERE doubtful AND id = ANY(%(same)s::bigint[]);
+
 -- name: lost_members
--- Members of the backup that no store holds any more.
-SELECT filename AS name FROM compared WHERE found IS NULL AND state <> 'archived' ORDER BY filename;
+-- Members of the backup that no store holds any more, and that nobody set aside.
+SELECT filename AS name FROM compared
+ WHERE (found IS NULL OR %(replaces)s) AND state <> 'archived' AND id <> ALL(%(set_aside)s::bigint[]) ORDER BY filename;
+
+-- name: leave_out_lost
+DELETE FROM compared WHERE (found IS NULL OR %(replaces)s) AND state <> 'archived' AND id <> ALL(%(set_aside)s::bigint[]);
 
 -- name: differing_members
--- Present under the same name with another size: left alone, and reported.
+-- Present under the same name with another content.
 SELECT filename AS name, original_size AS archived_size, found AS size FROM compared
  WHERE found IS NOT NULL ORDER BY filename;
 
 -- name: missing_amount
-SELECT count(*) AS archives, coalesce(sum(original_size), 0)::bigint AS bytes FROM compared WHERE found IS NULL;
+-- What is not in the directory as it is wanted.
+SELECT count(*) AS archives, coalesce(sum(original_size), 0)::bigint AS bytes FROM compared;
 
 -- name: members_count
 SELECT count(*) AS archives FROM backup_files
@@ -112,7 +130,7 @@ SELECT DISTINCT ON (a.filename) a.id AS archive_id, a.filename, a.stored_size AS
   FROM compared c
   JOIN orphan_moves o ON o.filename = c.filename AND o.application_id = %(application_id)s AND o.size = c.stored_size
   JOIN glacier_archives a ON a.id = c.id
- WHERE c.found IS NULL AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
+ WHERE (c.found IS NULL OR %(replaces)s) AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
  ORDER BY a.filename, o.id DESC;
 
 -- name: lock_notes
@@ -143,7 +161,9 @@ RETURNING id;
 UPDATE glacier_archives a SET retrieval_status = 'exists'
   FROM scanned s
  WHERE a.application_id = %(application_id)s AND a.filename = s.name AND a.kind = 'file' AND a.state = 'archived'
-   AND a.retrieval_status <> 'exists' AND a.original_size = s.size;
+   AND a.retrieval_status <> 'exists' AND a.original_size = s.size
+   AND (a.id = ANY(%(same)s::bigint[])
+        OR NOT a.superseded AND NOT EXISTS (SELECT FROM odd o WHERE o.id = a.id));
 
 -- name: note_unstaged
 -- A dump staged by an earlier restore is fetched again unless this restore still has it.
@@ -154,14 +174,27 @@ UPDATE glacier_archives a SET retrieval_status =
             THEN 'pending' ELSE 'available' END
  WHERE a.id = %(archive_id)s AND a.retrieval_status = 'local';
 
+-- name: note_unstaged_files
+-- The same of files that an earlier restore had staged, and did not come to put in their places.
+UPDATE glacier_archives a SET retrieval_status =
+       CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready'
+                            AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())) THEN 'ready'
+            WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'requested')
+            THEN 'pending' ELSE 'available' END
+ WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.state = 'archived' AND a.retrieval_status <> 'exists'
+   AND a.retrieval_status = 'local'
+   AND NOT EXISTS (SELECT FROM restore_archives r JOIN restores o ON o.id = r.restore_id
+                    WHERE r.archive_id = a.id AND r.restore_id <> %(restore_id)s AND o.state = 'running');
+
 -- name: forget_planned_archives
 DELETE FROM restore_archives WHERE restore_id = %(restore_id)s;
 
 -- name: plan_missing_files
-INSERT INTO restore_archives (restore_id, archive_id, source, believed)
+-- And what is there with another content, where it is to be replaced.
+INSERT INTO restore_archives (restore_id, archive_id, source, believed, replaces)
 SELECT %(restore_id)s, c.id, CASE WHEN c.id = ANY(%(set_aside)s::bigint[]) THEN 'orphan' ELSE 'store' END,
-       c.status = 'exists'
-  FROM compared c WHERE c.found IS NULL;
+       c.status = 'exists', c.found IS NOT NULL
+  FROM compared c WHERE c.found IS NULL OR %(replaces)s;
 
 -- name: plan_database
 INSERT INTO restore_archives (restore_id, archive_id, source) VALUES (%(restore_id)s, %(archive_id)s, 'store');
@@ -177,7 +210,7 @@ SELECT c.store_uri, 'file' AS kind, CASE WHEN c.id = ANY(%(set_aside)s::bigint[]
             ELSE 'available' END AS status,
        count(*) AS archives, coalesce(sum(c.stored_size), 0)::bigint AS bytes
   FROM compared c LEFT JOIN glacier_retrievals g ON g.archive_id = c.id AND g.state IN ('requested', 'ready')
- WHERE c.found IS NULL
+ WHERE c.found IS NULL OR %(replaces)s
  GROUP BY 1, 2, 3, 4;
 
 -- name: database_figures
@@ -341,7 +374,7 @@ SELECT a.filename, a.retrieval_status AS status, a.error, g.tier, g.requested_at
 -- name: archives_to_place
 -- A page of archives that can be brought now, in id order.
 SELECT a.id, a.kind, a.filename, a.stored_size, a.sha256, a.checksum, a.store_uri, a.key, a.retrieval_status AS status, r.source,
-       g.job_id, o.subdirectory
+       r.replaces, g.job_id, o.subdirectory
   FROM restore_archives r
   JOIN glacier_archives a ON a.id = r.archive_id
   LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state = 'ready'
@@ -353,8 +386,14 @@ SELECT a.id, a.kind, a.filename, a.stored_size, a.sha256, a.checksum, a.store_ur
  ORDER BY a.id LIMIT %(limit)s;
 
 -- name: archives_placed
-UPDATE glacier_archives SET retrieval_status = CASE WHEN kind = 'file' THEN 'exists' ELSE 'local' END, error = NULL
+UPDATE glacier_archives
+   SET retrieval_status = CASE WHEN kind = 'file' AND NOT %(staged)s THEN 'exists' ELSE 'local' END, error = NULL
  WHERE id = ANY(%(archive_ids)s) AND retrieval_status <> 'exists';
+
+-- name: note_identities
+INSERT INTO file_identities (archive_id, mtime_ns, inode)
+SELECT * FROM unnest(%(archive_ids)s::bigint[], %(mtimes)s::bigint[], %(inodes)s::bigint[])
+ON CONFLICT (archive_id) DO UPDATE SET mtime_ns = excluded.mtime_ns, inode = excluded.inode;
 
 -- name: fetch_from_store_instead
 -- A file set aside is no longer what it was: its bytes come from the store.
@@ -364,7 +403,8 @@ UPDATE restore_archives SET source = 'store' WHERE restore_id = %(restore_id)s A
 -- The dump is needed until it is restored: another restore may have released it since.
 SELECT a.filename, a.retrieval_status AS status
   FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id JOIN restores o ON o.id = r.restore_id
- WHERE r.restore_id = %(restore_id)s AND a.retrieval_status NOT IN ('exists', 'local')
+ WHERE r.restore_id = %(restore_id)s
+   AND (a.retrieval_status NOT IN ('exists', 'local') OR a.kind = 'file' AND a.retrieval_status = 'local')
    AND NOT (a.kind = 'database' AND jsonb_exists(o.outcome, 'database'))
  ORDER BY a.id LIMIT 20;
 
@@ -398,9 +438,31 @@ SELECT s.name FROM scanned s
           AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s))
  ORDER BY s.name;
 
+
+-- name: to_replace
+-- A page of files that are to give way to archives that are staged, in id order.
+SELECT a.id, a.filename, a.stored_size, a.checksum, m.state AS move, m.id AS move_id,
+       CASE r.source WHEN 'orphan' THEN (
+           SELECT o.subdirectory FROM orphan_moves o
+            WHERE o.application_id = a.application_id AND o.filename = a.filename AND o.state = 'moved'
+              AND o.orphan_directory = %(orphan_directory)s AND o.restore_id <> r.restore_id AND o.size = a.stored_size
+            ORDER BY o.id DESC LIMIT 1) END AS subdirectory
+  FROM restore_archives r
+  JOIN glacier_archives a ON a.id = r.archive_id
+  LEFT JOIN orphan_moves m ON m.restore_id = r.restore_id AND m.filename = a.filename
+ WHERE r.restore_id = %(restore_id)s AND r.replaces AND a.retrieval_status = 'local' AND a.id > %(after)s
+ ORDER BY a.id LIMIT %(limit)s;
+
+-- name: plan_replaced
+-- The intent of each move, before the first one.
+INSERT INTO orphan_moves (restore_id, application_id, filename, size, orphan_directory, subdirectory, replaced_by)
+SELECT %(restore_id)s, %(application_id)s, r.filename, r.size, %(orphan_directory)s, %(subdirectory)s, r.id
+  FROM unnest(%(ids)s::bigint[], %(filenames)s::text[], %(sizes)s::bigint[]) AS r (id, filename, size)
+ON CONFLICT (restore_id, filename) DO NOTHING;
+
 -- name: orphans_in_state
 -- A page of journalled moves, in id order.
-SELECT id, filename, size, orphan_directory, subdirectory FROM orphan_moves
+SELECT id, filename, size, orphan_directory, subdirectory, replaced_by FROM orphan_moves
  WHERE restore_id = %(restore_id)s AND state = %(state)s AND id > %(after)s
  ORDER BY id LIMIT %(limit)s;
 
@@ -428,10 +490,17 @@ UPDATE orphan_moves SET state = 'undone', undone_at = clock_timestamp()
  WHERE id = ANY(%(ids)s) AND state = 'moved';
 
 -- name: orphan_files_back
+-- Of several versions the newest is believed to be it; the next scan looks.
 UPDATE glacier_archives a SET retrieval_status = 'exists'
   FROM orphan_moves m
  WHERE m.id = ANY(%(ids)s) AND a.application_id = m.application_id AND a.filename = m.filename
-   AND a.kind = 'file' AND a.state = 'archived';
+   AND a.kind = 'file' AND a.state = 'archived' AND NOT a.superseded AND a.original_size = m.size;
+
+-- name: replacing_files_left
+-- What had taken the place of a file that is back.
+UPDATE glacier_archives a SET retrieval_status = 'available'
+  FROM orphan_moves m
+ WHERE m.id = ANY(%(ids)s) AND a.id = m.replaced_by AND a.state = 'archived' AND a.retrieval_status = 'exists';
 
 -- name: aside_though_present
 SELECT m.filename, m.orphan_directory, m.subdirectory FROM orphan_moves m

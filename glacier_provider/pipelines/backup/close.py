@@ -15,6 +15,8 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.manifest import manifest_lines
 from glacier_provider.core.text import readable_size
+from glacier_provider.pipelines.backup.check import look_back
+from glacier_provider.pipelines.backup.references import referenced_names
 from glacier_provider.pipelines.backup.step import LAST, backup_step
 from glacier_provider.pipelines.backup.unreadable import leave_out_unreadable
 from glacier_provider.pipelines.shared.staging import staging_directory_of
@@ -33,9 +35,15 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
         with backup_step(catalog, backup_id, LAST):
             _abandon_uploads(application, catalog=catalog, store=store)
             leave_out_unreadable(application, backup_id, catalog=catalog)
+            versions, named = catalog.scans.new_versions(backup_id)
+            catalog.backups.add_to_report(backup_id, new_versions_count=versions, new_versions=named)
+            _compare_references(application, backup_id, catalog=catalog)
+            look_back(backup_id, catalog=catalog, store=store)
             previous = _previous_of_manifest(catalog, backup_id)
             manifest_id = _archive_manifest(application, backup_id, previous, catalog=catalog, store=store)
             catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=previous or None)
+            if healed := catalog.lost.heal():
+                log.info("What was lost is archived anew: %d places in earlier backups are filled again.", healed)
     catalog.backups.free_lease(lease_holder("backup", backup_id))
     remove_tree(staging_directory_of(application, "backup", backup_id), below=application.staging_directory)
     figures = _figures(catalog, backup_id)
@@ -58,6 +66,28 @@ def _abandon_uploads(application: Application, *, catalog: Catalog, store: Archi
         catalog.archives.journal(archive.id).forget()
 
 
+def _compare_references(application: Application, backup_id: int, *, catalog: Catalog) -> None:
+    """Compare what is archived with what the database expects, where `references_query` tells that."""
+    if not application.references_query:
+        return
+    try:
+        compared, unknown, others, named = catalog.scans.other_references(
+            backup_id, referenced_names(application, backup_id)
+        )
+    except FileNotFoundError:  # an earlier try of this step tidied up
+        return
+    for row in named:
+        log.warning("%s: the database expects %s, its archive is another.", row["name"], row["expected"])
+    if compared or unknown:
+        catalog.backups.add_to_report(
+            backup_id,
+            references_compared=compared,
+            references_not_compared=unknown,
+            other_references_count=others,
+            other_references=named,
+        )
+
+
 def _previous_of_manifest(catalog: Catalog, backup_id: int) -> int:
     """Return the backup whose manifest this one continues, or 0 for a manifest that lists every file.
 
@@ -66,7 +96,7 @@ def _previous_of_manifest(catalog: Catalog, backup_id: int) -> int:
     """
     previous = catalog.backups.newest_complete(before=backup_id)
     changes = catalog.archives.changes_since_full_manifest(backup_id)
-    if previous is None or changes is None:
+    if previous is None or changes is None or previous < catalog.lost.manifests_from():
         return 0
     return previous if changes <= max(catalog.backups.get(backup_id)["files_count"], 100) else 0
 

@@ -8,6 +8,7 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.backups import Run, lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.files import Root
+from glacier_provider.pipelines.backup.check import check_store
 from glacier_provider.pipelines.shared.lease import kept_lease
 from glacier_provider.pipelines.shared.staging import staging_directories
 from glacier_provider.staging import prepare_staging, remove_tree
@@ -31,6 +32,7 @@ def open_backup(application: Application, run: Run, *, catalog: Catalog, store: 
     backup_id = catalog.backups.open(run)
     with kept_lease(catalog, lease_holder("backup", backup_id)):
         _remove_dead_staging(application, catalog)
+        check_store(application, backup_id, catalog=catalog, store=store)
     log.info("Backup %d of %s is open.", backup_id, application.name)
     return backup_id
 

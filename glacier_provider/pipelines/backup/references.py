@@ -1,4 +1,4 @@
-"""The file names that `references_query` gives, kept beside the dump: separated by NUL, which no file name holds."""
+"""What `references_query` gives, kept beside the dump: file names, separated by NUL, which no file name holds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def references_file(application: Application, staging: Path) -> Iterator[Callabl
     with open(staging / "references.partial", "wb") as file:
 
         def keep(names: list[str]) -> None:
-            file.write(b"".join(name.encode("utf-8", "surrogateescape") + b"\0" for name in names))
+            file.write(b"".join(map(_record, filter(None, names))))
 
         yield keep
         file.flush()
@@ -30,10 +30,34 @@ def references_file(application: Application, staging: Path) -> Iterator[Callabl
     os.replace(staging / "references.partial", staging / "references")
 
 
-def referenced_names(application: Application, backup_id: int) -> Iterator[str]:
-    """Yield the names that were kept with this backup's dump."""
+def _record(reference: str) -> bytes:
+    """Return a name; what is expected of its file follows an empty one."""
+    name, behind, expected = reference.encode("utf-8", "surrogateescape").partition(b"\0")
+    return name + b"\0" + (b"\0" + expected + b"\0" if behind and name else b"") if name else b""
+
+
+def referenced_names(application: Application, backup_id: int) -> Iterator[tuple[str, str | None]]:
+    """Yield the names that were kept with this backup's dump, each with what the database expects of its file."""
+    name: str | None = None
+    expects = False
+    for field in _fields(application, backup_id):
+        if expects:
+            assert name is not None
+            yield name, field.decode("utf-8", "replace")
+            name, expects = None, False
+        elif not field:
+            expects = True
+        else:
+            if name is not None:
+                yield name, None
+            name = name_from_bytes(field)
+    if name is not None:
+        yield name, None
+
+
+def _fields(application: Application, backup_id: int) -> Iterator[bytes]:
     rest = b""
     with open(staging_directory_of(application, "backup", backup_id) / "references", "rb") as file:
         while block := file.read(MIB):
-            *names, rest = (rest + block).split(b"\0")
-            yield from (name_from_bytes(name) for name in names)
+            *fields, rest = (rest + block).split(b"\0")
+            yield from fields

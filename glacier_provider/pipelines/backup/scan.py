@@ -28,7 +28,10 @@ def scan_files(application: Application, backup_id: int, *, catalog: Catalog) ->
         skipped = _Skipped()
         walk = _walk(application, skipped)
         full = _is_full_walk_due(application, catalog.scans.since_full_walk(walk.rules))
-        scan = catalog.scans.record_walk(backup_id, walk, store_uri=application.store, full=full)
+        archive_changed = application.changed_files == "archive"
+        scan = catalog.scans.record_walk(
+            backup_id, walk, store_uri=application.store, full=full, archive_changed=archive_changed
+        )
         unarchived = _check_references(application, backup_id, catalog)
         _report_scan(catalog, backup_id, scan, skipped, unarchived)
         ranges = catalog.archives.unfinished_ranges(shares=application.parallelism, smallest=SMALLEST_SHARE)
@@ -72,7 +75,9 @@ def _is_full_walk_due(application: Application, age: float | None) -> bool:
 def _check_references(application: Application, backup_id: int, catalog: Catalog) -> list[str] | None:
     if not application.references_query:
         return None
-    return catalog.scans.unarchived_references(backup_id, referenced_names(application, backup_id))
+    return catalog.scans.unarchived_references(
+        backup_id, (name for name, _ in referenced_names(application, backup_id))
+    )
 
 
 def _report_scan(catalog: Catalog, backup_id: int, scan: Scan, skipped: _Skipped, unarchived: list[str] | None) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from glacier_provider.applications import Application
-from glacier_provider.catalog.archives import ArchiveRange, PlannedArchive, Upload
+from glacier_provider.catalog.archives import ArchiveRange, EarlierVersion, PlannedArchive, Upload
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import EMPTY_KEY, ArchiveKind, Description, Location, Receipt
-from glacier_provider.core.parts import SMALL_FILE
+from glacier_provider.core.checksum import Verifier
+from glacier_provider.core.parts import MIB, SMALL_FILE
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError
 from glacier_provider.files import FileSource, Root, open_source
@@ -32,7 +33,8 @@ from glacier_provider.stores.contract import ArchiveStore, HasUploadPool, SentFi
 
 log = logging.getLogger(__name__)
 
-_Outcomes = Iterator[tuple[PlannedArchive, Upload | GlacierProviderError]]
+_Outcome = Upload | EarlierVersion | GlacierProviderError
+_Outcomes = Iterator[tuple[PlannedArchive, _Outcome]]
 
 #: A group of uploads is committed after this time, too; and is larger where thousands are sent a second.
 GROUP_SECONDS = 2.0
@@ -170,9 +172,12 @@ class _FileSender:
         )
         self._gone: GroupCommit[int] = GroupCommit(catalog.archives.drop_vanished, seconds=GROUP_SECONDS)
         self.errors: list[tuple[PlannedArchive, GlacierProviderError]] = []
+        self._same: GroupCommit[EarlierVersion] = GroupCommit(catalog.archives.take_earlier_versions)
         self._trouble: StoreError | None = None
 
     def send(self, page: list[PlannedArchive]) -> None:
+        with self._same, self._gone:
+            page = list(self._compared(page))
         small = [archive for archive in page if archive.size <= SMALL_FILE]
         with self._gone, self._done:  # whatever ends this page, what the store confirmed is remembered
             for archive, upload in self._sent(small):
@@ -194,6 +199,35 @@ class _FileSender:
             with self._gone, self._done:
                 for archive, upload in self._careful_where_needed(self._pool.rest()):
                     self._note(archive, upload)
+
+    def _compared(self, page: list[PlannedArchive]) -> Iterator[PlannedArchive]:
+        """Yield what has to be sent: what has the content of an earlier archive of its name is noted as that one."""
+        doubtful = [archive for archive in page if archive.to_compare]
+        yield from (archive for archive in page if not archive.to_compare)
+        if not doubtful:
+            return
+        versions = self._catalog.archives.earlier_versions([archive.id for archive in doubtful])
+        answers = in_parallel(
+            lambda archive: self._same_content(archive, versions.get(archive.id, [])),
+            doubtful,
+            workers=self._application.connections,
+        )
+        for archive, answer in answers:
+            if answer is None:
+                yield archive
+            else:
+                self._note(archive, answer)
+
+    def _same_content(self, archive: PlannedArchive, versions: list[EarlierVersion]) -> EarlierVersion | None:
+        """Read a file; return the archive that has its content, None when there is none."""
+        with self._open(archive) as source:
+            found = [(version, Verifier(version.checksum)) for version in versions if version.size == source.size]
+            for start in range(0, source.size if found else 0, MIB):
+                self._progress.heartbeat()
+                data = source.read_at(start, min(MIB, source.size - start))
+                for _, verifier in found:
+                    verifier.update(data)
+            return next((version for version, verifier in found if verifier.matches()), None)
 
     def _sent(self, small: list[PlannedArchive]) -> _Outcomes:
         if self._pool is None:
@@ -262,7 +296,7 @@ class _FileSender:
             time.sleep(seconds)  # nothing tells when a writer is done but that the file stays as it is for so long
             return open_source(self._root, archive.filename, settle_seconds=seconds, now=time.time())
 
-    def _note(self, archive: PlannedArchive, upload: Upload | GlacierProviderError) -> None:
+    def _note(self, archive: PlannedArchive, upload: _Outcome) -> None:
         if isinstance(upload, OtherContent):
             # An earlier try sent it, and died before the catalog knew; then the file changed, or the catalog moved.
             log.warning("%s is archived again, under another id. %s", archive.filename, upload.message)
@@ -271,6 +305,8 @@ class _FileSender:
         if isinstance(upload, Upload) and upload.receipt is not None:
             self._done.add(upload)
             self._progress.add(1, upload.receipt.size)
+        elif isinstance(upload, EarlierVersion):
+            self._same.add(upload)
         elif isinstance(upload, FileMissing):
             self._gone.add(archive.id)
             log.warning("%s vanished before it was archived.", archive.filename)

@@ -13,9 +13,12 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.checksum import Pieces, Verifier, pieces_of
 from glacier_provider.core.parts import MIB, Part, parts_of
-from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, GlacierProviderError, NameTaken
-from glacier_provider.files import PendingFile, Placed, Placement, move_back
-from glacier_provider.pipelines.restore.step import lies_aside, shared_step
+from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, ArchiveMissing, GlacierProviderError, NameTaken
+from glacier_provider.files import PendingFile, Placed, Placement, Root, move_back
+from glacier_provider.files.names import name_parts
+from glacier_provider.files.walk import LARGEST_INODE
+from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
+from glacier_provider.pipelines.restore.step import lies_aside, shared_step, staged_version
 from glacier_provider.pipelines.shared.errors import NamedErrors, log_errors, raise_gravest_named
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
@@ -55,6 +58,7 @@ def _download(
     prepare_staging(application.staging_directory, staged.name)
     progress = Progress(log, "Restored", archives=wanted.archives, size=wanted.bytes)
     cold: list[int] = []
+    lost: list[int] = []
     errors: list[tuple[str, GlacierProviderError]] = []
     placed: GroupCommit[Row] = GroupCommit(lambda rows: _note_placed(application, rows, catalog))
     with Placement(application.files_directory) as files, Placement(staged) as staging:
@@ -64,12 +68,16 @@ def _download(
                 for row, answer in _brought(placer, rows, workers=application.connections):
                     if isinstance(answer, ArchiveCold):
                         cold.append(row["id"])
+                    elif isinstance(answer, ArchiveMissing):
+                        lost.append(row["id"])
                     elif isinstance(answer, GlacierProviderError):
                         errors.append((row["filename"], answer))
                     else:
                         placed.add(row)
                         progress.add(1, row["stored_size"])
     progress.say()
+    note_lost(lost, restore_id, catalog=catalog)
+    settle_lost(restore_id, catalog=catalog)
     _raise_not_brought(restore_id, cold, errors, catalog=catalog)
     return {"archives": progress.archives, "bytes": progress.bytes}
 
@@ -93,11 +101,15 @@ class _Placer:
 
     def bring(self, row: Row) -> None:
         """Put one archive in place. Raise the error family; ArchiveCold when it must be requested again."""
-        if row["source"] == "orphan" and row["subdirectory"]:
+        if row["source"] == "orphan" and row["subdirectory"] and not row["replaces"]:
             self._bring_back(row)
             return
-        database = row["kind"] == ArchiveKind.DATABASE
-        placement = self._staging if database else self._files
+        if row["replaces"] and row["source"] == "orphan":
+            return  # it comes when what has its name now has gone aside
+        staged = row["kind"] == ArchiveKind.DATABASE or row["replaces"]
+        placement = self._staging if staged else self._files
+        if row["replaces"]:
+            row = {**row, "filename": staged_version(row["id"])}
         placed = placement.present(row["filename"], row["stored_size"])
         if placed is None:
             placed = self._fetch(row, placement)
@@ -208,7 +220,19 @@ def _note_placed(application: Application, rows: Sequence[Row], catalog: Catalog
         for row in rows:
             if row["subdirectory"] and not lies_aside(application.orphan_directory, row):
                 catalog.restores.moved_back(row["filename"], row["subdirectory"])
-        catalog.restores.placed([row["id"] for row in rows])
+        catalog.restores.placed([row["id"] for row in rows if not row["replaces"]])
+        catalog.restores.placed([row["id"] for row in rows if row["replaces"]], staged=True)
+        catalog.restores.seen(list(_identities(application, rows)))
+
+
+def _identities(application: Application, rows: Sequence[Row]) -> Iterator[tuple[int, int, int]]:
+    """Yield (archive id, mtime, inode) of the files that are in place: the next scan knows that it has seen them."""
+    with Root(application.files_directory) as root:
+        for row in rows:
+            if row["kind"] == ArchiveKind.FILE and not row["replaces"]:
+                info = root.look(name_parts(row["filename"]))
+                if info is not None and info.st_size == row["stored_size"]:
+                    yield row["id"], info.st_mtime_ns, info.st_ino & LARGEST_INODE
 
 
 def _raise_not_brought(restore_id: int, cold: list[int], errors: NamedErrors, *, catalog: Catalog) -> None:

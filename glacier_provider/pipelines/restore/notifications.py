@@ -60,7 +60,7 @@ def look_at_notifications(
     if len(news) > MOST_ONE_BY_ONE:
         waiting = poll_retrievals(application, restore_id, catalog=catalog, stores=stores)
     elif any(_was_asked_for(row) for row in about.values()):
-        failed = take_reports(_ask(application, list(news.values()), stores), catalog=catalog)
+        failed = take_reports(restore_id, _ask(application, list(news.values()), stores), catalog=catalog)
         waiting = go_on_waiting(application, restore_id, failed, catalog=catalog, stores=stores)
     awaited = catalog.restores.still_requested([row["archive_id"] for row in about.values()]) if about else set()
     unconfirmed = frozenset(notification for notification, row in about.items() if row["archive_id"] in awaited)

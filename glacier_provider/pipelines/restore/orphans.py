@@ -1,21 +1,27 @@
-"""`move_orphans` and `undo_orphans`: files that the backup does not contain, moved aside and back."""
+"""`move_orphans` and `undo_orphans`: files that the backup does not contain, or not so, moved aside and back."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import Amount
+from glacier_provider.core.checksum import Verifier
+from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import FileMissing, IllegalMove, NameTaken
-from glacier_provider.files import move_aside, move_back, walk
-from glacier_provider.pipelines.restore.step import lies_aside, restore_step
+from glacier_provider.files import Placement, Root, move_aside, move_back, open_source, walk
+from glacier_provider.files.names import name_parts
+from glacier_provider.files.walk import LARGEST_INODE
+from glacier_provider.pipelines.restore.step import lies_aside, restore_step, staged_version
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.progress import Progress
+from glacier_provider.pipelines.shared.staging import staging_directory_of
 
 log = logging.getLogger(__name__)
 
@@ -23,33 +29,39 @@ log = logging.getLogger(__name__)
 def move_orphans(application: Application, restore_id: int, *, catalog: Catalog) -> dict[str, int]:
     """Move files that the restored backup does not contain to the orphan directory; return `moved`, `left`, `bytes`.
 
-    Files that came or changed since the restore began are left where they are. Every move is journalled before it is
+    Files that the backup contains with another content go there as well, and give way to those of the backup
+    (`replaced`). Files that came since the restore began are left where they are. Every move is journalled before it is
     made.
     """
     restore = catalog.restores.get(restore_id)
     request = RestoreRequest.from_params(restore["request"])
-    if not request.orphans:
-        return {"moved": 0, "left": 0, "bytes": 0}
-    if "database" not in restore["outcome"]:
+    if not request.orphans and not request.replaces:
+        return {"moved": 0, "replaced": 0, "left": 0, "bytes": 0}
+    if request.database and "database" not in restore["outcome"]:
         raise IllegalMove(f"The database of restore {restore_id} is not restored yet: orphans stay where they are.")
     with restore_step(catalog, restore_id, "the orphans") as heartbeat:
         for dead in catalog.restores.unfinished_moves(restore_id):
             _finish_planned_moves(dead, catalog=catalog)  # with the lease in our hands, nobody else moves
-        young = catalog.restores.plan_orphans(
-            restore_id,
-            restore["backup_id"],
-            _files_by_age(application, restore["opened_at"]),
-            orphan_directory=application.orphan_directory,
-            # Applications may share an orphan directory.
-            subdirectory=f"{application.name}-restore-{restore_id}",
-        )
+        # Applications may share an orphan directory.
+        subdirectory = f"{application.name}-restore-{restore_id}"
         progress = Progress(log, "Moved aside", on_heartbeat=heartbeat)
+        replaced = _replace(application, restore_id, subdirectory, catalog=catalog, progress=progress)
+        young: list[str] = []
+        if request.orphans:
+            young = catalog.restores.plan_orphans(
+                restore_id,
+                restore["backup_id"],
+                _files_by_age(application, restore["opened_at"]),
+                orphan_directory=application.orphan_directory,
+                subdirectory=subdirectory,
+            )
         for page in catalog.restores.orphans(restore_id, "planned"):
             _move_page(application, page, catalog=catalog, progress=progress)
         if young:
             log.info("%d files came while the restore ran; they stay: %s", len(young), ", ".join(young[:10]))
         moved = catalog.restores.orphan_counts(restore_id).get("moved", Amount())
-        outcome = {"moved": moved.archives, "left": len(young), "bytes": moved.bytes}
+        replaced += restore["outcome"].get("orphans", {}).get("replaced", 0)
+        outcome = {"moved": moved.archives, "replaced": replaced, "left": len(young), "bytes": moved.bytes}
         catalog.restores.add_outcome(restore_id, orphans=outcome)
     return outcome
 
@@ -63,6 +75,53 @@ def _files_by_age(application: Application, began: datetime) -> Iterator[tuple[s
         leave_out=(application.orphan_directory, application.staging_directory),
     )
     return ((file.name, file.size, file.mtime_ns >= limit) for file in found)
+
+
+def _replace(
+    application: Application, restore_id: int, subdirectory: str, *, catalog: Catalog, progress: Progress
+) -> int:
+    """Have files with another content than the backup's give way to those that are staged; return how many did.
+
+    A page at a time: all of its files go aside, and that is in the journal, before the first one comes.
+    """
+    count = 0
+    orphan_directory = application.orphan_directory
+    for page in catalog.restores.to_replace(restore_id, orphan_directory=orphan_directory):
+        with Root(application.files_directory) as root:
+            there = [(row, root.look(name_parts(row["filename"]))) for row in page if row["move"] is None]
+        catalog.restores.plan_replaced(
+            restore_id,
+            [(row["id"], row["filename"], info.st_size) for row, info in there if info is not None],
+            orphan_directory=orphan_directory,
+            subdirectory=subdirectory,
+        )
+        for planned in catalog.restores.orphans(restore_id, "planned"):
+            _move_page(application, planned, catalog=catalog, progress=progress)
+        _put_versions(application, restore_id, page, catalog=catalog)
+        count += len(page)
+    return count
+
+
+def _put_versions(application: Application, restore_id: int, page: Sequence[Row], *, catalog: Catalog) -> None:
+    """Put what is staged, or lies aside, under names that are free now; verified once more on its way."""
+    staged = staging_directory_of(application, "restore", restore_id)
+    with Placement(application.files_directory) as placement, Root(application.files_directory) as root:
+        for row in page:
+            if row["subdirectory"]:
+                move_back(
+                    application.files_directory, row["filename"], application.orphan_directory, row["subdirectory"]
+                )
+                catalog.restores.moved_back(row["filename"], row["subdirectory"])
+            elif placement.present(row["filename"], row["stored_size"]) is None:
+                with open_source(staged, staged_version(row["id"]), expected_size=row["stored_size"]) as source:
+                    pieces = (source.read_at(at, min(MIB, source.size - at)) for at in range(0, source.size, MIB))
+                    verifier = Verifier(row["checksum"])
+                    placement.place(row["filename"], pieces, size=row["stored_size"], verifier=verifier)
+            info = root.look(name_parts(row["filename"]))
+            with catalog.transaction():
+                catalog.restores.placed([row["id"]])
+                if info is not None:
+                    catalog.restores.seen([(row["id"], info.st_mtime_ns, info.st_ino & LARGEST_INODE)])
 
 
 def _move_page(application: Application, page: Sequence[Row], *, catalog: Catalog, progress: Progress) -> None:
@@ -116,6 +175,8 @@ def _move_page_back(
         for row in page:
             heartbeat()
             try:
+                if row["replaced_by"] and lies_aside(row["orphan_directory"], row):
+                    _set_replacing_aside(application, row)
                 move_back(application.files_directory, row["filename"], row["orphan_directory"], row["subdirectory"])
             except (NameTaken, FileMissing) as error:
                 log.warning("%s stays in the orphan directory: %s", row["filename"], error)
@@ -123,3 +184,11 @@ def _move_page_back(
             back.add(row["id"])
             count += 1
     return count
+
+
+def _set_replacing_aside(application: Application, row: Row) -> None:
+    """Move what took a file's place out of its way; it is kept beside it, under its restore's name with `-undone`."""
+    subdirectory = f"{row['subdirectory']}-undone"
+    with suppress(FileMissing):
+        move_aside(application.files_directory, row["filename"], row["orphan_directory"], subdirectory)
+        log.info("%s of the restored backup is now in %s.", row["filename"], subdirectory)

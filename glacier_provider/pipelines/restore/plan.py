@@ -14,16 +14,19 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.pages import Where
 from glacier_provider.catalog.restores import SetAside
+from glacier_provider.catalog.scans import FileSeen
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.checksum import Verifier
+from glacier_provider.core.findings import known_of_backup
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import Figure, RestorePlan, RestoreRequest, Tier, plan_by_store, retrieval_hours
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.text import NAMED, counted
-from glacier_provider.errors import ArchiveMissing, BackupNotRestorable, GlacierProviderError, RetrievalRefused
+from glacier_provider.errors import BackupNotRestorable, GlacierProviderError, RetrievalRefused
 from glacier_provider.files import open_source, walk
+from glacier_provider.pipelines.restore.lost import lost_files, note_without
 from glacier_provider.pipelines.restore.step import lies_aside
-from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE
+from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE, in_parallel
 from glacier_provider.stores.contract import Stores
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ def plan_restore(
         request,
         _files_there(application),
         lambda aside: _usable(application, aside),
+        same=lambda files: _same(application, files),
         orphan_directory=application.orphan_directory,
     )
     _settle_moves_back(application, catalog)
@@ -64,17 +68,21 @@ def plan_restore(
         present=compared.present,
         differing=tuple(row["name"] for row in compared.differing[:NAMED]),
         differing_count=len(compared.differing),
+        replaces=request.replaces,
         lost=tuple(compared.lost[:NAMED]),
+        lost_count=len(compared.lost),
+        known=tuple(known_of_backup(backup["report"])) if request.files else (),
     )
     _check_tier(plan.tier, figures, stores)
     lines = [*plan.lines(), *_on_their_way(plan, catalog)]
     for line in lines:
         log.info("%s", line)
     catalog.restores.record_plan(restore_id, plan.as_dict())
+    if compared.lost and not request.without_lost:
+        raise lost_files(backup["id"], compared.lost, catalog)
+    catalog.restores.add_outcome(restore_id, lost_count=0, lost=[])
     if compared.lost:
-        raise ArchiveMissing(
-            f"{len(compared.lost)} files of backup {backup['id']} are in no store: {', '.join(plan.lost[:5])}."
-        )
+        note_without(restore_id, compared.lost, catalog=catalog)
     ranges = catalog.restores.ranges(restore_id, shares=application.parallelism, smallest=SMALLEST_SHARE)
     return {
         "restore_id": restore_id,
@@ -106,13 +114,13 @@ def _chosen_backup(request: RestoreRequest, catalog: Catalog) -> Row:
     return catalog.backups.restorable(wanted)
 
 
-def _files_there(application: Application) -> Iterator[tuple[str, int]]:
+def _files_there(application: Application) -> Iterator[FileSeen]:
     found = walk(
         application.files_directory,
         on_skip=lambda _name, _reason: None,
         leave_out=(application.orphan_directory, application.staging_directory),
     )
-    return ((file.name, file.size) for file in found)
+    return ((file.name, file.size, file.mtime_ns, file.inode) for file in found)
 
 
 def _settle_moves_back(application: Application, catalog: Catalog) -> None:
@@ -124,19 +132,33 @@ def _settle_moves_back(application: Application, catalog: Catalog) -> None:
 
 def _usable(application: Application, aside: Sequence[SetAside]) -> list[int]:
     """Return the archive ids of set-aside files that still have the archived content."""
-    return [file.archive_id for file in aside if _is_intact(application, file)]
+    return [file.archive_id for file in aside if _is_usable(application, file)]
 
 
-def _is_intact(application: Application, file: SetAside) -> bool:
-    verifier = Verifier(file.checksum)
-    name = f"{file.subdirectory}/{file.filename}"
+def _is_usable(application: Application, file: SetAside) -> bool:
     try:
-        with open_source(application.orphan_directory, name, expected_size=file.size) as source:
-            for start in range(0, source.size, MIB):
-                verifier.update(source.read_at(start, min(MIB, source.size - start)))
+        return _is_intact(application.orphan_directory, f"{file.subdirectory}/{file.filename}", file)
     except GlacierProviderError as error:
         log.warning("%s cannot be moved back from the orphan directory: %s", file.filename, error)
         return False
+
+
+def _same(application: Application, files: Sequence[SetAside]) -> list[int]:
+    """Return the archive ids of files in the directory that have the archived content; they are read for that."""
+    log.info("%s may have changed since a scan saw them; their contents are compared.", counted(len(files), "file"))
+
+    def is_same(file: SetAside) -> bool:
+        return _is_intact(application.files_directory, file.filename, file)
+
+    answers = in_parallel(is_same, files, workers=application.connections)
+    return [file.archive_id for file, answer in answers if answer is True]
+
+
+def _is_intact(directory: str, name: str, file: SetAside) -> bool:
+    verifier = Verifier(file.checksum)
+    with open_source(directory, name, expected_size=file.size) as source:
+        for start in range(0, source.size, MIB):
+            verifier.update(source.read_at(start, min(MIB, source.size - start)))
     return verifier.matches()
 
 
@@ -184,7 +206,10 @@ def preview_restore(
     present = backup["archives"].get(RetrievalStatus.EXISTS.value) if request.files else None
     aside = pages.set_aside(name, backup_id) if request.files else Amount()
     figures = _figures_less(places, aside)
-    plan = _plan(application, backup, request, figures, present=present or Amount(), set_aside=aside)
+    known = tuple(known_of_backup(backup["report"])) if request.files else ()
+    plan = _plan(application, backup, request, figures, present=present or Amount(), set_aside=aside, known=known)
+    if request.files and (lost := catalog.lost.of_backups([backup_id]).get(backup_id)):
+        plan = replace(plan, lost=tuple(lost["lost"]), lost_count=lost["lost_count"])
     return plan if plan.to_request.archives else replace(plan, hours={}), backup["last_scan"]
 
 

@@ -12,7 +12,8 @@ from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.restores import RetrievalIntent
 from glacier_provider.core.archive import Location
-from glacier_provider.errors import GlacierProviderError
+from glacier_provider.errors import ArchiveMissing, GlacierProviderError
+from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
 from glacier_provider.pipelines.restore.step import shared_step
 from glacier_provider.pipelines.shared.errors import raise_gravest
 from glacier_provider.pipelines.shared.group import GroupCommit
@@ -38,6 +39,7 @@ def request_retrievals(
             return {"requested": 0, "readable_at_once": _note_readable_at_once(restore_id, wanted, catalog)}
         with catalog.alone(f"{step} of restore {restore_id}"):
             requested = _request_all(application, restore_id, wanted, plan, catalog=catalog, stores=stores)
+            settle_lost(restore_id, catalog=catalog)
         return {"requested": requested, "readable_at_once": 0}
 
 
@@ -54,7 +56,9 @@ def _request_all(
     refused: list[GlacierProviderError] = []
     with closing(catalog.restores.intend_retrievals(restore_id, wanted, tier=plan["tier"], days=plan["days"])) as pages:
         for intents in pages:
-            refused += _request_page(intents, application, progress, catalog=catalog, stores=stores)
+            answers = _request_page(intents, application, progress, catalog=catalog, stores=stores)
+            note_lost([one for one, error in answers if isinstance(error, ArchiveMissing)], restore_id, catalog=catalog)
+            refused += [error for _, error in answers if not isinstance(error, ArchiveMissing)]
     progress.say()
     raise_gravest(refused, "retrievals were refused")
     return progress.archives
@@ -67,17 +71,20 @@ def _request_page(
     *,
     catalog: Catalog,
     stores: Stores,
-) -> list[GlacierProviderError]:
-    """Ask for a page of archives, note what the stores took whatever ends it, and return what they refused."""
+) -> list[tuple[int, GlacierProviderError]]:
+    """Ask for a page of archives and note what the stores took, whatever ends it.
+
+    Return what they refused: archive ids, and why.
+    """
     for uri in {intent.store_uri for intent in intents if intent.left_over}:
         stores(uri).forget_retrievals()  # what is known of them here may be older than a request of who died
-    refused: list[GlacierProviderError] = []
+    refused: list[tuple[int, GlacierProviderError]] = []
     results = in_parallel(lambda intent: _request(intent, stores), intents, workers=application.connections)
     with GroupCommit(catalog.restores.confirm_retrievals) as taken, closing(results):
         for intent, answer in results:
             if isinstance(answer, GlacierProviderError):
                 catalog.restores.note_retrieval_error(intent.archive_id, str(answer))
-                refused.append(answer)
+                refused.append((intent.archive_id, answer))
             else:
                 taken.add((intent.id, answer.job_id))
                 progress.add(1, 0)

@@ -42,3 +42,8 @@ def shared_step(catalog: Catalog, restore_id: int, step: str) -> Iterator[None]:
 def lies_aside(orphan_directory: str, row: Row) -> bool:
     parts = (os.fsencode(orphan_directory), name_to_bytes(row["subdirectory"]), name_to_bytes(row["filename"]))
     return os.path.lexists(os.path.join(*parts))
+
+
+def staged_version(archive_id: int) -> str:
+    """Return under which name, in its staging, a restore keeps an attached file whose own name is not free yet."""
+    return f"versions/{archive_id}"

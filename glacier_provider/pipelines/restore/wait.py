@@ -15,6 +15,7 @@ from glacier_provider.core.archive import Amount, Location
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import RetrievalFailed
+from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
 from glacier_provider.pipelines.restore.request import request_retrievals
 from glacier_provider.stores.contract import Retrieval, RetrievalReport, Stores
 
@@ -48,7 +49,7 @@ def poll_retrievals(application: Application, restore_id: int, *, catalog: Catal
     """
     failed = 0
     for rows in catalog.restores.pending(restore_id):
-        failed += take_reports(_reports(rows, stores), catalog=catalog)
+        failed += take_reports(restore_id, _reports(rows, stores), catalog=catalog)
     return go_on_waiting(application, restore_id, failed, catalog=catalog, stores=stores)
 
 
@@ -83,14 +84,20 @@ def retrieval_of(row: Row) -> Retrieval:
     return Retrieval(Location(row["store_uri"], row["key"]), row["tier"], row["job_id"])
 
 
-def take_reports(reports: Iterable[tuple[Row, RetrievalReport]], *, catalog: Catalog) -> int:
-    """Note what a store says of requested retrievals; return how many it ended without success."""
+def take_reports(restore_id: int, reports: Iterable[tuple[Row, RetrievalReport]], *, catalog: Catalog) -> int:
+    """Note what a store says of requested retrievals; return how many it ended without success.
+
+    Raise ArchiveMissing when it does not have files any more that the restore does not go on without.
+    """
+    lost: list[int] = []
     ready: list[tuple[int, datetime | None]] = []
     failed: list[tuple[int, str]] = []
     expired: list[int] = []
     for row, report in reports:
         if report.status is RetrievalStatus.READY:
             ready.append((row["id"], report.expires_at))
+        elif report.missing:
+            lost.append(row["archive_id"])
         elif report.failure:
             failed.append((row["id"], report.failure))
             log.error("The retrieval of %s failed: %s", row["filename"], report.failure)
@@ -99,6 +106,8 @@ def take_reports(reports: Iterable[tuple[Row, RetrievalReport]], *, catalog: Cat
     catalog.restores.retrievals_ready(ready)
     catalog.restores.retrievals_failed(failed)
     catalog.restores.retrievals_expired(expired)
+    note_lost(lost, restore_id, catalog=catalog)
+    settle_lost(restore_id, catalog=catalog)
     return len(failed)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -179,12 +179,17 @@ def _read_references(
             cursor.execute(b"DECLARE glacier_references NO SCROLL CURSOR FOR " + options.references_query.encode())
             fetch = f"FETCH FORWARD {REFERENCE_BATCH} FROM glacier_references".encode()
             while rows := cursor.execute(fetch).fetchall():
-                batch = [_name(row[0]) for row in rows if row[0] is not None]
+                batch = [_reference(row) for row in rows if row[0] is not None]
                 references(batch)
                 count += len(batch)
     except DatabaseRefused as exc:
         raise ConfigurationError(f"references_query fails: {exc.message}") from exc
     return count
+
+
+def _reference(row: Sequence[object]) -> str:
+    """Return a name; behind a NUL, which no text of a database holds, what the second column expects of its file."""
+    return _name(row[0]) if len(row) < 2 or row[1] is None else f"{_name(row[0])}\0{_name(row[1])}"
 
 
 def _name(value: object) -> str:

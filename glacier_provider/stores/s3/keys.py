@@ -5,6 +5,7 @@ Keys, below the prefix of the store URI:
     <application>/files/<thousands of the archive id, 9 digits>/<archive id, 12 digits>-<name>
     <application>/database/<thousands of the archive id, 9 digits>/<archive id, 12 digits>-<name>
     <application>/manifests/<backup id, 12 digits>.json.gz
+    <application>/manifests/catalog.json        a marker: which catalog writes here; no archive
 
 An archive id is never used again, so a key is written once for ever; and a listing comes in the order of the ids. The
 thousands are for stores that keep objects as files, which make a directory of each part of a key: not one for each
@@ -38,6 +39,7 @@ MAX_METADATA = 2000  # bytes of names and values; S3 allows 2,048
 MAX_NAME_IN_KEY = 200
 _FOLDERS = {ArchiveKind.FILE: "files", ArchiveKind.DATABASE: "database", ArchiveKind.MANIFEST: "manifests"}
 _KINDS = {folder: kind for kind, folder in _FOLDERS.items()}
+_MARKER = "catalog.json"
 _SAFE = "!-_.'()"
 # What `quote` would give back as it is: most names, in a tenth of its time.
 _PLAIN = re.compile(r"[A-Za-z0-9_.\-~!'()]+")
@@ -79,6 +81,15 @@ def folder_of(prefix: str, application: str | None = None, kind: ArchiveKind | N
         return start
     start += f"{quote(application, safe='')}/"
     return start if kind is None else f"{start}{_FOLDERS[kind]}/"
+
+
+def marker_key(prefix: str, application: str) -> str:
+    """Return where the marker lies that tells which catalog writes to a store."""
+    return f"{folder_of(prefix, application, ArchiveKind.MANIFEST)}{_MARKER}"
+
+
+def is_marker(key: str) -> bool:
+    return key.endswith(f"/{_FOLDERS[ArchiveKind.MANIFEST]}/{_MARKER}")
 
 
 def key_facts(prefix: str, key: str) -> KeyFacts | None:

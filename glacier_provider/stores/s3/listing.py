@@ -86,4 +86,4 @@ def _one(bucket: Bucket, key: str) -> RetrievalReport:
 
 
 def _missing(key: str) -> RetrievalReport:
-    return RetrievalReport(key, RetrievalStatus.AVAILABLE, failure="The archive is not in the bucket.")
+    return RetrievalReport(key, RetrievalStatus.AVAILABLE, failure="The archive is not in the bucket.", missing=True)

@@ -7,8 +7,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, TypeVar
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
@@ -16,7 +18,9 @@ from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import retrieval_hours
 from glacier_provider.core.store_uri import S3Uri
 from glacier_provider.errors import (
+    ArchiveCold,
     ArchiveCorrupt,
+    ArchiveMissing,
     RetrievalRefused,
     StoreError,
     StoreMissing,
@@ -40,8 +44,16 @@ from glacier_provider.stores.s3.delete import delete_all
 from glacier_provider.stores.s3.fast.client import LARGEST_PIECE, FastPath
 from glacier_provider.stores.s3.fast.pool import ProcessPool, start_pool
 from glacier_provider.stores.s3.ids import ids_in_use
-from glacier_provider.stores.s3.keys import DELETED, folder_of, key_facts, metadata_of, object_key
-from glacier_provider.stores.s3.listing import reports
+from glacier_provider.stores.s3.keys import (
+    DELETED,
+    folder_of,
+    is_marker,
+    key_facts,
+    marker_key,
+    metadata_of,
+    object_key,
+)
+from glacier_provider.stores.s3.listing import MAX_KEYS, reports
 from glacier_provider.stores.s3.stream import S3StreamUpload
 from glacier_provider.stores.s3.upload import S3Upload, abort_uploads
 
@@ -50,6 +62,7 @@ log = logging.getLogger(__name__)
 _File = TypeVar("_File", bound=PlannedFile)
 
 READ_CHUNK = MIB
+MARKER_BYTES = 4096  # as many of a marker are read
 ONE_REQUEST = 16 * MIB  # an archive up to this size (and one part) is held in memory and sent at once
 _CONFLICT_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds
 
@@ -287,6 +300,45 @@ class S3Store:
                     description = next(descriptions) if descriptions is not None else None
                     yield StoredArchive(entry["Key"], entry["Size"], description, created_at=entry.get("LastModified"))
 
+    def marker(self, application: str) -> bytes | None:
+        key = marker_key(self._bucket.uri.prefix, application)
+        try:
+            with aws_errors("s3:GetObject", self._bucket.url(key)):
+                body = self._bucket.client.get_object(Bucket=self._bucket.uri.bucket, Key=key)["Body"]
+            with closing(body):
+                return bytes(body.read(MARKER_BYTES))
+        except ArchiveMissing:
+            return None
+
+    def leave_marker(self, application: str, data: bytes) -> None:
+        key = marker_key(self._bucket.uri.prefix, application)
+        with aws_errors("s3:PutObject", self._bucket.url(key)):
+            arguments = {
+                **self._bucket.write_arguments("STANDARD"),
+                "ContentMD5": base64_text(hashlib.md5(data, usedforsecurity=False).digest()),
+            }
+            self._bucket.client.put_object(Bucket=self._bucket.uri.bucket, Key=key, Body=data, **arguments)
+
+    def listed_after(self, application: str, key: str, *, pages: int) -> tuple[list[StoredArchive], bool]:
+        folder = folder_of(self._bucket.uri.prefix, application)
+        found: list[StoredArchive] = []
+        for page in islice(self._pages(folder, after=key), pages):
+            found += [StoredArchive(entry["Key"], entry["Size"], None) for entry in page]
+            if len(page) < MAX_KEYS:
+                return found, True
+        return found, False
+
+    def look_back(self, archive: StoredArchive) -> None:
+        head = self._bucket.head(archive.key)
+        url = self._bucket.url(archive.key)
+        if head is None:
+            raise ArchiveMissing(f"{url} was written, and is not there.")
+        if head.size != archive.size or head.checksum not in (None, archive.checksum):
+            raise ArchiveCorrupt(f"{url} is not what was written.")
+        with suppress(ArchiveCold):
+            for _ in self.read(Location(str(self._bucket.uri), archive.key), 0, min(1, archive.size)):
+                pass
+
     def listed_as_of(self) -> datetime | None:
         """A listing of S3 is of now: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html."""
         return datetime.now(UTC)
@@ -304,8 +356,8 @@ class S3Store:
                 if head is not None:
                     yield StoredArchive(head.key, head.size, head.description, head.checksum, head.created_at)
 
-    def _pages(self, folder: str) -> Iterator[list[Any]]:
-        token: dict[str, str] = {}
+    def _pages(self, folder: str, *, after: str = "") -> Iterator[list[Any]]:
+        token: dict[str, str] = {"StartAfter": after} if after else {}
         while True:
             with aws_errors("s3:ListBucket", self._bucket.url(folder)):
                 page = self._bucket.client.list_objects_v2(Bucket=self._bucket.uri.bucket, Prefix=folder, **token)
@@ -317,7 +369,7 @@ class S3Store:
 
     def _is_archive(self, key: str, kind: ArchiveKind | None) -> bool:
         if kind is None:
-            return True
+            return not is_marker(key)
         facts = key_facts(self._bucket.uri.prefix, key)
         return facts is not None and facts.kind is kind
 

@@ -33,7 +33,7 @@ function nextRun(card, now) {
 
 /** Read first when something is wrong. */
 export function State({ card, now }) {
-  return h(Fragment, null, h(Unsafe, { card, now }), h(Unreadable, { card }), h(Paused, { card }));
+  return h(Fragment, null, h(Unsafe, { card, now }), h(Unreadable, { card }), h(Shortfalls, { card }), h(Paused, { card }));
 }
 
 function Unsafe({ card, now }) {
@@ -57,6 +57,13 @@ function Unreadable({ card }) {
   return h(Note, { status: "error", title: `${form.plural(card.complete.unreadable_count, "file")} could not be read` },
     "The last complete backup is without them. ",
     h(Link, { to: `${backupPath(card.name, card.complete.id)}?tab=report` }, "Which, and why"));
+}
+
+function Shortfalls({ card }) {
+  const said = card.complete?.shortfalls || [];
+  return said.length > 0 && h(Note, { status: "error", title: "Not all of it is as it should be" },
+    said.map((one, number) => h(C.Box, { key: number }, one)),
+    h(Link, { to: `${backupPath(card.name, card.complete.id)}?tab=report` }, "The report"));
 }
 
 function Paused({ card }) {

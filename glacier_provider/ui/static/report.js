@@ -5,8 +5,12 @@ import { C, h, Note, Panel } from "./parts.js";
 
 const FINDINGS = [
   ["unreadable", "Files that could not be read, and are not in this backup", (one) => `${one.name}: ${one.error}`],
-  ["changed", "Files that changed although attached files must not", (one) => `${one.name}: archived with ${form.size(one.archived_size)}, now ${form.size(one.size)}`],
+  ["lost", "Files that are in no store any more", String],
+  ["lost_found", "Archives that this run found to be lost. What is in the directory was archived anew", String],
+  ["new_versions", "Files that got another content, archived beside the one before", String],
+  ["changed", "Files that changed and were only reported: the archive has what they were", (one) => `${one.name}: archived with ${form.size(one.archived_size)}, now ${form.size(one.size)}`],
   ["unarchived_references", "Files that the database names and that are not in the directory", String],
+  ["other_references", "Files of which the database expects another content", (one) => `${one.name}: expected ${one.expected}`],
   ["skipped", "Not archived, since only regular files are", String],
   ["dump_warnings", "What pg_dump warned of", String],
   ["unlogged_tables", "Unlogged tables that come back empty, since a standby was dumped", String],
@@ -26,7 +30,11 @@ export function Report({ report }) {
   const references = report.unarchived_references_count;
   return h(C.VStack, { align: "stretch", gap: 3 },
     references === null && h(Note, null, "No references_query is configured, so names in the database were not compared with the files."),
-    references === 0 && h(Note, { status: "success" }, "Every file that the database names is in this backup."),
+    report.read_back_denied && h(Note, { status: "error", title: "Nobody with these credentials can read this backup back" }, report.read_back_denied),
+    report.store_changed && h(Note, { status: "error", title: "The store was empty, or another one" }, `${report.store_changed} had no marker of this catalog; all of it was looked through.`),
+    references === 0 && (report.references_compared && !report.references_not_compared && !report.other_references_count
+      ? h(Note, { status: "success" }, "Every file that the database names is in this backup, with the content that it expects.")
+      : h(Note, null, "A file of every name in the database is in this backup. Whether it has the content that the database expects was not compared.")),
     found.length === 0 && h(C.Text, { color: "fg.muted", fontSize: "sm" }, "Nothing else to report."),
     found.map(([name, title, say]) => h(Finding, { key: name, title, say, all: many(report, name), shown: report[name] })));
 }

@@ -15,7 +15,7 @@ const PARTS = {
 };
 
 export function RestoreView({ name, id }) {
-  const [choice, setChoice] = useState({ part: "everything", tier: null, orphans: true, approve: false });
+  const [choice, setChoice] = useState({ part: "everything", tier: null, orphans: true, approve: false, withoutLost: false });
   const choose = (changes) => setChoice((before) => ({ ...before, ...changes }));
   const card = useAnswer(`/applications/${name}`);
   const answer = useAnswer(`/applications/${name}/backups/${id}/restore-preview${query({ part: choice.part })}`);
@@ -61,7 +61,7 @@ function Radios({ title, value, onChange, options }) {
   );
 }
 
-function Choices({ plan, part, tier, orphans, approve, choose }) {
+function Choices({ plan, part, tier, orphans, approve, withoutLost, choose }) {
   const tiers = plan?.tiers || [];
   return h(
     Panel,
@@ -73,7 +73,10 @@ function Choices({ plan, part, tier, orphans, approve, choose }) {
           options: tiers.map((one) => [one.tier, one.tier, form.hours(one.hours), one.cost && form.money(one.cost.total, plan.currency)]) }),
       part === "everything" &&
         h(Check, { checked: orphans, onChange: (next) => choose({ orphans: next }) },
-          "Move files that this backup does not contain to the orphan directory. They are not deleted, and can be moved back."),
+          "Move files that this backup does not contain, or contains with another content, to the orphan directory. They are not deleted, and can be moved back."),
+      part !== "database" && plan?.lost.archives > 0 &&
+        h(Check, { checked: withoutLost, onChange: (next) => choose({ withoutLost: next }) },
+          `Go on without ${form.plural(plan.lost.archives, "file")} that no store has any more: ${plan.lost_names.slice(0, 20).join(", ")}`),
       h(Check, { checked: approve, onChange: (next) => choose({ approve: next }) },
         "Wait for somebody's approval in Airflow before anything is retrieved or changed.")),
   );
@@ -98,6 +101,7 @@ function Plan({ plan, tier }) {
       chosen && h(Fact, { name: "Retrieved copies are kept" }, form.plural(plan.days, "day")),
       cost && h(Fact, { name: "Estimated cost" }, h(C.Text, { as: "strong", fontSize: "md" }, form.money(cost.total, plan.currency)))),
     cost && h(Breakdown, { cost, currency: plan.currency }),
+    plan.known.map((one, number) => h(Note, { key: number, status: "warning" }, one)),
     h(Prices, { prices: plan.prices, mt: 2 }),
     h(Small, { mt: 2 },
       "By the catalog, whose last look at the directory was ", h(Time, { at: plan.as_of }),
@@ -128,7 +132,7 @@ function Breakdown({ cost, currency }) {
   return said.length > 1 && h(Small, { mt: 3 }, `Of it: ${said.join(", ")}.`);
 }
 
-function Start({ card, id, plan, part, tier, orphans, approve }) {
+function Start({ card, id, plan, part, tier, orphans, approve, withoutLost }) {
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
   const navigate = useNavigate();
@@ -136,7 +140,8 @@ function Start({ card, id, plan, part, tier, orphans, approve }) {
     setBusy(true);
     setError(null);
     try {
-      const conf = { backup_id: id, part, move_orphans: orphans, ...(tier ? { tier } : {}), ...(approve ? { approve } : {}) };
+      const conf = { backup_id: id, part, move_orphans: orphans, ...(tier ? { tier } : {}), ...(approve ? { approve } : {}),
+        ...(withoutLost ? { without_lost: true } : {}) };
       const run = await airflow.trigger(card.restore_dag, conf);
       showGraphs();
       navigate(runPath(card.restore_dag, run.dag_run_id));

@@ -38,7 +38,7 @@ def refused(app: ApplicationUnderTest, kind: str = "backup", **conf: object) -> 
 
 
 def bucket_is_empty(app: ApplicationUnderTest) -> bool:
-    return "Contents" not in app.s3.client().list_objects_v2(Bucket=app.bucket)
+    return not app.keys_in_store()
 
 
 # --- restores ---

@@ -49,6 +49,9 @@ VALUES: dict[str, Any] = {
     "by": 78,
     "kind": "manifest",
     "set_aside": [],
+    "sizes_only": False,
+    "compare": True,
+    "earlier": [4, 5, 6],
 }
 #: The first backup opened most ranges, each other one 0.1 % of them.
 FILL = f"""
@@ -65,27 +68,34 @@ INSERT INTO backup_files (archive_id, application_id, first_backup_id, last_back
 SELECT id, 1, CASE WHEN id % 20 = 0 THEN 2 + id / 20 % ({BACKUPS} - 1) ELSE 1 END,
        CASE WHEN id % 1000 = 7 THEN 1 + id / 1000 % {BACKUPS} END
   FROM glacier_archives;
+INSERT INTO file_identities SELECT id, 1, 1 FROM glacier_archives;
 INSERT INTO scanned_directories (application_id, directory, files, bytes, names, sizes)
 SELECT 1, directory_of(filename), count(*), 1, '', '' FROM glacier_archives GROUP BY 2;
 """
 #: As after a walk that found changes in a few directories.
 TEMPORARY = """
-CREATE TEMPORARY TABLE scanned (name text NOT NULL, size bigint NOT NULL, young boolean NOT NULL DEFAULT false);
+CREATE TEMPORARY TABLE scanned (name text NOT NULL, size bigint NOT NULL, young boolean NOT NULL DEFAULT false,
+    mtime_ns bigint, inode bigint);
 CREATE TEMPORARY TABLE looked (directory text NOT NULL, files bigint, bytes bigint, names bytea, sizes bytea,
     inode bigint, changed_ns bigint, change text NOT NULL);
-CREATE TEMPORARY TABLE breaches (name text, archived_size bigint, size bigint);
+CREATE TEMPORARY TABLE changed (id bigint, name text, archived_size bigint, size bigint);
 CREATE TEMPORARY TABLE vanished (archive_id bigint, first_backup_id bigint, state text);
 CREATE TEMPORARY TABLE referenced (name text);
 INSERT INTO looked SELECT directory, 1, 1, '', '', 1, 1, 'different' FROM scanned_directories
  WHERE directory LIKE '0%/00/';
-INSERT INTO scanned SELECT filename, 10 FROM glacier_archives JOIN looked ON directory = directory_of(filename);
-INSERT INTO scanned SELECT '00/new-' || n, 10 FROM generate_series(1, 10) AS n;
+INSERT INTO scanned SELECT filename, 10, false, 1, 1
+  FROM glacier_archives JOIN looked ON directory = directory_of(filename);
+INSERT INTO scanned SELECT '00/new-' || n, 10, false, 1, 1 FROM generate_series(1, 10) AS n;
 INSERT INTO vanished SELECT id, 1, 'archived' FROM glacier_archives WHERE id % 20000 = 0;
-ANALYZE scanned; ANALYZE looked; ANALYZE breaches; ANALYZE vanished; ANALYZE referenced
+ANALYZE scanned; ANALYZE looked; ANALYZE changed; ANALYZE vanished; ANALYZE referenced
 """
 BY_INDEX = (
     "correct_planned_sizes",
-    "changed_sizes",
+    "changed_files",
+    "supersede_changed",
+    "end_of_changed",
+    "end_of_lost",
+    "remember_identities",
     "plan_new_files",
     "open_ranges",
     "vanished",
@@ -95,6 +105,8 @@ BY_INDEX = (
     "forget_directories",
     "remember_directories",
     "record_scan",
+    "count_changes",
+    "new_versions",
     "unfinished_files",
     "unfinished_ranges",
     "begin_uploads",
@@ -102,6 +114,12 @@ BY_INDEX = (
     "drop_vanished",
     "plan_file_again",
     "replace_member",
+    "replace_identity",
+    "earlier_versions",
+    "withdraw_versions",
+    "current_again",
+    "hand_over_identities",
+    "hand_over_ranges",
     "abandoned_uploads",
     "archive_of_backup",
     "complete_backup",

@@ -270,6 +270,8 @@ def test_a_plan_reads_as_a_person_would_say_it() -> None:
         differing=("a.pdf",),
         differing_count=1,
         lost=("b.pdf", "c.pdf"),
+        lost_count=12,
+        known=("Does not hold 1 file that the database names: d.pdf.",),
     )
     assert plan.lines() == [
         "Backup 42: database 2.4 GB, 1000 files (5.0 MB) in the directory already.",
@@ -278,8 +280,9 @@ def test_a_plan_reads_as_a_person_would_say_it() -> None:
         "To move back from the orphan directory, at no cost: 1 archive (10 B).",
         "  Standard (chosen): typically 3 hours to 5 hours.",
         "  Expedited: typically 1 minute to 5 minutes.",
-        "Left alone although the size differs from the backup: 1 file.",
-        "NOT in any store: b.pdf, c.pdf.",
+        "Left alone, since their content is another: 1 file (a.pdf).",
+        "NOT in any store any more: 12 files (b.pdf, c.pdf and 10 more).",
+        "Does not hold 1 file that the database names: d.pdf.",
     ]
 
 

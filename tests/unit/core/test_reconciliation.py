@@ -35,7 +35,7 @@ def test_the_state_in_the_catalog_decides(state: ArchiveState, expected: Verdict
 
 
 def test_the_archive_of_the_receipt_is_known_whatever_its_state() -> None:
-    for state in set(ArchiveState) - {ArchiveState.DELETED}:
+    for state in set(ArchiveState) - {ArchiveState.DELETED, ArchiveState.LOST}:
         assert verdict(known=replace(KNOWN, state=state, key="found-key", size=5)) is Verdict.KNOWN
 
 
@@ -46,12 +46,12 @@ def test_what_was_deleted_and_is_still_listed_is_deleted_again() -> None:
 def test_what_may_be_the_last_copy_is_never_deleted() -> None:
     lost = replace(KNOWN, lost=True)
     assert verdict(known=lost) is Verdict.STRAY
-    assert verdict(known=replace(lost, state=ArchiveState.DELETED)) is Verdict.STRAY
-    assert verdict(known=replace(lost, state=ArchiveState.DELETED, key="found-key")) is Verdict.STRAY
+    assert verdict(known=replace(lost, state=ArchiveState.LOST)) is Verdict.STRAY
+    assert verdict(known=replace(lost, state=ArchiveState.LOST, key="found-key")) is Verdict.STRAY
 
 
 def test_what_was_lost_and_is_there_again_as_it_was_is_archived_again_whoever_wrote_it() -> None:
-    lost = replace(KNOWN, state=ArchiveState.DELETED, key="found-key", checksum=FOUND.checksum, lost=True)
+    lost = replace(KNOWN, state=ArchiveState.LOST, key="found-key", checksum=FOUND.checksum, lost=True)
     assert verdict(known=lost) is Verdict.BACK
     assert verdict(known=replace(lost, written_by=None)) is Verdict.BACK, "a rebuilt catalog signs otherwise"
     assert verdict(known=replace(lost, checksum="treehash:" + "00" * 32)) is Verdict.STRAY

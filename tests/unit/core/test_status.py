@@ -75,14 +75,15 @@ def test_every_state_can_be_reached_from_the_first(states: type[StrEnum], moves:
     assert reached == set(states)
 
 
-def test_an_archive_in_the_store_is_only_left_by_deleting_it() -> None:
-    assert ARCHIVE_MOVES[ArchiveState.ARCHIVED] == {ArchiveState.DELETING}
-    assert BACKUP_MOVES[BackupState.COMPLETE] == {BackupState.DELETING}
+def test_an_archive_in_the_store_is_only_left_by_deletion_or_loss() -> None:
+    assert ARCHIVE_MOVES[ArchiveState.ARCHIVED] == {ArchiveState.DELETING, ArchiveState.LOST}
+    assert BACKUP_MOVES[BackupState.COMPLETE] == {BackupState.DELETING, BackupState.FAILED}, "its dump is lost"
 
 
-def test_a_name_is_free_again_once_its_archive_is_given_up_or_deleted() -> None:
+def test_a_name_is_free_again_once_its_archive_is_given_up_deleted_or_lost() -> None:
     assert set(ArchiveState) - LIVE_ARCHIVE_STATES == {
         ArchiveState.DELETING,
         ArchiveState.DELETED,
         ArchiveState.FAILED,
+        ArchiveState.LOST,
     }

@@ -33,7 +33,8 @@ def test_a_walk_finds_every_file_with_size_and_time(tmp_path: Path) -> None:
     make(tmp_path, "a.pdf", "b/c/d.pdf", content=b"12345")
     os.utime(tmp_path / "a.pdf", ns=(1, 1_700_000_000_123_456_789))
     found = {file.name: file for file in walk(tmp_path, on_skip=pytest.fail)}
-    assert found["a.pdf"] == FoundFile("a.pdf", 5, 1_700_000_000_123_456_789)
+    inode = (tmp_path / "a.pdf").stat().st_ino
+    assert found["a.pdf"] == FoundFile("a.pdf", 5, 1_700_000_000_123_456_789, inode)
     assert found["b/c/d.pdf"].size == 5
     assert len(found) == 2
 
@@ -41,9 +42,9 @@ def test_a_walk_finds_every_file_with_size_and_time(tmp_path: Path) -> None:
 def test_a_walk_by_name_gives_the_same_names_without_looking_at_the_files(tmp_path: Path) -> None:
     make(tmp_path, "a", "b/c", "b/d/e", content=b"x")
     assert sorted(walk(tmp_path, on_skip=pytest.fail, sizes=False)) == [
-        FoundFile("a", -1, -1),
-        FoundFile("b/c", -1, -1),
-        FoundFile("b/d/e", -1, -1),
+        FoundFile("a", -1, -1, -1),
+        FoundFile("b/c", -1, -1, -1),
+        FoundFile("b/d/e", -1, -1, -1),
     ]
 
 

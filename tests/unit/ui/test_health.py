@@ -117,5 +117,5 @@ def test_a_paused_application_is_not_fresh_and_a_late_one_stays_late() -> None:
 
 @pytest.mark.parametrize("schedule", [Schedule("@daily", "UTC"), Schedule(None, "UTC")])
 def test_a_backup_without_unreadable_files_is_not_fresh(schedule: Schedule) -> None:
-    found = health_of(schedule, now=NOW, complete_since=NOW, last_ended="complete", unreadable=1)
+    found = health_of(schedule, now=NOW, complete_since=NOW, last_ended="complete", shortfalls=1)
     assert found == (Health.INCOMPLETE, None)

@@ -1,0 +1,82 @@
+"""What the catalog knows to be lost: noted by whoever learns it, and healed when the same content is archived anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from glacier_provider.catalog.backups import Backups
+from glacier_provider.catalog.database import Database, Row
+
+
+class Lost:
+    """The archives of one application that are not in their stores, though nobody deleted them."""
+
+    def __init__(self, database: Database, backups: Backups) -> None:
+        self._db = database
+        self._backups = backups
+
+    def note(self, archive_ids: Sequence[int], how: str) -> list[Row]:
+        """Note archives as lost, with a sentence on how that was learned; return `id`, `kind`, `filename`, `backup_id`.
+
+        Only what was archived can be lost. A backup whose dump is lost cannot be restored, and is failed.
+        """
+        if not archive_ids:
+            return []
+        application_id = self._backups.application_id
+        with self._db.transaction():
+            lost = self._db.rows("note_lost", application_id=application_id, archive_ids=list(archive_ids), how=how)
+            if any(row["kind"] == "database" for row in lost):
+                self._db.rows("backups_without_dump", application_id=application_id)
+            manifests = [row["backup_id"] for row in lost if row["kind"] == "manifest"]
+            if manifests:
+                self._begin_manifests_anew(max(manifests) + 1)
+        return lost
+
+    def heal(self) -> int:
+        """Give backups that contain a lost archive one of the same name and content; return how many memberships.
+
+        Manifests of these backups name what is lost: the next one continues none of them.
+        """
+        application_id = self._backups.application_id
+        with self._db.transaction():
+            if not self._db.run("find_healed", application_id=application_id):
+                return 0
+            healed = self._db.row("heal")
+            if healed is None or not healed["ranges"]:
+                return 0
+            self._begin_manifests_anew(healed["newest"] + 1)
+        return int(healed["ranges"])
+
+    def _begin_manifests_anew(self, backup_id: int) -> None:
+        self._db.run("manifests_begin_anew", application_id=self._backups.application_id, backup_id=backup_id)
+
+    def manifests_from(self) -> int:
+        """Return the first backup whose manifest another one may continue."""
+        row = self._db.row("manifests_from", application_id=self._backups.application_id)
+        return int(row["id"]) if row else 0
+
+    def of_backups(self, backup_ids: Iterable[int]) -> dict[int, Row]:
+        """Return `lost_count` and `lost` (the first names) of the backups that contain lost files."""
+        ids = list(backup_ids)
+        return {row["id"]: row for row in self._db.rows("lost_of_backups", ids=ids)} if ids else {}
+
+    def other_backup(self, names: Sequence[str], *, besides: int) -> tuple[int, str] | None:
+        """Return a complete backup, and which of these names it holds a readable content of; None: of none of them."""
+        for name in names[:20]:
+            row = self._db.row(
+                "other_backup_of_name",
+                application_id=self._backups.application_id,
+                filename=name,
+                besides=besides,
+            )
+            if row is not None:
+                return row["id"], name
+        return None
+
+    def of_restore(self, restore_id: int) -> list[Row]:
+        """Return `id`, `kind` and `filename` of what a restore was to bring and is lost."""
+        return self._db.rows("lost_of_restore", restore_id=restore_id)
+
+    def drop_of_restore(self, restore_id: int) -> list[str]:
+        """Have a restore go on without the files that are lost; return their names."""
+        return sorted(row["filename"] for row in self._db.rows("drop_lost_of_restore", restore_id=restore_id))

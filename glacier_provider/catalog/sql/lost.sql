@@ -1,0 +1,78 @@
+-- name: note_lost
+-- Not in its store, though nobody deleted it. What was asked back of it is of no use to anybody.
+WITH lost AS (
+    UPDATE glacier_archives SET state = 'lost', lost_at = clock_timestamp(), lost_how = %(how)s, retrieval_status = 'available'
+     WHERE application_id = %(application_id)s AND id = ANY(%(archive_ids)s) AND state = 'archived'
+    RETURNING id, kind, filename, backup_id),
+ended AS (
+    UPDATE glacier_retrievals r
+       SET state = CASE r.state WHEN 'ready' THEN 'expired' ELSE 'failed' END,
+           error = CASE r.state WHEN 'ready' THEN r.error ELSE 'The archive is lost.' END
+      FROM lost WHERE r.archive_id = lost.id AND r.state IN ('requested', 'ready'))
+SELECT id, kind, filename, backup_id FROM lost ORDER BY id;
+
+-- name: backups_without_dump
+-- Nothing brings the database of these back any more.
+UPDATE application_data_backups b SET state = 'failed', error = 'Its dump is not in the store: deleted, or lost.'
+  FROM glacier_archives a
+ WHERE b.application_id = %(application_id)s AND a.id = b.database_archive_id AND a.state = 'lost' AND b.state = 'complete'
+RETURNING b.id;
+
+-- name: manifests_begin_anew
+-- The next manifest lists every file: none before it says what backups up to this one contain.
+UPDATE applications SET manifests_from = greatest(manifests_from, %(backup_id)s) WHERE id = %(application_id)s;
+
+-- name: manifests_from
+SELECT manifests_from AS id FROM applications WHERE id = %(application_id)s;
+
+-- name: find_healed
+-- Lost archives that backups contain, and archives of the same name with the same content. Lives as long as the transaction.
+CREATE TEMPORARY TABLE healed ON COMMIT DROP AS
+SELECT DISTINCT ON (l.id) l.id AS lost, n.id AS healer
+  FROM glacier_archives l JOIN glacier_archives n
+    ON n.application_id = l.application_id AND n.filename = l.filename AND n.kind = 'file' AND n.state = 'archived'
+   AND n.stored_size = l.stored_size AND (n.sha256 = l.sha256 OR n.checksum = l.checksum)
+ WHERE l.application_id = %(application_id)s AND l.state = 'lost' AND l.kind = 'file'
+   AND EXISTS (SELECT FROM backup_files f WHERE f.archive_id = l.id)
+ ORDER BY l.id, n.superseded, n.id DESC;
+
+-- name: heal
+-- Their backups contain the same content again. A backup that contains both already has it.
+WITH moved AS (
+    UPDATE backup_files f SET archive_id = h.healer
+      FROM healed h
+     WHERE f.archive_id = h.lost AND f.last_backup_id IS NOT NULL
+       AND NOT EXISTS (SELECT FROM backup_files o WHERE o.archive_id = h.healer AND o.first_backup_id <= f.last_backup_id
+                          AND (o.last_backup_id IS NULL OR o.last_backup_id >= f.first_backup_id))
+    RETURNING f.last_backup_id)
+SELECT count(*) AS ranges, max(last_backup_id) AS newest FROM moved;
+
+-- name: lost_of_backups
+-- How many lost files each of these backups contains, and the first of them by name.
+SELECT b.id, count(*) AS lost_count, (array_agg(a.filename ORDER BY a.filename))[1:100] AS lost
+  FROM application_data_backups b
+  JOIN backup_files f ON f.application_id = b.application_id AND f.first_backup_id <= b.id
+                     AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
+  JOIN glacier_archives a ON a.id = f.archive_id AND a.application_id = b.application_id AND a.state = 'lost'
+ WHERE b.id = ANY(%(ids)s)
+ GROUP BY b.id;
+
+-- name: other_backup_of_name
+-- The newest complete backup that contains a readable archive of this name.
+SELECT b.id FROM glacier_archives a
+  JOIN backup_files f ON f.archive_id = a.id
+  JOIN application_data_backups b ON b.application_id = a.application_id AND b.id >= f.first_backup_id
+   AND (f.last_backup_id IS NULL OR b.id <= f.last_backup_id)
+ WHERE a.application_id = %(application_id)s AND a.filename = %(filename)s AND a.kind = 'file' AND a.state = 'archived'
+   AND b.state = 'complete' AND b.id <> %(besides)s
+ ORDER BY b.id DESC LIMIT 1;
+
+-- name: drop_lost_of_restore
+-- What a restore was to bring, and turned out to be lost: it goes on without.
+DELETE FROM restore_archives r USING glacier_archives a
+ WHERE r.restore_id = %(restore_id)s AND a.id = r.archive_id AND a.state = 'lost' AND a.kind = 'file'
+RETURNING a.filename;
+
+-- name: lost_of_restore
+SELECT a.id, a.kind, a.filename FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+ WHERE r.restore_id = %(restore_id)s AND a.state = 'lost' ORDER BY a.kind, a.filename;

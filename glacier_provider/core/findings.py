@@ -1,0 +1,29 @@
+"""What is known of a backup since the day when it was made, as sentences: what it lacks, or holds otherwise. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from glacier_provider.core.text import counted, some
+
+
+def known_of_backup(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each kind of shortfall that the report of a backup tells of.
+
+    >>> list(known_of_backup({"changed_count": 1, "changed": [{"name": "a.pdf"}]}))
+    ['Holds an earlier content of 1 file, which had changed without being archived: a.pdf.']
+    """
+    for key, words in _SHORTFALLS.items():
+        count = report.get(f"{key}_count") or 0
+        if count:
+            names = [one["name"] if isinstance(one, Mapping) else one for one in report.get(key) or ()]
+            yield f"{words.format(counted(count, 'file'))}: {some(names, count)}."
+
+
+_SHORTFALLS = {
+    "changed": "Holds an earlier content of {}, which had changed without being archived",
+    "unarchived_references": "Does not hold {} that the database names",
+    "unreadable": "Does not hold {} that could not be read",
+    "other_references": "Holds another content of {} than the database says",
+}

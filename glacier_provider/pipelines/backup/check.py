@@ -1,0 +1,130 @@
+"""Looks at the store, a few requests a day: is it the one of yesterday, has it what it should, can it be read back.
+
+Stores that tell no more than a daily inventory, as vaults do, are looked at by `reconcile` alone. See docs/adr/0027.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from datetime import UTC, datetime, timedelta
+
+from glacier_provider.applications import Application
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.core.archive import StoredArchive
+from glacier_provider.core.text import NAMED, counted, some
+from glacier_provider.errors import ArchiveCorrupt, ArchiveMissing, StoreDenied
+from glacier_provider.stores.contract import ArchiveStore, IsWatched
+
+log = logging.getLogger(__name__)
+
+#: Archives that one request lists.
+PAGE = 1000
+EVERYTHING = 2**31
+#: So many of the newest files are looked at after they were written.
+LOOKED_AT = 3
+#: What was written just now may not be in a listing that was on its way.
+MARGIN = timedelta(minutes=5)
+
+
+def check_store(application: Application, backup_id: int, *, catalog: Catalog, store: ArchiveStore) -> None:
+    """Look whether the store is the one of yesterday, and through a share of what it holds; note what is lost.
+
+    All of it is looked through within `check_days` days; at once when the store is another, or was emptied.
+    """
+    if not isinstance(store, IsWatched):
+        return
+    known = catalog.checks.of_store(store.uri)
+    same = _is_same_store(application, known, catalog=catalog, store=store)
+    if same is None:
+        return
+    stored = sum(one.amount.archives for one in catalog.pages.totals([application.name])[application.name])
+    share = math.ceil(stored / PAGE / application.check_days) or 1
+    after, pages = (known["position"], share) if same else ("", EVERYTHING)
+    as_of = datetime.now(UTC) - MARGIN
+    listed, ended = store.listed_after(application.name, after, pages=pages)
+    until = None if ended or not listed else listed[-1].key
+    missing = catalog.checks.not_listed(store.uri, listed, after=after, until=until, as_of=as_of)
+    lost = catalog.lost.note(missing, f"The store did not list it on {as_of:%Y-%m-%d}.")
+    names = [row["filename"] for row in lost]
+    if lost:
+        log.error(
+            "%s of %s are not in %s any more: %s. Files that are still in their directory are archived anew.",
+            counted(len(lost), "archive"),
+            application.name,
+            store.uri,
+            some(names),
+        )
+    if lost or not same:
+        catalog.backups.add_to_report(
+            backup_id, lost_found_count=len(lost), lost_found=names[:NAMED], store_changed=None if same else store.uri
+        )
+
+
+def _is_same_store(
+    application: Application, known: dict[str, object], *, catalog: Catalog, store: IsWatched
+) -> bool | None:
+    """Whether the store holds the marker that this catalog left; it is left where there is none yet.
+
+    None when these credentials may not read it.
+    """
+    uri = getattr(store, "uri", "")
+    try:
+        data = store.marker(application.name)
+    except StoreDenied as error:
+        log.warning("It cannot be told whether %s is the store of yesterday: %s", uri, error)
+        return None
+    if data is not None and _mark_of(data) == known["mark"]:
+        if not known["marked"]:
+            catalog.checks.marked(uri)
+        return True
+    same = not known["marked"]
+    if not same:
+        found = (
+            "has no marker of this catalog any more: it is empty, or another one"
+            if data is None
+            else ("holds the marker of another catalog: give each catalog a prefix of its own")
+        )
+        log.error("The store %s %s. All of it is looked through.", uri, found)
+    told = {"catalog": known["mark"], "application": application.name, "left_at": datetime.now(UTC).isoformat()}
+    store.leave_marker(application.name, json.dumps(told).encode())
+    catalog.checks.marked(uri)
+    return same
+
+
+def _mark_of(data: bytes) -> str | None:
+    try:
+        told = json.loads(data)
+    except ValueError:
+        return None
+    mark = told.get("catalog") if isinstance(told, dict) else None
+    return mark if isinstance(mark, str) else None
+
+
+def look_back(backup_id: int, *, catalog: Catalog, store: ArchiveStore) -> None:
+    """Ask for some of what this backup wrote, as a restore will; warn when nobody with these credentials can read it.
+
+    Raise ArchiveMissing when something is not there that the store confirmed: it is noted as lost.
+    """
+    if not isinstance(store, IsWatched):
+        return
+    unreadable = ""
+    for row in catalog.checks.newest(backup_id, store.uri, files=LOOKED_AT):
+        try:
+            store.look_back(StoredArchive(row["key"], row["stored_size"], None, row["checksum"]))
+        except StoreDenied as error:
+            unreadable = unreadable or error.message
+        except (ArchiveMissing, ArchiveCorrupt) as error:
+            catalog.lost.note([row["id"]], f"It was looked at after it was written: {error.message}")
+            again = "dump_database" if row["kind"] == "database" else "scan_files"
+            raise ArchiveMissing(
+                f"The store confirmed {row['filename']}, and does not give it back: {error.message}",
+                hint=f"Look for who deletes or changes objects there, then clear the task {again}: it is sent again.",
+            ) from error
+    if unreadable:
+        log.warning(
+            "NOBODY WITH THESE CREDENTIALS CAN READ THIS BACKUP BACK: %s Grant s3:GetObject, or restore with others.",
+            unreadable,
+        )
+    catalog.backups.add_to_report(backup_id, read_back_denied=unreadable or None)

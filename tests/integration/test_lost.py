@@ -1,0 +1,269 @@
+"""What is not in its store any more is known, said, gone on without, and healed while the file is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from glacier_provider.core.archive import Amount
+from glacier_provider.errors import ArchiveMissing, BackupNotRestorable, StoreDenied
+from glacier_provider.pipelines import backup
+from glacier_provider.pipelines.reconcile import reconcile
+from tests.integration.test_rebuild import lose_the_catalog, rebuild
+from tests.support.application import ApplicationUnderTest
+
+
+@pytest.fixture
+def app(dms: ApplicationUnderTest) -> ApplicationUnderTest:
+    dms.configure(settle_seconds=0)
+    return dms
+
+
+def in_catalog(app: ApplicationUnderTest, statement: str) -> list[tuple[Any, ...]]:
+    with app.catalog_server.connect(autocommit=True) as connection:
+        connection.execute("SET search_path TO glacier_catalog")
+        cursor = connection.execute(statement)  # type: ignore[call-overload]
+        return cursor.fetchall() if cursor.description else []
+
+
+def age(app: ApplicationUnderTest) -> None:
+    """What was archived is old enough for a listing to tell."""
+    in_catalog(app, "UPDATE glacier_archives SET archived_at = archived_at - interval '1 day'")
+
+
+def key_of(app: ApplicationUnderTest, name: str) -> str:
+    rows = in_catalog(app, "SELECT filename, key FROM glacier_archives WHERE state = 'archived' ORDER BY id")
+    return [key for filename, key in rows if filename == name][-1]
+
+
+def remove(app: ApplicationUnderTest, *names: str) -> None:
+    """The store loses these archives, and nobody is told."""
+    for name in names:
+        app.s3.client().delete_object(Bucket=app.bucket, Key=key_of(app, name))
+
+
+def empty(app: ApplicationUnderTest) -> None:
+    client = app.s3.client()
+    for entry in client.list_objects_v2(Bucket=app.bucket).get("Contents", []):
+        client.delete_object(Bucket=app.bucket, Key=entry["Key"])
+
+
+def lost_of(app: ApplicationUnderTest, backup_id: int) -> list[str]:
+    return app.catalog.lost.of_backups([backup_id]).get(backup_id, {}).get("lost", [])
+
+
+def states(app: ApplicationUnderTest, name: str) -> list[str]:
+    rows = in_catalog(app, "SELECT filename, state FROM glacier_archives WHERE kind = 'file' ORDER BY id")
+    return [state for filename, state in rows if filename == name]
+
+
+def test_the_day_after_a_loss_it_is_known_and_healed_in_every_backup(app: ApplicationUnderTest) -> None:
+    app.write("doc.pdf", b"the only copy")
+    first = app.back_up()
+    age(app)
+    remove(app, "doc.pdf")
+    second = app.back_up()
+    assert app.catalog.backups.get(second)["report"]["lost_found"] == ["doc.pdf"]
+    assert states(app, "doc.pdf") == ["lost", "archived"]
+    assert lost_of(app, first) == lost_of(app, second) == [], "the same content is archived anew: both are whole"
+    (app.files / "doc.pdf").unlink()
+    app.restore(first)
+    assert (app.files / "doc.pdf").read_bytes() == b"the only copy"
+    assert app.catalog.counts.wrong() == []
+
+
+def test_a_lost_file_that_is_gone_stays_lost_and_is_said(app: ApplicationUnderTest) -> None:
+    app.write("doc.pdf", b"the only copy")
+    first = app.back_up()
+    age(app)
+    remove(app, "doc.pdf")
+    (app.files / "doc.pdf").unlink()
+    app.back_up()
+    assert lost_of(app, first) == ["doc.pdf"]
+    row = app.catalog.pages.backup(app.application.name, first)
+    assert row["lost"] == Amount(1, 13)
+    with pytest.raises(ArchiveMissing, match=r"The file doc\.pdf of backup \d+ is in no store any more.*without_lost"):
+        app.plan(first)
+    assert app.catalog.counts.wrong() == []
+
+
+def test_a_restore_goes_on_without_what_is_lost_and_says_so(app: ApplicationUnderTest) -> None:
+    app.write("doc.pdf", b"the only copy")
+    app.write("other.pdf", b"another")
+    first = app.back_up()
+    age(app)
+    remove(app, "doc.pdf")
+    for name in ("doc.pdf", "other.pdf"):
+        (app.files / name).unlink()
+    app.back_up()
+    planned = app.plan(first, without_lost=True)
+    assert any("NOT in any store" in line and "doc.pdf" in line for line in planned["lines"])
+    app.bring(planned)
+    figures = app.finish(planned["restore_id"])
+    assert (figures["outcome"]["lost_count"], figures["outcome"]["lost"]) == (1, ["doc.pdf"])
+    assert (app.files / "other.pdf").read_bytes() == b"another"
+
+
+@pytest.mark.parametrize("when", ["before the request", "before the download"])
+def test_a_loss_that_the_restore_itself_finds_is_named_and_can_be_gone_on_without(
+    app: ApplicationUnderTest, when: str
+) -> None:
+    app.write("doc.pdf", b"the only copy")
+    app.write("other.pdf", b"another")
+    if when == "before the download":
+        app.configure(store=f"s3://{app.bucket}/at-once?storage_class=GLACIER_IR")
+    first = app.back_up()
+    for name in ("doc.pdf", "other.pdf"):
+        (app.files / name).unlink()
+    planned = app.plan(first)
+    remove(app, "doc.pdf")
+    with pytest.raises(ArchiveMissing, match=r"The file doc\.pdf of backup"):
+        app.bring(planned)
+    assert states(app, "doc.pdf") == ["lost"]
+    figures = app.restore(first, without_lost=True)
+    assert figures["outcome"]["lost"] == ["doc.pdf"]
+    assert (app.files / "other.pdf").read_bytes() == b"another"
+
+
+def test_the_hint_names_another_backup_only_when_that_has_the_file(app: ApplicationUnderTest) -> None:
+    app.write("doc.pdf", b"first content")
+    first = app.back_up()
+    app.write("doc.pdf", b"and another content")
+    second = app.back_up()
+    in_catalog(app, "UPDATE glacier_archives SET state = 'lost' WHERE filename = 'doc.pdf' AND superseded")
+    with pytest.raises(ArchiveMissing, match=f"Backup {second} has doc.pdf"):
+        app.plan(first)
+    in_catalog(app, "UPDATE glacier_archives SET state = 'lost' WHERE filename = 'doc.pdf'")
+    with pytest.raises(ArchiveMissing) as error:
+        app.plan(first)
+    assert "has doc.pdf" not in str(error.value)
+
+
+def test_reconciliation_notes_what_is_lost_and_takes_it_back(app: ApplicationUnderTest) -> None:
+    app.write("doc.pdf", b"the only copy")
+    first = app.back_up()
+    key = key_of(app, "doc.pdf")
+    client = app.s3.client()
+    kept = client.head_object(Bucket=app.bucket, Key=key, ChecksumMode="ENABLED")
+    remove(app, "doc.pdf")
+    (done,) = reconcile(app.application, catalog=app.catalog, stores=app.stores, everything=True)
+    assert done.lost == 1
+    assert any("LOST" in line and "doc.pdf" in line for line in done.lines())
+    assert lost_of(app, first) == ["doc.pdf"]
+    client.put_object(
+        Bucket=app.bucket,
+        Key=key,
+        Body=b"the only copy",
+        Metadata=kept["Metadata"],
+        ChecksumAlgorithm="SHA256",
+        StorageClass="GLACIER",
+    )
+    (done,) = reconcile(app.application, catalog=app.catalog, stores=app.stores, everything=True)
+    assert done.back == 1
+    assert lost_of(app, first) == []
+
+
+def test_what_turns_up_after_it_was_archived_anew_is_known_and_no_second_copy_that_nobody_knows(
+    app: ApplicationUnderTest,
+) -> None:
+    app.write("doc.pdf", b"the only copy")
+    first = app.back_up()
+    key, client = key_of(app, "doc.pdf"), app.s3.client()
+    kept = client.head_object(Bucket=app.bucket, Key=key)
+    age(app)
+    remove(app, "doc.pdf")
+    app.back_up()
+    client.put_object(
+        Bucket=app.bucket,
+        Key=key,
+        Body=b"the only copy",
+        Metadata=kept["Metadata"],
+        ChecksumAlgorithm="SHA256",
+        StorageClass="GLACIER",
+    )
+    reconcile(app.application, catalog=app.catalog, stores=app.stores, everything=True)
+    assert states(app, "doc.pdf") == ["archived", "archived"]
+    assert in_catalog(app, "SELECT superseded FROM glacier_archives WHERE filename = 'doc.pdf' ORDER BY id") == [
+        (True,),
+        (False,),
+    ]
+    app.restore(first)
+    assert app.catalog.counts.wrong() == []
+
+
+def test_a_store_that_was_emptied_is_noticed_the_same_day_and_filled_again(app: ApplicationUnderTest) -> None:
+    app.write("doc.pdf", b"one")
+    first = app.back_up()
+    age(app)
+    empty(app)
+    second = app.back_up()
+    report = app.catalog.backups.get(second)["report"]
+    assert report["store_changed"] == app.application.store
+    assert app.catalog.backups.get(first)["state"] == "failed", "its dump is gone"
+    (app.files / "doc.pdf").unlink()
+    with pytest.raises(BackupNotRestorable, match="Its dump is not in the store"):
+        app.plan(first)
+    app.restore(second)
+    assert (app.files / "doc.pdf").read_bytes() == b"one"
+
+
+def test_a_store_is_looked_at_with_as_many_requests_on_every_day(app: ApplicationUnderTest) -> None:
+    def requests() -> dict[str, int]:
+        app.s3.forget_counts()
+        backup_id = backup.open_backup(app.application, app.a_run(), catalog=app.catalog, store=app.store)
+        app.catalog.backups.free_lease(f"backup {backup_id}")
+        return app.s3.counts()
+
+    app.back_up()
+    few = requests()
+    for number in range(50):
+        app.write(f"more/{number}", f"{number}")
+    app.back_up()
+    assert requests() == few
+
+
+def test_what_nobody_with_these_credentials_can_read_back_is_said_and_complete(
+    app: ApplicationUnderTest, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.write("doc.pdf", b"one")
+    app.back_up()
+
+    def denied(*_: Any, **__: Any) -> Any:
+        raise StoreDenied("s3:GetObject is denied.")
+
+    monkeypatch.setattr(type(app.store), "marker", denied)
+    monkeypatch.setattr(type(app.store), "look_back", denied)
+    last = app.back_up()
+    row = app.catalog.backups.get(last)
+    assert row["state"] == "complete"
+    assert "s3:GetObject is denied" in row["report"]["read_back_denied"]
+    assert "NOBODY WITH THESE CREDENTIALS CAN READ" in caplog.text
+
+
+def test_a_rebuilt_catalog_knows_what_is_lost_and_the_next_backup_heals_it(app: ApplicationUnderTest) -> None:
+    app.write("doc.pdf", b"the only copy")
+    first = app.back_up()
+    remove(app, "doc.pdf")
+    lose_the_catalog(app)
+    rebuild(app)
+    assert lost_of(app, first) == ["doc.pdf"]
+    app.back_up()
+    assert lost_of(app, first) == []
+
+
+def test_what_was_healed_is_rebuilt_as_healed(app: ApplicationUnderTest) -> None:
+    app.write("doc.pdf", b"the only copy")
+    first = app.back_up()
+    age(app)
+    remove(app, "doc.pdf")
+    app.back_up()
+    app.write("later.pdf", b"more")
+    last = app.back_up()
+    lose_the_catalog(app)
+    rebuild(app)
+    assert lost_of(app, first) == lost_of(app, last) == []
+    for path in list(app.files.rglob("*.pdf")):
+        path.unlink()
+    app.restore(first)
+    assert (app.files / "doc.pdf").read_bytes() == b"the only copy"
