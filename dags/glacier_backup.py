@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Asset, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
 from glacier_provider.operators.backup_steps import CloseBackupOperator, OpenBackupOperator, ScanFilesOperator
-from glacier_provider.operators.base import default_args
+from glacier_provider.operators.base import ANY_DATE, default_args, run_failed, run_succeeded
 from glacier_provider.operators.glacier_upload import GlacierUploadOperator
 from glacier_provider.operators.pg_dump import PgDumpOperator
 from glacier_provider.operators.reconcile import ReconcileOperator
@@ -41,6 +41,8 @@ def backup_dag(application: Application) -> DAG:
         schedule=application.schedule,
         start_date=application.first_day,
         catchup=False,
+        on_failure_callback=run_failed,
+        on_success_callback=run_succeeded,
         max_active_runs=1,
         dagrun_timeout=timedelta(days=3),
         tags=["glacier", "backup", name],
@@ -66,6 +68,9 @@ def backup_dag(application: Application) -> DAG:
         if application.store.startswith("glacier:"):
             # A vault may hold what nobody was told of; its inventory shows it, some days later.
             close >> ReconcileOperator(task_id="reconcile")
+    # `start` is a matter of the schedule: a run that a person triggers has all its tasks, whatever its logical date is.
+    for task in dag.tasks:
+        task.start_date = ANY_DATE
     return dag
 
 

@@ -9,7 +9,7 @@ from airflow.sdk import DAG, Asset, Param, TriggerRule
 from glacier_provider.applications import Application, load_applications
 from glacier_provider.core.plan import RestorePart, Tier
 from glacier_provider.operators.approve_restore import ApproveRestoreOperator
-from glacier_provider.operators.base import default_args
+from glacier_provider.operators.base import ANY_DATE, default_args, run_failed, run_succeeded
 from glacier_provider.operators.orphan_file import OrphanFileOperator
 from glacier_provider.operators.restore_steps import (
     CloseRestoreOperator,
@@ -114,8 +114,10 @@ def restore_dag(application: Application) -> DAG:
         description=f"Database and attached files of {name} as they were in one backup",
         doc_md=DOC.format(name=name, files=application.files_directory, orphans=application.orphan_directory),
         schedule=None,
-        start_date=application.first_day,
+        start_date=ANY_DATE,
         catchup=False,
+        on_failure_callback=run_failed,
+        on_success_callback=run_succeeded,
         max_active_runs=1,
         # On the night when it is needed, nobody should have to find out that the DAG was paused.
         is_paused_upon_creation=False,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,8 @@ from glacier_provider.errors import (
     UnknownBackup,
 )
 
+log = logging.getLogger(__name__)
+
 #: Longer than a busy scheduler leaves between two tasks; a dead run's lease ends by itself after this.
 LEASE_SECONDS = 3600
 
@@ -31,12 +34,21 @@ class Run:
     dag_run_id: str
 
 
+#: Returns how a run ended, in Airflow's words, or `DELETED`; None while it goes on, and where nobody can tell.
+RunEnded = Callable[[Run], str | None]
+DELETED = "deleted"
+#: A run that Airflow does not know is over when its lease was not prolonged for so long: steps do it twice a minute.
+QUIET_SECONDS = 180.0
+HOLDERS = ("backup", "restore", "deletion")
+
+
 class Backups:
     """The backups of one application."""
 
-    def __init__(self, database: Database, application: str) -> None:
+    def __init__(self, database: Database, application: str, run_ended: RunEnded | None = None) -> None:
         self._db = database
         self._application = application
+        self._run_ended = run_ended
         self._application_id: int | None = None
 
     @property
@@ -64,7 +76,7 @@ class Backups:
         self._db.announce(self.application_id)
         lease = self.lease()
         if lease is not None and lease["last_holder"] not in (None, holder):
-            if lease["held"] and lease["holder"] != holder:
+            if lease["held"] and lease["holder"] != holder and not self._is_dead(lease):
                 raise self._held(lease)
             self._end_stale_transactions()
         token = self._take(holder, None)
@@ -93,6 +105,37 @@ class Backups:
         lease = self.lease()
         if lease is not None and lease["holder"] is not None and not lease["held"]:
             self._end_stale_transactions()
+
+    def holder_run(self, lease: Row) -> Run | None:
+        """Return the Airflow run that holds a lease; None for a holder that is no run."""
+        kind, _, number = str(lease["holder"]).partition(" ")
+        if not number.isdecimal():
+            return None
+        row = self._db.row(f"run_of_{kind}", number=int(number)) if kind in HOLDERS else None
+        return None if row is None or row["dag_run_id"] is None else Run(row["dag_id"], row["dag_run_id"])
+
+    def run_is_over(self, run: Run, state: str) -> None:
+        """Note what a run that is over left unfinished as failed, and free its lease; nothing of what has ended."""
+        ids = {"application_id": self.application_id, "dag_id": run.dag_id, "dag_run_id": run.dag_run_id}
+        error = f"Its run was over ({state}) before it was."
+        with self._db.transaction():
+            ended = self._db.rows("end_backups_of_run", **ids, error=error)
+            ended += self._db.rows("end_restores_of_run", **ids, error=error)
+            for row in ended:
+                self._db.run("free_lease", application_id=self.application_id, holder=row["holder"])
+
+    def _is_dead(self, lease: Row) -> bool:
+        """Whether Airflow says that the run that holds the lease is over; then that is noted, and the lease free."""
+        run = self.holder_run(lease)
+        state = None if run is None or self._run_ended is None else self._run_ended(run)
+        if run is None or state is None:
+            return False
+        if state == DELETED and (lease["quiet_seconds"] or 0) < QUIET_SECONDS:
+            return False  # perhaps it is another Airflow's, and at work
+        log.warning("%s holds the lease of %s, and its run is over: %s.", lease["holder"], self._application, state)
+        self.run_is_over(run, state)
+        self._db.run("free_lease", application_id=self.application_id, holder=lease["holder"])
+        return True
 
     def _take(self, holder: str, token: int | None) -> int:
         """Take it; wait a moment for transactions of who had it last, and end those that go on."""

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from glacier_provider.catalog.archives import Archives
-from glacier_provider.catalog.backups import Backups
+from glacier_provider.catalog.backups import Backups, RunEnded
 from glacier_provider.catalog.checks import Checks
 from glacier_provider.catalog.counts import Counts
 from glacier_provider.catalog.database import Connect, Database
@@ -28,17 +28,19 @@ from glacier_provider.errors import LeaseHeld
 class Catalog:
     """The catalog as one application sees it, on one connection that opens with the first question.
 
-    `connect` returns a new psycopg connection. Every method of its parts raises the `CatalogError` family.
+    `connect` returns a new psycopg connection; `run_ended` tells of a run that holds the lease whether it is over.
+    Every method of its parts raises the `CatalogError` family.
     """
 
-    def __init__(self, connect: Connect, *, schema: str, application: str) -> None:
+    def __init__(self, connect: Connect, *, schema: str, application: str, run_ended: RunEnded | None = None) -> None:
         self._connect = connect
+        self._run_ended = run_ended
         self.schema = schema
         self._database = Database(connect, schema)
         self.lists = Lists(self._database)
         self.pages = Pages(self._database)
         self.counts = Counts(self._database)
-        self.backups = Backups(self._database, application)
+        self.backups = Backups(self._database, application, run_ended)
         self.writers = Writers(self._database)
         self.archives = Archives(self._database, self.backups, self.writers)
         self.scans = Scans(self._database, self.backups)

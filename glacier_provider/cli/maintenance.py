@@ -1,4 +1,4 @@
-"""The commands that keep a catalog: migrate, undo-orphans, accept-errors, rebuild-catalog.
+"""The commands that keep a catalog: migrate, undo-orphans, free-lease, accept-errors, rebuild-catalog.
 
 `rebuild-catalog` needs applications.yaml, an empty database for the catalog, and credentials for the store: those of
 the application's AWS connection, or, where Airflow gives none, what boto3 finds by itself (AWS_PROFILE,
@@ -8,14 +8,19 @@ AWS_ACCESS_KEY_ID, a role, ...).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from glacier_provider.cli.arguments import Arguments, add_command, named_application
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer
 from glacier_provider.core.text import counted
-from glacier_provider.errors import RebuiltInPart
+from glacier_provider.errors import LeaseHeld, RebuiltInPart
+from glacier_provider.hooks.runs import run_ended
 from glacier_provider.pipelines.rebuild import Rebuilt, rebuild_catalog
+
+#: What a process that is alive all the same then meets is its fence: it changes nothing more.
+FREE_ANYHOW = "If you know that it is dead, add:"
 
 
 def add_commands(commands: Any) -> None:
@@ -27,6 +32,9 @@ def add_commands(commands: Any) -> None:
         commands, "accept-errors", _accept_errors, "take what a restore by swap made beside, without what failed in it"
     )
     accept.add_argument("restore_id", type=int, metavar="RESTORE_ID")
+    free = add_command(commands, "free-lease", _free_lease, "show who works on an application, and free its lease")
+    free.add_argument("lease_of", metavar="APPLICATION", help="the application, as applications.yaml names it")
+    free.add_argument("--force", action="store_true", help="also when Airflow does not say that the run is over")
     rebuild = add_command(
         commands, "rebuild-catalog", _rebuild, "write a lost catalog anew from what the store holds", of_any=False
     )
@@ -62,6 +70,33 @@ def _accept_errors(arguments: Arguments) -> None:
         answer,
         f"{counted(failed, 'failed statement')} accepted. Clear the task restore_database of this restore: it swaps.",
     )
+
+
+def _free_lease(arguments: Arguments) -> None:
+    arguments.application = arguments.lease_of
+    named_application(arguments)
+    with airflow_at_hand(), open_catalog(arguments) as catalog:
+        lease = catalog.backups.lease()
+        if lease is None or not lease["held"]:
+            print_answer(arguments, {"freed": None}, f"Nobody holds the lease of {arguments.lease_of}.")
+            return
+        run = catalog.backups.holder_run(lease)
+        state = run_ended(run) if run is not None else None
+        who = (
+            f"{lease['holder']} holds the lease of {arguments.lease_of} since {_time(lease['since'])}, and prolonged it "
+            f"at {_time(lease['prolonged'])}. Its run is {run.dag_run_id if run else 'none of Airflow'}"
+        )
+        if state is None and not arguments.force:
+            raise LeaseHeld(f"{who}; Airflow does not say that it is over.", hint=f"{FREE_ANYHOW} --force")
+        if run is not None:
+            catalog.backups.run_is_over(run, state or "freed by hand")
+        catalog.backups.free_lease(lease["holder"])
+    answer = {"freed": lease["holder"], "run": run.dag_run_id if run else None, "state": state}
+    print_answer(arguments, answer, f"{who}, and {state or 'was given up'}. The lease is free.")
+
+
+def _time(moment: datetime | None) -> str:
+    return "an unknown time" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _rebuild(arguments: Arguments) -> None:

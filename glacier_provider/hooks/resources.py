@@ -15,6 +15,7 @@ from glacier_provider.applications import Application, load_applications, parse_
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.store_uri import parse_store_uri
 from glacier_provider.errors import ConfigurationError
+from glacier_provider.hooks.runs import run_ended
 
 if TYPE_CHECKING:
     from glacier_provider.catalog.catalog import Catalog
@@ -58,7 +59,10 @@ class Resources:
 
             server = server_of(self.application.catalog_conn_id)
             self._catalog = Catalog(
-                server.connect, schema=self.application.catalog_schema, application=self.application.name
+                server.connect,
+                schema=self.application.catalog_schema,
+                application=self.application.name,
+                run_ended=run_ended,
             )
         return self._catalog
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from glacier_provider.errors import IllegalMove
+from glacier_provider.operators.base import task_errors
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -25,7 +28,7 @@ class ApproveRestoreOperator(ApprovalOperator):
     template_fields: Sequence[str] = ("application", "needed", "lines")
 
     def __init__(
-        self, *, application: str | Mapping[str, Any], needed: bool, lines: Sequence[str], **kwargs: Any
+        self, *, application: str | Mapping[str, Any], needed: bool | None, lines: Sequence[str] | None, **kwargs: Any
     ) -> None:
         super().__init__(
             subject="Approve the restore?",
@@ -38,6 +41,12 @@ class ApproveRestoreOperator(ApprovalOperator):
         self.lines = lines
 
     def execute(self, context: Context) -> Any:
+        if self.needed is None or self.lines is None:
+            with task_errors():
+                raise IllegalMove(
+                    "The task plan_restore has not told whether its plan needs an approval: it was marked by hand.",
+                    hint="Clear the task plan_restore with those that follow it.",
+                )
         if not self.needed:
             self.log.info("No approval is needed: it was not asked for, and no budget is passed.")
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.operators.base import GlacierOperator, emit_asset_event, run_of
+from glacier_provider.operators.base import GlacierOperator, emit_asset_event, number_of, run_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,7 +34,9 @@ class ScanFilesOperator(GlacierOperator):
         from glacier_provider.pipelines import backup
 
         with self.opened() as r:
-            return backup.scan_files(r.application, int(self.backup_id), catalog=r.catalog)
+            return backup.scan_files(
+                r.application, number_of(self.backup_id, "backup's id", "open_backup"), catalog=r.catalog
+            )
 
 
 class CloseBackupOperator(GlacierOperator):
@@ -50,6 +52,8 @@ class CloseBackupOperator(GlacierOperator):
         from glacier_provider.pipelines import backup
 
         with self.opened() as r:
-            figures = backup.close_backup(r.application, int(self.backup_id), catalog=r.catalog, store=r.store)
+            figures = backup.close_backup(
+                r.application, number_of(self.backup_id, "backup's id", "open_backup"), catalog=r.catalog, store=r.store
+            )
         emit_asset_event(self, context, figures)
         return figures

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from glacier_provider.errors import GlacierProviderError
+from glacier_provider.errors import GlacierProviderError, IllegalMove
 from glacier_provider.hooks.resources import Resources, find_application
 from glacier_provider.pipelines.shared.step import step_of
 
@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from glacier_provider.applications import Application
+    from glacier_provider.catalog.archives import ArchiveRange
     from glacier_provider.catalog.backups import Run
 
 log = logging.getLogger(__name__)
+
+
+#: Airflow leaves out, in silence, tasks that start after a run's logical date. No run is so early.
+ANY_DATE = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def default_args(application: Application) -> dict[str, Any]:
@@ -70,6 +75,29 @@ def task_errors() -> Iterator[None]:
         raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
 
+def number_of(value: Any, name: str, task_id: str) -> int:
+    """Return a number that an earlier task hands on; raise IllegalMove when it handed on none."""
+    if isinstance(value, int | str) and str(value).isdecimal():
+        return int(value)
+    raise IllegalMove(
+        f"The task {task_id} has not told the {name}: it was marked, skipped or cleared by hand.",
+        hint=f"Clear the task {task_id} with those that follow it.",
+    )
+
+
+def range_of(value: Any, task_id: str) -> ArchiveRange:
+    """Return a range of archives that an earlier task hands on; raise IllegalMove when it handed on none."""
+    from glacier_provider.catalog.archives import ArchiveRange
+
+    try:
+        return ArchiveRange.from_dict(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise IllegalMove(
+            f"The task {task_id} has not told which archives are meant: it was marked or skipped by hand.",
+            hint=f"Clear the task {task_id} with those that follow it.",
+        ) from error
+
+
 def run_of(context: Context) -> Run:
     """Return the Airflow run of a task's context."""
     from glacier_provider.catalog.backups import Run
@@ -108,3 +136,26 @@ def _record_failure(context: Context) -> None:
             note_failure(run_of(context), reason, step=step_of(error), catalog=resources.catalog)
     except GlacierProviderError as trouble:
         log.error("The failure could not be noted in the catalog: %s", trouble)
+
+
+def run_failed(context: Context) -> None:
+    """Note that a run failed, also where no task could tell; for a DAG's `on_failure_callback`."""
+    _record_end(context, "failed")
+
+
+def run_succeeded(context: Context) -> None:
+    """Note that a run ended without finishing, its tasks marked by hand; for a DAG's `on_success_callback`."""
+    _record_end(context, "success")
+
+
+def _record_end(context: Context, state: str) -> None:
+    """What is complete stays complete, and what a task has told of its failure stays told."""
+    from glacier_provider.pipelines.shared.failure import note_end
+
+    dag: Any = context["dag"]
+    name = dag.dag_id.partition("__")[2]
+    try:
+        with Resources(find_application(name)) as resources:
+            note_end(run_of(context), state, catalog=resources.catalog)
+    except GlacierProviderError as trouble:
+        log.error("The end of the run could not be noted in the catalog: %s", trouble)

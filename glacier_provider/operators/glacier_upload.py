@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.operators.base import GlacierOperator, is_last_try
+from glacier_provider.operators.base import GlacierOperator, is_last_try, number_of, range_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -28,14 +28,13 @@ class GlacierUploadOperator(GlacierOperator):
         self.archives = archives
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from glacier_provider.catalog.archives import ArchiveRange
         from glacier_provider.pipelines import backup
 
         with self.opened() as r:
-            backup_id = int(self.backup_id)
+            backup_id = number_of(self.backup_id, "backup's id", "open_backup")
             if self.archives is None:
                 return backup.upload_database(r.application, backup_id, catalog=r.catalog, store=r.store)
-            wanted = ArchiveRange.from_dict(self.archives)
+            wanted = range_of(self.archives, "scan_files")
             return backup.upload_files(
                 r.application, backup_id, wanted, catalog=r.catalog, store=r.store, last_try=is_last_try(context)
             )

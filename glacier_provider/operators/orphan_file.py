@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.operators.base import GlacierOperator
+from glacier_provider.operators.base import GlacierOperator, number_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,4 +32,4 @@ class OrphanFileOperator(GlacierOperator):
 
         with self.opened() as r:
             act = restore.undo_orphans if truth(self.undo, "undo") else restore.move_orphans
-            return act(r.application, int(self.restore_id), catalog=r.catalog)
+            return act(r.application, number_of(self.restore_id, "restore's id", "plan_restore"), catalog=r.catalog)

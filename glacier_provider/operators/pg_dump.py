@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.operators.base import GlacierOperator
+from glacier_provider.operators.base import GlacierOperator, number_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,7 +30,11 @@ class PgDumpOperator(GlacierOperator):
 
         with self.opened() as r:
             return backup.dump_database(
-                r.application, int(self.backup_id), catalog=r.catalog, server=r.server, store=r.store
+                r.application,
+                number_of(self.backup_id, "backup's id", "open_backup"),
+                catalog=r.catalog,
+                server=r.server,
+                store=r.store,
             )
 
     def on_kill(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.operators.base import GlacierOperator, emit_asset_event, run_of
+from glacier_provider.operators.base import GlacierOperator, emit_asset_event, number_of, range_of, run_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -54,13 +54,16 @@ class RequestRetrievalsOperator(_RestoreRangeOperator):
     """Ask the store for what only the cold has; each archive once, whatever is repeated."""
 
     def execute(self, context: Context) -> dict[str, int]:
-        from glacier_provider.catalog.archives import ArchiveRange
         from glacier_provider.pipelines import restore
 
         with self.opened() as r:
-            wanted = ArchiveRange.from_dict(self.archives)
+            wanted = range_of(self.archives, "plan_restore")
             return restore.request_retrievals(
-                r.application, int(self.restore_id), wanted, catalog=r.catalog, stores=r.stores
+                r.application,
+                number_of(self.restore_id, "restore's id", "plan_restore"),
+                wanted,
+                catalog=r.catalog,
+                stores=r.stores,
             )
 
 
@@ -68,13 +71,16 @@ class DownloadArchivesOperator(_RestoreRangeOperator):
     """Bring archives, verify them, put files in their places (adding only) and the dump into staging."""
 
     def execute(self, context: Context) -> dict[str, int]:
-        from glacier_provider.catalog.archives import ArchiveRange
         from glacier_provider.pipelines import restore
 
         with self.opened() as r:
-            wanted = ArchiveRange.from_dict(self.archives)
+            wanted = range_of(self.archives, "plan_restore")
             return restore.download_archives(
-                r.application, int(self.restore_id), wanted, catalog=r.catalog, stores=r.stores
+                r.application,
+                number_of(self.restore_id, "restore's id", "plan_restore"),
+                wanted,
+                catalog=r.catalog,
+                stores=r.stores,
             )
 
 
@@ -91,6 +97,8 @@ class CloseRestoreOperator(GlacierOperator):
         from glacier_provider.pipelines import restore
 
         with self.opened() as r:
-            figures = restore.close_restore(r.application, int(self.restore_id), catalog=r.catalog)
+            figures = restore.close_restore(
+                r.application, number_of(self.restore_id, "restore's id", "plan_restore"), catalog=r.catalog
+            )
         emit_asset_event(self, context, figures)
         return figures

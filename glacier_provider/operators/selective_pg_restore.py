@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.operators.base import GlacierOperator
+from glacier_provider.operators.base import GlacierOperator, number_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,7 +29,12 @@ class SelectivePgRestoreOperator(GlacierOperator):
         from glacier_provider.pipelines import restore
 
         with self.opened() as r:
-            return restore.restore_database(r.application, int(self.restore_id), catalog=r.catalog, server=r.server)
+            return restore.restore_database(
+                r.application,
+                number_of(self.restore_id, "restore's id", "plan_restore"),
+                catalog=r.catalog,
+                server=r.server,
+            )
 
     def on_kill(self) -> None:
         from glacier_provider.postgres import terminate_tools

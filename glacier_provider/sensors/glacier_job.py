@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from glacier_provider.errors import GlacierProviderError
 from glacier_provider.hooks.resources import Resources, find_application
-from glacier_provider.operators.base import task_errors
+from glacier_provider.operators.base import number_of, task_errors
 from glacier_provider.triggers.glacier_job import FAILED, TIMEOUT, GlacierJobTrigger
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class GlacierJobSensor(BaseSensorOperator):
     def _defer(self, ends_at: float) -> None:
         trigger = GlacierJobTrigger(
             application=find_application(self.application).to_dict(),
-            restore_id=int(self.restore_id),
+            restore_id=number_of(self.restore_id, "restore's id", "plan_restore"),
             poll_seconds=self.poke_interval,
             ends_at=ends_at,
         )
@@ -74,7 +74,7 @@ class GlacierJobSensor(BaseSensorOperator):
         from glacier_provider.pipelines import restore
 
         with Resources(find_application(self.application)) as r:
-            restore_id = int(self.restore_id)
+            restore_id = number_of(self.restore_id, "restore's id", "plan_restore")
             waiting = restore.poll_retrievals(r.application, restore_id, catalog=r.catalog, stores=r.stores)
             if waiting.failed:
                 restore.raise_failed_retrievals(restore_id, catalog=r.catalog)
@@ -85,7 +85,9 @@ class GlacierJobSensor(BaseSensorOperator):
         from glacier_provider.pipelines import restore
 
         with task_errors(), Resources(find_application(self.application)) as r:
-            missing = restore.describe_still_missing(int(self.restore_id), catalog=r.catalog)
+            missing = restore.describe_still_missing(
+                number_of(self.restore_id, "restore's id", "plan_restore"), catalog=r.catalog
+            )
         return AirflowSensorTimeout(f"The time of {self.timeout:g} s is over; {missing}.")
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> None:
@@ -96,6 +98,8 @@ class GlacierJobSensor(BaseSensorOperator):
             raise self._timed_out()
         if event["status"] == FAILED:
             with task_errors(), Resources(find_application(self.application)) as r:
-                restore.raise_failed_retrievals(int(self.restore_id), catalog=r.catalog)
+                restore.raise_failed_retrievals(
+                    number_of(self.restore_id, "restore's id", "plan_restore"), catalog=r.catalog
+                )
         if not self.poke(context):
             self._defer(event["ends_at"])

@@ -37,6 +37,29 @@ SELECT a.lease_holder AS holder, a.lease_until AS until, a.lease_taken_at AS sin
   FROM applications a LEFT JOIN fences f ON f.application_id = a.id
  WHERE a.id = %(application_id)s;
 
+-- name: run_of_backup
+SELECT dag_id, dag_run_id FROM application_data_backups WHERE id = %(number)s;
+
+-- name: run_of_restore
+SELECT dag_id, dag_run_id FROM restores WHERE id = %(number)s;
+
+-- name: run_of_deletion
+SELECT report -> 'deleted_by' ->> 'dag_id' AS dag_id, report -> 'deleted_by' ->> 'dag_run_id' AS dag_run_id
+  FROM application_data_backups WHERE id = %(number)s;
+
+-- name: end_backups_of_run
+-- What a task told of its failure says more.
+UPDATE application_data_backups
+   SET state = 'failed', closed_at = clock_timestamp(), error = coalesce(error, %(error)s)
+ WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s AND state = 'running'
+RETURNING 'backup ' || id AS holder;
+
+-- name: end_restores_of_run
+UPDATE restores SET state = 'failed', closed_at = clock_timestamp(), error = coalesce(error, %(error)s)
+ WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s
+   AND state IN ('planned', 'running')
+RETURNING 'restore ' || id AS holder;
+
 -- name: end_stale_transactions
 -- The lease is free: what its former holders have open is ended, or it would be waited for as long as they sleep.
 SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity

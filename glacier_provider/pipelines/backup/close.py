@@ -15,6 +15,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.manifest import manifest_lines
 from glacier_provider.core.text import readable_size
+from glacier_provider.errors import IllegalMove
 from glacier_provider.pipelines.backup.check import look_back
 from glacier_provider.pipelines.backup.references import referenced_names
 from glacier_provider.pipelines.backup.step import LAST, backup_step
@@ -33,6 +34,7 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
     """
     if catalog.backups.get(backup_id)["state"] != "complete":
         with backup_step(catalog, backup_id, LAST):
+            _require_parts(catalog, backup_id)
             _abandon_uploads(application, catalog=catalog, store=store)
             leave_out_unreadable(application, backup_id, catalog=catalog)
             versions, named = catalog.scans.new_versions(backup_id)
@@ -57,6 +59,17 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
         readable_size(figures["uploaded_bytes"]),
     )
     return figures
+
+
+def _require_parts(catalog: Catalog, backup_id: int) -> None:
+    """Raise IllegalMove when a task that makes a part of the backup was marked or skipped by hand."""
+    backup = catalog.backups.get(backup_id)
+    for part, task in (("database_archive_id", "dump_database"), ("scanned_at", "scan_files")):
+        if backup[part] is None:
+            raise IllegalMove(
+                f"Backup {backup_id} is not complete: {task} did not run.",
+                hint=f"Clear the task {task} with those that follow it.",
+            )
 
 
 def _abandon_uploads(application: Application, *, catalog: Catalog, store: ArchiveStore) -> None:

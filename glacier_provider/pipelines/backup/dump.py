@@ -24,7 +24,7 @@ from glacier_provider.core.text import NAMED, readable_size
 from glacier_provider.errors import CatalogError, ConfigurationError, StoreError
 from glacier_provider.pipelines.backup.forms import DumpCall, DumpForm
 from glacier_provider.pipelines.backup.references import references_file
-from glacier_provider.pipelines.backup.step import backup_step
+from glacier_provider.pipelines.backup.step import backup_step, is_complete
 from glacier_provider.pipelines.backup.stream import Destination, StreamingUpload
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directory_of
@@ -46,6 +46,10 @@ def dump_database(
     already archived, planned and still in staging, or sent and verified, nothing is dumped again. Without a store the
     dump lies in staging, and `upload_database` sends it.
     """
+    if is_complete(backup_id, catalog=catalog):
+        row = catalog.archives.get(catalog.backups.get(backup_id)["database_archive_id"])
+        path = staging_directory_of(application, "backup", backup_id) / row["filename"]
+        return _told(row["id"], path, row["original_size"], row["sha256"])
     with backup_step(catalog, backup_id, "the dump") as heartbeat:
         if (earlier := _earlier_dump(application, backup_id, catalog, store)) is not None:
             log.info("The dump of backup %d was made by an earlier try; it is used.", backup_id)

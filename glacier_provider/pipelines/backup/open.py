@@ -9,6 +9,7 @@ from glacier_provider.catalog.backups import Run, lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.files import Root
 from glacier_provider.pipelines.backup.check import check_store
+from glacier_provider.pipelines.backup.step import is_complete
 from glacier_provider.pipelines.shared.lease import kept_lease
 from glacier_provider.pipelines.shared.staging import staging_directories
 from glacier_provider.staging import prepare_staging, remove_tree
@@ -29,6 +30,9 @@ def open_backup(application: Application, run: Run, *, catalog: Catalog, store: 
     prepare_staging(application.staging_directory)
     store.check()
     skip_ids_in_use(application, catalog=catalog, store=store)
+    earlier = catalog.backups.of_run(run)
+    if earlier is not None and is_complete(earlier, catalog=catalog):
+        return earlier
     backup_id = catalog.backups.open(run)
     with kept_lease(catalog, lease_holder("backup", backup_id)):
         _remove_dead_staging(application, catalog)

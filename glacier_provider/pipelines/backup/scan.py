@@ -11,7 +11,7 @@ from glacier_provider.catalog.scans import Scan
 from glacier_provider.core.text import NAMED, readable_size
 from glacier_provider.files import DirectoryWalk, Look
 from glacier_provider.pipelines.backup.references import referenced_names
-from glacier_provider.pipelines.backup.step import backup_step
+from glacier_provider.pipelines.backup.step import backup_step, is_complete
 from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,8 @@ def scan_files(application: Application, backup_id: int, *, catalog: Catalog) ->
 
     At most `application.parallelism` ranges, each a dict of `first`, `last` (archive ids), `archives` and `bytes`.
     """
+    if is_complete(backup_id, catalog=catalog):
+        return []
     with backup_step(catalog, backup_id, "the scan"):
         skipped = _Skipped()
         walk = _walk(application, skipped)

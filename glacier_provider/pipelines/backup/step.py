@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,8 +11,18 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.pipelines.shared.lease import kept_lease
 from glacier_provider.pipelines.shared.step import named_step
 
+log = logging.getLogger(__name__)
+
 #: The step that ends a backup.
 LAST = "the end"
+
+
+def is_complete(backup_id: int, *, catalog: Catalog) -> bool:
+    """Whether a backup is complete: a task of it that is cleared then has nothing to do, and says so."""
+    if catalog.backups.get(backup_id)["state"] != "complete":
+        return False
+    log.info("Backup %d is complete: nothing is left to do here.", backup_id)
+    return True
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from glacier_provider.core.text import readable_size
 from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError
 from glacier_provider.files import FileSource, Root, open_source
 from glacier_provider.pipelines.backup.open import skip_ids_in_use
-from glacier_provider.pipelines.backup.step import backup_step
+from glacier_provider.pipelines.backup.step import backup_step, is_complete
 from glacier_provider.pipelines.backup.unreadable import settle_unreadable
 from glacier_provider.pipelines.shared.group import GROUP, GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
@@ -51,6 +51,9 @@ def upload_database(
 
     An upload that was cut goes on after the parts that the store confirmed.
     """
+    if is_complete(backup_id, catalog=catalog):
+        done = catalog.archives.get(catalog.backups.get(backup_id)["database_archive_id"])
+        return {"archive_id": done["id"], "bytes": done["stored_size"], "checksum": done["checksum"]}
     with backup_step(catalog, backup_id, "the upload of the dump") as heartbeat:
         row = catalog.archives.of_backup(backup_id, ArchiveKind.DATABASE)
         if row is None or row["sha256"] is None:
@@ -115,6 +118,8 @@ def upload_files(
     being written, or that the disk does not give, is left for the next try, and the task fails at its end, naming it;
     in the last try it is left out as the application says (`scan.unreadable`).
     """
+    if is_complete(backup_id, catalog=catalog):
+        return {"archives": 0, "bytes": 0}
     with (
         backup_step(catalog, backup_id, f"the upload of {wanted.first}") as heartbeat,
         Root(application.files_directory) as root,

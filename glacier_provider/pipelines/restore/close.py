@@ -8,6 +8,7 @@ from typing import Any
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import IllegalMove
 from glacier_provider.pipelines.restore.step import restore_step
 from glacier_provider.pipelines.shared.staging import staging_directories
@@ -39,6 +40,16 @@ def close_restore(application: Application, restore_id: int, *, catalog: Catalog
 
 def _complete(restore_id: int, *, catalog: Catalog) -> None:
     catalog.restores.start(restore_id)
+    restore = catalog.restores.get(restore_id)
+    request = RestoreRequest.from_params(restore["request"])
+    for wanted, part, task in (
+        (request.database, "database", "restore_database"),
+        (request.orphans, "orphans", "move_orphans"),
+    ):
+        if wanted and part not in restore["outcome"]:
+            raise IllegalMove(
+                f"Restore {restore_id} is not complete: {task} did not run.", hint=f"Clear the task {task}."
+            )
     unplaced = catalog.restores.unplaced(restore_id)
     if unplaced:
         names = ", ".join(f"{row['filename']} ({row['status']})" for row in unplaced[:5])

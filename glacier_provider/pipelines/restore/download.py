@@ -13,6 +13,7 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.checksum import Pieces, Verifier, pieces_of
 from glacier_provider.core.parts import MIB, Part, parts_of
+from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, ArchiveMissing, GlacierProviderError, NameTaken
 from glacier_provider.files import PendingFile, Placed, Placement, Root, move_back
 from glacier_provider.files.names import name_parts
@@ -57,7 +58,7 @@ def _download(
     staged = staging_directory_of(application, "restore", restore_id)
     prepare_staging(application.staging_directory, staged.name)
     progress = Progress(log, "Restored", archives=wanted.archives, size=wanted.bytes)
-    cold: list[int] = []
+    cold: list[Row] = []
     lost: list[int] = []
     errors: list[tuple[str, GlacierProviderError]] = []
     placed: GroupCommit[Row] = GroupCommit(lambda rows: _note_placed(application, rows, catalog))
@@ -67,7 +68,7 @@ def _download(
             with placed:
                 for row, answer in _brought(placer, rows, workers=application.connections):
                     if isinstance(answer, ArchiveCold):
-                        cold.append(row["id"])
+                        cold.append(row)
                     elif isinstance(answer, ArchiveMissing):
                         lost.append(row["id"])
                     elif isinstance(answer, GlacierProviderError):
@@ -235,11 +236,20 @@ def _identities(application: Application, rows: Sequence[Row]) -> Iterator[tuple
                     yield row["id"], info.st_mtime_ns, info.st_ino & LARGEST_INODE
 
 
-def _raise_not_brought(restore_id: int, cold: list[int], errors: NamedErrors, *, catalog: Catalog) -> None:
+def _raise_not_brought(restore_id: int, cold: list[Row], errors: NamedErrors, *, catalog: Catalog) -> None:
     log_errors(log, errors)
-    if cold:
-        catalog.restores.retrievals_expired(cold)
+    expired = [row["id"] for row in cold if row["status"] in (RetrievalStatus.READY, RetrievalStatus.LOCAL)]
+    catalog.restores.retrievals_expired(expired)
+    if expired:
         raise ArchiveCold(
-            f"{len(cold)} archives of restore {restore_id} can no longer be read: their retrieval has expired."
+            f"{len(expired)} archives of restore {restore_id} can no longer be read: their retrieval has expired."
         )
+    pending = [row for row in cold if row["status"] == RetrievalStatus.PENDING]
+    if pending:
+        raise ArchiveCold(
+            f"{len(pending)} archives of restore {restore_id} cannot be read yet: their retrieval is pending.",
+            hint="Clear the task wait_for_retrievals with those that follow it: it ends when they can be read.",
+        )
+    if cold:
+        raise ArchiveCold(f"{len(cold)} archives of restore {restore_id} cannot be read: nobody asked for them.")
     raise_gravest_named(errors, "archives could not be brought")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -10,11 +11,11 @@ from datetime import datetime
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
-from glacier_provider.core.archive import Amount
+from glacier_provider.core.archive import Amount, name_to_bytes
 from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import RestoreRequest
-from glacier_provider.errors import FileMissing, IllegalMove, NameTaken
+from glacier_provider.errors import DirectoryUnusable, FileMissing, IllegalMove, NameTaken
 from glacier_provider.files import Placement, Root, move_aside, move_back, open_source, walk
 from glacier_provider.files.names import name_parts
 from glacier_provider.files.walk import LARGEST_INODE
@@ -38,10 +39,13 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
     if not request.orphans and not request.replaces:
         return {"moved": 0, "replaced": 0, "left": 0, "bytes": 0}
     if request.database and "database" not in restore["outcome"]:
-        raise IllegalMove(f"The database of restore {restore_id} is not restored yet: orphans stay where they are.")
+        raise IllegalMove(
+            f"The database of restore {restore_id} is not restored yet: orphans stay where they are.",
+            hint="Clear the task restore_database.",
+        )
     with restore_step(catalog, restore_id, "the orphans") as heartbeat:
         for dead in catalog.restores.unfinished_moves(restore_id):
-            _finish_planned_moves(dead, catalog=catalog)  # with the lease in our hands, nobody else moves
+            _finish_planned_moves(application, dead, catalog=catalog)  # with the lease in our hands, nobody else moves
         # Applications may share an orphan directory.
         subdirectory = f"{application.name}-restore-{restore_id}"
         progress = Progress(log, "Moved aside", on_heartbeat=heartbeat)
@@ -148,9 +152,15 @@ def undo_orphans(application: Application, restore_id: int, *, catalog: Catalog)
             f"Restore {restore_id} belongs to the application {restore['application']}, not {application.name}.",
             hint="List the restores with: glacier-backup restores",
         )
+    journal = catalog.restores.orphan_counts(restore_id)
+    if ("moved" in journal or "planned" in journal) and not os.path.isdir(application.files_directory):
+        raise _not_mounted(application, restore_id)
+    if "moved" in journal and not os.path.isdir(application.orphan_directory):
+        raise _not_mounted(application, restore_id)
     left = count = 0
     with restore_step(catalog, restore_id, "the orphans", undo=True) as heartbeat:
-        _finish_planned_moves(restore_id, catalog=catalog)
+        if not _finish_planned_moves(application, restore_id, catalog=catalog):
+            raise _not_mounted(application, restore_id)
         for page in catalog.restores.orphans(restore_id, "moved"):
             back = _move_page_back(application, page, catalog=catalog, heartbeat=heartbeat)
             count, left = count + back, left + len(page) - back
@@ -158,12 +168,31 @@ def undo_orphans(application: Application, restore_id: int, *, catalog: Catalog)
     return {"moved_back": count, "left": left}
 
 
-def _finish_planned_moves(restore_id: int, *, catalog: Catalog) -> None:
-    """Finish the journal of a restore that died while it moved orphans: made, or never made."""
+def _finish_planned_moves(application: Application, restore_id: int, *, catalog: Catalog) -> bool:
+    """Finish the journal of a restore that died while it moved orphans: made, or never made.
+
+    Return False, and leave the journal, when none of its files is in either place: these are other directories.
+    """
     for page in catalog.restores.orphans(restore_id, "planned"):
         aside = {row["id"] for row in page if lies_aside(row["orphan_directory"], row)}
+        there = [row for row in page if row["id"] in aside or _is_there(application, row)]
+        if not there:
+            return False
         catalog.restores.orphans_moved(sorted(aside))
         catalog.restores.orphans_gone([row["id"] for row in page if row["id"] not in aside])
+    return True
+
+
+def _is_there(application: Application, row: Row) -> bool:
+    return os.path.lexists(os.path.join(os.fsencode(application.files_directory), name_to_bytes(row["filename"])))
+
+
+def _not_mounted(application: Application, restore_id: int) -> DirectoryUnusable:
+    return DirectoryUnusable(
+        f"None of the files that restore {restore_id} was moving is in {application.files_directory} or in "
+        f"{application.orphan_directory} of this machine; nothing was changed.",
+        hint=f"Run it on a worker that mounts both: glacier-backup undo-orphans {restore_id}",
+    )
 
 
 def _move_page_back(

@@ -17,3 +17,8 @@ def note_failure(run: Run, reason: str, *, step: str | None, catalog: Catalog) -
     restore_id = catalog.restores.of_run(run)
     if restore_id is not None:
         catalog.restores.fail(restore_id, reason, step=step)
+
+
+def note_end(run: Run, state: str, *, catalog: Catalog) -> None:
+    """Note that a run is over, as Airflow says, whose backup or restore is not: it failed, and its lease is free."""
+    catalog.backups.run_is_over(run, state)
