@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from glacier_provider.catalog.backups import DELETED, QUIET_SECONDS
 from glacier_provider.cli.arguments import Arguments, add_command, named_application
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer
@@ -82,8 +83,10 @@ def _free_lease(arguments: Arguments) -> None:
             return
         run = catalog.backups.holder_run(lease)
         state = run_ended(run) if run is not None else None
+        if state == DELETED and lease["quiet_seconds"] < QUIET_SECONDS:
+            state = None  # perhaps it is another Airflow's, and at work
         who = (
-            f"{lease['holder']} holds the lease of {arguments.lease_of} since {_time(lease['since'])}, and prolonged it "
+            f"{lease['holder']} holds the lease of {arguments.lease_of} since {_time(lease['since'])}; it was prolonged "
             f"at {_time(lease['prolonged'])}. Its run is {run.dag_run_id if run else 'none of Airflow'}"
         )
         if state is None and not arguments.force:

@@ -10,6 +10,7 @@ import pytest
 
 from glacier_provider.catalog.backups import DELETED, Run
 from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.cli import main
 from glacier_provider.errors import ArchiveCold, CatalogNotReady, DirectoryUnusable, IllegalMove, LeaseHeld, LeaseLost
 from glacier_provider.operators.base import number_of, range_of
 from glacier_provider.pipelines import backup, restore
@@ -196,3 +197,28 @@ def test_undoing_where_the_directories_are_not_mounted_leaves_the_journal(
     with pytest.raises(DirectoryUnusable, match=f"undo-orphans {number}"):
         restore.undo_orphans(dms.application, number, catalog=dms.catalog)
     assert dms.catalog.restores.orphan_counts(number)["planned"].archives > 0
+
+
+# --- freed by command ---
+
+
+def test_a_lease_is_shown_and_freed_only_when_its_run_is_over_or_somebody_knows(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = backup.open_backup(dms.application, dms.a_run(), catalog=dms.catalog, store=dms.store)
+    monkeypatch.setattr("glacier_provider.cli.maintenance.named_application", lambda _arguments: dms.application)
+    command = ["free-lease", "dms", "--catalog", uri_of(dms)]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert f"backup {opened} holds the lease of dms since 20" in said
+    assert "free-lease" not in said.partition("add:")[2]
+    assert main([*command, "--force"]) == 0
+    assert f"backup {opened} holds" in capsys.readouterr().out
+    assert dms.catalog.backups.get(opened)["state"] == "failed"
+    assert main(command) == 0
+    assert "Nobody holds the lease of dms." in capsys.readouterr().out
+
+
+def uri_of(dms: ApplicationUnderTest) -> str:
+    server = dms.catalog_server
+    return f"postgresql://{server.user}@{server.host}:{server.port}/{server.dbname}"
