@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from glacier_provider.catalog.backups import DELETED, QUIET_SECONDS
+from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.cli.arguments import Arguments, add_command, named_application
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer
@@ -77,25 +78,30 @@ def _free_lease(arguments: Arguments) -> None:
     arguments.application = arguments.lease_of
     named_application(arguments)
     with airflow_at_hand(), open_catalog(arguments) as catalog:
-        lease = catalog.backups.lease()
-        if lease is None or not lease["held"]:
-            print_answer(arguments, {"freed": None}, f"Nobody holds the lease of {arguments.lease_of}.")
-            return
-        run = catalog.backups.holder_run(lease)
-        state = run_ended(run) if run is not None else None
-        if state == DELETED and lease["quiet_seconds"] < QUIET_SECONDS:
-            state = None  # perhaps it is another Airflow's, and at work
-        who = (
-            f"{lease['holder']} holds the lease of {arguments.lease_of} since {_time(lease['since'])}; it was prolonged "
-            f"at {_time(lease['prolonged'])}. Its run is {run.dag_run_id if run else 'none of Airflow'}"
-        )
-        if state is None and not arguments.force:
-            raise LeaseHeld(f"{who}; Airflow does not say that it is over.", hint=f"{FREE_ANYHOW} --force")
-        if run is not None:
-            catalog.backups.run_is_over(run, state or "freed by hand")
-        catalog.backups.free_lease(lease["holder"])
+        answer, text = _freed(arguments.lease_of, catalog, force=arguments.force)
+    print_answer(arguments, answer, text)
+
+
+def _freed(application: str, catalog: Catalog, *, force: bool) -> tuple[dict[str, Any], str]:
+    """Free a lease and tell whose it was; raise LeaseHeld when its run may be alive, unless forced."""
+    lease = catalog.backups.lease()
+    if lease is None or not lease["held"]:
+        return {"freed": None}, f"Nobody holds the lease of {application}."
+    run = catalog.backups.holder_run(lease)
+    state = run_ended(run) if run is not None else None
+    if state == DELETED and lease["quiet_seconds"] < QUIET_SECONDS:
+        state = None  # perhaps it is another Airflow's, and at work
+    who = (
+        f"{lease['holder']} holds the lease of {application} since {_time(lease['since'])}, prolonged at "
+        f"{_time(lease['prolonged'])}. Its run is {run.dag_run_id if run else 'none of Airflow'}"
+    )
+    if state is None and not force:
+        raise LeaseHeld(f"{who}; Airflow does not say that it is over.", hint=f"{FREE_ANYHOW} --force")
+    if run is not None:
+        catalog.backups.run_is_over(run, state or "freed by hand")
+    catalog.backups.free_lease(lease["holder"])
     answer = {"freed": lease["holder"], "run": run.dag_run_id if run else None, "state": state}
-    print_answer(arguments, answer, f"{who}, and {state or 'was given up'}. The lease is free.")
+    return answer, f"{who}, and {state or 'was given up'}. The lease is free."
 
 
 def _time(moment: datetime | None) -> str:

@@ -221,4 +221,4 @@ def test_a_lease_is_shown_and_freed_only_when_its_run_is_over_or_somebody_knows(
 
 def uri_of(dms: ApplicationUnderTest) -> str:
     server = dms.catalog_server
-    return f"postgresql://{server.user}@{server.host}:{server.port}/{server.dbname}"
+    return f"postgresql://{server.user}:{server.password}@{server.host}:{server.port}/{server.dbname}"

@@ -23,7 +23,7 @@ from airflow.sdk.exceptions import ParamValidationError
 
 from glacier_provider.core.deletion import DeletionRequest
 from glacier_provider.core.plan import RestoreRequest
-from glacier_provider.operators.base import record_failure
+from glacier_provider.operators.base import record_failure, run_failed, run_succeeded
 from tests.support.clean_environment import APPLICATIONS, DAGS
 
 ENTRY = {
@@ -400,3 +400,15 @@ def test_a_deletion_takes_nothing_else(dags: dict[str, DAG], value: Any) -> None
 def test_a_backup_to_a_vault_settles_at_its_end_what_the_vault_may_hold_twice() -> None:
     describe(dms={**ENTRY, "store": "glacier://sleepers"})
     assert order(parsed().dags["glacier_backup__dms"])["reconcile"] == {"close_backup"}
+
+
+def test_a_run_has_all_its_tasks_whatever_its_logical_date_is(dags: dict[str, DAG]) -> None:
+    """Airflow leaves out tasks that start later, in silence; `start` is a matter of the backup's schedule alone."""
+    starts = {task.start_date.year for dag in dags.values() for task in dag.tasks if task.start_date is not None}
+    assert starts == {2000}
+    assert dags[f"glacier_backup__{FULL}"].start_date.year == 2026  # type: ignore[union-attr]
+
+
+def test_the_end_of_every_run_is_noted_also_where_no_task_can_tell(dags: dict[str, DAG]) -> None:
+    assert all(dag.on_failure_callback is run_failed for dag in dags.values())
+    assert all(dag.on_success_callback is run_succeeded for dag in dags.values())
