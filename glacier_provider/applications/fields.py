@@ -110,6 +110,11 @@ class RestoreOptions:
     tablespaces: Literal["keep", "drop"] = option(
         "keep", "`drop`: everything lies in the database's own tablespace, for a server without the same ones", "drop"
     )
+    database_properties: Literal["auto", "keep", "dump"] = option(
+        "auto",
+        "settings, privileges, limit and comment of the database. `auto`: an empty one gets those of the dump, any "
+        "other keeps its own; `dump`: those of the dump are set in any case",
+    )
     on_error: Literal["stop", "list"] = option(
         "stop",
         "what a swap does when a statement of the dump fails. `list`: restores the rest beside, lists what failed, and "

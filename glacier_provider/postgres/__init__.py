@@ -10,6 +10,7 @@ What others need of it is here. Read in this order; each room says in its docstr
 
 from __future__ import annotations
 
+from glacier_provider.postgres.cluster.properties import is_fresh, restore_properties
 from glacier_provider.postgres.dump.disk import table_of_contents
 from glacier_provider.postgres.dump.pg_dump import Dump, dump_to_path
 from glacier_provider.postgres.dump.snapshot import database_size, large_objects
@@ -54,10 +55,12 @@ __all__ = [
     "dump_to_path",
     "dump_to_stream",
     "find_tools",
+    "is_fresh",
     "large_objects",
     "plan_database_restore",
     "restore_by_swap",
     "restore_in_transaction",
+    "restore_properties",
     "security_warning",
     "table_of_contents",
     "terminate_tools",

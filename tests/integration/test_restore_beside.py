@@ -110,3 +110,80 @@ def test_another_mode_drops_what_stands_beside(beside: ApplicationUnderTest, pos
     beside.finish(planned["restore_id"])
     names = postgres.execute(f"SELECT datname FROM pg_database WHERE datname ~ '^{beside.server.dbname}'")
     assert names == [(beside.server.dbname,)]
+
+
+# --- what belongs to the database ----------------------------------------------------------------------------------
+
+TOLD = """
+SELECT datconnlimit, shobj_description(d.oid, 'pg_database'),
+       (SELECT array_agg(coalesce(a.grantee, 0)::text || a.privilege_type ORDER BY a::text) FROM aclexplode(datacl) a
+         WHERE a.grantee <> datdba),
+       (SELECT array_agg((setrole <> 0)::text || setconfig::text ORDER BY setrole) FROM pg_db_role_setting
+         WHERE setdatabase = d.oid)
+  FROM pg_database d WHERE datname = current_database()"""
+
+
+def with_properties(app: ApplicationUnderTest) -> list[tuple[object, ...]]:
+    name, owner = app.server.dbname, app.server.user
+    for statement in (
+        f"ALTER DATABASE {name} SET search_path TO \"$user\", public, 'it''s odd'",
+        f"ALTER DATABASE {name} SET work_mem TO '17MB'",
+        f"ALTER ROLE {owner} IN DATABASE {name} SET DateStyle TO 'German'",
+        f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC",
+        f"GRANT CONNECT ON DATABASE {name} TO pg_monitor",
+        f"ALTER DATABASE {name} CONNECTION LIMIT 41",
+        f"COMMENT ON DATABASE {name} IS 'the library''s; all of C:\\new'",
+    ):
+        app.sql(statement)
+    return app.sql(TOLD)
+
+
+@pytest.mark.parametrize("mode", ["transaction", "swap"])
+def test_an_empty_database_gets_what_belonged_to_the_dumped_one(
+    beside: ApplicationUnderTest, postgres: EmbeddedPostgres, mode: str
+) -> None:
+    before = with_properties(beside)
+    backup_id = beside.back_up()
+    name = f"{beside.server.dbname}_new"
+    postgres.create_database(name, beside.server.user)
+    beside.server = replace(beside.server, dbname=name)
+    beside.configure(restore=replace(beside.application.restore, mode=mode, on_error="stop"))
+    figures = beside.restore(backup_id)
+    assert figures["outcome"]["database"]["warnings"] == []
+    assert beside.sql(TOLD) == before
+    for made in postgres.execute(f"SELECT datname FROM pg_database WHERE datname ~ '^{name}'"):
+        postgres.drop_database(made[0])
+
+
+@pytest.mark.parametrize("mode", ["transaction", "swap"])
+@pytest.mark.parametrize("wanted", ["auto", "dump"])
+def test_the_applications_own_database_keeps_what_it_has_today_unless_told_otherwise(
+    beside: ApplicationUnderTest, mode: str, wanted: str
+) -> None:
+    before = with_properties(beside)
+    backup_id = beside.back_up()
+    beside.configure(
+        restore=replace(beside.application.restore, mode=mode, on_error="stop", database_properties=wanted)
+    )
+    beside.sql(f"ALTER DATABASE {beside.server.dbname} SET work_mem TO '18MB'")
+    beside.sql(f"COMMENT ON DATABASE {beside.server.dbname} IS 'another'")
+    today = beside.sql(TOLD)
+    beside.restore(backup_id)
+    assert beside.sql(TOLD) == (before if wanted == "dump" else today)
+
+
+def test_what_may_not_be_set_is_told_with_its_statement(
+    beside: ApplicationUnderTest, postgres: EmbeddedPostgres
+) -> None:
+    name = beside.server.dbname
+    postgres.execute(f"ALTER DATABASE {name} SET log_statement TO 'all'")
+    postgres.execute(f"ALTER DATABASE {name} SET app.jwt_key TO 'not for a log'")
+    backup_id = beside.back_up()
+    postgres.execute(f"ALTER DATABASE {name} RESET ALL")
+    beside.configure(restore=replace(beside.application.restore, mode="transaction", on_error="stop"))
+    beside.configure(restore=replace(beside.application.restore, database_properties="dump"))
+    level, key = sorted(beside.restore(backup_id)["outcome"]["database"]["warnings"], reverse=True)
+    assert f'ALTER DATABASE "{name}" SET "log_statement" TO' in level
+    assert "permission denied" in level
+    assert f'ALTER DATABASE "{name}" SET "app"."jwt_key" TO ***' in key
+    assert "not for a log" not in key

@@ -56,9 +56,10 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
         progress = Progress(log, "pg_restore", on_heartbeat=heartbeat).heartbeat
         backup = catalog.backups.get(restore["backup_id"])
         call = _Call(application, backup, restore, request, server, tools, dump, progress)
+        fresh = _is_fresh(call, catalog)
         restored = _swapped(call, catalog) if call.swaps else _in_place(call)
         outcome: dict[str, Any] = {"restored": restored.restored, "removed": restored.removed}
-        outcome["warnings"] = list(restored.warnings[:NAMED])
+        outcome["warnings"] = [*restored.warnings, *_properties(call, fresh=fresh)][:NAMED]
         if failed := _known_failures(call, restored):
             outcome |= failed
         catalog.restores.add_outcome(restore_id, database=outcome)
@@ -97,6 +98,30 @@ class _Call:
             tablespaces=Keep(wanted.tablespaces),
             lock_timeout_seconds=wanted.lock_timeout_seconds,
         )
+
+
+def _is_fresh(call: _Call, catalog: Catalog) -> bool:
+    """Tell whether the database was empty when this restore first saw it: a later try sees what an earlier one made."""
+    from glacier_provider.postgres import is_fresh
+
+    known = call.restore["outcome"].get("fresh_database")
+    if known is None:
+        known = is_fresh(call.server, catalog_schema=call.application.catalog_schema)
+        catalog.restores.add_outcome(call.restore["id"], fresh_database=known)
+    return bool(known)
+
+
+def _properties(call: _Call, *, fresh: bool) -> tuple[str, ...]:
+    """Give the restored database the properties of the dumped one, where that is wanted; return what could not be."""
+    from glacier_provider.postgres import restore_properties
+
+    wanted = call.application.restore.database_properties
+    if call.request.tables or wanted == "keep" or (wanted == "auto" and not fresh):
+        return ()
+    try:
+        return restore_properties(call.server, call.dump, call.options, replace=wanted == "dump")
+    except GlacierProviderError as error:  # every row is restored
+        return (f"Settings and privileges of the database were not restored: {error.message}",)
 
 
 def _in_place(call: _Call) -> RestoredDatabase:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glacier_provider.postgres.dump.disk import table_of_contents
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore.definitions import Token, statements
 from glacier_provider.postgres.restore.roles import of_the_database
 from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
+from glacier_provider.postgres.tools.server import Server, database_errors
 from glacier_provider.postgres.tools.sql import literal, quoted
 
 if TYPE_CHECKING:
@@ -44,6 +47,9 @@ _PRIVILEGES = """
 SELECT coalesce(g.rolname, ''), a.privilege_type, a.is_grantable
   FROM pg_catalog.pg_database d, aclexplode(d.datacl) a LEFT JOIN pg_catalog.pg_roles g ON g.oid = a.grantee
  WHERE d.datname = %s AND d.datacl IS NOT NULL AND a.grantee <> d.datdba"""
+#: Settings that are lists of names, each quoted by itself (GUC_LIST_QUOTE).
+_LISTS = {"local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries"}
+_LISTS |= {"temp_tablespaces", "unix_socket_directories"}
 _RESTRICTED = "SELECT datacl IS NOT NULL FROM pg_catalog.pg_database WHERE datname = %s"
 
 
@@ -63,10 +69,13 @@ def copy_properties(connection: Connection, source: str, target: str) -> tuple[s
         statements.append(f"GRANT {privilege} ON DATABASE {name} TO {whom}" + " WITH GRANT OPTION" * bool(grantable))
     refused = [_attempt(connection, [statement], statement) for statement in statements]
     for role, setting, value in connection.execute(_SETTINGS, (source,)).fetchall():
-        # FROM CURRENT, since a list such as search_path cannot be written down as one text.
-        chosen = f"SELECT set_config({literal(setting)}, {literal(value)}, true)"
-        statement = f"{_whose(role, target)} SET {_setting(setting)} FROM CURRENT"
-        refused.append(_attempt(connection, [chosen, statement], statement))
+        beginning = f"{_whose(role, target)} SET {_setting(setting)}"
+        if setting.lower() in _LISTS:  # FROM CURRENT, since it cannot be written down as one text
+            chosen = f"SELECT set_config({literal(setting)}, {literal(value)}, true)"
+            statements = [chosen, f"{beginning} FROM CURRENT"]
+        else:  # as it was written, where the session would say it in other words
+            statements = [f"{beginning} TO {literal(value)}"]
+        refused.append(_attempt(connection, statements, f"{beginning} TO {_shown_value(setting, value)}"))
     return tuple(reason for reason in refused if reason)
 
 
@@ -90,16 +99,13 @@ SELECT 'setting', coalesce(r.rolname, ''), split_part(c, '=', 1)
   LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) AS c WHERE d.datname = %(name)s"""
 
 
-def apply_properties(connection: Connection, database: str, properties: Iterable[Property]) -> tuple[str, ...]:
-    """Give a database what it does not have of these properties; return what could not be, with its statement."""
-    there = {tuple(row) for row in connection.execute(_THERE, {"name": database}).fetchall()}
-    missing = [one for one in properties if _padded(one.key) not in there]
-    return tuple(reason for one in missing if (reason := _attempt(connection, [one.statement], one.shown)))
-
-
-def set_properties(connection: Connection, properties: Iterable[Property]) -> tuple[str, ...]:
-    """Set these properties, whatever the database has; return what could not be, with its statement."""
-    return tuple(reason for one in properties if (reason := _attempt(connection, [one.statement], one.shown)))
+def restore_properties(server: Server, dump: Path, options: PgRestoreOptions, *, replace: bool) -> tuple[str, ...]:
+    """Give the database what the dumped one had: what it has none of, or, `replace`, all. Return what could not be."""
+    properties = dumped_properties(table_of_contents(dump).entries, server.dbname, options)
+    with server.connect(autocommit=True) as connection, database_errors(server, "setting what belongs to the database"):
+        there = {tuple(row) for row in connection.execute(_THERE, {"name": server.dbname}).fetchall()}
+        chosen = [one for one in properties if replace or _padded(one.key) not in there]
+        return tuple(reason for one in chosen if (reason := _attempt(connection, [one.statement], one.shown)))
 
 
 def _padded(key: tuple[str, ...]) -> tuple[str, ...]:
@@ -124,9 +130,9 @@ def _altered(parts: Sequence[Token], database: str) -> Property | None:
     rest = parts[3:]
     if rest[0].is_word("SET"):
         return _set(rest, "", database)
-    value = rest[-1].text
-    if rest[0].is_word("CONNECTION") and rest[1].is_word("LIMIT") and value.isdigit():
-        return _property(("limit",), f"ALTER DATABASE {quoted(database)} CONNECTION LIMIT {int(value)}")
+    number = "".join(token.text for token in rest if token.text.isdigit())
+    if rest[0].is_word("CONNECTION") and rest[1].is_word("LIMIT") and number:
+        return _property(("limit",), f"ALTER DATABASE {quoted(database)} CONNECTION LIMIT {int(number)}")
     if rest[0].is_word("IS_TEMPLATE") and rest[-1].is_word("TRUE"):
         return _property(("template",), f"ALTER DATABASE {quoted(database)} IS_TEMPLATE true")
     return None
@@ -141,13 +147,13 @@ def _role_altered(parts: Sequence[Token], database: str) -> Property | None:
 
 def _set(parts: Sequence[Token], role: str, database: str) -> Property | None:
     at = next((index for index, token in enumerate(parts) if token.is_word("TO") or token.text == "="), 0)
-    names = [token.name for token in parts[1:at] if token.is_name]
+    names = [name for token in parts[1:at] if token.is_name for name in token.name.split(".")]
     values = [literal(value) for value in _strings(parts[at + 1 :])]
     if not names or not values:
         return None
     beginning = f"{_whose(role, database)} SET {'.'.join(map(quoted, names))} TO "
-    shown = "***" if len(names) > 1 else ", ".join(values)
-    return Property(("setting", role, ".".join(names)), beginning + ", ".join(values), beginning + shown)
+    setting, value = ".".join(names), ", ".join(values)
+    return Property(("setting", role, setting), beginning + value, beginning + _shown_value(setting, value))
 
 
 _PRIVILEGE_WORDS = frozenset({"ALL", "CREATE", "CONNECT", "TEMPORARY", "TEMP"})
@@ -210,11 +216,16 @@ def _values(parts: Sequence[Token]) -> Iterator[str]:
             yield text.replace("\\\\", "\\") if index and parts[index - 1].is_word("E") else text
 
 
-# --- ---------------------------------------------------------------------------------------------------------------
+# --- shared ----------------------------------------------------------------------------------------------------------
 
 
 def _whose(role: str, database: str) -> str:
     return f"ALTER ROLE {quoted(role)} IN DATABASE {quoted(database)}" if role else f"ALTER DATABASE {quoted(database)}"
+
+
+def _shown_value(setting: str, value: str) -> str:
+    """Return a value for people to read: those of an application's own settings may be secrets."""
+    return "***" if "." in setting else value
 
 
 def _setting(name: str) -> str:
@@ -253,7 +264,8 @@ SELECT NOT EXISTS (
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)"""
 
 
-def is_fresh(connection: Connection, *, catalog_schema: str) -> bool:
+def is_fresh(server: Server, *, catalog_schema: str) -> bool:
     """Tell whether nothing was made in this database yet, but for extensions and our catalog."""
-    row = connection.execute(_FRESH, {"schema": catalog_schema, "first": _FIRST_OF_USERS}).fetchone()
+    with server.connect(autocommit=True) as connection, database_errors(server, "looking whether it is empty"):
+        row = connection.execute(_FRESH, {"schema": catalog_schema, "first": _FIRST_OF_USERS}).fetchone()
     return bool(row and row[0])
