@@ -107,6 +107,12 @@ class RestoreOptions:
         "keep", "`drop`: objects belong to the restoring user, for a cluster without the same roles", "drop"
     )
     privileges: Literal["keep", "drop"] = option("keep", "`drop`: no GRANTs", "drop")
+    roles: Literal["require", "create"] = option(
+        "require",
+        "what is done about roles of the dump that the server does not have. `create`: they are made, without "
+        "passwords, as far as the user may; `require`: the restore names them and stops",
+        "create",
+    )
     tablespaces: Literal["keep", "drop"] = option(
         "keep", "`drop`: everything lies in the database's own tablespace, for a server without the same ones", "drop"
     )

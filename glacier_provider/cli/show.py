@@ -33,6 +33,7 @@ def add_commands(commands: Any) -> None:
     add_paging(listing, 20)
     show = add_command(commands, "show", _show, "show one backup: its figures, its report, the status of its archives")
     show.add_argument("backup_id", type=int, metavar="BACKUP_ID")
+    show.add_argument("--roles", action="store_true", help="print SQL that makes the roles that its dump needs")
     archives = add_command(commands, "archives", _archives, "list the archives of one backup")
     archives.add_argument("backup_id", type=int, metavar="BACKUP_ID")
     archives.add_argument("--containing", metavar="TEXT", help="only filenames that contain this text")
@@ -78,6 +79,9 @@ def _show(arguments: Arguments) -> None:
         restores = catalog.lists.restores(backup_id=arguments.backup_id)
         lost = catalog.lost.of_backups([arguments.backup_id]).get(arguments.backup_id, {"lost_count": 0, "lost": []})
         backup |= {"lost_count": lost["lost_count"], "lost": lost["lost"]}
+    if arguments.roles:
+        _print_roles(backup["report"].get("roles") or {})
+        return
     if arguments.json:
         print_json({**backup, "restores": restores})
         return
@@ -85,6 +89,7 @@ def _show(arguments: Arguments) -> None:
     if not backup["lost_count"]:
         del backup["lost_count"], backup["lost"]
     report = backup.pop("report")
+    report.pop("roles", None)
     print_pairs({words: say(backup[name]) for name, (words, say) in _TOLD.items() if backup.get(name) is not None})
     for status, amount in archives.items():
         print(f"{_WORDS[status]:>18}: {counted(amount.archives, 'archive')}, {readable_size(amount.bytes)}")
@@ -92,6 +97,17 @@ def _show(arguments: Arguments) -> None:
         print(line)
     for restore in restores:
         print(f"restore {restore['id']}: {restore['state']}, opened {shown_time(restore['opened_at'])} UTC")
+
+
+def _print_roles(recorded: dict[str, Any]) -> None:
+    """Print SQL for psql; what gives power beyond the database is a comment."""
+    from glacier_provider.postgres import role_statements
+
+    for statement in role_statements(recorded):
+        print(f"{'-- ' if statement.by_hand else ''}{statement.sql};")
+    for role in recorded.get("roles") or []:
+        for name in role.get("left_out") or []:
+            print(f"-- The setting {name} of the role {role['name']} was not recorded.".replace("\n", " "))
 
 
 def _check_name(arguments: Arguments, catalog: Catalog) -> None:

@@ -411,6 +411,7 @@ _HEAD: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
     "vanished_count": _count_or_none,
     "returned_count": _count_or_none,
     "report": _report,
+    "roles": _report,
 }
 
 

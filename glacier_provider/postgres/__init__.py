@@ -11,6 +11,7 @@ What others need of it is here. Read in this order; each room says in its docstr
 from __future__ import annotations
 
 from glacier_provider.postgres.cluster.properties import is_fresh, restore_properties
+from glacier_provider.postgres.cluster.roles import create_roles, read_roles, role_statements
 from glacier_provider.postgres.dump.disk import table_of_contents
 from glacier_provider.postgres.dump.pg_dump import Dump, dump_to_path
 from glacier_provider.postgres.dump.snapshot import database_size, large_objects
@@ -49,6 +50,7 @@ __all__ = [
     "Tools",
     "check_swap",
     "compressed_here",
+    "create_roles",
     "database_size",
     "decompress",
     "drop_beside",
@@ -58,9 +60,11 @@ __all__ = [
     "is_fresh",
     "large_objects",
     "plan_database_restore",
+    "read_roles",
     "restore_by_swap",
     "restore_in_transaction",
     "restore_properties",
+    "role_statements",
     "security_warning",
     "table_of_contents",
     "terminate_tools",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
 from glacier_provider.cli import main
-from glacier_provider.errors import IllegalMove, RestoredInPart
+from glacier_provider.errors import IllegalMove, MissingRoles, RestoredInPart
+from glacier_provider.pipelines.rebuild import rebuild_catalog
+from tests.conftest import a_catalog
 from tests.support.application import ApplicationUnderTest, a_small_dms, titles
 from tests.support.postgres import EmbeddedPostgres
 
@@ -187,3 +189,101 @@ def test_what_may_not_be_set_is_told_with_its_statement(
     assert "permission denied" in level
     assert f'ALTER DATABASE "{name}" SET "app"."jwt_key" TO ***' in key
     assert "not for a log" not in key
+
+
+# --- roles ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def empty_server() -> Iterator[EmbeddedPostgres]:
+    """A server that has none of the application's roles."""
+    with EmbeddedPostgres() as server:
+        yield server
+
+
+def with_roles(app: ApplicationUnderTest, postgres: EmbeddedPostgres) -> str:
+    """Give the application a reader, a group and who logs in as its member; return the names' beginning."""
+    name = app.server.dbname
+    for statement in (
+        f"CREATE ROLE {name}_readers NOLOGIN",
+        f"CREATE ROLE {name}_web LOGIN PASSWORD 'never recorded' CONNECTION LIMIT 7 IN ROLE {name}_readers",
+        f"ALTER ROLE {name}_web SET search_path TO public, 'Odd, one'",
+        f"ALTER ROLE {name}_web SET app.jwt_key TO 'not recorded either'",
+        f"CREATE ROLE {name}_chief SUPERUSER",
+        f"GRANT pg_monitor TO {name}_readers",
+        f"CREATE ROLE {name}_stranger LOGIN",
+    ):
+        postgres.execute(statement)
+    app.sql(f"GRANT SELECT ON documents TO {name}_readers")
+    app.sql(f"GRANT SELECT ON documents TO {name}_chief")
+    return name
+
+
+ROLES = "SELECT rolname, rolcanlogin, rolconnlimit, rolsuper, rolconfig FROM pg_roles WHERE rolname ~ %s ORDER BY 1"
+
+
+@pytest.mark.parametrize("mode", ["transaction", "swap"])
+@pytest.mark.parametrize("user", ["superuser", "owner"])
+def test_an_empty_server_restores_without_a_hand(
+    beside: ApplicationUnderTest, postgres: EmbeddedPostgres, empty_server: EmbeddedPostgres, mode: str, user: str
+) -> None:
+    name = with_roles(beside, postgres)
+    backup_id = beside.back_up()
+    assert "recorded" not in str(beside.catalog.backups.get(backup_id)["report"]["roles"])
+    before = titles(beside)
+    beside.configure(restore=replace(beside.application.restore, mode=mode, on_error="stop"))
+    there = f"new_{name}_{user}"
+    if user == "owner":
+        empty_server.create_role(there, password="plain", attributes="CREATEDB CREATEROLE")
+    empty_server.create_database(there, there if user == "owner" else None)
+    beside.server = (
+        empty_server.server(there, user=there, password="plain") if user == "owner" else empty_server.server(there)
+    )
+    planned = beside.plan(backup_id)
+    beside.bring(planned)
+    with pytest.raises(MissingRoles):
+        beside.finish(planned["restore_id"])
+    beside.configure(restore=replace(beside.application.restore, roles="create"))
+    warnings = beside.finish(planned["restore_id"])["outcome"]["database"]["warnings"]
+    assert titles(beside) == before
+    made = {row[0].removeprefix(f"{name}_"): row[1:] for row in empty_server.execute(ROLES, "postgres", (f"^{name}_",))}
+    assert made == {
+        "readers": (False, -1, False, None),
+        "web": (True, 7, False, ['search_path=public, "Odd, one"']),
+        "chief": (False, -1, False, None),
+    }
+    assert [line for line in warnings if f'ALTER ROLE "{name}_chief" SUPERUSER' in line]
+    assert [line for line in warnings if "pg_monitor" in line]
+    assert empty_server.execute(
+        "SELECT pg_has_role(%s, %s, 'USAGE')", "postgres", (f"{name}_web", f"{name}_readers")
+    ) == [(True,)]
+    for database in empty_server.execute("SELECT datname FROM pg_database WHERE datname ~ '^new_'"):
+        empty_server.drop_database(database[0])
+    for (role,) in empty_server.execute("SELECT rolname FROM pg_roles WHERE rolname ~ 'test_'"):
+        empty_server.execute(f'DROP ROLE "{role}"')
+
+
+def test_the_command_prints_what_an_empty_server_takes_and_a_rebuilt_catalog_knows_it_too(
+    beside: ApplicationUnderTest,
+    postgres: EmbeddedPostgres,
+    empty_server: EmbeddedPostgres,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = with_roles(beside, postgres)
+    backup_id = beside.back_up()
+    recorded = beside.catalog.backups.get(backup_id)["report"]["roles"]
+    where = beside.catalog_server
+    uri = f"postgresql://{where.user}:{where.password}@{where.host}:{where.port}/{where.dbname}"
+    monkeypatch.setenv("GLACIER_CATALOG_URI", uri)
+    assert main(["show", str(backup_id), "--roles"]) == 0
+    printed = capsys.readouterr().out
+    assert "recorded either" not in printed
+    empty_server.execute(printed)
+    assert len(empty_server.execute(ROLES, "postgres", (f"^{name}_",))) == 3
+    beside.catalog.close()
+    with postgres.server(where.dbname).connect(autocommit=True) as connection:
+        connection.execute("DROP SCHEMA glacier_catalog CASCADE")
+    with a_catalog(where) as catalog:
+        rebuild_catalog(beside.application, catalog=catalog, stores=beside.stores)
+        assert catalog.backups.get(backup_id)["report"]["roles"] == recorded

@@ -157,7 +157,9 @@ SELECT b.backup_id, %(application_id)s, CASE WHEN error IS NULL THEN 'complete' 
        head->>'client_version', head->>'dump_format', d.archive_id, m.archive_id,
        (head->>'files_count')::bigint, (head->>'files_bytes')::bigint, (head->>'new_files_count')::bigint,
        (head->>'new_files_bytes')::bigint, (head->>'vanished_count')::bigint, (head->>'returned_count')::bigint,
-       coalesce(head->'report', '{}'), error
+       coalesce(head->'report', '{}')
+       || CASE WHEN head->'roles' <> '{}' THEN jsonb_build_object('roles', head->'roles') ELSE '{}' END,
+       error
   FROM told_backups b
   JOIN told_archives d ON d.manifest = b.manifest AND d.kind = 'database'
   JOIN told_archives m ON m.manifest = b.manifest AND m.kind = 'manifest'

@@ -155,8 +155,12 @@ def _manifest(backup_id: int, previous: int, catalog: Catalog) -> Iterator[bytes
     database = catalog.archives.get(backup["database_archive_id"])
     told = {name: backup[name] for name in _TOLD_OF_BACKUP}
     before = catalog.archives.of_backup(previous, ArchiveKind.MANIFEST) if previous else None
+    report = dict(told["report"])
+    roles = report.pop("roles", None)
     head = {
         **told,
+        "report": report,
+        "roles": roles,
         "previous": previous or None,
         # By this it is known which one is meant, should another life of the catalog have given the id as well.
         "previous_sha256": before["sha256"] if before is not None else None,

@@ -21,7 +21,7 @@ from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.core.parts import SMALL_FILE
 from glacier_provider.core.tables import format_table
 from glacier_provider.core.text import NAMED, readable_size
-from glacier_provider.errors import CatalogError, ConfigurationError, StoreError
+from glacier_provider.errors import CatalogError, ConfigurationError, GlacierProviderError, StoreError
 from glacier_provider.pipelines.backup.forms import DumpCall, DumpForm
 from glacier_provider.pipelines.backup.references import references_file
 from glacier_provider.pipelines.backup.step import backup_step, is_complete
@@ -78,11 +78,24 @@ def _dump(call: DumpCall, backup_id: int, *, catalog: Catalog, store: ArchiveSto
         sent = _sent(upload, form, destination, call.progress.heartbeat)
         _record(backup_id, destination, dump, size=size, sha256=sha256, sent=sent)
         _report(backup_id, dump, call.security_warning, catalog=catalog)
+        _record_roles(backup_id, call.server, catalog=catalog)
         # What the dump does not hold, a restore of it leaves as it is: also when the configuration has changed by then.
         catalog.backups.add_to_report(backup_id, dump_exclusions=call.options.exclusions.as_dict())
     if sent is not None:
         _complete(form, destination, sent)
     return _told(destination.archive.id, call.path, size, sha256)
+
+
+def _record_roles(backup_id: int, server: Server, *, catalog: Catalog) -> None:
+    """Keep the roles that the dump needs, which no dump holds: a server without them could not restore it by itself."""
+    from glacier_provider.postgres import read_roles
+
+    try:
+        roles = read_roles(server)
+    except GlacierProviderError as error:  # the dump is good without
+        log.warning("The roles that the database needs could not be recorded: %s", error)
+        return
+    catalog.backups.add_to_report(backup_id, roles=roles)
 
 
 def _planned(

@@ -56,10 +56,11 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
         progress = Progress(log, "pg_restore", on_heartbeat=heartbeat).heartbeat
         backup = catalog.backups.get(restore["backup_id"])
         call = _Call(application, backup, restore, request, server, tools, dump, progress)
+        roles = _roles(call)
         fresh = _is_fresh(call, catalog)
         restored = _swapped(call, catalog) if call.swaps else _in_place(call)
         outcome: dict[str, Any] = {"restored": restored.restored, "removed": restored.removed}
-        outcome["warnings"] = [*restored.warnings, *_properties(call, fresh=fresh)][:NAMED]
+        outcome["warnings"] = [*roles, *restored.warnings, *_properties(call, fresh=fresh)][:NAMED]
         if failed := _known_failures(call, restored):
             outcome |= failed
         catalog.restores.add_outcome(restore_id, database=outcome)
@@ -98,6 +99,19 @@ class _Call:
             tablespaces=Keep(wanted.tablespaces),
             lock_timeout_seconds=wanted.lock_timeout_seconds,
         )
+
+
+def _roles(call: _Call) -> tuple[str, ...]:
+    """Make the roles that the dump needs, where that is wanted; return what could not, or should not, be made."""
+    from glacier_provider.postgres import create_roles
+
+    recorded = call.backup["report"].get("roles")
+    if call.application.restore.roles != "create" or not recorded:
+        return ()
+    left = create_roles(call.server, recorded)
+    for line in left:
+        log.warning("%s", line)
+    return left
 
 
 def _is_fresh(call: _Call, catalog: Catalog) -> bool:
