@@ -232,7 +232,7 @@ def test_an_empty_server_restores_without_a_hand(
     assert "recorded" not in str(beside.catalog.backups.get(backup_id)["report"]["roles"])
     before = titles(beside)
     beside.configure(restore=replace(beside.application.restore, mode=mode, on_error="stop"))
-    there = f"new_{name}_{user}"
+    there = f"new_{name}" if user == "superuser" else str(beside.server.user)
     if user == "owner":
         empty_server.create_role(there, password="plain", attributes="CREATEDB CREATEROLE")
     empty_server.create_database(there, there if user == "owner" else None)
@@ -257,7 +257,7 @@ def test_an_empty_server_restores_without_a_hand(
     assert empty_server.execute(
         "SELECT pg_has_role(%s, %s, 'USAGE')", "postgres", (f"{name}_web", f"{name}_readers")
     ) == [(True,)]
-    for database in empty_server.execute("SELECT datname FROM pg_database WHERE datname ~ '^new_'"):
+    for database in empty_server.execute("SELECT datname FROM pg_database WHERE datname ~ 'test_'"):
         empty_server.drop_database(database[0])
     for (role,) in empty_server.execute("SELECT rolname FROM pg_roles WHERE rolname ~ 'test_'"):
         empty_server.execute(f'DROP ROLE "{role}"')
