@@ -104,10 +104,15 @@ def _print_roles(recorded: dict[str, Any]) -> None:
     from glacier_provider.postgres import role_statements
 
     for statement in role_statements(recorded):
-        print(f"{'-- ' if statement.by_hand else ''}{statement.sql};")
+        # a name may hold a line break, and must not end the comment that it stands in
+        print(f"-- {' '.join(statement.sql.split())};" if statement.by_hand else f"{statement.sql};")
     for role in recorded.get("roles") or []:
         for name in role.get("left_out") or []:
-            print(f"-- The setting {name} of the role {role['name']} was not recorded.".replace("\n", " "))
+            print(
+                f"-- The setting {name} of the role {role['name']} was not recorded.".replace("\r", " ").replace(
+                    "\n", " "
+                )
+            )
 
 
 def _check_name(arguments: Arguments, catalog: Catalog) -> None:
