@@ -257,10 +257,6 @@ def test_an_empty_server_restores_without_a_hand(
     assert empty_server.execute(
         "SELECT pg_has_role(%s, %s, 'USAGE')", "postgres", (f"{name}_web", f"{name}_readers")
     ) == [(True,)]
-    for database in empty_server.execute("SELECT datname FROM pg_database WHERE datname ~ 'test_'"):
-        empty_server.drop_database(database[0])
-    for (role,) in empty_server.execute("SELECT rolname FROM pg_roles WHERE rolname ~ 'test_'"):
-        empty_server.execute(f'DROP ROLE "{role}"')
 
 
 def test_the_command_prints_what_an_empty_server_takes_and_a_rebuilt_catalog_knows_it_too(
