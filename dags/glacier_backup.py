@@ -7,7 +7,12 @@ from datetime import timedelta
 from airflow.sdk import DAG, Asset, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
-from glacier_provider.operators.backup_steps import CloseBackupOperator, OpenBackupOperator, ScanFilesOperator
+from glacier_provider.operators.backup_steps import (
+    CloseBackupOperator,
+    OpenBackupOperator,
+    RehearseRestoreOperator,
+    ScanFilesOperator,
+)
 from glacier_provider.operators.base import ANY_DATE, default_args, run_failed, run_succeeded
 from glacier_provider.operators.glacier_upload import GlacierUploadOperator
 from glacier_provider.operators.pg_dump import PgDumpOperator
@@ -63,8 +68,9 @@ def backup_dag(application: Application) -> DAG:
             trigger_rule=TriggerRule.NONE_FAILED,
             outlets=[Asset(name=f"glacier_backup__{name}", uri=f"x-glacier-backup://{name}/backups")],
         )
-        opened >> dump >> [scan, upload_database]
-        [upload_database, upload_files] >> close
+        rehearse = RehearseRestoreOperator(task_id="rehearse_restore", backup_id=backup_id)
+        opened >> dump >> [scan, upload_database, rehearse]
+        [upload_database, upload_files, rehearse] >> close
         if application.store.startswith("glacier:"):
             # A vault may hold what nobody was told of; its inventory shows it, some days later.
             close >> ReconcileOperator(task_id="reconcile")

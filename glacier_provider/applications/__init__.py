@@ -5,7 +5,13 @@ said of a field stands in `fields.py`. The file holds no secrets: it names Airfl
 """
 
 from glacier_provider.applications.application import Application, parse_application
-from glacier_provider.applications.fields import DumpOptions, NotificationOptions, RestoreOptions, ScanOptions
+from glacier_provider.applications.fields import (
+    DumpOptions,
+    NotificationOptions,
+    RehearsalOptions,
+    RestoreOptions,
+    ScanOptions,
+)
 from glacier_provider.applications.file import ENVIRONMENT_VARIABLE, Applications, applications_path, load_applications
 from glacier_provider.applications.rules import PRESETS
 
@@ -16,6 +22,7 @@ __all__ = [
     "Applications",
     "DumpOptions",
     "NotificationOptions",
+    "RehearsalOptions",
     "RestoreOptions",
     "ScanOptions",
     "applications_path",

@@ -98,9 +98,10 @@ class RestoreOptions:
 
     __pydantic_config__ = _CONFIG
 
-    mode: Literal["transaction", "swap"] = option(
+    mode: Literal["transaction", "swap", "auto"] = option(
         "transaction",
-        "`transaction`: in place, all at once; `swap`: into a new database, which then takes the old one's name",
+        "`transaction`: in place, all at once; `swap`: into a new database, which then takes the old one's name; "
+        "`auto`: in place, unless the server has too few locks for that and a swap can be made",
     )
     jobs: Workers = option(2, "connections that a swap restores with")
     owner: Literal["keep", "drop"] = option(
@@ -144,6 +145,34 @@ def _check_restore(restore: RestoreOptions) -> RestoreOptions:
         words = "what fails can be left out only beside, never in place. Example: restore: {mode: swap, on_error: list}"
         raise Contradiction(("on_error", words))
     return restore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearsalOptions:
+    """How each backup finds out whether it can be restored."""
+
+    __pydantic_config__ = _CONFIG
+
+    mode: Literal["schema", "plan", "off"] = option(
+        "schema",
+        "`plan`: the restore is planned against the living database, read-only; `schema`: and everything but rows is "
+        "made in a scratch database, which is dropped again",
+        "plan",
+    )
+    postgres_conn_id: ConnectionId | None = option(
+        None,
+        "where the scratch database is made when the application's user may create none",
+        "scratch_db",
+    )
+
+
+def _rehearsal(value: Any) -> Any:
+    """`rehearsal: plan` is short for its mode; YAML reads `off` as false."""
+    if value is None:
+        return {}
+    if isinstance(value, bool):
+        return {"mode": "schema" if value else "off"}
+    return {"mode": value} if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +279,9 @@ class Fields:
     )
     scan: Annotated[ScanOptions, _SECTION] = section(
         ScanOptions, "how closely the daily run looks at files that it knows"
+    )
+    rehearsal: Annotated[RehearsalOptions, BeforeValidator(_rehearsal)] = section(
+        RehearsalOptions, "how each backup finds out whether it can be restored"
     )
     retrieval_tier: TierName = option("Standard", "of restores that do not name one")
     retrieval_days: Annotated[int, whole(1, 365)] = option(7, "how long retrieved copies can be read, and are billed")

@@ -21,6 +21,7 @@ from glacier_provider.cli.output import (
     shown_size,
     shown_time,
 )
+from glacier_provider.core.restorability import restorability
 from glacier_provider.core.status import BackupState
 from glacier_provider.core.text import counted, nearest, readable_size
 from glacier_provider.errors import ConfigurationError
@@ -93,7 +94,7 @@ def _show(arguments: Arguments) -> None:
     print_pairs({words: say(backup[name]) for name, (words, say) in _TOLD.items() if backup.get(name) is not None})
     for status, amount in archives.items():
         print(f"{_WORDS[status]:>18}: {counted(amount.archives, 'archive')}, {readable_size(amount.bytes)}")
-    for line in _findings(report):
+    for line in (*restorability(report), *_findings(report)):
         print(line)
     for restore in restores:
         print(f"restore {restore['id']}: {restore['state']}, opened {shown_time(restore['opened_at'])} UTC")
@@ -177,7 +178,10 @@ _FINDINGS = {
 def _findings(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a report says, a line for each finding that has words of its own, and the others as they are."""
     for name, found in report.items():
-        if found in (None, [], 0) or (name.endswith("_count") and name.removesuffix("_count") in _FINDINGS):
+        if name == "dump_exclusions" and isinstance(found, Mapping):
+            yield from _left_out(found)
+            continue
+        if name == "rehearsal" or found in (None, [], 0) or (name.endswith("_count") and name.removesuffix("_count") in _FINDINGS):
             continue
         if name not in _FINDINGS or not isinstance(found, list):
             yield f"{name.replace('_', ' ')}: {for_terminal(found)}"
@@ -187,6 +191,13 @@ def _findings(report: Mapping[str, Any]) -> Iterator[str]:
         left = report.get(f"{name}_count", len(found)) - len(found)
         if left > 0:
             yield f"{_FINDINGS[name]}: and {left} more"
+
+
+def _left_out(exclusions: Mapping[str, Any]) -> Iterator[str]:
+    words = {"schemas": "schema", "tables": "table", "table_data": "rows of table"}
+    for kind, said in words.items():
+        for one in exclusions.get(kind, ()):
+            yield f"not in the dump: {said} {for_terminal(one if isinstance(one, str) else '.'.join(one))}"
 
 
 def _finding(one: Any) -> Any:

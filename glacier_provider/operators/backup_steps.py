@@ -39,6 +39,35 @@ class ScanFilesOperator(GlacierOperator):
             )
 
 
+class RehearseRestoreOperator(GlacierOperator):
+    """Find out whether this backup's dump could be restored; return the findings. They fail no backup."""
+
+    template_fields: Sequence[str] = ("application", "backup_id")
+
+    def __init__(self, *, backup_id: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.backup_id = backup_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from glacier_provider.hooks.resources import server_of
+        from glacier_provider.pipelines import backup
+
+        with self.opened() as r:
+            other = r.application.rehearsal.postgres_conn_id
+            return backup.rehearse_restore(
+                r.application,
+                int(self.backup_id),
+                catalog=r.catalog,
+                server=r.server,
+                elsewhere=lambda: server_of(other) if other else None,
+            )
+
+    def on_kill(self) -> None:
+        from glacier_provider.postgres import terminate_tools
+
+        terminate_tools()
+
+
 class CloseBackupOperator(GlacierOperator):
     """Write the manifest and complete the backup; return its figures and put them on the outlets' events."""
 

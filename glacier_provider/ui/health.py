@@ -25,6 +25,7 @@ _PRESETS = {
 
 class Health(StrEnum):
     FRESH = "fresh"  #: the last backup that was due is complete
+    UNRESTORABLE = "unrestorable"  #: complete, and its rehearsal says that it cannot be brought back
     INCOMPLETE = "incomplete"  #: complete, but for files that could not be read
     PAUSED = "paused"  #: all was well when the DAG was paused; nothing is backed up by itself
     LATE = "late"  #: a backup was due and is not there
@@ -70,12 +71,14 @@ def health_of(
     now: datetime,
     complete_since: datetime | None,
     last_ended: str | None,
+    unrestorable: bool = False,
     shortfalls: int = 0,
     paused: bool = False,
 ) -> tuple[Health, datetime | None]:
     """Return an application's health and, when it is late, when the missing backup was due.
 
-    `complete_since`: when the last complete backup was opened; `shortfalls`: kinds of what it lacks;
+    `complete_since`: when the last complete backup was opened; `unrestorable`: whether its rehearsal says that it
+    cannot be brought back; `shortfalls`: kinds of what it lacks;
     `last_ended`: the state of the last one that ended; `paused`: whether Airflow makes none by itself.
     """
     if complete_since is None:
@@ -86,6 +89,8 @@ def health_of(
     # The scheduler starts a run a moment after it is due, never before: a run of that moment is not older.
     if due is not None and complete_since < due:
         return Health.LATE, due
+    if unrestorable:
+        return Health.UNRESTORABLE, None
     if shortfalls:
         return Health.INCOMPLETE, None
     if due is None:

@@ -104,6 +104,9 @@ class BackupResponse(BaseResponse):
     unreadable_count: int = Field(default=0, description="files that could not be read and are not in it; on cards")
     shortfalls: list[str] = Field(default=[], description="what it is known to lack, a sentence each; on cards")
     lost: AmountResponse | None = Field(default=None, description="files in no store any more; of a complete one")
+    unrestorable: str | None = Field(
+        default=None, description="why it cannot be brought back, by its rehearsal; on cards"
+    )
     archives: dict[RetrievalStatus, AmountResponse] = {}
     retrieval_status: RetrievalStatus | None = None
     cost: AddedCostResponse | None = Field(default=None, description="told in lists and details of one application")

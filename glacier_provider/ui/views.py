@@ -17,6 +17,7 @@ from glacier_provider.core.cost import early_deletion, of_tier, plain, storage_c
 from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.findings import known_of_backup
 from glacier_provider.core.plan import RestoreRequest, Tier, retrieval_hours
+from glacier_provider.core.restorability import cannot_be_brought_back
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.text import counted
 from glacier_provider.errors import ConfigurationError, GlacierProviderError
@@ -113,11 +114,14 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) 
         name = application.name
         schedule = Schedule(application.schedule, application.timezone)
         done, last = complete.get(name), ended.get(name)
+        if done:
+            done = {**done, "unrestorable": cannot_be_brought_back(done["report"])}
         health, late_since = health_of(
             schedule,
             now=known.now,
             complete_since=done["opened_at"] if done else None,
             last_ended=last["state"] if last else None,
+            unrestorable=bool(done and done["unrestorable"]),
             shortfalls=len(_shortfalls(done)) if done else 0,
             paused=(dag := known.dags.get(backup_dag_of(name))) is not None and dag.paused,
         )

@@ -246,8 +246,9 @@ def test_the_dump_comes_before_the_scan_and_both_before_the_end(dags: dict[str, 
     assert "dump_database" in upstream["scan_files"]
     assert "dump_database" in upstream["upload_database"]
     assert "scan_files" in upstream["upload_files"]
-    assert {"upload_database", "upload_files"} <= upstream["close_backup"]
-    assert len(upstream) == 6
+    assert {"upload_database", "upload_files", "rehearse_restore"} <= upstream["close_backup"]
+    assert "dump_database" in upstream["rehearse_restore"]
+    assert len(upstream) == 7
 
 
 def test_a_backup_without_new_files_comes_to_its_end(dags: dict[str, DAG]) -> None:

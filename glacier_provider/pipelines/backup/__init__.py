@@ -5,7 +5,8 @@
    names of files that the database knows.
 3. `scan`: `scan_files` notes in the catalog what came and went, and shares the new files out.
 4. `upload`: `upload_database`, where `dump` could not, and `upload_files`, many at a time.
-5. `close`: `close_backup` writes the manifest and tidies up.
+5. `rehearse`: `rehearse_restore`, beside the uploads, finds out whether the dump can be restored.
+6. `close`: `close_backup` writes the manifest and tidies up.
 
 `step` is what these share: a step under the lease.
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 from glacier_provider.pipelines.backup.close import close_backup
 from glacier_provider.pipelines.backup.dump import dump_database
 from glacier_provider.pipelines.backup.open import open_backup
+from glacier_provider.pipelines.backup.rehearse import rehearse_restore
 from glacier_provider.pipelines.backup.scan import scan_files
 from glacier_provider.pipelines.backup.upload import upload_database, upload_files
 
@@ -26,6 +28,7 @@ __all__ = [
     "close_backup",
     "dump_database",
     "open_backup",
+    "rehearse_restore",
     "scan_files",
     "upload_database",
     "upload_files",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from glacier_provider.applications import Application
@@ -204,6 +204,12 @@ _TOLD_OF_ARCHIVE = (
 )
 
 
+def _restorable(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the rehearsal found of each place: yes, losses, no or unknown."""
+    rehearsal = report.get("rehearsal") or {}
+    return {place: rehearsal[place]["verdict"] for place in ("in_place", "new_server") if place in rehearsal}
+
+
 def _figures(catalog: Catalog, backup_id: int) -> dict[str, Any]:
     backup = catalog.backups.get(backup_id)
     uploaded = catalog.backups.uploaded_figures(backup_id)
@@ -224,5 +230,6 @@ def _figures(catalog: Catalog, backup_id: int) -> dict[str, Any]:
         "uploaded_bytes": uploaded["bytes"],
         "unarchived_references": backup["report"].get("unarchived_references_count"),
         "unreadable_files": backup["report"].get("unreadable_count", 0),
+        "restorable": _restorable(backup["report"]),
         "seconds": round((backup["closed_at"] - backup["opened_at"]).total_seconds(), 1),
     }

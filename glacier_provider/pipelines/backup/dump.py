@@ -24,6 +24,7 @@ from glacier_provider.core.text import NAMED, readable_size
 from glacier_provider.errors import CatalogError, ConfigurationError, GlacierProviderError, StoreError
 from glacier_provider.pipelines.backup.forms import DumpCall, DumpForm
 from glacier_provider.pipelines.backup.references import references_file
+from glacier_provider.pipelines.backup.rehearse import CONTENTS
 from glacier_provider.pipelines.backup.step import backup_step, is_complete
 from glacier_provider.pipelines.backup.stream import Destination, StreamingUpload
 from glacier_provider.pipelines.shared.progress import Progress
@@ -81,6 +82,10 @@ def _dump(call: DumpCall, backup_id: int, *, catalog: Catalog, store: ArchiveSto
         _record_roles(backup_id, call.server, catalog=catalog)
         # What the dump does not hold, a restore of it leaves as it is: also when the configuration has changed by then.
         catalog.backups.add_to_report(backup_id, dump_exclusions=call.options.exclusions.as_dict())
+        if dump.contents is not None:
+            from glacier_provider.postgres.dump.contents import write_contents
+
+            write_contents(dump.contents, call.path.parent / CONTENTS)
     if sent is not None:
         _complete(form, destination, sent)
     return _told(destination.archive.id, call.path, size, sha256)

@@ -13,8 +13,8 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.tables import parse_table
-from glacier_provider.core.text import NAMED
-from glacier_provider.errors import FileMissing, GlacierProviderError, RestoredInPart
+from glacier_provider.core.text import NAMED, names
+from glacier_provider.errors import FileMissing, GlacierProviderError, RestoredInPart, SelectionConflict
 from glacier_provider.files import hash_source, open_source
 from glacier_provider.files.root import file_errors
 from glacier_provider.pipelines.shared.progress import Progress
@@ -58,7 +58,7 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
         call = _Call(application, backup, restore, request, server, tools, dump, progress)
         roles = _roles(call)
         fresh = _is_fresh(call, catalog)
-        restored = _swapped(call, catalog) if call.swaps else _in_place(call)
+        restored = _swapped(call, catalog) if _swaps(call) else _in_place(call)
         outcome: dict[str, Any] = {"restored": restored.restored, "removed": restored.removed}
         outcome["warnings"] = [*roles, *restored.warnings, *_properties(call, fresh=fresh)][:NAMED]
         if failed := _known_failures(call, restored):
@@ -81,8 +81,12 @@ class _Call:
     progress: Callable[[str], None]
 
     @property
-    def swaps(self) -> bool:
-        return self.application.restore.mode == "swap" and not self.request.tables
+    def may_swap(self) -> bool:
+        return self.application.restore.mode in ("swap", "auto") and not self.request.tables
+
+    @property
+    def exclusions(self) -> Exclusions:
+        return _exclusions(self.application, self.backup)
 
     @property
     def mark(self) -> str:
@@ -138,6 +142,43 @@ def _properties(call: _Call, *, fresh: bool) -> tuple[str, ...]:
         return (f"Settings and privileges of the database were not restored: {error.message}",)
 
 
+def _swaps(call: _Call) -> bool:
+    """Whether this restore is made beside and swapped; raise SelectionConflict where that would leave something behind.
+
+    With `auto`: when one transaction needs more locks than the server surely has, and a swap can be made.
+    """
+    from glacier_provider.postgres import check_swap, plan_database_restore
+
+    if not call.may_swap:
+        return False
+    behind = _left_behind(call)
+    if call.application.restore.mode == "swap":
+        if behind:
+            raise SelectionConflict(
+                f"The dump does not hold {names(behind)}, and a swap would leave them behind in the old database.",
+                hint="Nothing was changed. Set restore.mode to transaction, in which they stay as they are.",
+            )
+        return True
+    selection = _selection(call.application, call.request)
+    plan = plan_database_restore(call.server, call.tools, call.dump, selection, call.options, call.exclusions)
+    if plan.fits_a_transaction or behind or selection.exclude_tables or call.application.restore.exclude_schemas:
+        return False
+    try:
+        check_swap(call.server, catalog_schema=call.application.catalog_schema)
+    except GlacierProviderError as error:
+        log.warning("One transaction may need more locks than the server has, and a swap cannot be made: %s", error)
+        return False
+    log.info("One transaction would take about %d locks: the database is restored beside, and swapped.", plan.locks)
+    return True
+
+
+def _left_behind(call: _Call) -> list[str]:
+    """Return what the dump left out: the catalog, which a swap refuses by itself, is none of it."""
+    left = call.exclusions
+    tables = [".".join(name) for name in (*left.tables, *left.table_data)]
+    return [name for name in left.schemas if name != call.application.catalog_schema] + tables
+
+
 def _in_place(call: _Call) -> RestoredDatabase:
     from glacier_provider.postgres import drop_beside, restore_in_transaction
 
@@ -149,7 +190,7 @@ def _in_place(call: _Call) -> RestoredDatabase:
         selection,
         call.options,
         progress=call.progress,
-        exclusions=_exclusions(call.application, call.backup),
+        exclusions=call.exclusions,
     )
     if call.restore["outcome"].get("beside"):  # an earlier try was to swap
         try:
@@ -202,7 +243,7 @@ def _known_failures(call: _Call, restored: RestoredDatabase) -> dict[str, Any]:
     beside = call.restore["outcome"].get("beside") or {}
     if restored.failed:
         return _failures(restored.failed)
-    return {name: beside[name] for name in ("failed_count", "failed") if name in beside} if call.swaps else {}
+    return {name: beside[name] for name in ("failed_count", "failed") if name in beside} if call.may_swap else {}
 
 
 def _failures(failed: Sequence[Mapping[str, str]]) -> dict[str, Any]:

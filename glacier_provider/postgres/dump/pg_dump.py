@@ -33,6 +33,7 @@ from glacier_provider.errors import (
 from glacier_provider.postgres.dump.disk import read_through, size_of, table_of_contents
 from glacier_provider.postgres.dump.follow import Follower, PieceSink
 from glacier_provider.postgres.dump.snapshot import References, snapshot_to_dump
+from glacier_provider.postgres.dump.toc import Toc
 from glacier_provider.postgres.tools import commands
 from glacier_provider.postgres.tools.find import Tools, choose_compression
 from glacier_provider.postgres.tools.messages import server_sentence
@@ -51,7 +52,7 @@ class Dump:
     `size` is in bytes; `snapshot_at` is the server's clock when the snapshot was taken; `entries` counts the table of
     contents; `references` counts the names that `references_query` gave. `plain_size`, in bytes, is that of what
     `decompress` will give, of a dump that this process compressed. `unlogged_tables` come back empty: a standby, which
-    was dumped, does not have their rows.
+    was dumped, does not have their rows. `contents` is the dump's table of contents.
     """
 
     path: Path | None
@@ -66,6 +67,7 @@ class Dump:
     warnings: tuple[str, ...] = ()
     plain_size: int | None = None
     unlogged_tables: tuple[TableName, ...] = ()
+    contents: Toc | None = None
 
 
 def dump_to_path(
@@ -105,11 +107,11 @@ def dump_to_path(
             )
             follower = _follower(partial, options, pieces)
             ended = _run(argv, snapshot.server, partial, progress, follower)
-        entries = _verified(tools, partial, progress, follower)
+            toc = _verified(tools, partial, progress, follower)
         _publish(partial, target)
         undo.pop_all()
     size = size_of(target)
-    progress(f"The dump is complete and was read through: {readable_size(size)}, {entries} entries.")
+    progress(f"The dump is complete and was read through: {readable_size(size)}, {len(toc.entries)} entries.")
     return Dump(
         path=target,
         format=options.format,
@@ -118,10 +120,11 @@ def dump_to_path(
         server_version=str(snapshot.version),
         client_version=str(tools.version),
         compression=compression,
-        entries=entries,
+        entries=len(toc.entries),
         references=count,
         warnings=snapshot.warnings() + ended.warnings,
         unlogged_tables=snapshot.unlogged_tables,
+        contents=toc,
     )
 
 
@@ -217,14 +220,14 @@ def _save_the_rest(told: str) -> str:
     )
 
 
-def _verified(tools: Tools, partial: Path, progress: TaskLog, follower: Follower | None) -> int:
-    """Read the whole dump, or what is left of it to read; return the number of its entries."""
+def _verified(tools: Tools, partial: Path, progress: TaskLog, follower: Follower | None) -> Toc:
+    """Read the whole dump, or what is left of it to read; return its table of contents."""
     if size_of(partial) == 0:
         raise DumpInvalid("pg_dump ended without an error and wrote nothing.")
     toc = table_of_contents(partial) if follower is None else follower.finish()
     if follower is None or not follower.all_read:
         read_through(tools, partial, toc, progress)
-    return len(toc.entries)
+    return toc
 
 
 def _publish(partial: Path, target: Path) -> None:

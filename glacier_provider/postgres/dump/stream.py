@@ -93,6 +93,7 @@ def dump_to_stream(
         warnings=snapshot.warnings() + ended.warnings,
         plain_size=output.plain_size,
         unlogged_tables=snapshot.unlogged_tables,
+        contents=toc,
     )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+#: SQLSTATEs of what needs something that is not there: a table, column, function, type, schema.
+MISSING = frozenset({"42P01", "42703", "42883", "42704", "3F000", "42P02"})
+
 
 @dataclass(frozen=True, slots=True)
 class FailedStatement:

@@ -23,7 +23,7 @@ from glacier_provider.postgres.cluster.tablespaces import check_tablespaces
 from glacier_provider.postgres.dump.disk import restorable_entries, table_of_contents
 from glacier_provider.postgres.dump.toc import DumpHeader, Toc, TocEntry
 from glacier_provider.postgres.restore import definitions
-from glacier_provider.postgres.restore.roles import named_roles
+from glacier_provider.postgres.restore.roles import named_roles, of_the_database
 from glacier_provider.postgres.restore.selection import (
     DISPENSABLE,
     RELATIONS,
@@ -34,7 +34,7 @@ from glacier_provider.postgres.restore.selection import (
     TocEdit,
     edit,
 )
-from glacier_provider.postgres.restore.statements import SETTINGS, WHOLE_DATABASE, change_of_owner
+from glacier_provider.postgres.restore.statements import SETTINGS, change_of_owner
 from glacier_provider.postgres.restore.target import Target, exists, inspect, selection_setting
 from glacier_provider.postgres.tools.find import Tools, Version, check_client_version, compressions
 from glacier_provider.postgres.tools.options import Exclusions, Keep, PgRestoreOptions
@@ -43,6 +43,29 @@ from glacier_provider.postgres.tools.sql import TableName, unquoted
 
 if TYPE_CHECKING:
     from glacier_provider.postgres.tools.server import Connection
+
+# Locks that making an object takes, measured with PostgreSQL 17: a table with text has one beside it, a key an index.
+_LOCKS = {
+    "TABLE": 4,
+    "SEQUENCE": 2,
+    "CONSTRAINT": 3,
+    "INDEX": 2,
+    "DEFAULT": 1,
+    "FK CONSTRAINT": 4,
+    "VIEW": 1,
+    "SCHEMA": 1,
+}
+_LOCKS |= {
+    "MATERIALIZED VIEW": 4,
+    "TABLE ATTACH": 2,
+    "INDEX ATTACH": 2,
+    "TRIGGER": 1,
+    "RULE": 1,
+    "POLICY": 1,
+    "BLOB": 1,
+}
+#: More than the server surely has may still fit: its shared memory has some room to spare, never so much of it.
+MOST_OF_THE_LOCKS = 2.4
 
 BELONGS = "belongs to the role "  #: how the reason of what stays begins, when another role owns it
 _REPLACEABLE = frozenset({"FUNCTION", "PROCEDURE"})
@@ -80,6 +103,20 @@ class DatabasePlan:
     def relations(self) -> frozenset[TableName]:
         """The tables, views and sequences that will be restored."""
         return frozenset((entry.schema or "", entry.name) for entry in self.kept if entry.desc in RELATIONS)
+
+    @property
+    def locks(self) -> int:
+        """About how many locks a transaction takes: of what it drops, and of what it makes."""
+        return (
+            self.target.locks_to_drop
+            + sum(_LOCKS.get(entry.desc, 0) for entry in self.kept)
+            + _large_objects(self.kept)
+        )
+
+    @property
+    def fits_a_transaction(self) -> bool:
+        """Whether the server surely has room for these locks."""
+        return self.locks <= self.target.locks
 
     @property
     def of_others(self) -> tuple[ObjectIdentity, ...]:
@@ -121,10 +158,21 @@ def plan_database_restore(
     DatabaseUnreachable, DatabaseRefused, SelectionConflict, MissingRoles, MissingExtensions, or RestoreFailed for a
     server older than the dump's.
     """
-    dump, exclusions = dump.absolute(), exclusions or Exclusions()
+    dump = dump.absolute()
     toc = table_of_contents(dump)
     _check_compression(tools, toc.header)
-    entries = tuple(each for each in restorable_entries(tools, dump, toc) if each.desc not in SETTINGS | WHOLE_DATABASE)
+    entries = restorable_entries(tools, dump, toc)
+    plan = plan_contents(server, replace(toc, entries=entries), selection, options, exclusions)
+    check_client_version(tools, plan.server_version)
+    return replace(plan, dump=dump, toc=toc)
+
+
+def plan_contents(
+    server: Server, toc: Toc, selection: Selection, options: PgRestoreOptions, exclusions: Exclusions | None = None
+) -> DatabasePlan:
+    """As `plan_database_restore`, by the dump's table of contents alone: rows and client programs may be away."""
+    exclusions = exclusions or Exclusions()
+    entries = tuple(each for each in toc.entries if each.desc not in SETTINGS and not of_the_database(each))
     empty = _without_rows(entries)
     chosen = _chosen(entries, selection, empty)
     left_out = replace(exclusions, table_data=tuple({*exclusions.table_data, *empty}))
@@ -134,7 +182,6 @@ def plan_database_restore(
         connection.rollback()
         connection.read_only = True
         target = inspect(connection, setting)
-        check_client_version(tools, target.version)
         _check_version(toc.header, target)
         entries = tuple(_without(entry, target.foreign_large_objects) for entry in entries)
         edited = edit(entries, _with_exclusions(selection, left_out, target), _not_replaceable(target, entries))
@@ -148,7 +195,7 @@ def plan_database_restore(
         if options.tablespaces is Keep.KEEP:
             check_tablespaces(connection, target.user, {entry.tablespace for entry in kept if entry.tablespace})
     return DatabasePlan(
-        dump=dump,
+        dump=Path(),
         toc=toc,
         server_version=target.version,
         user=target.user,
@@ -175,6 +222,10 @@ def _without_rows(entries: Iterable[TocEntry]) -> frozenset[TableName]:
         for entry in entries
         if entry.desc == "TABLE" and (entry.schema, entry.name) not in filled and not _is_partitioned(entry)
     )
+
+
+def _large_objects(kept: Iterable[TocEntry]) -> int:
+    return sum(len(entry.definition.split()) for entry in kept if entry.desc == "BLOB METADATA")
 
 
 def _is_partitioned(entry: TocEntry) -> bool:

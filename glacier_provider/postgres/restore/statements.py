@@ -16,7 +16,6 @@ from glacier_provider.postgres.tools.sql import literal, quoted, unquoted
 #: Entries that bring rows or large objects; what begins them is in `TocEntry.copy`, or made here.
 ROWS, LARGE_OBJECTS = "TABLE DATA", "BLOBS"
 SETTINGS = frozenset({"ENCODING", "STDSTRINGS", "SEARCHPATH"})  #: of the session, which sets them itself
-WHOLE_DATABASE = frozenset({"DATABASE", "DATABASE PROPERTIES"})
 
 _BY_NAME = frozenset(
     {"COLLATION", "CONVERSION", "DOMAIN", "FOREIGN TABLE", "MATERIALIZED VIEW", "SEQUENCE", "STATISTICS", "TABLE"}

@@ -38,7 +38,8 @@ class Target:
     as them; `extensions` whether they are installed (else they can be created); `configuration_tables` give the
     condition of the rows that a dump holds; `staying` are the objects that outlive the restore, with the reason, and
     `replaced` the others; `foreign_large_objects` are those that this user cannot remove; `open_schemas` are those that
-    stay and this user can create in; `locks` is how many locks the server has room for.
+    stay and this user can create in; `locks` is how many locks the server has room for, and
+    `locks_to_drop` about how many the drop takes.
     """
 
     version: Version
@@ -53,6 +54,7 @@ class Target:
     foreign_large_objects: frozenset[int]
     open_schemas: frozenset[str]
     locks: int
+    locks_to_drop: int
     crossings: tuple[Crossing, ...]
 
 
@@ -76,6 +78,7 @@ def inspect(connection: Connection, setting: str) -> Target:
         replaced=frozenset((kind, schema, tag) for kind, schema, tag, reason in inventory if not reason),
         foreign_large_objects=frozenset(oid for (oid,) in _rows(connection, "foreign_large_objects")),
         locks=next(iter(_rows(connection, "locks")))[0],
+        locks_to_drop=next(iter(_rows(connection, "locks_to_drop")))[0],
         roles=dict(_rows(connection, "roles")),
         extensions=dict(sorted(_rows(connection, "extensions"))),
         configuration_tables={(schema, name): text for schema, name, text in _rows(connection, "configuration_tables")},

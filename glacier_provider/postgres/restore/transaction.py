@@ -22,7 +22,7 @@ from glacier_provider.core.text import names, readable_size
 from glacier_provider.errors import DatabaseBusy, DatabaseUnreachable, GlacierProviderError, RestoreFailed, ToolKilled
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore import target
-from glacier_provider.postgres.restore.outcome import FailedStatement, RestoredDatabase
+from glacier_provider.postgres.restore.outcome import MISSING, FailedStatement, RestoredDatabase
 from glacier_provider.postgres.restore.plan import DatabasePlan, plan_database_restore
 from glacier_provider.postgres.restore.rows import Rows, RowsCut
 from glacier_provider.postgres.restore.selection import Selection
@@ -240,7 +240,7 @@ class _Transaction:
             session.text("ROLLBACK TO glacier_entry")
             if refused.state == "23503" and entry.desc == "FK CONSTRAINT":
                 self._unchecked(session, entry, sql, refused)
-            elif refused.state.startswith(("42", "3F")):
+            elif refused.state in MISSING:
                 self._note(entry, f"it could not be restored, since {_lower(refused.text)}")
             else:
                 raise

@@ -33,7 +33,7 @@ function nextRun(card, now) {
 
 /** Read first when something is wrong. */
 export function State({ card, now }) {
-  return h(Fragment, null, h(Unsafe, { card, now }), h(Unreadable, { card }), h(Shortfalls, { card }), h(Paused, { card }));
+  return h(Fragment, null, h(Unsafe, { card, now }), h(Unrestorable, { card }), h(Unreadable, { card }), h(Shortfalls, { card }), h(Paused, { card }));
 }
 
 function Unsafe({ card, now }) {
@@ -50,6 +50,13 @@ function First({ card, now }) {
   if (card.paused || !card.next_run) return null;
   return [Date.parse(card.next_run) <= Date.parse(now) ? "The first backup is due since " : "The first backup starts ",
     h(Time, { key: 1, at: card.next_run, now }), "."];
+}
+
+function Unrestorable({ card }) {
+  if (!card.complete?.unrestorable) return null;
+  return h(Note, { status: "error", title: "The last backup cannot be brought back" },
+    h(C.Text, { lineClamp: 4 }, card.complete.unrestorable),
+    h(Link, { to: `${backupPath(card.name, card.complete.id)}?tab=report` }, "What its rehearsal found"));
 }
 
 function Unreadable({ card }) {

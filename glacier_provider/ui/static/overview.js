@@ -9,7 +9,7 @@ import { applicationPath, Button, C, h, Link, Nothing, Page, Panel, Problem, res
 import { HealthBadge, isOpen } from "./status.js";
 import { Work } from "./work.js";
 
-const WORST_FIRST = ["failing", "never", "late", "incomplete", "paused", "unknown", "unscheduled", "fresh"];
+const WORST_FIRST = ["failing", "never", "unrestorable", "late", "incomplete", "paused", "unknown", "unscheduled", "fresh"];
 
 const isActive = (card) => Boolean(isOpen(card.newest) || isOpen(card.restore));
 

@@ -17,6 +17,21 @@ const FINDINGS = [
   ["client_warnings", "Client programs with known holes", String],
 ];
 
+const PLACES = [["in_place", "Restores into its database"], ["new_server", "Restores on a new server"]];
+const VERDICTS = { yes: ["success", "yes"], losses: ["warning", "with losses"], no: ["error", "no"], unknown: ["info", "not known"] };
+
+function Rehearsal({ rehearsal }) {
+  return PLACES.filter(([place]) => rehearsal[place]).map(([place, words]) => {
+    const { verdict, why, hint, found = [], count = 0 } = rehearsal[place];
+    const [status, said] = VERDICTS[verdict] || ["info", verdict];
+    return h(Note, { key: place, status, title: `${words}: ${said}` },
+      [why, hint].filter(Boolean).join(" "),
+      found.length > 0 && h(C.Box, { as: "ul", fontSize: "sm", ps: 4, listStyleType: "disc" },
+        found.map((one, number) => h(C.Box, { as: "li", key: number, overflowWrap: "anywhere" }, one))),
+      count > found.length && h(C.Text, { fontSize: "sm" }, `and ${form.count(count - found.length)} more`));
+  });
+}
+
 const findings = (report) => FINDINGS.filter(([name]) => report[name]?.length > 0);
 const many = (report, name) => report[`${name}_count`] ?? report[name].length;
 
@@ -29,6 +44,7 @@ export function Report({ report }) {
   const found = findings(report);
   const references = report.unarchived_references_count;
   return h(C.VStack, { align: "stretch", gap: 3 },
+    report.rehearsal && h(Rehearsal, { rehearsal: report.rehearsal }),
     references === null && h(Note, null, "No references_query is configured, so names in the database were not compared with the files."),
     report.read_back_denied && h(Note, { status: "error", title: "Nobody with these credentials can read this backup back" }, report.read_back_denied),
     report.store_changed && h(Note, { status: "error", title: "The store was empty, or another one" }, `${report.store_changed} had no marker of this catalog; all of it was looked through.`),

@@ -14,6 +14,7 @@ export const STATUSES = {
 
 const HEALTH = {
   fresh: ["green", "the last backup that was due is complete"],
+  unrestorable: ["red", "the last backup is complete, and its rehearsal says that it cannot be brought back"],
   incomplete: ["orange", "the last backup is complete but for files that could not be read"],
   paused: ["orange", "the backup DAG is paused: nothing is backed up by itself"],
   late: ["orange", "a backup was due and is not there"],

@@ -145,9 +145,22 @@ FROM pg_catalog.pg_extension e,
 WHERE c.oid = config.relation AND c.relkind IN ('r', 'p')
 
 -- name: locks
--- purpose: how many locks a transaction may hold: what the server makes room for. Not all of it is ever free.
+-- purpose: how many locks the server surely has room for, all sessions together (LockManagerShmemSize in lock.c).
 SELECT current_setting('max_locks_per_transaction')::bigint
-  * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint)
+  * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint
+    + current_setting('autovacuum_max_workers')::bigint + 1 + current_setting('max_worker_processes')::bigint
+    + current_setting('max_wal_senders')::bigint)
+
+-- name: locks_to_drop
+-- purpose: about how many locks dropping what is replaced takes: one an object, two a table beside (TOAST), four the
+--   triggers of a foreign key, one a large object, and some of the system's.
+-- begins: objects
+SELECT 150 + count(*) + 2 * count(*) FILTER (WHERE c.reltoastrelid <> 0) + 4 * count(*) FILTER (WHERE k.contype = 'f')
+  + CASE WHEN (SELECT partly FROM selection) THEN 0 ELSE (
+      SELECT count(*) FROM pg_catalog.pg_largeobject_metadata m WHERE pg_catalog.pg_has_role(m.lomowner, 'USAGE')) END
+FROM object o LEFT JOIN pg_catalog.pg_class c ON o.classid = 'pg_catalog.pg_class'::regclass AND c.oid = o.objid
+  LEFT JOIN pg_catalog.pg_constraint k ON o.classid = 'pg_catalog.pg_constraint'::regclass AND k.oid = o.objid
+WHERE o.stays IS NULL
 
 -- name: sessions
 -- purpose: other sessions in this database, the likely holders of a lock.

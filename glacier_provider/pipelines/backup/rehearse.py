@@ -1,0 +1,196 @@
+"""`rehearse_restore`: on the day of the backup, what would be refused or lost on the night when it is needed.
+
+It changes nothing but its findings, and never fails a backup: a backup that cannot be restored today is still the only
+copy. See docs/adr/0024.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glacier_provider.applications import Application
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.core.restorability import LOSSES, NO, UNKNOWN, YES, Outlook, restorability
+from glacier_provider.core.tables import parse_table
+from glacier_provider.core.text import NAMED
+from glacier_provider.errors import CatalogError, DatabaseRefused, GlacierProviderError
+from glacier_provider.pipelines.backup.step import backup_step
+from glacier_provider.pipelines.shared.progress import Progress
+from glacier_provider.pipelines.shared.staging import staging_directory_of
+
+if TYPE_CHECKING:
+    from glacier_provider.postgres import DatabasePlan, Exclusions, PgRestoreOptions, Server
+    from glacier_provider.postgres.dump.toc import Toc
+    from glacier_provider.postgres.restore.rehearsal import Stumble
+
+log = logging.getLogger(__name__)
+
+CONTENTS = "contents.json.gz"  #: what `dump_database` leaves in staging for the rehearsal
+
+
+def rehearse_restore(
+    application: Application,
+    backup_id: int,
+    *,
+    catalog: Catalog,
+    server: Server,
+    elsewhere: Callable[[], Server | None] = lambda: None,
+) -> dict[str, Any]:
+    """Plan a restore of this backup's dump against the living database, and make its schema in a scratch one.
+
+    `elsewhere` gives the server to rehearse on when the application's user may create no database. Return the findings,
+    which are in the backup's report, too. What goes wrong with the rehearsal itself is a finding.
+    """
+    if application.rehearsal.mode == "off":
+        return {"mode": "off"}
+    began = time.monotonic()
+    with backup_step(catalog, backup_id, "the rehearsal") as heartbeat:
+        progress = Progress(log, "rehearsal", on_heartbeat=heartbeat)
+        try:
+            findings = _rehearsed(application, backup_id, server, elsewhere, catalog, progress)
+        except CatalogError:
+            raise
+        except GlacierProviderError as error:
+            log.warning("The restore could not be rehearsed: %s", error)
+            findings = {"in_place": Outlook(UNKNOWN, error.message, error.hint).as_dict()}
+        findings = {"mode": application.rehearsal.mode, **findings, "seconds": round(time.monotonic() - began, 1)}
+        catalog.backups.add_to_report(backup_id, rehearsal=findings)
+    for line in restorability({"rehearsal": findings}):
+        log.info("%s", line)
+    return findings
+
+
+def _rehearsed(
+    application: Application,
+    backup_id: int,
+    server: Server,
+    elsewhere: Callable[[], Server | None],
+    catalog: Catalog,
+    progress: Progress,
+) -> dict[str, Any]:
+    from glacier_provider.postgres import Exclusions
+    from glacier_provider.postgres.dump.contents import read_contents
+
+    toc = read_contents(contents_path(application, backup_id))
+    exclusions = Exclusions.from_dict(catalog.backups.get(backup_id)["report"].get("dump_exclusions", {}))
+    one = _Rehearsal(application, server, toc, exclusions, lambda: progress.heartbeat("rehearsing"))
+    plan, refused = one.plan()
+    expressions = one.expressions()
+    stumbles: tuple[Stumble, ...] = ()
+    new_server = None
+    if application.rehearsal.mode == "schema":
+        stumbles, new_server = one.schema(elsewhere)
+    in_place = refused or one.in_place(plan, stumbles, expressions)
+    return {
+        "in_place": in_place.as_dict(),
+        **({"new_server": new_server.as_dict()} if new_server is not None else {}),
+    }
+
+
+def contents_path(application: Application, backup_id: int) -> Path:
+    return staging_directory_of(application, "backup", backup_id) / CONTENTS
+
+
+@dataclass(frozen=True, slots=True)
+class _Rehearsal:
+    application: Application
+    server: Server
+    toc: Toc
+    exclusions: Exclusions
+    tell: Callable[[], None]
+
+    @property
+    def options(self) -> PgRestoreOptions:
+        from glacier_provider.postgres import Keep, PgRestoreOptions
+
+        wanted = self.application.restore
+        return PgRestoreOptions(Keep(wanted.owner), Keep(wanted.privileges), Keep(wanted.tablespaces))
+
+    def plan(self) -> tuple[DatabasePlan | None, Outlook | None]:
+        """Return the plan of a restore into the living database, or why it would be refused."""
+        from glacier_provider.postgres import Selection, check_swap
+        from glacier_provider.postgres.restore.plan import plan_contents
+
+        restore = self.application.restore
+        selection = Selection(
+            (self.application.catalog_schema, *restore.exclude_schemas),
+            tuple(parse_table(name) for name in restore.exclude_tables),
+        )
+        try:
+            if restore.mode == "swap":
+                check_swap(self.server, catalog_schema=self.application.catalog_schema)
+                if self._left_out():
+                    return None, Outlook(NO, _BEHIND, "Set restore.mode to transaction: there it stays as it is.")
+            return plan_contents(self.server, self.toc, selection, self.options, self.exclusions), None
+        except GlacierProviderError as error:
+            verdict = UNKNOWN if error.retryable else NO
+            return None, Outlook(verdict, error.message, error.hint)
+
+    def in_place(self, plan: DatabasePlan | None, stumbles: tuple[Stumble, ...], expressions: list[str]) -> Outlook:
+        from glacier_provider.postgres.restore.plan import MOST_OF_THE_LOCKS
+
+        assert plan is not None  # else it was refused
+        if self.application.restore.mode == "transaction" and plan.locks > MOST_OF_THE_LOCKS * plan.target.locks:
+            return Outlook(
+                NO,
+                f"One transaction takes about {plan.locks:,} locks, and the server has room for {plan.target.locks:,}.",
+                "Set restore.mode to swap or auto, or raise max_locks_per_transaction on the server.",
+            )
+        made = {entry.dump_id for entry in plan.kept}
+        # what the dump left out is missing in an empty database alone
+        found = [one for one in stumbles if not (one.missing and one.entry.dump_id in plan.uncertain)]
+        failures = [str(one.failed) for one in found if one.entry.dump_id in made]
+        failures += expressions
+        if failures:
+            return _listed(NO, "statements would be refused", failures, _MEND)
+        losses = [f"{one.entry}: {one.reason}" for one in plan.removed if one.reason.startswith("needs ")]
+        losses += [f"{kind} {schema}.{name} stays as it is: another role's" for kind, schema, name in plan.of_others]
+        if not plan.fits_a_transaction and self.application.restore.mode == "transaction":
+            losses.append(f"it may take more locks ({plan.locks:,}) than the server has room for: mode auto is safer")
+        return _listed(LOSSES, "", losses) if losses else Outlook(YES)
+
+    def _left_out(self) -> bool:
+        left = self.exclusions
+        return bool(left.tables or left.table_data or set(left.schemas) - {self.application.catalog_schema})
+
+    def expressions(self) -> list[str]:
+        from glacier_provider.postgres.restore.rehearsal import rehearse_expressions
+
+        excluded = frozenset({*self.exclusions.schemas, *self.application.restore.exclude_schemas})
+        try:
+            _, failed = rehearse_expressions(self.server, excluded, tell=self.tell)
+        except DatabaseRefused as error:
+            log.warning("Expressions were not looked at: %s", error)
+            return []
+        return [str(one) for one in failed]
+
+    def schema(self, elsewhere: Callable[[], Server | None]) -> tuple[tuple[Stumble, ...], Outlook]:
+        """Make the schema in a scratch database, here or elsewhere; return what failed, and the verdict."""
+        from glacier_provider.postgres.restore.rehearsal import rehearse_schema
+        from glacier_provider.postgres.restore.selection import DISPENSABLE
+
+        try:
+            stumbles = rehearse_schema(self.server, self.toc, self.options, tell=self.tell)
+        except DatabaseRefused as error:
+            other = elsewhere()
+            if other is None:
+                return (), Outlook(UNKNOWN, f"It was not rehearsed: {error.message}", error.hint)
+            stumbles = rehearse_schema(other, self.toc, self.options, tell=self.tell)
+        lost = [one for one in stumbles if self._left_out() and one.missing and one.entry.desc in DISPENSABLE]
+        failures = [str(one.failed) for one in stumbles if one not in lost]
+        if failures:
+            return stumbles, _listed(NO, "statements are refused", failures, _MEND)
+        return stumbles, _listed(LOSSES, "", [str(one.failed) for one in lost]) if lost else Outlook(YES)
+
+
+_BEHIND = "What the dump leaves out would be left behind in the old database by a swap."
+_MEND = "Mend what is named in the database; the next backup then tells whether that was all."
+
+
+def _listed(verdict: str, why: str, found: list[str], hint: str = "") -> Outlook:
+    return Outlook(verdict, why, hint, tuple(found[:NAMED]), len(found))

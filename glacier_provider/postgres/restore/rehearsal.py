@@ -1,0 +1,255 @@
+"""A restore rehearsed on the day of the backup: what would be refused is known while there is time.
+
+`rehearse_schema` makes everything but rows in a scratch database that is dropped again; `rehearse_expressions` runs on
+a few living rows what a schema without rows never runs: generated columns, checks and indexes by expression, under the
+empty search_path that a dump sets.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from glacier_provider.errors import DatabaseRefused, GlacierProviderError
+from glacier_provider.postgres.dump.toc import Toc, TocEntry
+from glacier_provider.postgres.restore.outcome import MISSING, FailedStatement
+from glacier_provider.postgres.restore.roles import of_the_database
+from glacier_provider.postgres.restore.session import Refused, RestoringSession
+from glacier_provider.postgres.restore.statements import (
+    LARGE_OBJECTS,
+    ROWS,
+    SETTINGS,
+    Storage,
+    change_of_owner,
+    definition,
+    in_order,
+)
+from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
+from glacier_provider.postgres.tools.server import Server, database_errors
+from glacier_provider.postgres.tools.sql import literal, quoted
+
+if TYPE_CHECKING:
+    from glacier_provider.postgres.tools.server import Connection
+
+#: Where databases are made and dropped from.
+MAINTENANCE_DATABASE = "postgres"
+#: What a scratch database is called begins so; its comment says whose it is.
+SCRATCH = "glacier_rehearsal_"
+_MARK = "glacier_provider: a rehearsal"
+#: Statements of one transaction: locks are held until its end, and a commit costs as much as some statements.
+_TOGETHER = 100
+#: What needs rows, or reaches out of the database.
+_LEFT_OUT = SETTINGS | {ROWS, LARGE_OBJECTS, "SEQUENCE SET", "MATERIALIZED VIEW DATA", "STATISTICS DATA"}
+_LEFT_OUT |= {"BLOB", "BLOB METADATA", "SUBSCRIPTION", "SUBSCRIPTION TABLE"}
+_ROWS_LOOKED_AT = 5
+_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Stumble:
+    """An entry whose statement was refused; `missing`: it needs what is not there, as what the dump left out."""
+
+    entry: TocEntry
+    failed: FailedStatement
+    missing: bool
+
+
+def rehearse_schema(
+    server: Server, toc: Toc, options: PgRestoreOptions, *, tell: Callable[[], None]
+) -> tuple[Stumble, ...]:
+    """Make all that a dump defines, without rows, in a scratch database of `server`; return what failed.
+
+    Everything is tried, so that one pass finds everything; what needs what failed is not tried. The scratch database is
+    dropped in the end; one that a dead process left is dropped by the next rehearsal. Raise DatabaseRefused when this
+    user may create no database there, and as `Server.connect`.
+    """
+    with scratch_database(server) as scratch, _session(scratch, toc, tell) as session:
+        return tuple(_Rehearsal(session, toc, options).failures())
+
+
+@contextmanager
+def scratch_database(server: Server) -> Iterator[Server]:
+    """Make an empty database of this user on the same server, and drop it in the end."""
+    name = f"{SCRATCH}{secrets.token_hex(6)}"
+    maintenance = server.with_database(MAINTENANCE_DATABASE)
+    with maintenance.connect(autocommit=True) as connection, database_errors(maintenance, "making a scratch database"):
+        _may_create(connection, server)
+        _drop_left_over(connection)
+        encoding = _like(server)
+        connection.execute(f"CREATE DATABASE {quoted(name)} TEMPLATE template0 {encoding}".encode())
+        connection.execute(f"COMMENT ON DATABASE {quoted(name)} IS {literal(_MARK)}".encode())
+    try:
+        yield server.with_database(name)
+    finally:
+        with suppress(GlacierProviderError):
+            _drop(maintenance, name)
+
+
+def _drop(maintenance: Server, name: str) -> None:
+    with (
+        maintenance.connect(autocommit=True) as connection,
+        database_errors(maintenance, "dropping a scratch database"),
+    ):
+        connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)".encode())
+
+
+def _may_create(connection: Connection, server: Server) -> None:
+    row = connection.execute(
+        "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
+    ).fetchone()
+    if not (row and row[0]):
+        raise DatabaseRefused(
+            f"The user {server.user!r} may create no database to rehearse in.",
+            hint=f"ALTER ROLE {quoted(server.user)} CREATEDB, or name another server in rehearsal.postgres_conn_id.",
+        )
+
+
+def _drop_left_over(connection: Connection) -> None:
+    """Drop scratch databases that nobody is in: a process died in one. One that lives has a session in its own."""
+    found = connection.execute(
+        "SELECT d.datname FROM pg_catalog.pg_database d WHERE starts_with(d.datname, %s)"
+        " AND shobj_description(d.oid, 'pg_database') = %s AND pg_has_role(d.datdba, 'USAGE')"
+        " AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)",
+        (SCRATCH, _MARK),
+    ).fetchall()
+    for (name,) in found:
+        connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)}".encode())
+
+
+def _like(server: Server) -> str:
+    """Return the encoding and locale of the application's database, for CREATE DATABASE."""
+    with server.connect(autocommit=True) as connection, database_errors(server, "asking for the encoding"):
+        row = connection.execute(
+            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_catalog.pg_database"
+            " WHERE datname = current_database()"
+        ).fetchone()
+    assert row is not None  # we are in it
+    return f"ENCODING {literal(row[0])} LC_COLLATE {literal(row[1])} LC_CTYPE {literal(row[2])}"
+
+
+@contextmanager
+def _session(scratch: Server, toc: Toc, tell: Callable[[], None]) -> Iterator[RestoringSession]:
+    with RestoringSession(scratch.connect(autocommit=True), tell) as session:
+        for name, value in (("check_function_bodies", "off"), ("xmloption", "content"), ("search_path", "")):
+            session.text(f"SET {name} = {literal(value)}")
+        session.text("SET client_min_messages = error; SET row_security = off; SET lock_timeout = '60s'")
+        for entry in toc.entries:
+            if entry.desc in ("ENCODING", "STDSTRINGS"):
+                session.run(entry.definition.encode(toc.codec, "surrogateescape"))
+        session.codec = toc.codec
+        yield session
+
+
+class _Rehearsal:
+    def __init__(self, session: RestoringSession, toc: Toc, options: PgRestoreOptions) -> None:
+        self._session, self._toc, self._options = session, toc, options
+        self._contents = {entry.dump_id: entry for entry in toc.entries}
+        self._storage = Storage(replace(options, tablespaces=Keep.DROP))
+        self._failed: dict[int, Stumble] = {}
+
+    def failures(self) -> list[Stumble]:
+        entries = [entry for entry in in_order(self._toc.entries) if self._is_rehearsed(entry)]
+        for start in range(0, len(entries), _TOGETHER):
+            self._session.text("BEGIN")
+            for entry in entries[start : start + _TOGETHER]:
+                self._try(entry)
+            self._session.text("COMMIT")
+        return list(self._failed.values())
+
+    def _is_rehearsed(self, entry: TocEntry) -> bool:
+        if entry.desc in _LEFT_OUT or of_the_database(entry) or (entry.schema or "").startswith("pg_"):
+            return False
+        if self._options.privileges is Keep.DROP and entry.desc in ("ACL", "DEFAULT ACL", "USER MAPPING"):
+            return False
+        about_large_objects = entry.name.startswith("LARGE OBJECT")
+        return not (about_large_objects and entry.desc in ("ACL", "COMMENT", "SECURITY LABEL"))
+
+    def _try(self, entry: TocEntry) -> None:
+        needed = next((self._failed[each] for each in entry.dependencies if each in self._failed), None)
+        sql = definition(entry, self._contents)
+        if self._options.owner is Keep.KEEP:
+            sql += change_of_owner(entry)
+        if needed is not None:
+            failed = FailedStatement(str(entry), f"needs {needed.entry}", sql.strip())
+            self._failed[entry.dump_id] = Stumble(entry, failed, needed.missing)
+            return
+        if entry.desc == "SCHEMA" and entry.name == "public":
+            sql = sql.replace("CREATE SCHEMA ", "CREATE SCHEMA IF NOT EXISTS ", 1)
+        text = f"SAVEPOINT glacier_entry;\n{self._storage.before(entry)}{sql};\nRELEASE glacier_entry"
+        try:
+            self._session.run(text.encode(self._toc.codec, "surrogateescape"))
+        except Refused as refused:
+            if refused.state.startswith(("08", "57")):
+                raise DatabaseRefused(f"The rehearsal was cut: {refused.text}.") from refused
+            self._session.text("ROLLBACK TO glacier_entry")
+            failed = FailedStatement(str(entry), refused.text, sql.strip())
+            self._failed[entry.dump_id] = Stumble(entry, failed, refused.state in MISSING)
+
+
+# --- what a schema without rows does not show ----------------------------------------------------------------------
+
+_EXPRESSIONS = r"""
+SELECT n.nspname, c.relname, 'generated column ' || a.attname,
+       format('(%s)', pg_catalog.pg_get_expr(d.adbin, d.adrelid)), false
+  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+  JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE a.attgenerated <> '' AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+UNION ALL
+SELECT n.nspname, c.relname, 'check ' || k.conname, format('(%s)', pg_catalog.pg_get_expr(k.conbin, k.conrelid)), true
+  FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE k.contype = 'c' AND k.conislocal AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
+   AND n.nspname <> 'information_schema'
+UNION ALL
+SELECT n.nspname, c.relname, 'index ' || i.relname, format('(%s)', e.expression), false
+  FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+  JOIN pg_catalog.pg_class c ON c.oid = x.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
+  LATERAL (
+    SELECT pg_catalog.pg_get_indexdef(x.indexrelid, number, false) AS expression
+      FROM pg_catalog.generate_series(1, x.indnkeyatts) AS number WHERE x.indkey[number - 1] = 0
+    UNION ALL
+    SELECT pg_catalog.pg_get_expr(x.indpred, x.indrelid) WHERE x.indpred IS NOT NULL
+  ) e
+ WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ ORDER BY 1, 2, 3"""
+
+
+def rehearse_expressions(
+    server: Server, excluded: frozenset[str], *, tell: Callable[[], None]
+) -> tuple[int, tuple[FailedStatement, ...]]:
+    """Evaluate the living database's expressions on a few of its rows, read-only; return how many, and what failed.
+
+    `excluded` are schemas that no dump holds. An expression that takes longer than some seconds is no failure.
+    """
+    failed: list[FailedStatement] = []
+    with server.connect() as connection, database_errors(server, "looking for expressions"):
+        connection.read_only = True
+        connection.execute("SELECT set_config('search_path', '', true)")
+        found = [row for row in connection.execute(_EXPRESSIONS.encode()).fetchall() if row[0] not in excluded]
+    with RestoringSession(server.connect(autocommit=True), tell) as session:
+        session.text(
+            f"SET search_path = ''; SET statement_timeout = '{_SECONDS}s'; SET default_transaction_read_only = on"
+        )
+        for schema, table, what, expression, must_hold in found:
+            about = f"{what} of {schema}.{table}"
+            if (failure := _evaluated(session, schema, table, expression, must_hold=must_hold)) is not None:
+                failed.append(FailedStatement(about, failure, expression))
+    return len(found), tuple(failed)
+
+
+def _evaluated(session: RestoringSession, schema: str, table: str, expression: str, *, must_hold: bool) -> str | None:
+    """Return why an expression cannot be evaluated, or does not hold; None when all is well."""
+    rows = f"(SELECT * FROM ONLY {quoted(schema)}.{quoted(table)} LIMIT {_ROWS_LOOKED_AT}) AS {quoted(table)}"
+    value = f"pg_catalog.bool_and({expression})" if must_hold else f"pg_catalog.count(({expression})::text)"
+    try:
+        answer = session.text(f"SELECT {value} FROM {rows}")
+    except Refused as refused:
+        if refused.state == "57014" or refused.state.startswith("42501"):  # too slow, or not ours to read
+            return None
+        said = f"{refused.text} ({refused.context.splitlines()[0]})" if refused.context else refused.text
+        return re.sub(r"\s+", " ", said)
+    return "a row does not meet it any more" if must_hold and answer and answer[0][0] == "f" else None
