@@ -181,7 +181,9 @@ def _findings(report: Mapping[str, Any]) -> Iterator[str]:
         if name == "dump_exclusions" and isinstance(found, Mapping):
             yield from _left_out(found)
             continue
-        if name == "rehearsal" or found in (None, [], 0) or (name.endswith("_count") and name.removesuffix("_count") in _FINDINGS):
+        if name == "rehearsal" or found in (None, [], 0):
+            continue
+        if name.endswith("_count") and name.removesuffix("_count") in _FINDINGS:
             continue
         if name not in _FINDINGS or not isinstance(found, list):
             yield f"{name.replace('_', ' ')}: {for_terminal(found)}"
