@@ -148,16 +148,22 @@ UPDATE application_data_backups AS b SET state = 'complete', closed_at = clock_t
    AND EXISTS (SELECT FROM glacier_archives a WHERE a.id = %(manifest_archive_id)s AND a.state = 'archived')
    AND NOT EXISTS (
        SELECT FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
-        WHERE a.application_id = b.application_id AND a.state IN ('planned', 'uploading', 'lost')
+        WHERE a.application_id = b.application_id AND a.state IN ('planned', 'uploading')
+          AND f.first_backup_id <= b.id AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id))
+   AND NOT EXISTS (
+       SELECT FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
+        WHERE a.application_id = b.application_id AND a.state = 'lost'
           AND f.first_backup_id <= b.id AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id))
 RETURNING b.id;
 
 -- name: unarchived_members
 -- What still keeps a backup from being complete.
-SELECT a.filename, a.state, a.error
-  FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
- WHERE a.application_id = %(application_id)s AND a.state IN ('planned', 'uploading', 'lost')
-   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
+SELECT a.filename, a.state, coalesce(a.error, a.lost_how) AS error
+  FROM (SELECT * FROM glacier_archives WHERE application_id = %(application_id)s AND state IN ('planned', 'uploading')
+        UNION ALL
+        SELECT * FROM glacier_archives WHERE application_id = %(application_id)s AND state = 'lost') AS a
+  JOIN backup_files f ON f.archive_id = a.id
+ WHERE f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
  ORDER BY a.filename LIMIT 20;
 
 -- name: record_dump

@@ -68,7 +68,6 @@ def plan_restore(
         present=compared.present,
         differing=tuple(row["name"] for row in compared.differing[:NAMED]),
         differing_count=len(compared.differing),
-        replaces=request.replaces,
         lost=tuple(compared.lost[:NAMED]),
         lost_count=len(compared.lost),
         known=tuple(known_of_backup(backup["report"])) if request.files else (),
@@ -169,6 +168,7 @@ def _plan(
         backup_id=backup["id"],
         tier=request.tier or Tier(application.retrieval_tier),
         days=request.days or application.retrieval_days,
+        replaces=request.replaces,
         database_bytes=(backup["database_bytes"] or 0) if request.database else 0,
         **found,
     )

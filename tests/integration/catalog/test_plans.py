@@ -50,6 +50,8 @@ VALUES: dict[str, Any] = {
     "kind": "manifest",
     "set_aside": [],
     "sizes_only": False,
+    "staged": False,
+    "replaces": True,
     "compare": True,
     "earlier": [4, 5, 6],
 }
@@ -159,7 +161,7 @@ def connection(filled: Server) -> Iterator[Any]:
             opened.execute(statement)
         opened.execute(
             "CREATE TEMPORARY TABLE odd AS SELECT id, filename, original_size, stored_size, store_uri, state,"
-            " retrieval_status AS status, NULL::bigint AS found FROM glacier_archives LIMIT 10;"
+            " retrieval_status AS status, NULL::bigint AS found, checksum, false AS doubtful FROM glacier_archives LIMIT 10;"
             " CREATE TEMPORARY TABLE compared AS SELECT * FROM odd; ANALYZE odd; ANALYZE compared"
         )
         yield opened
