@@ -161,7 +161,8 @@ def connection(filled: Server) -> Iterator[Any]:
             opened.execute(statement)
         opened.execute(
             "CREATE TEMPORARY TABLE odd AS SELECT id, filename, original_size, stored_size, store_uri, state,"
-            " retrieval_status AS status, NULL::bigint AS found, checksum, false AS doubtful FROM glacier_archives LIMIT 10;"
+            " retrieval_status AS status, NULL::bigint AS found, checksum, false AS doubtful"
+            " FROM glacier_archives LIMIT 10;"
             " CREATE TEMPORARY TABLE compared AS SELECT * FROM odd; ANALYZE odd; ANALYZE compared"
         )
         yield opened
