@@ -34,11 +34,11 @@ class Run:
     dag_run_id: str
 
 
-#: Returns how a run ended, in Airflow's words, or `DELETED`; None while it goes on, and where nobody can tell.
+#: Returns how a run ended, in Airflow's words, or `RUN_DELETED`; None while it goes on, and where nobody can tell.
 RunEnded = Callable[[Run], str | None]
-DELETED = "deleted"
+RUN_DELETED = "deleted"
 #: A run that Airflow does not know is over when its lease was not prolonged for so long: steps do it twice a minute.
-QUIET_SECONDS = 180.0
+LEASE_QUIET_SECONDS = 180.0
 HOLDERS = ("backup", "restore", "deletion")
 
 
@@ -130,7 +130,7 @@ class Backups:
         state = None if run is None or self._run_ended is None else self._run_ended(run)
         if run is None or state is None:
             return False
-        if state == DELETED and (lease["quiet_seconds"] or 0) < QUIET_SECONDS:
+        if state == RUN_DELETED and (lease["quiet_seconds"] or 0) < LEASE_QUIET_SECONDS:
             return False  # perhaps it is another Airflow's, and at work
         log.warning("%s holds the lease of %s, and its run is over: %s.", lease["holder"], self._application, state)
         self.run_is_over(run, state)

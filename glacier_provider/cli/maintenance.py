@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from glacier_provider.catalog.backups import DELETED, QUIET_SECONDS
+from glacier_provider.catalog.backups import LEASE_QUIET_SECONDS, RUN_DELETED
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.cli.arguments import Arguments, add_command, named_application
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
@@ -89,7 +89,7 @@ def _freed(application: str, catalog: Catalog, *, force: bool) -> tuple[dict[str
         return {"freed": None}, f"Nobody holds the lease of {application}."
     run = catalog.backups.holder_run(lease)
     state = run_ended(run) if run is not None else None
-    if state == DELETED and lease["quiet_seconds"] < QUIET_SECONDS:
+    if state == RUN_DELETED and lease["quiet_seconds"] < LEASE_QUIET_SECONDS:
         state = None  # perhaps it is another Airflow's, and at work
     who = (
         f"{lease['holder']} holds the lease of {application} since {_time(lease['since'])}, prolonged at "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from glacier_provider.catalog.backups import DELETED, Run
+from glacier_provider.catalog.backups import RUN_DELETED, Run
 
 log = logging.getLogger(__name__)
 
@@ -13,7 +13,7 @@ ENDED = ("success", "failed")
 
 
 def run_ended(run: Run) -> str | None:
-    """Return how a run ended: `success`, `failed`, or `DELETED`; None while it goes on, or when nobody can be asked.
+    """Return how a run ended: `success`, `failed` or `RUN_DELETED`; None while it goes on, or when nobody can be asked.
 
     A task asks through its supervisor, the API server and the command line in Airflow's own database.
     """
@@ -31,7 +31,7 @@ def _by_supervisor(run: Run) -> str | None:
     def count(states: list[str] | None = None) -> int:
         return RuntimeTaskInstance.get_dr_count(run.dag_id, run_ids=[run.dag_run_id], states=states)
 
-    return DELETED if count() == 0 else next((state for state in ENDED if count([state])), None)
+    return RUN_DELETED if count() == 0 else next((state for state in ENDED if count([state])), None)
 
 
 def _by_database(run: Run) -> str | None:
@@ -42,5 +42,5 @@ def _by_database(run: Run) -> str | None:
         found: Any = DagRun.find(dag_id=run.dag_id, run_id=run.dag_run_id, session=session)
         states = [str(getattr(one.state, "value", one.state)) for one in found]
     if not states:
-        return DELETED
+        return RUN_DELETED
     return states[0] if states[0] in ENDED else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from glacier_provider.catalog.backups import DELETED, Run
+from glacier_provider.catalog.backups import RUN_DELETED, Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.cli import main
 from glacier_provider.errors import ArchiveCold, CatalogNotReady, DirectoryUnusable, IllegalMove, LeaseHeld, LeaseLost
@@ -37,7 +37,7 @@ def test_the_lease_of_a_run_that_is_over_is_taken_at_once(dms: ApplicationUnderT
     assert dms.catalog.backups.get(alive)["state"] == "running"
 
 
-@pytest.mark.parametrize("state", [None, DELETED])
+@pytest.mark.parametrize("state", [None, RUN_DELETED])
 def test_a_lease_stays_held_while_nobody_says_that_its_run_is_over(
     dms: ApplicationUnderTest, state: str | None
 ) -> None:
@@ -50,7 +50,7 @@ def test_a_lease_stays_held_while_nobody_says_that_its_run_is_over(
 def test_the_lease_of_a_deleted_run_is_taken_when_it_has_been_quiet(dms: ApplicationUnderTest) -> None:
     backup.open_backup(dms.application, dms.a_run(), catalog=dms.catalog, store=dms.store)
     in_catalog(dms, "UPDATE applications SET lease_prolonged_at = now() - interval '5 minutes'")
-    with asking(dms, DELETED) as catalog:
+    with asking(dms, RUN_DELETED) as catalog:
         assert catalog.backups.open(ANOTHER) > 0
 
 

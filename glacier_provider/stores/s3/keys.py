@@ -34,7 +34,7 @@ from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.core.told import checked_description
 
 #: In the metadata of a manifest: its backup was deleted, and the manifests of later ones continue it.
-DELETED = "deleted"
+DELETED_KEY = "deleted"
 MAX_METADATA = 2000  # bytes of names and values; S3 allows 2,048
 MAX_NAME_IN_KEY = 200
 _FOLDERS = {ArchiveKind.FILE: "files", ArchiveKind.DATABASE: "database", ArchiveKind.MANIFEST: "manifests"}

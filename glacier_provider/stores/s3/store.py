@@ -45,7 +45,7 @@ from glacier_provider.stores.s3.fast.client import LARGEST_PIECE, FastPath
 from glacier_provider.stores.s3.fast.pool import ProcessPool, start_pool
 from glacier_provider.stores.s3.ids import ids_in_use
 from glacier_provider.stores.s3.keys import (
-    DELETED,
+    DELETED_KEY,
     folder_of,
     is_marker,
     key_facts,
@@ -259,7 +259,7 @@ class S3Store:
         bucket = self._bucket
         key = f"{folder_of(bucket.uri.prefix, application, ArchiveKind.MANIFEST)}{backup_id:012d}.json.gz"
         head = bucket.head(key)
-        if head is None or head.metadata.get("sha256") != manifest_sha256 or DELETED in head.metadata:
+        if head is None or head.metadata.get("sha256") != manifest_sha256 or DELETED_KEY in head.metadata:
             return
         with aws_errors("s3:PutObject", bucket.url(key)):
             bucket.client.copy_object(
@@ -267,7 +267,7 @@ class S3Store:
                 Key=key,
                 CopySource={"Bucket": bucket.uri.bucket, "Key": key},
                 MetadataDirective="REPLACE",
-                Metadata={**head.metadata, DELETED: "yes"},
+                Metadata={**head.metadata, DELETED_KEY: "yes"},
                 ChecksumAlgorithm="SHA256",
                 **bucket.write_arguments("STANDARD"),
             )
@@ -277,7 +277,7 @@ class S3Store:
         keys = [entry["Key"] for page in self._pages(folder) for entry in page]
         with ThreadPoolExecutor(8, thread_name_prefix="s3-head") as pool:
             for head in pool.map(self._bucket.head, keys):
-                if head is not None and DELETED in head.metadata and "sha256" in head.metadata:
+                if head is not None and DELETED_KEY in head.metadata and "sha256" in head.metadata:
                     yield head.metadata["sha256"]
 
     def ids_in_use(self, application: str, *, archive_id: int, backup_id: int) -> tuple[int, int]:
