@@ -504,10 +504,12 @@ class Restores:
         rows = self._db.rows("unfinished_moves", application_id=self._backups.application_id, restore_id=restore_id)
         return [row["id"] for row in rows]
 
-    def orphans_moved(self, ids: Sequence[int]) -> None:
+    def orphans_moved(self, ids: Sequence[int], *, brought_again: Sequence[int] = ()) -> None:
+        """These moves were made; the files of those that were `brought_again` since are in their places all the same."""
+        left = set(ids).difference(brought_again)
         with self._db.transaction():
             self._db.run("orphans_moved", ids=list(ids))
-            self._db.run("orphan_files_left", ids=list(ids))
+            self._db.run("orphan_files_left", ids=sorted(left))
 
     def orphans_gone(self, ids: Sequence[int]) -> None:
         self._db.run("orphans_gone", ids=list(ids))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from glacier_provider.errors import RetrievalRefused, StoreUnavailable
+from glacier_provider.errors import CatalogUnavailable, RetrievalRefused, StoreUnavailable
 from tests.support.application import ApplicationUnderTest
 
 
@@ -53,3 +53,29 @@ def test_a_refusal_that_lasts_is_raised_before_one_that_passes(
     with pytest.raises(RetrievalRefused) as raised:
         dms.bring(planned)
     assert (raised.value.message, raised.value.hint) == ("2 retrievals were refused: No capacity.", "Take Bulk.")
+
+
+def test_a_file_that_a_dead_restore_moved_aside_is_where_the_next_one_brought_it(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dead one moved it, and its journal never heard: the next one brings it before the journal is settled."""
+    earlier = dms.back_up()
+    dms.write("late.pdf", "late")
+    latest = dms.back_up()
+
+    def lose(*_: Any, **__: Any) -> None:
+        raise CatalogUnavailable("The connection is gone.")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(type(dms.catalog.restores), "orphans_moved", lose)
+        with pytest.raises(CatalogUnavailable):
+            dms.restore(earlier)
+    assert "late.pdf" not in dms.contents()
+    dead = dms.catalog.lists.restores()[0]["id"]
+    dms.catalog.backups.free_lease(f"restore {dead}")  # as when its hour is over
+    figures = dms.restore(latest)
+    assert figures["outcome"]["orphans"]["moved"] == 0
+    assert dms.contents()["late.pdf"] == b"late"
+    assert dms.undo_orphans(dead) == {"moved_back": 1, "left": 0}
+    assert dms.contents()["late.pdf"] == b"late"
+    assert dms.plan(latest)["plan"]["to_request"]["archives"] <= 1, "the file is there, and nothing is asked for"

@@ -171,14 +171,15 @@ def undo_orphans(application: Application, restore_id: int, *, catalog: Catalog)
 def _finish_planned_moves(application: Application, restore_id: int, *, catalog: Catalog) -> bool:
     """Finish the journal of a restore that died while it moved orphans: made, or never made.
 
+    What lies aside and is in its place as well was brought again since: it stays there, for undo to compare.
     Return False, and leave the journal, when none of its files is in either place: these are other directories.
     """
     for page in catalog.restores.orphans(restore_id, "planned"):
         aside = {row["id"] for row in page if lies_aside(row["orphan_directory"], row)}
-        there = [row for row in page if row["id"] in aside or _is_there(application, row)]
-        if not there:
+        there = {row["id"] for row in page if _is_there(application, row)}
+        if not aside | there:
             return False
-        catalog.restores.orphans_moved(sorted(aside))
+        catalog.restores.orphans_moved(sorted(aside), brought_again=sorted(aside & there))
         catalog.restores.orphans_gone([row["id"] for row in page if row["id"] not in aside])
     return True
 
