@@ -211,6 +211,7 @@ class Backups:
         key = {"application_id": self.application_id, "dag_id": run.dag_id, "dag_run_id": run.dag_run_id}
         row = self._db.row("backup_of_run", **key)
         row = row or self._db.row("insert_backup", **key, mark=secrets.token_hex(8))
+        row = row or self._db.row("backup_of_run", **key)
         assert row is not None
         return int(row["id"])
 

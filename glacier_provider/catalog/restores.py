@@ -77,11 +77,12 @@ class Restores:
 
         key = {"application_id": self._backups.application_id, "dag_id": run.dag_id, "dag_run_id": run.dag_run_id}
         asked = Jsonb(request.as_dict())
-        row = self._db.row("restore_of_run", **key)
-        if row is None:
+        row, known = None, self._db.row("restore_of_run", **key)
+        if known is None:
             row = self._db.row("insert_restore", **key, backup_id=backup_id, request=asked)
-        else:
-            row = self._db.row("reopen_restore", restore_id=row["id"], backup_id=backup_id, request=asked)
+            known = None if row else self._db.row("restore_of_run", **key)
+        if known is not None:
+            row = self._db.row("reopen_restore", restore_id=known["id"], backup_id=backup_id, request=asked)
         if row is None:
             self._backups.restorable(backup_id)  # deleted meanwhile: its error says so
             raise IllegalMove(
@@ -505,7 +506,7 @@ class Restores:
         return [row["id"] for row in rows]
 
     def orphans_moved(self, ids: Sequence[int], *, brought_again: Sequence[int] = ()) -> None:
-        """These moves were made; the files of those that were `brought_again` since are in their places all the same."""
+        """These moves were made; files that were `brought_again` since are in their places all the same."""
         left = set(ids).difference(brought_again)
         with self._db.transaction():
             self._db.run("orphans_moved", ids=list(ids))

@@ -14,7 +14,7 @@ from glacier_provider.core.archive import Description
 from glacier_provider.core.store_uri import VaultUri, parse_store_uri
 from glacier_provider.stores import client_config, open_store
 from glacier_provider.stores.contract import ArchiveStore
-from glacier_provider.stores.s3.keys import description_from_metadata
+from glacier_provider.stores.s3.keys import description_from_metadata, is_marker
 from glacier_provider.stores.vault.descriptions import description_from_text
 from glacier_provider.stores.vault.store import VaultStore
 from tests.emulator.faults import FaultPlan
@@ -107,7 +107,9 @@ class S3Place:
     def held(self) -> list[Held]:
         bucket = self.emulator.objects.bucket(self.bucket)
         return [
-            Held(name, key.size, description_from_metadata(_plain(key.metadata))) for name, key in bucket.keys.items()
+            Held(name, key.size, description_from_metadata(_plain(key.metadata)))
+            for name, key in bucket.keys.items()
+            if not is_marker(name)
         ]
 
     def uploads(self) -> list[str]:

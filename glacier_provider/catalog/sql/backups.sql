@@ -81,8 +81,10 @@ SELECT id, state FROM application_data_backups
  WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s;
 
 -- name: insert_backup
+-- No row when another process opened the backup of this run in the same moment.
 INSERT INTO application_data_backups (application_id, dag_id, dag_run_id, mark)
 VALUES (%(application_id)s, %(dag_id)s, %(dag_run_id)s, %(mark)s)
+ON CONFLICT (application_id, dag_id, dag_run_id) DO NOTHING
 RETURNING id;
 
 -- name: fail_dead_backups

@@ -3,10 +3,12 @@ SELECT id, state, backup_id FROM restores
  WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s;
 
 -- name: insert_restore
--- The backup's row is locked: a deletion of it comes before this restore, and then there is none, or sees it.
+-- The backup's row is locked: a deletion of it comes before this restore, and then there is none, or sees it. None
+-- either when another process opened the restore of this run in the same moment.
 INSERT INTO restores (application_id, backup_id, dag_id, dag_run_id, request)
 SELECT %(application_id)s, b.id, %(dag_id)s, %(dag_run_id)s, %(request)s FROM (
     SELECT id FROM application_data_backups WHERE id = %(backup_id)s AND state = 'complete' FOR SHARE) AS b
+ON CONFLICT (application_id, dag_id, dag_run_id) DO NOTHING
 RETURNING id;
 
 -- name: reopen_restore

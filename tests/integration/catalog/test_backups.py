@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -376,3 +378,16 @@ def test_manifests_hold_the_changes_between_backups(catalog: Catalog) -> None:
     assert added(first, third) == ["c"]
     assert list(catalog.archives.removed_since(first, third)) == []
     assert added(0, third) == ["a", "b", "c"]
+
+
+def test_two_processes_that_open_the_backup_of_a_run_in_the_same_moment_open_one(
+    catalog: Catalog, catalog_database: Server
+) -> None:
+    with ThreadPoolExecutor(1) as pool, a_catalog(catalog_database) as other:
+        assert other.backups.application_id == catalog.backups.application_id
+        with catalog.transaction():
+            mine = catalog.backups.open(a_run(1))
+            theirs = pool.submit(other.backups.open, a_run(1))
+            with suppress(TimeoutError):  # it waits for the one that came first
+                theirs.result(0.5)
+        assert theirs.result(10) == mine
