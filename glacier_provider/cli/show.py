@@ -181,7 +181,7 @@ def _findings(report: Mapping[str, Any]) -> Iterator[str]:
         if name == "dump_exclusions" and isinstance(found, Mapping):
             yield from _left_out(found)
             continue
-        if name == "rehearsal" or found in (None, [], 0):
+        if name in ("rehearsal", "dump_needs") or found in (None, [], 0):
             continue
         if name.endswith("_count") and name.removesuffix("_count") in _FINDINGS:
             continue

@@ -32,7 +32,10 @@ class PlanRestoreOperator(GlacierOperator):
         with self.opened() as r:
             given: Any = self.request if self.request is not None else context["params"]
             request = RestoreRequest.from_params(dict(given))
-            planned = restore.plan_restore(r.application, run_of(context), request, catalog=r.catalog, stores=r.stores)
+            server = r.server if request.database else None
+            planned = restore.plan_restore(
+                r.application, run_of(context), request, catalog=r.catalog, stores=r.stores, server=server
+            )
         ranges: list[dict[str, int]] = planned.pop("ranges")
         for key, value in planned.items():
             context["ti"].xcom_push(key=key, value=value)

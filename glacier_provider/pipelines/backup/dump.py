@@ -84,7 +84,9 @@ def _dump(call: DumpCall, backup_id: int, *, catalog: Catalog, store: ArchiveSto
         catalog.backups.add_to_report(backup_id, dump_exclusions=call.options.exclusions.as_dict())
         if dump.contents is not None:
             from glacier_provider.postgres.dump.contents import write_contents
+            from glacier_provider.postgres.restore.needs import needs_of
 
+            catalog.backups.add_to_report(backup_id, dump_needs=needs_of(dump.contents).as_dict())
             write_contents(dump.contents, call.path.parent / CONTENTS)
     if sent is not None:
         _complete(form, destination, sent)

@@ -86,7 +86,7 @@ class _Call:
 
     @property
     def exclusions(self) -> Exclusions:
-        return _exclusions(self.application, self.backup)
+        return exclusions_of(self.application, self.backup)
 
     @property
     def mark(self) -> str:
@@ -254,7 +254,7 @@ def _failures(failed: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 FAILURES_KEPT = 200
 
 
-def _exclusions(application: Application, backup: Row) -> Exclusions:
+def exclusions_of(application: Application, backup: Row) -> Exclusions:
     """Return what the dump left out; of a backup that did not note it, what is left out today."""
     from glacier_provider.postgres import Exclusions
 

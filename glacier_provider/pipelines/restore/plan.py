@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.backups import Run
@@ -21,23 +21,36 @@ from glacier_provider.core.findings import known_of_backup
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import Figure, RestorePlan, RestoreRequest, Tier, plan_by_store, retrieval_hours
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.errors import BackupNotRestorable, GlacierProviderError, RetrievalRefused
 from glacier_provider.files import open_source, walk
+from glacier_provider.pipelines.restore.database import exclusions_of
 from glacier_provider.pipelines.restore.lost import lost_files, note_without
 from glacier_provider.pipelines.restore.step import lies_aside
 from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE, in_parallel
 from glacier_provider.stores.contract import Stores
 
+if TYPE_CHECKING:
+    from glacier_provider.postgres import Server
+
 log = logging.getLogger(__name__)
 
 
 def plan_restore(
-    application: Application, run: Run, request: RestoreRequest, *, catalog: Catalog, stores: Stores
+    application: Application,
+    run: Run,
+    request: RestoreRequest,
+    *,
+    catalog: Catalog,
+    stores: Stores,
+    server: Server | None = None,
 ) -> dict[str, Any]:
     """Find out what the restore will take; return `restore_id`, `backup_id`, `plan` and the `ranges` to bring.
 
     `lines` tell the plan to a person, `approve` whether one has to approve it: asked for, or over the budget.
+
+    `server` is asked whether it would take the dump; without one, that comes up when the dump is at hand.
 
     Writes nothing but the plan itself. Raise UnknownBackup, BackupNotRestorable, or ArchiveMissing when a file of the
     backup is in no store any more.
@@ -73,6 +86,8 @@ def plan_restore(
         known=tuple(known_of_backup(backup["report"])) if request.files else (),
     )
     _check_tier(plan.tier, figures, stores)
+    if request.database and server is not None:
+        check_database(application, backup, request, server)
     lines = [*plan.lines(), *_on_their_way(plan, catalog)]
     for line in lines:
         log.info("%s", line)
@@ -91,6 +106,29 @@ def plan_restore(
         "lines": lines,
         "ranges": [share.as_dict() for share in ranges],
     }
+
+
+def check_database(application: Application, backup: Row, request: RestoreRequest, server: Server) -> None:
+    """Raise now what `restore_database` would raise after the retrievals were paid for."""
+    from glacier_provider.postgres import Keep, PgRestoreOptions, Selection
+    from glacier_provider.postgres.restore.needs import Needs, check_restore
+
+    wanted = application.restore
+    check_restore(
+        server,
+        Needs.from_dict(backup["report"].get("dump_needs", {})),
+        PgRestoreOptions(Keep(wanted.owner), Keep(wanted.privileges), Keep(wanted.tablespaces)),
+        selection=Selection(
+            (application.catalog_schema, *wanted.exclude_schemas),
+            tuple(parse_table(name) for name in wanted.exclude_tables),
+            request.tables or None,
+        ),
+        exclusions=exclusions_of(application, backup),
+        swap=wanted.mode == "swap" and not request.tables,
+        catalog_schema=application.catalog_schema,
+        pg_bin_directory=application.pg_bin_directory,
+        roles_are_created=wanted.roles == "create",
+    )
 
 
 def _on_their_way(plan: RestorePlan, catalog: Catalog) -> Iterator[str]:

@@ -107,11 +107,7 @@ class DatabasePlan:
     @property
     def locks(self) -> int:
         """About how many locks a transaction takes: of what it drops, and of what it makes."""
-        return (
-            self.target.locks_to_drop
-            + sum(_LOCKS.get(entry.desc, 0) for entry in self.kept)
-            + _large_objects(self.kept)
-        )
+        return self.target.locks_to_drop + locks_to_make(self.kept)
 
     @property
     def fits_a_transaction(self) -> bool:
@@ -224,8 +220,11 @@ def _without_rows(entries: Iterable[TocEntry]) -> frozenset[TableName]:
     )
 
 
-def _large_objects(kept: Iterable[TocEntry]) -> int:
-    return sum(len(entry.definition.split()) for entry in kept if entry.desc == "BLOB METADATA")
+def locks_to_make(entries: Iterable[TocEntry]) -> int:
+    """Return about how many locks making these takes in one transaction."""
+    entries = list(entries)
+    large_objects = sum(len(entry.definition.split()) for entry in entries if entry.desc == "BLOB METADATA")
+    return large_objects + sum(_LOCKS.get(entry.desc, 0) for entry in entries)
 
 
 def _is_partitioned(entry: TocEntry) -> bool:
@@ -301,11 +300,16 @@ def _settled(
             else:
                 unsolved.append(str(conflict))
     unsolved += _with_dependents(edited.kept, removed)
-    unsolved += [f"in the target, {each}, which is replaced" for each in target.crossings]
+    refuse_crossings(target, unsolved)
+    return removed, frozenset(uncertain | _maybe(edited.kept, exclusions))
+
+
+def refuse_crossings(target: Target, unsolved: Iterable[str] = ()) -> None:
+    """Raise SelectionConflict when something in the target stays and depends on what is replaced."""
+    unsolved = [*unsolved, *(f"in the target, {each}, which is replaced" for each in target.crossings)]
     if unsolved:
         shown = "; ".join(unsolved[:5]) + (f"; and {len(unsolved) - 5} more" if len(unsolved) > 5 else "")
         raise SelectionConflict(f"Restored and excluded objects depend on each other: {shown}.")
-    return removed, frozenset(uncertain | _maybe(edited.kept, exclusions))
 
 
 def _with_dependents(kept: Iterable[TocEntry], removed: dict[int, Removed]) -> list[str]:
