@@ -15,7 +15,15 @@ from typing import Any
 import pytest
 
 from glacier_provider.core.checksum import Verifier
-from glacier_provider.errors import DirectoryUnusable, FileChanged, FileError, FileMissing, OutOfSpace, UnsafePath
+from glacier_provider.errors import (
+    DirectoryUnusable,
+    FileChanged,
+    FileError,
+    FileMissing,
+    FileUnreadable,
+    OutOfSpace,
+    UnsafePath,
+)
 from glacier_provider.files import (
     DirectoryWalk,
     Placed,
@@ -252,7 +260,7 @@ def test_a_denied_directory_is_an_error_that_names_it(locked: Path, work: str) -
             raise Cannot("permission bits do not bite here")
         return act(locked)
 
-    with pytest.raises(DirectoryUnusable, match=named):
+    with pytest.raises((DirectoryUnusable, FileUnreadable), match=named):
         in_child(without_privileges)
 
 

@@ -19,6 +19,7 @@ from glacier_provider.catalog.database import Database
 from glacier_provider.errors import DirectoryUnusable, GlacierProviderError, OutOfSpace
 from glacier_provider.pipelines import backup
 from glacier_provider.postgres.restore import transaction as pg_restore
+from glacier_provider.postgres.restore.session import RestoringSession
 from glacier_provider.postgres.tools.run import Tool
 from tests.faults.places import Place
 from tests.faults.world import World
@@ -83,7 +84,7 @@ def test_a_server_that_stops_during_a_backup(
     fragile.check_all()
 
 
-@pytest.mark.parametrize(("owner", "name", "call"), [(Tool, "end_input", 1), (Database, "_running", 25)])
+@pytest.mark.parametrize(("owner", "name", "call"), [(RestoringSession, "copy", 1), (Database, "_running", 25)])
 def test_a_server_that_stops_during_a_restore(
     fragile: World,
     own_postgres: EmbeddedPostgres,
