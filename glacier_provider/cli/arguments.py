@@ -6,9 +6,10 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from glacier_provider.applications import Application, Applications, load_applications
+if TYPE_CHECKING:
+    from glacier_provider.applications import Application, Applications
 
 Arguments = argparse.Namespace
 DEFAULT_SCHEMA = "glacier_catalog"
@@ -45,6 +46,8 @@ def add_command_of_one(
 
 def right_applications(arguments: Arguments) -> Applications:
     """Return the applications of applications.yaml that are right, and warn of the others."""
+    from glacier_provider.applications import load_applications
+
     applications = load_applications(arguments.applications)
     wrong = ", ".join(name or "the file itself" for name in applications.wrong)
     if wrong:

@@ -16,12 +16,12 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from glacier_provider.applications import Application
-from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.cli.arguments import DEFAULT_SCHEMA, Arguments, right_applications
 from glacier_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from glacier_provider.applications import Application
+    from glacier_provider.catalog.catalog import Catalog
     from glacier_provider.postgres import Server
 
 URI_EXAMPLE = "postgresql://glacier@db.example.com:5432/glacier"
@@ -63,6 +63,8 @@ def airflow_at_hand() -> Iterator[None]:
 
 
 def open_catalog(arguments: Arguments, *, check: bool = True) -> Catalog:
+    from glacier_provider.catalog.catalog import Catalog
+
     application = (
         None if arguments.catalog or os.environ.get("GLACIER_CATALOG_URI") else _application_of_catalog(arguments)
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from glacier_provider.applications import Application
-from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.cli.arguments import Arguments, add_command, right_applications
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.output import print_json, print_table
 from glacier_provider.core.cost import early_deletion, money, plain, retrieval_by_tier, storage_cost
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import ConfigurationError
-from glacier_provider.pipelines.costs import held
+
+if TYPE_CHECKING:
+    from glacier_provider.applications import Application
+    from glacier_provider.catalog.catalog import Catalog
 
 
 def add_commands(commands: Any) -> None:
@@ -39,6 +40,8 @@ def _costs(arguments: Arguments) -> None:
 def _estimate(application: Application, catalog: Catalog) -> dict[str, Any]:
     """Return what an application costs, as JSON-able values; money is decimal text."""
     prices = application.price_table
+    from glacier_provider.pipelines.costs import held
+
     stored = held(catalog.pages.totals([application.name])[application.name])
     everything = retrieval_by_tier(stored, prices, days=application.retrieval_days)
     return {

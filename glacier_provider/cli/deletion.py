@@ -10,19 +10,18 @@ import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from glacier_provider.catalog.backups import Run
 from glacier_provider.cli.arguments import Arguments, add_command_of_one, named_application
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer, print_rows
-from glacier_provider.core.deletion import DeletionPlan, DeletionRequest
-from glacier_provider.core.retention import Judged, Retention
 from glacier_provider.core.text import counted
 from glacier_provider.errors import ConfigurationError
-from glacier_provider.hooks.resources import Resources
-from glacier_provider.pipelines.delete import delete_backup, judge_backups, plan_deletion, raise_refused
-from glacier_provider.pipelines.reconcile import reconcile
+
+if TYPE_CHECKING:
+    from glacier_provider.catalog.backups import Run
+    from glacier_provider.core.deletion import DeletionPlan
+    from glacier_provider.core.retention import Judged
 
 
 def add_commands(commands: Any) -> None:
@@ -52,6 +51,10 @@ def add_commands(commands: Any) -> None:
 
 
 def _delete(arguments: Arguments) -> None:
+    from glacier_provider.core.deletion import DeletionRequest
+    from glacier_provider.hooks.resources import Resources
+    from glacier_provider.pipelines.delete import delete_backup, plan_deletion, raise_refused
+
     application, backup_id = named_application(arguments), arguments.backup_id
     with open_catalog(arguments) as catalog:
         plan = plan_deletion(backup_id, catalog=catalog, prices=application.price_table)
@@ -87,6 +90,10 @@ def _without_password(given: Sequence[str]) -> list[str]:
 
 
 def _retention(arguments: Arguments) -> None:
+    from glacier_provider.core.retention import Retention
+    from glacier_provider.hooks.resources import Resources
+    from glacier_provider.pipelines.delete import delete_backup, judge_backups
+
     application = named_application(arguments)
     with open_catalog(arguments) as catalog:
         judged = judge_backups(application, catalog=catalog)
@@ -112,6 +119,9 @@ def _retention(arguments: Arguments) -> None:
 
 
 def _reconcile(arguments: Arguments) -> None:
+    from glacier_provider.hooks.resources import Resources
+    from glacier_provider.pipelines.reconcile import reconcile
+
     application = named_application(arguments)
     with airflow_at_hand(), open_catalog(arguments) as catalog, Resources(application) as resources:
         done = reconcile(application, catalog=catalog, stores=resources.stores, everything=arguments.inventory)
@@ -136,4 +146,6 @@ def _print_judged(arguments: Arguments, judged: list[Judged]) -> None:
 
 def _run() -> Run:
     """Stands for the Airflow run in what is noted of a deletion."""
+    from glacier_provider.catalog.backups import Run
+
     return Run("glacier-backup", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}")

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from glacier_provider.catalog.backups import LEASE_QUIET_SECONDS, RUN_DELETED
-from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.cli.arguments import Arguments, add_command, named_application
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer
 from glacier_provider.core.text import counted
 from glacier_provider.errors import LeaseHeld, RebuiltInPart
-from glacier_provider.hooks.runs import run_ended
-from glacier_provider.pipelines.rebuild import Rebuilt, rebuild_catalog
+
+if TYPE_CHECKING:
+    from glacier_provider.catalog.catalog import Catalog
+    from glacier_provider.pipelines.rebuild import Rebuilt
 
 #: What a process that is alive all the same then meets is its fence: it changes nothing more.
 FREE_ANYHOW = "If you know that it is dead, add:"
@@ -84,6 +84,9 @@ def _free_lease(arguments: Arguments) -> None:
 
 def _freed(application: str, catalog: Catalog, *, force: bool) -> tuple[dict[str, Any], str]:
     """Free a lease and tell whose it was; raise LeaseHeld when its run may be alive, unless forced."""
+    from glacier_provider.catalog.backups import LEASE_QUIET_SECONDS, RUN_DELETED
+    from glacier_provider.hooks.runs import run_ended
+
     lease = catalog.backups.lease()
     if lease is None or not lease["held"]:
         return {"freed": None}, f"Nobody holds the lease of {application}."
@@ -110,6 +113,7 @@ def _time(moment: datetime | None) -> str:
 
 def _rebuild(arguments: Arguments) -> None:
     from glacier_provider.hooks.resources import Resources, open_store_anywhere
+    from glacier_provider.pipelines.rebuild import rebuild_catalog
 
     application = named_application(arguments)
     resources = Resources(application, open_store=open_store_anywhere)

@@ -6,13 +6,15 @@ It reaches AWS by the application's AWS connection: its AIRFLOW_CONN_ variable, 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from glacier_provider.applications import Application
 from glacier_provider.cli.arguments import Arguments, right_applications
 from glacier_provider.cli.connections import airflow_at_hand
 from glacier_provider.cli.output import print_json
 from glacier_provider.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from glacier_provider.applications import Application
 
 
 def add_commands(commands: Any) -> None:

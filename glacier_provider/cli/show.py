@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from glacier_provider.applications import load_applications
-from glacier_provider.applications.schema import json_schema
-from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.cli.arguments import Arguments, add_command, add_paging
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.output import (
@@ -25,6 +22,9 @@ from glacier_provider.core.restorability import restorability
 from glacier_provider.core.status import BackupState
 from glacier_provider.core.text import counted, nearest, readable_size
 from glacier_provider.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from glacier_provider.catalog.catalog import Catalog
 
 
 def add_commands(commands: Any) -> None:
@@ -124,6 +124,8 @@ def _check_name(arguments: Arguments, catalog: Catalog) -> None:
     if arguments.application in known:
         return
     with suppress(ConfigurationError):
+        from glacier_provider.applications import load_applications
+
         described = load_applications(arguments.applications)
         known += [name for name in (*described, *described.wrong) if name and name not in known]
     if arguments.application not in known:
@@ -258,8 +260,12 @@ def _restores(arguments: Arguments) -> None:
 
 def _applications(arguments: Arguments) -> None:
     if arguments.json_schema:
+        from glacier_provider.applications.schema import json_schema
+
         print_json(json_schema())
         return
+    from glacier_provider.applications import load_applications
+
     applications = load_applications(arguments.applications).checked()
     print_rows(
         arguments,

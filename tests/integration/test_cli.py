@@ -715,7 +715,7 @@ def test_no_command_shows_a_traceback(
 
     for module in ("show", "maintenance", "deletion", "costs"):
         monkeypatch.setattr(f"glacier_provider.cli.{module}.open_catalog", fail)
-    monkeypatch.setattr("glacier_provider.cli.arguments.load_applications", fail)
+    monkeypatch.setattr("glacier_provider.applications.load_applications", fail)
     answer = run(*argv)
     assert answer.code == code
     assert words in answer.err

@@ -5,6 +5,8 @@ postgres, stores, catalog, files, staging → core. Imports inside functions and
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -221,6 +223,29 @@ def _loaded_by(imported: str) -> Iterator[str]:
     while imported:
         yield imported
         imported = imported.rpartition(".")[0]
+
+
+def test_the_command_line_starts_without_what_only_some_commands_need() -> None:
+    dear = (
+        "pydantic",
+        "psycopg",
+        "airflow",
+        "boto3",
+        "glacier_provider.pipelines.reconcile",
+        "glacier_provider.postgres",
+    )
+    loaded = f"import sys, glacier_provider.cli; print(*(set({dear}) & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_what_postgres_offers_is_found_where_it_says() -> None:
+    from glacier_provider import postgres
+
+    told = [name for names in postgres._ROOMS.values() for name in names]
+    assert sorted(told) == sorted(postgres.__all__)
+    assert all(getattr(postgres, name) is not None for name in told)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = postgres.nothing  # type: ignore[attr-defined]
 
 
 def test_the_dags_are_wiring_that_nothing_imports() -> None:

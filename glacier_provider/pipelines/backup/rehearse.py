@@ -1,7 +1,7 @@
 """`rehearse_restore`: on the day of the backup, what would be refused or lost on the night when it is needed.
 
 It changes nothing but its findings, and never fails a backup: a backup that cannot be restored today is still the only
-copy. See docs/adr/0024.
+copy. See docs/adr/0031.
 """
 
 from __future__ import annotations

@@ -256,7 +256,7 @@ class _Transaction:
             return
         self._failed.append(
             FailedStatement(
-                str(entry), sql.strip(), f"it is NOT VALID, since rows break it: {refused.detail or refused.text}"
+                str(entry), f"it is NOT VALID, since rows break it: {refused.detail or refused.text}", sql.strip()
             )
         )
 

@@ -211,6 +211,8 @@ def test_what_needs_a_table_that_was_left_out_is_restored_as_far_as_it_can_be(
     assert everywhere.run("SELECT array_agg(n) FROM twice") == [([2],)]
     assert everywhere.run("SELECT convalidated FROM pg_constraint WHERE conname ~ 'session_id'") == [(False,)]
     assert [each["object"] for each in done.failed] == ["FK CONSTRAINT public.logins logins_session_id_fkey"]
+    assert "NOT VALID" in done.failed[0]["said"]
+    assert "ADD CONSTRAINT logins_session_id_fkey" in done.failed[0]["statement"]
 
 
 def test_what_needs_a_table_that_is_nowhere_is_listed_with_its_statement(library: Library) -> None:
