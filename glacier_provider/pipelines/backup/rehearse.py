@@ -20,6 +20,7 @@ from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED
 from glacier_provider.errors import CatalogError, DatabaseRefused, GlacierProviderError
 from glacier_provider.pipelines.backup.step import backup_step
+from glacier_provider.pipelines.restore.database import exclusions_of
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directory_of
 
@@ -73,11 +74,10 @@ def _rehearsed(
     catalog: Catalog,
     progress: Progress,
 ) -> dict[str, Any]:
-    from glacier_provider.postgres import Exclusions
     from glacier_provider.postgres.dump.contents import read_contents
 
     toc = read_contents(contents_path(application, backup_id))
-    exclusions = Exclusions.from_dict(catalog.backups.get(backup_id)["report"].get("dump_exclusions", {}))
+    exclusions = exclusions_of(application, catalog.backups.get(backup_id))
     one = _Rehearsal(application, server, toc, exclusions, lambda: progress.heartbeat("rehearsing"))
     plan, refused = one.plan()
     expressions = one.expressions()
@@ -156,12 +156,13 @@ class _Rehearsal:
 
     def _left_out(self) -> bool:
         left = self.exclusions
-        return bool(left.tables or left.table_data or set(left.schemas) - {self.application.catalog_schema})
+        return bool(left.tables or left.table_data or left.schemas)
 
     def expressions(self) -> list[str]:
         from glacier_provider.postgres.restore.rehearsal import rehearse_expressions
 
-        excluded = frozenset({*self.exclusions.schemas, *self.application.restore.exclude_schemas})
+        left_alone = (self.application.catalog_schema, *self.application.restore.exclude_schemas)
+        excluded = frozenset({*self.exclusions.schemas, *left_alone})
         try:
             _, failed = rehearse_expressions(self.server, excluded, tell=self.tell)
         except DatabaseRefused as error:

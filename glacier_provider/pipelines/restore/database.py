@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,10 +173,9 @@ def _swaps(call: _Call) -> bool:
 
 
 def _left_behind(call: _Call) -> list[str]:
-    """Return what the dump left out: the catalog, which a swap refuses by itself, is none of it."""
+    """Return what the dump left out: a swap would leave it in the old database."""
     left = call.exclusions
-    tables = [".".join(name) for name in (*left.tables, *left.table_data)]
-    return [name for name in left.schemas if name != call.application.catalog_schema] + tables
+    return [*left.schemas, *(".".join(name) for name in (*left.tables, *left.table_data))]
 
 
 def _in_place(call: _Call) -> RestoredDatabase:
@@ -255,18 +254,24 @@ FAILURES_KEPT = 200
 
 
 def exclusions_of(application: Application, backup: Row) -> Exclusions:
-    """Return what the dump left out; of a backup that did not note it, what is left out today."""
+    """Return what the dump left out; of a backup that did not note it, what is left out today.
+
+    Without the catalog's schema, which every dump leaves out and no restore touches: no application needs it.
+    """
     from glacier_provider.postgres import Exclusions
 
     noted = backup["report"].get("dump_exclusions")
-    if noted is not None:
-        return Exclusions.from_dict(noted)
     dump = application.dump
-    return Exclusions(
-        (application.catalog_schema, *dump.exclude_schemas),
-        tuple(parse_table(name) for name in dump.exclude_tables),
-        tuple(parse_table(name) for name in dump.exclude_table_data),
+    found = (
+        Exclusions.from_dict(noted)
+        if noted is not None
+        else Exclusions(
+            tuple(dump.exclude_schemas),
+            tuple(parse_table(name) for name in dump.exclude_tables),
+            tuple(parse_table(name) for name in dump.exclude_table_data),
+        )
     )
+    return replace(found, schemas=tuple(name for name in found.schemas if name != application.catalog_schema))
 
 
 def _selection(application: Application, request: RestoreRequest) -> Selection:
