@@ -223,9 +223,10 @@ class Archives:
                 twices=[receipt.maybe_twice for _, receipt in done],
             )
 
-    def drop_vanished(self, archive_ids: Sequence[int]) -> int:
-        """Files that were planned and are gone: no longer part of any backup. Return their number."""
-        return self._db.run("drop_vanished", archive_ids=list(archive_ids)) if archive_ids else 0
+    def drop_vanished(self, archive_ids: Sequence[int]) -> None:
+        """Files that were planned and are gone: no longer part of any backup, and no longer counted as such."""
+        if archive_ids:
+            self._db.run("drop_vanished", archive_ids=list(archive_ids))
 
     def note_unread(self, backup_id: int, archive_ids: Sequence[int]) -> None:
         """Note files that a backup could not read, with every try that it had."""

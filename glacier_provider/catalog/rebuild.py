@@ -164,6 +164,10 @@ class Rebuild:
         """Note the files of the newest backup as being in their directory."""
         self._db.run("rebuild_present", application_id=self._application_id)
 
+    def miscounted(self) -> list[Row]:
+        """Return `id`, `files_count` and `members` of complete backups where they differ, the newest first."""
+        return self._db.rows("rebuild_miscounted", application_id=self._application_id)
+
     # --- what the stores tell --------------------------------------------------------------------------------
 
     def load_listing(self, store_uri: str, listed: Iterable[StoredArchive]) -> None:

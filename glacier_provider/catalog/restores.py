@@ -35,9 +35,10 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A backup compared with the directory."""
+    """A backup compared with the directory. `members`: how many files it has; None when they were not looked at."""
 
     present: Amount
+    members: int | None
     differing: list[Row]
     lost: list[str]
     figures: list[Row]
@@ -215,7 +216,7 @@ class Restores:
         with self._db.transaction():
             self._db.run("forget_planned_archives", restore_id=restore_id)
             self._db.row("missing_to_note", restore_id=restore_id)
-            present, differing, lost = Amount(), [], []
+            present, members, differing, lost = Amount(), None, [], []
             if request.files:
                 self._scans.load_all(files)
                 self._db.row("scan_memory")
@@ -226,7 +227,8 @@ class Restores:
                 there = list(same(doubtful)) if doubtful else []
                 self._db.run("settle_doubtful", same=there)
                 differing = self._db.rows("differing_members")
-                present = self._present(backup)
+                members = int(self._db.rows("members_count", **ids)[0]["archives"])
+                present = self._present(backup, members)
                 self._db.run("note_present", application_id=application_id, same=there)
                 choice = {"replaces": request.replaces}
                 aside = self._db.rows(
@@ -241,19 +243,19 @@ class Restores:
                 self._db.run("note_unstaged", archive_id=backup["database_archive_id"])
                 self._db.run("plan_database", restore_id=restore_id, archive_id=backup["database_archive_id"])
                 figures += self._db.rows("database_figures", archive_id=backup["database_archive_id"])
-        return Comparison(present=present, differing=differing, lost=lost, figures=figures)
+        return Comparison(present=present, members=members, differing=differing, lost=lost, figures=figures)
 
-    def _present(self, backup: Row) -> Amount:
+    def _present(self, backup: Row, members: int) -> Amount:
         """Return what the backup contains less what is missing or differs.
 
         Bytes are those that its scan counted, unless members went since, or files were others than their archives.
         """
         ids = {"application_id": self._backups.application_id, "backup_id": backup["id"]}
-        (missing,), (members,) = self._db.rows("missing_amount"), self._db.rows("members_count", **ids)
+        (missing,) = self._db.rows("missing_amount")
         size = backup["files_bytes"]
-        if members["archives"] != backup["files_count"] or backup["report"].get("changed_count"):
+        if members != backup["files_count"] or backup["report"].get("changed_count"):
             size = self._db.rows("members_bytes", **ids)[0]["bytes"]
-        return Amount(members["archives"] - missing["archives"], max(0, size - missing["bytes"]))
+        return Amount(members - missing["archives"], max(0, size - missing["bytes"]))
 
     def record_plan(self, restore_id: int, plan: Mapping[str, Any]) -> None:
         from psycopg.types.json import Jsonb

@@ -134,6 +134,7 @@ def _lines(rebuilt: Rebuilt) -> Iterator[str]:
     if rebuilt.adopted:
         yield f"{counted(rebuilt.adopted, 'archive')} of backups that never got their manifest taken up."
     yield from rebuilt.renumbered
+    yield from rebuilt.miscounted
     yield from (f"Not whole: {line}" for line in rebuilt.broken)
     yield from (f"Left out: {line}" for line in rebuilt.left_out)
     yield from (f"In a complete backup, and in no store: {line}" for line in rebuilt.lost)

@@ -21,6 +21,21 @@ def known_of_backup(report: Mapping[str, Any]) -> Iterator[str]:
             yield f"{words.format(counted(count, 'file'))}: {some(names, count)}."
 
 
+def told_of_count(members: int, counted_then: int | None) -> Iterator[str]:
+    """Yield a sentence when the catalog knows more files of a backup than were counted on its day, or fewer.
+
+    >>> list(told_of_count(3, 5))
+    ['The catalog knows 3 files of it, and 5 were counted when it was made: 2 of them cannot be brought.']
+    >>> list(told_of_count(6, 5))
+    ['The catalog knows 6 files of it, and 5 were counted when it was made.']
+    """
+    if counted_then is None or members == counted_then:
+        return
+    told = f"The catalog knows {counted(members, 'file')} of it, and {counted_then:,} were counted when it was made"
+    missing = counted_then - members
+    yield f"{told}: {missing:,} of them cannot be brought." if missing > 0 else f"{told}."
+
+
 _SHORTFALLS = {
     "changed": "Holds an earlier content of {}, which had changed without being archived",
     "unarchived_references": "Does not hold {} that the database names",

@@ -25,6 +25,7 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import ArchiveKind, Description, Location, StoredArchive
+from glacier_provider.core.findings import told_of_count
 from glacier_provider.core.manifest import Continued, chains_of
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.store_uri import place_of
@@ -54,7 +55,8 @@ class Rebuilt:
 
     `broken`: a sentence for each backup that cannot be restored whole; `left_out`: one for each manifest that is not
     what it says; `renumbered`: one for each backup that has another id than before; `lost`: files that complete
-    backups name and no store has; `strays`: keys that say they are ours and fit nowhere. Names are cut after `NAMED`,
+    backups name and no store has; `miscounted`: a sentence for each complete backup whose manifest counts more
+    files than are named, or fewer; `strays`: keys that say they are ours and fit nowhere. Names are cut after `NAMED`,
     counts are not.
     """
 
@@ -68,6 +70,7 @@ class Rebuilt:
     strays: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     renumbered: tuple[str, ...] = ()
+    miscounted: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -96,6 +99,7 @@ def rebuild_catalog(application: Application, *, catalog: Catalog, stores: Store
         catalog.rebuild.finish(archive_id=newest[0], backup_id=max(newest[1], rebuilding.highest_backup))
         files = catalog.rebuild.files
         states = catalog.lists.backups(application.name, limit=10**9)
+        miscounted = list(_miscounted(catalog))
     broken = [f"Backup {row['id']}: {row['error']}" for row in states if row["state"] == "failed"]
     names = [f"{row['filename']} (backup {row['backup_id']})" for row in lost]
     return Rebuilt(
@@ -109,7 +113,15 @@ def rebuild_catalog(application: Application, *, catalog: Catalog, stores: Store
         strays=tuple(strays[:NAMED]),
         left_out=tuple(rebuilding.left_out[:NAMED]),
         renumbered=tuple(rebuilding.renumbered[:NAMED]),
+        miscounted=tuple(miscounted[:NAMED]),
     )
+
+
+def _miscounted(catalog: Catalog) -> Iterator[str]:
+    for row in catalog.rebuild.miscounted():
+        for sentence in told_of_count(row["members"], row["files_count"]):
+            log.error("Backup %d: %s", row["id"], sentence)
+            yield f"Backup {row['id']}: {sentence}"
 
 
 # --- the manifests -------------------------------------------------------------------------------------------------

@@ -323,3 +323,25 @@ def test_the_command_ends_with_1_when_something_is_lost(dms: ApplicationUnderTes
     assert ended.returncode == 1
     assert "In a complete backup, and in no store: doc3.pdf" in ended.stdout
     assert "RebuiltInPart" in ended.stderr
+
+
+def test_a_backup_of_which_fewer_files_are_known_than_were_counted_says_so_in_the_plan_and_in_a_rebuild(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dms.back_up()
+    close = backup.close_backup
+
+    def count_more_and_close(*args: Any, **kwargs: Any) -> Any:
+        with dms.catalog_server.connect(autocommit=True) as connection:
+            connection.execute("UPDATE glacier_catalog.application_data_backups SET files_count = 5 WHERE id = 2")
+        return close(*args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(backup, "close_backup", count_more_and_close)
+        assert dms.back_up() == 2
+    told = "The catalog knows 3 files of it, and 5 were counted when it was made: 2 of them cannot be brought."
+    assert told in dms.plan(2)["lines"]
+    assert not [line for line in dms.plan(1)["lines"] if "counted" in line]
+    lose_the_catalog(dms)
+    assert rebuild(dms).miscounted == (f"Backup 2: {told}",)
+    assert told in dms.plan(2)["lines"]

@@ -217,16 +217,27 @@ UPDATE application_data_backups b
 RETURNING b.id;
 
 -- name: drop_vanished
--- Planned, but gone from the directory before it was read: no longer part of this backup.
+-- Planned, but gone from the directory before it was read: no longer part of this backup, nor counted as such.
 WITH gone AS (
     UPDATE glacier_archives SET state = 'failed', error = 'The file vanished before it was archived.',
            doubtful_since = CASE WHEN state = 'uploading' THEN coalesce(doubtful_since, clock_timestamp())
                                  ELSE doubtful_since END,
            upload_id = CASE WHEN original_size > 8388608 THEN coalesce(upload_id, 'unknown') ELSE upload_id END
      WHERE id = ANY(%(archive_ids)s) AND state IN ('planned', 'uploading') AND kind = 'file'
-    RETURNING id)
-DELETE FROM backup_files f USING gone WHERE f.archive_id = gone.id
-RETURNING f.archive_id;
+    RETURNING id, application_id, original_size, backup_id),
+removed AS (DELETE FROM backup_files f USING gone WHERE f.archive_id = gone.id RETURNING f.archive_id),
+newest AS (SELECT max(id) AS id FROM application_data_backups
+            WHERE application_id IN (SELECT application_id FROM gone) AND scanned_at IS NOT NULL)
+UPDATE application_data_backups b
+   SET files_count = greatest(0, b.files_count - u.files), files_bytes = greatest(0, b.files_bytes - u.bytes),
+       new_files_count = greatest(0, b.new_files_count - u.new_files),
+       new_files_bytes = greatest(0, b.new_files_bytes - u.new_bytes)
+  FROM (SELECT count(*) AS files, coalesce(sum(original_size), 0)::bigint AS bytes,
+               count(*) FILTER (WHERE backup_id = newest.id) AS new_files,
+               coalesce(sum(original_size) FILTER (WHERE backup_id = newest.id), 0)::bigint AS new_bytes
+          FROM gone JOIN removed ON removed.archive_id = gone.id, newest) AS u, newest
+ WHERE b.id = newest.id AND b.state IN ('running', 'failed') AND u.files > 0
+RETURNING b.id;
 
 -- name: unfinished_files
 -- A page of files to upload, in id order.

@@ -202,6 +202,20 @@ SELECT t.archive_id, %(application_id)s, %(backup_id)s FROM told_archives t
 UPDATE glacier_archives a SET retrieval_status = 'exists'
   FROM backup_files f WHERE f.archive_id = a.id AND f.last_backup_id IS NULL AND f.application_id = %(application_id)s;
 
+-- name: rebuild_miscounted
+-- Complete backups with more files than were counted, or fewer. What came and went is added up, not counted for each.
+WITH changes AS (
+    SELECT at, sum(n) AS n FROM (
+        SELECT first_backup_id AS at, count(*) AS n FROM backup_files WHERE application_id = %(application_id)s GROUP BY 1
+        UNION ALL
+        SELECT last_backup_id + 1, -count(*) FROM backup_files
+         WHERE application_id = %(application_id)s AND last_backup_id IS NOT NULL GROUP BY 1) AS ends
+     GROUP BY at),
+counts AS (
+    SELECT b.id, b.files_count, coalesce((SELECT sum(n) FROM changes WHERE at <= b.id), 0)::bigint AS members
+      FROM application_data_backups b WHERE b.application_id = %(application_id)s AND b.state = 'complete')
+SELECT id, files_count, members FROM counts WHERE files_count <> members ORDER BY id DESC;
+
 -- name: rebuild_backups_without_dump
 UPDATE application_data_backups b SET state = 'failed', error = 'Its dump is not in the store: deleted, or lost.'
   FROM glacier_archives a

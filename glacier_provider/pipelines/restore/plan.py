@@ -13,11 +13,11 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.pages import Where
-from glacier_provider.catalog.restores import SetAside
+from glacier_provider.catalog.restores import Comparison, SetAside
 from glacier_provider.catalog.scans import FileSeen
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.checksum import Verifier
-from glacier_provider.core.findings import known_of_backup
+from glacier_provider.core.findings import known_of_backup, told_of_count
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import Figure, RestorePlan, RestoreRequest, Tier, plan_by_store, retrieval_hours
 from glacier_provider.core.status import RetrievalStatus
@@ -83,7 +83,7 @@ def plan_restore(
         differing_count=len(compared.differing),
         lost=tuple(compared.lost[:NAMED]),
         lost_count=len(compared.lost),
-        known=tuple(known_of_backup(backup["report"])) if request.files else (),
+        known=tuple(_known(backup, compared)) if request.files else (),
     )
     _check_tier(plan.tier, figures, stores)
     if request.database and server is not None:
@@ -129,6 +129,15 @@ def check_database(application: Application, backup: Row, request: RestoreReques
         pg_bin_directory=application.pg_bin_directory,
         roles_are_created=wanted.roles == "create",
     )
+
+
+def _known(backup: Row, compared: Comparison) -> Iterator[str]:
+    """Yield what was known of the backup on its day, and whether as many files are known now as were counted then."""
+    yield from known_of_backup(backup["report"])
+    if compared.members is not None:
+        for sentence in told_of_count(compared.members, backup["files_count"]):
+            log.error("Backup %d: %s", backup["id"], sentence)
+            yield sentence
 
 
 def _on_their_way(plan: RestorePlan, catalog: Catalog) -> Iterator[str]:

@@ -260,9 +260,23 @@ def test_a_file_that_vanished_before_its_upload_frees_its_name(catalog: Catalog)
     backup_id = catalog.backups.open(a_run(1))
     scanned(catalog, backup_id, ["a"])
     (page,) = catalog.archives.unfinished_files(ArchiveRange(0, 2**62))
-    assert catalog.archives.drop_vanished([page[0].id]) == 1
+    catalog.archives.drop_vanished([page[0].id])
+    assert members(catalog, backup_id) == set()
     again = scanned(catalog, backup_id, ["a"], size=99)
     assert (again.new_files, again.bytes) == (1, 99)
+
+
+def test_a_file_that_vanished_before_its_upload_is_not_counted(catalog: Catalog) -> None:
+    a_backup(catalog, 1, ["old"])
+    backup_id = catalog.backups.open(a_run(2))
+    scanned(catalog, backup_id, ["old", "a", "b"])
+    (page,) = catalog.archives.unfinished_files(ArchiveRange(0, 2**62))
+    for _ in range(2):
+        catalog.archives.drop_vanished([page[0].id])  # the second time it is gone already
+    row = catalog.backups.get(backup_id)
+    names = ("files_count", "files_bytes", "new_files_count", "new_files_bytes")
+    assert [row[name] for name in names] == [2, 20, 1, 10]
+    assert len(members(catalog, backup_id)) == 2
 
 
 def test_a_changed_size_is_reported_and_the_archive_kept_where_changes_are_only_reported(catalog: Catalog) -> None:
