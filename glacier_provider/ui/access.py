@@ -71,6 +71,10 @@ class Scheduler(Protocol):
         """Return the state of a run and its tasks in the order in which they started; None: there is no such run."""
         ...
 
+    def ended(self, dag_id: str, run_id: str) -> str | None:
+        """Return how a run ended, `success` or `failed`; None while it goes on, or when Airflow does not know it."""
+        ...
+
     def start(self, dag_id: str, conf: dict[str, Any], *, by: str) -> str:
         """Start a run in a person's name and return its id; raise IllegalMove when Airflow has no such DAG."""
         ...
@@ -132,6 +136,12 @@ class AirflowScheduler:
                 return None
             found = session.execute(select(*columns).where(*of_run).order_by(*order, TaskInstance.map_index))
             return _word(run[0]), [TaskState(row[0], row[1], _word(row[2]), *row[3:]) for row in found]
+
+    def ended(self, dag_id: str, run_id: str) -> str | None:
+        wanted = select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+        with create_session() as session:
+            state = _word(session.execute(wanted).scalar_one_or_none())
+        return state if state in ("success", "failed") else None
 
     def start(self, dag_id: str, conf: dict[str, Any], *, by: str) -> str:
         try:

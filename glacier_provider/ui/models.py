@@ -317,6 +317,9 @@ class WorkResponse(BaseResponse):
     now: datetime
     backup: BackupWorkResponse | None = None
     restore: RestoreWorkResponse | None = None
+    over: list[Literal["backup", "restore"]] = Field(
+        default=[], description="of these Airflow says that the run is over, although the catalog has them as under way"
+    )
 
 
 class TierResponse(BaseResponse):

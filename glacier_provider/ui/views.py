@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -274,6 +274,17 @@ def deletion_plan(application: Application, plan: DeletionPlan, today: date) -> 
 
 
 # --- work under way ------------------------------------------------------------------------------------------------
+
+
+def without_runs(work: models.WorkResponse, ended: Callable[[str, str], str | None]) -> models.WorkResponse:
+    """Note what the catalog has as under way although its run is over; `ended` tells how a run ended, if it did."""
+    rows = {"backup": work.backup and work.backup.backup, "restore": work.restore and work.restore.restore}
+    over = [
+        kind
+        for kind, row in rows.items()
+        if row and row.state in ("running", "planned") and ended(row.dag_id, row.dag_run_id)
+    ]
+    return work.model_copy(update={"over": over})
 
 
 def work(application: Application, catalog: Catalog, now: datetime) -> models.WorkResponse:

@@ -248,20 +248,21 @@ def get_restore_preview(
 
 
 @api.get("/applications/{application}/work", responses=error_responses(_404="no such application"))
-def get_work(application: ReadableDep, catalog: CatalogDep) -> models.WorkResponse:
-    """The backup and the restore that are under way."""
-    return views.work(application, catalog, datetime.now(UTC))
+def get_work(application: ReadableDep, catalog: CatalogDep, scheduler: SchedulerDep) -> models.WorkResponse:
+    """The backup and the restore that are under way, and of which of them the run is over all the same."""
+    return views.without_runs(views.work(application, catalog, datetime.now(UTC)), scheduler.ended)
 
 
 @api.get("/runs", responses=error_responses(_404="not a run of a backup or restore DAG"))
-def get_run(rights: RightsDep, dag_id: RunId, dag_run_id: RunId) -> models.WorkResponse:
+def get_run(rights: RightsDep, scheduler: SchedulerDep, dag_id: RunId, dag_run_id: RunId) -> models.WorkResponse:
     """What one Airflow run of a backup or restore DAG does, or did."""
     name = views.application_of(dag_id)
     if name is None:
         raise HTTPException(404, f"{dag_id} is not a backup or restore DAG of this provider.")
     application = readable(name, rights)
     with read_only_catalog(application) as catalog:
-        return views.work_of_run(application, catalog, dag_id, dag_run_id, datetime.now(UTC))
+        found = views.work_of_run(application, catalog, dag_id, dag_run_id, datetime.now(UTC))
+    return views.without_runs(found, scheduler.ended)
 
 
 @api.get("/runs/tasks", responses=error_responses(_404="Airflow has no such run"))

@@ -52,22 +52,25 @@ export function Work({ application, idle = false, eager = false, onEnd }) {
 /** With `here` it stands on the page of the run itself, and no links lead there. */
 function Progress({ work, here = false }) {
   const { application, now } = work;
+  const over = (kind) => work.over.includes(kind);
   return [
-    work.backup && h(BackupProgress, { key: "backup", application, now, here, ...work.backup }),
-    work.restore && h(RestoreProgress, { key: "restore", application, now, here, ...work.restore }),
+    work.backup && h(BackupProgress, { key: "backup", application, now, here, over: over("backup"), ...work.backup }),
+    work.restore && h(RestoreProgress, { key: "restore", application, now, here, over: over("restore"), ...work.restore }),
   ];
 }
 
-function Strip({ title, to, runTo, here, children }) {
+function Strip({ application, title, to, runTo, here, over, children }) {
   return h(
     C.Box,
     { bg: "bg.subtle", borderRadius: 6, p: 3, fontSize: "sm", role: "group", "aria-label": "Under way" },
     h(
       C.Flex,
       { justify: "space-between", gap: 3, mb: 2, flexWrap: "wrap" },
-      h(C.Flex, { gap: 2, align: "center", flexWrap: "wrap" }, h(C.Spinner, { size: "xs", "aria-hidden": true }), title),
+      h(C.Flex, { gap: 2, align: "center", flexWrap: "wrap" }, !over && h(C.Spinner, { size: "xs", "aria-hidden": true }), title),
       !here && h(C.Flex, { gap: 3 }, h(Link, { to }, "Backup"), h(Link, { to: runTo }, "DAG run and logs")),
     ),
+    over && h(Note, { status: "warning", title: "Its run is over" },
+      `Airflow says so, and nothing goes on. Clear the failed task, or start another run: it takes over. To end it now: glacier-backup free-lease ${application}`),
     children,
   );
 }
@@ -85,7 +88,7 @@ function Pace({ done, total, rate, now, since }) {
 
 const less = (one, other) => ({ archives: one.archives - other.archives, bytes: one.bytes - other.bytes });
 
-function BackupProgress({ application, backup, phase, left, total, dump, dump_archived: sent, rate, now, here }) {
+function BackupProgress({ application, backup, phase, left, total, dump, dump_archived: sent, rate, now, here, over }) {
   const done = less(total, left);
   const all = dump ? { archives: total.archives + 1, bytes: total.bytes + dump.bytes } : total;
   const there = dump && sent ? { archives: done.archives + 1, bytes: done.bytes + dump.bytes } : done;
@@ -96,14 +99,16 @@ function BackupProgress({ application, backup, phase, left, total, dump, dump_ar
       title: h("span", null, `Backup ${backup.id}: ${BACKUP_PHASES[phase] || phase}`),
       to: backupPath(application, backup.id),
       runTo: runPath(backup.dag_id, backup.dag_run_id),
+      application,
       here,
+      over,
     },
     phase === "upload" && h(Meter, { share: all.bytes ? there.bytes / all.bytes : 0, label: `Backup ${backup.id}` }),
     h(Pace, { done: there, total: all, rate, now, since: backup.opened_at }),
   );
 }
 
-function RestoreProgress({ application, restore, phase, archives, set_aside: aside, total, expected, rate, now, here }) {
+function RestoreProgress({ application, restore, phase, archives, set_aside: aside, total, expected, rate, now, here, over }) {
   const placed = ["local", "exists"].reduce(
     (sum, status) => ({
       archives: sum.archives + (archives[status]?.archives || 0),
@@ -118,7 +123,9 @@ function RestoreProgress({ application, restore, phase, archives, set_aside: asi
       title: h("span", null, `Restore ${restore.id} of backup ${restore.backup_id}: ${RESTORE_PHASES[phase] || phase}`),
       to: backupPath(application, restore.backup_id),
       runTo: runPath(restore.dag_id, restore.dag_run_id),
+      application,
       here,
+      over,
     },
     h(StatusBar, { archives, words: true }),
     h(Pace, { done: placed, total, rate, now, since: restore.opened_at }),

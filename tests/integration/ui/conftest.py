@@ -44,6 +44,7 @@ class Planned:
     known: dict[str, access.ScheduledDag] = field(default_factory=dict)
     runs: dict[tuple[str, str], list[access.TaskState]] = field(default_factory=dict)
     started: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
+    over: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def dags(self, dag_ids: Iterable[str]) -> dict[str, access.ScheduledDag]:
         return {dag_id: self.known[dag_id] for dag_id in dag_ids if dag_id in self.known}
@@ -51,6 +52,9 @@ class Planned:
     def tasks(self, dag_id: str, run_id: str) -> tuple[str | None, list[access.TaskState]] | None:
         found = self.runs.get((dag_id, run_id))
         return None if found is None else ("success", found)
+
+    def ended(self, dag_id: str, run_id: str) -> str | None:
+        return self.over.get((dag_id, run_id))
 
     def start(self, dag_id: str, conf: dict[str, Any], *, by: str) -> str:
         self.started.append((dag_id, conf, by))

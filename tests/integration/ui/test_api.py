@@ -276,6 +276,18 @@ def test_a_backup_that_is_not_complete_has_no_preview(admin: TestClient, catalog
 # --- work under way ---
 
 
+def test_what_is_under_way_by_the_catalog_and_over_by_airflow_is_told(site: Site, get: Get, catalog: Catalog) -> None:
+    run = a_run(1)
+    catalog.backups.open(run)
+    over = lambda: (  # noqa: E731
+        get("/applications/dms/work")["over"],
+        get("/runs", dag_id=run.dag_id, dag_run_id=run.dag_run_id)["over"],
+    )
+    assert over() == ([], [])
+    site.planned.over[run.dag_id, run.dag_run_id] = "failed"
+    assert over() == (["backup"], ["backup"])
+
+
 def test_a_running_backup_tells_its_phase_and_what_is_left(get: Get, catalog: Catalog) -> None:
     assert get("/applications/dms/work")["backup"] is None
     backup_id = catalog.backups.open(a_run(1))
