@@ -8,7 +8,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param
 
 from glacier_provider.applications import Application, load_applications
-from glacier_provider.operators.base import ANY_DATE, default_args, run_failed, run_succeeded
+from glacier_provider.operators.base import ANY_DATE, default_args
 from glacier_provider.operators.delete_steps import DeleteBackupOperator, PlanDeletionOperator
 
 DOC = """
@@ -59,8 +59,6 @@ def delete_dag(application: Application) -> DAG:
         schedule=None,
         start_date=ANY_DATE,
         catchup=False,
-        on_failure_callback=run_failed,
-        on_success_callback=run_succeeded,
         max_active_runs=1,
         is_paused_upon_creation=False,
         tags=["glacier", "delete", name],

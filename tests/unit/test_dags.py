@@ -411,5 +411,7 @@ def test_a_run_has_all_its_tasks_whatever_its_logical_date_is(dags: dict[str, DA
 
 
 def test_the_end_of_every_run_is_noted_also_where_no_task_can_tell(dags: dict[str, DAG]) -> None:
-    assert all(dag.on_failure_callback is run_failed for dag in dags.values())
-    assert all(dag.on_success_callback is run_succeeded for dag in dags.values())
+    # Airflow cannot make a callback's context of a DAG with a param that has no default: a deletion's has two
+    told = [dag for name, dag in dags.items() if not name.startswith("glacier_delete__")]
+    assert all(dag.on_failure_callback is run_failed for dag in told)
+    assert all(dag.on_success_callback is run_succeeded for dag in told)
