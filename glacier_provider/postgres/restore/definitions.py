@@ -131,6 +131,21 @@ def statements(sql: str) -> Iterator[list[Token]]:
     yield statement
 
 
+def split(sql: str) -> Iterator[tuple[str, list[Token]]]:
+    """Yield each statement as it is written, with its tokens."""
+    text, parts = "", []
+    for found in _TOKEN.finditer(sql):
+        text += found.group()
+        token = Token(str(found.lastgroup), found.group())
+        if token.text == ";" and token.kind == "other":
+            yield text, parts
+            text, parts = "", []
+        elif token.kind != "space":
+            parts.append(token)
+    if parts:
+        yield text, parts
+
+
 def _qualified(parts: list[Token], at: int) -> tuple[str, str] | None:
     if len(parts) < at + 3 or parts[at + 1].text != "." or not (parts[at].is_name and parts[at + 2].is_name):
         return None

@@ -265,6 +265,8 @@ def _not_replaceable(target: Target, entries: Iterable[TocEntry]) -> dict[Object
     for entry in entries:
         if entry.desc in _REPLACEABLE and target.staying.get(_identity(entry), "").endswith(" needs it"):
             found.pop(_identity(entry), None)
+        if entry.desc == "SHELL TYPE" and (reason := target.staying.get(("TYPE", entry.schema, entry.name))):
+            found[_identity(entry)] = reason
         if (entry.desc == "BLOB METADATA" and not entry.definition.strip()) or (
             entry.desc == "BLOB" and entry.name.isdigit() and int(entry.name) in target.foreign_large_objects
         ):
@@ -520,12 +522,16 @@ def _is_system(schema: str | None) -> bool:
 
 
 def _missing_schemas(kept: tuple[TocEntry, ...], target: Target) -> tuple[str, ...]:
-    """Schemas without an entry of their own, such as public, that the target lost."""
-    made = {entry.name for entry in kept if entry.desc == "SCHEMA"}
-    needed = {
-        entry.schema for entry in kept if entry.schema and entry.desc != "EXTENSION" and not _is_system(entry.schema)
+    """Schemas that no entry makes and the target lost, such as public, of which a dump has only what was changed."""
+    made = {entry.name for entry in kept if entry.desc == "SCHEMA" and definitions.tokens(entry.definition)}
+    needed = {entry.schema for entry in kept if entry.schema and entry.desc != "EXTENSION"}
+    needed |= {entry.name for entry in kept if entry.desc == "SCHEMA"}
+    needed |= {
+        unquoted(entry.name.removeprefix("SCHEMA "))
+        for entry in kept
+        if entry.desc in _PIECES_OF_A_SYSTEM_OBJECT and not entry.schema and entry.name.startswith("SCHEMA ")
     }
-    return tuple(sorted(needed - made - target.schemas.keys()))
+    return tuple(sorted(each for each in needed - made - target.schemas.keys() if not _is_system(each)))
 
 
 def _extension_rows(kept: tuple[TocEntry, ...], target: Target) -> tuple[tuple[TableName, str], ...]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from glacier_provider.postgres.dump.toc import TocEntry
+from glacier_provider.postgres.restore import definitions
 from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
 from glacier_provider.postgres.tools.sql import literal, quoted, unquoted
 
@@ -90,6 +91,29 @@ def change_of_owner(entry: TocEntry) -> str:
         schema = f"{quoted(entry.schema)}." if entry.schema else ""
         return f"ALTER {entry.desc} {schema}{quoted(entry.name)} {to}"
     return ""
+
+
+def granted_as(sql: str, roles: Mapping[str, bool]) -> tuple[str, tuple[str, ...]]:
+    """Return the privileges of a dump as a user who is no superuser can give them, and the statements it cannot run.
+
+    What another role granted is granted as that role: pg_dump asks for SET SESSION AUTHORIZATION, which is a
+    superuser's; SET ROLE does the same for a user that can act as the role. `roles` says as which this user can.
+    """
+    given, refused = "", []
+    grantor = ""
+    for text, parts in definitions.split(sql):
+        words = [part.text.upper() for part in parts if part.kind == "word"]
+        if words[:3] == ["SET", "SESSION", "AUTHORIZATION"]:
+            grantor = parts[3].name
+            given += f"SET LOCAL ROLE {quoted(grantor)};\n" if roles.get(grantor) else ""
+        elif words[:3] == ["RESET", "SESSION", "AUTHORIZATION"]:
+            given += "RESET ROLE;\n" if roles.get(grantor) else ""
+            grantor = ""
+        elif grantor and not roles.get(grantor):
+            refused.append(text.strip())
+        else:
+            given += text
+    return given, tuple(refused)
 
 
 class Storage:

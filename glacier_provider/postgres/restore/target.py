@@ -137,7 +137,8 @@ def selection_setting(selection: Selection, exclusions: Exclusions) -> str:
     outside = {*selection.exclude_tables, *exclusions.tables, *exclusions.table_data}
     schemas = sorted({*selection.exclude_schemas, *exclusions.schemas})
     relations = sorted(selection.tables or ()) if only else sorted(outside)
-    return json.dumps({"schemas": schemas, "relations": relations, "only": only})
+    # as it is: bytes that are no text in any encoding, as a SQL_ASCII database may have them, have no escape
+    return json.dumps({"schemas": schemas, "relations": relations, "only": only}, ensure_ascii=False)
 
 
 def set_local(connection: Connection, name: str, value: str) -> None:

@@ -33,6 +33,7 @@ from glacier_provider.postgres.restore.statements import (
     Storage,
     change_of_owner,
     definition,
+    granted_as,
     in_order,
 )
 from glacier_provider.postgres.tools.find import Tools
@@ -191,9 +192,19 @@ class _Transaction:
             )
         for name in self._plan.create_schemas:
             session.text(f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}")
+            if name == "public":
+                self._as_a_new_database_has_it(session)
         self._empty_extension_tables(session)
         session.text("SET LOCAL lock_timeout = 0")
         return staying
+
+    def _as_a_new_database_has_it(self, session: RestoringSession) -> None:
+        """Give the schema public its first owner and privileges: a dump has what was changed of them."""
+        owned = self._plan.server_version.major >= 15
+        if owned:
+            session.text("ALTER SCHEMA public OWNER TO pg_database_owner")
+        session.text(f"GRANT {'USAGE' if owned else 'ALL'} ON SCHEMA public TO PUBLIC")
+        session.text("COMMENT ON SCHEMA public IS 'standard public schema'")
 
     def _empty_extension_tables(self, session: RestoringSession) -> None:
         """Delete the rows that the dump brings again; in one statement, so that tables may refer to each other."""
@@ -217,6 +228,7 @@ class _Transaction:
             self._try(session, entry)
         elif sql := self._sql(entry):
             session.run(self._bytes(sql))
+            self._note_grants(entry)
         self._tell()
 
     def _told(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -228,14 +240,28 @@ class _Transaction:
         text = definition(entry, self._contents)
         if self._plan.target.staying.get((entry.desc, entry.schema, entry.name)):  # it stays for something else
             text = re.sub(r"\ACREATE (?=FUNCTION|PROCEDURE)", "CREATE OR REPLACE ", text)
-        give = self._options.owner is Keep.KEEP and entry.owner != self._plan.user
+        if entry.desc == "ACL" and not self._plan.target.superuser:
+            text, _ = granted_as(text, self._plan.target.roles)
+        own = entry.owner == self._plan.user and not (
+            entry.desc == "SCHEMA" and entry.name in self._plan.create_schemas
+        )
+        give = self._options.owner is Keep.KEEP and not own
         return self._placed.before(entry) + text + (change_of_owner(entry) if give else "")
+
+    def _note_grants(self, entry: TocEntry) -> None:
+        """List the privileges that roles gave as which this user cannot act."""
+        if entry.desc == "ACL" and not self._plan.target.superuser:
+            _, refused = granted_as(definition(entry, self._contents), self._plan.target.roles)
+            if refused:
+                reason = f"a role as which {self._plan.user} cannot act granted this"
+                self._failed.append(FailedStatement(str(entry), reason, "\n".join(refused)))
 
     def _try(self, session: RestoringSession, entry: TocEntry) -> None:
         """Restore what may need something that was left out; note it when it cannot be."""
         sql = self._sql(entry)
         try:
             session.run(self._bytes(f"SAVEPOINT glacier_entry;\n{sql};\nRELEASE glacier_entry"))
+            self._note_grants(entry)
         except Refused as refused:
             session.text("ROLLBACK TO glacier_entry")
             if refused.state == "23503" and entry.desc == "FK CONSTRAINT":

@@ -81,6 +81,12 @@ def newer() -> Iterator[SampleServer]:
         yield SampleServer(postgres)
 
 
+@pytest.fixture(params=["sample", "older", "newer"])
+def any_server(request: pytest.FixtureRequest) -> SampleServer:
+    found: SampleServer = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture(scope="session")
 def elsewhere() -> Iterator[EmbeddedPostgres]:
     """Another cluster of the main version, which does not have the application's roles."""

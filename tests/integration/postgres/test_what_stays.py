@@ -34,11 +34,12 @@ DROP_OWNER = PgRestoreOptions(owner=Keep.DROP)
 class Library:
     """A database of the role `library`, which is no superuser, and the two users who restore into it."""
 
-    def __init__(self, sample: SampleServer, place: Path) -> None:
+    def __init__(self, sample: SampleServer, place: Path, *, clauses: str = "") -> None:
         self._sample, self._place = sample, place
         self.role = f"library_{next(_numbers)}"
         sample.postgres.create_role(self.role, password="library", attributes="CREATEDB NOSUPERUSER")
-        self.postgres = sample.postgres.create_database(self.role, owner=self.role)
+        sample.postgres.execute(f"CREATE DATABASE {self.role} OWNER {self.role} {clauses}")
+        self.postgres = sample.postgres.server(self.role)
         self.owner = sample.postgres.server(self.role, user=self.role, password="library")
         self.tools = sample.tools
 
@@ -82,17 +83,17 @@ class Library:
             self.of(by), self.tools, dump, Selection(**chosen), options or PgRestoreOptions(), self.options.exclusions
         )
 
+    def everything(self) -> str:
+        return self._sample.everything(self.postgres)
+
+    def make_role(self, name: str) -> None:
+        self._sample.postgres.create_role(name)
+
     def empty(self) -> Server:
         """Return a new database of the same owner, as the owner."""
         name = f"{self.role}_{next(_numbers)}"
         self._sample.postgres.create_database(name, owner=self.role)
         return self._sample.postgres.server(name, user=self.role, password="library")
-
-
-@pytest.fixture(params=["sample", "older", "newer"])
-def any_server(request: pytest.FixtureRequest) -> SampleServer:
-    found: SampleServer = request.getfixturevalue(request.param)
-    return found
 
 
 @pytest.fixture
