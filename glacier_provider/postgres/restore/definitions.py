@@ -131,7 +131,7 @@ def statements(sql: str) -> Iterator[list[Token]]:
     yield statement
 
 
-def split(sql: str) -> Iterator[tuple[str, list[Token]]]:
+def split_statements(sql: str) -> Iterator[tuple[str, list[Token]]]:
     """Yield each statement as it is written, with its tokens."""
     text, parts = "", []
     for found in _TOKEN.finditer(sql):

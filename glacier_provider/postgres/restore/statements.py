@@ -101,7 +101,7 @@ def granted_as(sql: str, roles: Mapping[str, bool]) -> tuple[str, tuple[str, ...
     """
     given, refused = "", []
     grantor = ""
-    for text, parts in definitions.split(sql):
+    for text, parts in definitions.split_statements(sql):
         words = [part.text.upper() for part in parts if part.kind == "word"]
         if words[:3] == ["SET", "SESSION", "AUTHORIZATION"]:
             grantor = parts[3].name

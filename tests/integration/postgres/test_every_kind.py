@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,11 +181,12 @@ def test_names_of_any_bytes_are_excluded_and_chosen(
     library.run("CREATE TABLE docs (n int)", "INSERT INTO docs VALUES (1)")
     name = ("public", "B\udcfccher" if encoding == "SQL_ASCII" else "B\xfccher")
     dump = library.dump(**({"exclude_table_data": (name,)} if how == "dump" else {}))
+    chosen: dict[str, Any] = {"restore": {"exclude_tables": {name}}, "tables": {"tables": {name}}}.get(how, {})
     library.run("DELETE FROM docs")
     with library.owner.connect(autocommit=True) as connection:
         connection.execute(f"SET client_encoding = '{client}'".encode())
         connection.execute(b'INSERT INTO "B\xfccher" VALUES (2)')
-        library.restore(dump, **{"dump": {}, "restore": {"exclude_tables": {name}}, "tables": {"tables": {name}}}[how])
+        library.restore(dump, **chosen)
         found = connection.execute(b'SELECT (SELECT count(*) FROM "B\xfccher"), (SELECT count(*) FROM docs)')
         assert found.fetchone() == ((1, 0) if how == "tables" else (2, 1))
 
