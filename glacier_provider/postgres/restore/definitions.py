@@ -133,7 +133,8 @@ def statements(sql: str) -> Iterator[list[Token]]:
 
 def split_statements(sql: str) -> Iterator[tuple[str, list[Token]]]:
     """Yield each statement as it is written, with its tokens."""
-    text, parts = "", []
+    text = ""
+    parts: list[Token] = []
     for found in _TOKEN.finditer(sql):
         text += found.group()
         token = Token(str(found.lastgroup), found.group())
