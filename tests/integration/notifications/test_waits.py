@@ -12,10 +12,11 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from glacier_provider.core.notification import Notification
 from glacier_provider.core.store_uri import place_of
+from glacier_provider.errors import ArchiveMissing
 from glacier_provider.pipelines import restore
 from glacier_provider.sensors.glacier_job import GlacierJobSensor
 from glacier_provider.stores.queue import receive
-from glacier_provider.triggers.glacier_job import DONE, FAILED
+from glacier_provider.triggers.glacier_job import DONE, ERROR, FAILED
 from tests.emulator.faults import FaultKind
 from tests.integration.notifications.waits import SECONDS, OnAVault, Wait, a_wait
 from tests.support.airflow import settings_of
@@ -242,7 +243,10 @@ def test_the_message_of_a_failed_job_fails_the_restore(on_a_vault: OnAVault, ope
 def test_an_archive_that_is_gone_fails_the_restore_when_a_message_leads_there(s3_wait: Wait) -> None:
     key = s3_wait.retrieval()["key"]
     s3_wait.app.s3.client().delete_object(Bucket=s3_wait.app.bucket, Key=key)
-    assert s3_wait.event_after(lambda: s3_wait.send(s3_wait.message_about(key)))["status"] == FAILED
+    # the worker asks again, and says which file it is
+    assert s3_wait.event_after(lambda: s3_wait.send(s3_wait.message_about(key)))["status"] == ERROR
+    with pytest.raises(ArchiveMissing, match=r"\.pdf"):
+        s3_wait.app.poll(s3_wait.restore_id)
 
 
 def test_a_copy_that_ended_early_is_asked_for_again(s3_wait: Wait) -> None:
