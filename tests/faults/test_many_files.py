@@ -71,7 +71,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 def test_all_are_archived_with_one_request_each(many: World) -> None:
     many.back_up()
     many.check_all()
-    assert puts(many) == 102  # the dump and the manifest as well
+    assert puts(many) == 103  # the dump, the manifest and the mark of the catalog as well
     assert puts(many, 412) == 0
 
 
