@@ -158,13 +158,18 @@ def plan_database_restore(
     toc = table_of_contents(dump)
     _check_compression(tools, toc.header)
     entries = restorable_entries(tools, dump, toc)
-    plan = plan_contents(server, replace(toc, entries=entries), selection, options, exclusions)
-    check_client_version(tools, plan.server_version)
+    plan = plan_contents(server, replace(toc, entries=entries), selection, options, exclusions, tools=tools)
     return replace(plan, dump=dump, toc=toc)
 
 
 def plan_contents(
-    server: Server, toc: Toc, selection: Selection, options: PgRestoreOptions, exclusions: Exclusions | None = None
+    server: Server,
+    toc: Toc,
+    selection: Selection,
+    options: PgRestoreOptions,
+    exclusions: Exclusions | None = None,
+    *,
+    tools: Tools | None = None,
 ) -> DatabasePlan:
     """As `plan_database_restore`, by the dump's table of contents alone: rows and client programs may be away."""
     exclusions = exclusions or Exclusions()
@@ -178,6 +183,8 @@ def plan_contents(
         connection.rollback()
         connection.read_only = True
         target = inspect(connection, setting)
+        if tools is not None:
+            check_client_version(tools, target.version)
         _check_version(toc.header, target)
         entries = tuple(_without(entry, target.foreign_large_objects) for entry in entries)
         edited = edit(entries, _with_exclusions(selection, left_out, target), _not_replaceable(target, entries))
