@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import (
 )
 
 from glacier_provider.sensors.glacier_job import GlacierJobSensor
-from glacier_provider.triggers.glacier_job import DONE, ERROR, FAILED, TIMEOUT, GlacierJobTrigger
+from glacier_provider.triggers.glacier_job import DONE, ERROR, TIMEOUT, GlacierJobTrigger
 from tests.unit.operators.builders import a_context
 from tests.unit.sensors.waiting import WaitingRestore
 
@@ -65,9 +65,7 @@ def test_ids_may_come_as_text_and_the_application_in_place(waiting: WaitingResto
 
 def test_a_retrieval_that_failed_ends_the_wait_by_name(waiting: WaitingRestore) -> None:
     waiting.lose("doc2.pdf")
-    with pytest.raises(
-        AirflowFailException, match=r"^RetrievalFailed: .*doc2\.pdf: .*not in the bucket.*Clear the task"
-    ):
+    with pytest.raises(AirflowFailException, match=r"^ArchiveMissing: The file doc2\.pdf of backup 1 .*without_lost"):
         a_sensor(waiting).poke(a_context())
 
 
@@ -179,11 +177,10 @@ def test_it_waits_on_when_the_catalog_says_otherwise_and_not_longer_than_before(
     assert caught.value.trigger.serialize()[1]["ends_at"] == NOW
 
 
-def test_a_failure_is_raised_with_the_stores_words(waiting: WaitingRestore) -> None:
+def test_what_the_store_lost_is_raised_by_name(waiting: WaitingRestore) -> None:
     waiting.lose("doc2.pdf")
-    GlacierJobTrigger(waiting.settings, waiting.restore_id, 1, NOW)._look()
-    with pytest.raises(AirflowFailException, match=r"^RetrievalFailed: .*doc2\.pdf: The archive is not in the bucket"):
-        a_sensor(waiting).execute_complete(a_context(), an_event(FAILED, waiting))
+    with pytest.raises(AirflowFailException, match=r"^ArchiveMissing: The file doc2\.pdf of backup 1 is in no store"):
+        a_sensor(waiting).execute_complete(a_context(), an_event(ERROR, waiting))
 
 
 def test_a_timeout_says_what_is_missing(waiting: WaitingRestore) -> None:

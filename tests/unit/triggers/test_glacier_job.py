@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 from airflow.triggers.base import TriggerEvent
 
-from glacier_provider.triggers.glacier_job import DONE, ERROR, FAILED, TIMEOUT, GlacierJobTrigger
+from glacier_provider.triggers.glacier_job import DONE, ERROR, TIMEOUT, GlacierJobTrigger
 from tests.emulator.faults import FaultKind
 from tests.unit.operators.builders import SETTINGS
 from tests.unit.sensors.waiting import WaitingRestore
@@ -86,8 +86,9 @@ def test_an_event_is_plain_and_tells_no_more_than_ids(waiting: WaitingRestore) -
     assert set(event) == {"status", "restore_id", "ends_at"}
 
 
-def test_it_ends_when_the_store_ended_a_retrieval(waiting: WaitingRestore) -> None:
-    assert the_event_after(a_trigger(waiting), lambda: waiting.lose("doc2.pdf"))["status"] == FAILED
+def test_it_ends_when_the_store_lost_what_is_waited_for(waiting: WaitingRestore) -> None:
+    """A worker then says which file it is."""
+    assert the_event_after(a_trigger(waiting), lambda: waiting.lose("doc2.pdf"))["status"] == ERROR
 
 
 def test_it_ends_when_its_time_is_over(waiting: WaitingRestore) -> None:
