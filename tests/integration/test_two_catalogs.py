@@ -251,6 +251,7 @@ def test_a_place_is_told_also_by_a_server_that_keeps_its_identity_to_itself(
             assert system.isdecimal()
         postgres.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC", database.dbname)
         postgres.execute("GRANT USAGE ON SCHEMA glacier_catalog TO modest", database.dbname)
+        postgres.execute("GRANT SELECT ON ALL TABLES IN SCHEMA glacier_catalog TO modest", database.dbname)
         modest = postgres.server(database.dbname, user="modest", password="p")
         with a_catalog(modest) as catalog:
             assert catalog.writers.place().split("/")[0] == "unknown"
