@@ -18,7 +18,6 @@ from glacier_provider.postgres.restore.rehearsal import (
 )
 from tests.integration.postgres.conftest import SampleServer
 from tests.integration.postgres.test_what_stays import DOCS, LEFT_OUT, LOGINS, SUPERUSER, Library
-from tests.integration.postgres.test_what_stays import any_server as any_server
 from tests.integration.postgres.test_what_stays import everywhere as everywhere
 from tests.integration.postgres.test_what_stays import library as library
 
