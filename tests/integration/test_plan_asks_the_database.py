@@ -50,7 +50,7 @@ def refused(dms: ApplicationUnderTest, error: type[GlacierProviderError], server
 def role(dms: ApplicationUnderTest) -> Iterator[str]:
     dms.sql("CREATE ROLE clerk LOGIN PASSWORD 'clerk'")
     yield "clerk"
-    if dms.sql("SELECT FROM pg_roles WHERE rolname = 'clerk'"):
+    if dms.sql("SELECT 1 FROM pg_roles WHERE rolname = 'clerk'"):
         dms.sql("DROP OWNED BY clerk CASCADE")
         dms.sql("DROP ROLE clerk")
 
@@ -116,3 +116,29 @@ def test_a_backup_that_noted_nothing_is_planned_by_what_is_known(dms: Applicatio
     backup_id = dms.back_up()
     dms.catalog.backups.add_to_report(backup_id, dump_needs={})
     planned(dms)
+
+
+def test_a_part_of_a_dump_is_not_refused_for_what_the_rest_needs(dms: ApplicationUnderTest, role: str) -> None:
+    dms.sql(f"GRANT SELECT ON documents TO {role}")
+    dms.back_up()
+    dms.sql(f"DROP OWNED BY {role}")
+    dms.sql(f"DROP ROLE {role}")
+    planned(dms, tables=["public.tags"])
+    dms.configure(restore=RestoreOptions(exclude_tables=("public.documents",)))
+    planned(dms)
+
+
+def test_a_swap_that_would_leave_something_behind(dms: ApplicationUnderTest) -> None:
+    dms.configure(dump=DumpOptions(exclude_table_data=("public.tags",)), restore=RestoreOptions(mode="swap"))
+    dms.back_up()
+    assert "public.tags" in refused(dms, SelectionConflict)
+
+
+def test_too_few_locks_are_no_matter_where_a_swap_can_be_made_instead(dms: ApplicationUnderTest, role: str) -> None:
+    backup_id = dms.back_up()
+    needs = Needs.from_dict(dms.catalog.backups.get(backup_id)["report"]["dump_needs"])
+    dms.catalog.backups.add_to_report(backup_id, dump_needs=replace(needs, locks=10**9).as_dict())
+    assert "swap or auto" in refused(dms, RestoreFailed)
+    dms.configure(restore=RestoreOptions(mode="auto"))
+    planned(dms)
+    assert "CREATEDB" in refused(dms, DatabaseRefused, replace(dms.server, user=role, password=role))

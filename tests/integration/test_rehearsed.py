@@ -107,3 +107,33 @@ def test_a_rehearsal_that_cannot_be_made_is_a_finding_and_fails_nothing(dms: App
     found = backup.rehearse_restore(dms.application, backup_id, catalog=dms.catalog, server=dms.server)
     assert found["in_place"]["verdict"] == "unknown"
     assert "table of contents" in found["in_place"]["why"]
+
+
+def test_an_error_of_the_rehearsal_itself_fails_no_backup(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("nobody thought of this")
+
+    monkeypatch.setattr("glacier_provider.postgres.restore.plan.plan_contents", broken)
+    report = rehearsed(dms)
+    assert "itself failed (KeyError)" in restorability(report)[0]
+    assert "rehearse_restore" in restorability(report)[0]
+
+
+def test_what_a_dump_leaves_out_is_noted_before_there_is_one(dms: ApplicationUnderTest) -> None:
+    """A worker that dies when the dump is whole never makes, or notes, it again."""
+    dms.configure(dump=DumpOptions(exclude_tables=("public.tags",)))
+    backup_id = backup.open_backup(dms.application, dms.a_run(), catalog=dms.catalog, store=dms.store)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("glacier_provider.pipelines.backup.dump._report", _dies)
+        with pytest.raises(KeyboardInterrupt):
+            backup.dump_database(dms.application, backup_id, catalog=dms.catalog, server=dms.server, store=dms.store)
+    dms.configure(dump=DumpOptions())
+    backup.dump_database(dms.application, backup_id, catalog=dms.catalog, server=dms.server, store=dms.store)
+    noted = dms.catalog.backups.get(backup_id)["report"]["dump_exclusions"]
+    assert noted["tables"] == [["public", "tags"]]
+
+
+def _dies(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt

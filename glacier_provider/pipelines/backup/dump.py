@@ -72,6 +72,9 @@ def _dump(call: DumpCall, backup_id: int, *, catalog: Catalog, store: ArchiveSto
         if form.stream is not None:
             opened.enter_context(form.stream)
         destination = _planned(call, backup_id, form.encoding, catalog=catalog, store=store)
+        # What the dump does not hold, a restore of it leaves as it is, also when the configuration has changed by then.
+        # Noted before there is a dump: one that is whole is never made, or noted, again.
+        catalog.backups.add_to_report(backup_id, dump_exclusions=call.options.exclusions.as_dict())
         upload = opened.enter_context(_upload_meanwhile(form, destination, call))
         with references_file(call.application, call.path.parent) as references:
             dump = form.write(references)
@@ -80,14 +83,7 @@ def _dump(call: DumpCall, backup_id: int, *, catalog: Catalog, store: ArchiveSto
         _record(backup_id, destination, dump, size=size, sha256=sha256, sent=sent)
         _report(backup_id, dump, call.security_warning, catalog=catalog)
         _record_roles(backup_id, call.server, catalog=catalog)
-        # What the dump does not hold, a restore of it leaves as it is: also when the configuration has changed by then.
-        catalog.backups.add_to_report(backup_id, dump_exclusions=call.options.exclusions.as_dict())
-        if dump.contents is not None:
-            from glacier_provider.postgres.dump.contents import write_contents
-            from glacier_provider.postgres.restore.needs import needs_of
-
-            catalog.backups.add_to_report(backup_id, dump_needs=needs_of(dump.contents).as_dict())
-            write_contents(dump.contents, call.path.parent / CONTENTS)
+        _note_contents(backup_id, dump, call.path.parent, catalog=catalog)
     if sent is not None:
         _complete(form, destination, sent)
     return _told(destination.archive.id, call.path, size, sha256)
@@ -103,6 +99,22 @@ def _record_roles(backup_id: int, server: Server, *, catalog: Catalog) -> None:
         log.warning("The roles that the database needs could not be recorded: %s", error)
         return
     catalog.backups.add_to_report(backup_id, roles=roles)
+
+
+def _note_contents(backup_id: int, dump: Dump, staging: Path, *, catalog: Catalog) -> None:
+    """Keep what a plan and a rehearsal ask of the dump; the dump is whole, whatever becomes of this."""
+    from glacier_provider.postgres.dump.contents import write_contents
+    from glacier_provider.postgres.restore.needs import needs_of
+
+    if dump.contents is None:
+        return
+    catalog.backups.add_to_report(backup_id, dump_needs=needs_of(dump.contents).as_dict())
+    try:
+        write_contents(dump.contents, staging / CONTENTS)
+    except OSError as error:
+        log.warning(
+            "The restore of this dump cannot be rehearsed: its table of contents is not in staging (%s).", error
+        )
 
 
 def _planned(

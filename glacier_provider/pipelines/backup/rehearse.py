@@ -59,6 +59,10 @@ def rehearse_restore(
         except GlacierProviderError as error:
             log.warning("The restore could not be rehearsed: %s", error)
             findings = {"in_place": Outlook(UNKNOWN, error.message, error.hint).as_dict()}
+        except Exception as error:  # an error of ours must not fail the only copy
+            log.exception("The restore could not be rehearsed.")
+            why = f"The rehearsal itself failed ({type(error).__name__})."
+            findings = {"in_place": Outlook(UNKNOWN, why, "See the log of the task rehearse_restore.").as_dict()}
         findings = {"mode": application.rehearsal.mode, **findings, "seconds": round(time.monotonic() - began, 1)}
         catalog.backups.add_to_report(backup_id, rehearsal=findings)
     for line in restorability({"rehearsal": findings}):
@@ -135,11 +139,12 @@ class _Rehearsal:
         from glacier_provider.postgres.restore.plan import MOST_OF_THE_LOCKS
 
         assert plan is not None  # else it was refused
-        if self.application.restore.mode == "transaction" and plan.locks > MOST_OF_THE_LOCKS * plan.target.locks:
+        if plan.locks > MOST_OF_THE_LOCKS * plan.target.locks and not self._swaps():
             return Outlook(
                 NO,
                 f"One transaction takes about {plan.locks:,} locks, and the server has room for {plan.target.locks:,}.",
-                "Set restore.mode to swap or auto, or raise max_locks_per_transaction on the server.",
+                "Raise max_locks_per_transaction on the server; or have the whole database swapped, with restore.mode "
+                "swap or auto, by a user who may create databases, and nothing left out.",
             )
         made = {entry.dump_id for entry in plan.kept}
         # what the dump left out is missing in an empty database alone
@@ -150,13 +155,26 @@ class _Rehearsal:
             return _listed(NO, "statements would be refused", failures, _MEND)
         losses = [f"{one.entry}: {one.reason}" for one in plan.removed if one.reason.startswith("needs ")]
         losses += [f"{kind} {schema}.{name} stays as it is: another role's" for kind, schema, name in plan.of_others]
-        if not plan.fits_a_transaction and self.application.restore.mode == "transaction":
-            losses.append(f"it may take more locks ({plan.locks:,}) than the server has room for: mode auto is safer")
+        if not plan.fits_a_transaction and not self._swaps():
+            losses.append(f"it may take more locks ({plan.locks:,}) than the server surely has ({plan.target.locks:,})")
         return _listed(LOSSES, "", losses) if losses else Outlook(YES)
 
+    def _swaps(self) -> bool:
+        """Whether the database would be swapped where one transaction has too few locks."""
+        from glacier_provider.postgres import check_swap
+
+        restore = self.application.restore
+        if restore.mode == "transaction" or self._left_out() or restore.exclude_tables or restore.exclude_schemas:
+            return False
+        try:
+            check_swap(self.server, catalog_schema=self.application.catalog_schema)
+        except GlacierProviderError as error:
+            log.warning("A swap could not be made today: %s", error)
+            return False
+        return True
+
     def _left_out(self) -> bool:
-        left = self.exclusions
-        return bool(left.tables or left.table_data or left.schemas)
+        return bool(self.exclusions.named)
 
     def expressions(self) -> list[str]:
         from glacier_provider.postgres.restore.rehearsal import rehearse_expressions

@@ -58,10 +58,11 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
         call = _Call(application, backup, restore, request, server, tools, dump, progress)
         roles = _roles(call)
         fresh = _is_fresh(call, catalog)
-        restored = _swapped(call, catalog) if _swaps(call) else _in_place(call)
+        swaps = _swaps(call)
+        restored = _swapped(call, catalog) if swaps else _in_place(call)
         outcome: dict[str, Any] = {"restored": restored.restored, "removed": restored.removed}
         outcome["warnings"] = [*roles, *restored.warnings, *_properties(call, fresh=fresh)][:NAMED]
-        if failed := _known_failures(call, restored):
+        if failed := _known_failures(call, restored, swapped=swaps):
             outcome |= failed
         catalog.restores.add_outcome(restore_id, database=outcome)
     return outcome
@@ -151,13 +152,9 @@ def _swaps(call: _Call) -> bool:
 
     if not call.may_swap:
         return False
-    behind = _left_behind(call)
+    behind = call.exclusions.named
     if call.application.restore.mode == "swap":
-        if behind:
-            raise SelectionConflict(
-                f"The dump does not hold {names(behind)}, and a swap would leave them behind in the old database.",
-                hint="Nothing was changed. Set restore.mode to transaction, in which they stay as they are.",
-            )
+        refuse_left_behind(behind)
         return True
     selection = _selection(call.application, call.request)
     plan = plan_database_restore(call.server, call.tools, call.dump, selection, call.options, call.exclusions)
@@ -172,10 +169,13 @@ def _swaps(call: _Call) -> bool:
     return True
 
 
-def _left_behind(call: _Call) -> list[str]:
-    """Return what the dump left out: a swap would leave it in the old database."""
-    left = call.exclusions
-    return [*left.schemas, *(".".join(name) for name in (*left.tables, *left.table_data))]
+def refuse_left_behind(left_out: Sequence[str]) -> None:
+    """Raise SelectionConflict when the dump left something out: a swap would leave that in the old database."""
+    if left_out:
+        raise SelectionConflict(
+            f"The dump does not hold {names(left_out)}, and a swap would leave them behind in the old database.",
+            hint="Nothing was changed. Set restore.mode to transaction, in which they stay as they are.",
+        )
 
 
 def _in_place(call: _Call) -> RestoredDatabase:
@@ -237,12 +237,12 @@ def _note_beside(call: _Call, error: GlacierProviderError, catalog: Catalog) -> 
     catalog.restores.add_outcome(call.restore["id"], beside=beside)
 
 
-def _known_failures(call: _Call, restored: RestoredDatabase) -> dict[str, Any]:
+def _known_failures(call: _Call, restored: RestoredDatabase, *, swapped: bool) -> dict[str, Any]:
     """Return what the restored database lacks: this try or an earlier one found it."""
     beside = call.restore["outcome"].get("beside") or {}
     if restored.failed:
         return _failures(restored.failed)
-    return {name: beside[name] for name in ("failed_count", "failed") if name in beside} if call.may_swap else {}
+    return {name: beside[name] for name in ("failed_count", "failed") if name in beside} if swapped else {}
 
 
 def _failures(failed: Sequence[Mapping[str, str]]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.errors import BackupNotRestorable, GlacierProviderError, RetrievalRefused
 from glacier_provider.files import open_source, walk
-from glacier_provider.pipelines.restore.database import exclusions_of
+from glacier_provider.pipelines.restore.database import exclusions_of, refuse_left_behind
 from glacier_provider.pipelines.restore.lost import lost_files, note_without
 from glacier_provider.pipelines.restore.step import lies_aside
 from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE, in_parallel
@@ -111,9 +111,16 @@ def plan_restore(
 def check_database(application: Application, backup: Row, request: RestoreRequest, server: Server) -> None:
     """Raise now what `restore_database` would raise after the retrievals were paid for."""
     from glacier_provider.postgres import Keep, PgRestoreOptions, Selection
-    from glacier_provider.postgres.restore.needs import Needs, check_restore
+    from glacier_provider.postgres.restore.needs import Mode, Needs, check_restore
 
     wanted = application.restore
+    mode = Mode.TRANSACTION if request.tables else Mode(wanted.mode)
+    exclusions = exclusions_of(application, backup)
+    left_behind = exclusions.named
+    if mode is Mode.SWAP:
+        refuse_left_behind(left_behind)
+    if left_behind and mode is Mode.AUTO:
+        mode = Mode.TRANSACTION  # as `restore_database` chooses
     check_restore(
         server,
         Needs.from_dict(backup["report"].get("dump_needs", {})),
@@ -123,8 +130,8 @@ def check_database(application: Application, backup: Row, request: RestoreReques
             tuple(parse_table(name) for name in wanted.exclude_tables),
             request.tables or None,
         ),
-        exclusions=exclusions_of(application, backup),
-        swap=wanted.mode == "swap" and not request.tables,
+        exclusions=exclusions,
+        mode=mode,
         catalog_schema=application.catalog_schema,
         pg_bin_directory=application.pg_bin_directory,
         roles_are_created=wanted.roles == "create",

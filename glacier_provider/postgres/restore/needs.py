@@ -4,22 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from glacier_provider.core.text import names
-from glacier_provider.errors import MissingExtensions, MissingRoles, RestoreFailed, ToolMissing
+from glacier_provider.errors import RestoreFailed
 from glacier_provider.postgres.cluster.tablespaces import check_tablespaces
 from glacier_provider.postgres.dump.toc import Toc
-from glacier_provider.postgres.restore.plan import MOST_OF_THE_LOCKS, locks_to_make, refuse_crossings
+from glacier_provider.postgres.restore.plan import (
+    MOST_OF_THE_LOCKS,
+    check_compression,
+    check_dumped_version,
+    check_extensions,
+    check_roles,
+    locks_to_make,
+    refuse_crossings,
+)
 from glacier_provider.postgres.restore.roles import named_roles, of_the_database
 from glacier_provider.postgres.restore.selection import Selection
 from glacier_provider.postgres.restore.statements import SETTINGS
 from glacier_provider.postgres.restore.swap import check_swap
 from glacier_provider.postgres.restore.target import Target, inspect, selection_setting
-from glacier_provider.postgres.tools.find import Version, compressions, tools_for
+from glacier_provider.postgres.tools.find import tools_for
 from glacier_provider.postgres.tools.options import Exclusions, Keep, PgRestoreOptions
 from glacier_provider.postgres.tools.server import Server, database_errors, require_primary
+
+
+class Mode(StrEnum):
+    """How a database is restored: in one transaction, beside and swapped, or as the server's locks allow."""
+
+    TRANSACTION = "transaction"
+    SWAP = "swap"
+    AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,75 +92,55 @@ def check_restore(
     *,
     selection: Selection,
     exclusions: Exclusions,
-    swap: bool,
+    mode: Mode,
     catalog_schema: str,
     pg_bin_directory: str | Path | None = None,
     roles_are_created: bool = False,
 ) -> None:
     """Return when a restore would be begun, as far as is known before the dump is at hand; change nothing.
 
-    Raise what `plan_database_restore` and `check_swap` raise, and RestoreFailed when one transaction would need many
-    more locks than the server has room for.
+    Of a part of the dump it is not known what it needs by name. Raise what `plan_database_restore` and `check_swap`
+    raise, and RestoreFailed when one transaction would need many more locks than the server has room for.
     """
-    _check_client(server, needs, pg_bin_directory)
-    if swap:
+    check_compression(tools_for(server, pg_bin_directory, compression=needs.compression), needs.compression)
+    if mode is Mode.SWAP:
         check_swap(server, catalog_schema=catalog_schema)
+    is_whole = selection.tables is None and not selection.exclude_tables
+    is_whole = is_whole and set(selection.exclude_schemas) <= {catalog_schema}
     with server.connect() as connection, database_errors(server, "looking at the target database"):
         require_primary(connection, server)
         connection.rollback()
         connection.read_only = True
         target = inspect(connection, selection_setting(selection, exclusions))
-        _check_version(needs, target)
-        _check_extensions(needs, target)
-        if not roles_are_created:
-            _check_roles(needs, target, options)
-        if options.tablespaces is Keep.KEEP:
-            check_tablespaces(connection, target.user, needs.tablespaces)
-    if not swap and selection.tables is None:
+        check_dumped_version(needs.server_version, target.version)
+        if is_whole:
+            check_extensions(needs.extensions, target)
+            if not roles_are_created:
+                check_roles(_named(needs, options), target, options)
+            if options.tablespaces is Keep.KEEP:
+                check_tablespaces(connection, target.user, needs.tablespaces)
+    if mode is not Mode.SWAP and selection.tables is None:
         refuse_crossings(target)
-        _check_locks(needs, target)
+        locks = needs.locks + target.locks_to_drop
+        if needs.locks and locks > MOST_OF_THE_LOCKS * target.locks:
+            _without_locks(
+                server, locks, target, may_swap=mode is Mode.AUTO and is_whole, catalog_schema=catalog_schema
+            )
 
 
-def _check_client(server: Server, needs: Needs, pg_bin_directory: str | Path | None) -> None:
-    tools = tools_for(server, pg_bin_directory, compression=needs.compression)
-    if needs.compression not in compressions(tools):
-        raise ToolMissing(
-            f"The dump is compressed with {needs.compression}, which {tools} cannot read.",
-            hint=f"Use client tools built with {needs.compression}: set pg_bin_directory in applications.yaml.",
-        )
+def _named(needs: Needs, options: PgRestoreOptions) -> set[str]:
+    owners = needs.owners if options.owner is Keep.KEEP else ()
+    grantees = needs.grantees if options.privileges is Keep.KEEP else ()
+    return {*needs.others, *owners, *grantees}
 
 
-def _check_version(needs: Needs, target: Target) -> None:
-    dumped = Version.parse(needs.server_version)
-    if dumped and dumped.major > target.version.major:
-        raise RestoreFailed(
-            f"The dump is of PostgreSQL {dumped}, the target server is the older {target.version}.",
-            hint=f"Nothing was changed. Restore into a server of version {dumped.major} or newer.",
-        )
-
-
-def _check_extensions(needs: Needs, target: Target) -> None:
-    missing = [name for name in needs.extensions if name not in target.extensions]
-    if missing:
-        raise MissingExtensions(f"The target server cannot create the extensions {names(missing)}.")
-
-
-def _check_roles(needs: Needs, target: Target, options: PgRestoreOptions) -> None:
-    named = {*needs.others, *(needs.owners if options.owner is Keep.KEEP else ())}
-    named |= set(needs.grantees if options.privileges is Keep.KEEP else ())
-    missing = sorted(named - target.roles.keys())
-    if missing:
-        raise MissingRoles(
-            f"The target cluster does not have the roles {names(missing)}.",
-            hint="Nothing was requested or changed. Create the roles, or have them created with restore.roles: create.",
-        )
-
-
-def _check_locks(needs: Needs, target: Target) -> None:
-    locks = needs.locks + target.locks_to_drop
-    if needs.locks and locks > MOST_OF_THE_LOCKS * target.locks:
-        raise RestoreFailed(
-            f"A restore in one transaction takes about {locks:,} locks, and the server has room for {target.locks:,}.",
-            hint="Nothing was requested or changed. Set restore.mode to swap or auto, or raise "
-            "max_locks_per_transaction on the server.",
-        )
+def _without_locks(server: Server, locks: int, target: Target, *, may_swap: bool, catalog_schema: str) -> None:
+    """Return when a swap can be made instead; raise what stands in its way, or that nothing is left."""
+    if may_swap:
+        check_swap(server, catalog_schema=catalog_schema)
+        return
+    raise RestoreFailed(
+        f"A restore in one transaction takes about {locks:,} locks, and the server has room for {target.locks:,}.",
+        hint="Nothing was requested or changed. Raise max_locks_per_transaction on the server; or have the whole "
+        "database swapped, with restore.mode swap or auto and nothing left out.",
+    )

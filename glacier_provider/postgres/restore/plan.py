@@ -156,7 +156,7 @@ def plan_database_restore(
     """
     dump = dump.absolute()
     toc = table_of_contents(dump)
-    _check_compression(tools, toc.header)
+    check_compression(tools, toc.header.compression)
     entries = restorable_entries(tools, dump, toc)
     plan = plan_contents(server, replace(toc, entries=entries), selection, options, exclusions, tools=tools)
     return replace(plan, dump=dump, toc=toc)
@@ -185,12 +185,12 @@ def plan_contents(
         target = inspect(connection, setting)
         if tools is not None:
             check_client_version(tools, target.version)
-        _check_version(toc.header, target)
+        check_dumped_version(toc.header.server_version, target.version)
         entries = tuple(_without(entry, target.foreign_large_objects) for entry in entries)
         edited = edit(entries, _with_exclusions(selection, left_out, target), _not_replaceable(target, entries))
         removed, uncertain = _settled(connection, edited, target, left_out)
         kept = tuple(entry for entry in edited.kept if entry.dump_id not in removed)
-        _check_extensions(kept, target)
+        check_extensions((entry.name for entry in kept if entry.desc == "EXTENSION"), target)
         kept, fitted = _fitted(_partitions_last(kept), target, options)
         _check_something_is_ours(kept, entries, target)
         _check_roles(kept, target, options)
@@ -368,11 +368,12 @@ def _identity(entry: TocEntry) -> ObjectIdentity:
 # --- checks --------------------------------------------------------------------------------------------------------
 
 
-def _check_compression(tools: Tools, header: DumpHeader) -> None:
-    if header.compression not in compressions(tools):
+def check_compression(tools: Tools, compression: str) -> None:
+    """Raise ToolMissing when the client cannot read a dump of this compression."""
+    if compression not in compressions(tools):
         raise ToolMissing(
-            f"The dump is compressed with {header.compression}, which {tools} cannot read.",
-            hint=f"Use client tools built with {header.compression}: set pg_bin_directory in applications.yaml.",
+            f"The dump is compressed with {compression}, which {tools} cannot read.",
+            hint=f"Use client tools built with {compression}: set pg_bin_directory in applications.yaml.",
         )
 
 
@@ -386,27 +387,34 @@ def _unknown_tables(unknown: tuple[TableName, ...], entries: tuple[TocEntry, ...
     )
 
 
-def _check_version(header: DumpHeader, target: Target) -> None:
-    dumped = Version.parse(header.server_version)
-    if dumped and dumped.major > target.version.major:
+def check_dumped_version(dumped_server: str, version: Version) -> None:
+    """Raise RestoreFailed when the dump's server was newer than the target."""
+    dumped = Version.parse(dumped_server)
+    if dumped and dumped.major > version.major:
         raise RestoreFailed(
-            f"The dump is of PostgreSQL {dumped}, the target server is the older {target.version}.",
+            f"The dump is of PostgreSQL {dumped}, the target server is the older {version}.",
             hint=f"Nothing was changed. Restore into a server of version {dumped.major} or newer.",
         )
 
 
-def _check_extensions(kept: tuple[TocEntry, ...], target: Target) -> None:
-    missing = sorted(entry.name for entry in kept if entry.desc == "EXTENSION" and entry.name not in target.extensions)
+def check_extensions(wanted: Iterable[str], target: Target) -> None:
+    """Raise MissingExtensions for those that the target neither has nor can create."""
+    missing = sorted(name for name in wanted if name not in target.extensions)
     if missing:
         raise MissingExtensions(f"The target server cannot create the extensions {names(missing)}.")
+
+
+def check_roles(named: Iterable[str], target: Target, options: PgRestoreOptions) -> None:
+    """Raise MissingRoles for those that the target cluster does not have."""
+    missing = sorted(set(named) - target.roles.keys())
+    if missing:
+        raise MissingRoles(f"The target cluster does not have the roles {names(missing)}.", hint=_roles_hint(options))
 
 
 def _check_roles(kept: tuple[TocEntry, ...], target: Target, options: PgRestoreOptions) -> None:
     """Every owner and grantee must exist; to give objects away, a user must be able to act as the new owner."""
     owners, named = named_roles(kept, options)
-    missing = sorted(named - target.roles.keys())
-    if missing:
-        raise MissingRoles(f"The target cluster does not have the roles {names(missing)}.", hint=_roles_hint(options))
+    check_roles(named, target, options)
     foreign = sorted(owner for owner in owners if not target.roles[owner])
     if foreign and not target.superuser:
         of_them = names(dict.fromkeys(str(entry) for entry in kept if entry.owner == foreign[0] and entry.drop))
@@ -442,7 +450,7 @@ def _roles_hint(options: PgRestoreOptions) -> str:
         if value is Keep.KEEP
     ]
     unless = f", or set {' and '.join(wanted)} to drop" if wanted else ": policies and user mappings name them"
-    return f"Nothing was changed. Create the roles{unless}."
+    return f"Nothing was changed. Create the roles, have them created with restore.roles: create{unless}."
 
 
 def _check_schemas(kept: Iterable[TocEntry], target: Target) -> None:

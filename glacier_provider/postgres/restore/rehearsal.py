@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from glacier_provider.errors import DatabaseRefused, GlacierProviderError
+from glacier_provider.core.sqlstate import Meaning, meaning_of
+from glacier_provider.errors import DatabaseError, DatabaseRefused, GlacierProviderError
 from glacier_provider.postgres.dump.toc import Toc, TocEntry
 from glacier_provider.postgres.restore.outcome import MISSING, FailedStatement
 from glacier_provider.postgres.restore.roles import of_the_database
@@ -29,7 +31,7 @@ from glacier_provider.postgres.restore.statements import (
     in_order,
 )
 from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
-from glacier_provider.postgres.tools.server import Server, database_errors
+from glacier_provider.postgres.tools.server import Server, database_errors, error_of
 from glacier_provider.postgres.tools.sql import literal, quoted
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ MAINTENANCE_DATABASE = "postgres"
 #: What a scratch database is called begins so; its comment says whose it is.
 SCRATCH = "glacier_rehearsal_"
 _MARK = "glacier_provider: a rehearsal"
+_MADE = re.compile(rf"{SCRATCH}([0-9a-f]{{1,12}})_[0-9a-f]+")
+_LEFT_OVER_SECONDS = 3600
 #: Statements of one transaction: locks are held until its end, and a commit costs as much as some statements.
 _TOGETHER = 100
 #: What needs rows, or reaches out of the database.
@@ -74,7 +78,7 @@ def rehearse_schema(
 @contextmanager
 def scratch_database(server: Server) -> Iterator[Server]:
     """Make an empty database of this user on the same server, and drop it in the end."""
-    name = f"{SCRATCH}{secrets.token_hex(6)}"
+    name = f"{SCRATCH}{int(time.time()):x}_{secrets.token_hex(6)}"
     maintenance = server.with_database(MAINTENANCE_DATABASE)
     with maintenance.connect(autocommit=True) as connection, database_errors(maintenance, "making a scratch database"):
         _may_create(connection, server)
@@ -109,7 +113,10 @@ def _may_create(connection: Connection, server: Server) -> None:
 
 
 def _drop_left_over(connection: Connection) -> None:
-    """Drop scratch databases that nobody is in: a process died in one. One that lives has a session in its own."""
+    """Drop scratch databases that a dead process left: nobody is in them, and they are older than a rehearsal takes.
+
+    One that was just made has nobody in it, either.
+    """
     found = connection.execute(
         "SELECT d.datname FROM pg_catalog.pg_database d WHERE starts_with(d.datname, %s)"
         " AND shobj_description(d.oid, 'pg_database') = %s AND pg_has_role(d.datdba, 'USAGE')"
@@ -117,6 +124,9 @@ def _drop_left_over(connection: Connection) -> None:
         (SCRATCH, _MARK),
     ).fetchall()
     for (name,) in found:
+        made = _MADE.fullmatch(name)
+        if made is not None and time.time() - int(made[1], 16) < _LEFT_OVER_SECONDS:
+            continue
         connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)}".encode())
 
 
@@ -183,11 +193,19 @@ class _Rehearsal:
         try:
             self._session.run(text.encode(self._toc.codec, "surrogateescape"))
         except Refused as refused:
-            if refused.state.startswith(("08", "57")):
-                raise DatabaseRefused(f"The rehearsal was cut: {refused.text}.") from refused
+            if (error := _no_finding(refused)) is not None:
+                raise error from refused
             self._session.text("ROLLBACK TO glacier_entry")
             failed = FailedStatement(str(entry), refused.text, sql.strip())
             self._failed[entry.dump_id] = Stumble(entry, failed, refused.state in MISSING)
+
+
+def _no_finding(refused: Refused) -> DatabaseError | None:
+    """Return what to raise when the server, not the statement, is the cause: that says nothing about the dump."""
+    meaning = meaning_of(refused.state, refused.text)
+    if not meaning.passes and meaning not in (Meaning.MEMORY, Meaning.DISK, Meaning.LOCKS):
+        return None
+    return error_of(meaning, f"The rehearsal was cut: {refused.text}.")
 
 
 # --- what a schema without rows does not show ----------------------------------------------------------------------
@@ -248,7 +266,10 @@ def _evaluated(session: RestoringSession, schema: str, table: str, expression: s
     try:
         answer = session.text(f"SELECT {value} FROM {rows}")
     except Refused as refused:
-        if refused.state == "57014" or refused.state.startswith("42501"):  # too slow, or not ours to read
+        meaning = meaning_of(refused.state, refused.text)
+        if meaning in (Meaning.CUT, Meaning.STARTING):
+            raise error_of(meaning, f"The rehearsal was cut: {refused.text}.") from refused
+        if meaning.passes or meaning in (Meaning.DENIED, Meaning.MEMORY, Meaning.DISK):  # too slow, or not ours to read
             return None
         said = f"{refused.text} ({refused.context.splitlines()[0]})" if refused.context else refused.text
         return re.sub(r"\s+", " ", said)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from glacier_provider.postgres.tools.messages import without_secrets
 from glacier_provider.postgres.tools.run import stoppable
 
 if TYPE_CHECKING:
@@ -193,5 +194,5 @@ class RestoringSession:
 
 
 def _shown(sql: bytes) -> str:
-    text = sql.decode("utf-8", "replace").strip()
+    text = without_secrets(sql.decode("utf-8", "replace").strip())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."

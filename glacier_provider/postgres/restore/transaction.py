@@ -37,6 +37,7 @@ from glacier_provider.postgres.restore.statements import (
     in_order,
 )
 from glacier_provider.postgres.tools.find import Tools
+from glacier_provider.postgres.tools.messages import without_secrets
 from glacier_provider.postgres.tools.options import Exclusions, Keep, PgRestoreOptions
 from glacier_provider.postgres.tools.run import CHUNK, Reporter, TaskLog
 from glacier_provider.postgres.tools.server import Server, database_errors, error_of
@@ -288,7 +289,7 @@ class _Transaction:
 
     def _note(self, entry: TocEntry, reason: str) -> None:
         self._missing.add(entry.dump_id)
-        self._failed.append(FailedStatement(str(entry), reason, self._sql(entry).strip()))
+        self._failed.append(FailedStatement(str(entry), reason, without_secrets(self._sql(entry).strip())))
 
     def _bring_large_objects(self, session: RestoringSession, rows: Rows) -> None:
         """Fill the large objects, many in one statement."""
@@ -297,14 +298,15 @@ class _Transaction:
         for oid, offset, digits in rows.large_objects():
             if oid in self._plan.target.foreign_large_objects:
                 continue
-            waiting.append(b"SELECT pg_catalog.lo_put(%d, %d, '\\x%s');" % (oid, offset, digits))
+            # E'' is read alike whatever standard_conforming_strings the dump has set
+            waiting.append(b"SELECT pg_catalog.lo_put(%d, %d, E'\\\\x%s');" % (oid, offset, digits))
             size += len(digits)
             if size > CHUNK:
-                session.run(b"SET LOCAL standard_conforming_strings = on;" + b"".join(waiting))
+                session.run(b"".join(waiting))
                 waiting, size = [], 0
                 self._tell()
         if waiting:
-            session.run(b"SET LOCAL standard_conforming_strings = on;" + b"".join(waiting))
+            session.run(b"".join(waiting))
 
     def _put_together(self, session: RestoringSession) -> None:
         """Tie what stays to what was restored, as it was tied before."""

@@ -43,6 +43,11 @@ class Exclusions:
     tables: tuple[TableName, ...] = ()
     table_data: tuple[TableName, ...] = ()
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """All of it, by name."""
+        return (*self.schemas, *(".".join(name) for name in (*self.tables, *self.table_data)))
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as JSON keeps them."""
         return {name: [list(each) for each in getattr(self, name)] for name in ("tables", "table_data")} | {

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from glacier_provider.errors import DatabaseRefused
+from glacier_provider.errors import DatabaseRefused, DatabaseUnreachable
 from glacier_provider.postgres import PgRestoreOptions, table_of_contents
 from glacier_provider.postgres.dump.contents import read_contents, write_contents
 from glacier_provider.postgres.restore.plan import plan_contents
 from glacier_provider.postgres.restore.rehearsal import (
     SCRATCH,
+    _Rehearsal,
+    _session,
     rehearse_expressions,
     rehearse_schema,
     scratch_database,
@@ -32,7 +34,8 @@ def stumbles(library: Library, by: str = "owner", **options: object) -> list[str
 
 
 def scratch_databases(library: Library) -> list[object]:
-    return library.run(f"SELECT datname FROM pg_database WHERE starts_with(datname, '{SCRATCH}')", by=SUPERUSER)
+    query = f"SELECT datname FROM pg_database WHERE starts_with(datname, '{SCRATCH}') ORDER BY oid"
+    return library.run(query, by=SUPERUSER)
 
 
 def test_a_schema_that_can_be_made_is_made_and_dropped(everywhere: Library) -> None:
@@ -65,13 +68,32 @@ def test_what_a_superuser_made_is_refused_to_the_owner(library: Library) -> None
     assert stumbles(library, SUPERUSER) == []
 
 
-def test_a_scratch_database_that_a_dead_process_left_is_dropped_by_the_next(library: Library) -> None:
-    with scratch_database(library.owner) as one:
-        name = one.dbname
-        library.run(f"COMMENT ON DATABASE \"{name}\" IS 'glacier_provider: a rehearsal'", by=SUPERUSER)
-        with scratch_database(library.owner):
-            assert len(scratch_databases(library)) == 1  # nobody was in the first: it counts as left over
+def test_a_scratch_database_that_a_dead_process_left_is_dropped_by_a_later_one(library: Library) -> None:
+    left = f"{SCRATCH}{1:x}_0123456789ab"
+    library.run(f"CREATE DATABASE {left}", f"COMMENT ON DATABASE {left} IS 'glacier_provider: a rehearsal'")
+    library.run(f"CREATE DATABASE {SCRATCH}of_somebody_else")
+    with scratch_database(library.owner) as one, scratch_database(library.owner) as other:
+        # one that was just made has nobody in it, either
+        assert scratch_databases(library) == [(f"{SCRATCH}of_somebody_else",), (one.dbname,), (other.dbname,)]
+    library.run(f"DROP DATABASE {SCRATCH}of_somebody_else")
     assert scratch_databases(library) == []
+
+
+def test_a_server_that_goes_away_says_nothing_about_the_dump(library: Library) -> None:
+    library.run(*EXPRESSIONS)
+    toc = table_of_contents(library.dump())
+
+    def cut() -> None:
+        library.run(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{library.role}' AND datname <> "
+            f"'{library.role}' AND pid <> pg_backend_pid()",
+            by=SUPERUSER,
+        )
+
+    with scratch_database(library.owner) as scratch, _session(scratch, toc, nothing) as session:
+        cut()
+        with pytest.raises(DatabaseUnreachable):
+            _Rehearsal(session, toc, PgRestoreOptions())._try(next(e for e in toc.entries if e.desc == "SCHEMA"))
 
 
 def test_a_user_who_may_create_no_database_is_told_what_to_do(library: Library) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from glacier_provider.core.text import names
-from glacier_provider.errors import ConfigurationError, DatabaseRefused, MissingRoles, RestoreFailed
+from glacier_provider.errors import ConfigurationError, DatabaseRefused, MissingRoles
 from glacier_provider.postgres.cluster.tablespaces import check_tablespaces
 from glacier_provider.postgres.dump.toc import DumpHeader, TocEntry
+from glacier_provider.postgres.restore.plan import check_dumped_version
 from glacier_provider.postgres.restore.roles import named_roles
 from glacier_provider.postgres.restore.swap.sessions import refuse_sessions_that_stay
-from glacier_provider.postgres.tools.find import Version, server_version
+from glacier_provider.postgres.tools.find import server_version
 from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
 from glacier_provider.postgres.tools.server import Server, database_errors, require_primary
 from glacier_provider.postgres.tools.sql import quoted
@@ -75,12 +76,7 @@ def check_content(
     options: PgRestoreOptions,
 ) -> None:
     """Return when the server has what the dump asks for; raise RestoreFailed, MissingRoles or MissingTablespaces."""
-    dumped, there = Version.parse(header.server_version), server_version(connection)
-    if dumped and dumped.major > there.major:
-        raise RestoreFailed(
-            f"The dump is of PostgreSQL {dumped}, the target server is the older {there}.",
-            hint=f"Nothing was changed. Restore into a server of version {dumped.major} or newer.",
-        )
+    check_dumped_version(header.server_version, server_version(connection))
     owners, named = named_roles(entries, options)
     _check_roles(connection, server, owners, named)
     if options.tablespaces is Keep.KEEP:
