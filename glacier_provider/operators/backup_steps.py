@@ -21,32 +21,33 @@ class OpenBackupOperator(GlacierOperator):
             return backup.open_backup(r.application, run_of(context), catalog=r.catalog, store=r.store)
 
 
-class ScanFilesOperator(GlacierOperator):
-    """Compare the attached-files directory with the catalog; return the ranges of archives to upload."""
+class _StepOperator(GlacierOperator):
+    """A step of the backup `backup_id`, which `open_backup` opened."""
 
     template_fields: Sequence[str] = ("application", "backup_id")
 
     def __init__(self, *, backup_id: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.backup_id = backup_id
+
+    @property
+    def number(self) -> int:
+        """The backup's id; raise IllegalMove when `open_backup` was marked by hand and gave none."""
+        return number_of(self.backup_id, "backup's id", "open_backup")
+
+
+class ScanFilesOperator(_StepOperator):
+    """Compare the attached-files directory with the catalog; return the ranges of archives to upload."""
 
     def execute(self, context: Context) -> list[dict[str, int]]:
         from glacier_provider.pipelines import backup
 
         with self.opened() as r:
-            return backup.scan_files(
-                r.application, number_of(self.backup_id, "backup's id", "open_backup"), catalog=r.catalog
-            )
+            return backup.scan_files(r.application, self.number, catalog=r.catalog)
 
 
-class RehearseRestoreOperator(GlacierOperator):
+class RehearseRestoreOperator(_StepOperator):
     """Find out whether this backup's dump could be restored; return the findings. They fail no backup."""
-
-    template_fields: Sequence[str] = ("application", "backup_id")
-
-    def __init__(self, *, backup_id: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.backup_id = backup_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         from glacier_provider.hooks.resources import server_of
@@ -56,7 +57,7 @@ class RehearseRestoreOperator(GlacierOperator):
             other = r.application.rehearsal.postgres_conn_id
             return backup.rehearse_restore(
                 r.application,
-                int(self.backup_id),
+                self.number,
                 catalog=r.catalog,
                 server=r.server,
                 elsewhere=lambda: server_of(other) if other else None,
@@ -68,21 +69,13 @@ class RehearseRestoreOperator(GlacierOperator):
         terminate_tools()
 
 
-class CloseBackupOperator(GlacierOperator):
+class CloseBackupOperator(_StepOperator):
     """Write the manifest and complete the backup; return its figures and put them on the outlets' events."""
-
-    template_fields: Sequence[str] = ("application", "backup_id")
-
-    def __init__(self, *, backup_id: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.backup_id = backup_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         from glacier_provider.pipelines import backup
 
         with self.opened() as r:
-            figures = backup.close_backup(
-                r.application, number_of(self.backup_id, "backup's id", "open_backup"), catalog=r.catalog, store=r.store
-            )
+            figures = backup.close_backup(r.application, self.number, catalog=r.catalog, store=r.store)
         emit_asset_event(self, context, figures)
         return figures

@@ -137,3 +137,11 @@ def test_what_a_dump_leaves_out_is_noted_before_there_is_one(dms: ApplicationUnd
 
 def _dies(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_rehearsal_that_is_cleared_later_leaves_a_complete_backup_as_it_is(dms: ApplicationUnderTest) -> None:
+    before = rehearsed(dms)["rehearsal"]
+    newest = dms.catalog.backups.newest_complete()
+    assert newest is not None
+    again = backup.rehearse_restore(dms.application, newest, catalog=dms.catalog, server=dms.server)
+    assert again == before == dms.catalog.backups.get(newest)["report"]["rehearsal"]

@@ -19,7 +19,7 @@ from glacier_provider.core.restorability import LOSSES, NO, UNKNOWN, YES, Outloo
 from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED
 from glacier_provider.errors import CatalogError, DatabaseRefused, GlacierProviderError
-from glacier_provider.pipelines.backup.step import backup_step
+from glacier_provider.pipelines.backup.step import backup_step, is_complete
 from glacier_provider.pipelines.restore.database import exclusions_of
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directory_of
@@ -49,6 +49,8 @@ def rehearse_restore(
     """
     if application.rehearsal.mode == "off":
         return {"mode": "off"}
+    if is_complete(backup_id, catalog=catalog):  # cleared by hand: its staging is gone, and its findings are told
+        return dict(catalog.backups.get(backup_id)["report"].get("rehearsal", {}))
     began = time.monotonic()
     with backup_step(catalog, backup_id, "the rehearsal") as heartbeat:
         progress = Progress(log, "rehearsal", on_heartbeat=heartbeat)

@@ -46,7 +46,7 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
         return {"skipped": True}
     if restore["outcome"].get("database"):
         log.info("The database was restored by an earlier try of this restore.")
-        return dict(restore["outcome"]["database"])
+        return _small(restore["outcome"]["database"])
     with restore_step(catalog, restore_id, "the database") as heartbeat:
         dump = _staged_dump(application, restore_id, restore, catalog=catalog)
         compression = table_of_contents(dump).header.compression
@@ -65,7 +65,12 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
         if failed := _known_failures(call, restored, swapped=swaps):
             outcome |= failed
         catalog.restores.add_outcome(restore_id, database=outcome)
-    return outcome
+    return _small(outcome)
+
+
+def _small(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what goes on to other tasks: how many statements failed; the catalog has which."""
+    return {name: value for name, value in outcome.items() if name != "failed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +251,15 @@ def _known_failures(call: _Call, restored: RestoredDatabase, *, swapped: bool) -
 
 
 def _failures(failed: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    return {"failed_count": len(failed), "failed": [dict(one) for one in failed[:FAILURES_KEPT]]}
+    return {"failed_count": len(failed), "failed": [_shortened(one) for one in failed[:FAILURES_KEPT]]}
 
+
+def _shortened(failed: Mapping[str, str]) -> dict[str, str]:
+    return {name: text if len(text) <= LONGEST else f"{text[:LONGEST]} ..." for name, text in failed.items()}
+
+
+#: Characters of a statement that are kept.
+LONGEST = 4000
 
 #: So many statements that failed are kept in the catalog; the task log has all of them.
 FAILURES_KEPT = 200
