@@ -223,6 +223,21 @@ def test_a_store_is_looked_at_with_as_many_requests_on_every_day(app: Applicatio
     assert requests() == few
 
 
+def test_what_is_lost_is_noticed_also_by_who_may_list_and_not_read(
+    app: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: Any, **__: Any) -> Any:
+        raise StoreDenied("s3:GetObject is denied.")
+
+    app.write("doc.pdf", b"one")
+    app.back_up()
+    age(app)
+    remove(app, "doc.pdf")
+    monkeypatch.setattr(type(app.store), "marker", denied)
+    second = app.back_up()
+    assert app.catalog.backups.get(second)["report"]["lost_found"] == ["doc.pdf"]
+
+
 def test_what_nobody_with_these_credentials_can_read_back_is_said_and_complete(
     app: ApplicationUnderTest, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

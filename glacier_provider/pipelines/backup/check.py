@@ -37,13 +37,15 @@ def check_store(application: Application, backup_id: int, *, catalog: Catalog, s
         return
     known = catalog.checks.of_store(store.uri)
     same = _is_same_store(application, known, catalog=catalog, store=store)
-    if same is None:
-        return
     stored = sum(one.amount.archives for one in catalog.pages.totals([application.name])[application.name])
     share = math.ceil(stored / PAGE / application.check_days) or 1
     after, pages = (known["position"], share) if same else ("", EVERYTHING)
     as_of = datetime.now(UTC) - MARGIN
-    listed, ended = store.listed_after(application.name, after, pages=pages)
+    try:
+        listed, ended = store.listed_after(application.name, after, pages=pages)
+    except StoreDenied as error:
+        log.warning("What %s holds cannot be looked at: %s", store.uri, error)
+        return
     until = None if ended or not listed else listed[-1].key
     missing = catalog.checks.not_listed(store.uri, listed, after=after, until=until, as_of=as_of)
     lost = catalog.lost.note(missing, f"The store did not list it on {as_of:%Y-%m-%d}.")
@@ -62,19 +64,17 @@ def check_store(application: Application, backup_id: int, *, catalog: Catalog, s
         )
 
 
-def _is_same_store(
-    application: Application, known: dict[str, object], *, catalog: Catalog, store: IsWatched
-) -> bool | None:
+def _is_same_store(application: Application, known: dict[str, object], *, catalog: Catalog, store: IsWatched) -> bool:
     """Whether the store holds the marker that this catalog left; it is left where there is none yet.
 
-    None when these credentials may not read it.
+    A marker that these credentials may not read says nothing; what the store lists is looked at all the same.
     """
     uri = getattr(store, "uri", "")
     try:
         data = store.marker(application.name)
     except StoreDenied as error:
         log.warning("It cannot be told whether %s is the store of yesterday: %s", uri, error)
-        return None
+        return True
     if data is not None and _mark_of(data) == known["mark"]:
         if not known["marked"]:
             catalog.checks.marked(uri)
