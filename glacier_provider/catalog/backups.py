@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from glacier_provider.catalog.database import Database, Fence, Row, lease_lost
+from glacier_provider.catalog.database import LOCK_SECONDS, Database, Fence, Row, lease_lost, waited_in_vain
 from glacier_provider.errors import (
     BackupNotRestorable,
     CatalogError,
@@ -142,7 +142,7 @@ class Backups:
         for _ in range(3):
             try:
                 with self._db.transaction():
-                    self._db.row("wait_a_moment")
+                    self._db.row("wait_for_a_lock", patience="3s")
                     taken = self._db.row(
                         "take_lease",
                         application_id=self.application_id,
@@ -150,9 +150,9 @@ class Backups:
                         seconds=LEASE_SECONDS,
                         token=token,
                     )
-                    self._db.row("wait_as_long_as_before")
+                    self._db.row("wait_for_a_lock", patience=f"{round(LOCK_SECONDS * 1000)}ms")
             except CatalogUnavailable as error:
-                if token is not None or not _waited_in_vain(error):
+                if token is not None or not waited_in_vain(error):
                     raise  # its own transactions may be in the way of who prolongs a lease: the next time will do
                 self._end_stale_transactions()
                 continue
@@ -324,12 +324,6 @@ class Backups:
     def _moved(row: Row | None, otherwise: str) -> None:
         if row is None:
             raise IllegalMove(otherwise)
-
-
-def _waited_in_vain(error: CatalogUnavailable) -> bool:
-    from psycopg import errors
-
-    return isinstance(error.__cause__, errors.LockNotAvailable)
 
 
 def lease_holder(kind: str, number: int) -> str:

@@ -28,6 +28,10 @@ Connect = Callable[[], "psycopg.Connection[Any]"]
 #: What the catalog's triggers refuse a statement with whose fence was passed; see the migration `fences`.
 FENCE_PASSED = "GLF01"
 
+#: How long a statement waits for another session's transaction. A process that sleeps in one would be waited for as
+#: long as it sleeps: https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT
+LOCK_SECONDS = 120.0
+
 #: Rows of a page, wherever more are gone through than one should hold.
 PAGE_SIZE = 1000
 
@@ -83,6 +87,13 @@ def _translated(error: psycopg.Error) -> CatalogError:
         return CatalogUnavailable(f"The catalog database gave a statement up ({said}).", hint=meaning.hint)
     hint = CatalogError.hint if meaning is Meaning.REFUSED else meaning.hint
     return CatalogError(f"The catalog database refused a statement ({said}).", hint=hint)
+
+
+def waited_in_vain(error: CatalogUnavailable) -> bool:
+    """Whether another session held for too long what a statement needed."""
+    from psycopg import errors
+
+    return isinstance(error.__cause__, errors.LockNotAvailable)
 
 
 def _first_line(error: BaseException) -> str:
@@ -248,7 +259,10 @@ class Database:
 
     def stale_sessions(self, application_id: int) -> str:
         """Return how the names of sessions begin that show a fence of an application."""
-        return f"glacier_provider {sha256(self.schema.encode()).hexdigest()[:8]} {application_id} "
+        return f"{self._session_names()}{application_id} "
+
+    def _session_names(self) -> str:
+        return f"glacier_provider {sha256(self.schema.encode()).hexdigest()[:8]} "
 
     def _show_fence(self, connection: psycopg.Connection[Any]) -> None:
         """Tell the session the fence, which its triggers look at, and its name, by which who comes next finds it."""
@@ -282,8 +296,9 @@ class Database:
         connection.row_factory = dict_row
         row: Any = connection.execute(
             "SELECT set_config('search_path', quote_ident(%s) || ', pg_catalog', false), "
-            "set_config('TimeZone', 'UTC', false) AS zone, current_setting('session_replication_role') AS role",
-            [self.schema],
+            "set_config('TimeZone', 'UTC', false) AS zone, set_config('lock_timeout', %s, false) AS patience, "
+            "current_setting('session_replication_role') AS role",
+            [self.schema, f"{round(LOCK_SECONDS * 1000)}ms"],
         ).fetchone()
         if row["role"] != "origin":
             raise CatalogError(
@@ -306,14 +321,32 @@ class Database:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """As `catalog_errors`; a connection that who took the lease has ended is told as LeaseLost."""
+        """As `catalog_errors`; a connection that who took the lease has ended is told as LeaseLost.
+
+        Who waited in vain for a lock ends the transactions of processes that sleep, for the next try.
+        """
         try:
             with catalog_errors():
                 yield
         except CatalogUnavailable as error:
+            if waited_in_vain(error):
+                self._end_sleepers()
             if self.fence is not None and (holder := self._passed_by(self.fence)) is not None:
                 raise lease_lost(holder) from error
             raise
+
+    def _end_sleepers(self) -> None:
+        """End transactions in which nothing goes on, of whoever had the lease of an application and has it no more."""
+        from psycopg import sql
+
+        query = sql.SQL(
+            "SELECT pg_terminate_backend(s.pid) FROM pg_stat_activity s JOIN {} a "
+            "ON starts_with(s.application_name, %s || a.id || ' ') WHERE s.datname = current_database() "
+            "AND s.xact_start IS NOT NULL AND s.wait_event_type = 'Client' "
+            "AND NOT coalesce(a.lease_until >= clock_timestamp(), false)"
+        )
+        with suppress(Exception), self._connect() as connection:  # of another role, say; then it is waited for
+            connection.execute(query.format(sql.Identifier(self.schema, "applications")), [self._session_names()])
 
     def _passed_by(self, fence: Fence) -> str | None:
         """Return who took the lease after us; None when nobody did, or nobody can be asked."""

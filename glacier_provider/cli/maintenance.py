@@ -92,7 +92,7 @@ def _freed(application: str, catalog: Catalog, *, force: bool) -> tuple[dict[str
         return {"freed": None}, f"Nobody holds the lease of {application}."
     run = catalog.backups.holder_run(lease)
     state = run_ended(run) if run is not None else None
-    if state == RUN_DELETED and lease["quiet_seconds"] < LEASE_QUIET_SECONDS:
+    if state == RUN_DELETED and (lease["quiet_seconds"] or 0) < LEASE_QUIET_SECONDS:
         state = None  # perhaps it is another Airflow's, and at work
     who = (
         f"{lease['holder']} holds the lease of {application} since {_time(lease['since'])}, prolonged at "

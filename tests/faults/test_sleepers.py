@@ -77,6 +77,7 @@ class Taker:
 def taker(world: World, monkeypatch: pytest.MonkeyPatch) -> Taker:
     """Leases that end at once: to shorten one from outside would wait for who sleeps while it takes its own."""
     monkeypatch.setattr("glacier_provider.catalog.backups.LEASE_SECONDS", 0.5)
+    monkeypatch.setattr("glacier_provider.catalog.database.LOCK_SECONDS", 2.0)
     for size in (10, 20, 30):
         world.add_file(CHANCE, size)
     world.add_row()

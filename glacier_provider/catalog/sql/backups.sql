@@ -66,11 +66,8 @@ SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity
  WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
    AND starts_with(application_name, %(name)s);
 
--- name: wait_a_moment
-SELECT set_config('lock_timeout', '3s', true);
-
--- name: wait_as_long_as_before
-SELECT set_config('lock_timeout', coalesce((SELECT reset_val FROM pg_settings WHERE name = 'lock_timeout'), '0'), true);
+-- name: wait_for_a_lock
+SELECT set_config('lock_timeout', %(patience)s, true);
 
 -- name: free_lease
 UPDATE applications SET lease_holder = NULL, lease_until = NULL, lease_taken_at = NULL, lease_prolonged_at = NULL

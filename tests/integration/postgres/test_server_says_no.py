@@ -192,7 +192,8 @@ def pair(
 
 
 def caught_up(primary: EmbeddedPostgres, standby: EmbeddedPostgres) -> None:
-    ((place,),) = primary.execute("SELECT pg_current_wal_lsn()")
+    # What VACUUM wrote without a transaction number waits in memory for the WAL writer; a switch has it written now.
+    ((place,),) = primary.execute("SELECT pg_switch_wal()")
     deadline = time.monotonic() + 30
     while standby.execute(f"SELECT pg_last_wal_replay_lsn() >= '{place}'") != [(True,)]:
         assert time.monotonic() < deadline
