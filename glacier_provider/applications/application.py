@@ -81,7 +81,7 @@ def parse_entry(
     found = [unknown("", "name")] if "name" in given else []
     try:
         application = _form().validate_python({"orphan_directory": None, **given, "name": name})
-        found += [f", field {field!r}: {sentence}" for _, field, sentence in overlaps([application])]
+        found += [f", field {field!r}: {sentence}" for _, field, sentence, _other in overlaps([application])]
     except ValidationError as error:
         found += sentences(error, given)
     problems += [where + one for one in found]

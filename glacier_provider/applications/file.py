@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,16 @@ class Applications(Mapping[str, Application]):
     """
 
     def __init__(
-        self, applications: Mapping[str, Application], origin: str, wrong: Mapping[str, Sequence[str]] | None = None
+        self,
+        applications: Mapping[str, Application],
+        origin: str,
+        wrong: Mapping[str, Sequence[str]] | None = None,
+        told_of: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
         self._applications = dict(applications)
         self.origin = origin
         self.wrong = {name: tuple(problems) for name, problems in (wrong or {}).items() if problems}
+        self._told_of = {name: frozenset(others) for name, others in (told_of or {}).items()}
 
     def __getitem__(self, name: str) -> Application:
         return self._applications[name]
@@ -57,6 +62,15 @@ class Applications(Mapping[str, Application]):
         """Return the error that tells what is wrong with applications, or, with "", with the file itself."""
         return error_of_problems([problem for name in names for problem in self.wrong.get(name, ())], self.origin)
 
+    def error_for(self, name: str, visible: Container[str]) -> ConfigurationError:
+        """Return what is wrong with one application, for somebody who may see these: nothing is told of others."""
+        if all(other in visible for other in self._told_of.get(name, ())):
+            return self.error_of(name)
+        return ConfigurationError(
+            f"application {name!r}: it and another application, which you may not see, are in each other's way.",
+            hint="Ask who keeps applications.yaml: one of them has to have other directories.",
+        )
+
     def checked(self) -> Applications:
         """Return the applications; raise one ConfigurationError that names every mistake of the file, if there are any:
         application, field, what is wrong, an example.
@@ -76,10 +90,12 @@ def load_applications(path: str | os.PathLike[str] | None = None) -> Application
     document = read_document(origin, unreadable_hint=_ANOTHER_PATH)
     wrong: dict[str, list[str]] = {}
     applications = _parse_document(document, str(origin), wrong)
-    for each, field, sentence in overlaps(list(applications.values())):
+    told_of: dict[str, set[str]] = {}
+    for each, field, sentence, other in overlaps(list(applications.values())):
         wrong.setdefault(each.name, []).append(f"application {each.name!r}, field {field!r}: {sentence}")
+        told_of.setdefault(each.name, set()).add(other.name)
     right = {name: one for name, one in applications.items() if name not in wrong}
-    return Applications(right, str(origin), wrong)
+    return Applications(right, str(origin), wrong, told_of)
 
 
 def applications_path(path: str | os.PathLike[str] | None = None) -> Path:

@@ -18,8 +18,8 @@ _Fields = TypeVar("_Fields", bound=Fields)
 _FIELDS = ("files_directory", "orphan_directory", "staging_directory")
 
 
-def overlaps(applications: Sequence[_Fields]) -> Iterator[tuple[_Fields, str, str]]:
-    """Yield application, field and a sentence for each directory that is where it must not be.
+def overlaps(applications: Sequence[_Fields]) -> Iterator[tuple[_Fields, str, str, _Fields]]:
+    """Yield application, field, a sentence, and whose directory it tells of, for each that is where it must not be.
 
     Where two applications are in each other's way, both are told of, the one to move with an example: neither may work
     before that is mended.
@@ -35,10 +35,11 @@ def overlaps(applications: Sequence[_Fields]) -> Iterator[tuple[_Fields, str, st
         for field in _FIELDS:
             for wrong, other, its_field in _wrong(each, field, files, others):
                 if (each.name, field) not in told:
-                    yield each, field, f"{wrong}. Example: {field}: {_free(each, field, applications)}"
+                    yield each, field, f"{wrong}. Example: {field}: {_free(each, field, applications)}", other
                 told.add((each.name, field))
                 if other is not each and (other.name, its_field) not in told:
-                    yield other, its_field, f"must not be, or hold, {_of(each, field)} ({getattr(each, field)})"
+                    sentence = f"must not be, or hold, {_of(each, field)} ({getattr(each, field)})"
+                    yield other, its_field, sentence, each
 
 
 def _wrong(

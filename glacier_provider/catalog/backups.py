@@ -58,12 +58,18 @@ class Backups:
 
     @property
     def application_id(self) -> int:
-        if self._application_id is None:
-            row = self._db.row("find_application", name=self._application)
-            row = row or self._db.row("ensure_application", name=self._application)
+        if self._application_id is None and not self._is_known():
+            row = self._db.row("ensure_application", name=self._application)
             assert row is not None
             self._application_id = int(row["id"])
+        assert self._application_id is not None
         return self._application_id
+
+    def _is_known(self) -> bool:
+        """Whether the catalog has this application, which is not written for being asked."""
+        if self._application_id is None and (row := self._db.row("find_application", name=self._application)):
+            self._application_id = int(row["id"])
+        return self._application_id is not None
 
     # --- the lease -------------------------------------------------------------------------------------------
 
@@ -98,7 +104,7 @@ class Backups:
 
     def lease(self) -> Row | None:
         """Return the lease as it is: `holder`, `until`, `held`, and `token` and `last_holder` of its fence."""
-        return self._db.row("lease", application_id=self.application_id)
+        return self._db.row("lease", application_id=self.application_id) if self._is_known() else None
 
     def end_sleepers(self) -> None:
         """End the transactions of a holder whose lease is over: who needs no lease would wait for them, too."""
@@ -114,8 +120,16 @@ class Backups:
         row = self._db.row(f"run_of_{kind}", number=int(number)) if kind in HOLDERS else None
         return None if row is None or row["dag_run_id"] is None else Run(row["dag_id"], row["dag_run_id"])
 
-    def run_is_over(self, run: Run, state: str) -> None:
-        """Note what a run that is over left unfinished as failed, and free its lease; nothing of what has ended."""
+    def unfinished_runs(self) -> list[Run]:
+        """Return the runs of backups and restores that the catalog has as under way."""
+        found = self._db.rows("unfinished_runs", application_id=self.application_id) if self._is_known() else []
+        return [Run(row["dag_id"], row["dag_run_id"]) for row in found]
+
+    def run_is_over(self, run: Run, state: str) -> list[str]:
+        """Note what a run that is over left unfinished as failed, and free its lease; nothing of what has ended.
+
+        Return what that was, as in "restore 3".
+        """
         ids = {"application_id": self.application_id, "dag_id": run.dag_id, "dag_run_id": run.dag_run_id}
         error = f"Its run was over ({state}) before it was."
         with self._db.transaction():
@@ -123,15 +137,14 @@ class Backups:
             ended += self._db.rows("end_restores_of_run", **ids, error=error)
             for row in ended:
                 self._db.run("free_lease", application_id=self.application_id, holder=row["holder"])
+        return [row["holder"] for row in ended]
 
     def _is_dead(self, lease: Row) -> bool:
         """Whether Airflow says that the run that holds the lease is over; then that is noted, and the lease free."""
         run = self.holder_run(lease)
-        state = None if run is None or self._run_ended is None else self._run_ended(run)
+        state = None if run is None or self._run_ended is None else how_it_ended(run, lease, self._run_ended)
         if run is None or state is None:
             return False
-        if state == RUN_DELETED and (lease["quiet_seconds"] or 0) < LEASE_QUIET_SECONDS:
-            return False  # perhaps it is another Airflow's, and at work
         log.warning("%s holds the lease of %s, and its run is over: %s.", lease["holder"], self._application, state)
         self.run_is_over(run, state)
         self._db.run("free_lease", application_id=self.application_id, holder=lease["holder"])
@@ -324,6 +337,16 @@ class Backups:
     def _moved(row: Row | None, otherwise: str) -> None:
         if row is None:
             raise IllegalMove(otherwise)
+
+
+def how_it_ended(run: Run, lease: Row, run_ended: RunEnded) -> str | None:
+    """Return how the run that holds a lease ended; None while it may be alive.
+
+    One that Airflow does not know may be another Airflow's, and at work, unless the lease has been quiet for long.
+    """
+    state = run_ended(run)
+    quiet = (lease["quiet_seconds"] or 0) >= LEASE_QUIET_SECONDS
+    return state if state != RUN_DELETED or quiet else None
 
 
 def lease_holder(kind: str, number: int) -> str:

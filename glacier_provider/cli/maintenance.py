@@ -8,21 +8,16 @@ AWS_ACCESS_KEY_ID, a role, ...).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.cli.arguments import Arguments, add_command, named_application
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer
 from glacier_provider.core.text import counted
-from glacier_provider.errors import LeaseHeld, RebuiltInPart
+from glacier_provider.errors import RebuiltInPart
 
 if TYPE_CHECKING:
-    from glacier_provider.catalog.catalog import Catalog
     from glacier_provider.pipelines.rebuild import Rebuilt
-
-#: What a process that is alive all the same then meets is its fence: it changes nothing more.
-FREE_ANYHOW = "If you know that it is dead, add:"
 
 
 def add_commands(commands: Any) -> None:
@@ -75,40 +70,14 @@ def _accept_errors(arguments: Arguments) -> None:
 
 
 def _free_lease(arguments: Arguments) -> None:
+    from glacier_provider.hooks.runs import run_ended
+    from glacier_provider.pipelines.free import free_lease
+
     arguments.application = arguments.lease_of
     named_application(arguments)
     with airflow_at_hand(), open_catalog(arguments) as catalog:
-        answer, text = _freed(arguments.lease_of, catalog, force=arguments.force)
-    print_answer(arguments, answer, text)
-
-
-def _freed(application: str, catalog: Catalog, *, force: bool) -> tuple[dict[str, Any], str]:
-    """Free a lease and tell whose it was; raise LeaseHeld when its run may be alive, unless forced."""
-    from glacier_provider.catalog.backups import LEASE_QUIET_SECONDS, RUN_DELETED
-    from glacier_provider.hooks.runs import run_ended
-
-    lease = catalog.backups.lease()
-    if lease is None or not lease["held"]:
-        return {"freed": None}, f"Nobody holds the lease of {application}."
-    run = catalog.backups.holder_run(lease)
-    state = run_ended(run) if run is not None else None
-    if state == RUN_DELETED and (lease["quiet_seconds"] or 0) < LEASE_QUIET_SECONDS:
-        state = None  # perhaps it is another Airflow's, and at work
-    who = (
-        f"{lease['holder']} holds the lease of {application} since {_time(lease['since'])}, prolonged at "
-        f"{_time(lease['prolonged'])}. Its run is {run.dag_run_id if run else 'none of Airflow'}"
-    )
-    if state is None and not force:
-        raise LeaseHeld(f"{who}; Airflow does not say that it is over.", hint=f"{FREE_ANYHOW} --force")
-    if run is not None:
-        catalog.backups.run_is_over(run, state or "freed by hand")
-    catalog.backups.free_lease(lease["holder"])
-    answer = {"freed": lease["holder"], "run": run.dag_run_id if run else None, "state": state}
-    return answer, f"{who}, and {state or 'was given up'}. The lease is free."
-
-
-def _time(moment: datetime | None) -> str:
-    return "an unknown time" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+        freed = free_lease(catalog, run_ended, force=arguments.force)
+    print_answer(arguments, freed.as_dict(), freed.text)
 
 
 def _rebuild(arguments: Arguments) -> None:

@@ -24,7 +24,9 @@ from airflow.utils.types import DagRunTriggeredByType
 from fastapi import Depends
 from sqlalchemy import select
 
+from glacier_provider.catalog.backups import RUN_DELETED
 from glacier_provider.errors import IllegalMove
+from glacier_provider.hooks.runs import ENDED
 
 Method = Literal["GET", "POST"]
 
@@ -37,6 +39,10 @@ class Rights(Protocol):
 
     def allowed(self, method: Method, dag_ids: Iterable[str]) -> set[str]:
         """Return those of the DAGs whose runs they may read (GET) or start (POST)."""
+        ...
+
+    def may_edit(self) -> bool:
+        """Whether they may edit DAGs, whichever: what is wrong with the file of all applications is told to them."""
         ...
 
 
@@ -72,7 +78,7 @@ class Scheduler(Protocol):
         ...
 
     def ended(self, dag_id: str, run_id: str) -> str | None:
-        """Return how a run ended, `success` or `failed`; None while it goes on, or when Airflow does not know it."""
+        """Return how a run ended, `success`, `failed` or `RUN_DELETED`; None while it goes on."""
         ...
 
     def start(self, dag_id: str, conf: dict[str, Any], *, by: str) -> str:
@@ -107,6 +113,9 @@ class UserRights:
             )
         }
 
+    def may_edit(self) -> bool:
+        return bool(get_auth_manager().is_authorized_dag(method="PUT", user=self._user))
+
 
 class AirflowScheduler:
     """The scheduler's knowledge, from Airflow's metadata database."""
@@ -140,8 +149,11 @@ class AirflowScheduler:
     def ended(self, dag_id: str, run_id: str) -> str | None:
         wanted = select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
         with create_session() as session:
-            state = _word(session.execute(wanted).scalar_one_or_none())
-        return state if state in ("success", "failed") else None
+            found = session.execute(wanted).one_or_none()
+        if found is None:
+            return RUN_DELETED
+        state = _word(found[0])
+        return state if state in ENDED else None
 
     def start(self, dag_id: str, conf: dict[str, Any], *, by: str) -> str:
         try:

@@ -310,6 +310,17 @@ class RestoreWorkResponse(BaseResponse):
     rate: RateResponse | None = Field(default=None, description="of the download; null before anything was brought")
 
 
+class LeaseResponse(BaseResponse):
+    """Who holds the lease of an application: only one run at a time changes it."""
+
+    holder: str = Field(description="as in `backup 42`")
+    dag_id: str | None = Field(description="null where no run of Airflow holds it")
+    dag_run_id: str | None
+    since: datetime | None
+    prolonged: datetime | None = Field(description="last; steps do it twice a minute")
+    ended: str | None = Field(description="how Airflow says that its run ended; null while it may be alive")
+
+
 class WorkResponse(BaseResponse):
     """What is going on, or what became of one run."""
 
@@ -320,6 +331,8 @@ class WorkResponse(BaseResponse):
     over: list[Literal["backup", "restore"]] = Field(
         default=[], description="of these Airflow says that the run is over, although the catalog has them as under way"
     )
+    lease: LeaseResponse | None = Field(default=None, description="null when nobody holds it")
+    may_free: bool = Field(default=False, description="whether the person may free it, and end what is over")
 
 
 class TierResponse(BaseResponse):
@@ -434,6 +447,20 @@ class UndoOrphansBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     confirm: Literal[True]
+
+
+class FreeLeaseBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    force: bool = Field(default=False, description="also when Airflow does not say that the run is over")
+
+
+class FreedLeaseResponse(BaseResponse):
+    freed: str | None = Field(description="who held the lease; null when nobody did")
+    run: str | None = None
+    state: str | None = Field(default=None, description="how Airflow says that its run ended; null when forced")
+    ended: list[str] = Field(description="what else was noted as failed, since its run is over")
+    text: str = Field(description="what was done, in words")
 
 
 class UndoneOrphansResponse(BaseResponse):

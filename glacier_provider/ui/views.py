@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from glacier_provider.applications import Application
+from glacier_provider.catalog.backups import Run, RunEnded
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.pages import Pages
@@ -21,6 +22,7 @@ from glacier_provider.core.restorability import cannot_be_brought_back
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.text import counted
 from glacier_provider.errors import ConfigurationError, GlacierProviderError
+from glacier_provider.pipelines.free import Holder, lease_of
 from glacier_provider.pipelines.restore import preview_restore
 from glacier_provider.ui import models, money
 from glacier_provider.ui.access import ScheduledDag, TaskState
@@ -54,6 +56,9 @@ def run_url(dag_id: str, run_id: str) -> str:
     """Return the address of a run in Airflow's UI, relative to Airflow's own."""
     return f"dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
 
+
+#: Which of these DAGs' runs a person may start.
+Startable = Callable[[Iterable[str]], set[str]]
 
 PLACED = (RetrievalStatus.LOCAL, RetrievalStatus.EXISTS)
 
@@ -276,15 +281,49 @@ def deletion_plan(application: Application, plan: DeletionPlan, today: date) -> 
 # --- work under way ------------------------------------------------------------------------------------------------
 
 
-def without_runs(work: models.WorkResponse, ended: Callable[[str, str], str | None]) -> models.WorkResponse:
-    """Note what the catalog has as under way although its run is over; `ended` tells how a run ended, if it did."""
+def with_runs(
+    work: models.WorkResponse, catalog: Catalog, ended: Callable[[str, str], str | None], startable: Startable
+) -> models.WorkResponse:
+    """Note who holds the lease, and what the catalog has as under way although its run is over.
+
+    `ended` tells how a run ended, if it did; `startable`, which DAGs' runs the person may start.
+    """
+
+    def run_ended(run: Run) -> str | None:
+        return ended(run.dag_id, run.dag_run_id)
+
+    holder = lease_of(catalog, run_ended)
     rows = {"backup": work.backup and work.backup.backup, "restore": work.restore and work.restore.restore}
     over = [
         kind
         for kind, row in rows.items()
-        if row and row.state in ("running", "planned") and ended(row.dag_id, row.dag_run_id)
+        if row and row.state in ("running", "planned") and _is_over(Run(row.dag_id, row.dag_run_id), holder, run_ended)
     ]
-    return work.model_copy(update={"over": over})
+    may_free = bool(startable([dag_of_holder(holder, work.application)]))
+    lease = holder and _lease_response(holder)
+    return work.model_copy(update={"over": over, "lease": lease, "may_free": may_free})
+
+
+def _is_over(run: Run, holder: Holder | None, run_ended: RunEnded) -> bool:
+    """Whether a run is over: who holds the lease may be alive though Airflow does not know it."""
+    return bool(holder.ended if holder is not None and holder.run == run else run_ended(run))
+
+
+def _lease_response(holder: Holder) -> models.LeaseResponse:
+    return models.LeaseResponse(
+        holder=holder.name,
+        dag_id=holder.run.dag_id if holder.run else None,
+        dag_run_id=holder.run.dag_run_id if holder.run else None,
+        since=holder.since,
+        prolonged=holder.prolonged,
+        ended=holder.ended,
+    )
+
+
+def dag_of_holder(holder: Holder | None, application: str) -> str:
+    """Return the DAG whose runs a person must be allowed to start to free what this one holds."""
+    dag = holder.run.dag_id if holder is not None and holder.run is not None else ""
+    return dag if dag in dags_of(application) else backup_dag_of(application)
 
 
 def work(application: Application, catalog: Catalog, now: datetime) -> models.WorkResponse:

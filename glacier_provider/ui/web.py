@@ -1,13 +1,14 @@
 """The FastAPI app behind the page. Every answer needs a login, and the right to read the application's backup runs.
 
-Reading changes nothing. Two routes act, each by POST: one starts a deletion, one undoes orphans. Backups and restores
-are started through Airflow's own API, with the person's own rights.
+Reading changes nothing. Three routes act, each by POST: one starts a deletion, one undoes orphans, one frees the lease
+of a run that is over. Backups and restores are started through Airflow's own API, with the person's own rights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +22,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from glacier_provider import __version__
-from glacier_provider.applications import Application
+from glacier_provider.applications import Application, Applications
+from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.pages import BackupFilter, Found, Page
 from glacier_provider.core.deletion import DeletionPlan
@@ -39,14 +41,16 @@ from glacier_provider.errors import (
 )
 from glacier_provider.hooks.resources import Resources
 from glacier_provider.pipelines.delete import plan_deletion, raise_refused
+from glacier_provider.pipelines.free import free_lease, lease_of
 from glacier_provider.ui import access, models, views
-from glacier_provider.ui.access import RightsDep, SchedulerDep
+from glacier_provider.ui.access import Rights, RightsDep, SchedulerDep
 from glacier_provider.ui.catalogs import applications, problem_of, read_only_catalog
 from glacier_provider.ui.models import error_responses
 
 STATIC = Path(__file__).parent / "static"
 SAFE = {"GET", "HEAD", "OPTIONS"}
 MOST = 2**63 - 1
+UNREADABLE = "The applications cannot be told just now: applications.yaml cannot be read."
 TEXT = r"^[^\x00]+$"
 
 BackupId = Annotated[int, PathValue(ge=1, le=MOST)]
@@ -113,10 +117,31 @@ def readable(application: str, rights: RightsDep) -> Application:
     """Return an application whose backup runs the person may read; who may not learns nothing of it."""
     if not rights.allowed("GET", [views.backup_dag_of(application)]):
         raise HTTPException(403, f"You may not read the runs of {views.backup_dag_of(application)}.")
-    found = applications()
-    if application not in found and application not in found.wrong:
+    found = _applications(rights)
+    if application in found.wrong:
+        raise found.error_for(application, _seen(found, rights))
+    if application not in found:
         raise HTTPException(404, f"There is no application {application!r} in {found.origin}.")
     return found.named(application)
+
+
+def _applications(rights: Rights) -> Applications:
+    """Return the applications; where the file cannot be told at all, only who may edit learns what it says."""
+    try:
+        return applications()
+    except ConfigurationError as error:
+        if rights.may_edit():
+            raise
+        raise ConfigurationError(
+            UNREADABLE, hint="Whoever may edit DAGs is told here what is wrong with it."
+        ) from error
+
+
+def _seen(found: Applications, rights: Rights) -> dict[str, str]:
+    """Return the applications, right or wrong, whose backup runs the person may read, with their backup DAGs."""
+    dags = {name: views.backup_dag_of(name) for name in (*found, *found.wrong) if name}
+    visible = rights.allowed("GET", dags.values())
+    return {name: dag for name, dag in dags.items() if dag in visible}
 
 
 ReadableDep = Annotated[Application, Depends(readable)]
@@ -137,20 +162,24 @@ api = APIRouter(prefix="/api", tags=["backups"])
 @api.get("/overview", responses=error_responses())
 def get_overview(rights: RightsDep, scheduler: SchedulerDep) -> models.CardCollectionResponse:
     """Every application that the person may see, at a glance. A catalog that cannot be asked is a card's `problem`, and
-    so is what applications.yaml says of an application and cannot mean.
+    so is what applications.yaml says of an application and cannot mean. What is wrong with the file itself is `problem`
+    of the answer, with its words only for who may edit DAGs.
     """
-    found = applications()
-    dags = {name: views.backup_dag_of(name) for name in (*found, *found.wrong) if name}
-    visible = rights.allowed("GET", dags.values())
-    shown = [found[name] for name, dag in dags.items() if dag in visible and name in found]
-    wrong = [name for name, dag in dags.items() if dag in visible and name in found.wrong]
+    try:
+        found = _applications(rights)
+    except ConfigurationError as error:
+        return models.CardCollectionResponse(
+            now=datetime.now(UTC), applications=[], problem=models.ProblemResponse(**problem_of(error))
+        )
+    seen = _seen(found, rights)
+    shown = [found[name] for name in seen if name in found]
     startable = rights.allowed("POST", [dag for one in shown for dag in views.dags_of(one.name)])
-    known = views.Known(now=datetime.now(UTC), dags=scheduler.dags(visible), startable=startable)
-    cards = [*views.cards(shown, known), *(views.wrong_card(name, known, found.error_of(name)) for name in wrong)]
-    told = found.error_of("") if found.wrong.get("") and visible else None
+    known = views.Known(now=datetime.now(UTC), dags=scheduler.dags(set(seen.values())), startable=startable)
+    wrong = [views.wrong_card(name, known, found.error_for(name, seen)) for name in seen if name in found.wrong]
+    told = found.error_of("") if found.wrong.get("") and rights.may_edit() else None
     return models.CardCollectionResponse(
         now=known.now,
-        applications=cards,
+        applications=[*views.cards(shown, known), *wrong],
         problem=models.ProblemResponse(**problem_of(told)) if told else None,
     )
 
@@ -248,9 +277,12 @@ def get_restore_preview(
 
 
 @api.get("/applications/{application}/work", responses=error_responses(_404="no such application"))
-def get_work(application: ReadableDep, catalog: CatalogDep, scheduler: SchedulerDep) -> models.WorkResponse:
-    """The backup and the restore that are under way, and of which of them the run is over all the same."""
-    return views.without_runs(views.work(application, catalog, datetime.now(UTC)), scheduler.ended)
+def get_work(
+    application: ReadableDep, catalog: CatalogDep, rights: RightsDep, scheduler: SchedulerDep
+) -> models.WorkResponse:
+    """The backup and the restore that are under way, of which of them the run is over all the same, and the lease."""
+    found = views.work(application, catalog, datetime.now(UTC))
+    return views.with_runs(found, catalog, scheduler.ended, partial(rights.allowed, "POST"))
 
 
 @api.get("/runs", responses=error_responses(_404="not a run of a backup or restore DAG"))
@@ -262,7 +294,7 @@ def get_run(rights: RightsDep, scheduler: SchedulerDep, dag_id: RunId, dag_run_i
     application = readable(name, rights)
     with read_only_catalog(application) as catalog:
         found = views.work_of_run(application, catalog, dag_id, dag_run_id, datetime.now(UTC))
-    return views.without_runs(found, scheduler.ended)
+        return views.with_runs(found, catalog, scheduler.ended, partial(rights.allowed, "POST"))
 
 
 @api.get("/runs/tasks", responses=error_responses(_404="Airflow has no such run"))
@@ -357,6 +389,31 @@ def move_orphans_back(
         catalog.pages.restore(application.name, restore_id)
     with Resources(application) as resources:
         return models.UndoneOrphansResponse(**restore.undo_orphans(application, restore_id, catalog=resources.catalog))
+
+
+@api.post(
+    "/applications/{application}/free-lease",
+    responses=error_responses(
+        _400="not JSON, whatever it says",
+        _404="no such application",
+        _409="its run may be alive; `hint` says what then",
+        _415="not JSON",
+    ),
+)
+def free_the_lease(
+    application: ReadableDep, rights: RightsDep, scheduler: SchedulerDep, wanted: models.FreeLeaseBody
+) -> models.FreedLeaseResponse:
+    """Free the lease of an application whose run is over; needs the right to start runs of the DAG that holds it."""
+
+    def run_ended(run: Run) -> str | None:
+        return scheduler.ended(run.dag_id, run.dag_run_id)
+
+    with Resources(application) as resources:
+        catalog = resources.catalog
+        dag = views.dag_of_holder(lease_of(catalog, run_ended), application.name)
+        if not rights.allowed("POST", [dag]):
+            raise HTTPException(403, f"You may not start runs of {dag}.")
+        return models.FreedLeaseResponse(**free_lease(catalog, run_ended, force=wanted.force).as_dict())
 
 
 # --- what the routes share -----------------------------------------------------------------------------------------

@@ -482,7 +482,30 @@ def test_a_viewer_sees_and_cannot_act(viewer: Page, site: Site) -> None:
     expect(viewer.get_by_role("button", name="Start the restore")).to_be_disabled()
 
 
+@pytest.mark.usefixtures("two_backups")
+def test_the_lease_of_a_deleted_run_is_freed_on_the_page(
+    page: Page, viewer: Page, site: Site, problems: list[str]
+) -> None:
+    dead = site.leave_a_dead_backup()
+    for one in (viewer, page):
+        one.goto(f"{site.url}{PAGE}/dms")
+        strip = one.get_by_role("group", name="Under way")
+        expect(strip).to_contain_text("Its run is over")
+        expect(strip.locator(".chakra-spinner")).to_have_count(0)
+    button = re.compile("^Free the lease")
+    expect(viewer.get_by_role("button", name=button)).to_have_count(0)
+    page.get_by_role("button", name=button).click()
+    dialog = page.get_by_role("alertdialog")
+    expect(dialog).to_contain_text(f"backup {dead} holds it. Its run is deleted in Airflow, and over (deleted).")
+    dialog.get_by_role("button", name="Free it").click()
+    expect(page.get_by_text("The lease is free.")).to_be_visible()
+    expect(page.get_by_role("group", name="Under way")).to_have_count(0)
+    expect(page.get_by_role("row").filter(has_text=f"#{dead}")).to_contain_text("failed")
+    assert problems == []
+
+
 ACTIONS = {
+    "free-lease": ({}, 200),
     "restores/999/undo-orphans": ({"confirm": True}, 404),
     "backups/2/delete": ({"confirm": "something else"}, 409),
 }

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -20,6 +21,8 @@ from playwright.sync_api import Browser, Page, Playwright, expect
 from demo.airflow import PASSWORD, USER, Airflow, Installation, Rest
 from demo.processes import CHECKOUT, Children, clean_environment
 from demo.stores import S3Store
+from glacier_provider.catalog.backups import Run
+from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.postgres import Server
 from tests.support.postgres import EmbeddedPostgres
 
@@ -116,6 +119,16 @@ class Site:
         with self.catalog.connect(autocommit=True) as connection:
             connection.execute("SET search_path TO glacier_catalog")
             connection.execute(HISTORY.read_bytes())
+
+    def leave_a_dead_backup(self) -> int:
+        """Begin a backup of dms that nobody goes on with: its run was deleted in Airflow some minutes ago."""
+        connect = partial(self.catalog.connect, autocommit=True)
+        with Catalog(connect, schema="glacier_catalog", application="dms") as catalog:
+            backup_id = catalog.backups.open(Run(DAGS[0], "deleted in Airflow"))
+        with self.catalog.connect(autocommit=True) as connection:
+            quiet = "UPDATE glacier_catalog.applications SET lease_prolonged_at = now() - interval '5 minutes'"
+            connection.execute(quiet.encode())
+        return backup_id
 
     @contextmanager
     def without_catalog(self) -> Iterator[None]:

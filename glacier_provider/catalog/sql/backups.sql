@@ -47,6 +47,14 @@ SELECT dag_id, dag_run_id FROM restores WHERE id = %(number)s;
 SELECT report -> 'deleted_by' ->> 'dag_id' AS dag_id, report -> 'deleted_by' ->> 'dag_run_id' AS dag_run_id
   FROM application_data_backups WHERE id = %(number)s;
 
+-- name: unfinished_runs
+-- Runs by which something is under way, by the catalog.
+SELECT dag_id, dag_run_id FROM application_data_backups
+ WHERE application_id = %(application_id)s AND state = 'running'
+UNION
+SELECT dag_id, dag_run_id FROM restores
+ WHERE application_id = %(application_id)s AND state IN ('planned', 'running');
+
 -- name: end_backups_of_run
 -- What a task told of its failure says more.
 UPDATE application_data_backups

@@ -2,10 +2,11 @@
 
 import { useAnswer } from "./api.js";
 import * as form from "./format.js";
+import { Lease } from "./lease.js";
 import { applicationPath, backupPath, C, h, Link, Note, Problem, runPath, Small, Time } from "./parts.js";
 import { isOpen, Meter, StateBadge, StatusBar } from "./status.js";
 
-const { useEffect, useRef } = globalThis.React;
+const { useEffect, useRef, useState } = globalThis.React;
 
 const SOON = 2000;
 const LATER = 30000;
@@ -38,15 +39,24 @@ const running = (work) => Boolean(work && (isOpen(work.backup?.backup) || isOpen
  */
 export function Work({ application, idle = false, eager = false, onEnd }) {
   const path = idle && !eager ? null : `/applications/${application}/work`;
-  const { data } = useAnswer(path, (found) => (eager || running(found) ? SOON : SOON * 3), Number(eager));
+  const { data, reload } = useAnswer(path, (found) => (eager || running(found) ? SOON : SOON * 3), Number(eager));
   const before = useRef(false);
+  const [freed, setFreed] = useState(null);
   const now = running(data);
   useEffect(() => {
     if (before.current && data && !now) onEnd?.();
     before.current = now;
   }, [now, data]);
-  if (!now) return null;
-  return h(C.VStack, { align: "stretch", gap: 3 }, h(Progress, { work: data }));
+  const said = freed && h(Note, { status: "success" }, freed.text);
+  if (!now && !data?.lease?.ended) return said;
+  const onFreed = (done) => {
+    setFreed(done);
+    reload();
+  };
+  return h(C.VStack, { align: "stretch", gap: 3 },
+    said,
+    h(Progress, { work: data }),
+    data.may_free && h(Lease, { application, lease: data.lease, over: data.over, onFreed }));
 }
 
 /** With `here` it stands on the page of the run itself, and no links lead there. */
@@ -59,7 +69,7 @@ function Progress({ work, here = false }) {
   ];
 }
 
-function Strip({ application, title, to, runTo, here, over, children }) {
+function Strip({ title, to, runTo, here, over, children }) {
   return h(
     C.Box,
     { bg: "bg.subtle", borderRadius: 6, p: 3, fontSize: "sm", role: "group", "aria-label": "Under way" },
@@ -70,7 +80,7 @@ function Strip({ application, title, to, runTo, here, over, children }) {
       !here && h(C.Flex, { gap: 3 }, h(Link, { to }, "Backup"), h(Link, { to: runTo }, "DAG run and logs")),
     ),
     over && h(Note, { status: "warning", title: "Its run is over" },
-      `Airflow says so, and nothing goes on. Clear the failed task, or start another run: it takes over. To end it now: glacier-backup free-lease ${application}`),
+      "Airflow says so, and nothing goes on. Clear the failed task, or start another run: it takes over. To end it now, free the lease."),
     children,
   );
 }
@@ -99,7 +109,6 @@ function BackupProgress({ application, backup, phase, left, total, dump, dump_ar
       title: h("span", null, `Backup ${backup.id}: ${BACKUP_PHASES[phase] || phase}`),
       to: backupPath(application, backup.id),
       runTo: runPath(backup.dag_id, backup.dag_run_id),
-      application,
       here,
       over,
     },
@@ -123,7 +132,6 @@ function RestoreProgress({ application, restore, phase, archives, set_aside: asi
       title: h("span", null, `Restore ${restore.id} of backup ${restore.backup_id}: ${RESTORE_PHASES[phase] || phase}`),
       to: backupPath(application, restore.backup_id),
       runTo: runPath(restore.dag_id, restore.dag_run_id),
-      application,
       here,
       over,
     },

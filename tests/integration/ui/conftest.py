@@ -27,12 +27,16 @@ class Person:
     reads: Iterable[str] = ()
     starts: Iterable[str] = ()
     name: str = "somebody"
+    edits: bool = False
+
+    def may_edit(self) -> bool:
+        return self.edits
 
     def allowed(self, method: str, dag_ids: Iterable[str]) -> set[str]:
         return set(self.reads if method == "GET" else self.starts) & set(dag_ids)
 
 
-ADMIN = Person(reads=DAGS, starts=DAGS)
+ADMIN = Person(reads=DAGS, starts=DAGS, edits=True)
 VIEWER = Person(reads=DAGS)
 STRANGER = Person()
 

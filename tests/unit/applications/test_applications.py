@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from glacier_provider.applications import (
@@ -583,6 +583,7 @@ values = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is slow, not wrong
 @given(
     entry=st.dictionaries(st.sampled_from([*FIELDS, "dump", "restore", "scan", "x"]) | st.text(), values),
     name=values,
