@@ -15,7 +15,7 @@ export ONCE KEEP STORE
 PEERS := $(VENV)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak screenshots fields bench lint format check constraints clean
+.PHONY: help setup demo test soak corpus screenshots fields bench lint format check constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,9 @@ test: $(READY) ## run the tests; TESTS=path and OPTIONS=... narrow them down
 soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 SOAK_STORE=s3 SEED=1; KILLS=all: deaths
 	@$(BIN)/python -m tests.faults.soak --store $(or $(SOAK_STORE),both) --seed $(or $(SEED),1) \
 	  $(if $(KILLS),--kills $(KILLS),--steps $(or $(STEPS),20000)) $(if $(JOBS),--jobs $(JOBS))
+
+corpus: $(READY) ## restore PostgreSQL's own regression database in every way; VERSIONS=15,18 WAYS=new,itself,swap
+	@$(BIN)/python -m tests.corpus $(if $(VERSIONS),--versions $(VERSIONS)) $(if $(WAYS),--ways $(WAYS))
 
 screenshots: $(READY) ## take the pictures of the documents from a running Airflow; needs Chromium
 	@$(BIN)/python -m tests.e2e.screenshots docs/images

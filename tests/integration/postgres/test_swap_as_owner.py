@@ -34,9 +34,9 @@ DOCUMENTS = "CREATE TABLE docs (id integer PRIMARY KEY, title text); INSERT INTO
 Owned = Callable[..., OwnedDatabase]
 
 
-@pytest.fixture(params=["16", "17", "18"])
+@pytest.fixture(params=["15", "16", "17", "18"])
 def on_each(request: pytest.FixtureRequest) -> SampleServer:
-    names = {"16": "older", "17": "sample", "18": "newer"}
+    names = {"15": "oldest", "16": "older", "17": "sample", "18": "newer"}
     found: SampleServer = request.getfixturevalue(names[request.param])
     return found
 
