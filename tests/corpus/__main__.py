@@ -7,6 +7,7 @@ gives; what differs, fails or is refused is printed, and the command's status is
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 import traceback
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--cache", type=Path, default=Path(".cache/corpus"))
     chosen = parser.parse_args(arguments)
+    logging.getLogger("glacier_provider").addHandler(logging.NullHandler())  # what is refused is told otherwise
     found = 0
     for major in map(int, chosen.versions.split(",")):
         package = SERVERS.get(major)

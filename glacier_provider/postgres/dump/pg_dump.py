@@ -199,7 +199,7 @@ def _server_error(text: str, said: str, told: str) -> GlacierProviderError:
     if meaning is Meaning.BUSY or (meaning is None and re.search(r"does not exist", said)):
         return DatabaseBusy(f"{text} A table was locked, changed or dropped while it was to be dumped.")
     if meaning is Meaning.DENIED:
-        return DatabaseRefused(text, hint="Dump as a user who may read every table, such as the owner of the database.")
+        return DatabaseRefused(text, hint=_POLICIES if "row-level security" in told else _PRIVILEGES)
     if meaning in (Meaning.DAMAGED, Meaning.TOO_LARGE) or (meaning is Meaning.MEMORY and "COPY" in told):
         return ToolFailed(text, hint=f"{meaning.hint} {_save_the_rest(told)}")
     if meaning is None:
@@ -207,6 +207,12 @@ def _server_error(text: str, said: str, told: str) -> GlacierProviderError:
     return error_of(meaning, text) if meaning.passes else ToolFailed(text, hint=meaning.hint)
 
 
+_PRIVILEGES = "Dump as a user who may read every table, such as the owner of the database."
+_POLICIES = (
+    "Policies hide rows of this table from the user, and a dump would lack them. Dump as a superuser or as a role with "
+    "BYPASSRLS, or as the table's owner after ALTER TABLE ... NO FORCE ROW LEVEL SECURITY; or leave its rows out with "
+    "dump.exclude_table_data."
+)
 _COPIED = re.compile(r'COPY ((?:"(?:[^"]|"")+"|[^\s".]+)\.(?:"(?:[^"]|"")+"|[^\s".(]+))')
 
 

@@ -45,7 +45,9 @@ from glacier_provider.postgres.tools.sql import literal, quoted
 
 OUTCOME_SECONDS = 30.0
 _TOGETHER = 200  #: objects that one DROP names: more take longer, since each is looked for among the others
-_LISTS = re.compile(r"DROP (TABLE|VIEW|MATERIALIZED VIEW|SEQUENCE|FOREIGN TABLE|TYPE|SCHEMA|ROUTINE)( IF EXISTS)?")
+_LISTS = re.compile(
+    r"DROP (TABLE|VIEW|MATERIALIZED VIEW|SEQUENCE|FOREIGN TABLE|TYPE|SCHEMA|FUNCTION|PROCEDURE|AGGREGATE)( IF EXISTS)?"
+)
 
 
 def restore_in_transaction(

@@ -165,6 +165,8 @@ CREATE INDEX ON t (public.twice(n));
 INSERT INTO t VALUES (DEFAULT);
 CREATE PROCEDURE p(INOUT a int, b text = 'x') LANGUAGE plpgsql AS 'BEGIN a := 1;
 END';
+CREATE PROCEDURE twins(IN a int, IN b int) LANGUAGE sql AS 'SELECT 1';
+CREATE PROCEDURE twins(OUT a int, IN b int) LANGUAGE sql AS 'SELECT 1';
 CREATE AGGREGATE sums(int) (SFUNC = int4pl, STYPE = int, INITCOND = '0');
 CREATE AGGREGATE star(*) (SFUNC = int8inc, STYPE = bigint, INITCOND = '0');
 CREATE FUNCTION v(VARIADIC text[]) RETURNS TABLE (a int, b text) LANGUAGE sql AS 'SELECT 1, $1[1]';

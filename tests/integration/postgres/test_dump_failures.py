@@ -105,6 +105,24 @@ def test_a_table_that_may_not_be_read_fails_the_dump(sample: SampleServer, tmp_p
     assert "permission denied" in fails(DatabaseRefused, server, sample.tools, tmp_path / "d")
 
 
+def test_a_table_whose_policies_bind_its_owner_says_so_and_what_helps(sample: SampleServer, tmp_path: Path) -> None:
+    sample.postgres.create_role("bound", password="Bound-Secret", attributes="CREATEDB")
+    sample.postgres.create_database("bound", owner="bound")
+    server = sample.postgres.server("bound", user="bound", password="Bound-Secret")
+    with server.connect(autocommit=True) as connection:
+        connection.execute("CREATE TABLE hidden AS SELECT 1 AS n")
+        connection.execute("ALTER TABLE hidden ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+    text = fails(DatabaseRefused, server, sample.tools, tmp_path / "d")
+    assert '"hidden"' in text
+    for way in ("BYPASSRLS", "NO FORCE ROW LEVEL SECURITY", "dump.exclude_table_data"):
+        assert way in text
+    left_out = PgDumpOptions(exclude_table_data=(("public", "hidden"),))
+    assert dump_to_path(server, sample.tools, left_out, tmp_path / "e", progress=print).size > 0
+    with server.connect(autocommit=True) as connection:
+        connection.execute("ALTER TABLE hidden NO FORCE ROW LEVEL SECURITY")
+    assert dump_to_path(server, sample.tools, PgDumpOptions(), tmp_path / "f", progress=print).size > 0
+
+
 def test_a_lock_that_is_not_freed_in_time_fails_the_dump(sample: SampleServer, tmp_path: Path) -> None:
     server = sample.new()
     with server.connect() as other:

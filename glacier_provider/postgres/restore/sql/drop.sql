@@ -28,11 +28,22 @@ WHERE o.stays IS NULL AND o.classid = 'pg_catalog.pg_type'::regclass AND t.typty
     SELECT FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid))
   AND o.nsp IN (SELECT oid FROM schema WHERE stays IS NOT NULL)
 UNION ALL
+-- types alone could name another procedure, one with OUT arguments: what a procedure's arguments are for is told, too
 SELECT 5, format('DROP %s IF EXISTS',
-  CASE WHEN o.classid = 'pg_catalog.pg_proc'::regclass THEN 'ROUTINE' ELSE i.type END), i.identity
+    CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END),
+  CASE p.prokind
+    WHEN 'p' THEN format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid))
+    WHEN 'a' THEN regexp_replace(i.identity, '\(\)$', '(*)')
+    ELSE i.identity END
+FROM object o JOIN pg_catalog.pg_proc p ON p.oid = o.objid JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace,
+  pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
+WHERE o.stays IS NULL AND o.classid = 'pg_catalog.pg_proc'::regclass
+  AND o.nsp IN (SELECT oid FROM schema WHERE stays IS NOT NULL)
+UNION ALL
+SELECT 5, format('DROP %s IF EXISTS', i.type), i.identity
 FROM object o, pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
 WHERE o.stays IS NULL AND o.classid IN (
-    'pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass, 'pg_catalog.pg_opclass'::regclass,
+    'pg_catalog.pg_operator'::regclass, 'pg_catalog.pg_opclass'::regclass,
     'pg_catalog.pg_opfamily'::regclass, 'pg_catalog.pg_collation'::regclass, 'pg_catalog.pg_conversion'::regclass,
     'pg_catalog.pg_ts_config'::regclass, 'pg_catalog.pg_ts_dict'::regclass, 'pg_catalog.pg_ts_parser'::regclass,
     'pg_catalog.pg_ts_template'::regclass)
