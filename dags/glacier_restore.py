@@ -7,7 +7,8 @@ from datetime import timedelta
 from airflow.sdk import DAG, Asset, Param, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
-from glacier_provider.core.plan import RestorePart, Tier
+from glacier_provider.core.plan import RestorePart
+from glacier_provider.core.tiers import Tier
 from glacier_provider.operators.approve_restore import ApproveRestoreOperator
 from glacier_provider.operators.base import ANY_DATE, default_args, run_failed, run_succeeded
 from glacier_provider.operators.orphan_file import OrphanFileOperator

@@ -24,10 +24,10 @@ from pydantic import (
 from pydantic_core.core_schema import CoreSchema, literal_schema
 
 from glacier_provider.core.notification import parse_queue
-from glacier_provider.core.plan import Tier
 from glacier_provider.core.prices import LIST_PRICES, STORE_CLASSES, ClassPrices, override
 from glacier_provider.core.store_uri import StoreUriFault, read_store_uri, store_uri_pattern
 from glacier_provider.core.tables import TABLE_PATTERN
+from glacier_provider.core.tiers import Tier
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 

@@ -320,6 +320,16 @@ class Backups:
         assert figures is not None
         return figures
 
+    def uploaded_parts(self, backup_id: int, *, part_size: int) -> tuple[int, int]:
+        """Return in how many parts the store took archives since this backup was opened, and how many such archives.
+
+        `part_size` (bytes) is that of a vault's archives, where they need no more than 10,000.
+        """
+        since = self.get(backup_id)["opened_at"]
+        row = self._db.row("uploaded_parts", application_id=self.application_id, since=since, part_size=part_size)
+        assert row is not None
+        return int(row["parts"]), int(row["archives"])
+
     def _what_is_missing(self, backup_id: int) -> str:
         row = self.get(backup_id)
         if row["state"] != "running":

@@ -135,8 +135,15 @@ class Deletions:
             backup_id=backup["id"],
             state=state,
             goes=tuple(
-                Going(r["store_uri"], ArchiveKind(r["kind"]), r["archived_on"], amount_of(r), r["padded_bytes"])
-                for r in goes
+                Going(
+                    row["store_uri"],
+                    ArchiveKind(row["kind"]),
+                    row["archived_on"],
+                    amount_of(row),
+                    row["padded_bytes"],
+                    row["archived_at"],
+                )
+                for row in goes
             ),
             stays=tuple(
                 Staying(_REASONS[row["reason"]], amount_of(row)) for row in self._db.rows("staying_amounts", **ids)

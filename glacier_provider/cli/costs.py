@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from glacier_provider.cli.arguments import Arguments, add_command, right_applications
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.output import print_json, print_table
-from glacier_provider.core.cost import early_deletion, money, plain, retrieval_by_tier, storage_cost
-from glacier_provider.core.text import readable_size
+from glacier_provider.core.cost import early_deletion, money, plain, storage_cost
+from glacier_provider.core.text import counted, readable_size
 from glacier_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ def _costs(arguments: Arguments) -> None:
 
 def _estimate(application: Application, catalog: Catalog) -> dict[str, Any]:
     """Return what an application costs, as JSON-able values; money is decimal text."""
-    prices = application.price_table
-    from glacier_provider.pipelines.costs import held
+    from glacier_provider.pipelines.costs import held, looks_cost, rebuilding, whole_retrieval
 
-    stored = held(catalog.pages.totals([application.name])[application.name])
-    everything = retrieval_by_tier(stored, prices, days=application.retrieval_days)
+    prices, holdings = application.price_table, catalog.pages.totals([application.name])[application.name]
+    stored = held(holdings)
+    everything = whole_retrieval(application, stored)
     return {
         "application": application.name,
         "currency": prices.currency,
@@ -60,6 +60,9 @@ def _estimate(application: Application, catalog: Catalog) -> dict[str, Any]:
             }
             for one in stored
         ],
+        "looks": plain(looks_cost(application, archives=sum(one.archives for one in stored))),
+        "rebuild": plain(rebuilding(application, holdings)),
+        "retrieval_days": application.retrieval_days,
         "retrieve_everything": {tier: cost.as_dict() for tier, cost in everything.items()},
     }
 
@@ -77,7 +80,10 @@ def _print(estimate: dict[str, Any]) -> None:
         },
     )
     print(f"In all: {money(Decimal(estimate['monthly']), currency)} a month.")
+    looks, rebuild = (money(Decimal(estimate[name]), currency) for name in ("looks", "rebuild"))
+    print(f"What each backup asks the store beside its uploads: {looks}. To rebuild a lost catalog from it: {rebuild}.")
     for tier, cost in estimate["retrieve_everything"].items():
-        how = f"To retrieve everything by {tier}" if tier else "To read everything"
+        kept = f", copies kept {counted(estimate['retrieval_days'], 'day')}"
+        how = f"To retrieve everything by {tier}{kept}" if tier else "To read everything"
         print(f"{how}: {money(Decimal(cost['total']), currency)}.")
     print(f"Estimated by {estimate['prices']} ({estimate['source']}).")

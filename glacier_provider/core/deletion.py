@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -69,6 +69,12 @@ class Going:
     archived_on: date
     amount: Amount
     padded_bytes: int | None = None  # with each smaller archive as the smallest that some classes bill
+    archived_at: datetime | None = None  # the mean of that day; None: its midnight is taken
+
+    def age_days(self, now: datetime) -> Decimal:
+        """Return for how many days it has been there, which is what it is billed for at least."""
+        since = self.archived_at or datetime(*self.archived_on.timetuple()[:3], tzinfo=UTC)
+        return Decimal(max(0.0, (now - since).total_seconds())) / 86400
 
     @property
     def stored(self) -> Stored:
@@ -172,7 +178,7 @@ class DeletionPlan:
         return ", ".join(counted(count, nouns[kind]) for kind, count in counts.items() if count)
 
 
-def with_fee(plan: DeletionPlan, prices: Prices, *, today: date) -> DeletionPlan:
+def with_fee(plan: DeletionPlan, prices: Prices, *, now: datetime) -> DeletionPlan:
     """Return `plan` with its early-deletion fee."""
-    deleted = [(going.stored, (today - going.archived_on).days) for going in plan.goes]
+    deleted = [(going.stored, going.age_days(now)) for going in plan.goes]
     return replace(plan, fee=early_deletion(deleted, prices), currency=prices.currency)

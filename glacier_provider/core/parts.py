@@ -18,6 +18,11 @@ MIN_PART_SIZE = 8 * MIB
 #: Files up to this size are sent by one request, read into memory whole; larger ones go in parts.
 SMALL_FILE = 8 * MIB
 MAX_PART_SIZE = 4 * GIB
+#: A large archive is read by several requests, each for so many bytes.
+READ_AT_ONCE = 128 * MIB
+#: Objects that one request to S3 lists, and how many have to be wanted of them for a listing to pay.
+LISTED_AT_ONCE = 1000
+WORTH_LISTING = 4
 MAX_SIZE = MAX_PARTS * MAX_PART_SIZE
 
 

@@ -1,34 +1,27 @@
-"""What a restore is asked for, and what it will take: decided before anything is requested or moved.
-
-Hours by tier: https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html.
-"""
+"""What a restore is asked for, and what it will take: decided before anything is requested or moved."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 from glacier_provider.core.archive import Amount
-from glacier_provider.core.cost import Stored, TierCost, kept_days, money, of_tier, plain, retrieval_by_tier
+from glacier_provider.core.cost import Stored, TierCost, money, of_tier, plain, retrieval_by_tier
 from glacier_provider.core.params import backup_id_of, member, refuse_unknown, truth, whole_number
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.store_uri import store_class
 from glacier_provider.core.tables import format_table, parse_table
 from glacier_provider.core.text import counted, hours, readable_amount, readable_size, some
+from glacier_provider.core.tiers import Tier as Tier  # copies of dags/glacier_restore.py import it from here
+from glacier_provider.core.tiers import retrieval_hours
 from glacier_provider.errors import ConfigurationError
 
 LATEST = "latest"
-
-
-class Tier(StrEnum):
-    EXPEDITED = "Expedited"  #: minutes; not for DEEP_ARCHIVE
-    STANDARD = "Standard"  #: hours
-    BULK = "Bulk"  #: half a day to two days, the cheapest
 
 
 class RestorePart(StrEnum):
@@ -41,19 +34,6 @@ class RestorePart(StrEnum):
 
 #: The name by which copies of dags/glacier_restore.py know it that were made before: they must go on parsing.
 Part = RestorePart
-
-
-#: Typical hours, from and to, until a retrieval can be read.
-RETRIEVAL_HOURS: Mapping[str, Mapping[Tier, tuple[float, float]]] = {
-    "GLACIER": {Tier.EXPEDITED: (1 / 60, 5 / 60), Tier.STANDARD: (3, 5), Tier.BULK: (5, 12)},
-    "DEEP_ARCHIVE": {Tier.STANDARD: (9, 12), Tier.BULK: (12, 48)},
-    "VAULT": {Tier.EXPEDITED: (1 / 60, 5 / 60), Tier.STANDARD: (3, 5), Tier.BULK: (5, 12)},
-}
-
-
-def retrieval_hours(store_uri: str) -> Mapping[Tier, tuple[float, float]]:
-    """Return the typical hours of each tier of a store; empty when it is read without a retrieval."""
-    return RETRIEVAL_HOURS.get(store_class(store_uri), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +230,7 @@ class RestorePlan:
         named = {
             "requests": parts.requests,
             "bytes": parts.bytes,
+            "reading and looking": parts.reading,
             f"copies for {counted(self.days, 'day')}": parts.temporary_copy,
             "transfer out": parts.transfer_out,
         }
@@ -267,21 +248,23 @@ def with_costs(
     *,
     budget: float | None,
     now: datetime | None = None,
+    look_seconds: int | None = None,
 ) -> RestorePlan:
     """Return `plan` with its cost by tier; `places`: (store class, what is asked for, what is read without asking).
 
-    With `now` copies are reckoned to the midnight at which they end when they are asked for now.
+    With `now` copies are reckoned to the midnight at which they end when they are asked for now; with `look_seconds`
+    the looks at what is waited for, which come so often.
     """
     given = list(places)
-    hours_of = plan.hours if now is not None else {}
-    kept = {tier: kept_days(plan.days, now + timedelta(hours=most)) for tier, (_, most) in hours_of.items() if now}
     return replace(
         plan,
         costs=retrieval_by_tier(
             [Stored(name, asked.archives, asked.bytes) for name, asked, _ in given],
             prices,
             days=plan.days,
-            kept=kept,
+            now=now,
+            look_seconds=look_seconds,
+            alone=1 if plan.database_bytes else 0,
             ready=[Stored(name, ready.archives, ready.bytes) for name, _, ready in given],
         ),
         prices=prices.name,
@@ -315,11 +298,18 @@ def _place(source: str, status: RetrievalStatus, *, retrieval: bool) -> str:
 
 
 def plan_by_store(
-    plan: RestorePlan, figures: Iterable[Figure], prices: Prices, *, budget: float | None, now: datetime | None = None
+    plan: RestorePlan,
+    figures: Iterable[Figure],
+    prices: Prices,
+    *,
+    budget: float | None,
+    now: datetime | None = None,
+    look_seconds: int | None = None,
 ) -> RestorePlan:
     """Return `plan` with the amounts, the hours and the costs of what has to be brought from each store.
 
-    What `plan` sets aside stays; the figures of source "orphan" are added to it.
+    What `plan` sets aside stays; the figures of source "orphan" are added to it. `now` and `look_seconds` as in
+    `with_costs`.
     """
     by_store: dict[str, list[tuple[str, RetrievalStatus, Amount]]] = {}
     for one in sorted(figures, key=lambda figure: figure.store_uri):
@@ -332,7 +322,17 @@ def plan_by_store(
         to_request=sum((part.to_request for part in parts.values()), _NOTHING),
         pending=sum((part.pending for part in parts.values()), _NOTHING),
         ready=sum((part.ready for part in parts.values()), _NOTHING),
-        hours={tier.value: span for spans in hours_of.values() for tier, span in spans.items()},
+        hours=_slowest(spans for uri, spans in hours_of.items() if parts[uri].to_request.archives),
     )
     places = [(store_class(uri), part.to_request, part.pending + part.ready) for uri, part in parts.items()]
-    return with_costs(whole, places, prices, budget=budget, now=now)
+    return with_costs(whole, places, prices, budget=budget, now=now, look_seconds=look_seconds)
+
+
+def _slowest(spans: Iterable[Mapping[Tier, tuple[float, float]]]) -> dict[str, tuple[float, float]]:
+    """Return the hours of each tier of several stores together: a restore waits for the slowest of them."""
+    found: dict[str, tuple[float, float]] = {}
+    for of_store in spans:
+        for tier, (fewest, most) in of_store.items():
+            before = found.get(tier.value, (0.0, 0.0))
+            found[tier.value] = (max(before[0], fewest), max(before[1], most))
+    return {tier.value: found[tier.value] for tier in Tier if tier.value in found}

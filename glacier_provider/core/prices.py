@@ -32,11 +32,12 @@ class TierPrice:
 class ClassPrices:
     """The prices of one store class, and the rules that come with it.
 
-    `storage`: a GB for a month. `upload_per_1000`: PUT requests, of a vault each part. `tiers`: by retrieval tier;
-    empty where archives are read without a retrieval, at `read`. `minimum_days`: storage that is billed in any case.
-    `minimum_bytes`: what a smaller archive is billed as. `overhead_bytes`: added to each archive, at the class's price;
-    `standard_overhead_bytes`: added to each archive, at the price of STANDARD. `copies`: whether a retrieval makes a
-    temporary copy, which is billed as STANDARD.
+    `storage`: a GB for a month. `upload_per_1000`: PUT requests, of a vault each part; that of STANDARD is the price of
+    every other PUT, POST and LIST as well. `tiers`: by retrieval tier; empty where archives are read without a
+    retrieval. `read`: GET requests, of copies where a retrieval makes them; that of STANDARD is that of every HEAD.
+    `minimum_days`: storage that is billed in any case. `minimum_bytes`: what a smaller archive is billed as.
+    `overhead_bytes`: added to each archive, at the class's price; `standard_overhead_bytes`: added to each archive, at
+    the price of STANDARD. `copies`: whether a retrieval makes a temporary copy, which is billed as STANDARD.
     """
 
     storage: Decimal
@@ -104,6 +105,7 @@ LIST_PRICES = Prices(
         "GLACIER": ClassPrices(
             Decimal("0.0036"),
             Decimal("0.03"),
+            read=_tier("0.0004", "0"),
             tiers={"Expedited": _tier("10", "0.03"), "Standard": _tier("0.05", "0.01"), "Bulk": _tier("0", "0")},
             minimum_days=90,
             overhead_bytes=32 * KIB,
@@ -113,6 +115,7 @@ LIST_PRICES = Prices(
         "DEEP_ARCHIVE": ClassPrices(
             Decimal("0.00099"),
             Decimal("0.05"),
+            read=_tier("0.0004", "0"),
             tiers={"Standard": _tier("0.10", "0.02"), "Bulk": _tier("0.025", "0.0025")},
             minimum_days=180,
             overhead_bytes=32 * KIB,

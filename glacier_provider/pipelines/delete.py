@@ -39,7 +39,7 @@ def plan_deletion(backup_id: int, *, catalog: Catalog, prices: Prices | None = N
     (`refused`). Raise UnknownBackup naming the nearest valid ids, or BackupNotDeletable for one of another application.
     """
     plan = catalog.deletions.plan(backup_id)
-    return with_fee(plan, prices, today=datetime.now(UTC).date()) if prices else plan
+    return with_fee(plan, prices, now=datetime.now(UTC)) if prices else plan
 
 
 def plan_confirmed_deletion(application: Application, request: DeletionRequest, *, catalog: Catalog) -> DeletionPlan:

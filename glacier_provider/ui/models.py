@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from glacier_provider.core.plan import RestorePart, Tier
+from glacier_provider.core.plan import RestorePart
 from glacier_provider.core.status import BackupState, RestoreState, RetrievalStatus
+from glacier_provider.core.tiers import Tier
 from glacier_provider.ui.health import Health
 
 
@@ -62,12 +63,14 @@ class MonthlyCostResponse(BaseResponse):
     classes: list[ClassCostResponse]
     retrieve_everything: dict[str, Money] = Field(description="by tier; under the empty name: no tier is needed")
     retrieval_days: int = Field(description="for how long retrieved copies are kept, and billed")
+    looks: Money = Field(description="what each backup asks the store beside its uploads: is it all there")
+    rebuild: Money = Field(description="what rebuilding a lost catalog asks the store")
     delete_today: Money = Field(description="the early-deletion fee if everything were deleted today, at most")
     prices: PricesResponse
 
 
 class AddedCostResponse(BaseResponse):
-    """What one backup added to the bill: the storage of its dump and its new files a month, and their upload, once."""
+    """What one backup added to the bill: the storage of its dump and its new files a month; its requests, once."""
 
     monthly: Money
     upload: Money
@@ -79,6 +82,7 @@ class RetrievalCostResponse(BaseResponse):
 
     requests: Money
     bytes: Money
+    reading: Money = Field(description="GETs of what is readable, HEADs and LISTs that look whether it is")
     temporary_copy: Money = Field(description="the retrieved copies, billed as STANDARD for the days that they stay")
     transfer_out: Money
     total: Money

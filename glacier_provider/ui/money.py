@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.pages import Holding
 from glacier_provider.core import cost
 from glacier_provider.core.cost import TierCost
-from glacier_provider.core.parts import MIB
 from glacier_provider.core.prices import Prices
+from glacier_provider.pipelines import costs
 from glacier_provider.pipelines.costs import held
 from glacier_provider.ui import models
 
@@ -34,24 +34,22 @@ def monthly(application: Application, holdings: Sequence[Holding]) -> models.Mon
             for one in classes
         ],
         retrieve_everything={
-            tier: cost.plain(spent.total)
-            for tier, spent in cost.retrieval_by_tier(classes, prices, days=application.retrieval_days).items()
+            tier: cost.plain(spent.total) for tier, spent in costs.whole_retrieval(application, classes).items()
         },
         retrieval_days=application.retrieval_days,
+        looks=cost.plain(costs.looks_cost(application, archives=sum(one.archives for one in classes))),
+        rebuild=cost.plain(costs.rebuilding(application, holdings)),
         delete_today=cost.plain(cost.early_deletion([(one, 0) for one in classes], prices)),
         prices=prices_response(prices),
     )
 
 
-def added(application: Application, holdings: Sequence[Holding]) -> models.AddedCostResponse:
-    """Return what a backup added: its storage a month, and the requests of its upload."""
+def added(application: Application, holdings: Sequence[Holding], report: Mapping[str, Any]) -> models.AddedCostResponse:
+    """Return what a backup added: its storage a month, and the requests of its upload and of its looks at the store."""
     prices = application.price_table
-    classes = held(holdings)
-    part = application.part_size_mib * MIB
-    sent = (cost.upload_cost(one, prices, parts=one.archives + one.bytes // part) for one in classes)
     return models.AddedCostResponse(
-        monthly=cost.plain(cost.storage_cost(classes, prices)),
-        upload=cost.plain(sum(sent, Decimal(0))),
+        monthly=cost.plain(cost.storage_cost(held(holdings), prices)),
+        upload=cost.plain(costs.backup_cost(application, holdings, report)),
         currency=prices.currency,
     )
 

@@ -17,10 +17,11 @@ from glacier_provider.core.archive import Amount
 from glacier_provider.core.cost import early_deletion, of_tier, plain, storage_cost
 from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.findings import known_of_backup
-from glacier_provider.core.plan import RestoreRequest, Tier, retrieval_hours
+from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.restorability import cannot_be_brought_back
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.text import counted
+from glacier_provider.core.tiers import Tier, retrieval_hours
 from glacier_provider.errors import ConfigurationError, GlacierProviderError
 from glacier_provider.pipelines.free import Holder, lease_of
 from glacier_provider.pipelines.restore import preview_restore
@@ -209,7 +210,9 @@ def backup_page(
     held = pages.stored(application.name, [row["id"] for row in rows])
     return models.BackupCollectionResponse(
         backups=[
-            models.BackupResponse.model_validate({**row, "cost": money.added(application, held[row["id"]])})
+            models.BackupResponse.model_validate(
+                {**row, "cost": money.added(application, held[row["id"]], row)}
+            )
             for row in rows
         ],
         total=total,
@@ -219,7 +222,7 @@ def backup_page(
 def backup_detail(application: Application, backup_id: int, pages: Pages) -> models.BackupDetailResponse:
     row = pages.backup(application.name, backup_id)
     held = pages.stored(application.name, [backup_id])[backup_id]
-    return models.BackupDetailResponse.model_validate({**row, "cost": money.added(application, held)})
+    return models.BackupDetailResponse.model_validate({**row, "cost": money.added(application, held, row["report"])})
 
 
 # --- runs and deletions --------------------------------------------------------------------------------------------
@@ -244,11 +247,11 @@ def _log_path(task: TaskState) -> str:
     return f"{quote(task.task_id, safe='')}{mapped}"
 
 
-def deletion_plan(application: Application, plan: DeletionPlan, today: date) -> models.DeletionPlanResponse:
+def deletion_plan(application: Application, plan: DeletionPlan, now: datetime) -> models.DeletionPlanResponse:
     """Return what deleting a backup takes away, with the money that it costs and saves."""
     prices = application.price_table
     stored = [one.stored for one in plan.goes]
-    ages = [max(0, (today - one.archived_on).days) for one in plan.goes]
+    ages = [one.age_days(now) for one in plan.goes]
     return models.DeletionPlanResponse(
         backup_id=plan.backup_id,
         state=plan.state,
@@ -259,7 +262,7 @@ def deletion_plan(application: Application, plan: DeletionPlan, today: date) -> 
                 store_class=held.store_class,
                 kind=one.kind.value,
                 archived_on=one.archived_on,
-                age_days=age,
+                age_days=int(age),
                 archives=one.amount.archives,
                 bytes=one.amount.bytes,
                 fee=plain(early_deletion([(held, age)], prices)),

@@ -27,8 +27,9 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.pages import BackupFilter, Found, Page
 from glacier_provider.core.deletion import DeletionPlan
-from glacier_provider.core.plan import RestorePart, RestoreRequest, Tier
+from glacier_provider.core.plan import RestorePart, RestoreRequest
 from glacier_provider.core.status import BackupState, RetrievalStatus
+from glacier_provider.core.tiers import Tier
 from glacier_provider.errors import (
     BackupNotDeletable,
     BackupNotRestorable,
@@ -319,7 +320,7 @@ def get_tasks(
 )
 def get_deletion_plan(application: ReadableDep, backup_id: BackupId) -> models.DeletionPlanResponse:
     """What deleting a backup takes away, what stays, the early-deletion fee, and the words that confirm it."""
-    return views.deletion_plan(application, _deletion(application, backup_id), datetime.now(UTC).date())
+    return views.deletion_plan(application, _deletion(application, backup_id), datetime.now(UTC))
 
 
 @api.post(

@@ -41,6 +41,7 @@ from tests.emulator.faults import (
     faulty_chunks,
     first,
 )
+from tests.emulator.meter import S3Meter
 from tests.emulator.s3_archive import Announcer
 from tests.emulator.s3_http import ConnectionReset, WsgiServer
 from tests.emulator.s3_objects import Objects
@@ -91,6 +92,7 @@ class S3Emulator:
         self._moto = _moto_application()
         self._server: WsgiServer | None = None
         self._unannounced: list[tuple[Any, Any]] = []
+        self.meter: S3Meter | None = None  #: sees each answer, and knows what AWS would bill for it
 
     def __enter__(self) -> S3Emulator:
         self.start()
@@ -217,6 +219,9 @@ class S3Emulator:
             answer = self._perform(request, environ)
         with self._lock:
             self._counts[request.operation, request.bucket, request.key, answer.status] += 1
+            if self.meter is not None:
+                thaw = getattr(self.objects.key(request.bucket, request.key), "thaw", None)
+                self.meter.note(request, answer, self.clock.timestamp(), thaw)
         if hang := first(faults, {FaultKind.HANG_REPLY}):
             time.sleep(hang.seconds)
         if first(faults, {FaultKind.RESET_AFTER}):

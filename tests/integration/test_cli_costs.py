@@ -47,7 +47,8 @@ def test_the_cost_of_an_application_is_told_by_class(run: Run, file: Path, two: 
     assert "GLACIER" in answer.out
     assert "STANDARD" in answer.out
     assert "0.12 EUR a month" in answer.out  # 4 times 32 KB at 1000 a GB
-    assert "To retrieve everything by Bulk: " in answer.out
+    assert "To retrieve everything by Bulk, copies kept 7 days: " in answer.out
+    assert "What each backup asks the store beside its uploads: less than 0.01 EUR. To rebuild" in answer.out
     assert "with own figures (https://aws.amazon.com/s3/pricing/)" in answer.out
 
 

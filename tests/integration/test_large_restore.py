@@ -19,7 +19,7 @@ LARGE = random.Random(3).randbytes(37 * MIB + 5)
 @pytest.fixture
 def app(make_application: Callable[..., ApplicationUnderTest], monkeypatch: pytest.MonkeyPatch) -> ApplicationUnderTest:
     """An application with a large file, of which runs of two pieces come at once; it was backed up and is gone."""
-    monkeypatch.setattr(download, "RUN", 16 * MIB)
+    monkeypatch.setattr(download, "READ_AT_ONCE", 16 * MIB)
     app = a_small_dms(make_application(part_size_mib=8))
     app.write("films/large.mp4", LARGE)
     app.back_up()

@@ -202,6 +202,19 @@ SELECT count(*) FILTER (WHERE kind = 'file') AS files,
   FROM glacier_archives
  WHERE application_id = %(application_id)s AND archived_at >= %(since)s AND state = 'archived';
 
+-- name: uploaded_parts
+-- How many of them were sent in several parts, and in how many together. A checksum of parts tells their size; a vault's
+-- archives all come in parts, that are larger where there would be more than 10,000.
+SELECT coalesce(sum(ceil(stored_size / part_size)), 0)::bigint AS parts, count(*) AS archives
+  FROM (SELECT stored_size, checksum LIKE 'sha256-parts:%%' AS told,
+               CASE WHEN checksum LIKE 'sha256-parts:%%' THEN split_part(checksum, ':', 2)::numeric
+                    ELSE %(part_size)s::numeric
+                         * 2 ^ greatest(0, ceil(log(2, greatest(stored_size, 1) / (%(part_size)s::numeric * 10000)))) END AS part_size
+          FROM glacier_archives
+         WHERE application_id = %(application_id)s AND archived_at >= %(since)s AND state = 'archived' AND kind <> 'manifest'
+           AND (checksum LIKE 'sha256-parts:%%' OR checksum LIKE 'treehash:%%')) AS sent
+ WHERE told OR stored_size > part_size;
+
 -- name: newest_complete
 SELECT id FROM application_data_backups
  WHERE application_id = %(application_id)s AND state = 'complete' AND id < %(before)s

@@ -69,7 +69,8 @@ SELECT a.id, a.kind FROM glacier_archives a
 -- What goes, by store, kind and day.
 SELECT a.store_uri, a.kind, (coalesce(a.archived_at, a.created_at) AT TIME ZONE 'UTC')::date AS archived_on,
        count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes,
-       coalesce(sum(greatest(a.stored_size, 131072)), 0)::bigint AS padded_bytes
+       coalesce(sum(greatest(a.stored_size, 131072)), 0)::bigint AS padded_bytes,
+       to_timestamp(avg(extract(epoch FROM coalesce(a.archived_at, a.created_at)))::float8) AS archived_at
   FROM going g JOIN glacier_archives a ON a.id = g.id
  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 
@@ -77,7 +78,8 @@ SELECT a.store_uri, a.kind, (coalesce(a.archived_at, a.created_at) AT TIME ZONE 
 -- The same of a deletion that began earlier: what is still to be done.
 SELECT a.store_uri, a.kind, (coalesce(a.archived_at, a.created_at) AT TIME ZONE 'UTC')::date AS archived_on,
        count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes,
-       coalesce(sum(greatest(a.stored_size, 131072)), 0)::bigint AS padded_bytes
+       coalesce(sum(greatest(a.stored_size, 131072)), 0)::bigint AS padded_bytes,
+       to_timestamp(avg(extract(epoch FROM coalesce(a.archived_at, a.created_at)))::float8) AS archived_at
   FROM glacier_archives a WHERE a.application_id = %(application_id)s AND a.state = 'deleting'
  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 

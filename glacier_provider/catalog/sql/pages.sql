@@ -45,7 +45,8 @@ SELECT p.name AS application, b.opened_at FROM applications p
 -- The newest or oldest first, by the direction that is put in. Filtered and cut in the index, then only the page is read.
 -- The reports stay behind: they can be long.
 SELECT b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.files_count, b.files_bytes,
-       b.new_files_count, b.new_files_bytes, b.vanished_count, b.returned_count, b.error, b.database_bytes
+       b.new_files_count, b.new_files_bytes, b.vanished_count, b.returned_count, b.error, b.database_bytes,
+       (b.report->>'upload_parts')::bigint AS upload_parts, (b.report->>'uploads_in_parts')::bigint AS uploads_in_parts
   FROM (SELECT b.id FROM application_data_backups b
          WHERE b.application_id = (SELECT id FROM applications WHERE name = %(application)s)
            AND (%(states)s::text[] IS NULL OR b.state = ANY(%(states)s))
@@ -58,7 +59,8 @@ SELECT b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.files_
 -- name: sorted_page_of_backups
 -- The same by a figure, which is put in; each has an index. Backups that do not have it come last, the newest first.
 SELECT b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at, b.closed_at, b.files_count, b.files_bytes,
-       b.new_files_count, b.new_files_bytes, b.vanished_count, b.returned_count, b.error, b.database_bytes
+       b.new_files_count, b.new_files_bytes, b.vanished_count, b.returned_count, b.error, b.database_bytes,
+       (b.report->>'upload_parts')::bigint AS upload_parts, (b.report->>'uploads_in_parts')::bigint AS uploads_in_parts
   FROM (SELECT id, figure, lacks
           FROM ((SELECT b.id, {figure} AS figure, false AS lacks FROM application_data_backups b
                   WHERE b.application_id = (SELECT id FROM applications WHERE name = %(application)s)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from datetime import UTC, datetime, timedelta
 
 from glacier_provider.applications import Application
@@ -15,15 +14,12 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import StoredArchive
 from glacier_provider.core.text import NAMED, counted, some
 from glacier_provider.errors import ArchiveCorrupt, ArchiveMissing, StoreDenied
+from glacier_provider.pipelines.costs import LOOKED_AT, pages_a_look
 from glacier_provider.stores.contract import ArchiveStore, IsWatched
 
 log = logging.getLogger(__name__)
 
-#: Archives that one request lists.
-PAGE = 1000
 EVERYTHING = 2**31
-#: So many of the newest files are looked at after they were written.
-LOOKED_AT = 3
 #: What was written just now may not be in a listing that was on its way.
 MARGIN = timedelta(minutes=5)
 
@@ -38,7 +34,7 @@ def check_store(application: Application, backup_id: int, *, catalog: Catalog, s
     known = catalog.checks.of_store(store.uri)
     same = _is_same_store(application, known, catalog=catalog, store=store)
     stored = sum(one.amount.archives for one in catalog.pages.totals([application.name])[application.name])
-    share = math.ceil(stored / PAGE / application.check_days) or 1
+    share = pages_a_look(application, stored)
     after, pages = (known["position"], share) if same else ("", EVERYTHING)
     as_of = datetime.now(UTC) - MARGIN
     try:

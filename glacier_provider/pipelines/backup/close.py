@@ -14,6 +14,7 @@ from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.manifest import manifest_lines
+from glacier_provider.core.parts import MIB
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import IllegalMove
 from glacier_provider.pipelines.backup.check import look_back
@@ -41,6 +42,8 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
             catalog.backups.add_to_report(backup_id, new_versions_count=versions, new_versions=named)
             _compare_references(application, backup_id, catalog=catalog)
             look_back(backup_id, catalog=catalog, store=store)
+            parts, in_parts = catalog.backups.uploaded_parts(backup_id, part_size=application.part_size_mib * MIB)
+            catalog.backups.add_to_report(backup_id, upload_parts=parts, uploads_in_parts=in_parts)
             previous = _previous_of_manifest(catalog, backup_id)
             manifest_id = _archive_manifest(application, backup_id, previous, catalog=catalog, store=store)
             catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=previous or None)

@@ -12,7 +12,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.checksum import Pieces, Verifier, pieces_of
-from glacier_provider.core.parts import MIB, Part, parts_of
+from glacier_provider.core.parts import MIB, READ_AT_ONCE, Part, parts_of
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, ArchiveMissing, GlacierProviderError, NameTaken
 from glacier_provider.files import PendingFile, Placed, Placement, Root, move_back
@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 #: while some wait for the disk, others come and are hashed. Memory holds a block and a piece of the answer of each.
 SMALL = 16 * MIB
 READ_WHOLE = 4 * MIB
-RUN = 128 * MIB
 RUNS_AT_ONCE = 8
 BLOCK = MIB
 
@@ -159,7 +158,7 @@ def _fetch_in_pieces(
 
     # a dump is read as soon as it is here
     with placement.begin(pieces.size, read_soon=row["kind"] == ArchiveKind.DATABASE) as pending:
-        runs = parts_of(pieces.size, pieces.piece_size * max(1, RUN // pieces.piece_size))
+        runs = parts_of(pieces.size, pieces.piece_size * max(1, READ_AT_ONCE // pieces.piece_size))
         digests = [digest for of_run in send_parts(runs, fetch, in_flight=RUNS_AT_ONCE) for digest in of_run]
         if not pieces.match(digests):
             raise ArchiveCorrupt(f"The content for {row['filename']!r} differs from its checksum.")

@@ -19,12 +19,14 @@ from glacier_provider.core.archive import Amount
 from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.findings import known_of_backup, told_of_count
 from glacier_provider.core.parts import MIB
-from glacier_provider.core.plan import Figure, RestorePlan, RestoreRequest, Tier, plan_by_store, retrieval_hours
+from glacier_provider.core.plan import Figure, RestorePlan, RestoreRequest, plan_by_store
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED, counted
+from glacier_provider.core.tiers import Tier, retrieval_hours
 from glacier_provider.errors import BackupNotRestorable, GlacierProviderError, RetrievalRefused
 from glacier_provider.files import open_source, walk
+from glacier_provider.pipelines.costs import look_seconds
 from glacier_provider.pipelines.restore.database import exclusions_of, refuse_left_behind
 from glacier_provider.pipelines.restore.lost import lost_files, note_without
 from glacier_provider.pipelines.restore.step import lies_aside
@@ -226,8 +228,14 @@ def _plan(
         database_bytes=(backup["database_bytes"] or 0) if request.database else 0,
         **found,
     )
-    budget, now = application.restore.budget, datetime.now(UTC)
-    return plan_by_store(plan, figures, application.price_table, budget=budget, now=now)
+    return plan_by_store(
+        plan,
+        figures,
+        application.price_table,
+        budget=application.restore.budget,
+        now=datetime.now(UTC),
+        look_seconds=look_seconds(application),
+    )
 
 
 def _check_tier(tier: Tier, figures: Iterable[Figure], stores: Stores) -> None:

@@ -12,15 +12,13 @@ import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from glacier_provider.core.parts import LISTED_AT_ONCE, WORTH_LISTING
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.store_uri import COLD_CLASSES
 from glacier_provider.stores.aws_errors import aws_errors
 from glacier_provider.stores.contract import RetrievalReport
 from glacier_provider.stores.s3.bucket import Bucket
 from glacier_provider.stores.s3.keys import folder_of, id_path, key_facts
-
-MAX_KEYS = 1000
-WORTH_LISTING = 4  # wanted keys in reach: below that HEADs cost less and are as quick
 
 
 def reports(bucket: Bucket, keys: Sequence[str]) -> Iterator[RetrievalReport]:
@@ -42,13 +40,14 @@ def reports(bucket: Bucket, keys: Sequence[str]) -> Iterator[RetrievalReport]:
 def _within_reach(prefix: str, wanted: Sequence[str], position: int) -> int:
     """Return how many wanted keys a listing from `position` reports at least.
 
-    Ids are taken by one sequence: no more than `MAX_KEYS` objects of one folder lie between two ids that far apart.
+    Ids are taken by one sequence: no more than `LISTED_AT_ONCE` objects of one folder lie between two ids that far
+    apart.
     """
     first = key_facts(prefix, wanted[position])
     if first is None:
         return 0
     folder = folder_of(prefix, first.application, first.kind)
-    beyond = bisect.bisect_left(wanted, folder + id_path(first.number + MAX_KEYS), position)
+    beyond = bisect.bisect_left(wanted, folder + id_path(first.number + LISTED_AT_ONCE), position)
     return beyond - position
 
 
@@ -62,7 +61,7 @@ def _listed_from(bucket: Bucket, key: str) -> tuple[Mapping[str, RetrievalReport
             Bucket=bucket.uri.bucket,
             Prefix=folder,
             StartAfter=key[:-1],  # every other key before `key` is also before this
-            MaxKeys=MAX_KEYS,
+            MaxKeys=LISTED_AT_ONCE,
             OptionalObjectAttributes=["RestoreStatus"],
         )
     entries = page.get("Contents", [])

@@ -14,9 +14,9 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
-from glacier_provider.core.parts import MIB
-from glacier_provider.core.plan import retrieval_hours
+from glacier_provider.core.parts import LISTED_AT_ONCE, MIB
 from glacier_provider.core.store_uri import S3Uri
+from glacier_provider.core.tiers import retrieval_hours
 from glacier_provider.errors import (
     ArchiveCold,
     ArchiveCorrupt,
@@ -53,7 +53,7 @@ from glacier_provider.stores.s3.keys import (
     metadata_of,
     object_key,
 )
-from glacier_provider.stores.s3.listing import MAX_KEYS, reports
+from glacier_provider.stores.s3.listing import reports
 from glacier_provider.stores.s3.stream import S3StreamUpload
 from glacier_provider.stores.s3.upload import S3Upload, abort_uploads
 
@@ -324,7 +324,7 @@ class S3Store:
         found: list[StoredArchive] = []
         for page in islice(self._pages(folder, after=key), pages):
             found += [StoredArchive(entry["Key"], entry["Size"], None) for entry in page]
-            if len(page) < MAX_KEYS:
+            if len(page) < LISTED_AT_ONCE:
                 return found, True
         return found, False
 

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from glacier_provider.core.archive import Location
-from glacier_provider.core.plan import Tier
 from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.tiers import Tier
 from glacier_provider.errors import (
     ArchiveMissing,
     NotInVault,

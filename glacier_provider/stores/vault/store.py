@@ -29,8 +29,8 @@ from typing import Any
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
 from glacier_provider.core.parts import MIB
-from glacier_provider.core.plan import retrieval_hours
 from glacier_provider.core.store_uri import VaultUri
+from glacier_provider.core.tiers import retrieval_hours
 from glacier_provider.core.told import is_sha256
 from glacier_provider.core.treehash import tree_hash
 from glacier_provider.errors import (

@@ -35,6 +35,8 @@ export function Costs({ cost }) {
     h(C.Text, { fontWeight: "semibold" }, `In all: ${said(cost)}`),
     h(Facts, { columns: { base: 1, md: 2 } },
       h(Fact, { name: `To retrieve everything, copies kept ${form.plural(cost.retrieval_days, "day")}` }, tiers.join(", ")),
+      h(Fact, { name: "What each backup asks the store beside its uploads" }, money(cost.looks)),
+      h(Fact, { name: "To rebuild a lost catalog from the store" }, money(cost.rebuild)),
       h(Fact, { name: "Fee if everything were deleted today, at most" }, money(cost.delete_today))),
   );
 }

@@ -121,6 +121,7 @@ function readable(plan, chosen) {
 const SHARES = {
   requests: "requests",
   bytes: "retrieval",
+  reading: "reading and looking",
   temporary_copy: "temporary copies",
   transfer_out: "transfer out of the store's region",
 };

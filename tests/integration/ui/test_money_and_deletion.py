@@ -64,7 +64,9 @@ def test_a_backup_tells_what_it_added(get: Get, catalog: Catalog, catalog_databa
     cost = get(f"/applications/dms/backups/{first}")["cost"]
     manifest = Decimal(5) / GB * Decimal("0.023")
     assert Decimal(cost["monthly"]) == (MONTHLY + manifest).quantize(Decimal("0.000001"))
-    assert Decimal(cost["upload"]) == Decimal("0.000095")  # 3 requests at 0.03 and one at 0.005 a thousand
+    sent = 3 * Decimal("0.00003") + Decimal("0.000005")
+    looks = 6 * Decimal("0.000005") + (2 + 2 * 3) * Decimal("0.0000004")  # writes and lists; HEADs and GETs
+    assert Decimal(cost["upload"]) == (sent + looks).quantize(Decimal("0.000001"))
     (row,) = get("/applications/dms/backups")["backups"]
     assert row["cost"] == cost
 

@@ -122,13 +122,14 @@ def test_a_million_small_files_pay_for_their_requests() -> None:
 
 def test_parts_are_billed_as_standard_in_s3_and_as_uploads_in_a_vault() -> None:
     dump = Stored("GLACIER", 1, 10 * GB)
-    assert upload_cost(dump, LIST_PRICES, parts=1001) == Decimal("0.00003") + Decimal("0.005")
-    assert upload_cost(replace(dump, store_class="VAULT"), LIST_PRICES, parts=1000) == Decimal("0.03")
+    looks = Decimal("0.00001") + Decimal("0.0000004")  # it is begun, what an earlier try left is looked for twice
+    assert upload_cost(dump, LIST_PRICES, parts=1000, in_parts=1) == Decimal("0.00003") + Decimal("0.005") + looks
+    assert upload_cost(replace(dump, store_class="VAULT"), LIST_PRICES, parts=1000, in_parts=1) == Decimal("0.03")
 
 
-@given(STORED, st.integers(0, 10**6))
+@given(STORED, st.integers(1, 10**6))
 def test_parts_make_no_upload_cheaper(stored: Stored, parts: int) -> None:
-    assert upload_cost(stored, LIST_PRICES, parts=parts) >= upload_cost(stored, LIST_PRICES)
+    assert upload_cost(stored, LIST_PRICES, parts=parts, in_parts=1) >= upload_cost(stored, LIST_PRICES)
 
 
 # --- retrievals ----------------------------------------------------------------------------------------------------
@@ -162,7 +163,9 @@ def test_what_needs_no_retrieval_pays_for_being_read() -> None:
     cost = retrieval_cost(Stored("GLACIER_IR", 1000, 10 * GB), "Standard", LIST_PRICES, days=7)
     assert cost == TierCost(requests=Decimal("0.01"), bytes=Decimal("0.30"))
     assert download_cost(Stored("GLACIER_IR", 1000, 10 * GB), LIST_PRICES) == cost
-    assert download_cost(Stored("GLACIER", 1000, 10 * GB), LIST_PRICES).total == 0, "retrieved, and paid for, before"
+    ready = download_cost(Stored("GLACIER", 1000, 10 * GB), LIST_PRICES)
+    assert ready == TierCost(reading=Decimal("0.0004")), "retrieved, and paid for, before, but for the GETs"
+    assert download_cost(Stored("GLACIER", 1, 10 * GB), LIST_PRICES).reading == 80 * Decimal("0.0000004"), "in ranges"
 
 
 def test_transfer_out_counts_where_it_is_given() -> None:
@@ -176,7 +179,7 @@ def test_a_restore_from_two_classes_has_the_tiers_that_both_have() -> None:
     costs = retrieval_by_tier(asked, LIST_PRICES, days=30, ready=[Stored("GLACIER_IR", 1000, GB)])
     assert list(costs) == ["Standard", "Bulk"]
     reading = Decimal("0.01") + Decimal("0.03")
-    copies = 2 * Decimal("0.023")
+    copies = 2 * Decimal("0.023") + 2 * Decimal("0.0004")
     assert (
         costs["Standard"].total
         == Decimal("0.05") + Decimal("0.01") + Decimal("0.10") + Decimal("0.02") + copies + reading
@@ -275,11 +278,31 @@ def test_a_copy_is_billed_to_the_next_midnight_utc_after_its_days(ready: str, da
     assert kept_days(days, datetime.fromisoformat(ready)) == pytest.approx(Decimal(billed), abs=Decimal("0.0001"))
 
 
-def test_copies_are_reckoned_for_the_days_that_they_are_kept_by_each_tier() -> None:
+def test_copies_are_reckoned_until_the_midnight_after_the_slowest_of_each_tier() -> None:
     asked = [Stored("GLACIER", 1000, 100 * GB)]
-    kept = {"Standard": Decimal("1.5"), "Bulk": Decimal("1.25")}
-    costs = retrieval_by_tier(asked, LIST_PRICES, days=1, kept=kept)
+    now = datetime.fromisoformat("2026-11-28T12:00:00+00:00")
+    costs = retrieval_by_tier(asked, LIST_PRICES, days=1, now=now)
     plain_costs = retrieval_by_tier(asked, LIST_PRICES, days=1)
+    kept = {"Standard": 1 + Decimal(7) / 24, "Bulk": Decimal(1), "Expedited": 1 + Decimal("11.9166666666667") / 24}
     for tier, days in kept.items():
-        assert costs[tier].temporary_copy == pytest.approx(plain_costs[tier].temporary_copy * days, abs=ROUNDING)
-    assert costs["Expedited"] == plain_costs["Expedited"]
+        expected = plain_costs[tier].temporary_copy * days
+        assert costs[tier].temporary_copy == pytest.approx(expected, rel=Decimal("0.00001"))
+
+
+def test_each_class_is_waited_for_by_its_own_hours() -> None:
+    asked = [Stored("GLACIER", 1, 100 * GB), Stored("DEEP_ARCHIVE", 1, 100 * GB)]
+    now = datetime.fromisoformat("2026-11-28T00:00:00+00:00")
+    both = retrieval_by_tier(asked, LIST_PRICES, days=1, now=now)["Bulk"].temporary_copy
+    day = 100 * Decimal("0.023") / 30
+    assert both == pytest.approx(day * (Decimal("1.5") + 1), rel=Decimal("0.00001"))
+
+
+def test_looks_at_what_is_waited_for_cost_a_listing_for_a_thousand_each_time() -> None:
+    def looks(archives: int, alone: int = 0) -> Decimal:
+        asked = [Stored("GLACIER", archives, 0)]
+        costs = retrieval_by_tier(asked, LIST_PRICES, days=1, look_seconds=300, alone=alone)
+        return costs["Bulk"].reading - Decimal("0.0000004") * archives
+
+    assert looks(100_000) == 145 * 100 * Decimal("0.000005")
+    assert looks(100_001, alone=1) == 145 * (100 * Decimal("0.000005") + Decimal("0.0000004"))
+    assert looks(3) == 145 * 3 * Decimal("0.0000004"), "few are asked for one by one"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +17,7 @@ from glacier_provider.errors import ConfigurationError
 
 COLD, VAULT = "s3://bucket/pre?storage_class=GLACIER", "glacier://sleepers"
 DAY = date(2026, 11, 1)
+AT = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
 GB = 1024**3
 
 
@@ -75,16 +76,16 @@ def test_a_plan_tells_what_goes_from_each_store_and_what_stays() -> None:
 def test_the_fee_is_for_the_days_that_are_left_of_each_class() -> None:
     for days, expected in ((0, 3), (30, 2), (90, 0), (400, 0)):
         today = date.fromordinal(DAY.toordinal() + days)
-        fee = with_fee(a_plan(going()), LIST_PRICES, today=today).fee
+        fee = with_fee(a_plan(going()), LIST_PRICES, now=AT + (today - DAY)).fee
         assert fee is not None
         monthly = LIST_PRICES.of("GLACIER").storage
         assert abs(fee - expected * monthly) < Decimal("0.001")
-    in_vault = with_fee(a_plan(going(uri=VAULT)), LIST_PRICES, today=DAY)
+    in_vault = with_fee(a_plan(going(uri=VAULT)), LIST_PRICES, now=AT)
     assert in_vault.fee
 
 
 def test_a_manifest_lies_where_nothing_is_charged_for_deleting_early() -> None:
-    plan = with_fee(a_plan(going(ArchiveKind.MANIFEST)), LIST_PRICES, today=DAY)
+    plan = with_fee(a_plan(going(ArchiveKind.MANIFEST)), LIST_PRICES, now=AT)
     assert plan.fee == 0
     assert "minimum storage duration: nothing." in plan.lines()[-1]
 
@@ -96,4 +97,4 @@ def test_small_archives_of_a_class_with_a_smallest_size_are_reckoned_one_by_one(
     going = Going(uri, ArchiveKind.FILE, DAY, Amount(10_000, size), padded_bytes=small * 131072 + 2 * 1024**3)
     plan = DeletionPlan("library", 1, BackupState.COMPLETE, goes=(going,))
     billed = small * 131072 + 2 * 1024**3
-    assert with_fee(plan, LIST_PRICES, today=DAY).fee == billed / Decimal(GB) * Decimal("0.004") * 3
+    assert with_fee(plan, LIST_PRICES, now=AT).fee == billed / Decimal(GB) * Decimal("0.004") * 3

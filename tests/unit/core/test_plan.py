@@ -12,20 +12,18 @@ from hypothesis import strategies as st
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.params import truth
 from glacier_provider.core.plan import (
-    RETRIEVAL_HOURS,
     Figure,
     RestorePart,
     RestorePlan,
     RestoreRequest,
-    Tier,
     plan_by_store,
     plan_from_figures,
-    retrieval_hours,
     with_costs,
 )
 from glacier_provider.core.prices import GB, LIST_PRICES, override
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.text import hours, readable_size
+from glacier_provider.core.tiers import RETRIEVAL_HOURS, Tier, retrieval_hours
 from glacier_provider.errors import ConfigurationError
 
 _TABLE_NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
@@ -342,7 +340,7 @@ def test_a_plan_adds_up_what_each_store_takes() -> None:
     plan = plan_by_store(a_plan(set_aside=Amount(1, 1)), figures, LIST_PRICES, budget=5)
     assert (plan.to_request, plan.pending, plan.ready) == (Amount(3, 3 * GB), Amount(3, GB), Amount(4, 4 * GB))
     assert plan.set_aside == Amount(6, GB + 1)
-    assert plan.hours == {"Expedited": (1 / 60, 5 / 60), "Standard": (3, 5), "Bulk": (5, 12)}
+    assert plan.hours == {"Expedited": (1 / 60, 5 / 60), "Standard": (9, 12), "Bulk": (12, 48)}, "the slowest of both"
     assert list(plan.costs) == ["Standard", "Bulk"], "DEEP_ARCHIVE has no Expedited retrievals"
     parts = [("GLACIER", Amount(1, GB), Amount(3, GB)), ("DEEP_ARCHIVE", Amount(2, 2 * GB), Amount())]
     parts.append(("GLACIER_IR", Amount(), Amount(4, 4 * GB)))
@@ -410,12 +408,13 @@ def test_a_plan_tells_the_money_of_each_tier_and_what_it_goes_to() -> None:
     assert any("Standard (chosen): typically 3 hours to 5 hours, 0.38 USD." in line for line in said)
     assert any("Bulk: typically 5 hours to 12 hours, 0.23 USD." in line for line in said)
     assert (
-        "Estimated cost: 0.38 USD (requests 0.05 USD, bytes 0.10 USD, copies for 30 days 0.23 USD), "
+        "Estimated cost: 0.38 USD (requests 0.05 USD, bytes 0.10 USD, reading and looking less than 0.01 USD, "
+        "copies for 30 days 0.23 USD), "
         "by the prices of us-east-1 on 2026-11-21." in said
     )
 
 
-@pytest.mark.parametrize(("budget", "over"), [(None, False), (0.38, False), (0.379, True), (0, True)])
+@pytest.mark.parametrize(("budget", "over"), [(None, False), (0.3804, False), (0.38, True), (0, True)])
 def test_a_plan_knows_when_it_passes_the_budget(budget: float | None, over: bool) -> None:
     plan = priced(budget)
     assert plan.over_budget is over
@@ -425,7 +424,7 @@ def test_a_plan_knows_when_it_passes_the_budget(budget: float | None, over: bool
 
 def test_money_in_a_recorded_plan_is_decimal_text() -> None:
     told = json.loads(json.dumps(priced(25).as_dict()))
-    assert (told["cost"], told["budget"], told["currency"]) == ("0.380000", "25.000000", "USD")
+    assert (told["cost"], told["budget"], told["currency"]) == ("0.380400", "25.000000", "USD")
     assert told["costs"]["Expedited"]["requests"] == "10.000000"
     assert list(told["costs"]) == ["Expedited", "Standard", "Bulk"]
 

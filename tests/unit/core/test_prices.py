@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacier_provider.applications import Application, parse_application
-from glacier_provider.core.plan import RETRIEVAL_HOURS, Tier
 from glacier_provider.core.prices import LIST_PRICES, STORE_CLASSES, override
 from glacier_provider.core.store_uri import STORAGE_CLASSES, store_class
+from glacier_provider.core.tiers import RETRIEVAL_HOURS, Tier
 from glacier_provider.errors import ConfigurationError
 
 

@@ -17,7 +17,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.core.plan import RestorePart, RestoreRequest, Tier
+from glacier_provider.core.plan import RestorePart, RestoreRequest
+from glacier_provider.core.tiers import Tier
 from glacier_provider.errors import CatalogUnavailable, ConfigurationError, StoreUnavailable, ToolMissing
 from glacier_provider.hooks import resources
 from glacier_provider.operators.backup_steps import CloseBackupOperator, OpenBackupOperator, ScanFilesOperator
