@@ -10,14 +10,18 @@ from glacier_provider.errors import CatalogError
 log = logging.getLogger(__name__)
 
 
-def expire_copies(database: Database) -> None:
-    """Note copies whose time is over as cold. One look into a small index where there are none.
+def expire_copies(database: Database, *, restore_id: int | None = None, margin_seconds: float = 0.0) -> int:
+    """Note copies whose time is over, or ends within the margin, as cold; return how many were thought readable.
 
-    Who may only read the catalog sees them as they were; who restores notes it in any case.
+    Those of one restore, or all. One look into a small index where there are none. A role that may not write sees them
+    as they were; who restores notes it in any case.
     """
     try:
-        database.run("expire_copies")
+        with database.transaction():
+            database.run("may_write")
+            return len(database.rows("expire_copies", restore_id=restore_id, margin=margin_seconds))
     except CatalogError as error:
         if error.retryable:
             raise
         log.debug("Expired copies were not noted. %s", error)
+        return 0

@@ -103,6 +103,11 @@ class Deletions:
         rows = self._db.rows("manifests_of_deleting", application_id=self._backups.application_id)
         return [(int(row["filename"].partition(".")[0]), row["sha256"], row["store_uri"]) for row in rows]
 
+    def outlived_manifests(self) -> list[str]:
+        """Return the SHA-256 of manifests that are still there although their backups are deleted."""
+        rows = self._db.rows("manifests_of_deleted", application_id=self._backups.application_id)
+        return [row["sha256"] for row in rows]
+
     def finish(self) -> list[int]:
         """Note backups whose archives are all gone as deleted; return their ids."""
         return [row["id"] for row in self._db.rows("finish_deletions", application_id=self._backups.application_id)]

@@ -110,6 +110,7 @@ class Restores:
         One that failed runs again with the step that failed, or with the last (none is named): it stays failed while
         others of its run, which share its work, go on.
         """
+        expire_copies(self._db)
         with self._db.transaction():
             started = self._db.row("start_restore", restore_id=restore_id, step=step)
             if started is not None:
@@ -291,7 +292,7 @@ class Restores:
             after = rows[-1]["id"]
             found = {row["id"]: row for row in rows}
             with self._in_turn(found):
-                self._db.run("expire_offers", archive_ids=list(found))
+                expire_copies(self._db)
                 new = self._db.rows(
                     "intend_retrievals", archive_ids=list(found), restore_id=restore_id, tier=tier, days=days
                 )
@@ -370,7 +371,7 @@ class Restores:
 
     def expire_by_clock(self, restore_id: int, *, margin_seconds: float) -> int:
         """Take back offers that end within the margin, so that they are asked for again; return their number."""
-        return len(self._db.rows("expire_by_clock", restore_id=restore_id, margin=margin_seconds))
+        return expire_copies(self._db, restore_id=restore_id, margin_seconds=margin_seconds)
 
     def often_lost(self, restore_id: int, *, times: int) -> list[str]:
         """Return names of archives whose retrievals ended `times` times or more without being fetched."""
@@ -433,6 +434,7 @@ class Restores:
 
     def release_database(self, restore_id: int) -> None:
         """The staged dump is no longer there."""
+        expire_copies(self._db)
         self._db.run("release_database", restore_id=restore_id)
 
     # --- orphans ---------------------------------------------------------------------------------------------

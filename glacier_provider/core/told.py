@@ -74,7 +74,10 @@ class ToldArchive(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ToldBackup:
-    """The first line of a manifest. `head` holds the texts, times and counts of a backup's row by their names."""
+    """The first line of a manifest. `head` holds the texts, times and counts of a backup's row by their names.
+
+    `deleted`: the SHA-256 of manifests that are still there although their backups were deleted before.
+    """
 
     id: int
     previous: int | None
@@ -83,6 +86,7 @@ class ToldBackup:
     opened_at: datetime
     database: ToldArchive
     head: Mapping[str, Any]
+    deleted: tuple[str, ...] = ()
 
 
 def unpacked_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -185,7 +189,19 @@ def _backup(told: Any) -> ToldBackup:
         opened_at,
         database,
         {**head, "opened_at": opened_at.isoformat()},
+        tuple(_deleted(told.get("deleted"))),
     )
+
+
+def _deleted(told: object) -> Iterator[str]:
+    if told is None:
+        return
+    if not isinstance(told, list):
+        raise ToldWrong(f"deleted is {_shown(told)}, which it cannot be")
+    for one in told:
+        sha256 = checked_sha256(one)
+        if sha256 is not None:
+            yield sha256
 
 
 def _dump(told: Mapping[str, Any]) -> ToldArchive:

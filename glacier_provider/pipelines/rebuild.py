@@ -93,7 +93,7 @@ def rebuild_catalog(application: Application, *, catalog: Catalog, stores: Store
         rebuilding.settle_contradictions()
         rebuilding.write()
         catalog.lost.heal()
-        lost = _lost(catalog, rebuilding.store.noted_deletions(application.name))
+        lost = _lost(catalog, rebuilding.deletions())
         rebuilding.describe_unnamed()
         adopted, strays, newest = _take_up(catalog, rebuilding.errors, rebuilding.odd_keys)
         catalog.rebuild.finish(archive_id=newest[0], backup_id=max(newest[1], rebuilding.highest_backup))
@@ -304,6 +304,12 @@ class _Rebuilding:
                 f" {'; '.join(self.left_out[:3])}.",
                 hint="Each archive still describes itself; see the operations guide, Without the catalog.",
             )
+
+    def deletions(self) -> Iterator[str]:
+        """Yield the SHA-256 of manifests whose backups were deleted, as the store tells it, and later manifests do."""
+        yield from self.store.noted_deletions(self.application.name)
+        for _, told in self._told():
+            yield from told.deleted
 
     # --- comparing ---
 

@@ -210,9 +210,7 @@ def backup_page(
     held = pages.stored(application.name, [row["id"] for row in rows])
     return models.BackupCollectionResponse(
         backups=[
-            models.BackupResponse.model_validate(
-                {**row, "cost": money.added(application, held[row["id"]], row)}
-            )
+            models.BackupResponse.model_validate({**row, "cost": money.added(application, held[row["id"]], row)})
             for row in rows
         ],
         total=total,

@@ -219,6 +219,27 @@ def test_after_an_ordinary_deletion_a_rebuild_has_nothing_to_say(dms: Applicatio
     assert titles(dms)
 
 
+def test_after_an_ordinary_deletion_the_rebuild_from_a_vault_has_nothing_to_say(
+    on_a_vault: OnAVault, vault: VaultEmulator
+) -> None:
+    """A vault has no place for a note: the manifest of the next backup tells it."""
+    backups = [on_a_vault.back_up()]
+    (on_a_vault.files / "doc1.pdf").unlink()
+    backups.append(on_a_vault.back_up())
+    common: dict[str, Any] = {"catalog": on_a_vault.catalog, "stores": on_a_vault.stores}
+    delete_backup(on_a_vault.application, backups[0], on_a_vault.a_run("delete"), **common)
+    backups.append(on_a_vault.back_up())
+    lose_the_catalog(on_a_vault)
+    vault.take_inventory(VAULT)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            rebuild(on_a_vault)
+        vault.complete_jobs()
+    rebuilt = rebuild(on_a_vault)
+    assert (rebuilt.complete, rebuilt.broken, rebuilt.lost_count) == (2, (), 0)
+    assert on_a_vault.catalog.backups.get(backups[0])["state"] == "deleted"
+
+
 def test_a_note_of_a_deletion_does_not_hide_a_backup_whose_dump_is_there(dms: ApplicationUnderTest) -> None:
     backups = some_history(dms)
     with dms.catalog_server.connect(autocommit=True) as connection:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from glacier_provider.errors import CatalogUnavailable, RetrievalRefused, StoreUnavailable
+from glacier_provider.pipelines import restore
+from glacier_provider.pipelines.delete import delete_backup
 from tests.support.application import ApplicationUnderTest
 
 
@@ -73,9 +75,62 @@ def test_a_file_that_a_dead_restore_moved_aside_is_where_the_next_one_brought_it
     assert "late.pdf" not in dms.contents()
     dead = dms.catalog.lists.restores()[0]["id"]
     dms.catalog.backups.free_lease(f"restore {dead}")  # as when its hour is over
+    asked = requests(dms)
+    plan = dms.plan(latest)["plan"]
+    assert (plan["set_aside"]["archives"], plan["to_request"]["archives"]) == (1, 1), "the dump alone is paid for"
     figures = dms.restore(latest)
+    assert requests(dms) == asked + 1
     assert figures["outcome"]["orphans"]["moved"] == 0
     assert dms.contents()["late.pdf"] == b"late"
-    assert dms.undo_orphans(dead) == {"moved_back": 1, "left": 0}
+    assert dms.undo_orphans(dead) == {"moved_back": 0, "left": 0}, "it is back already"
     assert dms.contents()["late.pdf"] == b"late"
     assert dms.plan(latest)["plan"]["to_request"]["archives"] <= 1, "the file is there, and nothing is asked for"
+
+
+def test_a_restore_of_the_latest_backup_that_is_planned_again_stays_with_its_backup(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer one came meanwhile: its files would come beside the older one's database."""
+    first = dms.back_up()
+    dms.write("late.pdf", "late")
+    run = dms.a_run("restore")
+    planned = dms.plan("latest", run)
+    dms.bring(planned)
+
+    def die(*_: Any, **__: Any) -> None:
+        raise CatalogUnavailable("The connection is gone.")
+
+    with monkeypatch.context() as dying:
+        dying.setattr("glacier_provider.pipelines.restore.orphans.move_aside", die)
+        with pytest.raises(CatalogUnavailable):
+            dms.finish(planned["restore_id"])
+    dms.catalog.backups.free_lease(f"restore {planned['restore_id']}")
+    dms.back_up()
+    again = dms.plan("latest", run)
+    assert (again["restore_id"], again["backup_id"]) == (planned["restore_id"], first)
+    dms.bring(again)
+    dms.finish(again["restore_id"])
+    assert "late.pdf" not in dms.contents()
+
+
+def test_moves_that_were_planned_for_another_backup_are_not_made(dms: ApplicationUnderTest) -> None:
+    """The first one of the run was deleted: what came of it, and what it meant to move, is not the next one's."""
+    first = dms.back_up()
+    dms.write("late.pdf", "late")
+    run = dms.a_run("restore")
+    planned = dms.plan("latest", run)
+    number = planned["restore_id"]
+    dms.bring(planned)
+    restore.restore_database(dms.application, number, catalog=dms.catalog, server=dms.server)
+    dms.catalog.restores.plan_orphans(
+        number, first, [("late.pdf", 4, False)], orphan_directory=str(dms.orphans), subdirectory=f"dms-restore-{number}"
+    )
+    dms.catalog.restores.fail(number, "its worker died")
+    second = dms.back_up()
+    delete_backup(dms.application, first, dms.a_run("delete"), catalog=dms.catalog, stores=dms.stores)
+    again = dms.plan("latest", run)
+    assert (again["restore_id"], again["backup_id"]) == (number, second)
+    assert "database" not in dms.catalog.restores.get(number)["outcome"]
+    dms.bring(again)
+    dms.finish(number)
+    assert dms.contents()["late.pdf"] == b"late"

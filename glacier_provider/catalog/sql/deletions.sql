@@ -161,6 +161,12 @@ SELECT b.id AS backup_id, m.sha256, m.store_uri, m.filename FROM application_dat
  WHERE b.application_id = %(application_id)s AND b.state = 'deleting' AND m.state = 'archived' AND m.sha256 IS NOT NULL
  ORDER BY b.id;
 
+-- name: manifests_of_deleted
+-- Manifests that outlive their backups: the next manifest says so, for stores that have no place for a note. The newest.
+SELECT m.sha256 FROM application_data_backups b JOIN glacier_archives m ON m.id = b.manifest_archive_id
+ WHERE b.application_id = %(application_id)s AND b.state = 'deleted' AND m.state = 'archived' AND m.sha256 IS NOT NULL
+ ORDER BY b.id DESC LIMIT 10000;
+
 -- name: backups_to_judge
 -- What a retention rule looks at.
 SELECT b.id, b.state, coalesce(b.snapshot_at, b.opened_at) AS taken_at,

@@ -12,9 +12,9 @@ ON CONFLICT (application_id, dag_id, dag_run_id) DO NOTHING
 RETURNING id;
 
 -- name: reopen_restore
--- The same run plans again: what it meant to bring is found out anew.
+-- The same run plans again: what it meant to bring is found out anew. What came of another backup is not this one's.
 UPDATE restores SET state = 'planned', backup_id = b.id, request = %(request)s, closed_at = NULL, error = NULL,
-       lease_token = NULL
+       lease_token = NULL, outcome = CASE WHEN backup_id = b.id THEN outcome ELSE '{}' END
   FROM (SELECT id FROM application_data_backups WHERE id = %(backup_id)s AND state = 'complete' FOR SHARE) AS b
  WHERE restores.id = %(restore_id)s AND state <> 'complete'
 RETURNING restores.id;
@@ -143,8 +143,7 @@ SELECT pg_advisory_xact_lock(hashtextextended(%(schema)s || ' missing files', ap
 -- name: note_missing
 -- Not in the directory, whatever the catalog believed: a copy that was retrieved earlier may still be on offer.
 UPDATE glacier_archives a SET retrieval_status =
-       CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready'
-                            AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())) THEN 'ready'
+       CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready') THEN 'ready'
             WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'requested'
                             AND g.confirmed) THEN 'pending' ELSE 'available' END
   FROM restore_archives r
@@ -170,8 +169,7 @@ UPDATE glacier_archives a SET retrieval_status = 'exists'
 -- name: note_unstaged
 -- A dump staged by an earlier restore is fetched again unless this restore still has it.
 UPDATE glacier_archives a SET retrieval_status =
-       CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready'
-                            AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())) THEN 'ready'
+       CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready') THEN 'ready'
             WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'requested')
             THEN 'pending' ELSE 'available' END
  WHERE a.id = %(archive_id)s AND a.retrieval_status = 'local';
@@ -179,8 +177,7 @@ UPDATE glacier_archives a SET retrieval_status =
 -- name: note_unstaged_files
 -- The same of files that an earlier restore had staged, and did not come to put in their places.
 UPDATE glacier_archives a SET retrieval_status =
-       CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready'
-                            AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())) THEN 'ready'
+       CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready') THEN 'ready'
             WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'requested')
             THEN 'pending' ELSE 'available' END
  WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.state = 'archived' AND a.retrieval_status <> 'exists'
@@ -207,7 +204,7 @@ INSERT INTO restore_archives (restore_id, archive_id, source) VALUES (%(restore_
 SELECT c.store_uri, 'file' AS kind, CASE WHEN c.id = ANY(%(set_aside)s::bigint[]) THEN 'orphan' ELSE 'store' END AS source,
        CASE WHEN c.stored_size = 0 THEN 'ready'
             WHEN c.status <> 'exists' THEN c.status
-            WHEN g.state = 'ready' AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp()) THEN 'ready'
+            WHEN g.state = 'ready' THEN 'ready'
             WHEN g.state = 'requested' AND g.confirmed THEN 'pending'
             ELSE 'available' END AS status,
        count(*) AS archives, coalesce(sum(c.stored_size), 0)::bigint AS bytes
@@ -256,11 +253,6 @@ INSERT INTO glacier_retrievals (archive_id, restore_id, tier, days)
 SELECT unnest(%(archive_ids)s::bigint[]), %(restore_id)s, %(tier)s, %(days)s
 ON CONFLICT (archive_id) WHERE state IN ('requested', 'ready') DO NOTHING
 RETURNING archive_id;
-
--- name: expire_offers
--- What was on offer until a time that is over does not stand in the way of a new request.
-UPDATE glacier_retrievals SET state = 'expired'
- WHERE archive_id = ANY(%(archive_ids)s) AND state = 'ready' AND expires_at <= clock_timestamp();
 
 -- name: live_retrievals
 SELECT g.id, g.archive_id, g.job_id, g.confirmed, g.tier, g.days
@@ -331,25 +323,24 @@ WITH done AS (
 UPDATE glacier_archives a SET retrieval_status = 'available'
  WHERE a.id = ANY(%(archive_ids)s) AND a.retrieval_status IN ('ready', 'pending');
 
--- name: expire_copies
--- What was on offer until a time that is over is cold. The one place that says so: whoever looks at statuses runs it first.
-WITH over AS (
-    UPDATE glacier_retrievals SET state = 'expired'
-     WHERE state = 'ready' AND expires_at <= clock_timestamp()
-    RETURNING archive_id)
-UPDATE glacier_archives a SET retrieval_status = 'available' FROM over
- WHERE a.id = over.archive_id AND a.retrieval_status = 'ready';
+-- name: may_write
+-- Also in a session that reads: who only looks has to see what is over.
+SET TRANSACTION READ WRITE;
 
--- name: expire_by_clock
--- Offers of this restore whose time is over, or ends within the margin.
-WITH done AS (
-    UPDATE glacier_retrievals g SET state = 'expired'
-      FROM restore_archives r
-     WHERE r.restore_id = %(restore_id)s AND r.archive_id = g.archive_id AND g.state = 'ready'
-       AND g.expires_at < clock_timestamp() + make_interval(secs => %(margin)s)
+-- name: expire_copies
+-- What was on offer until a time that is over, or ends within a margin, is cold. The one place that knows that time:
+-- whoever looks at statuses runs it first. Of one restore, or of all.
+WITH ending AS (  -- in one order, so that two who look never wait for each other
+    SELECT g.id FROM glacier_retrievals g
+     WHERE g.state = 'ready' AND g.expires_at <= clock_timestamp() + make_interval(secs => %(margin)s)
+       AND (%(restore_id)s::bigint IS NULL
+            OR EXISTS (SELECT FROM restore_archives r WHERE r.restore_id = %(restore_id)s AND r.archive_id = g.archive_id))
+     ORDER BY g.id FOR NO KEY UPDATE),
+over AS (
+    UPDATE glacier_retrievals g SET state = 'expired' FROM ending WHERE g.id = ending.id AND g.state = 'ready'
     RETURNING g.archive_id)
-UPDATE glacier_archives a SET retrieval_status = 'available' FROM done
- WHERE a.id = done.archive_id AND a.retrieval_status = 'ready'
+UPDATE glacier_archives a SET retrieval_status = 'available' FROM over
+ WHERE a.id = over.archive_id AND a.retrieval_status = 'ready'
 RETURNING a.id;
 
 -- name: often_lost
@@ -413,8 +404,7 @@ SELECT a.filename, a.retrieval_status AS status
 -- name: release_database
 -- The staged dump is gone; a copy that is still on offer can be fetched again.
 UPDATE glacier_archives a SET retrieval_status =
-       CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready'
-                            AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())) THEN 'ready' ELSE 'available' END
+       CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready') THEN 'ready' ELSE 'available' END
   FROM restores r JOIN application_data_backups b ON b.id = r.backup_id
  WHERE r.id = %(restore_id)s AND a.id = b.database_archive_id AND a.retrieval_status = 'local';
 

@@ -168,6 +168,8 @@ def _manifest(backup_id: int, previous: int, catalog: Catalog) -> Iterator[bytes
         # By this it is known which one is meant, should another life of the catalog have given the id as well.
         "previous_sha256": before["sha256"] if before is not None else None,
         "database": {name: database[name] for name in _TOLD_OF_ARCHIVE},
+        # By this a rebuild tells a deleted backup from one whose dump was lost.
+        "deleted": catalog.deletions.outlived_manifests(),
     }
     return manifest_lines(
         head, catalog.archives.added_since(previous, backup_id), catalog.archives.removed_since(previous, backup_id)

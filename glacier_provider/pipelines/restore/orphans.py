@@ -11,7 +11,7 @@ from datetime import datetime
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
-from glacier_provider.core.archive import Amount, name_to_bytes
+from glacier_provider.core.archive import Amount
 from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import RestoreRequest
@@ -19,7 +19,7 @@ from glacier_provider.errors import DirectoryUnusable, FileMissing, IllegalMove,
 from glacier_provider.files import Placement, Root, move_aside, move_back, open_source, walk
 from glacier_provider.files.names import name_parts
 from glacier_provider.files.walk import LARGEST_INODE
-from glacier_provider.pipelines.restore.step import lies_aside, restore_step, staged_version
+from glacier_provider.pipelines.restore.step import is_there, lies_aside, restore_step, staged_version
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directory_of
@@ -44,8 +44,9 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
             hint="Clear the task restore_database.",
         )
     with restore_step(catalog, restore_id, "the orphans") as heartbeat:
-        for dead in catalog.restores.unfinished_moves(restore_id):
-            _finish_planned_moves(application, dead, catalog=catalog)  # with the lease in our hands, nobody else moves
+        # With the lease in our hands nobody else moves. Its own too: it may have been planned again since.
+        for begun in (*catalog.restores.unfinished_moves(restore_id), restore_id):
+            _finish_planned_moves(application, begun, catalog=catalog)
         # Applications may share an orphan directory.
         subdirectory = f"{application.name}-restore-{restore_id}"
         progress = Progress(log, "Moved aside", on_heartbeat=heartbeat)
@@ -176,16 +177,12 @@ def _finish_planned_moves(application: Application, restore_id: int, *, catalog:
     """
     for page in catalog.restores.orphans(restore_id, "planned"):
         aside = {row["id"] for row in page if lies_aside(row["orphan_directory"], row)}
-        there = {row["id"] for row in page if _is_there(application, row)}
+        there = {row["id"] for row in page if is_there(application, row)}
         if not aside | there:
             return False
         catalog.restores.orphans_moved(sorted(aside), brought_again=sorted(aside & there))
         catalog.restores.orphans_gone([row["id"] for row in page if row["id"] not in aside])
     return True
-
-
-def _is_there(application: Application, row: Row) -> bool:
-    return os.path.lexists(os.path.join(os.fsencode(application.files_directory), name_to_bytes(row["filename"])))
 
 
 def _not_mounted(application: Application, restore_id: int) -> DirectoryUnusable:

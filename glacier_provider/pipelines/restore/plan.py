@@ -29,7 +29,7 @@ from glacier_provider.files import open_source, walk
 from glacier_provider.pipelines.costs import look_seconds
 from glacier_provider.pipelines.restore.database import exclusions_of, refuse_left_behind
 from glacier_provider.pipelines.restore.lost import lost_files, note_without
-from glacier_provider.pipelines.restore.step import lies_aside
+from glacier_provider.pipelines.restore.step import is_there, lies_aside
 from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE, in_parallel
 from glacier_provider.stores.contract import Stores
 
@@ -59,8 +59,9 @@ def plan_restore(
     """
     catalog.migrate()
     catalog.backups.end_sleepers()
-    backup = _chosen_backup(request, catalog)
+    backup = _chosen_backup(run, request, catalog)
     restore_id = catalog.restores.open(run, backup["id"], request)
+    _settle_moves_aside(application, catalog)
     compared = catalog.restores.compare(
         restore_id,
         backup,
@@ -164,9 +165,13 @@ def _on_their_way(plan: RestorePlan, catalog: Catalog) -> Iterator[str]:
             )
 
 
-def _chosen_backup(request: RestoreRequest, catalog: Catalog) -> Row:
-    wanted = request.backup_id or catalog.backups.newest_complete() or 0
-    return catalog.backups.restorable(wanted)
+def _chosen_backup(run: Run, request: RestoreRequest, catalog: Catalog) -> Row:
+    """Return the backup to restore. The latest one is that of when the run planned first: its database may be there."""
+    wanted = request.backup_id
+    if wanted is None and (begun := catalog.restores.of_run(run)) is not None:
+        before = catalog.restores.get(begun)
+        wanted = before["backup_id"] if before["backup_state"] == "complete" else None
+    return catalog.backups.restorable(wanted or catalog.backups.newest_complete() or 0)
 
 
 def _files_there(application: Application) -> Iterator[FileSeen]:
@@ -176,6 +181,14 @@ def _files_there(application: Application) -> Iterator[FileSeen]:
         leave_out=(application.orphan_directory, application.staging_directory),
     )
     return ((file.name, file.size, file.mtime_ns, file.inode) for file in found)
+
+
+def _settle_moves_aside(application: Application, catalog: Catalog) -> None:
+    """Note files that a restore moved to the orphan directory before it died: they are not paid for again."""
+    for begun in catalog.restores.unfinished_moves(0):
+        for page in catalog.restores.orphans(begun, "planned"):
+            made = [row for row in page if lies_aside(row["orphan_directory"], row) and not is_there(application, row)]
+            catalog.restores.orphans_moved([row["id"] for row in made])
 
 
 def _settle_moves_back(application: Application, catalog: Catalog) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from glacier_provider.applications import Application
 from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
@@ -42,6 +43,10 @@ def shared_step(catalog: Catalog, restore_id: int, step: str) -> Iterator[None]:
 def lies_aside(orphan_directory: str, row: Row) -> bool:
     parts = (os.fsencode(orphan_directory), name_to_bytes(row["subdirectory"]), name_to_bytes(row["filename"]))
     return os.path.lexists(os.path.join(*parts))
+
+
+def is_there(application: Application, row: Row) -> bool:
+    return os.path.lexists(os.path.join(os.fsencode(application.files_directory), name_to_bytes(row["filename"])))
 
 
 def staged_version(archive_id: int) -> str:

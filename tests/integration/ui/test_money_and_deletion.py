@@ -128,6 +128,40 @@ def test_what_is_read_without_a_retrieval_still_costs(get: Get, two: list[int], 
     assert plan["cost"]["bytes"] == "0.090000"
 
 
+def test_copies_whose_time_is_over_are_not_told_as_readable(
+    get: Get, catalog: Catalog, two: list[int], catalog_database: Server
+) -> None:
+    """The page reads only, and yet sees what is over: else it tells 0.00 USD of what is paid for again."""
+    assert a_restore(catalog, two[-1]) == 1
+    with catalog_database.connect(autocommit=True) as connection:
+        connection.execute(
+            "UPDATE glacier_catalog.glacier_archives SET retrieval_status = 'ready' WHERE kind <> 'manifest'"
+        )
+        connection.execute(
+            "INSERT INTO glacier_catalog.glacier_retrievals"
+            " (archive_id, restore_id, tier, days, state, confirmed, expires_at)"
+            " SELECT id, 1, 'Bulk', 1, 'ready', true, now() - interval '1 minute' FROM glacier_catalog.glacier_archives"
+            " WHERE kind <> 'manifest'"
+        )
+    plan = get(f"/applications/dms/backups/{two[-1]}/restore-preview")
+    assert (plan["ready"]["archives"], plan["requests"]) == (0, 2)
+    assert Decimal(plan["cost"]["total"]) > 0
+
+
+def test_the_rule_of_what_is_over_stands_in_one_place() -> None:
+    """Every other statement finds it applied."""
+    from pathlib import Path
+
+    import glacier_provider.catalog
+
+    sql = Path(glacier_provider.catalog.__file__).parent / "sql"
+    told = [line for path in sql.glob("*.sql") for line in path.read_text().splitlines() if "expires_at" in line]
+    assert [line for line in told if "clock_timestamp" in line and "ready_at" not in line] == [
+        "     WHERE g.state = 'ready' AND g.expires_at <= clock_timestamp() + make_interval(secs => %(margin)s)"
+    ]
+    assert len(told) == 3, "two lines note it, one looks at it"
+
+
 def test_files_set_aside_cost_nothing(get: Get, catalog: Catalog, two: list[int], catalog_database: Server) -> None:
     in_directory(catalog_database, stored_size=GB)
     restore_id = a_restore(catalog, two[1])

@@ -126,6 +126,9 @@ ODD_FILES = {
 }
 
 ODD_HEADS = {
+    "deleted is no list": {"deleted": "x"},
+    "deleted is no hash": {"deleted": ["zz"]},
+    "deleted is a number": {"deleted": [1]},
     "no database": {"database": None},
     "a list for a database": {"database": []},
     "a dump's name that leaves": {"database": a_file(40, filename="../x.dump")},
