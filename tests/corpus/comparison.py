@@ -37,10 +37,10 @@ class Holding:
         if changed and sorted(mine) == sorted(theirs):
             changed = []  # the order of what does not depend on each other is by their numbers
         lines = [f"definitions: {len(changed)} lines", *changed[:most]] if changed else []
-        for name in sorted(self.rows.keys() | other.rows.keys()):
-            if self.rows.get(name) != other.rows.get(name):
-                lines.append(f"rows of {name}: {self.rows.get(name)} is {other.rows.get(name)}")
-        return lines
+        names = sorted(self.rows.keys() | other.rows.keys())
+        otherwise = [name for name in names if self.rows.get(name) != other.rows.get(name)]
+        lines += [f"rows of {name}: {self.rows.get(name)} is {other.rows.get(name)}" for name in otherwise[:most]]
+        return [*lines, f"and rows of {len(otherwise) - most} more"] if len(otherwise) > most else lines
 
 
 def holding(server: Server, tools: Tools) -> Holding:

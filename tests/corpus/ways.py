@@ -31,7 +31,6 @@ from tests.corpus.comparison import Holding, holding
 from tests.corpus.database import CHANGES, NAME, fill, installed
 from tests.support.postgres import EmbeddedPostgres
 
-MARK = "restore_7_20260101000000"
 OWNER, PASSWORD = "corpus_owner", "of-the-owner"
 #: A thousand tables with all that belongs to them, restored in one transaction.
 SETTINGS = {"max_locks_per_transaction": "1024"}
@@ -104,9 +103,15 @@ class Corpus:
     ) -> list[Mapping[str, str]]:
         """Restore beside and swap; return the statements that failed."""
         done = restore_by_swap(
-            into, self.tools, dump, options or PgRestoreOptions(), mark=MARK, jobs=2, on_error=on_error,
+            into,
+            self.tools,
+            dump,
+            options or PgRestoreOptions(),
+            mark=f"restore_{next(_numbers)}_20260101000000",
+            jobs=2,
+            on_error=on_error,
             progress=self.log.append,
-        )  # fmt: skip
+        )
         return list(done.failed)
 
     def in_place(self, dump: Path, into: Server, options: PgRestoreOptions | None = None) -> list[Mapping[str, str]]:
@@ -175,7 +180,6 @@ def as_an_owner(corpus: Corpus) -> Iterator[str]:
     yield from corpus.refused
     for way in (corpus.in_place, corpus.swapped):
         corpus.changed(of_the_owner)
-        corpus.postgres.execute("DROP DATABASE IF EXISTS owned_before_restore_7 WITH (FORCE)")
         yield from _failed(way(dump, of_the_owner))
         yield from expected.differences(corpus.held(of_the_owner))
 

@@ -241,9 +241,14 @@ class Tool:
                 _tell(self._ended)
         return self._ended
 
-    def watch(self, report: Reporter, detail: Callable[[], str]) -> Ended:
-        """Wait for the end, reporting what the tool does and `detail()` now and then."""
+    def watch(
+        self, report: Reporter, detail: Callable[[], str], *, enough: Callable[[], bool] = lambda: False
+    ) -> Ended:
+        """Wait for the end, reporting what the tool does and `detail()` now and then; end it once `enough` is true."""
         while not self.ends_within(min(1.0, report.seconds)):
+            if enough():
+                with suppress(ProcessLookupError):
+                    self.process.terminate()
             report.tell(lambda: f"{self.messages.latest or self.name} ({detail()})")
         return self.ended()
 

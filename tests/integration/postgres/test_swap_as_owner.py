@@ -70,6 +70,35 @@ def test_the_owner_restores_beside_and_swaps(
     ]
 
 
+@pytest.mark.parametrize("name", ["oldest", "older"])
+@pytest.mark.parametrize("on_error", [OnError.STOP, OnError.LIST])
+def test_a_newer_client_swaps_on_an_older_server(
+    owned: Owned, newer: SampleServer, name: str, on_error: OnError, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """It sets what the server does not know: transaction_timeout, from 17 on."""
+    library = owned(DOCUMENTS, on=request.getfixturevalue(name))
+    library.tools = newer.tools
+    dump = library.dump(tmp_path)
+    library.run("DROP TABLE docs")
+    restored = library.swap(dump, on_error=on_error)
+    assert (restored.failed, restored.warnings) == ((), ())
+    assert library.run("SELECT title FROM docs") == [("one",)]
+
+
+@pytest.mark.parametrize("on_error", [OnError.STOP, OnError.LIST])
+def test_a_newer_client_tells_what_an_older_server_refuses(
+    owned: Owned, newer: SampleServer, older: SampleServer, on_error: OnError, tmp_path: Path
+) -> None:
+    library = owned(DOCUMENTS, "CREATE TABLE pages (doc integer REFERENCES docs)", on=older)
+    library.as_superuser("SET session_replication_role = replica; INSERT INTO pages VALUES (2)")
+    library.tools = newer.tools
+    dump = library.dump(tmp_path)
+    with pytest.raises(RestoredInPart if on_error is OnError.LIST else RestoreFailed) as caught:
+        library.swap(dump, on_error=on_error)
+    assert "pages_doc_fkey" in str(caught.value)
+    assert "transaction_timeout" not in str(caught.value)
+
+
 def test_a_database_named_postgres_is_swapped_from_another_one(private_owned: OwnedDatabase, tmp_path: Path) -> None:
     library = private_owned
     library.postgres.execute(f"ALTER DATABASE postgres OWNER TO {library.owner}")

@@ -159,6 +159,28 @@ def test_what_the_dump_left_out_stays_as_it_is(everywhere: Library, user: str) -
     assert everywhere.run("SELECT convalidated FROM pg_constraint WHERE conname = 'audit_doc_fkey'") == [(True,)]
 
 
+def test_an_owner_replaces_range_types_with_what_they_are_made_of(everywhere: Library) -> None:
+    """What makes a range belongs to the bootstrap superuser, whoever made the type."""
+    everywhere.run(
+        "CREATE SCHEMA own",
+        "CREATE DOMAIN own.small AS int CHECK (VALUE < 10)",
+        "CREATE TYPE own.span AS RANGE (subtype = own.small)",
+        "CREATE TABLE own.spans (s own.span)",
+        "INSERT INTO own.spans VALUES ('[1,3)')",
+    )
+    before, dump = everywhere.everything(), everywhere.dump()
+    everywhere.run(
+        "ALTER DOMAIN own.small DROP CONSTRAINT small_check",
+        "ALTER SCHEMA own RENAME TO renamed",
+        "CREATE TYPE own_since AS RANGE (subtype = int)",
+        "CREATE VIEW using_it AS SELECT own_since(1, 2)",
+    )
+    stays = everywhere.plan(dump).inventory.stays
+    everywhere.restore(dump)
+    assert [each for each in stays if each[0] in ("TYPE", "DOMAIN", "CAST", "FUNCTION")] == []
+    assert everywhere.everything() == before
+
+
 def test_a_foreign_key_that_no_longer_fits_holds_from_now_on_and_is_listed(library: Library) -> None:
     library.run(*DOCS)
     dump = library.dump(**LEFT_OUT)

@@ -42,8 +42,15 @@ WITH RECURSIVE selection AS (
   FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typlen = -1 AND e.typarray = t.oid
     LEFT JOIN pg_catalog.pg_class r ON r.oid = coalesce(nullif(t.typrelid, 0), e.typrelid) AND r.relkind <> 'c'
   UNION ALL
-  SELECT 'pg_catalog.pg_proc'::regclass::oid, p.oid, p.pronamespace, NULL, p.proowner, NOT l.lanpltrusted OR p.proleakproof
+  -- what makes a range or multirange goes with its type: the bootstrap superuser owns it, whoever made the type
+  SELECT 'pg_catalog.pg_proc'::regclass::oid, p.oid, p.pronamespace, NULL, coalesce(r.typowner, p.proowner),
+    r.objid IS NULL AND (NOT l.lanpltrusted OR p.proleakproof)
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    LEFT JOIN (
+      SELECT d.objid, t.typowner FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_type t ON t.oid = d.refobjid
+      WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.refclassid = 'pg_catalog.pg_type'::regclass
+        AND d.deptype = 'i'
+    ) r ON r.objid = p.oid
   WHERE p.prokind <> 'a'
   UNION ALL
   SELECT 'pg_catalog.pg_proc'::regclass::oid, p.oid, p.pronamespace, NULL, p.proowner,
@@ -96,6 +103,8 @@ WITH RECURSIVE selection AS (
     c.castmethod = 'b'
   FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_type s ON s.oid = c.castsource
     JOIN pg_catalog.pg_type t ON t.oid = c.casttarget
+  WHERE NOT EXISTS (  -- it comes and goes with the range type
+    SELECT FROM pg_catalog.pg_range r WHERE r.rngtypid = c.castsource AND r.rngmultitypid = c.casttarget)
   UNION ALL
   SELECT 'pg_catalog.pg_transform'::regclass::oid, f.oid, t.typowner, NOT l.lanpltrusted
   FROM pg_catalog.pg_transform f JOIN pg_catalog.pg_type t ON t.oid = f.trftype

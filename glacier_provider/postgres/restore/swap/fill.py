@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glacier_provider.errors import DatabaseUnreachable, RestoreFailed, ToolKilled
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore.outcome import FailedStatement
 from glacier_provider.postgres.tools import commands
-from glacier_provider.postgres.tools.find import Tools
+from glacier_provider.postgres.tools.find import Tools, server_version
 from glacier_provider.postgres.tools.options import PgRestoreOptions
 from glacier_provider.postgres.tools.run import Ended, Reporter, TaskLog, Tool
 from glacier_provider.postgres.tools.server import Server
@@ -49,6 +49,9 @@ def fill(
     Raise RestoreFailed or ToolKilled.
     """
     rounds = [chosen for chosen in in_rounds(entries) if chosen] if jobs > 1 else [list(entries)]
+    with beside.connect(autocommit=True) as connection:
+        newer = tools.version.major > server_version(connection).major
+        reached = beside.for_tools(connection)
     warnings: list[str] = []
     failed: list[FailedStatement] = []
     with tempfile.TemporaryDirectory(prefix="glacier-") as work:
@@ -56,12 +59,18 @@ def fill(
             listed = Path(work) / f"entries-{number}.list"
             listed.write_text(commands.use_list(entry.dump_id for entry in chosen), encoding="ascii")
             argv = commands.pg_restore_into(
-                tools, options, dump=dump, database=beside.dbname, jobs=jobs, entries=listed, lenient=lenient
+                tools, options, dump=dump, database=beside.dbname, jobs=jobs, entries=listed, lenient=lenient or newer
             )
             hearing = Failures(chosen)
-            with Tool(argv, beside.for_tools(), hear=hearing.take) as pg_restore:
-                ended = pg_restore.watch(Reporter(progress), lambda: f"into {beside.dbname}")
-            failed += hearing.found() or _unnamed(ended)
+            with Tool(argv, reached, hear=hearing.take) as pg_restore:
+                ended = pg_restore.watch(
+                    Reporter(progress),
+                    lambda: f"into {beside.dbname}",
+                    enough=lambda: not lenient and hearing.failed,  # noqa: B023, it is asked in this round alone
+                )
+            found = hearing.found()
+            ended = ended if found else _without_settings(ended)
+            failed += found or _unnamed(ended)
             warnings += [line for line in ended.warnings if _IGNORED not in line]
             _refuse(ended, failed, lenient)
     for one in failed:
@@ -69,6 +78,9 @@ def fill(
     return Filled(tuple(warnings), tuple(failed))
 
 
+# A client sets what is for its own server, too (transaction_timeout, from 17 on), on a server that does not know it: it
+# then has to go on after errors, and is stopped at the first of another kind.
+_UNKNOWN_SETTING = re.compile(r'unrecognized configuration parameter "')
 _IGNORED = "errors ignored on restore"  # said at the very end, with a number that counts some of them twice
 _CUT = re.compile(
     r"could not (connect|receive data|send data)|server closed the connection|terminating connection|SSL SYSCALL"
@@ -79,7 +91,7 @@ _FULL = re.compile(r"No space left on device|could not (extend|write to) file")
 
 def _refuse(ended: Ended, failed: Sequence[FailedStatement], lenient: bool) -> None:
     """Raise what ended the filling; what failed for the server's sake alone is nothing that a person could accept."""
-    if ended.killed:
+    if ended.killed and (lenient or not failed):
         raise ToolKilled("pg_restore was ended from outside. The database is as it was.")
     if not ended.failed:
         return
@@ -95,6 +107,14 @@ def _refuse(ended: Ended, failed: Sequence[FailedStatement], lenient: bool) -> N
     if lenient and failed and any(_IGNORED in line for line in ended.tail):
         return
     raise RestoreFailed(f"pg_restore failed: {_cut(first)}", hint=_hint(first))
+
+
+def _without_settings(ended: Ended) -> Ended:
+    """Return how pg_restore ended, but for settings of its session that the server does not know."""
+    others = [line for line in ended.errors if not _UNKNOWN_SETTING.search(line) and not _BEGINNING.fullmatch(line)]
+    if ended.status != 1 or not ended.errors or others:
+        return ended
+    return replace(ended, status=0, errors=(), tail=tuple(line for line in ended.tail if _IGNORED not in line))
 
 
 def _unnamed(ended: Ended) -> list[FailedStatement]:
@@ -147,6 +167,7 @@ _REFUSED = re.compile(
     r'|COPY failed for table "(?P<table>.*?)": (?P<copy>.*)$'
     r"|(?:^|pg_restore: )error: (?P<other>(?!pg_restore: |could not execute query: |COPY failed for table ).+)$"
 )
+_BEGINNING = re.compile(r"(?:pg_restore: |error: )+")
 _DETAIL = re.compile(r"^(?:DETAIL|CONTEXT):\s+(?P<text>.*)$")
 _COMMAND = re.compile(r"^Command was: (?P<text>.*)$")
 _SEVERITY = re.compile(r"^[A-Z]+: {2}")
@@ -184,6 +205,11 @@ class Failures:
             self._open = FailedStatement(self._object(statement=statement), self._open.said, statement)
             self._close()
 
+    @property
+    def failed(self) -> bool:
+        """Whether something failed, as far as it has been said."""
+        return bool(self._found)
+
     def found(self) -> list[FailedStatement]:
         """Return what failed, in pg_restore's order."""
         self._close()
@@ -214,8 +240,9 @@ class Failures:
 
 
 def _about_nothing(failed: FailedStatement) -> bool:
-    """Tell whether it is not a statement that failed, but what follows from one: a worker ended with its error."""
-    return failed.said.startswith("a worker process died")
+    """Tell whether no statement of the dump failed: a worker ended with the error of one, or a setting is unknown."""
+    setting = _UNKNOWN_SETTING.match(failed.said) and failed.statement.startswith("SET ")
+    return bool(setting) or failed.said.startswith("a worker process died")
 
 
 def _shortened(text: str) -> str:
