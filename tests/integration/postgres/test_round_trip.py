@@ -131,25 +131,29 @@ def test_other_major_versions_come_back_too(name: str, request: pytest.FixtureRe
     assert server.everything(empty) == before
 
 
+@pytest.mark.parametrize(("of", "into"), [("oldest", "newer"), ("older", "newer"), ("older", "sample")])
 def test_an_older_dump_comes_back_into_a_newer_server(
-    sample: SampleServer, older: SampleServer, tmp_path: Path
+    request: pytest.FixtureRequest, of: str, into: str, tmp_path: Path
 ) -> None:
-    shop = older.new()
-    dump = dump_to_path(shop, older.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
-    target = sample.new(LATER)
-    restore_in_transaction(target, sample.tools, dump.path, Selection(), progress=print)
-    assert sample.hashes(target) == older.hashes(shop)
+    old, new = request.getfixturevalue(of), request.getfixturevalue(into)
+    shop = old.new()
+    dump = dump_to_path(shop, old.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
+    target = new.new(LATER)
+    restore_in_transaction(target, new.tools, dump.path, Selection(), progress=print)
+    assert new.hashes(target) == old.hashes(shop)
 
 
+@pytest.mark.parametrize(("client", "on"), [("newer", "oldest"), ("newer", "older"), ("sample", "older")])
 def test_newer_client_tools_restore_into_an_older_server(
-    sample: SampleServer, older: SampleServer, tmp_path: Path
+    request: pytest.FixtureRequest, client: str, on: str, tmp_path: Path
 ) -> None:
-    shop = older.new()
-    dump = dump_to_path(shop, sample.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
-    before = older.everything(shop)
-    older.run(shop, LATER)
-    restore_in_transaction(shop, sample.tools, dump.path, Selection(), progress=print)
-    assert older.everything(shop) == before
+    tools, old = request.getfixturevalue(client).tools, request.getfixturevalue(on)
+    shop = old.new()
+    dump = dump_to_path(shop, tools, PgDumpOptions(), tmp_path / "dump", progress=print)
+    before = old.everything(shop)
+    old.run(shop, LATER)
+    restore_in_transaction(shop, tools, dump.path, Selection(), progress=print)
+    assert old.everything(shop) == before
 
 
 def test_only_chosen_tables_come_back(sample: SampleServer, tmp_path: Path) -> None:
