@@ -13,9 +13,10 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 export ONCE KEEP STORE
 PEERS := $(VENV)/.peers
+APPLICATIONS := $(VENV)/.applications
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak corpus screenshots fields bench lint format check constraints clean
+.PHONY: help setup demo test soak applications corpus screenshots fields bench lint format check constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +35,9 @@ soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 S
 
 corpus: $(READY) ## restore PostgreSQL's own regression database in every way; VERSIONS=15,18 WAYS=new,itself,swap
 	@$(BIN)/python -m tests.corpus $(if $(VERSIONS),--versions $(VERSIONS)) $(if $(WAYS),--ways $(WAYS))
+
+applications: $(APPLICATIONS) ## back up and restore sites made with Wagtail and django-filer, through their own code
+	@$(BIN)/python -m pytest -n 2 -m slow $(OPTIONS) tests/foreign
 
 screenshots: $(READY) ## take the pictures of the documents from a running Airflow; needs Chromium
 	@$(BIN)/python -m tests.e2e.screenshots docs/images
@@ -60,7 +64,7 @@ check: lint test ## lint and test
 constraints: $(READY) ## pin the newest versions in constraints.txt
 	@printf '%s\n' hatchling editables uv > $(VENV)/tools.in
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
-	  --extra dev --extra bench --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --extra dev --extra bench --extra applications --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	  pyproject.toml $(VENV)/tools.in | sed 's/ *;.*//' | LC_ALL=C sort -u > $(VENV)/constraints.txt
 	@mv $(VENV)/constraints.txt constraints.txt
 
@@ -84,11 +88,14 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m compileall -qq -j0 -x '/($(LATER))/' $(VENV)/lib/python*/site-packages || true
 	@touch $@
 
-# The tools that `make bench` compares with. restic is not among them: it is a package of the system.
-$(PEERS): $(READY)
-	@echo "Installing what is compared with into $(VENV) ..."
+# The tools that `make bench` compares with (restic is not among them: it is a package of the system), and what the
+# sites are made with whose backups are tried.
+$(PEERS): EXTRA := bench
+$(APPLICATIONS): EXTRA := applications
+$(PEERS) $(APPLICATIONS): $(READY)
+	@echo "Installing the extra $(EXTRA) into $(VENV) ..."
 	@test -w "$$HOME" || export UV_CACHE_DIR="$(CURDIR)/.cache/uv" PIP_NO_CACHE_DIR=1; \
 	if $(BIN)/uv --version >/dev/null 2>&1 && \
-	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -b constraints.txt -e '.[bench]'; then :; else \
-	  PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[bench]'; fi
+	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -b constraints.txt -e '.[$(EXTRA)]'; then :; else \
+	  PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[$(EXTRA)]'; fi
 	@touch $@
