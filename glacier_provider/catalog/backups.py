@@ -260,7 +260,9 @@ class Backups:
             manifest_archive_id=manifest_archive_id,
             previous_backup_id=previous_backup_id,
         )
-        self._moved(done, f"Backup {backup_id} is not complete: {self._what_is_missing(backup_id)}.")
+        if done is None:
+            missing, hint = self._what_is_missing(backup_id)
+            raise IllegalMove(f"Backup {backup_id} is not complete: {missing}.", hint=hint)
 
     def fail(self, backup_id: int, error: str, *, step: str | None = None) -> None:
         """Record that the backup failed, why and in which step, and free its lease. A complete one stays complete."""
@@ -330,10 +332,11 @@ class Backups:
         assert row is not None
         return int(row["parts"]), int(row["archives"])
 
-    def _what_is_missing(self, backup_id: int) -> str:
+    def _what_is_missing(self, backup_id: int) -> tuple[str, str | None]:
+        """Return what keeps a backup from being complete, and what helps where that is one task's matter."""
         row = self.get(backup_id)
         if row["state"] != "running":
-            return f"it is {row['state']}"
+            return f"it is {row['state']}", None
         rows = self._db.rows("unarchived_members", application_id=self.application_id, backup_id=backup_id)
         names = ", ".join(f"{row['filename']} ({row['error'] or row['state']})" for row in rows)
         missing = [
@@ -341,7 +344,9 @@ class Backups:
             *(["its files were not scanned"] if row["scanned_at"] is None else []),
             *([f"not archived: {names}"] if names else []),
         ]
-        return "; ".join(missing) or "its dump or its manifest is not in the store"
+        task = "scan_files" if any(row["state"] == "lost" for row in rows) else "upload_files"
+        hint = f"Clear the task {task} with those that follow it." if rows else None
+        return "; ".join(missing) or "its dump or its manifest is not in the store", hint
 
     @staticmethod
     def _moved(row: Row | None, otherwise: str) -> None:

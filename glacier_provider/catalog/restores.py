@@ -11,12 +11,12 @@ from typing import Any
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Backups, Run, lease_holder
 from glacier_provider.catalog.copies import expire_copies
-from glacier_provider.catalog.database import PAGE_SIZE, Database, Row, amount_of
+from glacier_provider.catalog.database import PAGE_SIZE, Database, Row, amount_of, waited_in_vain
 from glacier_provider.catalog.scans import FileSeen, Scans
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.errors import CatalogError, IllegalMove, UnknownBackup
+from glacier_provider.errors import CatalogError, CatalogUnavailable, IllegalMove, UnknownBackup
 
 #: So many neighbouring archive ids are asked for in turn; the mapped tasks of one large restore seldom share any.
 LANE = 16_384
@@ -122,6 +122,15 @@ class Restores:
             self._backups.restorable(restore["backup_id"])  # deleted meanwhile: its error says so
         raise IllegalMove(f"Restore {restore_id} is already complete.")
 
+    def require_going_on(self, restore_id: int) -> None:
+        """Raise IllegalMove when the restore is over: complete, or failed before another one changed something."""
+        row = self._db.row("restore_that_is_over", restore_id=restore_id)
+        if row is not None:
+            raise IllegalMove(
+                f"Restore {restore_id} is over ({row['state']}) since this process began; it does nothing more.",
+                hint="Trigger a new restore.",
+            )
+
     def _note_missing(self, restore_id: int) -> None:
         self._db.row("lock_notes", schema=self._db.schema, restore_id=restore_id)
         self._db.row("missing_noted", restore_id=restore_id)
@@ -151,6 +160,10 @@ class Restores:
         if self._db.row("complete_restore", restore_id=restore_id, outcome=Jsonb(dict(outcome))) is None:
             raise IllegalMove(f"Restore {restore_id} is not running.")
         self._backups.free_lease(lease_holder("restore", restore_id))
+
+    def fail_overtaken(self, restore_id: int) -> None:
+        """Note as failed what other restores left in the middle that this one came after: they cannot go on."""
+        self._db.rows("fail_overtaken_restores", restore_id=restore_id)
 
     def fail(self, restore_id: int, error: str, *, step: str | None = None) -> None:
         """Record that the restore stopped, why and in which step, and free its lease. A complete one stays complete."""
@@ -291,7 +304,7 @@ class Restores:
         ):
             after = rows[-1]["id"]
             found = {row["id"]: row for row in rows}
-            with self._in_turn(found):
+            with self._in_turn(restore_id, found):
                 expire_copies(self._db)
                 new = self._db.rows(
                     "intend_retrievals", archive_ids=list(found), restore_id=restore_id, tier=tier, days=days
@@ -308,15 +321,39 @@ class Restores:
                 ]
 
     @contextmanager
-    def _in_turn(self, archive_ids: Iterable[int]) -> Iterator[None]:
-        """Wait until nobody else asks for archives near these. The locks end with the process that has them."""
+    def _in_turn(self, restore_id: int, archive_ids: Iterable[int]) -> Iterator[None]:
+        """Wait until nobody else asks for archives near these. The locks end with the process that has them; that of a
+        restore that is over is not waited for, as it may be asleep.
+        """
         lanes = sorted({archive_id // LANE for archive_id in archive_ids})
-        self._db.rows("lock_lanes", schema=self._db.schema, lanes=lanes)
+        name = self._db.stale_sessions(self._backups.application_id) + "restore "
+        self._db.rows("name_session", name=f"{name}{restore_id}")
+        while not self._have_turn(lanes):
+            with suppress(CatalogError):  # of another role, say; then it is waited for
+                application_id = self._backups.application_id
+                self._db.rows("end_requests_that_are_over", application_id=application_id, name=name)
         try:
             yield
         finally:
             with suppress(CatalogError):
                 self._db.rows("unlock_lanes", schema=self._db.schema, lanes=lanes)
+
+    def _have_turn(self, lanes: Sequence[int]) -> bool:
+        """Wait a moment for these locks; return whether they are ours. They outlive the transaction."""
+        try:
+            with self._db.transaction():
+                self._db.row("wait_for_a_lock", patience="3s")
+                self._db.rows("lock_lanes", schema=self._db.schema, lanes=lanes)
+        except CatalogUnavailable as error:
+            if not waited_in_vain(error):
+                raise
+            self._db.rows("unlock_lanes", schema=self._db.schema, lanes=lanes)  # some of them may be ours
+            return False
+        return True
+
+    def skip_ids(self, restore_id: int) -> None:
+        """Give no id up to this one: what it names on the disk is of another life of the catalog."""
+        self._db.rows("skip_restore_ids", restore_id=restore_id)
 
     def archives_to_request(self, restore_id: int, wanted: ArchiveRange) -> Iterator[list[int]]:
         """Yield pages of ids of archives that nobody asked for yet."""

@@ -157,8 +157,9 @@ class TemporaryFiles:
                 try:
                     fd = os.open(name, _CREATE, 0o666, dir_fd=self._fd)
                 except FileNotFoundError:  # another process found the directory empty and removed it
+                    again = _open_private(self._parent)  # raises when the place itself is gone
                     os.close(self._fd)
-                    self._fd = _open_private(self._parent)
+                    self._fd = again
                     continue
                 if _lock_new(fd):
                     return PendingFile(fd, name, self._fd, self.where)

@@ -73,6 +73,11 @@ class Objects:
                 self._sorted.pop(request.bucket, None)
             return handler(request, ask_moto) if handler is not None else ask_moto()
 
+    def forget_order(self, bucket: str) -> None:
+        """A test changed a bucket's objects by hand."""
+        with self._lock:
+            self._sorted.pop(bucket, None)
+
     def bucket(self, name: str) -> Any:
         """Return moto's bucket, or None."""
         from moto.core import DEFAULT_ACCOUNT_ID
@@ -204,6 +209,8 @@ class Objects:
         answer = ask_moto()
         sent = request.headers.get("x-amz-checksum-sha256")
         key = self.key(request.bucket, request.key)
+        if answer.status == 200 and key is not None:
+            key.last_modified = self._clock.now().replace(tzinfo=None)
         if answer.status == 200 and sent and key is not None:
             key.checksum_algorithm, key.checksum_value, key.checksum_type = "SHA256", sent, "FULL_OBJECT"
             answer.headers |= {"x-amz-checksum-sha256": sent, "x-amz-checksum-type": "FULL_OBJECT"}
@@ -301,6 +308,7 @@ class Objects:
             return answer
         key = self.key(request.bucket, request.key)
         key.initiated_upload = request.query["uploadId"]
+        key.last_modified = self._clock.now().replace(tzinfo=None)
         self._set_composite(key, [upload.parts[number] for number, _, _ in named])
         return self._completed(request, key)
 

@@ -149,6 +149,10 @@ class VaultEmulator:
         tiers = dict.fromkeys(("expedited_seconds", "standard_seconds", "bulk_seconds"), seconds)
         self.options = self.store.options = replace(self.options, **tiers)
 
+    def listings_take(self, seconds: float) -> None:
+        """Let inventory jobs that are asked for from now on take so long, in emulated seconds."""
+        self.options = self.store.options = replace(self.options, inventory_job_seconds=seconds)
+
     def client(self, *, max_attempts: int = 1, read_timeout: float = 60) -> Any:
         """Return a boto3 client of this emulator that, by default, sends each request once."""
         return make_client(
@@ -238,6 +242,22 @@ class VaultEmulator:
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
+
+    def lose_archive(self, archive_id: str) -> None:
+        """Have an archive be deleted by nobody; its bytes stay here."""
+        row = self._archive_row(archive_id)
+        with self.store.transaction():
+            change, now = self.store.note_change(row["vault"]), self.clock.timestamp()
+            lost = "UPDATE archives SET deleted = ?, deleted_change = ?, gone = 1 WHERE id = ?"
+            self.store.execute(lost, now, change, archive_id)
+
+    def give_archive_back(self, archive_id: str) -> None:
+        """Have an archive that was lost be there again."""
+        row = self._archive_row(archive_id)
+        with self.store.transaction():
+            change = self.store.note_change(row["vault"])
+            back = "UPDATE archives SET deleted = NULL, deleted_change = NULL, gone = 0, change = ? WHERE id = ?"
+            self.store.execute(back, change, archive_id)
 
     def uploads(self, vault: str | None = None) -> list[dict[str, Any]]:
         """Return the open multipart uploads with the number of their parts."""

@@ -7,6 +7,7 @@ which it was due.
 from __future__ import annotations
 
 import json
+import random
 import secrets
 import sqlite3
 from collections import Counter
@@ -364,6 +365,8 @@ class Jobs:
         snapshot = self._store.one("SELECT * FROM snapshots WHERE number = ?", row["snapshot"])
         assert snapshot is not None
         entries, following = self._inventory(snapshot, parameters)
+        if self._store.options.inventory_order == "any" and following is None:
+            random.Random(row["number"]).shuffle(entries)
         if parameters["Format"] == "CSV":
             text = to_csv(entries, COLUMNS)
         else:

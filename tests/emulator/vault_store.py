@@ -73,6 +73,7 @@ class VaultOptions:
     standard_seconds: float = 4 * 3600
     bulk_seconds: float = 8 * 3600
     inventory_job_seconds: float = 4 * 3600
+    inventory_order: str = "oldest first"  # or "any": AWS promises none
     output_seconds: float = DAY  # how long an output can be downloaded after completion
     job_retention_seconds: float = DAY  # how long a completed job can be described and listed
     upload_idle_seconds: float = DAY  # when an upload without activity is dropped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from glacier_provider.core.archive import Description
 from glacier_provider.core.store_uri import VaultUri, parse_store_uri
 from glacier_provider.stores import client_config, open_store
 from glacier_provider.stores.contract import ArchiveStore
+from glacier_provider.stores.s3.bucket import receipt_checksum
 from glacier_provider.stores.s3.keys import description_from_metadata, is_marker
 from glacier_provider.stores.vault.descriptions import description_from_text
 from glacier_provider.stores.vault.store import VaultStore
@@ -79,6 +81,46 @@ class Place(Protocol):
         """Return an empty place of the same emulated store."""
         ...
 
+    @property
+    def ahead(self) -> float:
+        """By how many seconds the store's clock is ahead."""
+        ...
+
+    @property
+    def listing_takes(self) -> float:
+        """How long the store takes to tell what it holds, in seconds."""
+        ...
+
+    def listings_take(self, seconds: float) -> None:
+        """Let listings that are asked for from now on take so long, in emulated seconds."""
+        ...
+
+    # --- behind everybody's back ---
+
+    def content(self, key: str) -> bytes:
+        """Return the bytes that lie under a key."""
+        ...
+
+    def lose(self, key: str) -> None:
+        """Have an archive be gone, marker or not."""
+        ...
+
+    def give_back(self, key: str) -> None:
+        """Have an archive that was lost, or deleted where a store keeps versions, be there again."""
+        ...
+
+    def gone(self) -> list[str]:
+        """Return the keys of what could be given back."""
+        ...
+
+    def empty(self) -> None:
+        """Lose everything, the marker of the catalog as well."""
+        ...
+
+    def hold(self, *, deletes: bool) -> None:
+        """Refuse to delete (a lock, a policy), or do no longer."""
+        ...
+
 
 @dataclass
 class S3Place:
@@ -89,6 +131,7 @@ class S3Place:
     exact: bool = True
     storage_class: str = "GLACIER"
     uri: str = field(init=False)
+    _seen: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.emulator.create_bucket(self.bucket)
@@ -105,12 +148,53 @@ class S3Place:
         )
 
     def held(self) -> list[Held]:
-        bucket = self.emulator.objects.bucket(self.bucket)
         return [
-            Held(name, key.size, description_from_metadata(_plain(key.metadata)))
-            for name, key in bucket.keys.items()
+            Held(name, key.size, description_from_metadata(_plain(key.metadata)), _checksum(key))
+            for name, key in self._keys.items()
             if not is_marker(name)
         ]
+
+    @property
+    def _keys(self) -> Any:
+        keys = self.emulator.objects.bucket(self.bucket).keys
+        self._seen.update({name: dict.__getitem__(keys, name) for name in keys if name not in self._seen})
+        return keys
+
+    @property
+    def ahead(self) -> float:
+        return self.emulator.clock.offset
+
+    @property
+    def listing_takes(self) -> float:
+        return 0.0  # it is of now
+
+    def listings_take(self, seconds: float) -> None:
+        pass
+
+    def content(self, key: str) -> bytes:
+        return bytes(self._keys[key].value)
+
+    def lose(self, key: str) -> None:
+        dict.pop(self._keys, key)
+        self.emulator.objects.forget_order(self.bucket)
+
+    def give_back(self, key: str) -> None:
+        dict.__setitem__(self._keys, key, self._seen[key])
+        self.emulator.objects.forget_order(self.bucket)
+
+    def gone(self) -> list[str]:
+        keys = self._keys
+        return sorted(name for name in self._seen if name not in keys and not is_marker(name))
+
+    def empty(self) -> None:
+        for name in list(self._keys):
+            self.lose(name)
+
+    def hold(self, *, deletes: bool) -> None:
+        if deletes:
+            self.emulator.deny(self.bucket, ("DeleteObject", "DeleteObjects"))
+        else:
+            self.emulator.allow(self.bucket)
 
     def uploads(self) -> list[str]:
         return [upload.key_name for upload in self.emulator.objects.bucket(self.bucket).multiparts.values()]
@@ -142,6 +226,10 @@ class S3Place:
         return S3Place(self.emulator, f"{self.bucket}-{number}", self.exact, self.storage_class)
 
 
+def _checksum(key: Any) -> str | None:
+    return receipt_checksum(key.checksum_value or None, _plain(key.metadata).get("part-size"))
+
+
 def _plain(metadata: Any) -> dict[str, str]:
     return {name.lower().removeprefix("x-amz-meta-"): value for name, value in dict(metadata).items()}
 
@@ -154,6 +242,7 @@ class VaultPlace:
     post: S3Emulator
     vault: str = "sleepers"
     exact: bool = False
+    _lost: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.emulator.archive_operations.create_vault(self.vault)
@@ -184,6 +273,39 @@ class VaultPlace:
             )
             for archive in self.emulator.archives(self.vault, digests=False)
         ]
+
+    @property
+    def ahead(self) -> float:
+        return self.emulator.clock.offset
+
+    @property
+    def listing_takes(self) -> float:
+        return self.emulator.options.inventory_job_seconds + 60
+
+    def listings_take(self, seconds: float) -> None:
+        self.emulator.listings_take(seconds)
+
+    def content(self, key: str) -> bytes:
+        return self.emulator.read_archive(key)
+
+    def lose(self, key: str) -> None:
+        self.emulator.lose_archive(key)
+        self._lost.append(key)
+
+    def give_back(self, key: str) -> None:
+        self.emulator.give_archive_back(key)
+        self._lost.remove(key)
+
+    def gone(self) -> list[str]:
+        return sorted(self._lost)
+
+    def empty(self) -> None:
+        for one in self.held():
+            self.lose(one.key)
+
+    def hold(self, *, deletes: bool) -> None:
+        policy = {"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "glacier:DeleteArchive"}]}
+        self.emulator.store.put_document(self.vault, "access-policy", json.dumps(policy) if deletes else None)
 
     def uploads(self) -> list[str]:
         found = [upload["description"] for upload in self.emulator.uploads(self.vault)]
@@ -230,6 +352,6 @@ def a_vault_emulator(directory: Path, *, seconds: float) -> Iterator[tuple[Vault
     tiers = dict.fromkeys(("expedited_seconds", "standard_seconds", "bulk_seconds"), seconds)
     with (
         S3Emulator(plan=plan) as post,
-        VaultEmulator(directory, faults=plan, sns_endpoint_url=post.url, **tiers) as vault,
+        VaultEmulator(directory, faults=plan, sns_endpoint_url=post.url, inventory_order="any", **tiers) as vault,
     ):
         yield vault, post

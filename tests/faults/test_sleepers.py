@@ -216,6 +216,45 @@ def test_a_restore_that_wakes_up_late_leaves_the_newer_one_as_it_is(taker: Taker
     world.check_application()
 
 
+@pytest.mark.parametrize(
+    ("task", "at"),
+    [("request_retrievals", "before request POST"), ("download", "before request GET"), ("download", "after commit")],
+)
+def test_a_restore_that_is_over_brings_nothing_more(
+    taker: Taker, monkeypatch: pytest.MonkeyPatch, task: str, at: str
+) -> None:
+    """The steps that go on beside each other have no lease: they ask whether their restore goes on."""
+    monkeypatch.setattr("glacier_provider.pipelines.shared.lease.SECONDS_BETWEEN_HEARTBEATS", 0.05)
+    world = taker.world
+    first = max(world.backups)
+    for name in sorted(world.present):
+        world.delete_file(name)
+    world.add_file(CHANCE, 60)
+    second = world.back_up()
+    app, has, run = world.application, world.here, world.a_run("restore")
+    request = RestoreRequest.from_params({"backup_id": first})
+    planned = restore.plan_restore(app, run, request, catalog=has.catalog, stores=has.stores)
+    number, (share,) = int(planned["restore_id"]), planned["ranges"]
+    wanted = ArchiveRange.from_dict(share)
+    if task == "download":
+        restore.request_retrievals(app, number, wanted, catalog=has.catalog, stores=has.stores)
+        world._wait(number)
+    step = {"request_retrievals": restore.request_retrievals, "download": restore.download_archives}[task]
+    sleeper = Sleeper(
+        taker.live(lambda there: step(app, number, wanted, catalog=there.catalog, stores=there.stores)), at
+    )
+    try:
+        has.catalog.backups.run_is_over(run, "failed")
+        world.restore(second)
+    finally:
+        ended = sleeper.wake()
+    assert sleeper.stopped
+    assert ended.error is not None
+    assert FAMILY.search(ended.error), ended.error  # one that had its turn at the catalog has lost its connection
+    world.check_application()
+    world.check_journal()
+
+
 # --- deletions ---
 
 

@@ -7,14 +7,19 @@ of hypothesis, which finds other orders of them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from glacier_provider.catalog.backups import Run
-from glacier_provider.errors import GlacierProviderError
+from glacier_provider.core.retention import Retention
+from glacier_provider.errors import BackupNotRestorable, FileMissing, GlacierProviderError, IllegalMove, StoreDenied
+from glacier_provider.pipelines.delete import judge_backups
 from tests.emulator.faults import FaultKind
-from tests.faults.world import LARGE, Abandoned, Kill, World
+from tests.faults.changing import ChangingWorld
+from tests.faults.world import HOUR, LONG_AGO, Abandoned, Kill
 
 DAY = 86400.0
 MOST_FILES = 60  # more are deleted than added from here on
@@ -56,6 +61,8 @@ OPERATIONS = {
     FaultKind.LOSE_NOTIFICATION: ("Notification", "Notification"),
     FaultKind.DUPLICATE_NOTIFICATION: ("Notification", "Notification"),
 }
+POOL_FROM = 300  # new files that processes send
+LARGE = 1_200_000  # in two parts
 BACKUP_STEPS = ("open_backup", "dump_database", "scan_files", "upload_database", "upload_files", "close_backup")
 RESTORE_STEPS = (
     "plan_restore",
@@ -68,14 +75,21 @@ RESTORE_STEPS = (
     "move_orphans",
     "close_restore",
 )
+#: Of restores, those that a process may sleep in without holding locks of the application's database.
+SLEEPING = ("request_retrievals", "poll_retrievals", "download", "move_orphans", "close_restore")
 
 
 #: What a walk does, and how often.
 DEEDS = {
-    "add_file": 34,
-    "delete_file": 14,
-    "add_row": 16,
-    "delete_row": 8,
+    "add_file": 30,
+    "delete_file": 12,
+    "replace_file": 4,
+    "change_in_place": 4,
+    "touch_file": 2,
+    "hide_file": 3,
+    "bring_file_back": 3,
+    "add_row": 12,
+    "delete_row": 6,
     "pass_time": 4,
     "undo_orphans": 3,
     "back_up": 7,
@@ -88,20 +102,47 @@ DEEDS = {
     "delete_backup_and_die": 2,
     "abandon_deletion": 1,
     "reconcile": 1,
+    "lose_archives": 2,
+    "give_back": 2,
+    "empty_store": 0.4,
+    "refuse_deletions": 0.5,
+    "break_disk": 1,
+    "mend_disk": 1,
+    "sleep_through": 2,
+    "mark_as_done": 1,
+    "clear_tasks": 1,
+    "copy_catalog": 1,
+    "go_back": 0.7,
+    "rebuild": 0.7,
+    "keep_by_rule": 0.5,
 }
 
 
 class Walk:
     """One seeded walk through one world."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: ChangingWorld, seed: int) -> None:
         self.world = world
         self.seed = seed
         self.chance = random.Random(seed)
         self.done: Counter[str] = Counter()
-        self.restores: list[int] = []
         self.abandoned = False
-        world.here.catalog.migrate()  # some deeds look into the catalog before the first backup
+        self.every = self.chance.choice([DAY, DAY, 7 * DAY, 30 * DAY])
+        self.most_files = MOST_FILES
+        self.events = world.events
+        self.events[f"schedule: every {self.every / DAY:.0f} days"] += 1
+        world.start()
+
+    @property
+    def restores(self) -> list[int]:
+        return self.world.restores
+
+    def many_files(self) -> None:
+        """Have so many new files that processes send them."""
+        self.most_files = 2 * POOL_FROM + MOST_FILES
+        for _ in range(POOL_FROM + 20):
+            self.world.add_file(self.chance, self.chance.choice([1, 100]))
+        self.events["files enough for upload processes"] += 1
 
     def go(self, steps: int, *, tell: Callable[[str], None] = lambda _: None) -> None:
         """Take so many steps, and tell of each; an error carries the seed and the step as a note."""
@@ -112,6 +153,8 @@ class Walk:
             except BaseException as error:
                 error.add_note(f"seed {self.seed}, step {step}: {deed}")
                 raise
+            if step == 50 and self.seed % 4 == 1:
+                self.many_files()
             self.done[deed] += 1
             tell(f"{step} steps")
         self.world.back_up()
@@ -121,13 +164,131 @@ class Walk:
     # --- changes ---
 
     def add_file(self) -> None:
-        if len(self.world.present) < MOST_FILES:
-            large = self.chance.random() < 0.01
+        if len(self.world.present) < self.most_files:
+            large = self.chance.random() < 0.12
             self.world.add_file(self.chance, LARGE if large else None)
+            self.events["files in several parts"] += large
 
     def delete_file(self) -> None:
         if len(self.world.present) > 1:
-            self.world.delete_file(self.chance.choice(sorted(self.world.present)))
+            self.world.delete_file(self._some_file())
+            if self.most_files > MOST_FILES and self.chance.random() < 0.5:
+                for _ in range(min(10, len(self.world.present) - 1)):
+                    self.world.delete_file(self._some_file())
+
+    def replace_file(self) -> None:
+        """A name is given again: to another content, or to the same one; perhaps a backup was made in between."""
+        if self.world.present:
+            name = self._some_file()
+            content = self._another(self.world.present[name])
+            self.world.delete_file(name)
+            if self.chance.random() < 0.3:
+                self._back_up(None)
+            self.world.write(name, content)
+            self.events["a name was given again"] += 1
+
+    def change_in_place(self) -> None:
+        """The content of a file changes: with its size or time, or with neither."""
+        if self.world.present:
+            name = self._some_file()
+            content, at = self._another(self.world.present[name]), LONG_AGO
+            how = self.chance.choice(["size and time", "time", "nothing that shows"])
+            if how != "nothing that shows":
+                at += self.chance.randint(1, 10**6)
+            if how == "size and time":
+                content += b"more"
+            self.world.write(name, content, at=at)
+            self.events[f"a file changed in place, with {how}"] += 1
+
+    def touch_file(self) -> None:
+        if self.world.present:
+            name = self._some_file()
+            self.world.write(name, self.world.present[name], at=LONG_AGO + self.chance.randint(1, 10**6))
+
+    def hide_file(self) -> None:
+        """A file vanishes, and will be back."""
+        if len(self.world.present) > 2:
+            name = self._some_file()
+            self.world.hidden[name] = self.world.present[name]
+            self.world.delete_file(name)
+
+    def bring_file_back(self) -> None:
+        for name in sorted(self.world.hidden)[:1]:
+            content = self.world.hidden.pop(name)
+            if name not in self.world.present:
+                other = self.chance.random() < 0.3
+                self.world.write(name, self._another(content) if other else content)
+                self.events[f"a file came back, with {'another' if other else 'the same'} content"] += 1
+
+    def _some_file(self) -> str:
+        return self.chance.choice(sorted(self.world.present))
+
+    def _another(self, content: bytes) -> bytes:
+        """Return other content of the same size."""
+        seed = f"{self.chance.random()} ".encode()
+        return (seed * (len(content) // len(seed) + 1))[: len(content)]
+
+    # --- the disk and the store ---
+
+    def break_disk(self) -> None:
+        """Some files cannot be read for a while."""
+        names = sorted(self.world.present)
+        if len(names) > 8:
+            for name in self.chance.sample(names, self.chance.randint(1, 2)):
+                number = self.chance.choice([errno.EIO, errno.EACCES, errno.ESTALE])
+                self.world.unreadable[name.rpartition("/")[2]] = number
+                self.events[f"unreadable: {errno.errorcode[number]}"] += 1
+
+    def mend_disk(self) -> None:
+        self.world.unreadable.clear()
+
+    def lose_archives(self) -> None:
+        """The store loses some archives, of any kind."""
+        self.world.pass_time(600)
+        kinds = self.chance.choice([("file",), ("file",), ("file",), ("database",), ("manifest",)])
+        keys = self.world.archived_keys(kinds)
+        for key in self.chance.sample(keys, min(len(keys), self.chance.randint(1, 3))):
+            self.world.lose(key)
+            self.events[f"store: lost a {kinds[0]}"] += 1
+        if not self.world.place.exact:
+            self.world.pass_time(2 * DAY)  # for a day a vault takes requests for what it has no more
+
+    def give_back(self) -> None:
+        """Something is there again that was lost; or was deleted, where a store keeps versions."""
+        keys = self.world.place.gone()
+        if keys:
+            for key in self.chance.sample(keys, min(len(keys), self.chance.randint(1, 3))):
+                self.events[f"store: gave back what was {'lost' if key in self.world.quiet else 'gone'}"] += 1
+                self.world.give_back(key)
+
+    def empty_store(self) -> None:
+        """Everything is gone from the store, or another store is in its place."""
+        self.world.pass_time(600)
+        self.world.empty_store()
+        self.events["store: emptied"] += 1
+        if not self.world.place.exact:
+            self.world.pass_time(2 * DAY)
+
+    def refuse_deletions(self) -> None:
+        """The store keeps what is to be deleted: a lock, or a policy; later it does no longer."""
+        if not self.world.backups:
+            return
+        self.world.place.hold(deletes=True)
+        try:
+            backup_id = self._some_backup()
+            try:
+                self.world.delete(backup_id, None, force=True)
+            except StoreDenied:
+                self.events["store: kept what was to be deleted"] += 1
+            else:
+                raise AssertionError(f"backup {backup_id} was deleted from a store that deletes nothing")
+            self.world.settle_refused(backup_id)
+            self.world.check_all(abandoned=self.abandoned)
+        finally:
+            self.world.place.hold(deletes=False)
+        if self.chance.random() < 0.7:
+            self._attempt(lambda _: self.world.delete(backup_id, None, force=True), "delete")
+            self.world.check_all(abandoned=self.abandoned)
 
     def add_row(self) -> None:
         self.world.add_row()
@@ -161,17 +322,21 @@ class Walk:
 
     def abandon_backup(self) -> None:
         """A machine is lost with its scheduler: the run is never continued, its lease ends by itself."""
-        run, catalog = self.world.a_run("backup"), self.world.here.catalog
+        run = self.world.a_run("backup")
         kill = Kill(self.chance.choice(BACKUP_STEPS), self.chance.randint(1, 45), abandoned=True)
         if not self.world.present:
             self.world.add_file(self.chance)
         with contextlib.suppress(Abandoned):
             self.world.back_up(run, kill)
+        self._left_by_backup(run)
+        self.world.end_run(run, self.chance)
+
+    def _left_by_backup(self, run: Run) -> None:
         self.abandoned = True
+        catalog = self.world.here.catalog
         dead = catalog.backups.of_run(run)
         if dead is not None and catalog.backups.get(dead)["state"] == "complete":  # died after that
-            self.world.backups[dead] = (dict(self.world.present), list(self.world.rows))
-        self.world.end_lease()
+            self.world.note_dead_backup(dead)
 
     def abandon_restore(self) -> None:
         """The same for a restore; Airflow notes its end, and another restore follows."""
@@ -179,14 +344,23 @@ class Walk:
             return
         run = self.world.a_run("restore")
         kill = Kill(self.chance.choice(RESTORE_STEPS), self.chance.randint(1, 35), abandoned=True)
-        with contextlib.suppress(Abandoned):
+        with contextlib.suppress(Abandoned, BackupNotRestorable):
+            self.world.plan_view()
             self.world.restore(self._some_backup(), run, kill)
         self.abandoned = True
         dead = self.world.here.catalog.restores.of_run(run)
-        if dead is not None:
+        if dead is not None and self.chance.random() < 0.5:
             self.world.here.catalog.restores.fail(dead, "its machine was lost")
-        self.world.end_lease()
-        self._restore(None)
+        self.world.end_run(run, self.chance)
+        self._restore_something()
+
+    def _restore_something(self) -> None:
+        """After a restore that was left in the middle: what is in the directory and the database is known again."""
+        self.world.settle_fallen()
+        while self.world.backups and not self._restore(None):
+            pass
+        if not self.world.backups:
+            self.world.look_again()
 
     def delete_backup(self) -> None:
         self._delete(None)
@@ -202,12 +376,139 @@ class Walk:
         kill = Kill("delete_backup", self.chance.randint(1, 40), abandoned=True)
         with contextlib.suppress(Abandoned):
             self.world.delete(backup_id, kill, force=True)
-        if self.world.here.catalog.backups.get(backup_id)["state"] != "complete":
-            self.world.backups.pop(backup_id, None)
+        self._left_by_deletion(backup_id)
         self.world.end_lease()
         self._back_up(None)
 
+    def _left_by_deletion(self, backup_id: int) -> None:
+        self.abandoned = True
+        if self.world.here.catalog.backups.get(backup_id)["state"] != "complete":
+            self.world.note_dead_deletion(backup_id)
+
+    # --- processes that sleep ---
+
+    def sleep_through(self) -> None:
+        """A process is stopped at some instant; its lease ends, others work; then it wakes, and changes nothing."""
+        if not self.world.backups:
+            return
+        kind = self.chance.choice(["backup", "backup", "restore", "delete"])
+        run, backup_id = self.world.a_run(kind), self._some_backup()
+        step = {
+            "backup": self.chance.choice(BACKUP_STEPS),
+            "restore": self.chance.choice(SLEEPING),
+            "delete": "delete_backup",
+        }
+        kill = Kill(step[kind], self.chance.randint(1, 40), sleeps=True)
+        self.world.meanwhile = lambda: self._others_work(run, kind)
+        self.abandoned = True
+        self.world.unreadable.clear()
+        if not self.world.present:
+            self.world.add_file(self.chance)
+        try:
+            if kind == "backup":
+                self.world.back_up(run, kill)
+            elif kind == "restore":
+                self.world.plan_view()
+                self.world.restore(backup_id, run, kill)
+            else:
+                self.world.delete(backup_id, kill, force=True)
+        except Abandoned as slept:
+            self.events[f"slept in {slept}"] += 1
+            if kind == "backup":
+                self._left_by_backup(run)
+            elif kind == "delete":
+                self._left_by_deletion(backup_id)
+            if self.world.lease_is_held():  # it slept before it began, and began after the others; then it is lost
+                self.world.end_run(run, self.chance)
+                self._back_up(None)
+        except BackupNotRestorable:
+            return
+        self.world.settle_fallen()
+        self.world.check_all(abandoned=True)
+
+    def _others_work(self, run: Run, kind: str) -> None:
+        self.world.pass_time(2 * HOUR)
+        if kind == "restore":
+            self.world.here.catalog.backups.run_is_over(run, "failed")  # as Airflow notes it: it held no lease
+        if kind != "backup":
+            self._restore_something()
+        self._back_up(None, check=False)
+
+    # --- people ---
+
+    def mark_as_done(self) -> None:
+        """A person marks a task of a backup as success that did not run: a sentence says which to clear, and that helps."""
+        if not self.world.present:
+            self.world.add_file(self.chance)
+        self.world.unreadable.clear()
+        run = self.world.a_run("backup")
+        self.world.skip = self.chance.choice(["dump_database", "scan_files", "upload_database", "upload_files"])
+        try:
+            self.world.back_up(run)
+        except (IllegalMove, FileMissing) as error:
+            assert "lear the task" in str(error) or "not archived" in str(error), error
+            self.events[f"marked as done: {self.world.skip}"] += 1
+        else:  # there was nothing for that task to do
+            self.world.check_all(abandoned=self.abandoned)
+            return
+        finally:
+            self.world.skip = ""
+        self.world.back_up(run)
+        self.world.check_all(abandoned=self.abandoned)
+
+    def clear_tasks(self) -> None:
+        """A person clears the tasks of a run that is complete: they run again and change nothing."""
+        if not self.world.present:
+            self.world.add_file(self.chance)
+        run = self.world.a_run("backup")
+        self.world.unreadable.clear()
+        backup_id = self.world.back_up(run)
+        files = dict(self.world.present)
+        before = self.world.backups[backup_id]
+        self.add_file()
+        there, self.world.present = self.world.present, files
+        assert self.world.back_up(run) == backup_id
+        self.world.present = there
+        assert self.world.backups[backup_id] == before
+        self.events["tasks cleared that were done"] += 1
+        self.world.check_all(abandoned=self.abandoned)
+
+    def keep_by_rule(self) -> None:
+        """Delete what the rule does not keep; never the newest backup."""
+        application = replace(self.world.application, retention=Retention(keep_last=5, keep_weekly=2, keep_monthly=2))
+        judged = judge_backups(application, catalog=self.world.here.catalog)
+        going = [one.backup_id for one in judged if one.may_go]
+        if self.world.backups:
+            assert max(self.world.backups) not in going
+        for backup_id in going[:2]:
+            self.world.delete(backup_id, None, force=True)
+            self.events["deleted by the rule"] += 1
+        self.world.check_all(abandoned=self.abandoned)
+
+    # --- the catalog ---
+
+    def copy_catalog(self) -> None:
+        self.world.keep_catalog()
+
+    def go_back(self) -> None:
+        """The catalog is replaced by its copy of some steps ago; the next backup goes on with it."""
+        if self.world.go_back(same_place=self.chance.random() < 0.5):
+            self.abandoned = True
+            self.world.check_all(abandoned=True)
+            self._back_up(None)
+
+    def rebuild(self) -> None:
+        """The catalog is lost, and made anew from the store; a backup follows, or a restore."""
+        if self.world.rebuild() is not None:
+            self.abandoned = True
+            self.world.check_all(abandoned=True)
+            self._back_up(None) if self.chance.random() < 0.5 else self._restore(None)
+
     def reconcile(self) -> None:
+        self.world.place.listings_take(self.chance.uniform(3, 12) * HOUR)
+        self._reconcile()
+
+    def _reconcile(self) -> None:
         """Days later the store tells of everything it holds; then nothing is there that the catalog does not know."""
         self.world.reconcile()
         self.world.check_all(abandoned=self.abandoned)
@@ -230,20 +531,32 @@ class Walk:
         ]
         return self.chance.choice(failed) if failed and self.chance.random() < 0.4 else self._some_backup()
 
-    def _back_up(self, kill: Kill | None) -> None:
+    def _back_up(self, kill: Kill | None, *, check: bool = True) -> None:
         if not self.world.present:
             self.world.add_file(self.chance)
+        self.world.pass_time(self.every * self.chance.uniform(0.9, 1.1))
         self._attempt(lambda run: self.world.back_up(run, kill), "backup")
-        self.world.check_all(abandoned=self.abandoned)
+        if check:
+            self.world.check_all(abandoned=self.abandoned)
 
-    def _restore(self, kill: Kill | None) -> None:
-        if self.world.backups:
-            backup_id = self._some_backup()
-            listens = self.chance.random() < 0.5 or (kill is not None and kill.step.startswith("hear"))
+    def _restore(self, kill: Kill | None) -> bool:
+        """Restore some backup; return False when its dump turned out to be lost."""
+        if not self.world.backups:
+            return False
+        self.world.unreadable.clear()
+        self.world.plan_view()
+        backup_id = self._some_backup()
+        listens = self.chance.random() < 0.5 or (kill is not None and kill.step.startswith("hear"))
+        try:
             with self.world.listening(self.chance) if listens else contextlib.nullcontext():
                 restore_id = self._attempt(lambda run: self.world.restore(backup_id, run, kill), "restore")
-            self.restores.append(restore_id)
-            self.world.check_all(abandoned=self.abandoned)
+        except BackupNotRestorable:
+            self.world.settle_fallen()
+            assert backup_id not in self.world.backups
+            return False
+        self.restores.append(restore_id)
+        self.world.check_all(abandoned=self.abandoned)
+        return True
 
     def _some_backup(self) -> int:
         return self.chance.choice(sorted(self.world.backups))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import time
 from collections import Counter
@@ -32,7 +33,7 @@ from glacier_provider.postgres import Server
 from glacier_provider.stores.contract import ArchiveStore
 from glacier_provider.stores.s3.keys import is_marker
 from glacier_provider.stores.vault.descriptions import description_from_text
-from tests.faults.instants import Ended, run_in_child
+from tests.faults.instants import Ended, Sleeper, run_in_child
 from tests.faults.mail import Mail, notices_at_once
 from tests.faults.places import Place
 from tests.support.application import an_application
@@ -43,6 +44,10 @@ LONG_AGO = 1_700_000_000  # files that were there before any restore began
 TRIES = 12
 QUICK = 0.01  # seconds that an emulated retrieval takes
 HOUR = 3600.0  # what one takes whose end is told of
+#: What a process that slept through its lease may be told when it wakes.
+FAMILY = re.compile(
+    r"glacier_provider\.errors\.(LeaseLost|LeaseHeld|IllegalMove|CatalogUnavailable|UnknownBackup|FileMissing)"
+)
 LISTENS = 6  # times, before everything is looked at all the same
 
 Answer = TypeVar("Answer")
@@ -54,12 +59,14 @@ Rows = list[tuple[int, str]]
 class Kill:
     """Die in one task, at one of its instants: its number (from 1), or what its label begins with.
 
-    `abandoned`: nobody runs the task again, as when a machine is lost with its scheduler.
+    `abandoned`: nobody runs the task again, as when a machine is lost with its scheduler. `sleeps`: the process is
+    stopped there and not killed; it goes on when others have worked meanwhile, and nobody runs the task again.
     """
 
     step: str
     at: int | str
     abandoned: bool = False
+    sleeps: bool = False
 
 
 class Abandoned(Exception):
@@ -74,6 +81,8 @@ class Figures:
     kills: int = 0
     killed_at: Counter[str] = field(default_factory=Counter)
     outlived: Counter[str] = field(default_factory=Counter)
+    slept_at: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
     retries: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
     strays: int = 0
@@ -122,6 +131,9 @@ class World:
         self._connections: dict[bool, Any] = {}
         self.mail: Mail | None = None
         self.liar: random.Random | None = None
+        self.last_try = False
+        self.skip = ""  # a task that a person marks as done
+        self.meanwhile: Callable[[], object] = lambda: None  # what others do while a process sleeps
         self.sql("CREATE TABLE documents (id integer PRIMARY KEY, title text NOT NULL)")
 
     def close(self) -> None:
@@ -160,7 +172,7 @@ class World:
         if known is None or not _answers(known):
             known = (self.catalog_server if catalog else self.server).connect(autocommit=True)
             if catalog:
-                known.execute("SET search_path TO glacier_catalog")
+                known.execute("SET search_path TO glacier_catalog, pg_catalog")
             self._connections[catalog] = known
         return known
 
@@ -213,9 +225,14 @@ class World:
     def task(self, step: str, work: Callable[[Parts], Answer]) -> Answer:
         """Run one task to its end; first in a process that dies, when the kill is meant for it."""
         self.figures.tasks += 1
+        if step == self.skip:
+            return None  # type: ignore[return-value]
         if self.kill is not None and self.kill.step == step:
             kill, self.kill = self.kill, None
-            self._die(step, work, kill)
+            if kill.sleeps:
+                self._sleep(step, work, kill)
+            else:
+                self._die(step, work, kill)
         elif self.record_instants:
             ended = self._in_child(work, None)
             assert ended.error is None, f"{step}: {ended.error}"
@@ -236,6 +253,22 @@ class World:
             self._forget_kill()
             raise Abandoned(step)
 
+    def _sleep(self, step: str, work: Callable[[Parts], Answer], kill: Kill) -> None:
+        sleeper = Sleeper(self._live(work), kill.at)
+        if not sleeper.stopped:
+            ended = sleeper.wake()
+            assert ended.error is None, f"{step}: {ended.error}"
+            self.kill = kill  # the next task of this step may get there
+            return
+        try:
+            self.meanwhile()
+        finally:
+            ended = sleeper.wake()
+        where = next((label for label in ended.instants[int(kill.at) - 1 :][:1]), "")
+        self.figures.slept_at[f"{step}: {where}"] += 1
+        assert ended.error is None or FAMILY.search(ended.error), f"{step}, slept {where}: {ended.error}"
+        raise Abandoned(step)
+
     def _forget_kill(self) -> None:
         """Count a kill whose instant never came."""
         if self.kill is not None:
@@ -243,12 +276,15 @@ class World:
         self.kill = None
 
     def _in_child(self, work: Callable[[Parts], Answer], kill_at: int | str | None) -> Ended:
+        return run_in_child(self._live(work), kill_at=kill_at)
+
+    def _live(self, work: Callable[[Parts], Answer]) -> Callable[[], None]:
         open_store = self.place.opener()
 
         def live() -> None:
             work(Parts(self.another_catalog(), open_store()))
 
-        return run_in_child(live, kill_at=kill_at)
+        return live
 
     def _try_often(self, step: str, work: Callable[[Parts], Answer]) -> Answer:
         for _ in range(TRIES - 1):
@@ -271,7 +307,7 @@ class World:
             "dump_database",
             lambda has: backup.dump_database(app, backup_id, catalog=has.catalog, server=self.server, store=has.store),
         )
-        ranges = self.task("scan_files", lambda has: backup.scan_files(app, backup_id, catalog=has.catalog))
+        ranges = self.task("scan_files", lambda has: backup.scan_files(app, backup_id, catalog=has.catalog)) or []
         self.task(
             "upload_database", lambda has: backup.upload_database(app, backup_id, catalog=has.catalog, store=has.store)
         )
@@ -279,13 +315,21 @@ class World:
             self.task(
                 "upload_files",
                 lambda has, share=share: backup.upload_files(
-                    app, backup_id, ArchiveRange.from_dict(share), catalog=has.catalog, store=has.store
+                    app,
+                    backup_id,
+                    ArchiveRange.from_dict(share),
+                    catalog=has.catalog,
+                    store=has.store,
+                    last_try=self.last_try,
                 ),
             )
         self.task("close_backup", lambda has: backup.close_backup(app, backup_id, catalog=has.catalog, store=has.store))
         self._forget_kill()
-        self.backups[backup_id] = (dict(self.present), list(self.rows))
+        self._note_backup(backup_id)
         return backup_id
+
+    def _note_backup(self, backup_id: int) -> None:
+        self.backups[backup_id] = (dict(self.present), list(self.rows))
 
     @contextmanager
     def listening(self, chance: random.Random) -> Iterator[Mail]:
@@ -324,9 +368,12 @@ class World:
         self.task("move_orphans", lambda has: restore.move_orphans(app, restore_id, catalog=has.catalog))
         self.task("close_restore", lambda has: restore.close_restore(app, restore_id, catalog=has.catalog))
         self._forget_kill()
+        self._note_restore(restore_id, backup_id)
+        return restore_id
+
+    def _note_restore(self, _restore_id: int, backup_id: int) -> None:
         files, rows = self.backups[backup_id]
         self.present, self.rows = dict(files), list(rows)
-        return restore_id
 
     def _bring(self, restore_id: int, ranges: list[ArchiveRange]) -> None:
         app = self.application
@@ -397,13 +444,24 @@ class World:
                 restore_id,
                 catalog=True,
             )
+            if (self.orphans / subdirectory / name).is_file()
+        }
+        replaced = {
+            name
+            for (name,) in self.sql(
+                "SELECT filename FROM orphan_moves WHERE restore_id = %s AND state = 'moved'"
+                " AND replaced_by IS NOT NULL",
+                restore_id,
+                catalog=True,
+            )
         }
         answer = self.task(
             "undo_orphans",
             lambda has: restore.undo_orphans(self.application, restore_id, catalog=has.catalog),
         )
         self._forget_kill()
-        self.present = {**aside, **self.present}
+        back = {name: content for name, content in aside.items() if name in replaced}
+        self.present = {**aside, **self.present, **back}
         return answer
 
     def delete(self, backup_id: int, kill: Kill | None = None, *, force: bool = False) -> int:
@@ -424,9 +482,8 @@ class World:
         """What it alone needed is gone; a failed backup may still hold files that are in no complete one."""
         states = dict(self.sql("SELECT id, state FROM application_data_backups", catalog=True))
         assert states[backup_id] == "deleted"
-        kept = {name for name, still_there in self.sql(_CLOSED, catalog=True) if not still_there}
-        needed = {name for files, _ in self.backups.values() for name in files}
-        assert kept <= needed or "failed" in states.values(), f"nobody needs {sorted(kept - needed)}"
+        kept = [name for (name,) in self.sql(_NEEDED_BY_NOBODY, catalog=True)]
+        assert not kept or "failed" in states.values(), f"nobody needs {kept}"
 
     def reconcile(self) -> list[Reconciled]:
         """Let days pass until the store tells of everything, and settle what is in doubt."""
@@ -468,7 +525,10 @@ class World:
         self.check_nothing_is_left()
 
     def check_application(self) -> None:
-        assert self.contents() == self.present
+        there = self.contents()
+        assert set(there) == set(self.present), sorted(set(there) ^ set(self.present))
+        other = sorted(name for name, content in there.items() if content != self.present[name])
+        assert not other, f"with another content: {other}"
         assert self.sql("SELECT id, title FROM documents ORDER BY id") == sorted(self.rows)
 
     def check_backups(self) -> None:
@@ -531,8 +591,9 @@ class World:
 
     def check_nothing_is_left(self) -> None:
         """No temporary file, no half upload, no lease; a dead run's are cleared by the next backup, not before."""
-        assert not list(self.files.rglob(".glacier-tmp*"))
-        assert self.sql("SELECT lease_holder FROM applications", catalog=True) in ([], [(None,)])
+        assert not (left := list(self.files.rglob(".glacier-tmp*"))), left
+        holders = self.sql("SELECT lease_holder FROM applications", catalog=True)
+        assert holders in ([], [(None,)]), holders
         if self.sql(_UNFINISHED, catalog=True):
             return
         doubtful = {row[0] for row in self.sql(_DOUBTFUL, catalog=True)}
@@ -540,12 +601,16 @@ class World:
         open_uploads = [text for text in self.place.uploads() if self.place.exact or _archive_of(text) not in doubtful]
         # The look at the store that opens a backup begins an upload without parts; the next look clears one that died.
         open_uploads = [text for text in open_uploads if not text.endswith(".glacier-provider-check")]
-        assert open_uploads == []
+        assert not open_uploads, open_uploads
         staging = Path(self.application.staging_directory)
-        left = sorted(path.name for path in staging.iterdir()) if staging.exists() else []
-        assert left == []
-        unsent = "SELECT 1 FROM glacier_archives WHERE state IN ('planned', 'uploading') AND kind <> 'manifest'"
-        assert self.sql(unsent, catalog=True) == []
+        dirs = sorted(path.name for path in staging.iterdir()) if staging.exists() else []
+        assert not (kept := [name for name in dirs if not self._may_stay(name)]), kept
+        unsent = "SELECT id, filename, state, error FROM glacier_archives WHERE state IN ('planned', 'uploading') AND kind <> 'manifest'"
+        assert not (rows := self.sql(unsent, catalog=True)), rows
+
+    def _may_stay(self, _staged: str) -> bool:
+        """Whether a directory in staging waits for the next run of its kind to clear it."""
+        return False
 
     def check_paid_once(self) -> None:
         """No retrieval is paid for that the catalog does not know."""
@@ -574,10 +639,14 @@ def _answers(connection: Any) -> bool:
     return False
 
 
-#: Archives of files that left the directory: their names, and whether they are back.
-_CLOSED = """
-SELECT a.filename, EXISTS (SELECT FROM backup_files o WHERE o.archive_id = a.id AND o.last_backup_id IS NULL)
-  FROM glacier_archives a WHERE a.kind = 'file' AND a.state = 'archived'
+#: Archives of files that left the directory and are in no backup that can be restored or goes on.
+_NEEDED_BY_NOBODY = """
+SELECT a.filename FROM glacier_archives a
+ WHERE a.kind = 'file' AND a.state = 'archived'
+   AND NOT EXISTS (SELECT FROM backup_files o WHERE o.archive_id = a.id AND o.last_backup_id IS NULL)
+   AND NOT EXISTS (SELECT FROM backup_files o JOIN application_data_backups b
+                       ON b.id BETWEEN o.first_backup_id AND o.last_backup_id
+                    WHERE o.archive_id = a.id AND b.state IN ('complete', 'running', 'failed'))
 """
 
 #: Backups that ended otherwise than complete since the last complete one.

@@ -147,6 +147,17 @@ def test_a_restore_replaces_what_has_another_content_and_that_can_be_undone(app:
     assert app.catalog.counts.wrong() == []
 
 
+def test_a_restore_replaces_another_file_of_the_same_size_and_time(app: ApplicationUnderTest) -> None:
+    app.write("doc.pdf", b"Alice's invoice")
+    first = app.back_up()
+    times = (app.files / "doc.pdf").stat()
+    app.write("new", b"Bob's  invoice.")
+    os.utime(app.files / "new", ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.replace(app.files / "new", app.files / "doc.pdf")
+    app.restore(first)
+    assert (app.files / "doc.pdf").read_bytes() == b"Alice's invoice"
+
+
 def test_what_another_restore_moved_aside_is_not_paid_for(app: ApplicationUnderTest) -> None:
     app.write("doc.pdf", b"Alice's invoice")
     first = app.back_up()

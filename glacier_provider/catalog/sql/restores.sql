@@ -38,6 +38,17 @@ UPDATE restores
  WHERE restores.id = %(restore_id)s AND state IN ('planned', 'running', 'failed')
 RETURNING restores.id, missing_noted;
 
+-- name: restore_that_is_over
+-- Complete; or failed, and another one has changed something since: nothing of it may come between that. One that failed
+-- goes on otherwise, as long as tasks of its run do.
+SELECT r.state FROM restores r
+ WHERE r.id = %(restore_id)s
+   AND (r.state = 'complete'
+        OR r.state = 'failed' AND EXISTS (
+            SELECT FROM restores other
+             WHERE other.application_id = r.application_id AND other.id <> r.id AND other.last_lease_token IS NOT NULL
+               AND (other.closed_at IS NULL OR other.closed_at > r.closed_at)));
+
 -- name: note_restore_lease
 -- Behind which fence the restore changes something. No row when another one did so since it began to.
 UPDATE restores r
@@ -58,6 +69,16 @@ UPDATE restores SET state = 'complete', closed_at = clock_timestamp(), error = N
  WHERE id = %(restore_id)s AND state = 'running'
 RETURNING id;
 
+-- name: fail_overtaken_restores
+-- Others that began to change something before this one did, and never ended: none of them can go on.
+UPDATE restores o
+   SET state = 'failed', closed_at = clock_timestamp(),
+       error = coalesce(o.error, 'Another restore was made before this one had ended.')
+  FROM restores r
+ WHERE r.id = %(restore_id)s AND o.application_id = r.application_id AND o.id <> r.id AND o.state = 'running'
+   AND o.last_lease_token < r.last_lease_token
+RETURNING o.id;
+
 -- name: fail_restore
 UPDATE restores SET state = 'failed', closed_at = clock_timestamp(), error = %(error)s, failed_step = %(step)s
  WHERE id = %(restore_id)s AND state <> 'complete'
@@ -73,7 +94,7 @@ RETURNING id;
 
 -- name: compare_archives
 -- The archives whose file is not in the directory as it was archived: it is missing (found is null), of another size, or
--- perhaps of another content (doubtful): written since it was last looked at, or known to be another version's.
+-- perhaps of another content (doubtful): written or replaced since it was last looked at, or known to be another version's.
 -- Lives as long as the transaction.
 CREATE TEMPORARY TABLE odd ON COMMIT DROP AS
 SELECT a.id, a.filename, a.original_size, a.stored_size, a.store_uri, a.state, a.retrieval_status AS status, s.size AS found,
@@ -81,7 +102,7 @@ SELECT a.id, a.filename, a.original_size, a.stored_size, a.store_uri, a.state, a
   FROM glacier_archives a LEFT JOIN scanned s ON s.name = a.filename
   LEFT JOIN file_identities i ON i.archive_id = a.id
  WHERE a.application_id = %(application_id)s AND a.kind = 'file'
-   AND (s.size IS DISTINCT FROM a.original_size OR a.superseded OR i.mtime_ns <> s.mtime_ns);
+   AND (s.size IS DISTINCT FROM a.original_size OR a.superseded OR i.mtime_ns <> s.mtime_ns OR i.inode <> s.inode);
 
 -- name: odd_members
 -- Those of them that the backup contains: the few are looked up, not the many. Lives as long as the transaction.
@@ -242,6 +263,16 @@ SELECT a.id, a.store_uri, a.key
 -- In their order, so that two who want the same ones never wait for each other.
 SELECT pg_advisory_lock(hashtextextended(%(schema)s || ' requests ' || lane, 0))
   FROM (SELECT unnest(%(lanes)s::bigint[]) AS lane ORDER BY 1) AS lanes;
+
+-- name: end_requests_that_are_over
+-- Sessions in which a restore that is over still has its turn: of a process that sleeps, for as long as it does.
+SELECT pg_terminate_backend(s.pid) AS ended
+  FROM pg_stat_activity s JOIN restores r ON s.application_name = %(name)s || r.id
+ WHERE s.datname = current_database() AND s.pid <> pg_backend_pid() AND r.application_id = %(application_id)s
+   AND r.state IN ('complete', 'failed');
+
+-- name: name_session
+SELECT set_config('application_name', %(name)s, false);
 
 -- name: unlock_lanes
 SELECT pg_advisory_unlock(hashtextextended(%(schema)s || ' requests ' || lane, 0))

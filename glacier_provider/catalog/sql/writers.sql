@@ -14,6 +14,10 @@ SELECT setval(pg_get_serial_sequence('glacier_archives', 'id'), %(archive_id)s)
 SELECT setval(pg_get_serial_sequence('application_data_backups', 'id'), %(backup_id)s)
  WHERE (SELECT last_value FROM application_data_backups_id_seq) < %(backup_id)s;
 
+-- name: skip_restore_ids
+SELECT setval(pg_get_serial_sequence('restores', 'id'), %(restore_id)s)
+ WHERE (SELECT last_value FROM restores_id_seq) < %(restore_id)s;
+
 -- name: may_ask_for_system
 SELECT coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), false) AS may;
 

@@ -69,10 +69,16 @@ def _require_parts(catalog: Catalog, backup_id: int) -> None:
     backup = catalog.backups.get(backup_id)
     for part, task in (("database_archive_id", "dump_database"), ("scanned_at", "scan_files")):
         if backup[part] is None:
-            raise IllegalMove(
-                f"Backup {backup_id} is not complete: {task} did not run.",
-                hint=f"Clear the task {task} with those that follow it.",
-            )
+            raise _not_run(backup_id, task)
+    if catalog.archives.get(backup["database_archive_id"])["state"] in ("planned", "uploading"):
+        raise _not_run(backup_id, "upload_database")
+
+
+def _not_run(backup_id: int, task: str) -> IllegalMove:
+    return IllegalMove(
+        f"Backup {backup_id} is not complete: {task} did not run.",
+        hint=f"Clear the task {task} with those that follow it.",
+    )
 
 
 def _abandon_uploads(application: Application, *, catalog: Catalog, store: ArchiveStore) -> None:

@@ -57,6 +57,7 @@ def _complete(restore_id: int, *, catalog: Catalog) -> None:
     with catalog.transaction():  # a dump released without that would be missed by the next try
         catalog.restores.release_database(restore_id)
         catalog.restores.complete(restore_id, {})
+        catalog.restores.fail_overtaken(restore_id)
 
 
 def _remove_ended_staging(application: Application, catalog: Catalog) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import ArchiveRange
@@ -14,7 +14,14 @@ from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.checksum import Pieces, Verifier, pieces_of
 from glacier_provider.core.parts import MIB, READ_AT_ONCE, Part, parts_of
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, ArchiveMissing, GlacierProviderError, NameTaken
+from glacier_provider.errors import (
+    ArchiveCold,
+    ArchiveCorrupt,
+    ArchiveMissing,
+    GlacierProviderError,
+    IllegalMove,
+    NameTaken,
+)
 from glacier_provider.files import PendingFile, Placed, Placement, Root, move_back
 from glacier_provider.files.names import name_parts
 from glacier_provider.files.walk import LARGEST_INODE
@@ -47,12 +54,18 @@ def download_archives(
     Files are only added: a name that is taken keeps what it has. Return `archives` and `bytes` that were brought.
     Raise ArchiveCold when an offer ended meanwhile: what is in place stays, and the rest has to be requested again.
     """
-    with shared_step(catalog, restore_id, f"the download from {wanted.first} on"):
-        return _download(application, restore_id, wanted, catalog=catalog, stores=stores)
+    with shared_step(catalog, restore_id, f"the download from {wanted.first} on") as may_go_on:
+        return _download(application, restore_id, wanted, catalog=catalog, stores=stores, may_go_on=may_go_on)
 
 
 def _download(
-    application: Application, restore_id: int, wanted: ArchiveRange, *, catalog: Catalog, stores: Stores
+    application: Application,
+    restore_id: int,
+    wanted: ArchiveRange,
+    *,
+    catalog: Catalog,
+    stores: Stores,
+    may_go_on: Callable[[], None],
 ) -> dict[str, int]:
     staged = staging_directory_of(application, "restore", restore_id)
     prepare_staging(application.staging_directory, staged.name)
@@ -60,9 +73,9 @@ def _download(
     cold: list[Row] = []
     lost: list[int] = []
     errors: list[tuple[str, GlacierProviderError]] = []
-    placed: GroupCommit[Row] = GroupCommit(lambda rows: _note_placed(application, rows, catalog))
+    placed: GroupCommit[Row] = GroupCommit(lambda rows: _note_placed(application, restore_id, rows, catalog))
     with Placement(application.files_directory) as files, Placement(staged) as staging:
-        placer = _Placer(application, files, staging, stores=stores)
+        placer = _Placer(application, files, staging, stores=stores, may_go_on=may_go_on)
         for rows in catalog.restores.to_place(restore_id, wanted, orphan_directory=application.orphan_directory):
             with placed:
                 for row, answer in _brought(placer, rows, workers=application.connections):
@@ -70,6 +83,8 @@ def _download(
                         cold.append(row)
                     elif isinstance(answer, ArchiveMissing):
                         lost.append(row["id"])
+                    elif isinstance(answer, IllegalMove):
+                        raise answer  # the restore is over
                     elif isinstance(answer, GlacierProviderError):
                         errors.append((row["filename"], answer))
                     else:
@@ -91,13 +106,23 @@ def _brought(
 
 
 class _Placer:
-    """Brings one archive to its place; several threads at once. It does not touch the catalog."""
+    """Brings one archive to its place; several threads at once. It does not touch the catalog, but asks, just before it
+    gives a file its name, whether the restore goes on."""
 
-    def __init__(self, application: Application, files: Placement, staging: Placement, *, stores: Stores) -> None:
+    def __init__(
+        self,
+        application: Application,
+        files: Placement,
+        staging: Placement,
+        *,
+        stores: Stores,
+        may_go_on: Callable[[], None],
+    ) -> None:
         self._application = application
         self._files = files
         self._staging = staging
         self._stores = stores
+        self._may_go_on = may_go_on
 
     def bring(self, row: Row) -> None:
         """Put one archive in place. Raise the error family; ArchiveCold when it must be requested again."""
@@ -123,7 +148,7 @@ class _Placer:
         size = row["stored_size"]
         pieces = pieces_of(row["checksum"], size) if size > SMALL else None
         if pieces is not None:
-            return _fetch_in_pieces(row, placement, pieces, store=store, location=location)
+            return _fetch_in_pieces(row, placement, pieces, store=store, location=location, may_go_on=self._may_go_on)
         # An empty file needs no retrieval, and a vault does not even keep one.
         chunks: Iterable[bytes] = ()
         if 0 < size <= READ_WHOLE:
@@ -132,9 +157,15 @@ class _Placer:
             chunks = whole
         elif size:
             chunks = store.read(location, 0, size, job_id=row["job_id"])
+        chunks = self._to_the_end(chunks)
         return placement.place(row["filename"], chunks, size=size, verifier=Verifier(row["checksum"]))
 
+    def _to_the_end(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        yield from chunks
+        self._may_go_on()
+
     def _bring_back(self, row: Row) -> None:
+        self._may_go_on()
         try:
             move_back(
                 self._application.files_directory,
@@ -147,7 +178,13 @@ class _Placer:
 
 
 def _fetch_in_pieces(
-    row: Row, placement: Placement, pieces: Pieces, *, store: ArchiveStore, location: Location
+    row: Row,
+    placement: Placement,
+    pieces: Pieces,
+    *,
+    store: ArchiveStore,
+    location: Location,
+    may_go_on: Callable[[], None],
 ) -> Placed:
     """Fetch several runs of pieces at once, each piece hashed as it comes; name the file when all is verified."""
 
@@ -163,6 +200,7 @@ def _fetch_in_pieces(
         if not pieces.match(digests):
             raise ArchiveCorrupt(f"The content for {row['filename']!r} differs from its checksum.")
         pending.make_durable()
+        may_go_on()
         return placement.commit(pending, row["filename"], size=pieces.size)
 
 
@@ -214,9 +252,10 @@ class _PieceWriter:
         return self._done
 
 
-def _note_placed(application: Application, rows: Sequence[Row], catalog: Catalog) -> None:
+def _note_placed(application: Application, restore_id: int, rows: Sequence[Row], catalog: Catalog) -> None:
     """Note in the catalog what is in place, and in the orphans' journal what of it no longer lies aside."""
     with catalog.transaction():
+        catalog.restores.require_going_on(restore_id)
         for row in rows:
             if row["subdirectory"] and not lies_aside(application.orphan_directory, row):
                 catalog.restores.moved_back(row["filename"], row["subdirectory"])

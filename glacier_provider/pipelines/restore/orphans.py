@@ -19,7 +19,7 @@ from glacier_provider.errors import DirectoryUnusable, FileMissing, IllegalMove,
 from glacier_provider.files import Placement, Root, move_aside, move_back, open_source, walk
 from glacier_provider.files.names import name_parts
 from glacier_provider.files.walk import LARGEST_INODE
-from glacier_provider.pipelines.restore.step import is_there, lies_aside, restore_step, staged_version
+from glacier_provider.pipelines.restore.step import is_there, lies_aside, orphan_prefix, restore_step, staged_version
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directory_of
@@ -47,8 +47,7 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
         # With the lease in our hands nobody else moves. Its own too: it may have been planned again since.
         for begun in (*catalog.restores.unfinished_moves(restore_id), restore_id):
             _finish_planned_moves(application, begun, catalog=catalog)
-        # Applications may share an orphan directory.
-        subdirectory = f"{application.name}-restore-{restore_id}"
+        subdirectory = f"{orphan_prefix(application)}{restore_id}"
         progress = Progress(log, "Moved aside", on_heartbeat=heartbeat)
         replaced = _replace(application, restore_id, subdirectory, catalog=catalog, progress=progress)
         young: list[str] = []

@@ -29,14 +29,19 @@ from glacier_provider.files import open_source, walk
 from glacier_provider.pipelines.costs import look_seconds
 from glacier_provider.pipelines.restore.database import exclusions_of, refuse_left_behind
 from glacier_provider.pipelines.restore.lost import lost_files, note_without
-from glacier_provider.pipelines.restore.step import is_there, lies_aside
+from glacier_provider.pipelines.restore.step import is_there, lies_aside, orphan_prefix
 from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE, in_parallel
+from glacier_provider.pipelines.shared.staging import staging_directories
+from glacier_provider.staging import numbered
 from glacier_provider.stores.contract import Stores
 
 if TYPE_CHECKING:
     from glacier_provider.postgres import Server
 
 log = logging.getLogger(__name__)
+
+#: Numbers beyond this are of no restore.
+_HIGHEST_ID = 10**12
 
 
 def plan_restore(
@@ -60,6 +65,7 @@ def plan_restore(
     catalog.migrate()
     catalog.backups.end_sleepers()
     backup = _chosen_backup(run, request, catalog)
+    _skip_ids_in_use(application, catalog)
     restore_id = catalog.restores.open(run, backup["id"], request)
     _settle_moves_aside(application, catalog)
     compared = catalog.restores.compare(
@@ -172,6 +178,15 @@ def _chosen_backup(run: Run, request: RestoreRequest, catalog: Catalog) -> Row:
         before = catalog.restores.get(begun)
         wanted = before["backup_id"] if before["backup_state"] == "complete" else None
     return catalog.backups.restorable(wanted or catalog.backups.newest_complete() or 0)
+
+
+def _skip_ids_in_use(application: Application, catalog: Catalog) -> None:
+    """Give no id that names something on the disk: a catalog that went back in time, or was rebuilt, knows nothing of the
+    restores that set files aside and staged a dump under it.
+    """
+    aside = numbered(application.orphan_directory, orphan_prefix(application))
+    used = {*aside, *staging_directories(application, "restore")}
+    catalog.restores.skip_ids(max((number for number in used if number < _HIGHEST_ID), default=0))
 
 
 def _files_there(application: Application) -> Iterator[FileSeen]:

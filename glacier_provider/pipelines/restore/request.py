@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 from glacier_provider.applications import Application
@@ -12,7 +13,7 @@ from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.restores import RetrievalIntent
 from glacier_provider.core.archive import Location
-from glacier_provider.errors import ArchiveMissing, GlacierProviderError
+from glacier_provider.errors import ArchiveMissing, GlacierProviderError, IllegalMove
 from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
 from glacier_provider.pipelines.restore.step import shared_step
 from glacier_provider.pipelines.shared.errors import raise_gravest
@@ -33,14 +34,23 @@ def request_retrievals(
     (promise 8). Requests that the store refuses are told together at the end; the others are under way meanwhile.
     """
     step = f"the requests from {wanted.first} on"
-    with shared_step(catalog, restore_id, step):
+    with shared_step(catalog, restore_id, step) as may_go_on:
         plan = catalog.restores.get(restore_id)["plan"]
         if not _needs_retrieval(catalog, restore_id, stores):
             return {"requested": 0, "readable_at_once": _note_readable_at_once(restore_id, wanted, catalog)}
         with catalog.alone(f"{step} of restore {restore_id}"):
-            requested = _request_all(application, restore_id, wanted, plan, catalog=catalog, stores=stores)
+            asking = _Asking(stores, may_go_on)
+            requested = _request_all(application, restore_id, wanted, plan, catalog=catalog, asking=asking)
             settle_lost(restore_id, catalog=catalog)
         return {"requested": requested, "readable_at_once": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Whom to ask, for as long as the restore goes on."""
+
+    stores: Stores
+    may_go_on: Callable[[], None]
 
 
 def _request_all(
@@ -50,13 +60,13 @@ def _request_all(
     plan: Mapping[str, Any],
     *,
     catalog: Catalog,
-    stores: Stores,
+    asking: _Asking,
 ) -> int:
     progress = Progress(log, "Requested", archives=wanted.archives)
     refused: list[GlacierProviderError] = []
     with closing(catalog.restores.intend_retrievals(restore_id, wanted, tier=plan["tier"], days=plan["days"])) as pages:
         for intents in pages:
-            answers = _request_page(intents, application, progress, catalog=catalog, stores=stores)
+            answers = _request_page(intents, application, progress, catalog=catalog, asking=asking)
             note_lost([one for one, error in answers if isinstance(error, ArchiveMissing)], restore_id, catalog=catalog)
             refused += [error for _, error in answers if not isinstance(error, ArchiveMissing)]
     progress.say()
@@ -70,18 +80,20 @@ def _request_page(
     progress: Progress,
     *,
     catalog: Catalog,
-    stores: Stores,
+    asking: _Asking,
 ) -> list[tuple[int, GlacierProviderError]]:
     """Ask for a page of archives and note what the stores took, whatever ends it.
 
     Return what they refused: archive ids, and why.
     """
     for uri in {intent.store_uri for intent in intents if intent.left_over}:
-        stores(uri).forget_retrievals()  # what is known of them here may be older than a request of who died
+        asking.stores(uri).forget_retrievals()  # what is known of them here may be older than a request of who died
     refused: list[tuple[int, GlacierProviderError]] = []
-    results = in_parallel(lambda intent: _request(intent, stores), intents, workers=application.connections)
+    results = in_parallel(lambda intent: _request(intent, asking), intents, workers=application.connections)
     with GroupCommit(catalog.restores.confirm_retrievals) as taken, closing(results):
         for intent, answer in results:
+            if isinstance(answer, IllegalMove):
+                raise answer
             if isinstance(answer, GlacierProviderError):
                 catalog.restores.note_retrieval_error(intent.archive_id, str(answer))
                 refused.append((intent.archive_id, answer))
@@ -104,10 +116,11 @@ def _note_readable_at_once(restore_id: int, wanted: ArchiveRange, catalog: Catal
     return count
 
 
-def _request(intent: RetrievalIntent, stores: Stores) -> Retrieval:
+def _request(intent: RetrievalIntent, asking: _Asking) -> Retrieval:
     location = Location(intent.store_uri, intent.key)
     if intent.confirmed:
         return Retrieval(location, intent.tier, intent.job_id)
-    return stores(intent.store_uri).request_retrieval(
+    asking.may_go_on()
+    return asking.stores(intent.store_uri).request_retrieval(
         location, tier=intent.tier, days=intent.days, token=f"retrieval {intent.id} of archive {intent.archive_id}"
     )

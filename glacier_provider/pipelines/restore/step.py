@@ -11,7 +11,7 @@ from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import name_to_bytes
-from glacier_provider.pipelines.shared.lease import kept_lease
+from glacier_provider.pipelines.shared.lease import asked_often, kept_lease
 from glacier_provider.pipelines.shared.step import named_step
 
 
@@ -33,11 +33,20 @@ def restore_step(catalog: Catalog, restore_id: int, step: str, *, undo: bool = F
 
 
 @contextmanager
-def shared_step(catalog: Catalog, restore_id: int, step: str) -> Iterator[None]:
-    """Begin, or go on with, one of the steps that go on beside each other; raise as `Restores.start`."""
+def shared_step(catalog: Catalog, restore_id: int, step: str) -> Iterator[Callable[[], None]]:
+    """Begin, or go on with, one of the steps that go on beside each other; raise as `Restores.start`.
+
+    Yields a function that raises IllegalMove once the restore is over: a process that slept goes on no further. To call
+    before each thing that cannot be taken back.
+    """
     catalog.restores.start(restore_id, step)
-    with named_step(step):
-        yield
+    with named_step(step), catalog.beside() as beside:
+        yield asked_often(lambda: beside.restores.require_going_on(restore_id))
+
+
+def orphan_prefix(application: Application) -> str:
+    """Return how the directories begin into which restores set files aside; applications may share what they are in."""
+    return f"{application.name}-restore-"
 
 
 def lies_aside(orphan_directory: str, row: Row) -> bool:

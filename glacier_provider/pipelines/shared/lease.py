@@ -35,8 +35,17 @@ def kept_lease(catalog: Catalog, holder: str) -> Iterator[Callable[[], None]]:
             thread.join()
 
 
+def asked_often(may_go_on: Callable[[], None]) -> Callable[[], None]:
+    """Return a function to call as often as one likes: who works without a lease finds out that it has to end.
+
+    It calls `may_go_on`, which raises then, every half minute and after a sleep; what that raised, it raises from then
+    on.
+    """
+    return _Keeper(may_go_on).heartbeat
+
+
 class _Keeper:
-    """Prolongs a lease when it is due, for whichever thread comes first."""
+    """Prolongs a lease, or asks, when it is due, for whichever thread comes first."""
 
     def __init__(self, prolong: Callable[[], None]) -> None:
         self.ended = threading.Event()
@@ -64,7 +73,7 @@ class _Keeper:
         try:
             self._prolong()
         except CatalogUnavailable as error:
-            log.warning("The lease could not be prolonged just now: %s", error)  # it lasts longer than that
+            log.warning("The catalog could not be asked just now: %s", error)  # a lease lasts longer than that
         except GlacierProviderError as error:
             self._lost = error
             raise
