@@ -501,11 +501,8 @@ class ChangingWorld(World):
 
     def _may_stay(self, staged: str) -> bool:
         """A restore that failed leaves what it had brought to the next one that ends."""
-        return (
-            staged in self.stray_staging
-            or "restore" in staged
-            and (self.restore_failed or bool(self.sql(_UNENDED_RESTORES, catalog=True)))
-        )
+        unended = self.restore_failed or bool(self.sql(_UNENDED_RESTORES, catalog=True))
+        return staged in self.stray_staging or ("restore" in staged and unended)
 
     def lost_of(self, backup_id: int) -> list[str]:
         rows = self.sql(_MEMBER_STATES, backup_id, catalog=True)

@@ -29,8 +29,10 @@ CREATE OR REPLACE FUNCTION glacier_catalog.{}() RETURNS timestamptz LANGUAGE sql
 $$ SELECT pg_catalog.clock_timestamp() + (SELECT ahead FROM soak.clock) $$
 """
 _DEFAULTS = """
-SELECT format('ALTER TABLE glacier_catalog.%I ALTER %I SET DEFAULT glacier_catalog.clock_timestamp()', c.relname, a.attname)
-  FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.adnum
+SELECT format('ALTER TABLE glacier_catalog.%I ALTER %I SET DEFAULT glacier_catalog.clock_timestamp()',
+              c.relname, a.attname)
+  FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.adnum
  WHERE c.relnamespace = 'glacier_catalog'::regnamespace
    AND pg_get_expr(d.adbin, d.adrelid) ~ '^(now|clock_timestamp)\\(\\)$'
 """

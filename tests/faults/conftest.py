@@ -12,6 +12,7 @@ import pytest
 from glacier_provider.postgres import Server
 from tests.emulator.s3 import S3Emulator
 from tests.emulator.vault import VaultEmulator
+from tests.faults.changing import ChangingWorld
 from tests.faults.places import Place, S3Place, VaultPlace, a_vault_emulator
 from tests.faults.world import QUICK, World
 
@@ -49,15 +50,20 @@ def make_world(new_database: Callable[[], Server], tmp_path: Path, place: Place)
     """Makes worlds with databases of their own, on the test's store; from the second one on, on another place of it."""
     made: list[World] = []
 
-    def make(**settings: Any) -> World:
+    def make(kind: type[World] = World, **settings: Any) -> World:
         directory = tmp_path / f"world-{len(made)}"
         there = place if not made else place.another(len(made))
-        made.append(World(directory, there, database=new_database(), catalog=new_database(), **settings))
+        made.append(kind(directory, there, database=new_database(), catalog=new_database(), **settings))
         return made[-1]
 
     yield make
     for world in made:
         world.close()
+
+
+@pytest.fixture
+def changing(make_world: Callable[..., ChangingWorld]) -> ChangingWorld:
+    return make_world(ChangingWorld)
 
 
 @pytest.fixture

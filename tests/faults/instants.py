@@ -120,14 +120,14 @@ class _Watch:
             _write(self._pipe, label)
             at = self._kill_at
             there = label.startswith(at) if isinstance(at, str) else self._is_reached(at, label)
-            if there:
+            if there and not self._slept:
+                self._slept = self._how == signal.SIGSTOP  # once: it goes on when it is woken
                 os.kill(os.getpid(), self._how)
 
     def _is_reached(self, at: int | None, label: str) -> bool:
         """Nothing looks between a process's last look and its rename: no process is put to sleep there."""
-        if self._how == signal.SIGSTOP and at is not None and not self._slept:
-            self._slept = self._passed >= at and not label.startswith(RENAMES)
-            return self._slept
+        if self._how == signal.SIGSTOP and at is not None:
+            return self._passed >= at and not label.startswith(RENAMES)
         return self._passed == at
 
     def around(self, owner: Any, name: str, label: Callable[..., str]) -> None:

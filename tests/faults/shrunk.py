@@ -31,7 +31,6 @@ class Shrunk:
         self._set(parts, "MIN_PART_SIZE", MIB)
         self._set(upload, "SMALL_FILE", MIB)
         self._set(download, "SMALL", MIB)
-        self._set(download, "RUN", MIB)
         self._set(lease, "SECONDS_BETWEEN_HEARTBEATS", 0.5)
         self._set(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", 1024)
         known: Any = queries()

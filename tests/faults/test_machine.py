@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from tests.faults.changing import ChangingWorld
 from tests.faults.walk import Walk
-from tests.faults.world import World
 
 CHANCE = st.randoms(use_true_random=False)
 
@@ -22,7 +22,7 @@ CHANCE = st.randoms(use_true_random=False)
 class Machine(RuleBasedStateMachine):
     """One example is one new world; each rule is a deed of the walk, and checks the world after it."""
 
-    make: Callable[[], World]
+    make: Callable[[], ChangingWorld]
 
     @initialize(chance=CHANCE)
     def begin(self, chance: random.Random) -> None:
@@ -97,11 +97,11 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("place", ["s3", "vault"], indirect=True)
-def test_any_order_of_steps_agrees_with_the_model(make_world: Callable[..., World]) -> None:
-    worlds: list[World] = []
+def test_any_order_of_steps_agrees_with_the_model(make_world: Callable[..., ChangingWorld]) -> None:
+    worlds: list[ChangingWorld] = []
 
-    def make() -> World:
-        worlds.append(make_world())
+    def make() -> ChangingWorld:
+        worlds.append(make_world(ChangingWorld))
         return worlds[-1]
 
     class OfThisTest(Machine):

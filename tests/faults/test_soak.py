@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.faults.changing import ChangingWorld
 from tests.faults.walk import Walk
-from tests.faults.world import World
 
 STEPS = 150
 
 
-def walk(world: World, seed: int) -> None:
+def walk(world: ChangingWorld, seed: int) -> None:
     """Walk, and find that something happened on the way; the figures are printed."""
     taken = Walk(world, seed)
     taken.go(STEPS)
@@ -27,5 +27,5 @@ def walk(world: World, seed: int) -> None:
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize("place", ["s3"], indirect=True)
 @pytest.mark.parametrize("seed", [7])
-def test_a_random_walk_agrees_with_the_model(world: World, seed: int) -> None:
-    walk(world, seed)
+def test_a_random_walk_agrees_with_the_model(changing: ChangingWorld, seed: int) -> None:
+    walk(changing, seed)

@@ -605,8 +605,7 @@ class World:
         staging = Path(self.application.staging_directory)
         dirs = sorted(path.name for path in staging.iterdir()) if staging.exists() else []
         assert not (kept := [name for name in dirs if not self._may_stay(name)]), kept
-        unsent = "SELECT id, filename, state, error FROM glacier_archives WHERE state IN ('planned', 'uploading') AND kind <> 'manifest'"
-        assert not (rows := self.sql(unsent, catalog=True)), rows
+        assert not (rows := self.sql(_UNSENT, catalog=True)), rows
 
     def _may_stay(self, _staged: str) -> bool:
         """Whether a directory in staging waits for the next run of its kind to clear it."""
@@ -658,6 +657,10 @@ UNION ALL
 SELECT 1 FROM application_data_backups b WHERE b.state IN ('deleting', 'deleted') AND b.manifest_archive_id IS NULL
    AND NOT EXISTS (SELECT FROM application_data_backups later WHERE later.id > b.id
                       AND later.manifest_archive_id IS NOT NULL)
+"""
+
+_UNSENT = """
+SELECT id, filename, state, error FROM glacier_archives WHERE state IN ('planned', 'uploading') AND kind <> 'manifest'
 """
 
 #: Archives whose sending had an unknown outcome.

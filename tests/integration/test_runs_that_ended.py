@@ -140,13 +140,17 @@ def test_every_task_of_a_complete_backup_may_be_cleared(dms: ApplicationUnderTes
     assert backup.close_backup(app, number, catalog=catalog, store=store)["state"] == "complete"
 
 
-@pytest.mark.parametrize("task", ["dump_database", "scan_files"])
+@pytest.mark.parametrize("task", ["dump_database", "scan_files", "upload_database", "upload_files"])
 def test_a_backup_whose_part_was_marked_by_hand_names_the_task(dms: ApplicationUnderTest, task: str) -> None:
     app, catalog, store = dms.application, dms.catalog, dms.store
     number = backup.open_backup(app, dms.a_run(), catalog=catalog, store=store)
-    if task == "scan_files":
+    if task != "dump_database":
         backup.dump_database(app, number, catalog=catalog, server=dms.server, store=store)
-    with pytest.raises(IllegalMove, match=rf"{task} did not run\. Clear the task {task}"):
+    if task.startswith("upload"):
+        backup.scan_files(app, number, catalog=catalog)
+    if task == "upload_files":
+        backup.upload_database(app, number, catalog=catalog, store=store)
+    with pytest.raises(IllegalMove, match=rf"is not complete: .*\. Clear the task {task}"):
         backup.close_backup(app, number, catalog=catalog, store=store)
 
 

@@ -181,8 +181,8 @@ def _chosen_backup(run: Run, request: RestoreRequest, catalog: Catalog) -> Row:
 
 
 def _skip_ids_in_use(application: Application, catalog: Catalog) -> None:
-    """Give no id that names something on the disk: a catalog that went back in time, or was rebuilt, knows nothing of the
-    restores that set files aside and staged a dump under it.
+    """Give no id that names something on the disk: a catalog that went back in time, or was rebuilt, knows nothing of
+    the restores that set files aside and staged a dump under it.
     """
     aside = numbered(application.orphan_directory, orphan_prefix(application))
     used = {*aside, *staging_directories(application, "restore")}
