@@ -100,7 +100,7 @@ class Reconciled:
         if self.kept:
             said.append(f"Copies that may not be deleted, by a lock or for want of permission, and stay: {self.kept}.")
         if self.strays:
-            said.append(f"Not this catalog's, and left alone: {self.strays}.")
+            said.append(f"Not this catalog's, or deleted before and there again; left alone: {self.strays}.")
         if self.named:
             said.append(f"By their keys: {', '.join(self.named)}.")
         if self.missing:

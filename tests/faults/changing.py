@@ -350,7 +350,7 @@ class ChangingWorld(World):
         known = {key for (key,) in self.sql("SELECT key FROM glacier_archives WHERE state = 'archived'", catalog=True)}
         assert not (unknown := known & set(self.quiet) - held), f"nobody knows that these are lost: {unknown}"
         self.quiet.clear()
-        self.back.clear()
+        self.back &= held  # deleted before, and there again: it was named, and left alone
         self.settle_fallen()
         self.check_healed()
         return done
