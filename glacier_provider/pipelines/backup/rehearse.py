@@ -151,12 +151,15 @@ class _Rehearsal:
         made = {entry.dump_id for entry in plan.kept}
         # what the dump left out is missing in an empty database alone
         found = [one for one in stumbles if not (one.missing and one.entry.dump_id in plan.uncertain)]
+        passed_over = [str(one.failed) for one in found if one.entry.dump_id in made and one.is_passed_over]
+        found = [one for one in found if not one.is_passed_over]
         failures = [str(one.failed) for one in found if one.entry.dump_id in made]
         failures += expressions
         if failures:
             return _listed(NO, "statements would be refused", failures, _MEND)
         losses = [f"{one.entry}: {one.reason}" for one in plan.removed if one.reason.startswith("needs ")]
         losses += [f"{kind} {schema}.{name} stays as it is: another role's" for kind, schema, name in plan.of_others]
+        losses += passed_over
         if not plan.fits_a_transaction and not self._swaps():
             losses.append(f"it may take more locks ({plan.locks:,}) than the server surely has ({plan.target.locks:,})")
         return _listed(LOSSES, "", losses) if losses else Outlook(YES)
@@ -202,7 +205,11 @@ class _Rehearsal:
             if other is None:
                 return (), Outlook(UNKNOWN, f"It was not rehearsed: {error.message}", error.hint)
             stumbles = rehearse_schema(other, self.toc, self.options, tell=self.tell)
-        lost = [one for one in stumbles if self._left_out() and one.missing and one.entry.desc in DISPENSABLE]
+        lost = [
+            one
+            for one in stumbles
+            if one.is_passed_over or (self._left_out() and one.missing and one.entry.desc in DISPENSABLE)
+        ]
         failures = [str(one.failed) for one in stumbles if one not in lost]
         if failures:
             return stumbles, _listed(NO, "statements are refused", failures, _MEND)

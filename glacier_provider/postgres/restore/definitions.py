@@ -55,6 +55,14 @@ def altered_table(sql: str) -> tuple[str, str] | None:
     return _qualified(parts, at + 2 if only else at + 1)
 
 
+def qualified_names(sql: str) -> Iterator[tuple[str, str]]:
+    """Yield each (schema, name) that a statement names; of a column's ``table.column`` the same."""
+    parts = tokens(sql)
+    for index in range(len(parts)):
+        if (found := _qualified(parts, index)) and parts[index].is_name:
+            yield found
+
+
 def referenced_table(sql: str) -> tuple[str, str] | None:
     """Return (schema, name) of the table that a foreign key definition references."""
     parts = tokens(sql)

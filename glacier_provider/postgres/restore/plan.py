@@ -35,11 +35,18 @@ from glacier_provider.postgres.restore.selection import (
     edit,
 )
 from glacier_provider.postgres.restore.statements import SETTINGS, change_of_owner
-from glacier_provider.postgres.restore.target import Target, exists, inspect, selection_setting
+from glacier_provider.postgres.restore.target import (
+    NOT_CHOSEN,
+    Target,
+    default_privileges,
+    exists,
+    inspect,
+    selection_setting,
+)
 from glacier_provider.postgres.tools.find import Tools, Version, check_client_version, compressions
 from glacier_provider.postgres.tools.options import Exclusions, Keep, PgRestoreOptions
 from glacier_provider.postgres.tools.server import Server, database_errors, require_primary
-from glacier_provider.postgres.tools.sql import TableName, unquoted
+from glacier_provider.postgres.tools.sql import TableName, quoted, unquoted
 
 if TYPE_CHECKING:
     from glacier_provider.postgres.tools.server import Connection
@@ -68,6 +75,8 @@ _LOCKS |= {
 MOST_OF_THE_LOCKS = 2.4
 
 BELONGS = "belongs to the role "  #: how the reason of what stays begins, when another role owns it
+#: why a dump's subscription is not made: it would write into what was just restored, as soon as it is enabled
+NO_SUBSCRIPTION = "subscriptions are left to people"
 _REPLACEABLE = frozenset({"FUNCTION", "PROCEDURE"})
 _PIECES_OF_A_SYSTEM_OBJECT = frozenset({"ACL", "COMMENT", "SECURITY LABEL"})
 
@@ -194,7 +203,8 @@ def plan_contents(
         kept, fitted = _fitted(_partitions_last(kept), target, options)
         _check_something_is_ours(kept, entries, target)
         _check_roles(kept, target, options)
-        _check_schemas(kept, target)
+        _check_superuser(kept, target)
+        _check_schemas(kept, target, options)
         if options.tablespaces is Keep.KEEP:
             check_tablespaces(connection, target.user, {entry.tablespace for entry in kept if entry.tablespace})
     return DatabasePlan(
@@ -308,6 +318,7 @@ def _settled(
                 removed[conflict.entry.dump_id] = Removed(conflict.entry, reason)
             else:
                 unsolved.append(str(conflict))
+    unsolved += _without_what_was_left_out(connection, edited.kept, exclusions)
     unsolved += _with_dependents(edited.kept, removed)
     refuse_crossings(target, unsolved)
     return removed, frozenset(uncertain | _maybe(edited.kept, exclusions))
@@ -352,6 +363,26 @@ def _maybe(kept: Iterable[TocEntry], exclusions: Exclusions) -> set[int]:
         if (left_out and entry.desc in DISPENSABLE)
         or (entry.desc == "FK CONSTRAINT" and definitions.referenced_table(entry.definition) in empty)
     }
+
+
+def _without_what_was_left_out(
+    connection: Connection, kept: Iterable[TocEntry], exclusions: Exclusions
+) -> Iterator[str]:
+    """Yield who names an object that neither dump nor target has; a dump does not say what needs what it leaves out."""
+    schemas, tables = set(exclusions.schemas), set(exclusions.tables)
+    beginnings = tuple({*schemas, *(schema for schema, _ in tables)})
+    known: dict[TableName, bool] = {}
+    for entry in kept:
+        if entry.desc in DISPENSABLE or not any(each in entry.definition for each in beginnings):
+            continue
+        for name in definitions.qualified_names(entry.definition):
+            if name[0] not in schemas and name not in tables:
+                continue
+            if name not in known:
+                known[name] = any(exists(connection, kind, *name) for kind in ("TABLE", "TYPE", "NAME"))
+            if not known[name]:
+                yield f"{entry} needs {'.'.join(name)}, which the dump left out and the target does not have"
+                break
 
 
 def _stands(connection: Connection, conflict: Conflict, target: Target) -> bool:
@@ -415,14 +446,73 @@ def _check_roles(kept: tuple[TocEntry, ...], target: Target, options: PgRestoreO
     """Every owner and grantee must exist; to give objects away, a user must be able to act as the new owner."""
     owners, named = named_roles(kept, options)
     check_roles(named, target, options)
+    if target.superuser:
+        return
     foreign = sorted(owner for owner in owners if not target.roles[owner])
-    if foreign and not target.superuser:
+    if foreign:
         of_them = names(dict.fromkeys(str(entry) for entry in kept if entry.owner == foreign[0] and entry.drop))
         raise DatabaseRefused(
             f"The user {target.user!r} cannot give objects to their owners {names(foreign)} ({of_them}).",
             hint="Nothing was changed. Grant it these roles, restore as a superuser, set restore.owner to drop, or "
             "name them in restore.exclude_tables or restore.exclude_schemas.",
         )
+    distant = sorted(owners - target.inherited)
+    if distant:
+        raise DatabaseRefused(
+            f"The user {target.user!r} can act as {names(distant)} by SET ROLE alone, and does not inherit the "
+            "privileges: what it gave to these owners it could not go on with.",
+            hint=f"Nothing was changed. {may_inherit(distant, target.user, target.version)}, restore as a superuser, or "
+            "set restore.owner to drop.",
+        )
+
+
+def may_inherit(roles: Iterable[str], user: str, version: Version) -> str:
+    """Return the statement by which a user has the privileges of roles that it is a member of."""
+    if version.major < 16:
+        return f"ALTER ROLE {quoted(user)} INHERIT"
+    return f"GRANT {', '.join(map(quoted, roles))} TO {quoted(user)} WITH INHERIT TRUE"
+
+
+def _check_superuser(kept: Iterable[TocEntry], target: Target) -> None:
+    """Raise DatabaseRefused for what only a superuser can make, where it is not there already."""
+    found = [] if target.superuser else [entry for entry in kept if _is_superusers(entry, target)]
+    if found:
+        raise DatabaseRefused(
+            f"Only a superuser can make {names(dict.fromkeys(map(str, found)))}, and the target does not have it.",
+            hint="Nothing was changed. Restore as a superuser, or have one make it in the target first; or set "
+            "restore.mode to swap with on_error: list: then all else is restored beside, and a person decides.",
+        )
+
+
+_SUPERUSERS = frozenset({"OPERATOR CLASS", "OPERATOR FAMILY", "ACCESS METHOD", "PROCEDURAL LANGUAGE", "EVENT TRIGGER"})
+_SUPERUSERS |= {"FOREIGN DATA WRAPPER", "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE", "PUBLICATION TABLES IN SCHEMA"}
+_PERHAPS_SUPERUSERS = {"FUNCTION", "PROCEDURE", "TRANSFORM", "TYPE", "PUBLICATION", "CAST", "AGGREGATE"}
+
+
+def _is_superusers(entry: TocEntry, target: Target) -> bool:
+    return is_a_superusers(entry, target.untrusted_languages)
+
+
+def is_a_superusers(entry: TocEntry, untrusted_languages: frozenset[str]) -> bool:
+    """Tell whether only a superuser can make this."""
+    if entry.desc in _SUPERUSERS or entry.desc not in _PERHAPS_SUPERUSERS:
+        return entry.desc in _SUPERUSERS
+    words = definitions.tokens(entry.definition)
+    pairs = list(pairwise(words))
+    if entry.desc == "TYPE":  # of its own making
+        return any(word.is_word("INPUT") for word in words)
+    if entry.desc == "CAST":
+        return any(one.is_word("WITHOUT") and two.is_word("FUNCTION") for one, two in pairs)
+    if entry.desc == "PUBLICATION":
+        return any(one.is_word("ALL") and two.is_word("TABLES") for one, two in pairs)
+    if entry.desc == "AGGREGATE":
+        texts = [word.text.upper() for word in words]
+        return any(texts[at : at + 3] == ["STYPE", "=", "INTERNAL"] for at in range(len(texts)))
+    if any(one.is_word("LANGUAGE") and two.name in untrusted_languages for one, two in pairs):
+        return True
+    if entry.desc == "TRANSFORM":  # of a type that nobody else owns
+        return not any(each.text == "." and not before.is_word("PG_CATALOG") for before, each in pairs)
+    return any(word.is_word("LEAKPROOF") for word in words)
 
 
 def _check_something_is_ours(kept: Iterable[TocEntry], entries: Iterable[TocEntry], target: Target) -> None:
@@ -453,19 +543,25 @@ def _roles_hint(options: PgRestoreOptions) -> str:
     return f"Nothing was changed. Create the roles, have them created with restore.roles: create{unless}."
 
 
-def _check_schemas(kept: Iterable[TocEntry], target: Target) -> None:
-    """Nothing can be made in a schema of another role that does not let this user."""
+def _check_schemas(kept: Iterable[TocEntry], target: Target, options: PgRestoreOptions) -> None:
+    """Nothing can be made in a schema of another role that does not let this user, and the owner-to-be."""
     closed = target.schemas.keys() - target.open_schemas
-    found: dict[str, TocEntry] = {}
+    found: dict[tuple[str, str], TocEntry] = {}
     for entry in kept:
-        if entry.schema in closed and change_of_owner(entry):
-            found.setdefault(entry.schema or "", entry)
+        if not (entry.schema in target.schemas and change_of_owner(entry)):
+            continue
+        if entry.schema in closed:
+            found.setdefault((target.user, entry.schema or ""), entry)
+        elif options.owner is Keep.KEEP and not target.superuser and entry.owner != target.user:
+            if (entry.schema, entry.owner) not in target.creators:
+                found.setdefault((entry.owner, entry.schema or ""), entry)
     if found:
-        shown = ", ".join(f"{schema} (needed for {entry})" for schema, entry in sorted(found.items())[:5])
+        shown = ", ".join(f"{schema} (needed for {entry})" for (_, schema), entry in sorted(found.items(), key=str)[:5])
+        users = sorted({user for user, _ in found})
         raise DatabaseRefused(
-            f"The user {target.user!r} may not create objects in the schema {shown}, which belongs to another role.",
-            hint="Nothing was changed. GRANT CREATE ON SCHEMA to this user, restore as its owner, or name the schema "
-            "in restore.exclude_schemas: then it stays as it is.",
+            f"The user {names(users)} may not create objects in the schema {shown}, which belongs to another role.",
+            hint=f"Nothing was changed. GRANT CREATE ON SCHEMA to {names(users)}, restore as its owner, or name the "
+            "schema in restore.exclude_schemas: then it stays as it is.",
         )
 
 
@@ -504,8 +600,8 @@ def _outlives(entry: TocEntry, target: Target) -> str:
     if entry.desc == "EXTENSION" and target.extensions.get(entry.name):
         return "the extension is there and stays"
     if entry.desc in ("SUBSCRIPTION", "SUBSCRIPTION TABLE"):
-        return "subscriptions stay as they are"
-    if entry.desc == "DEFAULT ACL" and entry.owner and not target.superuser and not target.roles.get(entry.owner, True):
+        return NO_SUBSCRIPTION
+    if entry.desc == "DEFAULT ACL" and entry.owner in target.roles and entry.owner not in target.inherited:
         return f"default privileges of the role {entry.owner}, which this user cannot change"
     return ""
 
@@ -560,27 +656,57 @@ def _extension_rows(kept: tuple[TocEntry, ...], target: Target) -> tuple[tuple[T
 
 
 def _inventory(plan: DatabasePlan) -> Inventory:
-    objects = set(_in_their_own_right(plan.kept))
-    there = plan.target.replaced
-    stays = {each: reason for each, reason in plan.target.staying.items() if each not in objects}
-    renewed = {each for each in objects if each in plan.target.staying}  # a routine that is replaced in place
+    objects = set(_in_their_own_right(plan.kept)) | {("SCHEMA", None, name) for name in plan.create_schemas}
+    there, staying = set(plan.target.replaced), dict(plan.target.staying)
+    partly = plan.selection.tables is not None
+    staying |= dict.fromkeys(plan.target.not_chosen, NOT_CHOSEN)
+    for each, reason in _besides(plan.target):
+        if partly or reason:
+            staying[each] = NOT_CHOSEN if partly else str(reason)
+        else:
+            there.add(each)
+    stays = {each: reason for each, reason in staying.items() if each not in objects}
+    renewed = {each for each in objects if each in staying}  # a routine that is replaced in place
     left_out: dict[ObjectIdentity, str] = {}
     for removed in plan.removed:
         for each in _in_their_own_right([removed.entry]):
-            if each not in plan.target.staying and each not in objects:
+            if each not in staying and each not in objects:
                 left_out[each] = removed.reason
     return Inventory(
         replaced=tuple(sorted((objects & there) | renewed, key=str)),
         restored=tuple(sorted(objects - there - renewed, key=str)),
-        dropped=tuple(sorted(there - objects, key=str)),
+        dropped=tuple(sorted(there - objects - left_out.keys(), key=str)),
         stays=dict(sorted(stays.items(), key=str)),
         left_out=dict(sorted(left_out.items(), key=str)),
     )
 
 
+_IN_THEIR_OWN_RIGHT = RELATIONS | _REPLACEABLE | {"SCHEMA", "TYPE", "DOMAIN", "AGGREGATE", "OPERATOR", "OPERATOR CLASS"}
+_IN_THEIR_OWN_RIGHT |= {"OPERATOR FAMILY", "COLLATION", "CONVERSION", "PROCEDURAL LANGUAGE", "FOREIGN DATA WRAPPER"}
+_IN_THEIR_OWN_RIGHT |= {"SERVER", "EVENT TRIGGER", "PUBLICATION", "ACCESS METHOD", "CAST", "TRANSFORM", "USER MAPPING"}
+_IN_THEIR_OWN_RIGHT |= {"STATISTICS", "SUBSCRIPTION", "EXTENSION"}
+_IN_THEIR_OWN_RIGHT |= {f"TEXT SEARCH {each}" for each in ("CONFIGURATION", "DICTIONARY", "PARSER", "TEMPLATE")}
+
+
+def _besides(target: Target) -> Iterator[tuple[ObjectIdentity, str | None]]:
+    """Yield what stands in the target and is not asked for by name, with the reason why it stays, if it does."""
+    yield from ((("EXTENSION", None, name), "extensions stay") for name, there in target.extensions.items() if there)
+    yield from target.default_privileges.items()
+    yield from ((_large_object(oid), None) for oid in target.large_objects)
+    yield from ((_large_object(oid), "belongs to another role") for oid in target.foreign_large_objects)
+
+
+def _large_object(oid: object) -> ObjectIdentity:
+    return "LARGE OBJECT", None, str(oid)
+
+
 def _in_their_own_right(entries: Iterable[TocEntry]) -> Iterator[ObjectIdentity]:
-    named = RELATIONS | _REPLACEABLE | {"SCHEMA", "TYPE", "DOMAIN", "AGGREGATE", "OPERATOR", "OPERATOR CLASS"}
-    named |= {"OPERATOR FAMILY", "COLLATION", "CONVERSION", "PROCEDURAL LANGUAGE", "FOREIGN DATA WRAPPER", "SERVER"}
-    named |= {"EVENT TRIGGER", "PUBLICATION", "ACCESS METHOD", "CAST", "TRANSFORM", "USER MAPPING", "STATISTICS"}
-    named |= {f"TEXT SEARCH {each}" for each in ("CONFIGURATION", "DICTIONARY", "PARSER", "TEMPLATE")}
-    return (_identity(entry) for entry in entries if entry.desc in named)
+    for entry in entries:
+        if entry.desc in _IN_THEIR_OWN_RIGHT or (entry.desc == "ACL" and _is_system(entry.schema)):
+            yield _identity(entry)
+        elif entry.desc == "SHELL TYPE":  # the beginning of a type, or all that there is of it
+            yield "TYPE", entry.schema, entry.name
+        elif entry.desc == "DEFAULT ACL":
+            yield default_privileges(entry.schema, entry.name, entry.owner)
+        elif entry.desc in ("BLOB", "BLOB METADATA"):
+            yield from map(_large_object, entry.definition.split() if entry.desc == "BLOB METADATA" else [entry.name])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from glacier_provider.core.sqlstate import Meaning, meaning_of
 from glacier_provider.errors import DatabaseError, DatabaseRefused, GlacierProviderError
 from glacier_provider.postgres.dump.toc import Toc, TocEntry
+from glacier_provider.postgres.restore.creators import Creators
 from glacier_provider.postgres.restore.outcome import MISSING, FailedStatement
 from glacier_provider.postgres.restore.roles import of_the_database
 from glacier_provider.postgres.restore.session import Refused, RestoringSession
@@ -28,8 +29,10 @@ from glacier_provider.postgres.restore.statements import (
     Storage,
     change_of_owner,
     definition,
+    granted_as,
     in_order,
 )
+from glacier_provider.postgres.restore.target import ROLES
 from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
 from glacier_provider.postgres.tools.server import Server, database_errors, error_of
 from glacier_provider.postgres.tools.sql import literal, quoted
@@ -49,17 +52,22 @@ _TOGETHER = 100
 #: What needs rows, or reaches out of the database.
 _LEFT_OUT = SETTINGS | {ROWS, LARGE_OBJECTS, "SEQUENCE SET", "MATERIALIZED VIEW DATA", "STATISTICS DATA"}
 _LEFT_OUT |= {"BLOB", "BLOB METADATA", "SUBSCRIPTION", "SUBSCRIPTION TABLE"}
+_USER = "SELECT current_user, (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)"
 _ROWS_LOOKED_AT = 5
 _SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Stumble:
-    """An entry whose statement was refused; `missing`: it needs what is not there, as what the dump left out."""
+    """An entry whose statement was refused; `missing`: it needs what is not there, as what the dump left out.
+
+    With `is_passed_over` a restore lists it and goes on, as with what a role granted as which this user cannot act.
+    """
 
     entry: TocEntry
     failed: FailedStatement
     missing: bool
+    is_passed_over: bool = False
 
 
 def rehearse_schema(
@@ -160,6 +168,11 @@ class _Rehearsal:
         self._contents = {entry.dump_id: entry for entry in toc.entries}
         self._storage = Storage(replace(options, tablespaces=Keep.DROP))
         self._failed: dict[int, Stumble] = {}
+        self._passed_over: list[Stumble] = []
+        self._creators = Creators()
+        self._user, superuser = session.text(_USER)[0]
+        self._is_superuser = superuser == "t"
+        self._roles = {str(name): can_act == "t" for name, can_act in session.text(ROLES)}
 
     def failures(self) -> list[Stumble]:
         entries = [entry for entry in in_order(self._toc.entries) if self._is_rehearsed(entry)]
@@ -168,7 +181,7 @@ class _Rehearsal:
             for entry in entries[start : start + _TOGETHER]:
                 self._try(entry)
             self._session.text("COMMIT")
-        return list(self._failed.values())
+        return [*self._failed.values(), *self._passed_over]
 
     def _is_rehearsed(self, entry: TocEntry) -> bool:
         if entry.desc in _LEFT_OUT or of_the_database(entry) or (entry.schema or "").startswith("pg_"):
@@ -180,15 +193,14 @@ class _Rehearsal:
 
     def _try(self, entry: TocEntry) -> None:
         needed = next((self._failed[each] for each in entry.dependencies if each in self._failed), None)
-        sql = definition(entry, self._contents)
-        if self._options.owner is Keep.KEEP:
-            sql += change_of_owner(entry)
+        sql = self._sql(entry)
         if needed is not None:
             failed = FailedStatement(str(entry), f"needs {needed.entry}", sql.strip())
             self._failed[entry.dump_id] = Stumble(entry, failed, needed.missing)
             return
         if entry.desc == "SCHEMA" and entry.name == "public":
             sql = sql.replace("CREATE SCHEMA ", "CREATE SCHEMA IF NOT EXISTS ", 1)
+        self._let_create(entry)
         text = f"SAVEPOINT glacier_entry;\n{self._storage.before(entry)}{sql};\nRELEASE glacier_entry"
         try:
             self._session.run(text.encode(self._toc.codec, "surrogateescape"))
@@ -198,6 +210,29 @@ class _Rehearsal:
             self._session.text("ROLLBACK TO glacier_entry")
             failed = FailedStatement(str(entry), refused.text, sql.strip())
             self._failed[entry.dump_id] = Stumble(entry, failed, refused.state in MISSING)
+
+
+    def _let_create(self, entry: TocEntry) -> None:
+        gives = self._options.owner is Keep.KEEP and entry.owner != self._user and change_of_owner(entry)
+        if not (entry.schema and gives and not self._is_superuser and entry.owner in self._roles):
+            return
+        try:
+            self._session.text("SAVEPOINT glacier_create")
+            self._creators.let(self._session, entry.schema, entry.owner)
+        except Refused:  # then the entry is
+            self._session.text("ROLLBACK TO glacier_create")
+
+    def _sql(self, entry: TocEntry) -> str:
+        sql = definition(entry, self._contents)
+        if entry.desc == "ACL" and not self._is_superuser:
+            sql, refused = granted_as(sql, self._roles)
+            if refused:
+                said = f"a role as which {self._user} cannot act granted this"
+                failed = FailedStatement(str(entry), said, "\n".join(refused))
+                self._passed_over.append(Stumble(entry, failed, missing=False, is_passed_over=True))
+        if self._options.owner is Keep.KEEP:
+            sql += change_of_owner(entry)
+        return sql
 
 
 def _no_finding(refused: Refused) -> DatabaseError | None:

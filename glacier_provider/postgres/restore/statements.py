@@ -33,7 +33,8 @@ _LARGE_OBJECT = re.compile(r"LARGE OBJECT \d+")
 def in_order(entries: Iterable[TocEntry]) -> list[TocEntry]:
     """Return entries in the order to restore them in: privileges late, event triggers and what needs privileges last.
 
-    The privileges of a schema come with the schema: who is to own what is made in it may need them.
+    The privileges of a schema come with the schema, those of one that is there first of all: who is to own what is made
+    in it may need them.
     """
     first: list[TocEntry] = []
     privileges: list[TocEntry] = []
@@ -44,7 +45,8 @@ def in_order(entries: Iterable[TocEntry]) -> list[TocEntry]:
         if entry.desc == "ACL" and entry.schema is None and entry.name.startswith("SCHEMA "):
             schemas.setdefault(unquoted(entry.name.removeprefix("SCHEMA ")), []).append(entry)
     made = {entry.name for entry in entries if entry.desc == "SCHEMA"}
-    early = {each.dump_id for name, found in schemas.items() if name in made for each in found}
+    early = {each.dump_id for found in schemas.values() for each in found}
+    first += [each for name, found in schemas.items() if name not in made for each in found]
     for entry in entries:
         if entry.dump_id in early:
             continue

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from glacier_provider.postgres.tools.server import Connection
 
 
+#: Every role, and whether this user can act as it: from 16 on a membership may come without SET ROLE.
+ROLES = """
+SELECT rolname, pg_catalog.pg_has_role(oid, CASE WHEN current_setting('server_version_num')::int >= 160000
+                                                 THEN 'SET' ELSE 'MEMBER' END)
+  FROM pg_catalog.pg_roles"""
+NOT_CHOSEN = "not among the chosen tables"  #: as sql/objects.sql says
+
+
 @dataclass(frozen=True, slots=True)
 class Crossing:
     """Something that stays and depends on something that a restore replaces, each as PostgreSQL describes it."""
@@ -35,11 +43,12 @@ class Target:
     """The target database. Names are exact.
 
     `schemas` are those that outlive the drop, with whether this user owns them; `roles` say whether this user can act
-    as them; `extensions` whether they are installed (else they can be created); `configuration_tables` give the
+    as them, and `inherited` are those whose privileges it has without doing so; `creators` are (schema, role) of the
+    schemas that stay: as these it may make objects there; `untrusted_languages` are a superuser's; `extensions` whether they are installed (else they can be created); `configuration_tables` give the
     condition of the rows that a dump holds; `staying` are the objects that outlive the restore, with the reason, and
-    `replaced` the others; `foreign_large_objects` are those that this user cannot remove; `open_schemas` are those that
-    stay and this user can create in; `locks` is how many locks the server has room for, and
-    `locks_to_drop` about how many the drop takes.
+    `replaced` the others; `not_chosen` are those that a restore of some tables does not touch; `default_privileges` why they stay, or None. `foreign_large_objects` are those that this user
+    cannot remove, `large_objects` the others; `open_schemas` are those that stay and this user can create in; `locks`
+    is how many locks the server has room for, and `locks_to_drop` about how many the drop takes.
     """
 
     version: Version
@@ -47,10 +56,16 @@ class Target:
     superuser: bool
     schemas: Mapping[str, bool]
     roles: Mapping[str, bool]
+    inherited: frozenset[str]
+    creators: frozenset[tuple[str, str]]
+    untrusted_languages: frozenset[str]
     extensions: Mapping[str, bool]
     configuration_tables: Mapping[TableName, str]
     staying: Mapping[ObjectIdentity, str]
     replaced: frozenset[ObjectIdentity]
+    not_chosen: frozenset[ObjectIdentity]
+    default_privileges: Mapping[ObjectIdentity, str | None]
+    large_objects: frozenset[int]
     foreign_large_objects: frozenset[int]
     open_schemas: frozenset[str]
     locks: int
@@ -67,6 +82,8 @@ def inspect(connection: Connection, setting: str) -> Target:
         "SELECT current_setting('server_version_num')::int, current_user, "
         "coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false)",
     )
+    roles = list(_rows(connection, "roles"))
+    large_objects = dict(_rows(connection, "large_objects"))
     schemas, inventory = list(_rows(connection, "schemas")), list(_rows(connection, "inventory"))
     return Target(
         version=Version.from_number(version),
@@ -74,16 +91,30 @@ def inspect(connection: Connection, setting: str) -> Target:
         superuser=superuser,
         schemas={name: owned for name, owned, _ in schemas},
         open_schemas=frozenset(name for name, _, is_open in schemas if is_open),
-        staying={(kind, schema, tag): reason for kind, schema, tag, reason in inventory if reason},
+        staying={(kind, schema, tag): reason for kind, schema, tag, reason in inventory if reason not in (None, NOT_CHOSEN)},
+        not_chosen=frozenset((kind, schema, tag) for kind, schema, tag, reason in inventory if reason == NOT_CHOSEN),
         replaced=frozenset((kind, schema, tag) for kind, schema, tag, reason in inventory if not reason),
-        foreign_large_objects=frozenset(oid for (oid,) in _rows(connection, "foreign_large_objects")),
+        default_privileges={
+            default_privileges(schema, tag, role): reason
+            for schema, tag, role, reason in _rows(connection, "default_privileges")
+        },
+        large_objects=frozenset(oid for oid, ours in large_objects.items() if ours),
+        foreign_large_objects=frozenset(oid for oid, ours in large_objects.items() if not ours),
         locks=next(iter(_rows(connection, "locks")))[0],
         locks_to_drop=next(iter(_rows(connection, "locks_to_drop")))[0],
-        roles=dict(_rows(connection, "roles")),
+        roles={name: can_act for name, can_act, _ in roles},
+        inherited=frozenset(name for name, _, inherits in roles if inherits),
+        creators=frozenset(_rows(connection, "creators")),
+        untrusted_languages=frozenset(name for (name,) in _rows(connection, "untrusted_languages")),
         extensions=dict(sorted(_rows(connection, "extensions"))),
         configuration_tables={(schema, name): text for schema, name, text in _rows(connection, "configuration_tables")},
         crossings=tuple(Crossing(*row) for row in _rows(connection, "crossings")),
     )
+
+
+def default_privileges(schema: str | None, tag: str, role: str) -> ObjectIdentity:
+    """Name default privileges: `tag` is that of a dump's table of contents, which says nothing of the role."""
+    return "DEFAULT ACL", schema, f"{tag} made by {role}"
 
 
 def exists(connection: Connection, desc: str, schema: str | None, name: str) -> bool:
@@ -107,6 +138,14 @@ _LOOKUPS = {
     **dict.fromkeys(("TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "INDEX"), _RELATION),
     **dict.fromkeys(("TYPE", "DOMAIN", "SHELL TYPE"), _TYPE),
     **dict.fromkeys(("FUNCTION", "PROCEDURE", "AGGREGATE"), _ROUTINE),
+    # what is neither relation nor type, whatever it is
+    "NAME": "SELECT EXISTS (SELECT FROM (SELECT pronamespace, proname FROM pg_catalog.pg_proc "
+    "UNION ALL SELECT oprnamespace, oprname FROM pg_catalog.pg_operator "
+    "UNION ALL SELECT collnamespace, collname FROM pg_catalog.pg_collation "
+    "UNION ALL SELECT cfgnamespace, cfgname FROM pg_catalog.pg_ts_config "
+    "UNION ALL SELECT dictnamespace, dictname FROM pg_catalog.pg_ts_dict "
+    "UNION ALL SELECT opcnamespace, opcname FROM pg_catalog.pg_opclass) AS named (schema, name) "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = named.schema WHERE nspname = %(schema)s AND named.name = %(name)s)",
     "SCHEMA": "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %(name)s)",
     "EXTENSION": "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = %(name)s)",
     "PUBLICATION": "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = %(name)s)",

@@ -22,8 +22,9 @@ from glacier_provider.core.text import names, readable_size
 from glacier_provider.errors import DatabaseBusy, DatabaseUnreachable, GlacierProviderError, RestoreFailed, ToolKilled
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore import target
+from glacier_provider.postgres.restore.creators import Creators
 from glacier_provider.postgres.restore.outcome import MISSING, FailedStatement, RestoredDatabase
-from glacier_provider.postgres.restore.plan import DatabasePlan, plan_database_restore
+from glacier_provider.postgres.restore.plan import NO_SUBSCRIPTION, DatabasePlan, plan_database_restore
 from glacier_provider.postgres.restore.rows import Rows, RowsCut
 from glacier_provider.postgres.restore.selection import Selection
 from glacier_provider.postgres.restore.session import Refused, RestoringSession
@@ -78,7 +79,7 @@ def restore_in_transaction(
         dump_version=plan.header.server_version,
         server_version=str(plan.server_version),
         analyzed=not warning,
-        warnings=(*_of_others(plan), *done.warnings, *([warning] if warning else [])),
+        warnings=(*_of_others(plan), *_subscriptions(plan), *done.warnings, *([warning] if warning else [])),
         failed=tuple(one.as_dict() for one in done.failed),
     )
 
@@ -87,6 +88,17 @@ def _of_others(plan: DatabasePlan) -> Iterator[str]:
     if plan.of_others:
         found = names(f"{schema}.{name}" for _, schema, name in plan.of_others)
         yield f"Not restored, since they belong to other roles than {plan.user}; they are as they were: {found}."
+
+
+def _subscriptions(plan: DatabasePlan) -> Iterator[str]:
+    there = {tag for kind, _, tag in (*plan.target.staying, *plan.target.not_chosen) if kind == "SUBSCRIPTION"}
+    for removed in plan.removed:
+        if removed.entry.desc == "SUBSCRIPTION" and removed.reason == NO_SUBSCRIPTION:
+            if removed.entry.name not in there:
+                yield (
+                    f"{removed.entry} is not restored, and not there any more: create it again by hand when its "
+                    "publisher is to write into this database."
+                )
 
 
 @dataclass(slots=True)
@@ -109,6 +121,8 @@ class _Transaction:
         self._contents = {entry.dump_id: entry for entry in plan.kept}
         self._failed: list[FailedStatement] = []
         self._missing: set[int] = set()
+        self._links: list[tuple[str, str, str, str]] = []
+        self._creators = Creators()
         self._placed = Storage(options)
         self._transaction_id: int | None = None
         self._asked_to_commit = False
@@ -121,8 +135,12 @@ class _Transaction:
                 self._begin(session)
                 staying = self._drop(session)
                 for entry in in_order(plan.kept):
+                    if entry.desc == "FK CONSTRAINT":  # it may refer to rows of a partition that stayed
+                        self._put_together(session, partitions=True)
                     self._restore(session, rows, entry)
-                self._put_together(session)
+                self._put_together(session, partitions=True)
+                self._put_together(session, partitions=False)
+                self._creators.no_more(session)
                 self._check_staying(session, staying)
                 self._check_read(rows)
                 # Who slept meanwhile finds out here that the lease is another's, before anything is replaced.
@@ -220,6 +238,8 @@ class _Transaction:
 
     def _restore(self, session: RestoringSession, rows: Rows, entry: TocEntry) -> None:
         self._doing = f"restoring {entry}"
+        if entry.schema and self._gives(entry) and not self._plan.target.superuser:
+            self._creators.let(session, entry.schema, entry.owner)
         if entry.desc == ROWS:
             self._doing = f"restoring {entry}, {readable_size(rows.read)} of rows so far"
             session.copy(self._bytes(entry.copy), self._told(rows.of(entry)))
@@ -234,6 +254,12 @@ class _Transaction:
             self._note_grants(entry)
         self._tell()
 
+    def _gives(self, entry: TocEntry) -> bool:
+        """Whether an entry's object is given to another role."""
+        made_by_us = entry.desc == "SCHEMA" and entry.name in self._plan.create_schemas
+        is_ours = entry.owner == self._plan.user and not made_by_us
+        return self._options.owner is Keep.KEEP and not is_ours and bool(change_of_owner(entry))
+
     def _told(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             self._tell()
@@ -245,11 +271,7 @@ class _Transaction:
             text = re.sub(r"\ACREATE (?=FUNCTION|PROCEDURE)", "CREATE OR REPLACE ", text)
         if entry.desc == "ACL" and not self._plan.target.superuser:
             text, _ = granted_as(text, self._plan.target.roles)
-        own = entry.owner == self._plan.user and not (
-            entry.desc == "SCHEMA" and entry.name in self._plan.create_schemas
-        )
-        give = self._options.owner is Keep.KEEP and not own
-        return self._placed.before(entry) + text + (change_of_owner(entry) if give else "")
+        return self._placed.before(entry) + text + (change_of_owner(entry) if self._gives(entry) else "")
 
     def _note_grants(self, entry: TocEntry) -> None:
         """List the privileges that roles gave as which this user cannot act."""
@@ -310,9 +332,13 @@ class _Transaction:
         if waiting:
             session.run(b"".join(waiting))
 
-    def _put_together(self, session: RestoringSession) -> None:
-        """Tie what stays to what was restored, as it was tied before."""
-        for kind, what, _, after in self._links:
+    def _put_together(self, session: RestoringSession, *, partitions: bool) -> None:
+        """Tie what stays to what was restored, as it was tied before, each once."""
+        tied = [link for link in self._links if (link[0] == "partition") is partitions]
+        self._links = [link for link in self._links if link not in tied]
+        for kind, what, _, after in tied:
+            if not after:
+                continue
             self._doing = f"putting the {kind} {what} together again"
             try:
                 session.text(f"SAVEPOINT glacier_link;\n{after};\nRELEASE glacier_link")

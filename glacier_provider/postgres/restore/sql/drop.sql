@@ -123,7 +123,8 @@ SELECT format('%s %s', 'pg_catalog.pg_namespace'::regclass::oid, oid) FROM schem
 
 -- name: links
 -- purpose: what ties something that stays to something that is replaced, and can be taken apart and put together again:
---   (kind, what, before, after), two statements each. Memberships in publications go with the drop by themselves.
+--   (kind, what, before, after), two statements each. Memberships in publications go with the drop by themselves. What a
+--   foreign key of a replaced table refers to could not be detached; the dump has that key again.
 -- begins: objects
 , relation AS (
   SELECT o.objid AS oid, o.stays IS NOT NULL AS stays FROM object o WHERE o.classid = 'pg_catalog.pg_class'::regclass
@@ -141,6 +142,12 @@ SELECT 'foreign key', format('%I on %s', k.conname, t.full), format('ALTER TABLE
 FROM pg_catalog.pg_constraint k JOIN named t ON t.oid = k.conrelid AND t.stays
   JOIN named r ON r.oid = k.confrelid AND NOT r.stays
 WHERE k.contype = 'f' AND k.conparentid = 0
+UNION ALL
+SELECT 'foreign key', format('%I on %s', k.conname, t.full), format('ALTER TABLE %s DROP CONSTRAINT %I', t.full, k.conname), ''
+FROM pg_catalog.pg_constraint k JOIN named t ON t.oid = k.conrelid AND NOT t.stays
+  JOIN named r ON r.oid = k.confrelid AND NOT r.stays
+WHERE k.contype = 'f' AND k.conparentid = 0 AND EXISTS (
+  SELECT FROM pg_catalog.pg_partition_tree(r.oid) p JOIN relation s ON s.oid = p.relid AND s.stays)
 UNION ALL
 SELECT 'publication', format('%s in %I', t.full, p.pubname), '',
   format('ALTER PUBLICATION %I ADD TABLE ONLY %s%s%s', p.pubname, t.full,

@@ -86,13 +86,26 @@ ORDER BY s.name
 )
 SELECT m.kind, n.nspname, m.tag, m.stays
 FROM (SELECT kind, schema, tag, stays FROM named) m LEFT JOIN pg_catalog.pg_namespace n ON n.oid = m.schema
-WHERE m.stays IS DISTINCT FROM 'of an extension' AND m.stays IS DISTINCT FROM 'not among the chosen tables'
+WHERE m.stays IS DISTINCT FROM 'of an extension'
 
--- name: foreign_large_objects
--- purpose: large objects that this user could not remove.
-SELECT m.oid::bigint FROM pg_catalog.pg_largeobject_metadata m
-WHERE NOT pg_catalog.pg_has_role(m.lomowner, 'USAGE')
-ORDER BY 1
+-- name: default_privileges
+-- purpose: the default privileges, as a dump's table of contents names them (schema, tag, role), and why they stay.
+-- begins: objects
+SELECT n.nspname, format('DEFAULT PRIVILEGES FOR %s', CASE a.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES'
+    WHEN 'f' THEN 'FUNCTIONS' WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' WHEN 'L' THEN 'LARGE OBJECTS' END),
+  pg_catalog.pg_get_userbyid(a.defaclrole),
+  CASE
+    WHEN n.oid IN (SELECT oid FROM named_schema) THEN 'in an excluded schema'
+    WHEN s.oid IS NOT NULL AND s.stays IS NULL THEN NULL
+    WHEN a.defaclrole NOT IN (SELECT oid FROM ours)
+      THEN format('belongs to the role %s', pg_catalog.pg_get_userbyid(a.defaclrole))
+  END
+FROM pg_catalog.pg_default_acl a LEFT JOIN pg_catalog.pg_namespace n ON n.oid = a.defaclnamespace
+  LEFT JOIN schema s ON s.oid = n.oid
+
+-- name: large_objects
+-- purpose: all large objects, and whether this user can remove them.
+SELECT m.oid::bigint, pg_catalog.pg_has_role(m.lomowner, 'USAGE') FROM pg_catalog.pg_largeobject_metadata m
 
 -- name: crossings
 -- purpose: what stays and depends on what is replaced: it would be dropped with it, or block the drop. A dependency
@@ -125,14 +138,34 @@ ORDER BY 1, 2
 LIMIT 100
 
 -- name: roles
--- purpose: every role, and whether this user can act as it: from 16 on a membership may come without SET ROLE.
+-- purpose: every role, whether this user can act as it (from 16 on a membership may come without SET ROLE), and whether
+--   it has the role's privileges without doing so: without them it could do no more with what it has given away.
 SELECT rolname, pg_catalog.pg_has_role(oid,
-  CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+  CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END),
+  pg_catalog.pg_has_role(oid, 'USAGE')
 FROM pg_catalog.pg_roles
 
+-- name: untrusted_languages
+-- purpose: languages in which only a superuser may make functions.
+SELECT lanname FROM pg_catalog.pg_language WHERE NOT lanpltrusted
+
+-- name: creators
+-- purpose: (schema, role) of those as which this user may make objects in a schema that stays, or let them do so. Not
+--   asked for a superuser, whom nobody refuses.
+-- begins: objects
+SELECT s.name, r.rolname
+FROM selection, schema s JOIN pg_catalog.pg_namespace n ON n.oid = s.oid, pg_catalog.pg_roles r
+WHERE s.stays IS NOT NULL AND NOT super AND r.oid IN (SELECT oid FROM ours)
+  AND (pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE')
+    OR pg_catalog.has_schema_privilege(n.oid, 'CREATE WITH GRANT OPTION'))
+
 -- name: extensions
--- purpose: the extensions that the target has or can create, and whether it has them.
-SELECT name, installed_version IS NOT NULL FROM pg_catalog.pg_available_extensions
+-- purpose: the extensions that the target has or this user can create, and whether it has them.
+SELECT e.name, e.installed_version IS NOT NULL
+FROM pg_catalog.pg_available_extensions e
+  LEFT JOIN pg_catalog.pg_available_extension_versions v ON v.name = e.name AND v.version = e.default_version
+WHERE e.installed_version IS NOT NULL OR v.trusted OR NOT v.superuser
+  OR (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
 UNION
 SELECT extname, true FROM pg_catalog.pg_extension
 

@@ -9,7 +9,7 @@ from glacier_provider.core.text import names
 from glacier_provider.errors import ConfigurationError, DatabaseRefused, MissingRoles
 from glacier_provider.postgres.cluster.tablespaces import check_tablespaces
 from glacier_provider.postgres.dump.toc import DumpHeader, TocEntry
-from glacier_provider.postgres.restore.plan import check_dumped_version
+from glacier_provider.postgres.restore.plan import check_dumped_version, is_a_superusers, may_inherit
 from glacier_provider.postgres.restore.roles import named_roles
 from glacier_provider.postgres.restore.swap.sessions import refuse_sessions_that_stay
 from glacier_provider.postgres.tools.find import server_version
@@ -74,23 +74,31 @@ def check_content(
     header: DumpHeader,
     entries: Sequence[TocEntry],
     options: PgRestoreOptions,
+    *,
+    lenient: bool,
 ) -> None:
-    """Return when the server has what the dump asks for; raise RestoreFailed, MissingRoles or MissingTablespaces."""
+    """Return when the server has what the dump asks for; raise RestoreFailed, MissingRoles or MissingTablespaces.
+
+    Not `lenient`, raise DatabaseRefused for what this user could not make in a new database.
+    """
     check_dumped_version(header.server_version, server_version(connection))
     owners, named = named_roles(entries, options)
     _check_roles(connection, server, owners, named)
+    if not lenient:
+        _check_superuser(connection, server, entries)
     if options.tablespaces is Keep.KEEP:
         check_tablespaces(connection, server.user, {entry.tablespace for entry in entries if entry.tablespace})
 
 
 _ROLES = """
 SELECT rolname, pg_has_role(oid, CASE WHEN current_setting('server_version_num')::int >= 160000
-                                      THEN 'SET' ELSE 'MEMBER' END)
+                                      THEN 'SET' ELSE 'MEMBER' END), pg_has_role(oid, 'USAGE')
   FROM pg_catalog.pg_roles"""
 
 
 def _check_roles(connection: Connection, server: Server, owners: Collection[str], named: Collection[str]) -> None:
-    roles: dict[str, bool] = dict(connection.execute(_ROLES).fetchall())
+    found = connection.execute(_ROLES).fetchall()
+    roles: dict[str, bool] = {name: can_act for name, can_act, _ in found}
     missing = sorted(set(named) - roles.keys())
     if missing:
         raise MissingRoles(
@@ -104,4 +112,38 @@ def _check_roles(connection: Connection, server: Server, owners: Collection[str]
             f"The user {server.user!r} cannot give objects to their owners {names(foreign)}.",
             hint=f"Nothing was changed. GRANT {', '.join(map(quoted, foreign))} TO {quoted(server.user)}, or restore "
             "with restore: {owner: drop}.",
+        )
+    inherited = {name for name, _, inherits in found if inherits}
+    distant = sorted(set(owners) - inherited)
+    if distant:
+        raise DatabaseRefused(
+            f"The user {server.user!r} can act as {names(distant)} by SET ROLE alone, and does not inherit the "
+            "privileges: what it gave to these owners it could not go on with.",
+            hint=f"Nothing was changed. {may_inherit(distant, server.user, server_version(connection))}, or restore "
+            "with restore: {owner: drop}.",
+        )
+
+
+_UNTRUSTED = """
+SELECT coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false),
+       ARRAY(SELECT lanname::text FROM pg_catalog.pg_language WHERE NOT lanpltrusted),
+       ARRAY(SELECT v.name::text FROM pg_catalog.pg_available_extension_versions v
+             JOIN pg_catalog.pg_available_extensions e ON e.name = v.name AND e.default_version = v.version
+              WHERE v.superuser AND NOT v.trusted)"""
+
+
+def _check_superuser(connection: Connection, server: Server, entries: Sequence[TocEntry]) -> None:
+    row = connection.execute(_UNTRUSTED).fetchone()
+    assert row is not None  # a SELECT without FROM has one row
+    superuser, languages, extensions = row
+    found = [
+        str(entry)
+        for entry in entries
+        if is_a_superusers(entry, frozenset(languages)) or (entry.desc == "EXTENSION" and entry.name in extensions)
+    ]
+    if found and not superuser:
+        raise DatabaseRefused(
+            f"Only a superuser can make {names(dict.fromkeys(found))} in a new database, and {server.user!r} is none.",
+            hint="Nothing was changed. Use restore: {mode: transaction}, in which what is there already stays; restore "
+            "as a superuser; or set on_error to list: then all else is restored, and a person decides.",
         )

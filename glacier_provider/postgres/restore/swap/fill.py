@@ -11,6 +11,7 @@ from pathlib import Path
 from glacier_provider.errors import DatabaseUnreachable, RestoreFailed, ToolKilled
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore.outcome import FailedStatement
+from glacier_provider.postgres.restore.swap.privileges import Privileges
 from glacier_provider.postgres.tools import commands
 from glacier_provider.postgres.tools.find import Tools, server_version
 from glacier_provider.postgres.tools.options import PgRestoreOptions
@@ -27,10 +28,11 @@ _NOT_VALID = re.compile(r"NOT VALID;?\s*$")
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What pg_restore warned of, and what it could not restore."""
+    """What pg_restore warned of, what it could not restore, and `refused`: grants that this user could not make."""
 
     warnings: tuple[str, ...] = ()
     failed: tuple[FailedStatement, ...] = ()
+    refused: tuple[FailedStatement, ...] = ()
 
 
 def fill(
@@ -48,7 +50,8 @@ def fill(
 
     Raise RestoreFailed or ToolKilled.
     """
-    rounds = [chosen for chosen in in_rounds(entries) if chosen] if jobs > 1 else [list(entries)]
+    by_hand = Privileges(beside, options, entries)
+    rounds = _rounds(entries, by_hand, jobs)
     with beside.connect(autocommit=True) as connection:
         newer = tools.version.major > server_version(connection).major
         reached = beside.for_tools(connection)
@@ -56,6 +59,10 @@ def fill(
     failed: list[FailedStatement] = []
     with tempfile.TemporaryDirectory(prefix="glacier-") as work:
         for number, chosen in enumerate(rounds):
+            if number == 1:  # the schemas are there
+                by_hand.let_create()
+            if not chosen:
+                continue
             listed = Path(work) / f"entries-{number}.list"
             listed.write_text(commands.use_list(entry.dump_id for entry in chosen), encoding="ascii")
             argv = commands.pg_restore_into(
@@ -73,9 +80,10 @@ def fill(
             failed += found or _unnamed(ended)
             warnings += [line for line in ended.warnings if _IGNORED not in line]
             _refuse(ended, failed, lenient)
+    refused = by_hand.finish()
     for one in failed:
         progress(f"Not restored: {one}")
-    return Filled(tuple(warnings), tuple(failed))
+    return Filled(tuple(warnings), tuple(failed), refused)
 
 
 # A client sets what is for its own server, too (transaction_timeout, from 17 on), on a server that does not know it: it
@@ -153,9 +161,23 @@ def in_rounds(entries: Iterable[TocEntry]) -> tuple[list[TocEntry], list[TocEntr
     return first, later
 
 
+def _rounds(entries: Sequence[TocEntry], by_hand: Privileges, jobs: int) -> list[list[TocEntry]]:
+    """Return what pg_restore restores, one round after the other; schemas first, where owners need something there."""
+    left = [entry for entry in entries if entry.dump_id not in by_hand.chains]
+    schemas = [entry for entry in left if _is_of_a_schema(entry)] if by_hand.gives else []
+    early = {entry.dump_id for entry in schemas}
+    left = [entry for entry in left if entry.dump_id not in early]
+    rounds = list(in_rounds(left)) if jobs > 1 else [left]
+    return [schemas, *rounds]
+
+
 def _comes_late(entry: TocEntry) -> bool:
     unvalidated = entry.desc == "CONSTRAINT" and _NOT_VALID.search(entry.definition) is not None
     return entry.desc in _REACHING or entry.desc in _LAST or unvalidated
+
+
+def _is_of_a_schema(entry: TocEntry) -> bool:
+    return entry.desc == "SCHEMA" or (entry.desc == "ACL" and entry.schema is None and entry.name.startswith("SCHEMA "))
 
 
 # --- what failed ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from glacier_provider.core.text import counted
 from glacier_provider.errors import GlacierProviderError, RestoredInPart
 from glacier_provider.postgres.cluster.properties import copy_properties
 from glacier_provider.postgres.dump.disk import restorable_entries, table_of_contents
-from glacier_provider.postgres.dump.toc import Toc
+from glacier_provider.postgres.dump.toc import Toc, TocEntry
 from glacier_provider.postgres.restore.outcome import FailedStatement, RestoredDatabase
 from glacier_provider.postgres.restore.swap.beside import (
     comments,
@@ -71,7 +71,7 @@ def restore_by_swap(
             check_swap(server, catalog_schema=catalog_schema)
             job = _Job(server, elsewhere, tools, dump, toc, options, swap, jobs, on_error, progress)
             job.run()
-        warnings, failed = tuple(job.warnings), job.failed
+        warnings, failed = (*job.warnings, *map(str, job.refused)), (*job.failed, *job.refused)
         progress(f"{server.dbname} is restored.")
     progress(f"What {server.dbname} was is kept as {swap.previous}; drop it when it is not needed.")
     return RestoredDatabase(
@@ -126,6 +126,7 @@ class _Job:
     progress: TaskLog
     warnings: list[str] = field(default_factory=list)
     failed: tuple[FailedStatement, ...] = ()
+    refused: tuple[FailedStatement, ...] = ()  #: privileges that nobody has to decide about
 
     @property
     def beside(self) -> Server:
@@ -152,7 +153,7 @@ class _Job:
     def _fill(self) -> Filling:
         filled = self._filled()
         self.warnings += filled.warnings
-        self.failed = filled.failed
+        self.failed, self.refused = filled.failed, filled.refused
         reached = Filling.IN_PART if filled.failed else Filling.FILLED
         self._mark(reached)
         return reached
@@ -168,14 +169,16 @@ class _Job:
         return error
 
     def _filled(self) -> Filled:
-        entries = [
-            entry
-            for entry in restorable_entries(self.tools, self.dump, self.toc)
-            # they go with the privileges, as in a transaction
-            if not (entry.desc == "USER MAPPING" and self.options.privileges is Keep.DROP)
-        ]
+        entries = list(self._restorable())
         with maintenance(self.elsewhere, "creating the new database") as connection:
-            check_content(connection, self.server, self.toc.header, entries, self.options)
+            check_content(
+                connection,
+                self.server,
+                self.toc.header,
+                entries,
+                self.options,
+                lenient=self.on_error is not OnError.STOP,
+            )
             create_beside(self.server, connection, self.swap, self.progress)
         self.progress(f"Restoring {len(entries)} entries of {self.dump.name} into the new database {self.swap.beside}.")
         try:
@@ -192,6 +195,19 @@ class _Job:
         except GlacierProviderError:
             self._drop_half_filled()
             raise
+
+    def _restorable(self) -> Iterator[TocEntry]:
+        """Yield the entries that a restore in a transaction would bring, too."""
+        for entry in restorable_entries(self.tools, self.dump, self.toc):
+            if entry.desc == "SUBSCRIPTION":
+                self.warnings.append(
+                    f"{entry} is not restored: the one of {self.swap.previous} goes on there, and may be the only user "
+                    "of its slot. Disable it and set its slot to NONE before that database is dropped."
+                )
+            elif entry.desc == "SUBSCRIPTION TABLE":
+                continue
+            elif not (entry.desc == "USER MAPPING" and self.options.privileges is Keep.DROP):  # a privilege
+                yield entry
 
     def _drop_half_filled(self) -> None:
         """Free the disk of a database that was filled in vain; should that fail too, the next try does it."""

@@ -64,7 +64,7 @@ def test_the_privileges_of_a_schema_come_with_it_and_others_late() -> None:
     index = dump.add("INDEX", "public", "i", table)
     of_schema = dump.add("ACL", None, 'SCHEMA "odd ""name"""', odd)
     of_public = dump.add("ACL", None, "SCHEMA public")
-    assert in_order(dump.entries) == [odd, of_schema, table, index, acl, of_public, trigger, refresh]
+    assert in_order(dump.entries) == [of_public, odd, of_schema, table, index, acl, trigger, refresh]
 
 
 def test_tablespaces_are_set_when_they_change_and_not_when_they_are_dropped() -> None:

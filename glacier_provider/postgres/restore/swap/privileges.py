@@ -1,0 +1,69 @@
+"""Privileges that pg_restore cannot bring for a user who is no superuser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from glacier_provider.postgres.dump.toc import TocEntry
+from glacier_provider.postgres.restore import definitions
+from glacier_provider.postgres.restore.outcome import FailedStatement
+from glacier_provider.postgres.restore.statements import change_of_owner, definition, granted_as
+from glacier_provider.postgres.restore.target import ROLES
+from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
+from glacier_provider.postgres.tools.server import Server, database_errors
+from glacier_provider.postgres.tools.sql import quoted
+
+_MAY_NOT_CREATE = """
+SELECT nspname, role FROM pg_catalog.pg_namespace, unnest(%s::text[], %s::text[]) AS pair (schema, role)
+ WHERE nspname = pair.schema AND NOT has_schema_privilege(role, pg_namespace.oid, 'CREATE')"""
+
+
+class Privileges:
+    """What a filling does itself beside pg_restore.
+
+    `chains` are entries whose privileges other roles granted: pg_restore would ask for SET SESSION AUTHORIZATION, which
+    is a superuser's. And who is given an object has to be allowed to make it in its schema, which is nothing that it
+    must have had when it got it: `let_create`, once the schemas are there. `finish` takes that back.
+    """
+
+    def __init__(self, beside: Server, options: PgRestoreOptions, entries: Sequence[TocEntry]) -> None:
+        self._beside, self._entries = beside, entries
+        self._let: list[tuple[str, str]] = []
+        superuser = self._ask("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")[0][0]
+        keeps = options.privileges is Keep.KEEP and not superuser
+        self.chains = {entry.dump_id: entry for entry in entries if keeps and _is_chain(entry)}
+        given = {(entry.schema, entry.owner) for entry in entries if entry.schema and change_of_owner(entry)}
+        others = {pair for pair in given if pair[1] != beside.user}
+        self.gives = sorted(others) if options.owner is Keep.KEEP and not superuser else []
+
+    def let_create(self) -> None:
+        if self.gives:
+            schemas, roles = zip(*self.gives, strict=True)
+            self._let = [(str(s), str(r)) for s, r in self._ask(_MAY_NOT_CREATE, (list(schemas), list(roles)))]
+            for schema, role in self._let:
+                self._ask(f"GRANT CREATE ON SCHEMA {quoted(schema)} TO {quoted(role)}")
+
+    def finish(self) -> tuple[FailedStatement, ...]:
+        """Grant what others granted, as they did; return what only a role could grant as which this user cannot act."""
+        refused = []
+        contents = {entry.dump_id: entry for entry in self._entries}
+        roles = dict(self._ask(ROLES)) if self.chains else {}
+        for entry in self.chains.values():
+            text, left = granted_as(definition(entry, contents), roles)
+            self._ask(f"BEGIN;\n{text}\nCOMMIT")
+            if left:
+                reason = f"a role as which {self._beside.user} cannot act granted this"
+                refused.append(FailedStatement(str(entry), reason, "\n".join(left)))
+        for schema, role in self._let:
+            self._ask(f"REVOKE CREATE ON SCHEMA {quoted(schema)} FROM {quoted(role)}")
+        return tuple(refused)
+
+    def _ask(self, statement: str, parameters: Sequence[object] | None = None) -> list[tuple[object, ...]]:
+        doing = "giving privileges in the new database"
+        with self._beside.connect(autocommit=True) as connection, database_errors(self._beside, doing):
+            cursor = connection.execute(statement.encode("utf-8", "surrogateescape"), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+
+def _is_chain(entry: TocEntry) -> bool:
+    return entry.desc == "ACL" and any(part.is_word("AUTHORIZATION") for part in definitions.tokens(entry.definition))
