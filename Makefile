@@ -16,7 +16,7 @@ PEERS := $(VENV)/.peers
 APPLICATIONS := $(VENV)/.applications
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak applications corpus screenshots fields bench lint format check constraints clean
+.PHONY: help setup demo test soak applications planned corpus screenshots fields bench lint format check constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,10 @@ test: $(READY) ## run the tests; TESTS=path and OPTIONS=... narrow them down
 soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 SOAK_STORE=s3 SEED=1; KILLS=all: deaths
 	@$(BIN)/python -m tests.faults.soak --store $(or $(SOAK_STORE),both) --seed $(or $(SEED),1) \
 	  $(if $(KILLS),--kills $(KILLS),--steps $(or $(STEPS),20000)) $(if $(JOBS),--jobs $(JOBS))
+
+planned: $(READY) ## restore any databases at random and compare with the plan; EXAMPLES=100 SEED=1
+	@PLANNED_EXAMPLES=$(or $(EXAMPLES),100) PLANNED_SEED=$(or $(SEED),1) PLANNED_SHRINK=1 \
+		$(BIN)/python -m pytest -q tests/integration/postgres/test_as_planned.py
 
 corpus: $(READY) ## restore PostgreSQL's own regression database in every way; VERSIONS=15,18 WAYS=new,itself,swap
 	@$(BIN)/python -m tests.corpus $(if $(VERSIONS),--versions $(VERSIONS)) $(if $(WAYS),--ways $(WAYS))

@@ -461,8 +461,8 @@ def _check_roles(kept: tuple[TocEntry, ...], target: Target, options: PgRestoreO
         raise DatabaseRefused(
             f"The user {target.user!r} can act as {names(distant)} by SET ROLE alone, and does not inherit the "
             "privileges: what it gave to these owners it could not go on with.",
-            hint=f"Nothing was changed. {may_inherit(distant, target.user, target.version)}, restore as a superuser, or "
-            "set restore.owner to drop.",
+            hint=f"Nothing was changed. {may_inherit(distant, target.user, target.version)}, restore as a superuser, "
+            "or set restore.owner to drop.",
         )
 
 
@@ -546,15 +546,15 @@ def _roles_hint(options: PgRestoreOptions) -> str:
 def _check_schemas(kept: Iterable[TocEntry], target: Target, options: PgRestoreOptions) -> None:
     """Nothing can be made in a schema of another role that does not let this user, and the owner-to-be."""
     closed = target.schemas.keys() - target.open_schemas
+    gives = options.owner is Keep.KEEP and not target.superuser
     found: dict[tuple[str, str], TocEntry] = {}
     for entry in kept:
         if not (entry.schema in target.schemas and change_of_owner(entry)):
             continue
         if entry.schema in closed:
             found.setdefault((target.user, entry.schema or ""), entry)
-        elif options.owner is Keep.KEEP and not target.superuser and entry.owner != target.user:
-            if (entry.schema, entry.owner) not in target.creators:
-                found.setdefault((entry.owner, entry.schema or ""), entry)
+        elif gives and entry.owner != target.user and (entry.schema, entry.owner) not in target.creators:
+            found.setdefault((entry.owner, entry.schema or ""), entry)
     if found:
         shown = ", ".join(f"{schema} (needed for {entry})" for (_, schema), entry in sorted(found.items(), key=str)[:5])
         users = sorted({user for user, _ in found})

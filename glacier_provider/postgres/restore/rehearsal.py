@@ -211,7 +211,6 @@ class _Rehearsal:
             failed = FailedStatement(str(entry), refused.text, sql.strip())
             self._failed[entry.dump_id] = Stumble(entry, failed, refused.state in MISSING)
 
-
     def _let_create(self, entry: TocEntry) -> None:
         gives = self._options.owner is Keep.KEEP and entry.owner != self._user and change_of_owner(entry)
         if not (entry.schema and gives and not self._is_superuser and entry.owner in self._roles):

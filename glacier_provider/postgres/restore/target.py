@@ -44,11 +44,13 @@ class Target:
 
     `schemas` are those that outlive the drop, with whether this user owns them; `roles` say whether this user can act
     as them, and `inherited` are those whose privileges it has without doing so; `creators` are (schema, role) of the
-    schemas that stay: as these it may make objects there; `untrusted_languages` are a superuser's; `extensions` whether they are installed (else they can be created); `configuration_tables` give the
-    condition of the rows that a dump holds; `staying` are the objects that outlive the restore, with the reason, and
-    `replaced` the others; `not_chosen` are those that a restore of some tables does not touch; `default_privileges` why they stay, or None. `foreign_large_objects` are those that this user
-    cannot remove, `large_objects` the others; `open_schemas` are those that stay and this user can create in; `locks`
-    is how many locks the server has room for, and `locks_to_drop` about how many the drop takes.
+    schemas that stay: as these it may make objects there; `untrusted_languages` are a superuser's; `extensions` whether
+    they are installed (else they can be created); `configuration_tables` give the condition of the rows that a dump
+    holds; `staying` are the objects that outlive the restore, with the reason, and `replaced` the others; `not_chosen`
+    are those that a restore of some tables does not touch; `default_privileges` why they stay, or None.
+    `foreign_large_objects` are those that this user cannot remove, `large_objects` the others; `open_schemas` are those
+    that stay and this user can create in; `locks` is how many locks the server has room for, and `locks_to_drop` about
+    how many the drop takes.
     """
 
     version: Version
@@ -91,7 +93,9 @@ def inspect(connection: Connection, setting: str) -> Target:
         superuser=superuser,
         schemas={name: owned for name, owned, _ in schemas},
         open_schemas=frozenset(name for name, _, is_open in schemas if is_open),
-        staying={(kind, schema, tag): reason for kind, schema, tag, reason in inventory if reason not in (None, NOT_CHOSEN)},
+        staying={
+            (kind, schema, tag): reason for kind, schema, tag, reason in inventory if reason not in (None, NOT_CHOSEN)
+        },
         not_chosen=frozenset((kind, schema, tag) for kind, schema, tag, reason in inventory if reason == NOT_CHOSEN),
         replaced=frozenset((kind, schema, tag) for kind, schema, tag, reason in inventory if not reason),
         default_privileges={

@@ -93,12 +93,12 @@ def _of_others(plan: DatabasePlan) -> Iterator[str]:
 def _subscriptions(plan: DatabasePlan) -> Iterator[str]:
     there = {tag for kind, _, tag in (*plan.target.staying, *plan.target.not_chosen) if kind == "SUBSCRIPTION"}
     for removed in plan.removed:
-        if removed.entry.desc == "SUBSCRIPTION" and removed.reason == NO_SUBSCRIPTION:
-            if removed.entry.name not in there:
-                yield (
-                    f"{removed.entry} is not restored, and not there any more: create it again by hand when its "
-                    "publisher is to write into this database."
-                )
+        is_one = removed.entry.desc == "SUBSCRIPTION" and removed.reason == NO_SUBSCRIPTION
+        if is_one and removed.entry.name not in there:
+            yield (
+                f"{removed.entry} is not restored, and not there any more: create it again by hand when its publisher "
+                "is to write into this database."
+            )
 
 
 @dataclass(slots=True)

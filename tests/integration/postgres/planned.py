@@ -9,9 +9,10 @@ import random
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
-from itertools import count
+from functools import cache, cached_property
+from itertools import combinations, count
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,10 @@ from glacier_provider.postgres import (
     restore_in_transaction,
     table_of_contents,
 )
+from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore.selection import Contents, ObjectIdentity
-from glacier_provider.postgres.tools.sql import unquoted
 from glacier_provider.postgres.tools.run import child_environment
+from glacier_provider.postgres.tools.sql import unquoted
 from tests.support.postgres import EmbeddedPostgres, quoted
 
 HERE = Path(__file__).parent
@@ -90,7 +92,8 @@ class Case:
     def __str__(self) -> str:
         made = (f"{who}: {text}" for who, text in (statements("make")[n] for n in self.made))
         changed = (f"{who}: {text}" for who, text in (statements("change")[n] for n in self.changed))
-        lines = [f"by the {self.user}, {self.mode}{', owner: drop' * self.drops}; left out of the dump {self.left_out}, chosen {self.chosen}"]
+        lines = [f"by the {self.user}, {self.mode}; left out of the dump {self.left_out}, chosen {self.chosen}"]
+        lines += ["owner: drop"] * self.drops
         return "\n    ".join([*lines, *made, "-- dumped", *changed])
 
 
@@ -149,10 +152,11 @@ class State:
 
 
 _ROWS = """
-SELECT n.nspname, c.relname, format('SELECT md5(coalesce(string_agg(t::text, E''\\n'' ORDER BY t::text), '''')) FROM ONLY %I.%I t',
-    n.nspname, c.relname)
+SELECT n.nspname, c.relname,
+    format('SELECT md5(coalesce(string_agg(t::text, E''\\n'' ORDER BY t::text), '''')) FROM ONLY %I.%I t',
+    nspname, relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND (c.relkind = 'r' OR c.relispopulated)"""
+WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relispopulated"""
 _LARGE_OBJECTS = """
 SELECT m.oid::text, m.oid::bigint, concat_ws(' ', obj_description(m.oid, 'pg_largeobject'),
     encode(lo_get(m.oid), 'hex')), lomowner::regrole::text
@@ -228,10 +232,8 @@ class _Run:
                 known = {each: self.any.role(each) for each in ROLES} | {"owner": self.any.role("keeper")}
                 for key, value in (known | {"database": self.name}).items():
                     statement = statement.replace(f"{{{key}}}", value)
-                try:
+                with suppress(psycopg.Error):
                     connections[who].execute(statement.encode())
-                except psycopg.Error:
-                    pass
         finally:
             for connection in connections.values():
                 connection.close()
@@ -257,12 +259,10 @@ class _Run:
             key = (entry.desc, entry.schema, entry.name)
             if entry.desc == "DEFAULT ACL":
                 key = ("DEFAULT ACL", entry.schema, f"{entry.name} made by {entry.owner}")
-            if entry.desc == "INDEX ATTACH":  # it goes with the partition's index
-                indexes = (each for each in entries if each.desc in ("INDEX", "CONSTRAINT") and each.schema == entry.schema)
-                of = [contents.home(each) for each in indexes if each.name.split()[-1] == entry.name]
-                identity = (of[0].desc, of[0].schema, of[0].name) if of else identity
             text = f"{_NAMED_NOT_NULL.sub('NOT NULL', entry.definition)} {entry.access_method} {entry.copy}"
             identity = (home.desc, home.schema, home.name)
+            if entry.desc == "INDEX ATTACH":  # it goes with the partition's index
+                identity = self._of_the_index(contents, entry) or identity
             if home.desc == "SHELL TYPE":
                 identity = ("TYPE", home.schema, home.name)
             if entry.desc in ("ACL", "COMMENT") and home is entry:
@@ -272,7 +272,7 @@ class _Run:
             for oid, number, text, owner in connection.execute(_LARGE_OBJECTS).fetchall():
                 found["LARGE OBJECT", None, oid] = Piece(text, ("LARGE OBJECT", None, oid), number, owner)
             for schema, table, query in connection.execute(_ROWS).fetchall():
-                kind = ("TABLE", schema, table) if ("TABLE", schema, table) in found else ("MATERIALIZED VIEW", schema, table)
+                kind = ("TABLE" if ("TABLE", schema, table) in found else "MATERIALIZED VIEW", schema, table)
                 if kind in found:
                     rows = connection.execute(query).fetchone()[0]
                     found["ROWS", schema, table] = Piece(rows, found[kind].home, 0)
@@ -285,6 +285,13 @@ class _Run:
             return "LARGE OBJECT", None, tag.split()[2]
         kind, _, name = tag.partition(" ")
         return kind, schema, unquoted(name)
+
+    @staticmethod
+    def _of_the_index(contents: Contents, entry: TocEntry) -> ObjectIdentity | None:
+        indexes = (each for each in contents.entries if each.desc in ("INDEX", "CONSTRAINT"))
+        same = (each for each in indexes if (each.schema, each.name.split()[-1]) == (entry.schema, entry.name))
+        home = next(map(contents.home, same), None)
+        return home and (home.desc, home.schema, home.name)
 
     # --- the property ----------------------------------------------------------------------------------------------
 
@@ -319,12 +326,19 @@ class _Run:
             yield f"planned, and failed: {type(error).__name__}: {error.message}"
             return
         after = self.state(self.superuser.with_database(into.dbname))
-        yield from compared(plan, done.failed, done.warnings, dumped, before, after, exclusions, case.drops)
+        told = " ".join([*(each["object"] for each in done.failed), *done.warnings])
+        yield from _Comparison(plan, told, dumped, before, after, exclusions, case.drops).failures()
 
     def _swapped(self, dump: Path, dumped: State) -> Iterator[str]:
         try:
             restore_by_swap(
-                self.user, self.any.tools, dump, PgRestoreOptions(*[Keep.DROP if self.case.drops else Keep.KEEP] * 2), mark="restore_1_1", jobs=2, progress=lambda _: None
+                self.user,
+                self.any.tools,
+                dump,
+                PgRestoreOptions(*[Keep.DROP if self.case.drops else Keep.KEEP] * 2),
+                mark="restore_1_1",
+                jobs=2,
+                progress=lambda _: None,
             )
         except GlacierProviderError as error:
             REFUSED.append((self.case, f"{type(error).__name__}: {error.message}"))
@@ -334,7 +348,7 @@ class _Run:
         for key, piece in dumped.pieces.items():
             if self.case.drops and key[0] in ("ACL", "DEFAULT ACL", "USER MAPPING"):
                 continue
-            if key[0] == "SUBSCRIPTION" or key[1] in left.schemas or _concerns(key, left) or left.named:
+            if key[0] == "SUBSCRIPTION" or left.named:  # a swap is of the whole database
                 continue
             if key not in after.pieces:
                 yield f"swapped: {key} is lost"
@@ -351,102 +365,108 @@ _TIED_ANEW = {"FK CONSTRAINT", "TABLE ATTACH", "INDEX ATTACH", "PUBLICATION TABL
 _SYSTEM = ("pg_catalog", "information_schema")
 
 
-def _concerns(key: Key, left: Exclusions) -> bool:
-    return any(key[1] == schema and re.search(rf"\b{table}\b", key[2]) for schema, table in (*left.tables, *left.table_data))
+@dataclass
+class _Comparison:
+    """What a plan said, and what became of it; `told` is what the restore itself said that it could not do."""
 
+    plan: DatabasePlan
+    told: str
+    dumped: State
+    before: State
+    after: State
+    exclusions: Exclusions
+    drops: bool
 
-def compared(
-    plan: DatabasePlan,
-    failed: Any,
-    warnings: Any,
-    dumped: State,
-    before: State,
-    after: State,
-    exclusions: Exclusions,
-    drops: bool,
-) -> Iterator[str]:
-    """Yield what is not as the plan said."""
-    found = plan.inventory
-    lists: dict[str, set[ObjectIdentity]] = {
-        "replaced": set(found.replaced),
-        "restored": set(found.restored),
-        "dropped": set(found.dropped),
-        "stays": set(found.stays),
-        "left out": set(found.left_out),
-    }
-    for one, objects in lists.items():
-        for other, others in lists.items():
-            if one < other and objects & others:
+    def failures(self) -> Iterator[str]:
+        found = self.plan.inventory
+        lists: dict[str, set[ObjectIdentity]] = {
+            "replaced": set(found.replaced),
+            "restored": set(found.restored),
+            "dropped": set(found.dropped),
+            "stays": set(found.stays),
+            "left out": set(found.left_out),
+        }
+        for (one, objects), (other, others) in combinations(lists.items(), 2):
+            if objects & others:
                 yield f"in two lists, {one} and {other}: {sorted(objects & others, key=str)}"
-    of = {each: name for name, objects in lists.items() for each in objects}
-    told = " ".join([*(each["object"] for each in failed), *warnings])
-    removed = {(each.entry.desc, each.entry.schema, each.entry.name) for each in plan.removed}
-    refreshed = bool(found.stays)  # a materialized view may be of what stays
-    for key, piece in after.pieces.items():
-        home = piece.home
-        if key[1] in _SYSTEM:
-            continue
-        verdict = of.get(home)
-        if verdict is None:
-            yield f"in no list, and there: {key} of {home}"
-        elif verdict in ("dropped", "left out"):
-            yield f"{verdict}, and there: {key} of {home}"
-        elif verdict == "stays":
-            yield from _as_it_was(key, piece, before, told)
-        else:
-            if key[0] == "ROWS" and home[0] == "MATERIALIZED VIEW" and refreshed:
+        of = {each: name for name, objects in lists.items() for each in objects}
+        yield from self._what_is_there(of)
+        yield from self._what_was_there(of)
+        yield from self._what_was_dumped(of)
+
+    def _what_is_there(self, of: Mapping[ObjectIdentity, str]) -> Iterator[str]:
+        for key, piece in self.after.pieces.items():
+            verdict = of.get(piece.home)
+            if key[1] in _SYSTEM:
                 continue
-            yield from _as_dumped(key, piece, dumped, told, removed, drops)
-    for home in before.objects:
-        if home[1] in _SYSTEM:
-            continue
-        if home not in of:
-            yield f"in no list, and was there: {home}"
-    for key, piece in before.pieces.items():
-        if of.get(piece.home) == "stays" and key not in after.pieces and key[1] not in _SYSTEM:
-            if not _is_told(key, told):
-                yield f"stays, and is gone: {key} of {piece.home} ({found.stays.get(piece.home)})"
-    for key, piece in dumped.pieces.items():
-        if of.get(piece.home) in ("replaced", "restored") and key not in after.pieces and key not in removed:
-            if not _is_told(key, told):
-                yield f"{of[piece.home]}, and is not there: {key} of {piece.home}"
-        missing = piece.home not in of and piece.home[1] not in _SYSTEM
-        if missing:
+            if verdict is None:
+                yield f"in no list, and there: {key} of {piece.home}"
+            elif verdict in ("dropped", "left out"):
+                yield f"{verdict}, and there: {key} of {piece.home}"
+            elif verdict == "stays":
+                yield from self._as_it_was(key, piece)
+            else:
+                yield from self._as_dumped(key, piece)
+
+    def _what_was_there(self, of: Mapping[ObjectIdentity, str]) -> Iterator[str]:
+        for home in self.before.objects - of.keys():
+            if home[1] not in _SYSTEM:
+                yield f"in no list, and was there: {home}"
+        for key, piece in self.before.pieces.items():
+            if of.get(piece.home) == "stays" and not self._is_accounted_for(key):
+                yield f"stays, and is gone: {key} of {piece.home} ({self.plan.inventory.stays[piece.home]})"
+
+    def _what_was_dumped(self, of: Mapping[ObjectIdentity, str]) -> Iterator[str]:
+        for key, piece in self.dumped.pieces.items():
+            verdict = of.get(piece.home)
+            if verdict in ("replaced", "restored") and key in self._held and not self._is_accounted_for(key):
+                yield f"{verdict}, and is not there: {key} of {piece.home}"
             schema = piece.home[2] if piece.home[0] == "SCHEMA" else piece.home[1]
-            if schema not in exclusions.schemas and piece.home[1:] not in exclusions.tables:
+            was_left_out = schema in self.exclusions.schemas or piece.home[1:] in self.exclusions.tables
+            if verdict is None and not was_left_out and key not in self._removed and schema not in _SYSTEM:
                 yield f"in no list, and in the dump: {key} of {piece.home}"
 
+    @cached_property
+    def _held(self) -> frozenset[Key]:
+        """What the dump holds: without what it left out, with all that ties it to the rest."""
+        kinds = {"TABLE DATA": "ROWS", "MATERIALIZED VIEW DATA": "ROWS"}
+        return frozenset((kinds.get(each.desc, each.desc), each.schema, each.name) for each in self.plan.toc.entries)
 
-def _is_told(key: Key, told: str) -> bool:
-    return key[2] in told or key[2].rpartition(" ")[2] in told
+    @cached_property
+    def _removed(self) -> frozenset[Key]:
+        return frozenset((each.entry.desc, each.entry.schema, each.entry.name) for each in self.plan.removed)
 
+    def _is_accounted_for(self, key: Key) -> bool:
+        return key in self.after.pieces or key in self._removed or key[1] in _SYSTEM or self._is_told(key)
 
-def _as_it_was(key: Key, piece: Piece, before: State, told: str) -> Iterator[str]:
-    was = before.pieces.get(key)
-    if key[0] in ("ACL", "COMMENT") and piece.home[0] == "SCHEMA":
-        return
-    if was is None:
-        yield f"stays, and has got {key} of {piece.home}: {piece.text!r}"
-    elif was.text != piece.text and not _is_told(key, told):
-        yield f"stays, and changed: {key} of {piece.home} from {was.text!r} to {piece.text!r}"
-    elif key[0] in _TIED_ANEW:
-        return
-    elif was.owner != piece.owner:
-        yield f"stays, and changed: {key} of {piece.home} belongs to {piece.owner} and did to {was.owner}"
-    elif was.oid != piece.oid:
-        yield f"stays, and is another: {key} of {piece.home}"
+    def _is_told(self, key: Key) -> bool:
+        return key[2] in self.told or key[2].rpartition(" ")[2] in self.told
 
+    def _as_it_was(self, key: Key, piece: Piece) -> Iterator[str]:
+        was = self.before.pieces.get(key)
+        if key[0] in ("ACL", "COMMENT") and piece.home[0] == "SCHEMA":  # those of the dump come to those of today
+            return
+        if was is None:
+            yield f"stays, and has got {key} of {piece.home}: {piece.text!r}"
+        elif was.text != piece.text and not self._is_told(key):
+            yield f"stays, and changed: {key} of {piece.home} from {was.text!r} to {piece.text!r}"
+        elif key[0] not in _TIED_ANEW and was.owner != piece.owner:
+            yield f"stays, and changed: {key} of {piece.home} belongs to {piece.owner} and did to {was.owner}"
+        elif key[0] not in _TIED_ANEW and was.oid != piece.oid:
+            yield f"stays, and is another: {key} of {piece.home}"
 
-def _as_dumped(key: Key, piece: Piece, dumped: State, told: str, removed: set[Key], drops: bool) -> Iterator[str]:
-    was = dumped.pieces.get(key)
-    if drops and key[0] in ("ACL", "DEFAULT ACL"):
-        return
-    if was is None:
-        yield f"is as dumped, and has got {key} of {piece.home}: {piece.text!r}"
-    elif was.text != piece.text and not _is_told(key, told) and key not in removed:
-        yield f"is not as dumped: {key} of {piece.home} is {piece.text!r} and was {was.text!r}"
-    elif was.owner != piece.owner and not drops:
-        yield f"is not as dumped: {key} of {piece.home} belongs to {piece.owner} and did to {was.owner}"
+    def _as_dumped(self, key: Key, piece: Piece) -> Iterator[str]:
+        was = self.dumped.pieces.get(key)
+        of_what_stays = key[0] == "ROWS" and piece.home[0] == "MATERIALIZED VIEW" and self.plan.inventory.stays
+        without_rows = key[0] == "ROWS" and key not in self._held
+        if (self.drops and key[0] in ("ACL", "DEFAULT ACL")) or of_what_stays or without_rows:
+            return
+        if was is None:
+            yield f"is as dumped, and has got {key} of {piece.home}: {piece.text!r}"
+        elif was.text != piece.text and not self._is_told(key) and key not in self._removed:
+            yield f"is not as dumped: {key} of {piece.home} is {piece.text!r} and was {was.text!r}"
+        elif was.owner != piece.owner and not self.drops:
+            yield f"is not as dumped: {key} of {piece.home} belongs to {piece.owner} and did to {was.owner}"
 
 
 # --- a smaller case ------------------------------------------------------------------------------------------------

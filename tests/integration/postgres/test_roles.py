@@ -1,4 +1,4 @@
-"""What other roles own and granted is restored as it was, by a user who is no superuser, as far as that user can act."""
+"""What other roles own and granted is restored as it was by a user who is no superuser, as far as it may."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def test_who_owns_what_it_could_not_make_gets_it_back_and_may_make_no_more(libra
     else:
         assert swap(library, dump, jobs=1 if "one" in how else 2) == ()
     assert library.everything() == before
-    friend = f"SELECT has_schema_privilege('{library.role}_friend', s, 'CREATE') FROM unnest('{{app,public}}'::text[]) s"
+    friend = (
+        f"SELECT has_schema_privilege('{library.role}_friend', s, 'CREATE') FROM unnest('{{app,public}}'::text[]) s"
+    )
     with library.postgres.connect() as connection:
         assert connection.execute(friend.encode()).fetchall() == [(False,), (False,)]
 
@@ -81,7 +83,9 @@ def distant(library: Library) -> str:
 
 
 @pytest.mark.parametrize("how", ["plan", "swap"])
-def test_a_role_whose_privileges_are_not_inherited_is_named_before_and_the_hint_helps(library: Library, how: str) -> None:
+def test_a_role_whose_privileges_are_not_inherited_is_named_before_and_the_hint_helps(
+    library: Library, how: str
+) -> None:
     name = distant(library)
     library.run("CREATE TABLE mine (n int)")
     library.run(f"CREATE TABLE distant (n int); ALTER TABLE distant OWNER TO {name}", by=SUPERUSER)
@@ -132,13 +136,14 @@ def test_what_only_a_stranger_could_grant_is_listed_by_rehearsal_and_swap_and_st
 
 ONLY_A_SUPERUSERS = {
     "OPERATOR FAMILY": "CREATE OPERATOR FAMILY fam USING btree",
-    "OPERATOR CLASS": "CREATE OPERATOR CLASS cls FOR TYPE int USING btree AS OPERATOR 1 <, FUNCTION 1 btint4cmp(int, int)",
+    "OPERATOR CLASS": "CREATE OPERATOR CLASS cls FOR TYPE int USING btree AS OPERATOR 1 <,"
+    "FUNCTION 1 btint4cmp(int, int)",
     "EVENT TRIGGER": "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
     "CREATE EVENT TRIGGER w ON ddl_command_end EXECUTE FUNCTION watch()",
     "ACCESS METHOD": "CREATE ACCESS METHOD heap2 TYPE TABLE HANDLER heap_tableam_handler",
     "FOREIGN DATA WRAPPER": "CREATE FOREIGN DATA WRAPPER w",
-    "TEXT SEARCH PARSER": "CREATE TEXT SEARCH PARSER prs (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end,"
-    "LEXTYPES = prsd_lextype)",
+    "TEXT SEARCH PARSER": "CREATE TEXT SEARCH PARSER prs (START = prsd_start, GETTOKEN = prsd_nexttoken,"
+    "END = prsd_end, LEXTYPES = prsd_lextype)",
     "TEXT SEARCH TEMPLATE": "CREATE TEXT SEARCH TEMPLATE tmpl (LEXIZE = dsimple_lexize)",
     "PUBLICATION": "CREATE PUBLICATION everything FOR ALL TABLES",
     "PUBLICATION TABLES IN SCHEMA": "CREATE SCHEMA s; CREATE PUBLICATION of_schemas FOR TABLES IN SCHEMA s",
@@ -174,4 +179,3 @@ def test_what_only_a_superuser_can_make_and_is_there_stays(library: Library) -> 
     library.run(ONLY_A_SUPERUSERS["EVENT TRIGGER"], by=SUPERUSER)
     dump = library.dump()
     assert library.restore(dump, OWNER, DROP_OWNER).failed == ()
-

@@ -47,7 +47,7 @@ class Privileges:
         """Grant what others granted, as they did; return what only a role could grant as which this user cannot act."""
         refused = []
         contents = {entry.dump_id: entry for entry in self._entries}
-        roles = dict(self._ask(ROLES)) if self.chains else {}
+        roles = {str(name): bool(can_act) for name, can_act in self._ask(ROLES)} if self.chains else {}
         for entry in self.chains.values():
             text, left = granted_as(definition(entry, contents), roles)
             self._ask(f"BEGIN;\n{text}\nCOMMIT")
