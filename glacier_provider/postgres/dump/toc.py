@@ -9,16 +9,22 @@ ReadToc) for archive versions 1.12 to 1.16, which pg_dump 9.0 to 18 write.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from sys import intern
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from glacier_provider.errors import DumpInvalid, UnsupportedDump
+
+_T = TypeVar("_T")
 
 MAGIC = b"PGDMP"
 OLDEST, NEWEST = (1, 12), (1, 16)
 _COMPRESSIONS = {0: "none", 1: "gzip", 2: "lz4", 3: "zstd"}
 _CUSTOM, _TAR, _DIRECTORY = 1, 3, 5
+_AHEAD = 1 << 16
 _LONGEST = 1 << 30  # PostgreSQL's own limit of one text value
 
 
@@ -95,12 +101,13 @@ def read_toc(stream: BinaryIO) -> Toc:
     reader = _Reader(stream)
     custom = reader.head()
     header = reader.header()
-    count = reader.integer()
+    count = reader.count()
     if not 0 < count < 1 << 31:
         raise DumpInvalid("The dump has no entries.")
-    entries = [reader.entry(custom) for _ in range(count)]
+    entries = deque(reader.entry(custom) for _ in range(count))
     codec = _codec(entries)
-    return Toc(header, tuple(entry.decoded(codec) for entry in entries), codec)
+    # what is decoded is not kept as bytes as well
+    return Toc(header, tuple(entries.popleft().decoded(codec) for _ in range(count)), codec)
 
 
 def parse_listing(text: str) -> tuple[ListedEntry, ...]:
@@ -136,152 +143,213 @@ def _list_line(line: str) -> ListedEntry:
     return ListedEntry(int(found[1]), int(found[2]), int(found[3]), found[4])
 
 
-@dataclass(slots=True)
-class _Raw:
+class _Raw(NamedTuple):
     """An entry as bytes, before the dump's encoding is known."""
 
     dump_id: int
     tableoid: int
     oid: int
     has_data: bool
+    dependencies: tuple[int, ...]
     tag: bytes
     desc: bytes
     definition: bytes
-    namespace: bytes
-    owner: bytes
-    dependencies: tuple[int, ...]
-    data_file: bytes
     drop: bytes
     copy: bytes
+    namespace: bytes
     tablespace: bytes
     access_method: bytes
+    owner: bytes
+    data_file: bytes = b""
 
     def decoded(self, codec: str) -> TocEntry:
         def text(raw: bytes) -> str:
             return raw.decode(codec, "surrogateescape")
 
+        def name(raw: bytes) -> str:  # of which a dump has few, again and again
+            return intern(raw.decode(codec, "surrogateescape"))
+
         return TocEntry(
             dump_id=self.dump_id,
             tableoid=self.tableoid,
             oid=self.oid,
-            desc=text(self.desc),
-            schema=text(self.namespace) or None,
+            desc=name(self.desc),
+            schema=name(self.namespace) or None,
             name=text(self.tag),
-            owner=text(self.owner),
+            owner=name(self.owner),
             dependencies=self.dependencies,
             definition=text(self.definition),
             has_data=self.has_data,
             data_file=text(self.data_file) or None,
             drop=text(self.drop),
             copy=text(self.copy),
-            tablespace=text(self.tablespace),
-            access_method=text(self.access_method),
+            tablespace=name(self.tablespace),
+            access_method=name(self.access_method),
         )
 
 
+class _Short(Exception):
+    """What is at hand ends within what is read; so many bytes are missing at least."""
+
+    def __init__(self, missing: int) -> None:
+        self.missing = missing
+
+
 class _Reader:
-    """Reads PostgreSQL's archive primitives; a short read is a cut dump."""
+    """Reads PostgreSQL's archive primitives; a short read is a cut dump.
+
+    What ends within an entry is read again from the entry's beginning, with more at hand: a dump may have a million
+    entries, and to ask the stream for each primitive would take much longer. A pipe is never waited for longer
+    than for what is needed.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+        self._more: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+        self._buffer = b""
+        self._at = 0
         self._int_size = 4
         self._offset_size = 8
         self.version = NEWEST
 
     def head(self) -> bool:
         """Read magic, version and sizes; return whether the format is custom (else directory)."""
-        if self._stream.read(len(MAGIC)) != MAGIC:
+        with suppress(DumpInvalid):
+            self._have(len(MAGIC))
+        if not self._buffer.startswith(MAGIC):
             raise DumpInvalid("The file is empty or is not a dump of pg_dump's custom or directory format.")
-        self.version = (self._byte(), self._byte())
-        self._byte()  # revision
+        self._have(len(MAGIC) + 6)
+        # the third is the revision of the version
+        major, minor, _, self._int_size, self._offset_size, form = self._buffer[len(MAGIC) : len(MAGIC) + 6]
+        self.version = (major, minor)
+        self._at = len(MAGIC) + 6
         if not OLDEST <= self.version <= NEWEST:
             known = f"{_dotted(OLDEST)} to {_dotted(NEWEST)}"
             raise UnsupportedDump(f"The dump has the archive version {_dotted(self.version)}; known are {known}.")
-        self._int_size, self._offset_size = self._byte(), self._byte()
-        form = self._byte()
         # toc.dat of the directory format calls itself tar, whose reader can then read it
         if form not in (_CUSTOM, _DIRECTORY, _TAR) or self._int_size not in (4, 8) or self._offset_size not in (4, 8):
             raise UnsupportedDump(f"The dump has the format number {form}, which is not custom or directory.")
         return form == _CUSTOM
 
     def header(self) -> DumpHeader:
-        if self.version >= (1, 15):
-            compression = _COMPRESSIONS.get(self._byte(), "unknown")
-        else:
-            compression = "none" if self.integer() == 0 else "gzip"
-        for _ in range(7):  # seconds, minutes, hours, day, month, year, daylight saving
-            self.integer()
-        dbname, server, client = (self._string().decode("utf-8", "replace") for _ in range(3))
-        return DumpHeader(self.version, compression, dbname, server, client)
+        return self._whole(self._header)
+
+    def count(self) -> int:
+        return self._whole(self._integer)
 
     def entry(self, custom: bool) -> _Raw:
-        dump_id = self.integer()
-        has_data = self.integer() != 0
-        tableoid, oid = self._number(), self._number()
-        tag, desc = self._string(), self._string()
-        self.integer()  # section
-        definition, drop, copy, namespace, tablespace = (self._string() for _ in range(5))
-        access_method = self._string() if self.version >= (1, 14) else b""
+        return self._whole(self._custom_entry if custom else self._directory_entry)
+
+    # --- with what is needed at hand -------------------------------------------------------------------------------
+
+    def _whole(self, read: Callable[[], _T]) -> _T:
+        while True:
+            start = self._at
+            try:
+                return read()
+            except _Short as short:
+                self._have(len(self._buffer) - start + short.missing, start)
+
+    def _have(self, length: int, start: int = 0) -> None:
+        """Have so many bytes at hand, `start` on, which is where `_at` is then."""
+        parts = [self._buffer[start:]]
+        missing = length - len(parts[0])
+        while missing > 0:
+            part = self._more(max(missing, _AHEAD))
+            if not part:
+                raise DumpInvalid("The dump ends within its table of contents.")
+            parts.append(part)
+            missing -= len(part)
+        self._buffer, self._at = b"".join(parts), 0
+
+    # --- what may end early ----------------------------------------------------------------------------------------
+
+    def _header(self) -> DumpHeader:
+        if self.version >= (1, 15):
+            compression = _COMPRESSIONS.get(self._bytes(1)[0], "unknown")
+        else:
+            compression = "none" if self._integer() == 0 else "gzip"
+        for _ in range(7):  # seconds, minutes, hours, day, month, year, daylight saving
+            self._integer()
+        dbname, server, client = (text.decode("utf-8", "replace") for text in self._strings(3))
+        return DumpHeader(self.version, compression, dbname, server, client)
+
+    def _custom_entry(self) -> _Raw:
+        raw = self._entry()
+        self._bytes(1 + self._offset_size)  # state and position of the data
+        return raw
+
+    def _directory_entry(self) -> _Raw:
+        raw = self._entry()
+        (data_file,) = self._strings(1)
+        return raw._replace(data_file=data_file) if data_file else raw
+
+    def _entry(self) -> _Raw:
+        dump_id = self._integer()
+        has_data = self._integer() != 0
+        tableoid, oid, tag, desc = self._strings(4)
+        self._integer()  # section
+        definition, drop, copy, namespace, tablespace = self._strings(5)
+        (access_method,) = self._strings(1) if self.version >= (1, 14) else (b"",)
         if self.version >= (1, 16):  # a partitioned table has no storage of its own, but may name what its parts get
-            self.integer()  # relkind
-        owner = self._string()
-        self._string()  # with oids
-        dependencies = tuple(self._dependencies())
-        extra = self._extra(custom)
+            self._integer()  # relkind
+        owner, _ = self._strings(2)  # and whether it has oids
+        dependencies = tuple(map(_whole_number, self._list()))
+        oids = _whole_number(tableoid), _whole_number(oid)
         return _Raw(
-            dump_id=dump_id,
-            tableoid=tableoid,
-            oid=oid,
-            has_data=has_data,
-            tag=tag,
-            desc=desc,
-            definition=definition,
-            namespace=namespace,
-            owner=owner,
-            dependencies=dependencies,
-            data_file=extra,
-            drop=drop,
-            copy=copy,
-            tablespace=tablespace,
-            access_method=access_method,
+            dump_id,
+            *oids,
+            has_data,
+            dependencies,
+            tag,
+            desc,
+            definition,
+            drop,
+            copy,
+            namespace,
+            tablespace,
+            access_method,
+            owner,
         )
 
-    def integer(self) -> int:
-        negative = self._byte()
-        value = int.from_bytes(self._bytes(self._int_size), "little")
-        return -value if negative else value
-
-    def _dependencies(self) -> Iterator[int]:
-        while (text := self._optional_string()) is not None:
-            yield _whole_number(text)
-
-    def _extra(self, custom: bool) -> bytes:
-        """Return the name of the data file; the custom format has state and position of the data in its place."""
-        if custom:
-            self._bytes(1 + self._offset_size)
-            return b""
-        return self._string()
-
-    def _number(self) -> int:
-        return _whole_number(self._string())
-
-    def _string(self) -> bytes:
-        return self._optional_string() or b""
-
-    def _optional_string(self) -> bytes | None:
-        length = self.integer()
-        return None if length < 0 else self._bytes(length)
-
-    def _byte(self) -> int:
-        return self._bytes(1)[0]
+    def _integer(self) -> int:
+        size = self._int_size
+        text = self._bytes(1 + size)
+        value = int.from_bytes(text[1:], "little")
+        return -value if text[0] else value
 
     def _bytes(self, length: int) -> bytes:
-        if length > _LONGEST:
-            raise DumpInvalid("The dump's table of contents is damaged.")
-        got = self._stream.read(length)
-        if len(got) != length:
-            raise DumpInvalid("The dump ends within its table of contents.")
-        return got
+        start, self._at = self._at, self._at + length
+        if self._at > len(self._buffer):
+            raise _Short(self._at - len(self._buffer))
+        return self._buffer[start : self._at]
+
+    def _list(self) -> list[bytes]:
+        """Return the strings up to one that is none."""
+        found: list[bytes] = []
+        while True:
+            if self._buffer[self._at : self._at + 1] > b"\0":
+                self._bytes(1 + self._int_size)
+                return found
+            found += self._strings(1)
+
+    def _strings(self, count: int) -> list[bytes]:
+        """Return the next strings; one that is none is empty."""
+        buffer, at, size, last = self._buffer, self._at, self._int_size, len(self._buffer)
+        found = []
+        for _ in range(count):
+            start = end = at + 1 + size
+            if start > last:
+                raise _Short(start - last)
+            if buffer[at] == 0:  # else its length is negative
+                end += int.from_bytes(buffer[at + 1 : start], "little")
+                if end > last:
+                    if end - start > _LONGEST:
+                        raise DumpInvalid("The dump's table of contents is damaged.")
+                    raise _Short(end - last)
+            found.append(buffer[start:end])
+            at = end
+        self._at = at
+        return found
 
 
 def _whole_number(text: bytes) -> int:

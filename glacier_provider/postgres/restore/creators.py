@@ -16,9 +16,13 @@ class Creators:
     def __init__(self) -> None:
         self._let: dict[tuple[str, str], bool] = {}
 
+    def knows(self, schema: str, role: str) -> bool:
+        """Tell whether this was asked before."""
+        return (schema, role) in self._let
+
     def let(self, session: RestoringSession, schema: str, role: str) -> None:
         """Let a role create in a schema, which is there, where it may not already."""
-        if (schema, role) in self._let:
+        if self.knows(schema, role):
             return
         asked = f"has_schema_privilege({literal(role)}, to_regnamespace({literal(quoted(schema))}), 'CREATE')"
         may = session.text(f"SELECT pg_catalog.{asked}")[0][0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -166,7 +166,6 @@ class _Rehearsal:
     def __init__(self, session: RestoringSession, toc: Toc, options: PgRestoreOptions) -> None:
         self._session, self._toc, self._options = session, toc, options
         self._contents = {entry.dump_id: entry for entry in toc.entries}
-        self._storage = Storage(replace(options, tablespaces=Keep.DROP))
         self._failed: dict[int, Stumble] = {}
         self._passed_over: list[Stumble] = []
         self._creators = Creators()
@@ -176,11 +175,15 @@ class _Rehearsal:
 
     def failures(self) -> list[Stumble]:
         entries = [entry for entry in in_order(self._toc.entries) if self._is_rehearsed(entry)]
-        for start in range(0, len(entries), _TOGETHER):
-            self._session.text("BEGIN")
-            for entry in entries[start : start + _TOGETHER]:
-                self._try(entry)
-            self._session.text("COMMIT")
+        together: list[TocEntry] = []
+        for entry in entries:
+            self._note_grants(entry)
+            if len(together) == _TOGETHER or self._has_to_be_let(entry):
+                self._try_all(together)
+                together = []
+            self._let_create(entry)
+            together.append(entry)
+        self._try_all(together)
         return [*self._failed.values(), *self._passed_over]
 
     def _is_rehearsed(self, entry: TocEntry) -> bool:
@@ -191,47 +194,83 @@ class _Rehearsal:
         about_large_objects = entry.name.startswith("LARGE OBJECT")
         return not (about_large_objects and entry.desc in ("ACL", "COMMENT", "SECURITY LABEL"))
 
-    def _try(self, entry: TocEntry) -> None:
-        needed = next((self._failed[each] for each in entry.dependencies if each in self._failed), None)
-        sql = self._sql(entry)
-        if needed is not None:
-            failed = FailedStatement(str(entry), f"needs {needed.entry}", sql.strip())
-            self._failed[entry.dump_id] = Stumble(entry, failed, needed.missing)
-            return
-        if entry.desc == "SCHEMA" and entry.name == "public":
-            sql = sql.replace("CREATE SCHEMA ", "CREATE SCHEMA IF NOT EXISTS ", 1)
-        self._let_create(entry)
-        text = f"SAVEPOINT glacier_entry;\n{self._storage.before(entry)}{sql};\nRELEASE glacier_entry"
+    def _try_all(self, entries: Sequence[TocEntry]) -> None:
+        """Try entries, and note those that are refused; the others are made."""
+        while entries:
+            tried = [entry for entry in entries if not self._needs_what_failed(entry)]
+            refused = self._refusal(tried)
+            if refused is None:
+                return
+            if refused.unreadable:  # the server ran none of them; it can read those before
+                self._try_all(tried[: refused.piece])
+            entry = tried[refused.piece]
+            failed = FailedStatement(str(entry), refused.text, self._sql(entry).strip())
+            self._failed[entry.dump_id] = Stumble(entry, failed, refused.state in MISSING)
+            entries = tried[refused.piece + 1 :]
+
+    def _refusal(self, entries: Sequence[TocEntry]) -> Refused | None:
+        """Make entries up to the first that is refused, in a transaction; return the refusal."""
+        storage = Storage(replace(self._options, tablespaces=Keep.DROP))
+        pieces = [
+            f"{storage.before(entry)}SAVEPOINT glacier_entry;\n{self._sql(entry)};\nRELEASE glacier_entry"
+            for entry in entries
+        ]
+        self._session.text("BEGIN")
         try:
-            self._session.run(text.encode(self._toc.codec, "surrogateescape"))
+            self._session.run_all([piece.encode(self._toc.codec, "surrogateescape") for piece in pieces])
         except Refused as refused:
             if (error := _no_finding(refused)) is not None:
                 raise error from refused
-            self._session.text("ROLLBACK TO glacier_entry")
-            failed = FailedStatement(str(entry), refused.text, sql.strip())
-            self._failed[entry.dump_id] = Stumble(entry, failed, refused.state in MISSING)
+            self._session.text("ROLLBACK" if refused.unreadable else "ROLLBACK TO glacier_entry; COMMIT")
+            return refused
+        self._session.text("COMMIT")
+        return None
 
-    def _let_create(self, entry: TocEntry) -> None:
-        gives = self._options.owner is Keep.KEEP and entry.owner != self._user and change_of_owner(entry)
-        if not (entry.schema and gives and not self._is_superuser and entry.owner in self._roles):
-            return
-        try:
-            self._session.text("SAVEPOINT glacier_create")
-            self._creators.let(self._session, entry.schema, entry.owner)
-        except Refused:  # then the entry is
-            self._session.text("ROLLBACK TO glacier_create")
+    def _needs_what_failed(self, entry: TocEntry) -> bool:
+        """Tell whether an entry needs one that failed: then it is noted, and not tried."""
+        needed = next((self._failed[each] for each in entry.dependencies if each in self._failed), None)
+        if needed is not None:
+            failed = FailedStatement(str(entry), f"needs {needed.entry}", self._sql(entry).strip())
+            self._failed[entry.dump_id] = Stumble(entry, failed, needed.missing)
+        return needed is not None
 
     def _sql(self, entry: TocEntry) -> str:
         sql = definition(entry, self._contents)
         if entry.desc == "ACL" and not self._is_superuser:
-            sql, refused = granted_as(sql, self._roles)
+            sql, _ = granted_as(sql, self._roles)
+        if self._options.owner is Keep.KEEP:
+            sql += change_of_owner(entry)
+        if entry.desc == "SCHEMA" and entry.name == "public":
+            sql = sql.replace("CREATE SCHEMA ", "CREATE SCHEMA IF NOT EXISTS ", 1)
+        return sql
+
+    def _has_to_be_let(self, entry: TocEntry) -> bool:
+        """Whether who is given an entry perhaps may not create it; asked once, when its schema is there."""
+        gives = self._options.owner is Keep.KEEP and entry.owner != self._user and change_of_owner(entry)
+        if not (entry.schema and gives and not self._is_superuser and entry.owner in self._roles):
+            return False
+        return not self._creators.knows(entry.schema, entry.owner)
+
+    def _let_create(self, entry: TocEntry) -> None:
+        if not self._has_to_be_let(entry):
+            return
+        assert entry.schema is not None
+        self._session.text("BEGIN")
+        try:
+            self._creators.let(self._session, entry.schema, entry.owner)
+        except Refused:  # then the entry is
+            self._session.text("ROLLBACK")
+        else:
+            self._session.text("COMMIT")
+
+    def _note_grants(self, entry: TocEntry) -> None:
+        """Note the privileges that roles gave as which this user cannot act."""
+        if entry.desc == "ACL" and not self._is_superuser:
+            _, refused = granted_as(definition(entry, self._contents), self._roles)
             if refused:
                 said = f"a role as which {self._user} cannot act granted this"
                 failed = FailedStatement(str(entry), said, "\n".join(refused))
                 self._passed_over.append(Stumble(entry, failed, missing=False, is_passed_over=True))
-        if self._options.owner is Keep.KEEP:
-            sql += change_of_owner(entry)
-        return sql
 
 
 def _no_finding(refused: Refused) -> DatabaseError | None:

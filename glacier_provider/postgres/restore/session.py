@@ -5,8 +5,9 @@ No psql stands between a dump and the server: what psql takes for a command of i
 
 from __future__ import annotations
 
+import secrets
 import select
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 
     from glacier_provider.postgres.tools.server import Connection
 
+_FAILED_TRANSACTION = "25P02"
 _SHOWN = 2000  # characters of a statement, detail or context that are told
 
 
 @dataclass(slots=True)
 class Refused(Exception):
-    """The server refused a statement, or the connection was lost (`state` is then 08006); texts as the server's."""
+    """The server refused a statement, or the connection was lost (`state` is then 08006); texts as the server's.
+
+    Of what `run_all` was given, `piece` is the number of the refused one; when that is `unreadable`, none was run.
+    """
 
     state: str
     text: str
@@ -32,6 +37,8 @@ class Refused(Exception):
     advice: str = ""
     context: str = ""
     statement: str = ""
+    piece: int = 0
+    unreadable: bool = False
 
     def __str__(self) -> str:
         return self.text
@@ -77,6 +84,27 @@ class RestoringSession:
         rows = self.run(sql.encode(self.codec, "surrogateescape"))
         return [tuple(None if v is None else v.decode(self.codec, "surrogateescape") for v in row) for row in rows]
 
+    def run_all(self, pieces: Sequence[bytes]) -> None:
+        """Run pieces of SQL, each of one or more statements, in one round trip; raise Refused, which tells the piece.
+
+        Behind each piece stands a mark that no SQL of a dump can know: the server gives it back when that piece is
+        done, and none of them hides in an open quote or comment.
+        """
+        mark = f"glacier_{secrets.token_hex(8)}".encode()
+        sql = b"".join(b"%b\n;SELECT %d AS %b;\n" % (piece, number, mark) for number, piece in enumerate(pieces))
+        done: list[PGresult] = []
+        try:
+            self._results(sql, done)
+        except Refused as refused:
+            refused.piece = _marked(done, mark)
+            if len(done) == 1 and self._in_failed_transaction():  # at the first statement, or while reading all
+                refused = self._unreadable(pieces) or refused
+            refused.statement = _shown(pieces[refused.piece])
+            raise refused from None
+        if (found := _marked(done, mark)) < len(pieces):
+            text = "the statement does not end with its entry"
+            raise Refused("42601", text, statement=_shown(pieces[found]), piece=found)
+
     def copy(self, statement: bytes, chunks: Iterable[bytes]) -> None:
         """Run a COPY FROM STDIN with these bytes. Raise Refused, or what `chunks` raises; the COPY has failed then."""
         import psycopg
@@ -105,18 +133,39 @@ class RestoringSession:
 
     # --- the protocol ----------------------------------------------------------------------------------------------
 
-    def _results(self, sql: bytes) -> list[PGresult]:
+    def _results(self, sql: bytes, results: list[PGresult] | None = None) -> list[PGresult]:
         if self.stopped:
             raise Refused("57014", "the restore was ended from outside")
         self._guarded(lambda: self._pgconn.send_query(sql), sql)
-        return self._finished(sql)
+        return self._finished(sql, results)
 
-    def _finished(self, sql: bytes, *, quiet: bool = False) -> list[PGresult]:
-        """Wait for the end of what was sent, or for the server to ask for COPY's rows."""
+    def _unreadable(self, pieces: Sequence[bytes]) -> Refused | None:
+        """Return the refusal of a piece that is no SQL: for its sake the server has run none of them.
+
+        In a failed transaction everything is still read, and only then refused.
+        """
+        for number, piece in enumerate(pieces):
+            try:
+                self._results(piece)
+            except Refused as refused:
+                if refused.state != _FAILED_TRANSACTION:
+                    refused.piece, refused.unreadable = number, True
+                    return refused
+            if not self._in_failed_transaction():
+                return None
+        return None
+
+    def _in_failed_transaction(self) -> bool:
+        import psycopg
+
+        return self._pgconn.transaction_status == psycopg.pq.TransactionStatus.INERROR
+
+    def _finished(self, sql: bytes, results: list[PGresult] | None = None, *, quiet: bool = False) -> list[PGresult]:
+        """Wait for the end of what was sent, or for the server to ask for COPY's rows; add to `results`, if given."""
         import psycopg
 
         status = psycopg.pq.ExecStatus
-        results: list[PGresult] = []
+        results = [] if results is None else results
         failed: PGresult | None = None
         while True:
             self._flush(sql)
@@ -191,6 +240,15 @@ class RestoringSession:
             return []
         last = with_rows[-1]
         return [tuple(last.get_value(row, column) for column in range(last.nfields)) for row in range(last.ntuples)]
+
+
+def _marked(results: Iterable[PGresult], mark: bytes) -> int:
+    """Return how many marks came, in order."""
+    count = 0
+    for result in results:
+        if result.nfields == 1 and result.fname(0) == mark and result.get_value(0, 0) == b"%d" % count:
+            count += 1
+    return count
 
 
 def _shown(sql: bytes) -> str:

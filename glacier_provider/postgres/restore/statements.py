@@ -101,6 +101,8 @@ def granted_as(sql: str, roles: Mapping[str, bool]) -> tuple[str, tuple[str, ...
     What another role granted is granted as that role: pg_dump asks for SET SESSION AUTHORIZATION, which is a
     superuser's; SET ROLE does the same for a user that can act as the role. `roles` says as which this user can.
     """
+    if "SESSION AUTHORIZATION" not in sql:
+        return sql, ()
     given, refused = "", []
     grantor = ""
     for text, parts in definitions.split_statements(sql):

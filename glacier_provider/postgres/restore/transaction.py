@@ -45,9 +45,13 @@ from glacier_provider.postgres.tools.server import Server, database_errors, erro
 from glacier_provider.postgres.tools.sql import literal, quoted
 
 OUTCOME_SECONDS = 30.0
+_PIECES = 100  #: entries that are sent in one round trip at most,
+_PIECES_SIZE = 256 << 10  # and their bytes
+_LARGE = 1 << 20  #: bytes of rows from which on an index takes a while, and is told by itself
 _TOGETHER = 200  #: objects that one DROP names: more take longer, since each is looked for among the others
 _LISTS = re.compile(
-    r"DROP (TABLE|VIEW|MATERIALIZED VIEW|SEQUENCE|FOREIGN TABLE|TYPE|SCHEMA|FUNCTION|PROCEDURE|AGGREGATE)( IF EXISTS)?"
+    r"DROP (TABLE|VIEW|MATERIALIZED VIEW|SEQUENCE|FOREIGN TABLE|TYPE|SCHEMA|FUNCTION|PROCEDURE|AGGREGATE)( IF EXISTS)?",
+    re.IGNORECASE,
 )
 
 
@@ -124,6 +128,9 @@ class _Transaction:
         self._links: list[tuple[str, str, str, str]] = []
         self._creators = Creators()
         self._placed = Storage(options)
+        self._waiting: list[tuple[TocEntry, bytes]] = []
+        self._waiting_size = 0
+        self._large: set[int] = set()
         self._transaction_id: int | None = None
         self._asked_to_commit = False
 
@@ -138,6 +145,7 @@ class _Transaction:
                     if entry.desc == "FK CONSTRAINT":  # it may refer to rows of a partition that stayed
                         self._put_together(session, partitions=True)
                     self._restore(session, rows, entry)
+                self._send(session)
                 self._put_together(session, partitions=True)
                 self._put_together(session, partitions=False)
                 self._creators.no_more(session)
@@ -195,6 +203,7 @@ class _Transaction:
         queries = target.named_queries("drop.sql")
         self._doing = "dropping what the dump replaces"
         staying = {str(one): str(described) for one, described in session.text(queries["staying"])}
+        session.text(f"SELECT set_config('glacier_provider.staying', {literal(','.join(staying))}, true)")
         self._links = [(str(k), str(w), str(b), str(a)) for k, w, b, a in session.text(queries["links"])]
         subscribed = [str(name) for (name,) in session.text(queries["subscribed"])]
         drops = session.text(queries["drops"])
@@ -237,21 +246,59 @@ class _Transaction:
             session.text(f"WITH {', '.join(deletions)} SELECT 1")
 
     def _restore(self, session: RestoringSession, rows: Rows, entry: TocEntry) -> None:
-        self._doing = f"restoring {entry}"
         if entry.schema and self._gives(entry) and not self._plan.target.superuser:
-            self._creators.let(session, entry.schema, entry.owner)
+            self._let_create(session, entry.schema, entry.owner)
+        if entry.desc in (ROWS, LARGE_OBJECTS) or entry.dump_id in self._plan.uncertain:
+            self._send(session)
+            self._doing = f"restoring {entry}"
+            self._restore_alone(session, rows, entry)
+            self._tell()
+        elif sql := self._sql(entry):
+            self._note_grants(entry)
+            self._wait(session, entry, self._bytes(sql))
+
+    def _let_create(self, session: RestoringSession, schema: str, role: str) -> None:
+        if not self._creators.knows(schema, role):
+            self._send(session)  # the schema is perhaps among what waits
+            self._doing = f"letting {role} create in the schema {schema}"
+            self._creators.let(session, schema, role)
+
+    def _restore_alone(self, session: RestoringSession, rows: Rows, entry: TocEntry) -> None:
         if entry.desc == ROWS:
-            self._doing = f"restoring {entry}, {readable_size(rows.read)} of rows so far"
+            before = rows.read
+            self._doing = f"restoring {entry}, {readable_size(before)} of rows so far"
             session.copy(self._bytes(entry.copy), self._told(rows.of(entry)))
+            if rows.read - before > _LARGE:
+                self._large.update(entry.dependencies)
         elif entry.desc == LARGE_OBJECTS:
             self._bring_large_objects(session, rows)
-        elif any(needed in self._missing for needed in entry.dependencies) and entry.dump_id in self._plan.uncertain:
+        elif any(needed in self._missing for needed in entry.dependencies):
             self._note(entry, "it needs what could not be restored")
-        elif entry.dump_id in self._plan.uncertain:
+        else:
             self._try(session, entry)
-        elif sql := self._sql(entry):
-            session.run(self._bytes(sql))
-            self._note_grants(entry)
+
+    def _wait(self, session: RestoringSession, entry: TocEntry, sql: bytes) -> None:
+        """Have an entry wait for others, to be sent with them; not what takes long, so that it is told."""
+        is_slow = not self._large.isdisjoint(entry.dependencies)
+        if is_slow:
+            self._send(session)
+        self._waiting.append((entry, sql))
+        self._waiting_size += len(sql)
+        if is_slow or len(self._waiting) >= _PIECES or self._waiting_size >= _PIECES_SIZE:
+            self._send(session)
+
+    def _send(self, session: RestoringSession) -> None:
+        """Send what waits, in one round trip."""
+        waiting, self._waiting, self._waiting_size = self._waiting, [], 0
+        if not waiting:
+            return
+        more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+        self._doing = f"restoring {waiting[0][0]}{more}"
+        try:
+            session.run_all([sql for _, sql in waiting])
+        except Refused as refused:
+            self._doing = f"restoring {waiting[refused.piece][0]}"
+            raise
         self._tell()
 
     def _gives(self, entry: TocEntry) -> bool:
@@ -266,12 +313,17 @@ class _Transaction:
             yield chunk
 
     def _sql(self, entry: TocEntry) -> str:
+        """Return what restores an entry, empty when nothing does."""
+        sql = self._definition(entry)
+        return self._placed.before(entry) + sql if sql else ""
+
+    def _definition(self, entry: TocEntry) -> str:
         text = definition(entry, self._contents)
         if self._plan.target.staying.get((entry.desc, entry.schema, entry.name)):  # it stays for something else
             text = re.sub(r"\ACREATE (?=FUNCTION|PROCEDURE)", "CREATE OR REPLACE ", text)
         if entry.desc == "ACL" and not self._plan.target.superuser:
             text, _ = granted_as(text, self._plan.target.roles)
-        return self._placed.before(entry) + text + (change_of_owner(entry) if self._gives(entry) else "")
+        return text + (change_of_owner(entry) if self._gives(entry) else "")
 
     def _note_grants(self, entry: TocEntry) -> None:
         """List the privileges that roles gave as which this user cannot act."""
@@ -283,9 +335,9 @@ class _Transaction:
 
     def _try(self, session: RestoringSession, entry: TocEntry) -> None:
         """Restore what may need something that was left out; note it when it cannot be."""
-        sql = self._sql(entry)
-        try:
-            session.run(self._bytes(f"SAVEPOINT glacier_entry;\n{sql};\nRELEASE glacier_entry"))
+        place, sql = self._placed.before(entry), self._definition(entry)
+        try:  # where it goes is set for what follows, too, and outlives the savepoint
+            session.run(self._bytes(f"{place}SAVEPOINT glacier_entry;\n{sql};\nRELEASE glacier_entry"))
             self._note_grants(entry)
         except Refused as refused:
             session.text("ROLLBACK TO glacier_entry")
@@ -313,7 +365,7 @@ class _Transaction:
 
     def _note(self, entry: TocEntry, reason: str) -> None:
         self._missing.add(entry.dump_id)
-        self._failed.append(FailedStatement(str(entry), reason, without_secrets(self._sql(entry).strip())))
+        self._failed.append(FailedStatement(str(entry), reason, without_secrets(self._definition(entry).strip())))
 
     def _bring_large_objects(self, session: RestoringSession, rows: Rows) -> None:
         """Fill the large objects, many in one statement."""
@@ -336,6 +388,8 @@ class _Transaction:
         """Tie what stays to what was restored, as it was tied before, each once."""
         tied = [link for link in self._links if (link[0] == "partition") is partitions]
         self._links = [link for link in self._links if link not in tied]
+        if tied:
+            self._send(session)
         for kind, what, _, after in tied:
             if not after:
                 continue
@@ -363,10 +417,7 @@ class _Transaction:
 
     def _check_staying(self, session: RestoringSession, staying: dict[str, str]) -> None:
         """Raise Refused when something is gone that had to stay."""
-        if not staying:
-            return
-        present = {one for (one,) in session.text(target.named_queries("drop.sql")["present"])}
-        lost = [described for one, described in staying.items() if one not in present]
+        lost = [staying[str(one)] for (one,) in session.text(target.named_queries("drop.sql")["lost"])]
         if lost:
             shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
             raise Refused("2BP01", f"objects that must stay would be dropped as well: {shown}")

@@ -7,20 +7,20 @@ FROM object o, pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
 WHERE o.stays IS NULL
   AND o.classid IN ('pg_catalog.pg_event_trigger'::regclass, 'pg_catalog.pg_publication'::regclass)
 UNION ALL
-SELECT 2, 'DROP SCHEMA', quote_ident(name) FROM schema WHERE stays IS NULL
-UNION ALL
-SELECT 3, format('DROP %s IF EXISTS', i.type), i.identity
+-- relations of every schema before the schemas: many at a time, and not all at once, which takes time by their square
+SELECT CASE WHEN c.relispartition THEN 2 ELSE 3 END, format('DROP %s IF EXISTS', i.type), i.identity
 FROM object o JOIN pg_catalog.pg_class c ON c.oid = o.objid,
   pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
 WHERE o.stays IS NULL AND o.classid = 'pg_catalog.pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-  AND o.nsp IN (SELECT oid FROM schema WHERE stays IS NOT NULL)
-  AND NOT EXISTS (  -- identity sequences and partitions go with their table
+  AND NOT EXISTS (  -- what goes with its table: sequences
     SELECT FROM pg_catalog.pg_depend d
       JOIN object owner ON owner.stays IS NULL AND owner.classid = d.refclassid AND owner.objid = d.refobjid
-    WHERE d.classid = o.classid AND d.objid = o.objid AND d.objsubid = 0 AND d.deptype IN ('i', 'a', 'P', 'S')
-      AND d.refclassid = 'pg_catalog.pg_class'::regclass)
+    WHERE d.classid = o.classid AND d.objid = o.objid AND d.objsubid = 0 AND d.deptype IN ('i', 'a', 'S')
+      AND d.refclassid = 'pg_catalog.pg_class'::regclass AND NOT c.relispartition)
 UNION ALL
-SELECT 4, 'DROP TYPE IF EXISTS', i.identity
+SELECT 4, 'DROP SCHEMA', quote_ident(name) FROM schema WHERE stays IS NULL
+UNION ALL
+SELECT 5, 'DROP TYPE IF EXISTS', i.identity
 FROM object o JOIN pg_catalog.pg_type t ON t.oid = o.objid LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid,
   pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
 WHERE o.stays IS NULL AND o.classid = 'pg_catalog.pg_type'::regclass AND t.typtype IN ('b', 'c', 'd', 'e', 'r', 'p')
@@ -29,7 +29,7 @@ WHERE o.stays IS NULL AND o.classid = 'pg_catalog.pg_type'::regclass AND t.typty
   AND o.nsp IN (SELECT oid FROM schema WHERE stays IS NOT NULL)
 UNION ALL
 -- types alone could name another procedure, one with OUT arguments: what a procedure's arguments are for is told, too
-SELECT 5, format('DROP %s IF EXISTS',
+SELECT 6, format('DROP %s IF EXISTS',
     CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END),
   CASE p.prokind
     WHEN 'p' THEN format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid))
@@ -40,7 +40,7 @@ FROM object o JOIN pg_catalog.pg_proc p ON p.oid = o.objid JOIN pg_catalog.pg_na
 WHERE o.stays IS NULL AND o.classid = 'pg_catalog.pg_proc'::regclass
   AND o.nsp IN (SELECT oid FROM schema WHERE stays IS NOT NULL)
 UNION ALL
-SELECT 5, format('DROP %s IF EXISTS', i.type), i.identity
+SELECT 6, format('DROP %s IF EXISTS', i.type), i.identity
 FROM object o, pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
 WHERE o.stays IS NULL AND o.classid IN (
     'pg_catalog.pg_operator'::regclass, 'pg_catalog.pg_opclass'::regclass,
@@ -49,18 +49,18 @@ WHERE o.stays IS NULL AND o.classid IN (
     'pg_catalog.pg_ts_template'::regclass)
   AND o.nsp IN (SELECT oid FROM schema WHERE stays IS NOT NULL)
 UNION ALL
-SELECT 6, format('DROP %s IF EXISTS', replace(i.type, '-', ' ')), i.identity
+SELECT 7, format('DROP %s IF EXISTS', replace(i.type, '-', ' ')), i.identity
 FROM object o, pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
 WHERE o.stays IS NULL AND o.classid IN (
     'pg_catalog.pg_cast'::regclass, 'pg_catalog.pg_foreign_server'::regclass,
     'pg_catalog.pg_foreign_data_wrapper'::regclass, 'pg_catalog.pg_language'::regclass, 'pg_catalog.pg_am'::regclass)
 UNION ALL
 -- pg_identify_object says "for type on language name" up to 17, which DROP does not understand
-SELECT 6, 'DROP TRANSFORM IF EXISTS', format('FOR %s LANGUAGE %I', pg_catalog.format_type(f.trftype, NULL), l.lanname)
+SELECT 7, 'DROP TRANSFORM IF EXISTS', format('FOR %s LANGUAGE %I', pg_catalog.format_type(f.trftype, NULL), l.lanname)
 FROM object o JOIN pg_catalog.pg_transform f ON f.oid = o.objid JOIN pg_catalog.pg_language l ON l.oid = f.trflang
 WHERE o.stays IS NULL AND o.classid = 'pg_catalog.pg_transform'::regclass
 UNION ALL
-SELECT 6, 'DROP USER MAPPING IF EXISTS',
+SELECT 7, 'DROP USER MAPPING IF EXISTS',
   format('FOR %s SERVER %I', CASE WHEN u.umuser = 0 THEN 'PUBLIC' ELSE quote_ident(u.usename) END, u.srvname)
 FROM object o JOIN pg_catalog.pg_user_mappings u ON u.umid = o.objid
   JOIN object s ON s.classid = 'pg_catalog.pg_foreign_server'::regclass AND s.objid = u.srvid AND s.stays IS NOT NULL
@@ -114,12 +114,11 @@ UNION ALL
 SELECT format('%s %s', 'pg_catalog.pg_namespace'::regclass::oid, oid), format('schema %I', name)
 FROM schema WHERE stays IS NOT NULL
 
--- name: present
--- purpose: the identities of all that is there, as `staying` gives them.
--- begins: objects
-SELECT format('%s %s', classid, objid) FROM object
-UNION ALL
-SELECT format('%s %s', 'pg_catalog.pg_namespace'::regclass::oid, oid) FROM schema
+-- name: lost
+-- purpose: the identities that are gone of those that `staying` gave; the setting glacier_provider.staying holds them,
+--   commas between.
+SELECT one FROM unnest(string_to_array(current_setting('glacier_provider.staying'), ',')) AS one
+WHERE pg_catalog.pg_describe_object(split_part(one, ' ', 1)::oid, split_part(one, ' ', 2)::oid, 0) IS NULL
 
 -- name: links
 -- purpose: what ties something that stays to something that is replaced, and can be taken apart and put together again:
