@@ -215,15 +215,16 @@ class _Rehearsal:
             f"{storage.before(entry)}SAVEPOINT glacier_entry;\n{self._sql(entry)};\nRELEASE glacier_entry"
             for entry in entries
         ]
-        self._session.text("BEGIN")
-        try:
-            self._session.run_all([piece.encode(self._toc.codec, "surrogateescape") for piece in pieces])
-        except Refused as refused:
-            if (error := _no_finding(refused)) is not None:
-                raise error from refused
-            self._session.text("ROLLBACK" if refused.unreadable else "ROLLBACK TO glacier_entry; COMMIT")
-            return refused
-        self._session.text("COMMIT")
+        with _no_server_trouble():
+            self._session.text("BEGIN")
+            try:
+                self._session.run_all([piece.encode(self._toc.codec, "surrogateescape") for piece in pieces])
+            except Refused as refused:
+                if _no_finding(refused) is not None:
+                    raise
+                self._session.text("ROLLBACK" if refused.unreadable else "ROLLBACK TO glacier_entry; COMMIT")
+                return refused
+            self._session.text("COMMIT")
         return None
 
     def _needs_what_failed(self, entry: TocEntry) -> bool:
@@ -271,6 +272,15 @@ class _Rehearsal:
                 said = f"a role as which {self._user} cannot act granted this"
                 failed = FailedStatement(str(entry), said, "\n".join(refused))
                 self._passed_over.append(Stumble(entry, failed, missing=False, is_passed_over=True))
+
+
+@contextmanager
+def _no_server_trouble() -> Iterator[None]:
+    """Raise what it means that a server refused what has nothing to do with a dump."""
+    try:
+        yield
+    except Refused as refused:
+        raise (_no_finding(refused) or DatabaseError(f"The rehearsal was cut: {refused.text}.")) from refused
 
 
 def _no_finding(refused: Refused) -> DatabaseError | None:
