@@ -212,15 +212,23 @@ class ChangingWorld(World):
         try:
             return super().restore(backup_id, run, kill, **params)
         except ArchiveMissing as error:
-            self._forget_kill()
-            self._check_told(backup_id, error, without=bool(params))
-            restore_id = self.here.catalog.restores.of_run(run)
-            self.restore_failed = True
-            if restore_id is not None:
-                self.here.catalog.restores.fail(restore_id, str(error))
-            if backup_id not in self.backups:
-                raise BackupNotRestorable("Its dump is lost.") from error
-        return super().restore(backup_id, self.a_run("restore"), None, without_lost=True)
+            self._told_of_loss(backup_id, run, error, without=bool(params))
+        run = self.a_run("restore")
+        try:
+            return super().restore(backup_id, run, None, without_lost=True)
+        except ArchiveMissing as error:  # the files were known to be lost, and now the dump is
+            self._told_of_loss(backup_id, run, error, without=True)
+            raise AssertionError("what is lost but the dump stops no restore without it") from error
+
+    def _told_of_loss(self, backup_id: int, run: Run, error: ArchiveMissing, *, without: bool) -> None:
+        self._forget_kill()
+        self._check_told(backup_id, error, without=without)
+        restore_id = self.here.catalog.restores.of_run(run)
+        self.restore_failed = True
+        if restore_id is not None:
+            self.here.catalog.restores.fail(restore_id, str(error))
+        if backup_id not in self.backups:
+            raise BackupNotRestorable("Its dump is lost.") from error
 
     def _check_told(self, backup_id: int, error: ArchiveMissing, *, without: bool) -> None:
         """A loss that a restore met is true, and known from now on."""

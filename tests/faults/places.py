@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -132,6 +133,7 @@ class S3Place:
     storage_class: str = "GLACIER"
     uri: str = field(init=False)
     _seen: dict[str, Any] = field(default_factory=dict)
+    _values: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.emulator.create_bucket(self.bucket)
@@ -157,7 +159,10 @@ class S3Place:
     @property
     def _keys(self) -> Any:
         keys = self.emulator.objects.bucket(self.bucket).keys
-        self._seen.update({name: dict.__getitem__(keys, name) for name in keys if name not in self._seen})
+        for name in keys:
+            key = keys[name]
+            if self._seen.get(name) is not key:
+                self._seen[name], self._values[name] = key, bytes(key.value)
         return keys
 
     @property
@@ -172,14 +177,19 @@ class S3Place:
         pass
 
     def content(self, key: str) -> bytes:
-        return bytes(self._keys[key].value)
+        assert key in self._keys
+        return self._values[key]
 
     def lose(self, key: str) -> None:
         dict.pop(self._keys, key)
         self.emulator.objects.forget_order(self.bucket)
 
     def give_back(self, key: str) -> None:
-        dict.__setitem__(self._keys, key, self._seen[key])
+        again = self._seen[key]
+        # Who deleted the object has closed it.
+        again._value_buffer = tempfile.SpooledTemporaryFile()  # noqa: SIM115
+        again.value = self._values[key]
+        dict.__setitem__(self._keys, key, [again])
         self.emulator.objects.forget_order(self.bucket)
 
     def gone(self) -> list[str]:

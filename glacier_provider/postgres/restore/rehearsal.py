@@ -152,14 +152,18 @@ def _like(server: Server) -> str:
 @contextmanager
 def _session(scratch: Server, toc: Toc, tell: Callable[[], None]) -> Iterator[RestoringSession]:
     with RestoringSession(scratch.connect(autocommit=True), tell) as session:
-        for name, value in (("check_function_bodies", "off"), ("xmloption", "content"), ("search_path", "")):
-            session.text(f"SET {name} = {literal(value)}")
-        session.text("SET client_min_messages = error; SET row_security = off; SET lock_timeout = '60s'")
-        for entry in toc.entries:
-            if entry.desc in ("ENCODING", "STDSTRINGS"):
-                session.run(entry.definition.encode(toc.codec, "surrogateescape"))
-        session.codec = toc.codec
-        yield session
+        try:
+            for name, value in (("check_function_bodies", "off"), ("xmloption", "content"), ("search_path", "")):
+                session.text(f"SET {name} = {literal(value)}")
+            session.text("SET client_min_messages = error; SET row_security = off; SET lock_timeout = '60s'")
+            for entry in toc.entries:
+                if entry.desc in ("ENCODING", "STDSTRINGS"):
+                    session.run(entry.definition.encode(toc.codec, "surrogateescape"))
+            session.codec = toc.codec
+            yield session
+        except Refused as refused:  # a statement of the rehearsal itself, not of the dump
+            said = f"The rehearsal was refused what it asks itself: {refused.text}."
+            raise _no_finding(refused) or DatabaseRefused(said) from refused
 
 
 class _Rehearsal:

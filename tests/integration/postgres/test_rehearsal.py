@@ -90,10 +90,13 @@ def test_a_server_that_goes_away_says_nothing_about_the_dump(library: Library) -
             by=SUPERUSER,
         )
 
-    with scratch_database(library.owner) as scratch, _session(scratch, toc, nothing) as session:
+    with (  # noqa: PT012
+        pytest.raises(DatabaseUnreachable),
+        scratch_database(library.owner) as scratch,
+        _session(scratch, toc, nothing) as session,
+    ):
         cut()
-        with pytest.raises(DatabaseUnreachable):
-            _Rehearsal(session, toc, PgRestoreOptions())._try_all([e for e in toc.entries if e.desc == "SCHEMA"])
+        _Rehearsal(session, toc, PgRestoreOptions())._try_all([e for e in toc.entries if e.desc == "SCHEMA"])
 
 
 def test_a_user_who_may_create_no_database_is_told_what_to_do(library: Library) -> None:
