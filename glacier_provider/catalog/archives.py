@@ -132,7 +132,10 @@ class Archives:
             raise IllegalMove(f"The dump {archive_id} is no longer on its way to the store.")
 
     def plan_manifest(self, backup_id: int, *, filename: str, size: int, sha256: str, store_uri: str) -> Row:
-        """Plan the manifest's archive; return its `id` and `state` (a retried task may find it archived)."""
+        """Plan the manifest's archive; return its `id`, `state` and `earlier_sha256s`, of what earlier tries sent.
+
+        A retried task may find it archived, if it is the same. Only for a backup that is not complete.
+        """
         row = self._db.row(
             "plan_manifest",
             application_id=self._backups.application_id,

@@ -252,6 +252,12 @@ class Backups:
             f"Backup {backup_id} is no longer running.",
         )
 
+    def require_archived(self, backup_id: int) -> None:
+        """Raise IllegalMove with what is missing when files of the backup are not archived (promise 1)."""
+        if self._unarchived(backup_id):
+            missing, hint = self._what_is_missing(backup_id)
+            raise IllegalMove(f"Backup {backup_id} is not complete: {missing}.", hint=hint)
+
     def complete(self, backup_id: int, *, manifest_archive_id: int, previous_backup_id: int | None) -> None:
         """Complete the backup if promise 1 holds; raise IllegalMove with what is missing otherwise."""
         done = self._db.row(
@@ -337,7 +343,7 @@ class Backups:
         row = self.get(backup_id)
         if row["state"] != "running":
             return f"it is {row['state']}", None
-        rows = self._db.rows("unarchived_members", application_id=self.application_id, backup_id=backup_id)
+        rows = self._unarchived(backup_id)
         names = ", ".join(f"{row['filename']} ({row['error'] or row['state']})" for row in rows)
         missing = [
             *(["its dump is not archived"] if row["database_archive_id"] is None else []),
@@ -347,6 +353,9 @@ class Backups:
         task = "scan_files" if any(row["state"] == "lost" for row in rows) else "upload_files"
         hint = f"Clear the task {task} with those that follow it." if rows else None
         return "; ".join(missing) or "its dump or its manifest is not in the store", hint
+
+    def _unarchived(self, backup_id: int) -> list[Row]:
+        return self._db.rows("unarchived_members", application_id=self.application_id, backup_id=backup_id)
 
     @staticmethod
     def _moved(row: Row | None, otherwise: str) -> None:

@@ -220,5 +220,9 @@ class Rebuild:
         self._db.run("rebuild_unfinished_backup", application_id=self._application_id, backup_id=backup_id, error=error)
 
     def finish(self, *, archive_id: int, backup_id: int) -> None:
-        """Have new ids begin after the highest that the store remembers."""
+        """Have new ids begin after the highest that the store remembers, and the next manifest list every file.
+
+        What was renumbered has ids that no earlier manifest tells: none of them can be continued.
+        """
+        self._db.run("rebuild_manifests_begin_anew", application_id=self._application_id)
         self._db.row("rebuild_sequences", archive_id=archive_id, backup_id=backup_id)

@@ -401,10 +401,13 @@ class _Rebuilding:
         }
 
     def _parent(self, number: int, told: ToldBackup) -> int | None:
-        """Return the manifest that one continues: that which it names by its hash, or the last of its id before it."""
-        candidates = [other for other, manifest in self.manifests.items() if manifest.backup_id == told.previous]
+        """Return the manifest that one continues: that which it names by its hash, or the last of its id before it.
+
+        Whatever its id: an earlier rebuild may have given its backup another one, of which only later manifests know.
+        """
         if told.previous_sha256 is not None:
-            return next((one for one in candidates if self.manifests[one].sha256 == told.previous_sha256), None)
+            return next((one for one, other in self.manifests.items() if other.sha256 == told.previous_sha256), None)
+        candidates = [other for other, manifest in self.manifests.items() if manifest.backup_id == told.previous]
         earlier = [one for one in candidates if self.manifests[one].age < self.manifests[number].age]
         return max(earlier or candidates, key=lambda one: self.manifests[one].age, default=None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,35 @@ def test_backups_of_two_lives_in_a_vault_both_come_back_whatever_the_order_of_it
     for backup_id, contents in expected.items():
         assert_comes_back(app, backup_id, contents)
     assert app.catalog.counts.wrong() == []
+
+
+def test_a_second_rebuild_brings_what_was_made_after_one_that_renumbered(
+    on_a_vault: OnAVault, vault: VaultEmulator, postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """Its manifests tell the ids that the first rebuild gave; those before it know nothing of them."""
+    app = on_a_vault
+    app.back_up()
+    past = a_past(app, postgres, tmp_path)
+    past.keep()
+    replace_files(app, "a")
+    app.back_up()
+    past.come_back()
+    replace_files(app, "b")
+    app.back_up()
+    lose_the_catalog(app)
+    assert rebuilt_from_vault(app, vault).renumbered
+    (app.files / "b0.pdf").unlink()
+    fewer, third = app.contents(), app.back_up()
+    (app.files / "b1.pdf").unlink()
+    fewest, fourth = app.contents(), app.back_up()
+    app.pass_time(timedelta(days=2))  # the inventory of the first rebuild is still offered
+    lose_the_catalog(app)
+    rebuilt = rebuilt_from_vault(app, vault)
+    assert (rebuilt.complete, rebuilt.broken, rebuilt.miscounted, rebuilt.lost_count) == (5, (), (), 0)
+    newest = app.catalog.backups.newest_complete()
+    assert newest is not None
+    assert_comes_back(app, newest - fourth + third, fewer)
+    assert_comes_back(app, newest, fewest)
 
 
 @pytest.mark.usefixtures("newest_first")

@@ -11,11 +11,13 @@ import pytest
 from glacier_provider.catalog.backups import RUN_DELETED, Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.cli import main
+from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.errors import ArchiveCold, CatalogNotReady, DirectoryUnusable, IllegalMove, LeaseHeld, LeaseLost
 from glacier_provider.operators.base import number_of, range_of
 from glacier_provider.pipelines import backup, restore
 from glacier_provider.pipelines.shared.failure import note_end
 from tests.conftest import a_catalog
+from tests.integration.test_rebuild import lose_the_catalog, rebuild
 from tests.support.application import ApplicationUnderTest
 
 ANOTHER = Run("glacier_backup__dms", "another")
@@ -152,6 +154,64 @@ def test_a_backup_whose_part_was_marked_by_hand_names_the_task(dms: ApplicationU
         backup.upload_database(app, number, catalog=catalog, store=store)
     with pytest.raises(IllegalMove, match=rf"is not complete: .*\. Clear the task {task}"):
         backup.close_backup(app, number, catalog=catalog, store=store)
+
+
+def test_a_backup_that_was_completed_after_all_tells_what_it_archived(dms: ApplicationUnderTest) -> None:
+    """The upload was marked by hand: no manifest is written that names what is not there."""
+    app, catalog, store = dms.application, dms.catalog, dms.store
+    run = dms.a_run()
+    number = backup.open_backup(app, run, catalog=catalog, store=store)
+    backup.dump_database(app, number, catalog=catalog, server=dms.server, store=store)
+    backup.scan_files(app, number, catalog=catalog)
+    backup.upload_database(app, number, catalog=catalog, store=store)
+    with pytest.raises(IllegalMove, match="Clear the task upload_files"):
+        backup.close_backup(app, number, catalog=catalog, store=store)
+    assert not list(store.archives("dms", kind=ArchiveKind.MANIFEST))
+    assert dms.back_up(run) == number
+    files = dms.contents()
+    lose_the_catalog(dms)
+    assert (rebuild(dms).complete, brought_back(dms, number)) == (1, files)
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["cut before it was complete", "refused"])
+def test_a_manifest_that_a_backup_outgrew_is_replaced(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch, cut: bool
+) -> None:
+    """It was archived, and the backup did not become complete; then more was in it."""
+    catalog, store, run = dms.catalog, dms.store, dms.a_run()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        if cut:
+            raise ProcessDied
+        raise IllegalMove("Something was found lost just now.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(catalog.backups), "complete", refuse)
+        with pytest.raises((ProcessDied, IllegalMove)):
+            dms.back_up(run)
+    (earlier,) = [one.description for one in store.archives("dms", kind=ArchiveKind.MANIFEST)]
+    dms.write("late.pdf", "late")
+    number = dms.back_up(run)
+    (later,) = [one.description for one in store.archives("dms", kind=ArchiveKind.MANIFEST)]
+    assert earlier is not None
+    assert later is not None
+    assert earlier.sha256 != later.sha256
+    files = dms.contents()
+    lose_the_catalog(dms)
+    assert (rebuild(dms).complete, brought_back(dms, number)) == (1, files)
+
+
+class ProcessDied(BaseException):
+    """The process is gone."""
+
+
+def brought_back(dms: ApplicationUnderTest, number: int) -> dict[str, bytes]:
+    """Return what a restore brings after everything went."""
+    for path in dms.files.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    dms.restore(number)
+    return dms.contents()
 
 
 def test_a_restore_whose_database_was_marked_by_hand_is_not_complete(dms: ApplicationUnderTest) -> None:

@@ -19,14 +19,16 @@ RETURNING id;
 INSERT INTO glacier_archives (application_id, kind, filename, backup_id, original_size, sha256, encoding, store_uri)
 VALUES (%(application_id)s, 'manifest', %(filename)s, %(backup_id)s, %(size)s, %(sha256)s, %(encoding)s, %(store_uri)s)
 ON CONFLICT (backup_id, kind) WHERE kind <> 'file' AND state IN ('planned', 'uploading', 'archived')
-DO UPDATE SET original_size = CASE WHEN glacier_archives.state = 'archived' THEN glacier_archives.original_size
-                                   ELSE excluded.original_size END,
-              sha256 = CASE WHEN glacier_archives.state = 'archived' THEN glacier_archives.sha256 ELSE excluded.sha256 END,
-              earlier_sha256s = CASE WHEN glacier_archives.state = 'uploading'
-                                      AND glacier_archives.sha256 <> excluded.sha256
+DO UPDATE SET original_size = excluded.original_size,
+              sha256 = excluded.sha256,
+              -- One that is archived and tells otherwise is of an earlier try, which did not complete the backup.
+              state = CASE WHEN glacier_archives.sha256 <> excluded.sha256 AND glacier_archives.state = 'archived'
+                           THEN 'uploading' ELSE glacier_archives.state END,
+              earlier_sha256s = CASE WHEN glacier_archives.sha256 <> excluded.sha256
+                                      AND glacier_archives.state IN ('uploading', 'archived')
                                      THEN array_append(glacier_archives.earlier_sha256s, glacier_archives.sha256)
                                      ELSE glacier_archives.earlier_sha256s END
-RETURNING id, state;
+RETURNING id, state, earlier_sha256s;
 
 -- name: drop_unsent_dump
 -- A dump that was planned, perhaps partly sent, and is no longer in staging. An upload may be there that nobody noted.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from glacier_provider.applications import Application
@@ -44,6 +44,7 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
             look_back(backup_id, catalog=catalog, store=store)
             parts, in_parts = catalog.backups.uploaded_parts(backup_id, part_size=application.part_size_mib * MIB)
             catalog.backups.add_to_report(backup_id, upload_parts=parts, uploads_in_parts=in_parts)
+            catalog.backups.require_archived(backup_id)  # a manifest names only what is in the store
             previous = _previous_of_manifest(catalog, backup_id)
             manifest_id = _archive_manifest(application, backup_id, previous, catalog=catalog, store=store)
             catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=previous or None)
@@ -128,9 +129,6 @@ def _archive_manifest(
 ) -> int:
     data = gzip.compress(b"".join(_manifest(backup_id, previous, catalog)), mtime=0)
     filename, sha256 = f"{backup_id:012d}.json.gz", hashlib.sha256(data).hexdigest()
-    earlier = catalog.archives.of_backup(backup_id, ArchiveKind.MANIFEST)
-    if earlier is not None and earlier["state"] == "uploading" and earlier["sha256"] != sha256:
-        _withdraw_manifest(application, catalog.archives.planned(earlier), earlier["sha256"], store=store)
     planned = catalog.archives.plan_manifest(
         backup_id, filename=filename, size=len(data), sha256=sha256, store_uri=application.store
     )
@@ -138,23 +136,28 @@ def _archive_manifest(
         archive = PlannedArchive(
             planned["id"], filename, len(data), backup_id, application.store, catalog.writers.of(backup_id)
         )
+        _withdraw_manifests(application, archive, planned["earlier_sha256s"], store=store)
         description = archive.description(application.name, ArchiveKind.MANIFEST, sha256=sha256, encoding="gzip")
         catalog.archives.begin_upload(archive.id)
         catalog.archives.record_uploads([Upload(archive.id, store.put_manifest(data, description), sha256)])
     return int(planned["id"])
 
 
-def _withdraw_manifest(application: Application, earlier: PlannedArchive, sha256: str, *, store: ArchiveStore) -> None:
-    """Delete a manifest that an earlier try of this backup may have left, and that the backup has outgrown.
+def _withdraw_manifests(
+    application: Application, archive: PlannedArchive, earlier: Collection[str], *, store: ArchiveStore
+) -> None:
+    """Delete manifests that earlier tries of this backup may have left, and that the backup has outgrown.
 
-    Only what says by archive id, SHA-256 and signature that it is the one that the catalog meant to send.
+    Only what says by archive id, SHA-256 and signature that it is one that the catalog meant to send. A vault has room
+    for both: reconciliation deletes the earlier one there, and until then a rebuild takes the later.
     """
-    if not store.features.chooses_keys:
+    if not earlier or not store.features.chooses_keys:
         return
     for found in store.archives(application.name, kind=ArchiveKind.MANIFEST):
         told = found.description
-        ours = earlier.id, sha256, earlier.written_by
-        if told is not None and (told.archive_id, told.sha256, told.written_by) == ours:
+        if told is None or (told.archive_id, told.written_by) != (archive.id, archive.written_by):
+            continue
+        if told.sha256 in earlier:
             log.info("A manifest that an earlier try wrote is replaced: %s.", found.key)
             store.delete(Location(store.uri, found.key))
 
