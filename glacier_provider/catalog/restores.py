@@ -31,6 +31,7 @@ class SetAside:
     size: int
     checksum: str
     subdirectory: str
+    move_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,17 +209,17 @@ class Restores:
         backup: Row,
         request: RestoreRequest,
         files: Iterable[FileSeen],
-        usable: Callable[[Sequence[SetAside]], Sequence[int]],
+        usable: Callable[[Sequence[SetAside]], Mapping[int, int]],
         *,
         same: Callable[[Sequence[SetAside]], Sequence[int]] = lambda _: (),
         orphan_directory: str = "",
     ) -> Comparison:
         """Compare the backup with the files that are there, and remember what has to be brought.
 
-        `usable` gets the missing files that an earlier restore set aside and returns the archive ids of those
-        that are still what they were; `same` the files in the directory that may have another content than the
-        backup's although their size is the same, and returns the archive ids of those that have the backup's. Lost
-        files are left out of what is to be brought.
+        `usable` gets the missing files that earlier restores set aside, the newest move of a name first, and returns
+        for archive ids the id of the move by which their content lies aside; `same` the files in the directory that may
+        have another content than the backup's although their size is the same, and returns the archive ids of those
+        that have the backup's. Lost files are left out of what is to be brought.
 
         One transaction; writes a row for each archive to bring, and the status of those that are found where they were
         not believed to be. What is missing is noted in its archives by `start`.
@@ -248,10 +249,11 @@ class Restores:
                 aside = self._db.rows(
                     "missing_set_aside", application_id=application_id, orphan_directory=orphan_directory, **choice
                 )
-                set_aside = list(usable([SetAside(**row) for row in aside])) if aside else []
+                usable_moves = usable([SetAside(**row) for row in aside]) if aside else {}
+                set_aside, moves = list(usable_moves), list(usable_moves.values())
                 lost = [row["name"] for row in self._db.rows("lost_members", set_aside=set_aside, **choice)]
                 self._db.run("leave_out_lost", set_aside=set_aside, **choice)
-                self._db.run("plan_missing_files", restore_id=restore_id, set_aside=set_aside, **choice)
+                self._db.run("plan_missing_files", restore_id=restore_id, set_aside=set_aside, moves=moves, **choice)
                 figures += self._db.rows("missing_figures", set_aside=set_aside, **choice)
             if request.database:
                 self._db.run("note_unstaged", archive_id=backup["database_archive_id"])
@@ -462,8 +464,10 @@ class Restores:
             "moved_back", application_id=self._backups.application_id, filename=filename, subdirectory=subdirectory
         )
 
-    def fetch_from_store_instead(self, restore_id: int, archive_id: int) -> None:
-        self._db.run("fetch_from_store_instead", restore_id=restore_id, archive_id=archive_id)
+    def fetch_from_store_instead(self, restore_id: int, archive_ids: Sequence[int]) -> None:
+        """These no longer lie aside as they were: their bytes come from the store."""
+        if archive_ids:
+            self._db.run("fetch_from_store_instead", restore_id=restore_id, archive_ids=list(archive_ids))
 
     def unplaced(self, restore_id: int) -> list[Row]:
         """Return the first archives that are not in place."""

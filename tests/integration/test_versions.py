@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from glacier_provider.errors import ArchiveCold, NameTaken
 from glacier_provider.pipelines import restore
 from tests.support.application import ApplicationUnderTest
 
@@ -170,6 +171,61 @@ def test_what_another_restore_moved_aside_is_not_paid_for(app: ApplicationUnderT
     app.bring(planned)
     app.finish(planned["restore_id"])
     assert (app.files / "doc.pdf").read_bytes() == b"Bob's  invoice."
+
+
+@pytest.mark.parametrize("later", [b"Bob's  invoice.", b"Bob's invoice, which is longer", b""])
+def test_of_several_that_lie_aside_under_one_name_that_comes_back_which_is_meant(
+    app: ApplicationUnderTest, later: bytes
+) -> None:
+    without = app.back_up()
+    app.write("doc.pdf", b"Alice's invoice")
+    first = app.back_up()
+    app.restore(without)
+    app.write("doc.pdf", later)
+    second = app.back_up()
+    app.restore(without)
+    assert not (app.files / "doc.pdf").exists()
+    for backup_id, content in ((first, b"Alice's invoice"), (second, later), (first, b"Alice's invoice")):
+        planned = app.plan(backup_id)
+        assert planned["plan"]["set_aside"]["archives"] == 1
+        app.bring(planned)
+        app.finish(planned["restore_id"])
+        assert (app.files / "doc.pdf").read_bytes() == content
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["missing", "replaced"])
+@pytest.mark.parametrize("way", ["another content", "gone"])
+def test_what_lies_aside_and_is_another_since_the_plan_comes_from_the_store(
+    app: ApplicationUnderTest, way: str, replaced: bool
+) -> None:
+    without = app.back_up()
+    app.write("doc.pdf", b"Alice's invoice")
+    first = app.back_up()
+    aside = app.orphans / f"{app.application.name}-restore-{app.restore(without)['restore_id']}" / "doc.pdf"
+    if replaced:
+        app.write("doc.pdf", b"Bob's invoice, which is longer")
+    planned = app.plan(first)
+    assert planned["plan"]["set_aside"]["archives"] == 1
+    aside.unlink()
+    if way == "another content":
+        aside.write_bytes(b"Eve's invoice!!")
+    with pytest.raises(ArchiveCold, match=r"nobody asked for them\. Clear the task request_retrievals"):
+        app.bring(planned)
+    app.bring(planned)
+    app.finish(planned["restore_id"])
+    assert (app.files / "doc.pdf").read_bytes() == b"Alice's invoice"
+
+
+def test_a_name_that_was_taken_by_another_file_meanwhile_stops_what_comes_back(app: ApplicationUnderTest) -> None:
+    without = app.back_up()
+    app.write("doc.pdf", b"Alice's invoice")
+    first = app.back_up()
+    app.restore(without)
+    planned = app.plan(first)
+    app.write("doc.pdf", b"written while the restore waited")
+    with pytest.raises(NameTaken, match=r"doc\.pdf"):
+        app.bring(planned)
+    assert (app.files / "doc.pdf").read_bytes() == b"written while the restore waited"
 
 
 def test_after_a_restore_the_next_backup_goes_on_with_what_is_there(app: ApplicationUnderTest) -> None:

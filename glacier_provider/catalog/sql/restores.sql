@@ -148,13 +148,13 @@ SELECT coalesce(sum(a.original_size), 0)::bigint AS bytes FROM backup_files f JO
    AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s);
 
 -- name: missing_set_aside
--- Missing files that an earlier restore moved aside: the newest move of each name.
-SELECT DISTINCT ON (a.filename) a.id AS archive_id, a.filename, a.stored_size AS size, a.checksum, o.subdirectory
+-- Missing files that may lie aside under their name, moved there by earlier restores: the newest move first.
+SELECT a.id AS archive_id, a.filename, a.stored_size AS size, a.checksum, o.subdirectory, o.id AS move_id
   FROM compared c
   JOIN orphan_moves o ON o.filename = c.filename AND o.application_id = %(application_id)s AND o.size = c.stored_size
   JOIN glacier_archives a ON a.id = c.id
  WHERE (c.found IS NULL OR %(replaces)s) AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
- ORDER BY a.filename, o.id DESC;
+ ORDER BY a.id, o.id DESC;
 
 -- name: lock_notes
 -- Two that start at once and miss the same files, one after the other.
@@ -211,10 +211,11 @@ DELETE FROM restore_archives WHERE restore_id = %(restore_id)s;
 
 -- name: plan_missing_files
 -- And what is there with another content, where it is to be replaced.
-INSERT INTO restore_archives (restore_id, archive_id, source, believed, replaces)
-SELECT %(restore_id)s, c.id, CASE WHEN c.id = ANY(%(set_aside)s::bigint[]) THEN 'orphan' ELSE 'store' END,
-       c.status = 'exists', c.found IS NOT NULL
-  FROM compared c WHERE c.found IS NULL OR %(replaces)s;
+INSERT INTO restore_archives (restore_id, archive_id, source, orphan_move, believed, replaces)
+SELECT %(restore_id)s, c.id, CASE WHEN o.move IS NOT NULL THEN 'orphan' ELSE 'store' END, o.move, c.status = 'exists',
+       c.found IS NOT NULL
+  FROM compared c LEFT JOIN unnest(%(set_aside)s::bigint[], %(moves)s::bigint[]) AS o (id, move) USING (id)
+ WHERE c.found IS NULL OR %(replaces)s;
 
 -- name: plan_database
 INSERT INTO restore_archives (restore_id, archive_id, source) VALUES (%(restore_id)s, %(archive_id)s, 'store');
@@ -402,9 +403,7 @@ SELECT a.id, a.kind, a.filename, a.stored_size, a.sha256, a.checksum, a.store_ur
   FROM restore_archives r
   JOIN glacier_archives a ON a.id = r.archive_id
   LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state = 'ready'
-  LEFT JOIN LATERAL (SELECT m.subdirectory FROM orphan_moves m
-                      WHERE m.application_id = a.application_id AND m.filename = a.filename AND m.state = 'moved'
-                        AND m.orphan_directory = %(orphan_directory)s AND r.source = 'orphan' ORDER BY m.id DESC LIMIT 1) AS o ON true
+  LEFT JOIN orphan_moves o ON o.id = r.orphan_move AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
  WHERE r.restore_id = %(restore_id)s AND a.id > %(after)s AND a.id <= %(last)s
    AND a.retrieval_status <> 'exists'
  ORDER BY a.id LIMIT %(limit)s;
@@ -421,7 +420,8 @@ ON CONFLICT (archive_id) DO UPDATE SET mtime_ns = excluded.mtime_ns, inode = exc
 
 -- name: fetch_from_store_instead
 -- A file set aside is no longer what it was: its bytes come from the store.
-UPDATE restore_archives SET source = 'store' WHERE restore_id = %(restore_id)s AND archive_id = %(archive_id)s;
+UPDATE restore_archives SET source = 'store', orphan_move = NULL
+ WHERE restore_id = %(restore_id)s AND archive_id = ANY(%(archive_ids)s);
 
 -- name: unplaced_files
 -- The dump is needed until it is restored: another restore may have released it since.
@@ -465,13 +465,10 @@ SELECT s.name FROM scanned s
 -- name: to_replace
 -- A page of files that are to give way to archives that are staged, in id order.
 SELECT a.id, a.filename, a.stored_size, a.checksum, m.state AS move, m.id AS move_id,
-       CASE r.source WHEN 'orphan' THEN (
-           SELECT o.subdirectory FROM orphan_moves o
-            WHERE o.application_id = a.application_id AND o.filename = a.filename AND o.state = 'moved'
-              AND o.orphan_directory = %(orphan_directory)s AND o.restore_id <> r.restore_id AND o.size = a.stored_size
-            ORDER BY o.id DESC LIMIT 1) END AS subdirectory
+       o.subdirectory
   FROM restore_archives r
   JOIN glacier_archives a ON a.id = r.archive_id
+  LEFT JOIN orphan_moves o ON o.id = r.orphan_move AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
   LEFT JOIN orphan_moves m ON m.restore_id = r.restore_id AND m.filename = a.filename
  WHERE r.restore_id = %(restore_id)s AND r.replaces AND a.retrieval_status = 'local' AND a.id > %(after)s
  ORDER BY a.id LIMIT %(limit)s;

@@ -26,7 +26,7 @@ from glacier_provider.files import PendingFile, Placed, Placement, Root, move_ba
 from glacier_provider.files.names import name_parts
 from glacier_provider.files.walk import LARGEST_INODE
 from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
-from glacier_provider.pipelines.restore.step import lies_aside, shared_step, staged_version
+from glacier_provider.pipelines.restore.step import is_intact, lies_aside, shared_step, staged_version
 from glacier_provider.pipelines.shared.errors import NamedErrors, log_errors, raise_gravest_named
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
@@ -91,6 +91,7 @@ def _download(
                         placed.add(row)
                         progress.add(1, row["stored_size"])
     progress.say()
+    catalog.restores.fetch_from_store_instead(restore_id, placer.no_longer_aside)
     note_lost(lost, restore_id, catalog=catalog)
     settle_lost(restore_id, catalog=catalog)
     _raise_not_brought(restore_id, cold, errors, catalog=catalog)
@@ -123,20 +124,22 @@ class _Placer:
         self._staging = staging
         self._stores = stores
         self._may_go_on = may_go_on
+        self.no_longer_aside: list[int] = []  # archive ids
 
     def bring(self, row: Row) -> None:
         """Put one archive in place. Raise the error family; ArchiveCold when it must be requested again."""
-        if row["source"] == "orphan" and row["subdirectory"] and not row["replaces"]:
-            self._bring_back(row)
+        if row["source"] == "orphan" and self._lies_aside(row):
+            if not row["replaces"]:  # else it comes when what has its name now has gone aside
+                self._bring_back(row)
             return
-        if row["replaces"] and row["source"] == "orphan":
-            return  # it comes when what has its name now has gone aside
         staged = row["kind"] == ArchiveKind.DATABASE or row["replaces"]
         placement = self._staging if staged else self._files
         if row["replaces"]:
             row = {**row, "filename": staged_version(row["id"])}
         placed = placement.present(row["filename"], row["stored_size"])
         if placed is None:
+            if row["source"] == "orphan":
+                self.no_longer_aside.append(row["id"])
             placed = self._fetch(row, placement)
         # KEPT: an earlier try brought it; nothing gets its name here before it is verified
         if placed is Placed.DIFFERS:
@@ -164,6 +167,22 @@ class _Placer:
         yield from chunks
         self._may_go_on()
 
+    def _lies_aside(self, row: Row) -> bool:
+        """Whether it still lies in the orphan directory as it did when the restore was planned."""
+        if not row["subdirectory"] or not lies_aside(self._application.orphan_directory, row):
+            return False
+        name = f"{row['subdirectory']}/{row['filename']}"
+        try:
+            intact = is_intact(
+                self._application.orphan_directory, name, size=row["stored_size"], checksum=row["checksum"]
+            )
+        except GlacierProviderError as error:
+            log.warning("%s cannot be moved back from the orphan directory: %s", row["filename"], error)
+            return False
+        if not intact:
+            log.warning("%s in the orphan directory is another one by now; it is left there.", name)
+        return intact
+
     def _bring_back(self, row: Row) -> None:
         self._may_go_on()
         try:
@@ -174,6 +193,8 @@ class _Placer:
                 row["subdirectory"],
             )
         except NameTaken:
+            if self._files.present(row["filename"], row["stored_size"]) is not Placed.KEPT:
+                raise
             log.warning("%s is there again; the one in the orphan directory stays.", row["filename"])
 
 
@@ -289,5 +310,8 @@ def _raise_not_brought(restore_id: int, cold: list[Row], errors: NamedErrors, *,
             hint="Clear the task wait_for_retrievals with those that follow it: it ends when they can be read.",
         )
     if cold:
-        raise ArchiveCold(f"{len(cold)} archives of restore {restore_id} cannot be read: nobody asked for them.")
+        raise ArchiveCold(
+            f"{len(cold)} archives of restore {restore_id} cannot be read: nobody asked for them.",
+            hint="Clear the task request_retrievals with those that follow it: it asks for them.",
+        )
     raise_gravest_named(errors, "archives could not be brought")

@@ -16,20 +16,18 @@ from glacier_provider.catalog.pages import Where
 from glacier_provider.catalog.restores import Comparison, SetAside
 from glacier_provider.catalog.scans import FileSeen
 from glacier_provider.core.archive import Amount
-from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.findings import known_of_backup, told_of_count
-from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import Figure, RestorePlan, RestoreRequest, plan_by_store
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.core.tiers import Tier, retrieval_hours
 from glacier_provider.errors import BackupNotRestorable, GlacierProviderError, RetrievalRefused
-from glacier_provider.files import open_source, walk
+from glacier_provider.files import walk
 from glacier_provider.pipelines.costs import look_seconds
 from glacier_provider.pipelines.restore.database import exclusions_of, refuse_left_behind
 from glacier_provider.pipelines.restore.lost import lost_files, note_without
-from glacier_provider.pipelines.restore.step import is_there, lies_aside, orphan_prefix
+from glacier_provider.pipelines.restore.step import is_intact, is_there, lies_aside, orphan_prefix
 from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE, in_parallel
 from glacier_provider.pipelines.shared.staging import staging_directories
 from glacier_provider.staging import numbered
@@ -213,14 +211,20 @@ def _settle_moves_back(application: Application, catalog: Catalog) -> None:
             catalog.restores.moved_back(row["filename"], row["subdirectory"])
 
 
-def _usable(application: Application, aside: Sequence[SetAside]) -> list[int]:
-    """Return the archive ids of set-aside files that still have the archived content."""
-    return [file.archive_id for file in aside if _is_usable(application, file)]
+def _usable(application: Application, aside: Sequence[SetAside]) -> dict[int, int]:
+    """Return for archive ids the move by which their content lies aside, the newest that has it."""
+    found: dict[int, int] = {}
+    for file in aside:
+        if file.archive_id not in found and _is_usable(application, file):
+            found[file.archive_id] = file.move_id
+    return found
 
 
 def _is_usable(application: Application, file: SetAside) -> bool:
     try:
-        return _is_intact(application.orphan_directory, f"{file.subdirectory}/{file.filename}", file)
+        return is_intact(
+            application.orphan_directory, f"{file.subdirectory}/{file.filename}", size=file.size, checksum=file.checksum
+        )
     except GlacierProviderError as error:
         log.warning("%s cannot be moved back from the orphan directory: %s", file.filename, error)
         return False
@@ -231,18 +235,10 @@ def _same(application: Application, files: Sequence[SetAside]) -> list[int]:
     log.info("%s may have changed since a scan saw them; their contents are compared.", counted(len(files), "file"))
 
     def is_same(file: SetAside) -> bool:
-        return _is_intact(application.files_directory, file.filename, file)
+        return is_intact(application.files_directory, file.filename, size=file.size, checksum=file.checksum)
 
     answers = in_parallel(is_same, files, workers=application.connections)
     return [file.archive_id for file, answer in answers if answer is True]
-
-
-def _is_intact(directory: str, name: str, file: SetAside) -> bool:
-    verifier = Verifier(file.checksum)
-    with open_source(directory, name, expected_size=file.size) as source:
-        for start in range(0, source.size, MIB):
-            verifier.update(source.read_at(start, min(MIB, source.size - start)))
-    return verifier.matches()
 
 
 def _plan(

@@ -11,6 +11,9 @@ from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import name_to_bytes
+from glacier_provider.core.checksum import Verifier
+from glacier_provider.core.parts import MIB
+from glacier_provider.files import open_source
 from glacier_provider.pipelines.shared.lease import asked_often, kept_lease
 from glacier_provider.pipelines.shared.step import named_step
 
@@ -56,6 +59,18 @@ def lies_aside(orphan_directory: str, row: Row) -> bool:
 
 def is_there(application: Application, row: Row) -> bool:
     return os.path.lexists(os.path.join(os.fsencode(application.files_directory), name_to_bytes(row["filename"])))
+
+
+def is_intact(directory: str, name: str, *, size: int, checksum: str) -> bool:
+    """Return whether the file is there and has the content of the checksum; it is read for that.
+
+    Raise the error family when it is not there or cannot be read.
+    """
+    verifier = Verifier(checksum)
+    with open_source(directory, name, expected_size=size) as source:
+        for start in range(0, source.size, MIB):
+            verifier.update(source.read_at(start, min(MIB, source.size - start)))
+    return verifier.matches()
 
 
 def staged_version(archive_id: int) -> str:

@@ -49,6 +49,7 @@ VALUES: dict[str, Any] = {
     "by": 78,
     "kind": "manifest",
     "set_aside": [],
+    "moves": [],
     "sizes_only": False,
     "staged": False,
     "replaces": True,
