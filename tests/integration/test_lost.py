@@ -126,6 +126,22 @@ def test_a_loss_that_the_restore_itself_finds_is_named_and_can_be_gone_on_withou
     assert (app.files / "other.pdf").read_bytes() == b"another"
 
 
+@pytest.mark.parametrize("content", ["the text", "anothers", "longer than it was"])
+def test_what_is_lost_and_still_in_the_directory_is_no_orphan(app: ApplicationUnderTest, content: str) -> None:
+    """It may be the last copy, or the next best; the backup contains a file of that name."""
+    app.write("doc.pdf", "the text")
+    first = app.back_up()
+    app.catalog.lost.note([row[0] for row in in_catalog(app, DOC)], "Somebody deleted it.")
+    app.write("doc.pdf", content)
+    figures = app.restore(first, without_lost=content != "the text")
+    assert (app.files / "doc.pdf").read_text() == content
+    assert figures["outcome"]["orphans"]["moved"] == 0
+    assert figures["outcome"]["lost"] == ([] if content == "the text" else ["doc.pdf"])
+
+
+DOC = "SELECT id FROM glacier_archives WHERE filename = 'doc.pdf'"
+
+
 def test_the_hint_names_another_backup_only_when_that_has_the_file(app: ApplicationUnderTest) -> None:
     app.write("doc.pdf", b"first content")
     first = app.back_up()

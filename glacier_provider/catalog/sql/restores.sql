@@ -447,7 +447,7 @@ SELECT %(restore_id)s, %(application_id)s, s.name, s.size, %(orphan_directory)s,
  WHERE NOT s.young AND NOT EXISTS (
        SELECT FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
         WHERE a.application_id = %(application_id)s AND a.filename = s.name AND a.kind = 'file'
-          AND a.state IN ('planned', 'uploading', 'archived', 'deleting', 'deleted')
+          AND a.state IN ('planned', 'uploading', 'archived', 'lost', 'deleting', 'deleted')
           AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s))
 ON CONFLICT (restore_id, filename) DO NOTHING;
 
@@ -457,7 +457,7 @@ SELECT s.name FROM scanned s
  WHERE s.young AND NOT EXISTS (
        SELECT FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
         WHERE a.application_id = %(application_id)s AND a.filename = s.name AND a.kind = 'file'
-          AND a.state IN ('planned', 'uploading', 'archived', 'deleting', 'deleted')
+          AND a.state IN ('planned', 'uploading', 'archived', 'lost', 'deleting', 'deleted')
           AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s))
  ORDER BY s.name;
 
