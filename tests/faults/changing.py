@@ -168,10 +168,10 @@ class ChangingWorld(World):
         finally:
             self.last_try = False
 
-    def _what_may_be_kept(self) -> Files:
+    def _what_may_be_kept(self, statement: str = "") -> Files:
         """Return, by name, the archived content of files of which nothing tells that they have another one now."""
         kept: Files = {}
-        for name, key, size, mtime, inode in self.sql(_CURRENT, catalog=True):
+        for name, key, size, mtime, inode in self.sql(statement or _CURRENT, catalog=True):
             with suppress(FileNotFoundError):
                 info = (self.files / name).stat()
                 same = mtime is None or (mtime, inode) == (info.st_mtime_ns, info.st_ino)
@@ -271,7 +271,7 @@ class ChangingWorld(World):
 
     def plan_view(self) -> None:
         """Note what nothing tells of before a restore, as before a backup."""
-        self._may_keep_before_restore = self._what_may_be_kept()
+        self._may_keep_before_restore = self._what_may_be_kept(_KNOWN)
 
     _may_keep_before_restore: Mapping[str, bytes] = {}
 
@@ -319,6 +319,11 @@ class ChangingWorld(World):
 
     def lease_is_held(self) -> bool:
         return self.sql("SELECT lease_holder FROM applications", catalog=True) not in ([], [(None,)])
+
+    def dump_is_there(self, backup_id: int) -> bool:
+        """Whether a deletion has something to delete; what nobody knows to be lost is not."""
+        ((key, _),) = self.sql(_DUMP_STATE, backup_id, catalog=True)
+        return key in self.held_keys()
 
     def settle_refused(self, backup_id: int) -> None:
         """A store refused to delete: the backup is as it was, or out of use until the deletion goes on."""
@@ -572,6 +577,13 @@ _CURRENT = """
 SELECT a.filename, a.key, a.original_size, i.mtime_ns, i.inode
   FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id AND f.last_backup_id IS NULL
   LEFT JOIN file_identities i ON i.archive_id = a.id
+ WHERE a.kind = 'file' AND a.state = 'archived' AND NOT a.superseded
+"""
+
+#: What a restore takes for it: whatever backups it is in.
+_KNOWN = """
+SELECT a.filename, a.key, a.original_size, i.mtime_ns, i.inode
+  FROM glacier_archives a LEFT JOIN file_identities i ON i.archive_id = a.id
  WHERE a.kind = 'file' AND a.state = 'archived' AND NOT a.superseded
 """
 
