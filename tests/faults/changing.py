@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -546,6 +546,9 @@ class ChangingWorld(World):
             if key in known or key in self.others:
                 continue
             verdict = self._verdict(one)
+            if verdict is Verdict.SURPLUS and self._is_perhaps_the_last(one, held):
+                strays += 1
+                continue
             assert verdict in (Verdict.SURPLUS, Verdict.ADOPT, Verdict.NOTE), f"nobody knows {one}: {verdict}"
             duplicates, strays = duplicates + (verdict is Verdict.SURPLUS), strays + (verdict is not Verdict.SURPLUS)
         self.figures.duplicates, self.figures.strays = duplicates, strays
@@ -556,6 +559,12 @@ class ChangingWorld(World):
             numbers = Counter(one.description.archive_id for one in held.values() if one.description)
             twice = [number for number, times in numbers.items() if times > 1]
             assert not twice, f"ids that were given twice: {twice}"
+
+    def _is_perhaps_the_last(self, one: Any, held: Container[str]) -> bool:
+        """Whether it is a copy of what is no longer where the catalog had it: nobody deletes it."""
+        number = one.description.archive_id
+        rows = self.sql("SELECT state, key FROM glacier_archives WHERE id = %s", number, catalog=True)
+        return any(state == "lost" or (state == "archived" and key not in held) for state, key in rows)
 
     def _aside(self) -> set[str]:
         aside = {os.path.relpath(path, self.orphans) for path in self.orphans.rglob("*") if path.is_file()}
