@@ -295,7 +295,7 @@ def test_states_that_lie_far_apart_take_a_listing_for_each_cluster(s3_kit: S3Kit
 
 
 def test_reports_go_on_over_pages_kinds_and_gaps(s3_kit: S3Kit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glacier_provider.stores.s3.listing.MAX_KEYS", 7)
+    monkeypatch.setattr("glacier_provider.stores.s3.listing.LISTED_AT_ONCE", 7)
     store = s3_kit.open()
     receipts = stored(store, 30)
     receipts += [store.put(b"d", a_file(n, kind=ArchiveKind.DATABASE, filename="library.dump")) for n in range(31, 40)]
