@@ -224,5 +224,5 @@ class Rebuild:
 
         What was renumbered has ids that no earlier manifest tells: none of them can be continued.
         """
-        self._db.run("rebuild_manifests_begin_anew", application_id=self._application_id)
+        self._db.run("manifests_begin_anew", application_id=self._application_id, backup_id=backup_id + 1)
         self._db.row("rebuild_sequences", archive_id=archive_id, backup_id=backup_id)

@@ -391,7 +391,10 @@ class _Rebuilding:
 
     def _parents(self) -> dict[int, int | None]:
         """Return for each manifest that continues another one the number of that one, None when it is not at hand."""
-        return {number: self._parent(number, told) for number, told in self._told() if told.previous is not None}
+        by_hash = {manifest.sha256: number for number, manifest in self.manifests.items()}
+        return {
+            number: self._parent(number, told, by_hash) for number, told in self._told() if told.previous is not None
+        }
 
     def _continued(self) -> dict[int, Continued | None]:
         parents = self._parents()
@@ -400,13 +403,13 @@ class _Rebuilding:
             for number, told in self._told()
         }
 
-    def _parent(self, number: int, told: ToldBackup) -> int | None:
+    def _parent(self, number: int, told: ToldBackup, by_hash: Mapping[str, int]) -> int | None:
         """Return the manifest that one continues: that which it names by its hash, or the last of its id before it.
 
         Whatever its id: an earlier rebuild may have given its backup another one, of which only later manifests know.
         """
         if told.previous_sha256 is not None:
-            return next((one for one, other in self.manifests.items() if other.sha256 == told.previous_sha256), None)
+            return by_hash.get(told.previous_sha256)
         candidates = [other for other, manifest in self.manifests.items() if manifest.backup_id == told.previous]
         earlier = [one for one in candidates if self.manifests[one].age < self.manifests[number].age]
         return max(earlier or candidates, key=lambda one: self.manifests[one].age, default=None)

@@ -272,11 +272,6 @@ VALUES (%(backup_id)s, %(application_id)s, 'failed', 'unknown', 'rebuilt ' || %(
         %(error)s)
 ON CONFLICT DO NOTHING;
 
--- name: rebuild_manifests_begin_anew
-UPDATE applications a SET manifests_from = greatest(manifests_from, 1 + (
-    SELECT max(id) FROM application_data_backups b WHERE b.application_id = a.id))
- WHERE id = %(application_id)s;
-
 -- name: rebuild_sequences
 -- An id is never used again, also not one that only the store remembers.
 SELECT setval(pg_get_serial_sequence('glacier_archives', 'id'),

@@ -26,7 +26,7 @@ from glacier_provider.files import PendingFile, Placed, Placement, Root, move_ba
 from glacier_provider.files.names import name_parts
 from glacier_provider.files.walk import LARGEST_INODE
 from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
-from glacier_provider.pipelines.restore.step import is_intact, lies_aside, shared_step, staged_version
+from glacier_provider.pipelines.restore.step import is_usable_aside, lies_aside, shared_step, staged_version
 from glacier_provider.pipelines.shared.errors import NamedErrors, log_errors, raise_gravest_named
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
@@ -171,17 +171,9 @@ class _Placer:
         """Whether it still lies in the orphan directory as it did when the restore was planned."""
         if not row["subdirectory"] or not lies_aside(self._application.orphan_directory, row):
             return False
-        name = f"{row['subdirectory']}/{row['filename']}"
-        try:
-            intact = is_intact(
-                self._application.orphan_directory, name, size=row["stored_size"], checksum=row["checksum"]
-            )
-        except GlacierProviderError as error:
-            log.warning("%s cannot be moved back from the orphan directory: %s", row["filename"], error)
-            return False
-        if not intact:
-            log.warning("%s in the orphan directory is another one by now; it is left there.", name)
-        return intact
+        return is_usable_aside(
+            self._application, row["subdirectory"], row["filename"], size=row["stored_size"], checksum=row["checksum"]
+        )
 
     def _bring_back(self, row: Row) -> None:
         self._may_go_on()

@@ -22,12 +22,12 @@ from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.core.tiers import Tier, retrieval_hours
-from glacier_provider.errors import BackupNotRestorable, GlacierProviderError, RetrievalRefused
+from glacier_provider.errors import BackupNotRestorable, RetrievalRefused
 from glacier_provider.files import walk
 from glacier_provider.pipelines.costs import look_seconds
 from glacier_provider.pipelines.restore.database import exclusions_of, refuse_left_behind
 from glacier_provider.pipelines.restore.lost import lost_files, note_without
-from glacier_provider.pipelines.restore.step import is_intact, is_there, lies_aside, orphan_prefix
+from glacier_provider.pipelines.restore.step import is_intact, is_there, is_usable_aside, lies_aside, orphan_prefix
 from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE, in_parallel
 from glacier_provider.pipelines.shared.staging import staging_directories
 from glacier_provider.staging import numbered
@@ -215,19 +215,11 @@ def _usable(application: Application, aside: Sequence[SetAside]) -> dict[int, in
     """Return for archive ids the move by which their content lies aside, the newest that has it."""
     found: dict[int, int] = {}
     for file in aside:
-        if file.archive_id not in found and _is_usable(application, file):
+        if file.archive_id not in found and is_usable_aside(
+            application, file.subdirectory, file.filename, size=file.size, checksum=file.checksum
+        ):
             found[file.archive_id] = file.move_id
     return found
-
-
-def _is_usable(application: Application, file: SetAside) -> bool:
-    try:
-        return is_intact(
-            application.orphan_directory, f"{file.subdirectory}/{file.filename}", size=file.size, checksum=file.checksum
-        )
-    except GlacierProviderError as error:
-        log.warning("%s cannot be moved back from the orphan directory: %s", file.filename, error)
-        return False
 
 
 def _same(application: Application, files: Sequence[SetAside]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +14,12 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import name_to_bytes
 from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
+from glacier_provider.errors import GlacierProviderError
 from glacier_provider.files import open_source
 from glacier_provider.pipelines.shared.lease import asked_often, kept_lease
 from glacier_provider.pipelines.shared.step import named_step
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -71,6 +75,19 @@ def is_intact(directory: str, name: str, *, size: int, checksum: str) -> bool:
         for start in range(0, source.size, MIB):
             verifier.update(source.read_at(start, min(MIB, source.size - start)))
     return verifier.matches()
+
+
+def is_usable_aside(application: Application, subdirectory: str, name: str, *, size: int, checksum: str) -> bool:
+    """Return whether a file lies aside with this content, so that it can be moved back; the log tells why it cannot."""
+    aside = f"{subdirectory}/{name}"
+    try:
+        intact = is_intact(application.orphan_directory, aside, size=size, checksum=checksum)
+    except GlacierProviderError as error:
+        log.warning("%s cannot be moved back from the orphan directory: %s", name, error)
+        return False
+    if not intact:
+        log.warning("%s in the orphan directory has another content than the backup's; it is left there.", aside)
+    return intact
 
 
 def staged_version(archive_id: int) -> str:
