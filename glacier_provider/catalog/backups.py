@@ -132,12 +132,34 @@ class Backups:
         """
         ids = {"application_id": self.application_id, "dag_id": run.dag_id, "dag_run_id": run.dag_run_id}
         error = f"Its run was over ({state}) before it was."
-        with self._db.transaction():
-            ended = self._db.rows("end_backups_of_run", **ids, error=error)
-            ended += self._db.rows("end_restores_of_run", **ids, error=error)
+        ended: list[Row] = []
+
+        def note() -> None:
+            ended[:] = self._db.rows("end_backups_of_run", **ids, error=error)
+            ended.extend(self._db.rows("end_restores_of_run", **ids, error=error))
             for row in ended:
                 self._db.run("free_lease", application_id=self.application_id, holder=row["holder"])
+
+        names = self._db.stale_sessions(self.application_id)
+        self._without_sleepers(note, "end_transactions_of_run", names=names, **ids)
         return [row["holder"] for row in ended]
+
+    def _without_sleepers(self, change: Callable[[], None], statement: str, **parameters: Any) -> None:
+        """Make a change in a transaction; when it waits in vain, have a statement end who is in its way; try again."""
+        for _ in range(3):
+            try:
+                with self._db.transaction():
+                    self._db.row("wait_for_a_lock", patience="3s")
+                    change()
+                    self._db.row("wait_for_a_lock", patience=f"{round(LOCK_SECONDS * 1000)}ms")
+                return
+            except CatalogUnavailable as error:
+                if not waited_in_vain(error):
+                    raise
+                with suppress(CatalogError), self._db.transaction():  # of another role, say; then it is waited for
+                    self._db.rows(statement, **parameters)
+        with self._db.transaction():
+            change()
 
     def _is_dead(self, lease: Row) -> bool:
         """Whether Airflow says that the run that holds the lease is over; then that is noted, and the lease free."""

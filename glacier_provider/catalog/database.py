@@ -251,10 +251,10 @@ class Database:
         with self._errors():
             _require_version(self.connection(), self.schema)
 
-    def announce(self, application_id: int) -> None:
-        """Have the session be found by who wants the lease after us, before we have one."""
+    def announce(self, application_id: int, who: str = "0") -> None:
+        """Have the session be found by who waits for us, before we have a lease or without any, as in "restore 3"."""
         if self._shown is None:
-            name = f"{self.stale_sessions(application_id)}0"
+            name = f"{self.stale_sessions(application_id)}{who}"
             self.connection().execute("SELECT set_config('application_name', %s, false)", [name])
 
     def stale_sessions(self, application_id: int) -> str:
@@ -336,17 +336,23 @@ class Database:
             raise
 
     def _end_sleepers(self) -> None:
-        """End transactions in which nothing goes on, of whoever had the lease of an application and has it no more."""
+        """End transactions in which nothing goes on, of whoever had the lease of an application and has it no more, and
+        of restores that are over.
+        """
         from psycopg import sql
 
         query = sql.SQL(
-            "SELECT pg_terminate_backend(s.pid) FROM pg_stat_activity s JOIN {} a "
-            "ON starts_with(s.application_name, %s || a.id || ' ') WHERE s.datname = current_database() "
-            "AND s.xact_start IS NOT NULL AND s.wait_event_type = 'Client' "
-            "AND NOT coalesce(a.lease_until >= clock_timestamp(), false)"
+            "SELECT pg_terminate_backend(s.pid) FROM pg_stat_activity s "
+            "JOIN {applications} a ON starts_with(s.application_name, %(names)s || a.id || ' ') "
+            "CROSS JOIN LATERAL substr(s.application_name, length(%(names)s || a.id || ' ') + 1) AS who "
+            "LEFT JOIN {fences} f ON f.application_id = a.id LEFT JOIN {restores} r ON who = 'restore ' || r.id "
+            "WHERE s.datname = current_database() AND s.xact_start IS NOT NULL AND s.wait_event_type = 'Client' "
+            "AND (NOT coalesce(a.lease_until >= clock_timestamp(), false) "
+            "OR who NOT IN ('0', f.token::text) AND who ~ '^[0-9]+$' OR r.state IN ('complete', 'failed'))"
         )
+        tables = {name: sql.Identifier(self.schema, name) for name in ("applications", "fences", "restores")}
         with suppress(Exception), self._connect() as connection:  # of another role, say; then it is waited for
-            connection.execute(query.format(sql.Identifier(self.schema, "applications")), [self._session_names()])
+            connection.execute(query.format(**tables), {"names": self._session_names()})
 
     def _passed_by(self, fence: Fence) -> str | None:
         """Return who took the lease after us; None when nobody did, or nobody can be asked."""

@@ -111,6 +111,7 @@ class Restores:
         One that failed runs again with the step that failed, or with the last (none is named): it stays failed while
         others of its run, which share its work, go on.
         """
+        self._announce(restore_id)
         expire_copies(self._db)
         with self._db.transaction():
             started = self._db.row("start_restore", restore_id=restore_id, step=step)
@@ -122,6 +123,10 @@ class Restores:
         if restore["state"] != "complete":
             self._backups.restorable(restore["backup_id"])  # deleted meanwhile: its error says so
         raise IllegalMove(f"Restore {restore_id} is already complete.")
+
+    def _announce(self, restore_id: int) -> None:
+        """Have the session be found by who waits for it when the restore is over: most steps of one have no lease."""
+        self._db.announce(self._backups.application_id, lease_holder("restore", restore_id))
 
     def require_going_on(self, restore_id: int) -> None:
         """Raise IllegalMove when the restore is over: complete, or failed before another one changed something."""
@@ -227,6 +232,7 @@ class Restores:
         application_id = self._backups.application_id
         ids = {"application_id": application_id, "backup_id": backup["id"]}
         figures: list[Row] = []
+        self._announce(restore_id)
         expire_copies(self._db)
         with self._db.transaction():
             self._db.run("forget_planned_archives", restore_id=restore_id)

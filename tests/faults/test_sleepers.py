@@ -218,7 +218,11 @@ def test_a_restore_that_wakes_up_late_leaves_the_newer_one_as_it_is(taker: Taker
 
 @pytest.mark.parametrize(
     ("task", "at"),
-    [("request_retrievals", "before request POST"), ("download", "before request GET")],
+    [
+        ("request_retrievals", "before request POST"),
+        ("request_retrievals", "before statement note_missing"),  # its restore's row is locked
+        ("download", "before request GET"),
+    ],
 )
 def test_a_restore_that_is_over_brings_nothing_more(
     taker: Taker, monkeypatch: pytest.MonkeyPatch, task: str, at: str

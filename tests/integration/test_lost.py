@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -137,6 +138,24 @@ def test_what_is_lost_and_still_in_the_directory_is_no_orphan(app: ApplicationUn
     assert (app.files / "doc.pdf").read_text() == content
     assert figures["outcome"]["orphans"]["moved"] == 0
     assert figures["outcome"]["lost"] == ([] if content == "the text" else ["doc.pdf"])
+
+
+@pytest.mark.parametrize("move_orphans", [True, False])
+def test_the_last_copy_of_what_is_lost_is_read_before_it_is_called_there(
+    app: ApplicationUnderTest, move_orphans: bool
+) -> None:
+    """Another content behind the size, time and inode of a scan: nothing but the content vouches for a last copy."""
+    app.write("doc.pdf", "the text")
+    app.write("other.pdf", "the rest")
+    first = app.back_up()
+    app.catalog.lost.note([row[0] for row in in_catalog(app, DOC)], "Somebody deleted it.")
+    file = app.files / "doc.pdf"
+    before = file.stat()
+    with file.open("r+") as stream:
+        stream.write("TAMPERED"[: before.st_size])
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    plan = app.plan(first, without_lost=True, move_orphans=move_orphans)["plan"]
+    assert plan["lost" if plan["replaces"] else "differing"] == ("doc.pdf",)
 
 
 DOC = "SELECT id FROM glacier_archives WHERE filename = 'doc.pdf'"

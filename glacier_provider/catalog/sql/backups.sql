@@ -74,6 +74,17 @@ SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity
  WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
    AND starts_with(application_name, %(name)s);
 
+-- name: end_transactions_of_run
+-- Airflow says that the run is over: what a process of it that sleeps has open is ended, or it would be waited for.
+WITH whose AS (
+    SELECT lease_token::text AS who FROM application_data_backups
+     WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s
+    UNION ALL
+    SELECT unnest(ARRAY['restore ' || id, last_lease_token::text]) FROM restores
+     WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s)
+SELECT pg_terminate_backend(s.pid) AS ended FROM pg_stat_activity s JOIN whose ON s.application_name = %(names)s || who
+ WHERE s.datname = current_database() AND s.pid <> pg_backend_pid() AND s.xact_start IS NOT NULL;
+
 -- name: wait_for_a_lock
 SELECT set_config('lock_timeout', %(patience)s, true);
 

@@ -94,7 +94,8 @@ RETURNING id;
 
 -- name: compare_archives
 -- The archives whose file is not in the directory as it was archived: it is missing (found is null), of another size, or
--- perhaps of another content (doubtful): written or replaced since it was last looked at, or known to be another version's.
+-- perhaps of another content (doubtful): written or replaced since it was last looked at, known to be another version's, or
+-- the last copy of what its store lost, which nothing but its content vouches for.
 -- Lives as long as the transaction.
 CREATE TEMPORARY TABLE odd ON COMMIT DROP AS
 SELECT a.id, a.filename, a.original_size, a.stored_size, a.store_uri, a.state, a.retrieval_status AS status, s.size AS found,
@@ -102,7 +103,8 @@ SELECT a.id, a.filename, a.original_size, a.stored_size, a.store_uri, a.state, a
   FROM glacier_archives a LEFT JOIN scanned s ON s.name = a.filename
   LEFT JOIN file_identities i ON i.archive_id = a.id
  WHERE a.application_id = %(application_id)s AND a.kind = 'file'
-   AND (s.size IS DISTINCT FROM a.original_size OR a.superseded OR i.mtime_ns <> s.mtime_ns OR i.inode <> s.inode);
+   AND (s.size IS DISTINCT FROM a.original_size OR a.superseded OR a.state = 'lost' OR i.mtime_ns <> s.mtime_ns
+        OR i.inode <> s.inode);
 
 -- name: odd_members
 -- Those of them that the backup contains: the few are looked up, not the many. Lives as long as the transaction.
