@@ -16,7 +16,7 @@ PEERS := $(VENV)/.peers
 APPLICATIONS := $(VENV)/.applications
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak applications planned corpus screenshots fields bench lint format check constraints clean
+.PHONY: help setup demo test mutants soak applications planned corpus screenshots fields bench lint format check constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ demo: $(READY) ## back up and restore a sample application; ONCE=1: then exit; K
 
 test: $(READY) ## run the tests; TESTS=path and OPTIONS=... narrow them down
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(OPTIONS) $(TESTS)
+
+mutants: $(READY) ## break the product in some ninety ways, each of which a test has to notice; MUTANTS=checksum JOBS=2
+	@$(BIN)/python -m tests.mutants $(if $(MUTANTS),--only "$(MUTANTS)") $(if $(JOBS),--jobs $(JOBS))
 
 soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 SOAK_STORE=s3 SEED=1; KILLS=all: deaths
 	@$(BIN)/python -m tests.faults.soak --store $(or $(SOAK_STORE),both) --seed $(or $(SEED),1) \

@@ -384,6 +384,23 @@ def test_a_store_that_confirms_no_checksum_is_not_trusted(s3_kit: S3Kit) -> None
         store.put(b"content", a_file())
 
 
+@pytest.mark.parametrize("operation", ["PutObject", "UploadPart", "CompleteMultipartUpload"])
+def test_what_a_store_confirms_with_another_checksum_is_not_archived(
+    careful_kit: S3Kit, journal: FileJournal, operation: str
+) -> None:
+    store = careful_kit.open()
+    client = store._bucket.client  # type: ignore[attr-defined]
+    client.meta.events.register(f"after-call.s3.{operation}", _with_another_checksum)
+    source = Bytes(some_bytes(7 if operation == "PutObject" else 2 * PART))
+    with pytest.raises(StoreError, match="checksum"):
+        store.put_large(source, a_file(), journal)
+
+
+def _with_another_checksum(parsed: dict[str, Any], **_: Any) -> None:
+    _, separator, parts = parsed.get("ChecksumSHA256", "").partition("-")
+    parsed["ChecksumSHA256"] = "A" * 43 + "=" + separator + parts
+
+
 def _without_checksum(parsed: dict[str, Any], **_: Any) -> None:
     parsed.pop("ChecksumSHA256", None)
 

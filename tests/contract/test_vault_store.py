@@ -188,6 +188,20 @@ def test_bytes_that_change_on_their_way_are_not_stored(vault_kit: VaultKit, jour
     assert vault_kit.keys() == []
 
 
+def test_what_a_vault_confirms_with_another_checksum_is_not_archived(vault_kit: VaultKit, journal: FileJournal) -> None:
+    def another(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["checksum"] = "0" * 64
+
+    store = vault_kit.open()
+    events = store._vault.client.meta.events
+    events.register("after-call.glacier.UploadArchive", another)
+    with pytest.raises(StoreError, match="was stored with checksum 0000"):
+        store.put(b"content", a_file(1))
+    events.register("after-call.glacier.CompleteMultipartUpload", another)
+    with pytest.raises(StoreUnavailable, match="another checksum"):
+        store.put_large(Bytes(some_bytes(2 * PART)), a_file(2), journal)
+
+
 def _damage(request: Any, **_: Any) -> None:
     request.body = io.BytesIO(b"CONTENT")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.archive import Amount
 from glacier_provider.errors import ArchiveMissing, BackupNotRestorable, StoreDenied
 from glacier_provider.pipelines import backup
@@ -241,6 +242,51 @@ def test_a_store_that_was_emptied_is_noticed_the_same_day_and_filled_again(app: 
         app.plan(first)
     app.restore(second)
     assert (app.files / "doc.pdf").read_bytes() == b"one"
+
+
+def test_a_store_with_the_marker_of_another_catalog_is_not_that_of_yesterday(
+    app: ApplicationUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.back_up()
+    app.store.leave_marker("dms", b'{"catalog": "another"}')  # type: ignore[attr-defined]
+    second = app.back_up()
+    assert app.catalog.backups.get(second)["report"]["store_changed"] == app.application.store
+    assert "holds the marker of another catalog" in caplog.text
+
+
+def test_an_archive_that_is_not_as_long_as_it_was_written_is_lost(app: ApplicationUnderTest) -> None:
+    app.write("doc.pdf", b"the only copy")
+    app.back_up()
+    age(app)
+    app.s3.client().put_object(Bucket=app.bucket, Key=key_of(app, "doc.pdf"), Body=b"the only", StorageClass="GLACIER")
+    second = app.back_up()
+    assert app.catalog.backups.get(second)["report"]["lost_found"] == ["doc.pdf"]
+    assert states(app, "doc.pdf") == ["lost", "archived"]
+
+
+@pytest.mark.parametrize("how", ["removed", "changed"])
+def test_what_was_written_and_is_not_there_when_it_is_looked_at_fails_the_backup(
+    app: ApplicationUnderTest, how: str
+) -> None:
+    app.write("doc.pdf", b"the only copy")
+    run = app.a_run()
+    number = backup.open_backup(app.application, run, catalog=app.catalog, store=app.store)
+    backup.dump_database(app.application, number, catalog=app.catalog, server=app.server, store=app.store)
+    (share,) = backup.scan_files(app.application, number, catalog=app.catalog)
+    backup.upload_database(app.application, number, catalog=app.catalog, store=app.store)
+    wanted = ArchiveRange.from_dict(share)
+    backup.upload_files(app.application, number, wanted, catalog=app.catalog, store=app.store)
+    if how == "removed":
+        remove(app, "doc.pdf")
+    else:
+        app.s3.client().put_object(Bucket=app.bucket, Key=key_of(app, "doc.pdf"), Body=b"x", StorageClass="GLACIER")
+    with pytest.raises(
+        ArchiveMissing, match=r"confirmed doc\.pdf, and does not give it back.*clear the task scan_files"
+    ):
+        backup.close_backup(app.application, number, catalog=app.catalog, store=app.store)
+    assert states(app, "doc.pdf") == ["lost"]
+    assert app.back_up(run) == number
+    assert states(app, "doc.pdf") == ["lost", "archived"]
 
 
 def test_a_store_is_looked_at_with_as_many_requests_on_every_day(app: ApplicationUnderTest) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from glacier_provider.errors import CatalogUnavailable, RetrievalRefused, StoreUnavailable
+from glacier_provider.errors import (
+    CatalogUnavailable,
+    FileMissing,
+    IllegalMove,
+    RetrievalRefused,
+    StoreUnavailable,
+)
 from glacier_provider.pipelines import restore
 from glacier_provider.pipelines.delete import delete_backup
 from tests.support.application import ApplicationUnderTest
@@ -55,6 +63,28 @@ def test_a_refusal_that_lasts_is_raised_before_one_that_passes(
     with pytest.raises(RetrievalRefused) as raised:
         dms.bring(planned)
     assert (raised.value.message, raised.value.hint) == ("2 retrievals were refused: No capacity.", "Take Bulk.")
+
+
+def test_a_staged_dump_that_is_not_what_was_archived_any_more_replaces_nothing(dms: ApplicationUnderTest) -> None:
+    planned = dms.plan(dms.back_up())
+    dms.bring(planned)
+    dms.sql("DELETE FROM tags")
+    (staged,) = Path(dms.application.staging_directory).glob("*/*.dump")
+    with staged.open("r+b") as file:
+        file.seek(-10, os.SEEK_END)
+        file.write(b"damaged")
+    with pytest.raises(FileMissing, match=r"is not what was archived.*Remove it and clear the task download"):
+        restore.restore_database(dms.application, planned["restore_id"], catalog=dms.catalog, server=dms.server)
+    assert dms.sql("SELECT count(*) FROM tags") == [(0,)]
+
+
+def test_a_restore_without_all_of_its_files_is_not_complete(dms: ApplicationUnderTest) -> None:
+    """The download was marked by hand."""
+    backup_id = dms.back_up()
+    (dms.files / "doc1.pdf").unlink()
+    planned = dms.plan(backup_id, part="files")
+    with pytest.raises(IllegalMove, match=r"is not complete: doc1\.pdf \(available\)\. Clear the task download"):
+        restore.close_restore(dms.application, planned["restore_id"], catalog=dms.catalog)
 
 
 def test_a_file_that_a_dead_restore_moved_aside_is_where_the_next_one_brought_it(

@@ -24,6 +24,7 @@ from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import FileChanged, GlacierProviderError, RetrievalRefused
 from glacier_provider.pipelines import backup, restore
 from glacier_provider.pipelines.shared.step import step_of
+from glacier_provider.postgres.dump.disk import table_of_contents
 from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, titles
 from tests.support.postgres import EmbeddedPostgres
 
@@ -44,6 +45,27 @@ def test_an_earlier_backup_comes_back_with_its_rows_and_its_files(dms: Applicati
     assert (dms.orphans / "dms-restore-1" / "new" / "doc4.pdf").read_bytes() == b"content 4"
     assert figures["outcome"]["orphans"]["moved"] == 1
     assert second > first
+
+
+def test_a_catalog_in_the_application_s_database_is_in_no_dump_and_outlives_every_restore(
+    make_application: Callable[..., ApplicationUnderTest],
+) -> None:
+    dms = a_small_dms(make_application(catalog_inside=True))
+    dms.catalog.migrate()
+    first, second = (
+        dms.back_up(),
+        backup.open_backup(dms.application, dms.a_run(), catalog=dms.catalog, store=dms.store),
+    )
+    dumped = backup.dump_database(dms.application, second, catalog=dms.catalog, server=dms.server)
+    schemas = {entry.schema or entry.name for entry in table_of_contents(Path(dumped["path"])).entries}
+    assert schemas.isdisjoint({"glacier_catalog"})
+    dms.catalog.backups.fail(second, "enough was seen")
+    figures = dms.restore(first)
+    third = dms.back_up()
+    states = {row["id"]: row["state"] for row in dms.catalog.lists.backups()}
+    assert states == {first: "complete", second: "failed", third: "complete"}
+    assert dms.catalog.restores.get(figures["restore_id"])["state"] == "complete"
+    assert dms.restore(third)["outcome"]["database"]["restored"] > 0
 
 
 def test_empty_files_come_back_without_a_retrieval(dms: ApplicationUnderTest) -> None:

@@ -92,6 +92,17 @@ def test_who_lost_its_lease_changes_nothing_whatever_it_does_next(dms: Applicati
         assert other.backups.get(newer)["report"] == {}
 
 
+def test_who_lost_its_lease_and_its_connection_changes_nothing_by_another_one(dms: ApplicationUnderTest) -> None:
+    dms.catalog.migrate()
+    old = dms.catalog.backups.open(dms.a_run())
+    in_catalog(dms, "UPDATE applications SET lease_until = now() - interval '1 second'")
+    with a_catalog(dms.catalog_server) as other:
+        newer = other.backups.open(ANOTHER)
+        dms.catalog.close()
+        with pytest.raises(LeaseLost, match=f"backup {newer} has had the lease"):
+            dms.catalog.backups.add_to_report(old, lie=True)
+
+
 def test_a_backup_does_not_go_on_after_a_restore_changed_something(dms: ApplicationUnderTest) -> None:
     first = dms.back_up()
     run = dms.a_run()

@@ -189,6 +189,60 @@ def test_a_backup_with_a_file_that_is_not_archived_is_not_complete(catalog: Cata
     assert catalog.backups.get(backup_id)["state"] == "running"
 
 
+def all_but_completed(catalog: Catalog) -> tuple[int, int]:
+    """Return the ids of a backup that only has to be completed, and of its manifest, which is not archived yet."""
+    backup_id = catalog.backups.open(a_run(1))
+    dumped(catalog, backup_id)
+    scanned(catalog, backup_id, ["a", "b"])
+    upload_all(catalog)
+    manifest = catalog.archives.plan_manifest(backup_id, filename="m", size=5, sha256="0" * 64, store_uri=STORE)
+    return backup_id, manifest["id"]
+
+
+def test_a_backup_whose_manifest_is_not_archived_is_not_complete(catalog: Catalog) -> None:
+    backup_id, manifest_id = all_but_completed(catalog)
+    with pytest.raises(IllegalMove, match="its dump or its manifest is not in the store"):
+        catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=None)
+
+
+@pytest.mark.parametrize("kind", [ArchiveKind.DATABASE, ArchiveKind.FILE])
+def test_a_backup_of_which_something_is_lost_is_not_complete(catalog: Catalog, kind: ArchiveKind) -> None:
+    backup_id, manifest_id = all_but_completed(catalog)
+    archive(catalog, manifest_id)
+    lost = next(row["id"] for row in catalog.lists.archives(backup_id, limit=10) if row["kind"] == kind)
+    catalog.lost.note([lost], "somebody deleted it")
+    with pytest.raises(IllegalMove, match="not complete"):
+        catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=None)
+
+
+def test_a_backup_that_failed_does_not_become_complete(catalog: Catalog) -> None:
+    backup_id, manifest_id = all_but_completed(catalog)
+    archive(catalog, manifest_id)
+    catalog.backups.fail(backup_id, "boom", step="the end")
+    with pytest.raises(IllegalMove, match="it is failed"):
+        catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=None)
+
+
+def test_what_was_given_up_meanwhile_is_not_archived_by_who_still_sends_it(catalog: Catalog) -> None:
+    backup_id = catalog.backups.open(a_run(1))
+    scanned(catalog, backup_id, ["a", "b"])
+    pages = list(catalog.archives.unfinished_files(ArchiveRange(0, 2**62)))
+    catalog.archives.drop_vanished([page.id for page in pages[0] if page.filename == "a"])
+    uploads = [
+        Upload(one.id, Receipt(Location(STORE, f"key/{one.id}"), one.size, "sha256:" + "0" * 64)) for one in pages[0]
+    ]
+    assert catalog.archives.record_uploads(uploads) == 1
+    assert [catalog.archives.get(one.id)["state"] for one in pages[0]] == ["failed", "archived"]
+
+
+def test_only_what_was_archived_can_be_lost(catalog: Catalog) -> None:
+    backup_id = catalog.backups.open(a_run(1))
+    scanned(catalog, backup_id, ["a"])
+    ((planned,),) = catalog.archives.unfinished_files(ArchiveRange(0, 2**62))
+    assert catalog.lost.note([planned.id], "the store did not list it") == []
+    assert catalog.archives.get(planned.id)["state"] == "uploading"
+
+
 # --- promise 2 and 12: files once, ranges instead of rows ---
 
 

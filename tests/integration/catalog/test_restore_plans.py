@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.restores import Comparison
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.plan import RestoreRequest
+from glacier_provider.errors import IllegalMove
 from tests.integration.catalog.test_backups import a_backup, a_run
 
 ALL = ArchiveRange(0, 2**62)
@@ -53,6 +56,16 @@ def test_a_plan_changes_no_archive_and_its_start_notes_what_is_missing(catalog: 
     assert [status_of(catalog, name) for name in "abc"] == ["exists", "available", "available"]
     assert len(to_request(catalog, restore_id)) == 2
     assert progress(catalog, restore_id) == {"available": 2}
+
+
+def test_a_restore_that_failed_does_not_become_complete(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["a"])
+    restore_id, _ = planned(catalog, backup_id, 101, ["a"])
+    catalog.restores.start(restore_id)
+    catalog.restores.fail(restore_id, "boom", step="the download")
+    with pytest.raises(IllegalMove, match=f"Restore {restore_id} is not running"):
+        catalog.restores.complete(restore_id, {})
+    assert catalog.restores.get(restore_id)["state"] == "failed"
 
 
 def test_a_start_is_noted_once(catalog: Catalog) -> None:

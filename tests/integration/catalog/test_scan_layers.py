@@ -224,6 +224,16 @@ def test_a_second_scan_writes_no_row_of_a_file(catalog: Catalog, root: Path) -> 
     assert after["scanned_directories"] - before["scanned_directories"] <= 4, "the stamps, once they had settled"
 
 
+def test_a_scan_that_believes_nothing_writes_no_row_of_what_did_not_change(catalog: Catalog, root: Path) -> None:
+    archived(catalog, root)
+    layered(catalog, next_backup(catalog, 2), root, full=True)
+    before = written(catalog)
+    layered(catalog, next_backup(catalog, 3), root, full=True)
+    after = written(catalog)
+    for table in ("backup_files", "glacier_archives", "file_identities", "scanned_directories"):
+        assert after[table] == before[table], table
+
+
 def test_rows_are_written_for_what_changed_only(catalog: Catalog, tmp_path: Path) -> None:
     root = tmp_path / "many"
     for number in range(300):

@@ -40,6 +40,7 @@ from glacier_provider.postgres import (
 )
 from glacier_provider.postgres.dump.disk import read_through, table_of_contents
 from tests.integration.postgres.conftest import OLDER, SampleServer
+from tests.support.durable import listen_to_fsync
 from tests.support.postgres import EmbeddedPostgres
 
 NOTHING = PgDumpOptions()
@@ -243,6 +244,14 @@ def test_an_earlier_attempt_is_replaced(sample: SampleServer, tmp_path: Path) ->
     dump_to_path(sample.new(), sample.tools, NOTHING, tmp_path / "d", progress=print)
     assert (tmp_path / "d").read_bytes()[:5] == b"PGDMP"
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_the_name_of_a_dump_is_on_the_disk_when_it_is_told(
+    sample: SampleServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = listen_to_fsync(monkeypatch, tmp_path / "d")
+    dump_to_path(sample.new(empty=True), sample.tools, NOTHING, tmp_path / "d", progress=print)
+    assert (tmp_path, (True,)) in synced
 
 
 @pytest.fixture(scope="module")

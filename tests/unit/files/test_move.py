@@ -10,6 +10,7 @@ import pytest
 
 from glacier_provider.errors import DirectoryUnusable, FileChanged, FileMissing, NameTaken, UnsafePath
 from glacier_provider.files import link, move, move_aside, move_back
+from tests.support.durable import listen_to_fsync
 
 
 @pytest.fixture
@@ -42,6 +43,26 @@ def separate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def files_in(root: Path) -> Iterator[str]:
     return (str(path.relative_to(root)) for path in sorted(root.rglob("*")) if not path.is_dir())
+
+
+@pytest.mark.usefixtures("_both")
+def test_a_move_is_on_the_disk_at_both_ends(root: Path, orphans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, moved = root / "2024" / "a.pdf", orphans / "restore-7" / "2024" / "a.pdf"
+    synced = listen_to_fsync(monkeypatch, moved, original)
+    move_aside(root, "2024/a.pdf", orphans, "restore-7")
+    there_alone = (True, False)
+    assert synced[-2:] == [(moved.parent, there_alone), (original.parent, there_alone)]
+
+
+def test_a_copy_is_on_the_disk_with_its_name_before_the_original_goes(
+    root: Path, orphans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    separate(monkeypatch)
+    original, moved = root / "2024" / "a.pdf", orphans / "restore-7" / "2024" / "a.pdf"
+    synced = listen_to_fsync(monkeypatch, moved, original)
+    move_aside(root, "2024/a.pdf", orphans, "restore-7")
+    before = [what for what, (_, is_there) in synced if is_there]
+    assert before.index(b"content") < before.index(moved.parent), "content, then the name"
 
 
 @pytest.mark.usefixtures("_both")

@@ -19,6 +19,7 @@ import pytest
 from glacier_provider.core.checksum import Verifier
 from glacier_provider.errors import ArchiveCorrupt, DirectoryUnusable, OutOfSpace, StoreUnavailable, UnsafePath
 from glacier_provider.files import Placed, Placement, link
+from tests.support.durable import listen_to_fsync
 
 CONTENT = b"0123456789" * 1000
 
@@ -52,6 +53,21 @@ def test_an_empty_file_is_placed_too(tmp_path: Path) -> None:
     with Placement(tmp_path) as placement:
         assert placement.place("empty", [], size=0, verifier=sha(b"")) is Placed.PLACED
     assert everything_in(tmp_path) == {"empty": b""}
+
+
+def test_content_is_on_the_disk_before_it_has_its_name_and_then_the_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a" / "b" / "c.pdf"
+    with Placement(tmp_path) as placement:
+        synced = listen_to_fsync(monkeypatch, target)
+        placement.place("a/b/c.pdf", [CONTENT], size=len(CONTENT))
+    assert synced == [
+        (CONTENT, (False,)),
+        (tmp_path, (False,)),  # which has the new directory a
+        (tmp_path / "a", (False,)),
+        (tmp_path / "a" / "b", (True,)),
+    ]
 
 
 def _never() -> Iterator[bytes]:

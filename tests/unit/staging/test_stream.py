@@ -26,6 +26,7 @@ from glacier_provider.staging import (
     read_layout,
     write_layout,
 )
+from tests.support.durable import listen_to_fsync
 
 MIB = 1024 * 1024
 
@@ -56,6 +57,24 @@ def test_a_file_that_is_cut_or_removed_after_it_was_added_makes_the_dump_invalid
         with pytest.raises(DumpInvalid, match="cut or removed") as raised:
             tar.read_at(0, tar.size)
     assert "attached" not in str(raised.value)
+
+
+def test_a_dump_that_grew_is_on_the_disk_before_it_has_its_name_and_then_the_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = listen_to_fsync(monkeypatch, tmp_path / "dump")
+    with FileStream(tmp_path / "dump") as stream:
+        stream.write(b"rows")
+        stream.end()
+    assert synced == [(b"rows", (False,)), (tmp_path, (True,))]
+
+
+def test_a_layout_is_on_the_disk_when_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = listen_to_fsync(monkeypatch)
+    with a_tar(tmp_path / "dump", ("1.dat", 5)) as tar:
+        tar.end()
+        write_layout(tar.pieces, tmp_path / "dump.layout")
+    assert ((tmp_path / "dump.layout").read_bytes(), ()) in synced
 
 
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 60_000])

@@ -156,6 +156,15 @@ def test_a_tool_gets_the_password_by_environment_and_its_messages_lose_it(tmp_pa
         assert tool.ended().reason == "pg_dump: error: *** at 127.0.0.1 C"
 
 
+def test_a_tool_is_started_without_the_password_in_its_arguments(tmp_path: Path) -> None:
+    """Nor is the process that becomes it: every user of the machine sees both."""
+    with run.Tool([program(tmp_path / "pg_dump", "exit 0")], SERVER) as tool:
+        arguments = [str(each) for each in tool.process.args]  # type: ignore[union-attr]
+    assert arguments[-1] == str(tmp_path / "pg_dump")
+    assert SERVER.password
+    assert not [each for each in arguments if SERVER.password in each]
+
+
 def test_the_environment_of_the_worker_leads_no_tool_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PGHOSTADDR", "PGSERVICE", "PGOPTIONS", "PGPASSFILE"):
         monkeypatch.setenv(name, "/elsewhere")

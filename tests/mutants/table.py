@@ -1,0 +1,951 @@
+"""The mutations, room by room: what the product may never do, and which test says so.
+
+A text that is no longer in its file, or not once, fails `tests/unit/test_mutants.py`; a mutation that nothing notices
+fails `make mutants`: write the test.
+"""
+
+from __future__ import annotations
+
+from tests.mutants.mutation import Mutation, Promise
+
+POSTGRES = "glacier_provider/postgres"
+PIPELINES = "glacier_provider/pipelines"
+STORES = "glacier_provider/stores"
+SQL = "glacier_provider/catalog/sql"
+FENCES = "glacier_provider/catalog/migrations/versions/0007_fences.sql"
+
+_table: list[Mutation] = []
+
+
+def _mutation(name: str, promise: Promise, file: str, text: str, instead: str, *tests: str) -> None:
+    _table.append(Mutation(name, promise, file, text, instead, tests))
+
+
+# --- dumps ---------------------------------------------------------------------------------------------------------
+
+_mutation(
+    "the exit status of a tool is ignored",
+    Promise.COMPLETE,
+    f"{POSTGRES}/tools/run.py",
+    "        return self.status != 0 or bool(self.errors)\n",
+    "        return bool(self.errors)\n",
+    "tests/unit/postgres/tools/test_find.py::test_psql_fails_by_its_exit_status_alone",
+)
+_mutation(
+    "a dump of which pg_dump said that it failed is taken",
+    Promise.COMPLETE,
+    f"{POSTGRES}/dump/pg_dump.py",
+    "    if ended.failed:\n        raise failure(ended, server, partial)\n",
+    "",
+    "tests/integration/postgres/test_dump_failures.py::test_a_lock_that_is_not_freed_in_time_fails_the_dump",
+)
+_mutation(
+    "a dump is not read through",
+    Promise.COMPLETE,
+    f"{POSTGRES}/dump/pg_dump.py",
+    "    if follower is None or not follower.all_read:\n        read_through(tools, partial, toc, progress)\n",
+    "",
+    "tests/integration/postgres/test_dump_failures.py::test_a_pg_dump_that_writes_half_and_says_nothing_is_found_out",
+)
+_mutation(
+    "what pg_restore says of a dump that it reads through is ignored",
+    Promise.COMPLETE,
+    f"{POSTGRES}/dump/disk.py",
+    '    if ended.failed:\n        raise DumpInvalid(f"The dump {dump} cannot be read through: {ended.reason}.")\n\n\n'
+    "def _count_tables(",
+    "\n\ndef _count_tables(",
+    "tests/integration/postgres/test_dump_failures.py::test_a_cut_file_cannot_be_read_through",
+)
+_mutation(
+    "the name of a dump is not made durable",
+    Promise.CRASH,
+    f"{POSTGRES}/dump/pg_dump.py",
+    "        os.fsync(descriptor)\n",
+    "        pass\n",
+    "tests/integration/postgres/test_dump_failures.py::test_the_name_of_a_dump_is_on_the_disk_when_it_is_told",
+)
+_mutation(
+    "pg_dump takes a snapshot of its own",
+    Promise.ORDER,
+    f"{POSTGRES}/tools/commands.py",
+    '    argv += [f"--snapshot={snapshot}"] if snapshot else []\n',
+    "",
+    "tests/integration/postgres/test_dump_failures.py::test_references_are_read_in_the_snapshot_of_the_dump",
+)
+_mutation(
+    "the files are scanned before the dump",
+    Promise.ORDER,
+    "dags/glacier_backup.py",
+    "        opened >> dump >> [scan, upload_database, rehearse]\n",
+    "        opened >> scan >> dump >> [upload_database, rehearse]\n",
+    "tests/unit/test_dags.py::test_the_dump_comes_before_the_scan_and_both_before_the_end",
+)
+_mutation(
+    "the catalog's schema is dumped with the application",
+    Promise.CATALOG,
+    f"{PIPELINES}/backup/forms.py",
+    "exclude_schemas=(self.application.catalog_schema, *dump.exclude_schemas),",
+    "exclude_schemas=(*dump.exclude_schemas,),",
+    "tests/integration/test_round_trip.py::"
+    "test_a_catalog_in_the_application_s_database_is_in_no_dump_and_outlives_every_restore",
+)
+_mutation(
+    "the password of a tool stands in its arguments",
+    Promise.SECRETS,
+    f"{POSTGRES}/tools/run.py",
+    "_GUARD, str(os.getpid()), *argv]\n",
+    '_GUARD, str(os.getpid()), "/usr/bin/env", f"PGPASSWORD={server.password if server else str()}", *argv]\n',
+    "tests/unit/postgres/tools/test_find.py::test_a_tool_is_started_without_the_password_in_its_arguments",
+)
+_mutation(
+    "a tool gets all of the worker's environment",
+    Promise.SECRETS,
+    f"{POSTGRES}/tools/run.py",
+    "for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_BEGINNINGS)}",
+    "for name, value in os.environ.items()}",
+    "tests/unit/postgres/tools/test_messages.py::test_a_tool_gets_none_of_the_workers_secrets",
+)
+_mutation(
+    "what a tool says keeps the password",
+    Promise.SECRETS,
+    f"{POSTGRES}/tools/run.py",
+    "server.redact if server else str, hear)",
+    "str, hear)",
+    "tests/unit/postgres/tools/test_find.py::test_a_tool_gets_the_password_by_environment_and_its_messages_lose_it",
+)
+
+# --- a backup ------------------------------------------------------------------------------------------------------
+
+_mutation(
+    "a backup is complete without its dump",
+    Promise.COMPLETE,
+    f"{SQL}/backups.sql",
+    "   AND EXISTS (SELECT FROM glacier_archives a WHERE a.id = b.database_archive_id AND a.state = 'archived')\n",
+    "",
+    "tests/integration/catalog/test_backups.py::test_a_backup_of_which_something_is_lost_is_not_complete",
+    "tests/integration/catalog/test_backups.py::test_a_backup_without_dump_is_not_complete",
+)
+_mutation(
+    "a backup is complete without its manifest",
+    Promise.COMPLETE,
+    f"{SQL}/backups.sql",
+    "   AND EXISTS (SELECT FROM glacier_archives a WHERE a.id = %(manifest_archive_id)s AND a.state = 'archived')\n",
+    "",
+    "tests/integration/catalog/test_backups.py::test_a_backup_whose_manifest_is_not_archived_is_not_complete",
+)
+_mutation(
+    "a backup is complete with files that are not archived",
+    Promise.COMPLETE,
+    f"{SQL}/backups.sql",
+    "WHERE a.application_id = b.application_id AND a.state IN ('planned', 'uploading')\n"
+    "          AND f.first_backup_id <= b.id",
+    "WHERE a.application_id = b.application_id AND a.state IN ('failed')\n          AND f.first_backup_id <= b.id",
+    "tests/integration/catalog/test_backups.py::test_a_backup_with_a_file_that_is_not_archived_is_not_complete",
+)
+_mutation(
+    "a backup is complete with files that are lost",
+    Promise.WORLD,
+    f"{SQL}/backups.sql",
+    "WHERE a.application_id = b.application_id AND a.state = 'lost'\n",
+    "WHERE a.application_id = b.application_id AND a.state = 'failed'\n",
+    "tests/integration/catalog/test_backups.py::test_a_backup_of_which_something_is_lost_is_not_complete",
+)
+_mutation(
+    "a backup that failed becomes complete",
+    Promise.COMPLETE,
+    f"{SQL}/backups.sql",
+    " WHERE b.id = %(backup_id)s AND b.state = 'running' AND b.scanned_at IS NOT NULL\n",
+    " WHERE b.id = %(backup_id)s AND b.scanned_at IS NOT NULL\n",
+    "tests/integration/catalog/test_backups.py::test_a_backup_that_failed_does_not_become_complete",
+)
+_mutation(
+    "a complete backup fails afterwards",
+    Promise.COMPLETE,
+    f"{SQL}/backups.sql",
+    "       failed_step = %(step)s\n WHERE id = %(backup_id)s AND state IN ('running', 'failed')\n",
+    "       failed_step = %(step)s\n WHERE id = %(backup_id)s\n",
+    "tests/integration/catalog/test_backups.py::test_a_complete_backup_stays_complete",
+)
+_mutation(
+    "a file that is archived is planned again",
+    Promise.ONCE,
+    f"{SQL}/scans.sql",
+    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived') AND NOT a.superseded);\n",
+    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading') AND NOT a.superseded);\n",
+    "tests/integration/catalog/test_backups.py::test_a_later_backup_plans_only_what_is_new",
+)
+_mutation(
+    "a lost archive counts as archived",
+    Promise.WORLD,
+    f"{SQL}/scans.sql",
+    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived') AND NOT a.superseded);\n",
+    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived', 'lost') AND NOT a.superseded);\n",
+    "tests/integration/test_lost.py::test_the_day_after_a_loss_it_is_known_and_healed_in_every_backup",
+)
+_mutation(
+    "a file with another time and inode is taken for what it was",
+    Promise.ONCE,
+    f"{SQL}/scans.sql",
+    "OR NOT %(sizes_only)s AND (f.archive_id IS NULL OR i.mtime_ns <> s.mtime_ns OR i.inode <> s.inode));",
+    "OR NOT %(sizes_only)s AND f.archive_id IS NULL);",
+    "tests/integration/test_versions.py::"
+    "test_another_content_under_a_name_is_another_archive_and_each_backup_has_its_own",
+)
+_mutation(
+    "the content of a file is not compared with that of its earlier archive",
+    Promise.ONCE,
+    f"{PIPELINES}/backup/upload.py",
+    "for version, verifier in found if verifier.matches()), None)",
+    "for version, verifier in found), None)",
+    "tests/integration/test_versions.py::"
+    "test_another_content_under_a_name_is_another_archive_and_each_backup_has_its_own",
+    "tests/integration/test_versions.py::test_a_content_that_comes_back_is_not_archived_again",
+)
+_mutation(
+    "a directory that did not change is written anew",
+    Promise.CHANGES,
+    f"{SQL}/scans.sql",
+    " WHERE (d.files, d.bytes, d.names, d.sizes, d.inode, d.changed_ns)\n"
+    "       IS DISTINCT FROM (excluded.files, excluded.bytes, excluded.names, excluded.sizes, excluded.inode, "
+    "excluded.changed_ns);",
+    ";",
+    "tests/integration/catalog/test_scan_layers.py::"
+    "test_a_scan_that_believes_nothing_writes_no_row_of_what_did_not_change",
+)
+_mutation(
+    "each manifest lists every file",
+    Promise.CHANGES,
+    f"{PIPELINES}/backup/close.py",
+    '    return previous if changes <= max(catalog.backups.get(backup_id)["files_count"], 100) else 0\n',
+    "    return 0\n",
+    "tests/integration/test_round_trip.py::test_manifests_follow_each_other_and_tell_every_change",
+)
+_mutation(
+    "what was finished is forgotten when a page of uploads ends early",
+    Promise.CRASH,
+    f"{PIPELINES}/shared/group.py",
+    "    def __exit__(self, *_: object) -> None:\n        self.commit()\n",
+    "    def __exit__(self, *_: object) -> None:\n        pass\n",
+    "tests/unit/pipelines/shared/test_group.py",
+)
+_mutation(
+    "what a backup wrote is not looked at again",
+    Promise.WORLD,
+    f"{PIPELINES}/backup/close.py",
+    "            look_back(backup_id, catalog=catalog, store=store)\n",
+    "",
+    "tests/integration/test_lost.py::test_what_was_written_and_is_not_there_when_it_is_looked_at_fails_the_backup",
+)
+_mutation(
+    "the store of another catalog is taken for that of yesterday",
+    Promise.WORLD,
+    f"{PIPELINES}/backup/check.py",
+    '    if data is not None and _mark_of(data) == known["mark"]:\n',
+    "    if data is not None:\n",
+    "tests/integration/test_lost.py::test_a_store_with_the_marker_of_another_catalog_is_not_that_of_yesterday",
+)
+_mutation(
+    "an archive of another size is not missed",
+    Promise.WORLD,
+    f"{SQL}/checks.sql",
+    "l.key = a.key AND l.size = a.stored_size)",
+    "l.key = a.key)",
+    "tests/integration/test_lost.py::test_an_archive_that_is_not_as_long_as_it_was_written_is_lost",
+)
+_mutation(
+    "an id that the store knows is given again",
+    Promise.REBUILT,
+    f"{PIPELINES}/backup/open.py",
+    "    catalog.writers.skip_ids(archive_id=used[0], backup_id=used[1])\n",
+    "",
+    "tests/integration/test_back_in_time.py::test_ids_are_not_given_twice_and_both_lives_come_back",
+)
+_mutation(
+    "what a rehearsal could not make is swallowed",
+    Promise.RESTORABLE,
+    f"{PIPELINES}/backup/rehearse.py",
+    '        if failures:\n            return _listed(NO, "statements would be refused", failures, _MEND)\n',
+    "",
+    "tests/integration/test_rehearsed.py::test_a_backup_that_cannot_be_brought_back_is_complete_and_says_why",
+)
+_mutation(
+    "an error of the rehearsal fails the backup",
+    Promise.RESTORABLE,
+    f"{PIPELINES}/backup/rehearse.py",
+    "        except Exception as error:  # an error of ours must not fail the only copy\n",
+    "        except MemoryError as error:\n",
+    "tests/integration/test_rehearsed.py::test_an_error_of_the_rehearsal_itself_fails_no_backup",
+)
+_mutation(
+    "what was given up is archived by who still sends it",
+    Promise.COMPLETE,
+    f"{SQL}/archives.sql",
+    " WHERE a.id = r.id AND a.state || '' IN ('uploading', 'planned')\nRETURNING a.id;",
+    " WHERE a.id = r.id\nRETURNING a.id;",
+    "tests/integration/catalog/test_backups.py::test_what_was_given_up_meanwhile_is_not_archived_by_who_still_sends_it",
+)
+_mutation(
+    "what was never archived is lost",
+    Promise.WORLD,
+    f"{SQL}/lost.sql",
+    "AND id = ANY(%(archive_ids)s) AND state = 'archived'\n    RETURNING id, kind, filename, backup_id),",
+    "AND id = ANY(%(archive_ids)s)\n    RETURNING id, kind, filename, backup_id),",
+    "tests/integration/catalog/test_backups.py::test_only_what_was_archived_can_be_lost",
+)
+_mutation(
+    "an emptied directory makes every file vanish",
+    Promise.WORLD,
+    "glacier_provider/catalog/scans.py",
+    "            self._refuse_emptied(walk.files)\n",
+    "",
+    "tests/integration/catalog/test_scan_layers.py::test_an_emptied_directory_is_refused_whatever_is_remembered",
+)
+_mutation(
+    "an error that lasts is tried again and again",
+    Promise.COMPLETE,
+    "glacier_provider/operators/base.py",
+    "        if error.retryable:\n            raise\n",
+    "        if True:\n            raise\n",
+    "tests/unit/operators/test_operators.py::test_an_error_that_lasts_fails_the_task_without_another_try",
+)
+_mutation(
+    "the failure of a task is not noted",
+    Promise.COMPLETE,
+    "glacier_provider/operators/base.py",
+    "            note_failure(run_of(context), reason, step=step_of(error), catalog=resources.catalog)\n",
+    "            pass\n",
+    "tests/unit/operators/test_record_failure.py::test_a_backups_failure_is_noted_with_task_and_reason",
+)
+
+# --- stores --------------------------------------------------------------------------------------------------------
+
+_mutation(
+    "a bucket's checksum is not compared",
+    Promise.COMPLETE,
+    f"{STORES}/s3/bucket.py",
+    "        if checksum != expected:\n",
+    "        if False:\n",
+    "tests/contract/test_s3_store.py::test_what_a_store_confirms_with_another_checksum_is_not_archived",
+)
+_mutation(
+    "a bucket's checksum of a part is not compared",
+    Promise.COMPLETE,
+    f"{STORES}/s3/upload.py",
+    '        if reply.get("ChecksumSHA256", checksum) != checksum:\n',
+    "        if False:\n",
+    "tests/contract/test_s3_store.py::test_what_a_store_confirms_with_another_checksum_is_not_archived",
+)
+_mutation(
+    "an upload process takes any answer for a proof",
+    Promise.COMPLETE,
+    f"{STORES}/s3/fast/process.py",
+    "        if reply.status == 200 and _is_proof(reply, file):\n",
+    "        if reply.status == 200:\n",
+    "tests/unit/stores/s3/fast/test_process.py",
+    "tests/faults/test_many_files.py",
+)
+_mutation(
+    "an upload process sends a file that is still being written",
+    Promise.COMPLETE,
+    f"{STORES}/s3/fast/process.py",
+    "open_source(root, filename, settle_seconds=setup.settle_seconds, now=time.time()) as source:",
+    "open_source(root, filename) as source:",
+    "tests/faults/test_many_files.py::test_a_file_that_is_still_being_written_is_named_and_the_others_are_archived",
+)
+_mutation(
+    "a vault's checksum is not compared",
+    Promise.COMPLETE,
+    f"{STORES}/vault/upload.py",
+    '        if reply.get("checksum", checksum) != checksum:\n'
+    '            raise ArchiveCorrupt(f"{self.vault.url(key)} was stored',
+    '        if False:\n            raise ArchiveCorrupt(f"{self.vault.url(key)} was stored',
+    "tests/contract/test_vault_store.py::test_what_a_vault_confirms_with_another_checksum_is_not_archived",
+)
+_mutation(
+    "a dump that grew is not made durable",
+    Promise.CRASH,
+    "glacier_provider/staging/stream.py",
+    "            os.fsync(self._fd)\n",
+    "",
+    "tests/unit/staging/test_stream.py::"
+    "test_a_dump_that_grew_is_on_the_disk_before_it_has_its_name_and_then_the_name_is",
+)
+_mutation(
+    "the layout of a dump is not made durable",
+    Promise.CRASH,
+    "glacier_provider/staging/layout.py",
+    "        os.fsync(file.fileno())\n",
+    "",
+    "tests/unit/staging/test_stream.py::test_a_layout_is_on_the_disk_when_it_is_written",
+)
+_mutation(
+    "the names that the database knows are not made durable",
+    Promise.ORDER,
+    f"{PIPELINES}/backup/references.py",
+    "        os.fsync(file.fileno())\n",
+    "",
+    "tests/unit/pipelines/backup/test_references.py",
+)
+_mutation(
+    "a vault's checksum of an archive in one piece is not compared",
+    Promise.COMPLETE,
+    f"{STORES}/vault/store.py",
+    '        if reply.get("checksum", checksum) != checksum:\n',
+    "        if False:\n",
+    "tests/contract/test_vault_store.py::test_what_a_vault_confirms_with_another_checksum_is_not_archived",
+)
+_mutation(
+    "a key that is taken is written over",
+    Promise.ONCE,
+    f"{STORES}/s3/store.py",
+    '            "IfNoneMatch": "*",\n',
+    "",
+    "tests/contract/test_store_contract.py::test_a_place_that_holds_other_content_is_never_overwritten",
+)
+_mutation(
+    "parts that the store has are sent again",
+    Promise.CRASH,
+    f"{STORES}/s3/upload.py",
+    "            lambda part: self.send_part(source, upload_id, part, stored.get(part.number)),\n",
+    "            lambda part: self.send_part(source, upload_id, part),\n",
+    "tests/contract/test_store_contract.py::test_an_upload_that_broke_off_goes_on_at_the_next_part",
+)
+_mutation(
+    "an archive is not signed",
+    Promise.REBUILT,
+    f"{STORES}/s3/keys.py",
+    '        metadata["written-by"] = description.written_by\n',
+    "        pass\n",
+    "tests/unit/stores/s3/test_keys.py",
+)
+_mutation(
+    "an archive that another catalog signed is adopted",
+    Promise.WORLD,
+    f"{STORES}/s3/bucket.py",
+    '        if head.metadata.get("written-by") != description.written_by:\n',
+    "        if False:\n",
+    "tests/integration/test_two_catalogs.py::test_in_a_bucket_the_copy_does_not_take_an_object_of_the_other_for_its_own",
+)
+_mutation(
+    "each request for an archive of a vault begins another job",
+    Promise.RETRIEVED,
+    f"{STORES}/vault/jobs.py",
+    '        return self.status == "InProgress" and _TIERS.index(self.tier or "Standard") <= _TIERS.index(tier)\n',
+    "        return False\n",
+    "tests/contract/test_store_contract.py::test_a_second_request_joins_the_first",
+)
+_mutation(
+    "an upload process has the keys in its arguments",
+    Promise.SECRETS,
+    f"{STORES}/s3/fast/pool.py",
+    "            env=_environment(),\n",
+    "            env=dict(os.environ),\n",
+    "tests/faults/test_many_files.py::test_a_process_has_no_secret_in_its_arguments_or_environment",
+)
+_mutation(
+    "a key that is not of the archive is deleted",
+    Promise.UNTRUSTED,
+    f"{STORES}/s3/delete.py",
+    "        if _is_key_of(bucket.uri.prefix, key, description):\n",
+    "        if True:\n",
+    "tests/contract/test_store_contract.py::test_a_key_that_is_not_of_the_archive_described_is_left_alone",
+)
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+_mutation(
+    "a file that changes while it is read is archived",
+    Promise.COMPLETE,
+    "glacier_provider/files/source.py",
+    "        if _stamp(info) != self._stamp:\n",
+    "        if False:\n",
+    "tests/unit/files/test_source.py::test_a_file_that_changes_while_it_is_read_is_no_archive",
+)
+_mutation(
+    "a name may lead upwards",
+    Promise.UNTRUSTED,
+    "glacier_provider/core/names.py",
+    '    b"..": "the part \'..\'",\n',
+    "",
+    "tests/unit/files/test_names.py::test_a_name_that_could_lead_elsewhere_is_refused",
+)
+_mutation(
+    "a directory that is a link is followed",
+    Promise.UNTRUSTED,
+    "glacier_provider/files/root.py",
+    "NOFOLLOW_DIRECTORY = DIRECTORY | os.O_NOFOLLOW\n",
+    "NOFOLLOW_DIRECTORY = DIRECTORY\n",
+    "tests/unit/files/test_source.py",
+    "tests/unit/files/test_move.py",
+)
+_mutation(
+    "a file gets its name before it is verified",
+    Promise.WHOLE,
+    "glacier_provider/files/place.py",
+    "            _fill(pending, chunks, size, verifier, self._root.where(parts))\n"
+    "            pending.make_durable(mtime_ns)\n"
+    "            return self.commit(pending, name, size=size)\n",
+    "            placed = self.commit(pending, name, size=size)\n"
+    "            _fill(pending, chunks, size, verifier, self._root.where(parts))\n"
+    "            pending.make_durable(mtime_ns)\n"
+    "            return placed\n",
+    "tests/unit/files/test_place.py::test_wrong_content_never_gets_the_name",
+    "tests/unit/files/test_place.py::test_content_is_on_the_disk_before_it_has_its_name_and_then_the_name_is",
+)
+_mutation(
+    "the checksum of a file that is brought is not compared",
+    Promise.WHOLE,
+    "glacier_provider/files/place.py",
+    "    if verifier is not None and not verifier.matches():\n",
+    "    if False:\n",
+    "tests/unit/files/test_place.py::test_wrong_content_never_gets_the_name",
+)
+_mutation(
+    "a file that is brought is not made durable",
+    Promise.WHOLE,
+    "glacier_provider/files/temporary.py",
+    "            os.fsync(self.fd)\n",
+    "            pass\n",
+    "tests/unit/files/test_place.py::test_content_is_on_the_disk_before_it_has_its_name_and_then_the_name_is",
+)
+_mutation(
+    "the name of a file that is brought is not made durable",
+    Promise.WHOLE,
+    "glacier_provider/files/temporary.py",
+    "        os.fsync(target_dir)\n",
+    "",
+    "tests/unit/files/test_place.py::test_content_is_on_the_disk_before_it_has_its_name_and_then_the_name_is",
+)
+_mutation(
+    "a directory that is made for a file is not durable",
+    Promise.WHOLE,
+    "glacier_provider/files/root.py",
+    "        os.fsync(parent)\n",
+    "",
+    "tests/unit/files/test_place.py::test_content_is_on_the_disk_before_it_has_its_name_and_then_the_name_is",
+)
+_mutation(
+    "a file that was moved aside may be in neither place after a crash",
+    Promise.WHOLE,
+    "glacier_provider/files/move.py",
+    "        os.fsync(to_dir)\n        os.fsync(from_dir)\n",
+    "",
+    "tests/unit/files/test_move.py::test_a_move_is_on_the_disk_at_both_ends",
+)
+_mutation(
+    "a file of another content that lies aside lets the original go",
+    Promise.WHOLE,
+    "glacier_provider/files/move.py",
+    "    return one.size == other.size and hash_source(one) == hash_source(other)\n",
+    "    return one.size == other.size\n",
+    "tests/unit/files/test_move.py",
+)
+_mutation(
+    "a file that is there is written over",
+    Promise.WHOLE,
+    "glacier_provider/files/link.py",
+    "_RENAME_NOREPLACE = 1\n",
+    "_RENAME_NOREPLACE = 0\n",
+    "tests/unit/files/test_place.py::test_a_file_that_appears_while_another_is_written_is_kept",
+)
+_mutation(
+    "a directory that took the place of the root is walked",
+    Promise.WORLD,
+    "glacier_provider/files/walk.py",
+    "    if not same:\n",
+    "    if False:\n",
+    "tests/unit/files/test_walk.py::test_a_root_that_is_replaced_during_the_walk_is_an_error",
+)
+_mutation(
+    "a member of an archive overwrites another",
+    Promise.UNTRUSTED,
+    "glacier_provider/staging/tar.py",
+    "flags | os.O_CREAT | os.O_EXCL, 0o600",
+    "flags | os.O_CREAT, 0o600",
+    "tests/unit/staging/test_tar.py::test_a_name_given_twice_does_not_overwrite",
+)
+_mutation(
+    "an archive that is cut is unpacked",
+    Promise.WHOLE,
+    "glacier_provider/staging/tar.py",
+    "                stream.require_end(tar.offset)\n",
+    "",
+    "tests/unit/staging/test_tar.py::test_an_archive_that_is_cut_between_two_files_is_refused",
+)
+
+# --- a restore -----------------------------------------------------------------------------------------------------
+
+_mutation(
+    "the pieces of a large archive are not compared with its checksum",
+    Promise.WHOLE,
+    f"{PIPELINES}/restore/download.py",
+    "        if not pieces.match(digests):\n",
+    "        if False:\n",
+    "tests/integration/test_large_restore.py::test_a_damaged_piece_never_gets_its_name",
+)
+_mutation(
+    "a staged dump is not hashed before it replaces a database",
+    Promise.WHOLE,
+    f"{PIPELINES}/restore/database.py",
+    '        intact = archive["sha256"] in (None, hash_source(source))\n',
+    "        intact = True\n",
+    "tests/integration/test_restore_again.py::"
+    "test_a_staged_dump_that_is_not_what_was_archived_any_more_replaces_nothing",
+)
+_mutation(
+    "rows are committed though pg_restore failed",
+    Promise.WHOLE,
+    f"{POSTGRES}/restore/transaction.py",
+    "        if rows.ended().failed:\n",
+    "        if False:\n",
+    "tests/integration/postgres/test_restore_failures.py",
+)
+_mutation(
+    "a restore that pg_restore could not finish beside is swapped",
+    Promise.WHOLE,
+    f"{POSTGRES}/restore/swap/fill.py",
+    "            _refuse(ended, failed, lenient)\n",
+    "",
+    "tests/integration/postgres/test_swap_as_owner.py::test_a_statement_that_fails_restores_nothing_and_is_named",
+)
+_mutation(
+    "orphans are moved before the database is in place",
+    Promise.WHOLE,
+    f"{PIPELINES}/restore/orphans.py",
+    '    if request.database and "database" not in restore["outcome"]:\n',
+    "    if False:\n",
+    "tests/integration/test_runs_that_ended.py::test_a_restore_whose_database_was_marked_by_hand_is_not_complete",
+)
+_mutation(
+    "what is lost and still in the directory goes aside as an orphan",
+    Promise.WHOLE,
+    f"{SQL}/restores.sql",
+    " WHERE NOT s.young AND NOT EXISTS (\n"
+    "       SELECT FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id\n"
+    "        WHERE a.application_id = %(application_id)s AND a.filename = s.name AND a.kind = 'file'\n"
+    "          AND a.state IN ('planned', 'uploading', 'archived', 'lost', 'deleting', 'deleted')\n",
+    " WHERE NOT s.young AND NOT EXISTS (\n"
+    "       SELECT FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id\n"
+    "        WHERE a.application_id = %(application_id)s AND a.filename = s.name AND a.kind = 'file'\n"
+    "          AND a.state IN ('planned', 'uploading', 'archived')\n",
+    "tests/integration/test_lost.py::test_what_is_lost_and_still_in_the_directory_is_no_orphan",
+)
+_mutation(
+    "a restore is complete without its files",
+    Promise.WHOLE,
+    f"{PIPELINES}/restore/close.py",
+    "    if unplaced:\n",
+    "    if False:\n",
+    "tests/integration/test_restore_again.py::test_a_restore_without_all_of_its_files_is_not_complete",
+)
+_mutation(
+    "a restore drops the catalog that lives in the same database",
+    Promise.CATALOG,
+    f"{PIPELINES}/restore/database.py",
+    "        exclude_schemas=(application.catalog_schema, *application.restore.exclude_schemas),\n",
+    "        exclude_schemas=(*application.restore.exclude_schemas,),\n",
+    "tests/integration/test_round_trip.py::"
+    "test_a_catalog_in_the_application_s_database_is_in_no_dump_and_outlives_every_restore",
+)
+_mutation(
+    "a foreign key that rows break is dropped instead of holding from now on",
+    Promise.RESTORABLE,
+    f"{POSTGRES}/restore/transaction.py",
+    '        statement = re.sub(r";\\s*\\Z", " NOT VALID;", sql)\n',
+    "        statement = sql\n",
+    "tests/integration/postgres/test_what_stays.py::"
+    "test_a_foreign_key_that_no_longer_fits_holds_from_now_on_and_is_listed",
+)
+_mutation(
+    "what has to stay may go with what is replaced",
+    Promise.RESTORABLE,
+    f"{POSTGRES}/restore/transaction.py",
+    "        if lost:\n",
+    "        if False:\n",
+    "tests/integration/postgres/test_what_stays.py",
+)
+_mutation(
+    "a restore by swap goes on after the first error",
+    Promise.WHOLE,
+    f"{POSTGRES}/tools/commands.py",
+    '    argv += [] if lenient else ["--exit-on-error"]\n',
+    "",
+    "tests/integration/postgres/test_swap_as_owner.py::test_a_statement_that_fails_restores_nothing_and_is_named",
+)
+_mutation(
+    "what is there is asked for",
+    Promise.PRESENT,
+    f"{SQL}/restores.sql",
+    "AND r.source = 'store' AND a.retrieval_status = 'available' AND a.stored_size > 0\n   AND a.id > %(after)s",
+    "AND r.source = 'store' AND a.stored_size > 0\n   AND a.id > %(after)s",
+    "tests/integration/catalog/test_restore_plans.py",
+)
+_mutation(
+    "what was set aside is paid for",
+    Promise.PRESENT,
+    f"{SQL}/restores.sql",
+    "AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s\n ORDER BY a.id, o.id DESC;",
+    "AND false\n ORDER BY a.id, o.id DESC;",
+    "tests/integration/test_round_trip.py::test_a_large_file_moved_aside_is_moved_back_rather_than_paid_for",
+)
+_mutation(
+    "a retrieval that was requested is requested again",
+    Promise.RETRIEVED,
+    f"{PIPELINES}/restore/request.py",
+    "    if intent.confirmed:\n        return Retrieval(location, intent.tier, intent.job_id)\n",
+    "",
+    "tests/faults/test_two_at_once.py::test_two_restores_of_the_same_backup_pay_once_and_both_complete",
+)
+_mutation(
+    "copies whose time is over count as ready",
+    Promise.RETRIEVED,
+    f"{SQL}/restores.sql",
+    "g.expires_at <= clock_timestamp() + make_interval(secs => %(margin)s)",
+    "g.expires_at <= clock_timestamp() - interval '1 year'",
+    "tests/integration/test_clocks.py::test_copies_whose_time_is_over_are_cold_wherever_somebody_looks",
+)
+_mutation(
+    "a retrieval that failed is waited for for ever",
+    Promise.RETRIEVED,
+    f"{PIPELINES}/restore/wait.py",
+    '            failed.append((row["id"], report.failure))\n',
+    "",
+    "tests/integration/notifications/test_waits.py::test_the_message_of_a_failed_job_fails_the_restore",
+)
+_mutation(
+    "a backup that is not complete is restored",
+    Promise.WHOLE,
+    f"{SQL}/restores.sql",
+    "    SELECT id FROM application_data_backups WHERE id = %(backup_id)s AND state = 'complete' FOR SHARE) AS b\n"
+    "ON CONFLICT",
+    "    SELECT id FROM application_data_backups WHERE id = %(backup_id)s FOR SHARE) AS b\nON CONFLICT",
+    "tests/faults/test_two_at_once.py::test_a_restore_that_is_planned_while_its_backup_is_deleted_never_begins",
+)
+_mutation(
+    "a restore that failed becomes complete",
+    Promise.WHOLE,
+    f"{SQL}/restores.sql",
+    "outcome = outcome || %(outcome)s\n WHERE id = %(restore_id)s AND state = 'running'\n",
+    "outcome = outcome || %(outcome)s\n WHERE id = %(restore_id)s\n",
+    "tests/integration/catalog/test_restore_plans.py::test_a_restore_that_failed_does_not_become_complete",
+)
+_mutation(
+    "messages that are about something else are deleted",
+    Promise.UNTRUSTED,
+    "glacier_provider/triggers/queue_listener.py",
+    "    return bool(notifications) and notifications <= (outcome.confirmed | given_up)\n",
+    "    return True\n",
+    "tests/unit/triggers/test_queue_listener.py",
+)
+
+# --- leases and fences ---------------------------------------------------------------------------------------------
+
+_mutation(
+    "a lease that another run has is taken",
+    Promise.FENCED,
+    f"{SQL}/backups.sql",
+    "       AND (lease_holder IS NULL OR lease_holder = %(holder)s OR lease_until < clock_timestamp())\n",
+    "",
+    "tests/integration/catalog/test_backups.py::test_a_second_run_waits_while_the_first_has_the_lease",
+)
+_mutation(
+    "a stale lease is prolonged",
+    Promise.FENCED,
+    f"{SQL}/backups.sql",
+    "            OR EXISTS (SELECT FROM fences WHERE application_id = %(application_id)s AND token = %(token)s))\n",
+    "            OR true)\n",
+    "tests/faults/test_two_at_once.py",
+)
+_mutation(
+    "whoever has any token passes the fence",
+    Promise.FENCED,
+    FENCES,
+    "application_id = split_part(fence, ' ', 1)::integer AND token = split_part(fence, ' ', 2)::bigint\n",
+    "application_id = split_part(fence, ' ', 1)::integer\n",
+    "tests/integration/catalog/test_fences.py",
+)
+_mutation(
+    "a table of the catalog has no fence",
+    Promise.FENCED,
+    FENCES,
+    "CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON restore_archives EXECUTE FUNCTION check_fence();\n",
+    "",
+    "tests/integration/catalog/test_fences.py::test_every_table_has_a_fence_or_there_is_a_reason",
+)
+_mutation(
+    "what is known of an application has no fence",
+    Promise.FENCED,
+    FENCES,
+    "BEFORE UPDATE OF name, full_walk_at, scan_rules ON applications",
+    "BEFORE UPDATE OF name ON applications",
+    "tests/integration/catalog/test_fences.py::test_what_is_known_of_an_application_has_a_fence_or_there_is_a_reason",
+)
+_mutation(
+    "the token does not grow when another one takes the lease",
+    Promise.FENCED,
+    f"{SQL}/backups.sql",
+    "DO UPDATE SET token = f.token + 1, holder",
+    "DO UPDATE SET holder",
+    "tests/integration/test_runs_that_ended.py::test_who_lost_its_lease_changes_nothing_whatever_it_does_next",
+)
+_mutation(
+    "a connection that is opened again has no fence",
+    Promise.FENCED,
+    "glacier_provider/catalog/database.py",
+    "        self._shown, self._is_known = None, self.fence is None\n",
+    "        self._shown, self._is_known = self.fence, True\n",
+    "tests/integration/test_runs_that_ended.py::"
+    "test_who_lost_its_lease_and_its_connection_changes_nothing_by_another_one",
+)
+_mutation(
+    "two processes do the same step",
+    Promise.FENCED,
+    "glacier_provider/catalog/catalog.py",
+    "            if not is_alone:\n",
+    "            if False:\n",
+    "tests/faults/test_two_at_once.py::test_a_worker_that_was_given_up_and_is_still_alive_keeps_its_successor_waiting",
+)
+_mutation(
+    "a backup goes on after a restore changed something",
+    Promise.FENCED,
+    f"{SQL}/backups.sql",
+    "WHERE r.application_id = b.application_id AND r.last_lease_token > b.lease_token)\nRETURNING",
+    "WHERE false)\nRETURNING",
+    "tests/integration/test_runs_that_ended.py::test_a_backup_does_not_go_on_after_a_restore_changed_something",
+)
+_mutation(
+    "a restore that is over goes on bringing files",
+    Promise.FENCED,
+    f"{PIPELINES}/restore/download.py",
+    "        yield from chunks\n        self._may_go_on()\n",
+    "        yield from chunks\n",
+    "tests/faults/test_sleepers.py::test_a_restore_that_is_over_brings_nothing_more",
+)
+_mutation(
+    "the lease of a run that is over is waited for",
+    Promise.WORLD,
+    "glacier_provider/catalog/backups.py",
+    "        if run is None or state is None:\n            return False\n",
+    "        if True:\n            return False\n",
+    "tests/integration/test_runs_that_ended.py::test_the_lease_of_a_run_that_is_over_is_taken_at_once",
+)
+
+# --- deletion, reconciliation, rebuild -----------------------------------------------------------------------------
+
+_mutation(
+    "what may be the last copy is deleted",
+    Promise.WORLD,
+    "glacier_provider/core/reconciliation.py",
+    "    if verdict is Verdict.SURPLUS and known.lost:\n",
+    "    if False:\n",
+    "tests/unit/core/test_reconciliation.py",
+)
+_mutation(
+    "what another catalog wrote is adopted or deleted",
+    Promise.WORLD,
+    "glacier_provider/core/reconciliation.py",
+    "    return verdict if _is_written_here(found, known) else Verdict.STRAY\n",
+    "    return verdict\n",
+    "tests/unit/core/test_reconciliation.py",
+)
+_mutation(
+    "a backup is deleted though nobody confirmed it",
+    Promise.BILL,
+    f"{PIPELINES}/delete.py",
+    "    request.check(application.name)\n",
+    "",
+    "tests/unit/operators/test_delete_steps.py",
+)
+_mutation(
+    "a file that another backup contains is deleted",
+    Promise.WHOLE,
+    f"{SQL}/deletions.sql",
+    "        WHERE o.archive_id = a.id AND b.id <> %(backup_id)s AND b.state IN ('complete', 'running'))\nUNION\n",
+    "        WHERE o.archive_id = a.id AND b.id <> %(backup_id)s AND b.state IN ('running'))\nUNION\n",
+    "tests/integration/test_deletion.py",
+)
+_mutation(
+    "the newest complete backup may go by a rule",
+    Promise.BILL,
+    "glacier_provider/core/retention.py",
+    '        reasons[complete[0][0]].append("it is the newest complete backup")\n',
+    "        pass\n",
+    "tests/unit/core/test_retention.py",
+)
+_mutation(
+    "estimates leave out early deletion",
+    Promise.BILL,
+    "glacier_provider/core/cost.py",
+    "    left = max(0, rules.minimum_days - max(0, age))\n",
+    "    left = 0\n",
+    "tests/unit/core/test_cost.py",
+)
+_mutation(
+    "estimates leave out the temporary copy",
+    Promise.BILL,
+    "glacier_provider/core/cost.py",
+    "        return self.requests + self.bytes + self.reading + self.temporary_copy + self.transfer_out\n",
+    "        return self.requests + self.bytes + self.reading + self.transfer_out\n",
+    "tests/unit/core/test_cost.py",
+)
+_mutation(
+    "the bytes of a manifest are not compared with its SHA-256",
+    Promise.UNTRUSTED,
+    f"{PIPELINES}/rebuild.py",
+    "        if manifest.description.sha256 not in (None, sha256):\n",
+    "        if False:\n",
+    "tests/integration/test_hostile_manifests.py",
+)
+_mutation(
+    "a manifest sends us to any place with our credentials",
+    Promise.UNTRUSTED,
+    f"{PIPELINES}/rebuild.py",
+    "        if place_of(uri) not in known:\n",
+    "        if False:\n",
+    "tests/integration/test_hostile_manifests.py",
+)
+_mutation(
+    "a manifest may unpack without end",
+    Promise.UNTRUSTED,
+    "glacier_provider/core/told.py",
+    "        if room < 0:\n",
+    "        if False:\n",
+    "tests/unit/core/test_told.py",
+)
+_mutation(
+    "a backup whose chain of manifests is torn comes back as complete",
+    Promise.REBUILT,
+    f"{PIPELINES}/rebuild.py",
+    "        self.errors |= {ids[number]: error for number, error in errors.items()}\n",
+    "        errors = {}\n",
+    "tests/integration/test_rebuild.py",
+)
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+_mutation(
+    "the page shows an application to who may not see it",
+    Promise.SECRETS,
+    "glacier_provider/ui/web.py",
+    '    if not rights.allowed("GET", [views.backup_dag_of(application)]):\n',
+    "    if False:\n",
+    "tests/integration/ui/test_api.py::test_who_may_not_read_the_runs_sees_nothing_of_the_application",
+)
+_mutation(
+    "the page deletes a backup for who may not start deletions",
+    Promise.BILL,
+    "glacier_provider/ui/web.py",
+    '    dag = views.delete_dag_of(application.name)\n    if not rights.allowed("POST", [dag]):\n',
+    "    dag = views.delete_dag_of(application.name)\n    if False:\n",
+    "tests/integration/ui/test_money_and_deletion.py::test_who_may_not_start_deletions_deletes_nothing",
+)
+_mutation(
+    "the page deletes a backup without the words that confirm it",
+    Promise.BILL,
+    "glacier_provider/ui/web.py",
+    "    if wanted.confirm.strip() != plan.confirm:\n",
+    "    if False:\n",
+    "tests/integration/ui/test_money_and_deletion.py",
+)
+
+MUTATIONS = tuple(_table)
