@@ -47,6 +47,7 @@
     │   ├── NotInVault            a vault does not know an archive, an upload or a job
     │   ├── RetrievalRefused      tier, capacity or policy
     │   └── RetrievalFailed       the store ended a retrieval without success
+    ├── ProofFailed               a verification or drill found something, or could not look
     └── CatalogError
         ├── CatalogUnavailable    no connection (retry may help)
         ├── CatalogNotReady       schema missing or newer than this package
@@ -356,6 +357,12 @@ class RetrievalFailed(StoreError):
     """The store ended a retrieval without success."""
 
     hint = "Clear the task request_retrievals of this restore to request it again."
+
+
+class ProofFailed(GlacierProviderError):
+    """A verification or a drill found what is not as it should be, or could not look at all that it was to look at."""
+
+    hint = "Files that are still in their directory are archived anew by the next backup; look at the others now."
 
 
 class CatalogError(GlacierProviderError):

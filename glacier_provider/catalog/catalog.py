@@ -17,6 +17,7 @@ from glacier_provider.catalog.lists import Lists
 from glacier_provider.catalog.lost import Lost
 from glacier_provider.catalog.migrate import check, migrate
 from glacier_provider.catalog.pages import Pages
+from glacier_provider.catalog.proofs import Proofs
 from glacier_provider.catalog.rebuild import Rebuild
 from glacier_provider.catalog.reconciliation import Reconciliation
 from glacier_provider.catalog.restores import Restores
@@ -46,6 +47,7 @@ class Catalog:
         self.scans = Scans(self._database, self.backups)
         self.deletions = Deletions(self._database, self.backups)
         self.checks = Checks(self._database, self.backups)
+        self.proofs = Proofs(self._database, self.backups)
         self.lost = Lost(self._database, self.backups)
         self.reconciliation = Reconciliation(self._database, self.backups, self.writers)
         self.rebuild = Rebuild(self._database, self.backups)

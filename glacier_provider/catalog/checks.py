@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from glacier_provider.catalog.backups import Backups
 from glacier_provider.catalog.database import Database, Row
 from glacier_provider.catalog.reconciliation import listed_row
 from glacier_provider.core.archive import StoredArchive
+from glacier_provider.core.text import NAMED
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a part of a listing came to: how many it lists, which archives differ from it, what it has beside them.
+
+    `differing` rows have `id`, `kind`, `filename` and `differs`: missing, size, checksum. `others` are, by what they
+    are (unknown, undeleted, back, class), rows of `count`, `bytes` and some `names`.
+    """
+
+    listed: int
+    differing: list[Row]
+    others: Mapping[str, Row]
+
+
+_COLUMNS = ("key", "size", "checksum", "told", "created_at", "storage_class", "archive_id")
+
+
+def _row(stored: StoredArchive) -> tuple[Any, ...]:
+    return (*listed_row(stored), stored.created_at, stored.storage_class, stored.archive_id)
 
 
 class Checks:
@@ -27,21 +50,51 @@ class Checks:
     def marked(self, store_uri: str) -> None:
         self._db.run("store_marked", application_id=self._backups.application_id, store_uri=store_uri)
 
-    def not_listed(
-        self, store_uri: str, listed: Iterable[StoredArchive], *, after: str, until: str | None, as_of: datetime
-    ) -> list[int]:
-        """Return the ids of archives that were written before `as_of` and are not listed as they were written.
+    def compare(
+        self,
+        store_uri: str,
+        listed: Iterable[StoredArchive],
+        *,
+        after: str,
+        until: str | None,
+        as_of: datetime,
+        classes: tuple[str, Sequence[str]] | None = None,
+    ) -> Compared:
+        """Compare a part of a store's listing with the archives that were written there before `as_of`.
 
-        `listed` is what lies behind the key `after` up to `until`; None: to the end. It is noted as looked through.
+        `listed` is what lies behind the key `after` up to `until`; None: to the end. It is streamed, and noted as
+        looked through. With `classes`, the storage class of the store and the URIs of the same place, it is also looked
+        for what is listed and not as the catalog knows it.
         """
-        where = {"application_id": self._backups.application_id, "store_uri": store_uri}
+        where = {"application_id": self._backups.application_id, "store_uri": store_uri, "as_of": as_of}
         with self._db.transaction():
             self._db.run("create_listed")
-            self._db.copy("listed", map(listed_row, listed), ("key", "size", "checksum", "told"))
+            count = self._db.copy("listed", map(_row, listed), _COLUMNS)
             self._db.run("analyze_listed")
-            missing = self._db.rows("not_listed", **where, after=after, until=until, as_of=as_of)
-            self._db.run("looked_through", **where, until=until)
-        return [row["id"] for row in missing]
+            differing = self._db.rows("not_listed", **where, after=after, until=until)
+            others: list[Row] = []
+            if classes is not None:
+                storage_class, same_place = classes
+                others = self._db.rows(
+                    "listed_otherwise", **where, storage_class=storage_class, same_place=list(same_place), most=NAMED
+                )
+            self._db.run("looked_through", application_id=where["application_id"], store_uri=store_uri, until=until)
+        return Compared(count, differing, {row["what"]: row for row in others})
+
+    def hidden(self, keys: Sequence[str]) -> list[str]:
+        """Return the names of archives that are lost and have one of these keys."""
+        found = self._db.rows("hidden_archives", application_id=self._backups.application_id, keys=list(keys))
+        return [row["filename"] for row in found]
+
+    def newest_of(self, store_uri: str, *, as_of: datetime, limit: int) -> list[Row]:
+        """Return `key`, `filename` and `archived_at` of the files that came into a store last, before a moment."""
+        return self._db.rows(
+            "newest_of_store",
+            application_id=self._backups.application_id,
+            store_uri=store_uri,
+            as_of=as_of,
+            limit=limit,
+        )
 
     def newest(self, backup_id: int, store_uri: str, *, files: int) -> list[Row]:
         """Return the dump and manifest of a backup and the files that it archived last, so many at most."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from glacier_provider.catalog.backups import Backups
 from glacier_provider.catalog.database import Database, Row
@@ -73,6 +74,18 @@ class Lost:
                 return row["id"], name
         return None
 
+    def listed(self, *, since: datetime, limit: int) -> list[Row]:
+        """Return what is lost and a backup needs, what was learned since a moment first.
+
+        `id`, `is_new`, `lost_how`, and how many there are of its kind (new or not) in all: `count`.
+        """
+        return self._db.rows("lost_archives", application_id=self._backups.application_id, since=since, limit=limit)
+
+    def places(self, archive_ids: Sequence[int]) -> list[str]:
+        """Return names of archives, each with the backups that it is in, as in `a.pdf (backups 3 to 17)`."""
+        rows = self._db.rows("backups_of_archives", archive_ids=list(archive_ids))
+        return [f"{row['filename']} ({_backups(row['first'], row['last'])})" for row in rows]
+
     def of_restore(self, restore_id: int) -> list[Row]:
         """Return `id`, `kind` and `filename` of what a restore was to bring and is lost."""
         return self._db.rows("lost_of_restore", restore_id=restore_id)
@@ -80,3 +93,7 @@ class Lost:
     def drop_of_restore(self, restore_id: int) -> list[str]:
         """Have a restore go on without the files that are lost; return their names."""
         return sorted(row["filename"] for row in self._db.rows("drop_lost_of_restore", restore_id=restore_id))
+
+
+def _backups(first: int, last: int) -> str:
+    return f"backup {first}" if first == last else f"backups {first} to {last}"

@@ -130,7 +130,8 @@ class StoredArchive:
     """One archive as the store lists it; `description` is None for what this package did not write.
 
     `checksum` is in the form of a receipt's, None where a listing does not tell it; `created_at` is when the store took
-    it (aware), as the store tells.
+    it (aware), as the store tells, `storage_class` in which class it lies. `archive_id` is that of the archive whose
+    key this would be, whatever lies there.
     """
 
     key: str
@@ -138,6 +139,8 @@ class StoredArchive:
     description: Description | None
     checksum: str | None = None
     created_at: datetime | None = None
+    storage_class: str | None = None
+    archive_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

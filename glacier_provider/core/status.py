@@ -53,6 +53,24 @@ class RestoreState(StrEnum):
     FAILED = "failed"  #: stopped; what it already placed is verified and stays
 
 
+class ProofState(StrEnum):
+    """The life of one try of the backups: a verification, a drill."""
+
+    RUNNING = "running"  #: begun; whoever comes next goes on with it
+    PASSED = "passed"  #: all was looked at, and all is as it should be
+    FOUND = "found"  #: all was looked at, and something is not as it should be: its findings say what
+    FAILED = "failed"  #: it could not look at all of it
+
+
+class BatchJobState(StrEnum):
+    """The life of one job of S3 Batch Operations, as far as the catalog goes along with it."""
+
+    PLANNED = "planned"  #: its token is known; its manifest may be in the store, or it may even be running
+    CREATED = "created"  #: AWS knows it; it runs, or has ended
+    READ = "read"  #: what it reported is in the catalog
+    FAILED = "failed"  #: it ended without a report that can be used
+
+
 BACKUP_MOVES: Mapping[BackupState, frozenset[BackupState]] = {
     BackupState.RUNNING: frozenset({BackupState.COMPLETE, BackupState.FAILED}),
     # A cleared task of the same run goes on with a failed one.
@@ -78,6 +96,20 @@ RETRIEVAL_MOVES: Mapping[RetrievalState, frozenset[RetrievalState]] = {
     RetrievalState.READY: frozenset({RetrievalState.EXPIRED}),
     RetrievalState.EXPIRED: frozenset(),
     RetrievalState.FAILED: frozenset(),
+}
+
+PROOF_MOVES: Mapping[ProofState, frozenset[ProofState]] = {
+    ProofState.RUNNING: frozenset({ProofState.PASSED, ProofState.FOUND, ProofState.FAILED}),
+    ProofState.PASSED: frozenset(),
+    ProofState.FOUND: frozenset(),
+    ProofState.FAILED: frozenset(),
+}
+
+BATCH_JOB_MOVES: Mapping[BatchJobState, frozenset[BatchJobState]] = {
+    BatchJobState.PLANNED: frozenset({BatchJobState.CREATED, BatchJobState.FAILED}),
+    BatchJobState.CREATED: frozenset({BatchJobState.READ, BatchJobState.FAILED}),
+    BatchJobState.READ: frozenset(),
+    BatchJobState.FAILED: frozenset(),
 }
 
 RESTORE_MOVES: Mapping[RestoreState, frozenset[RestoreState]] = {

@@ -315,6 +315,25 @@ class HasUploadPool(Protocol):
         ...
 
 
+class ListedPart(NamedTuple):
+    """A part of a listing: all archives up to the key `until`, that one included; None: to the end."""
+
+    archives: list[StoredArchive]
+    until: str | None
+
+
+class OldVersion(NamedTuple):
+    """What a versioned bucket keeps beside the current objects.
+
+    A delete marker (`marker`) that `hides` is the newest of its key: there is no current object.
+    """
+
+    key: str
+    size: int
+    marker: bool
+    hides: bool
+
+
 @runtime_checkable
 class IsWatched(Protocol):
     """What a store can have beside the contract: cheap looks at what it holds, a few requests each."""
@@ -327,11 +346,8 @@ class IsWatched(Protocol):
         """Leave a few bytes by which this store is known again, readable at once. They take the place of others."""
         ...
 
-    def listed_after(self, application: str, key: str, *, pages: int) -> tuple[list[StoredArchive], bool]:
-        """Return what lies behind `key` ("": everything), by key, without descriptions: so many requests' worth.
-
-        And whether that was all of it.
-        """
+    def listed_after(self, application: str, key: str, *, pages: int) -> ListedPart:
+        """Return what lies behind `key` ("": everything), by key, without descriptions: so many requests' worth."""
         ...
 
     def look_back(self, archive: StoredArchive) -> None:
@@ -340,6 +356,27 @@ class IsWatched(Protocol):
         Raise ArchiveMissing, ArchiveCorrupt when it has another size or checksum, StoreDenied when these credentials
         may not read it. An archive that is cold may be read once it is retrieved: that is no error.
         """
+        ...
+
+
+@runtime_checkable
+class KeepsVersions(Protocol):
+    """What a store can have beside the contract: versions that were replaced or deleted, and locks."""
+
+    def old_versions(self, application: str) -> Iterator[OldVersion] | None:
+        """Yield what is kept beside the current archives; None where nothing is.
+
+        Raise StoreDenied where these credentials may not look, at once or when it is gone through.
+        """
+        ...
+
+    @property
+    def locked_days(self) -> int | None:
+        """For how many days archives are locked against deletion; None: not at all."""
+        ...
+
+    def locked_until(self, key: str) -> datetime | None:
+        """Return until when one archive is locked; None: it is not, or not there."""
         ...
 
 

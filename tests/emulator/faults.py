@@ -5,6 +5,7 @@ out what it is told:
 
 - each API request: `plan.decide("UploadArchive", REQUEST_KINDS, vault="v", description="…")`
 - each retrieval that starts: `plan.decide("InitiateJob", RETRIEVAL_KINDS, …)` (for S3: "RestoreObject")
+- each batch job: `plan.decide("BatchJob", JOB_KINDS, operation="…")`, each of its tasks: "BatchTask", TASK_KINDS
 - each message: `plan.decide("Notification", NOTIFICATION_KINDS, …)`
 
 The plan decides and counts; how a fault looks on the wire is the server's business, with the tools at the
@@ -53,6 +54,11 @@ class FaultKind(StrEnum):
     EXPIRE_JOB = "expire_job"  # its output expires at the moment it is ready
     LOSE_NOTIFICATION = "lose_notification"
     DUPLICATE_NOTIFICATION = "duplicate_notification"
+    HALF_JOB = "half_job"  # a batch job fails after half of its tasks
+    LOSE_REPORT = "lose_report"  # it leaves no report
+    CUT_REPORT = "cut_report"  # its report ends in the middle
+    WRONG_REPORT = "wrong_report"  # its report tells of each object what is true of another one
+    FAIL_TASK = "fail_task"  # one object of a batch job fails
 
 
 ERROR_KINDS = frozenset(
@@ -76,6 +82,16 @@ REQUEST_KINDS = ERROR_KINDS | {
     FaultKind.HANG_REPLY,
 }
 RETRIEVAL_KINDS = frozenset({FaultKind.FAIL_JOB, FaultKind.EXPIRE_JOB})
+JOB_KINDS = frozenset(
+    {
+        FaultKind.FAIL_JOB,
+        FaultKind.HALF_JOB,
+        FaultKind.LOSE_REPORT,
+        FaultKind.CUT_REPORT,
+        FaultKind.WRONG_REPORT,
+    }
+)
+TASK_KINDS = frozenset({FaultKind.FAIL_TASK})
 NOTIFICATION_KINDS = frozenset({FaultKind.LOSE_NOTIFICATION, FaultKind.DUPLICATE_NOTIFICATION})
 
 

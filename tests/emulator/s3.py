@@ -43,6 +43,8 @@ from tests.emulator.faults import (
 )
 from tests.emulator.meter import S3Meter
 from tests.emulator.s3_archive import Announcer
+from tests.emulator.s3_batch import PATH as JOBS_PATH
+from tests.emulator.s3_batch import BatchJobs, job_operation, without_account_in_host
 from tests.emulator.s3_http import ConnectionReset, WsgiServer
 from tests.emulator.s3_objects import Objects
 from tests.emulator.s3_requests import Answer, S3Request, error
@@ -89,6 +91,7 @@ class S3Emulator:
         self._denied: dict[str, Collection[str] | None] = {}
         self._counts: Counter[tuple[str, str, str, int]] = Counter()
         self._lock = threading.Lock()
+        self.batch = BatchJobs(self.clock, self.plan, self.objects)  #: S3 Control's jobs
         self._moto = _moto_application()
         self._server: WsgiServer | None = None
         self._unannounced: list[tuple[Any, Any]] = []
@@ -123,7 +126,8 @@ class S3Emulator:
     def client(self, service: str = "s3", **options: Any) -> Any:
         """Return a boto3 client for a service of this server; `options` go to boto3 (for instance `config`)."""
         with _CLIENTS:
-            return a_session().client(service, endpoint_url=self.url, **options)
+            client = a_session().client(service, endpoint_url=self.url, **options)
+        return without_account_in_host(client) if service == "s3control" else client
 
     def create_bucket(self, name: str) -> str:
         self.client().create_bucket(Bucket=name)
@@ -168,6 +172,8 @@ class S3Emulator:
         path = environ["PATH_INFO"]
         if path.startswith("/_emulator/"):
             return self._send(self._control(environ["REQUEST_METHOD"], path, environ), (), start_response)
+        if path.startswith(JOBS_PATH) and "HTTP_X_AMZ_ACCOUNT_ID" in environ:
+            return self._batch_job(environ, start_response)
         request = S3Request.from_environ(environ)
         if request is None:
             return self._other_service(environ, start_response)
@@ -193,6 +199,25 @@ class S3Emulator:
         usual = refused.answer(S3_ERRORS)
         body = json.dumps({"__type": f"com.amazonaws.sqs#{usual.code}", "message": usual.message}).encode()
         answer = Answer(usual.status, body, {"Content-Type": "application/x-amz-json-1.0"})
+        return self._send(answer, (), start_response)
+
+    def _batch_job(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request to S3 Control; the faults of requests strike it by the operation's name."""
+        name = job_operation(environ)
+        faults = self.plan.decide(name, REQUEST_KINDS)
+        if first(faults, {FaultKind.RESET_BEFORE}):
+            raise ConnectionReset
+        if hang := first(faults, {FaultKind.HANG}):
+            time.sleep(hang.seconds)
+        if refused := first(faults, ERROR_KINDS):
+            usual = refused.answer(S3_ERRORS)
+            answer = error(usual.status, usual.code, usual.message)
+        else:
+            answer = self.batch.answer(environ)
+        with self._lock:
+            self._counts[name, "", "", answer.status] += 1
+        if first(faults, {FaultKind.RESET_AFTER}):
+            raise ConnectionReset
         return self._send(answer, (), start_response)
 
     def _faults(self, request: S3Request) -> tuple[Fault, ...]:

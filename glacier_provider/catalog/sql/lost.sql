@@ -11,6 +11,26 @@ ended AS (
       FROM lost WHERE r.archive_id = lost.id AND r.state IN ('requested', 'ready'))
 SELECT id, kind, filename, backup_id FROM lost ORDER BY id;
 
+-- name: lost_archives
+-- What is lost and a backup needs, with whether that was learned since a moment.
+SELECT a.id, a.lost_at >= %(since)s AS is_new, a.lost_how, count(*) OVER (PARTITION BY a.lost_at >= %(since)s) AS count
+  FROM glacier_archives a
+ WHERE a.application_id = %(application_id)s AND a.state = 'lost'
+   AND (a.lost_at >= %(since)s OR a.kind = 'database'
+        OR EXISTS (SELECT FROM backup_files f WHERE f.archive_id = a.id))
+ ORDER BY is_new DESC, a.id LIMIT %(limit)s;
+
+-- name: backups_of_archives
+-- The first and the last backup that each of these archives is in.
+SELECT a.id, a.filename, a.kind, coalesce(min(f.first_backup_id), a.backup_id) AS first,
+       CASE WHEN count(f.*) = 0 THEN a.backup_id
+            WHEN bool_or(f.last_backup_id IS NULL)
+            THEN (SELECT max(b.id) FROM application_data_backups b WHERE b.application_id = a.application_id)
+            ELSE max(f.last_backup_id) END AS last
+  FROM glacier_archives a LEFT JOIN backup_files f ON f.archive_id = a.id
+ WHERE a.id = ANY(%(archive_ids)s)
+ GROUP BY a.id ORDER BY a.id;
+
 -- name: backups_without_dump
 -- Nothing brings the database of these back any more.
 UPDATE application_data_backups b SET state = 'failed', error = 'Its dump is not in the store: deleted, or lost.'

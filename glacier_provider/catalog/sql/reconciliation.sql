@@ -11,7 +11,8 @@ SELECT count(*) AS archives, min(doubtful_since) AS oldest, max(doubtful_since) 
 -- name: create_listed
 -- What a store lists. Lives as long as the transaction.
 CREATE TEMPORARY TABLE listed (
-    key text COLLATE "C" NOT NULL, size bigint NOT NULL, checksum text, told jsonb) ON COMMIT DROP;
+    key text COLLATE "C" NOT NULL, size bigint NOT NULL, checksum text, told jsonb, created_at timestamptz,
+    storage_class text, archive_id bigint) ON COMMIT DROP;
 
 -- name: analyze_listed
 ANALYZE listed;

@@ -15,11 +15,11 @@ from glacier_provider.core.archive import StoredArchive
 from glacier_provider.core.text import NAMED, counted, some
 from glacier_provider.errors import ArchiveCorrupt, ArchiveMissing, StoreDenied
 from glacier_provider.pipelines.costs import LOOKED_AT, pages_a_look
+from glacier_provider.pipelines.shared.listing import compared_parts
 from glacier_provider.stores.contract import ArchiveStore, IsWatched
 
 log = logging.getLogger(__name__)
 
-EVERYTHING = 2**31
 #: What was written just now may not be in a listing that was on its way.
 MARGIN = timedelta(minutes=5)
 
@@ -35,16 +35,15 @@ def check_store(application: Application, backup_id: int, *, catalog: Catalog, s
     same = _is_same_store(application, known, catalog=catalog, store=store)
     stored = sum(one.amount.archives for one in catalog.pages.totals([application.name])[application.name])
     share = pages_a_look(application, stored)
-    after, pages = (known["position"], share) if same else ("", EVERYTHING)
+    after, pages = (known["position"], share) if same else ("", None)
     as_of = datetime.now(UTC) - MARGIN
+    lost = []
     try:
-        listed, ended = store.listed_after(application.name, after, pages=pages)
+        for part in compared_parts(application, store, catalog=catalog, as_of=as_of, after=after, pages=pages):
+            missing = [row["id"] for row in part.differing]
+            lost += catalog.lost.note(missing, f"The store did not list it on {as_of:%Y-%m-%d}.")
     except StoreDenied as error:
         log.warning("What %s holds cannot be looked at: %s", store.uri, error)
-        return
-    until = None if ended or not listed else listed[-1].key
-    missing = catalog.checks.not_listed(store.uri, listed, after=after, until=until, as_of=as_of)
-    lost = catalog.lost.note(missing, f"The store did not list it on {as_of:%Y-%m-%d}.")
     names = [row["filename"] for row in lost]
     if lost:
         log.error(

@@ -30,6 +30,7 @@ class Head:
     checksum: str | None
     metadata: Mapping[str, str] = field(repr=False)
     created_at: datetime | None = None
+    locked_until: datetime | None = None
 
     @property
     def description(self) -> Description | None:
@@ -87,6 +88,7 @@ class Bucket:
             checksum=receipt_checksum(reply.get("ChecksumSHA256"), metadata.get("part-size")),
             metadata=metadata,
             created_at=reply.get("LastModified"),
+            locked_until=reply.get("ObjectLockRetainUntilDate"),
         )
 
     def ask_why(self, refused: Any, key: str = "") -> None:

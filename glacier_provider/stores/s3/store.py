@@ -10,11 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
-from glacier_provider.core.parts import LISTED_AT_ONCE, MIB
+from glacier_provider.core.parts import MIB
 from glacier_provider.core.store_uri import S3Uri
 from glacier_provider.core.tiers import retrieval_hours
 from glacier_provider.errors import (
@@ -28,6 +27,8 @@ from glacier_provider.errors import (
 )
 from glacier_provider.stores.aws_errors import aws_errors, error_code, http_status
 from glacier_provider.stores.contract import (
+    ListedPart,
+    OldVersion,
     PlannedFile,
     Retrieval,
     RetrievalReport,
@@ -56,6 +57,7 @@ from glacier_provider.stores.s3.keys import (
 from glacier_provider.stores.s3.listing import reports
 from glacier_provider.stores.s3.stream import S3StreamUpload
 from glacier_provider.stores.s3.upload import S3Upload, abort_uploads
+from glacier_provider.stores.s3.versions import old_versions
 
 log = logging.getLogger(__name__)
 
@@ -274,7 +276,7 @@ class S3Store:
 
     def noted_deletions(self, application: str) -> Iterator[str]:
         folder = folder_of(self._bucket.uri.prefix, application, ArchiveKind.MANIFEST)
-        keys = [entry["Key"] for page in self._pages(folder) for entry in page]
+        keys = [entry["Key"] for page in self._pages(folder) for entry in page.entries]
         with ThreadPoolExecutor(8, thread_name_prefix="s3-head") as pool:
             for head in pool.map(self._bucket.head, keys):
                 if head is not None and DELETED_KEY in head.metadata and "sha256" in head.metadata:
@@ -294,7 +296,7 @@ class S3Store:
         folder = folder_of(self._bucket.uri.prefix, application, kind if application is not None else None)
         with ThreadPoolExecutor(8, thread_name_prefix="s3-head") as pool:
             for page in self._pages(folder):
-                chosen = [entry for entry in page if self._is_archive(entry["Key"], kind)]
+                chosen = [entry for entry in page.entries if self._is_archive(entry["Key"], kind)]
                 descriptions = pool.map(self._description, [entry["Key"] for entry in chosen]) if described else None
                 for entry in chosen:
                     description = next(descriptions) if descriptions is not None else None
@@ -319,14 +321,41 @@ class S3Store:
             }
             self._bucket.client.put_object(Bucket=self._bucket.uri.bucket, Key=key, Body=data, **arguments)
 
-    def listed_after(self, application: str, key: str, *, pages: int) -> tuple[list[StoredArchive], bool]:
+    def listed_after(self, application: str, key: str, *, pages: int) -> ListedPart:
         folder = folder_of(self._bucket.uri.prefix, application)
         found: list[StoredArchive] = []
-        for page in islice(self._pages(folder, after=key), pages):
-            found += [StoredArchive(entry["Key"], entry["Size"], None) for entry in page]
-            if len(page) < LISTED_AT_ONCE:
-                return found, True
-        return found, False
+        until: str | None = None
+        for number, page in enumerate(self._pages(folder, after=key), start=1):
+            found += [self._listed(entry) for entry in page.entries if not is_marker(entry["Key"])]
+            until = page.entries[-1]["Key"] if page.entries else until
+            if page.is_last:
+                return ListedPart(found, None)
+            # A page may hold nothing that the catalog can keep: then there is no place yet to go on from.
+            if number >= pages and until is not None:
+                break
+        return ListedPart(found, until)
+
+    def _listed(self, entry: Any) -> StoredArchive:
+        facts = key_facts(self._bucket.uri.prefix, entry["Key"])
+        return StoredArchive(
+            entry["Key"],
+            entry["Size"],
+            None,
+            created_at=entry.get("LastModified"),
+            storage_class=entry.get("StorageClass", "STANDARD"),
+            archive_id=facts.number if facts is not None and facts.kind is not ArchiveKind.MANIFEST else None,
+        )
+
+    @property
+    def locked_days(self) -> int | None:
+        return self._bucket.uri.object_lock_days
+
+    def locked_until(self, key: str) -> datetime | None:
+        head = self._bucket.head(key)
+        return head.locked_until if head is not None else None
+
+    def old_versions(self, application: str) -> Iterator[OldVersion] | None:
+        return old_versions(self._bucket, application)
 
     def look_back(self, archive: StoredArchive) -> None:
         head = self._bucket.head(archive.key)
@@ -356,14 +385,17 @@ class S3Store:
                 if head is not None:
                     yield StoredArchive(head.key, head.size, head.description, head.checksum, head.created_at)
 
-    def _pages(self, folder: str, *, after: str = "") -> Iterator[list[Any]]:
+    def _pages(self, folder: str, *, after: str = "") -> Iterator[_Page]:
         token: dict[str, str] = {"StartAfter": after} if after else {}
         while True:
             with aws_errors("s3:ListBucket", self._bucket.url(folder)):
                 page = self._bucket.client.list_objects_v2(Bucket=self._bucket.uri.bucket, Prefix=folder, **token)
             # The catalog keeps no NUL, and no key of ours has one.
-            yield [entry for entry in page.get("Contents", []) if "\0" not in entry["Key"]]
-            if not page.get("IsTruncated"):
+            entries = [entry for entry in page.get("Contents", []) if "\0" not in entry["Key"]]
+            # Whether more comes is what the store says, whatever the page holds.
+            is_last = not page.get("IsTruncated")
+            yield _Page(entries, is_last)
+            if is_last:
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
@@ -432,6 +464,13 @@ class S3Store:
                         raise
                     time.sleep(pause)  # S3 asks for a retry: another write of the key is under way
         raise AssertionError("unreachable: the last try returns or raises")
+
+
+class _Page(NamedTuple):
+    """A page of a listing, without keys that the catalog cannot keep."""
+
+    entries: list[Any]
+    is_last: bool
 
 
 class _Taken(Exception):

@@ -98,6 +98,8 @@ def test_every_query_is_valid_sql_against_the_schema(catalog: Catalog, catalog_d
         ("glacier_archives", "retrieval_status", status.RetrievalStatus),
         ("glacier_retrievals", "state", status.RetrievalState),
         ("restores", "state", status.RestoreState),
+        ("proofs", "state", status.ProofState),
+        ("batch_jobs", "state", status.BatchJobState),
     ],
 )
 def test_the_schema_knows_the_states_of_the_lifecycles(

@@ -12,11 +12,15 @@ from hypothesis import strategies as st
 from glacier_provider.core.status import (
     ARCHIVE_MOVES,
     BACKUP_MOVES,
+    BATCH_JOB_MOVES,
     LIVE_ARCHIVE_STATES,
+    PROOF_MOVES,
     RESTORE_MOVES,
     RETRIEVAL_MOVES,
     ArchiveState,
     BackupState,
+    BatchJobState,
+    ProofState,
     RestoreState,
     RetrievalState,
     RetrievalStatus,
@@ -29,6 +33,8 @@ LIFECYCLES: list[tuple[type[StrEnum], Mapping[Any, frozenset[Any]]]] = [
     (ArchiveState, ARCHIVE_MOVES),
     (RetrievalState, RETRIEVAL_MOVES),
     (RestoreState, RESTORE_MOVES),
+    (ProofState, PROOF_MOVES),
+    (BatchJobState, BATCH_JOB_MOVES),
 ]
 
 

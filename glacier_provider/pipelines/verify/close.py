@@ -1,0 +1,86 @@
+"""The last step: what is lost by now is named with its backups, and the verification has its outcome."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from glacier_provider.applications import Application
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.core.proof import Finding, finding_lines
+from glacier_provider.core.status import ProofState
+from glacier_provider.core.text import NAMED, counted
+from glacier_provider.errors import ProofFailed
+
+log = logging.getLogger(__name__)
+
+
+def close_verification(application: Application, proof_id: int, *, catalog: Catalog) -> dict[str, Any]:
+    """End a verification and return it as a dict: `proof_id`, `state`, `figures`, `findings`, `lines`, `error`.
+
+    One that has ended is returned as it is.
+    """
+    proof = catalog.proofs.get(proof_id)
+    if proof["state"] == ProofState.RUNNING:
+        catalog.proofs.note(proof_id, "lost", findings=_lost(catalog, since=proof["began_at"]))
+        proof = catalog.proofs.close(proof_id, error=_unfinished(proof["figures"]))
+    closed = closed_proof(proof)
+    for line in closed["lines"]:
+        log.info("%s: %s", application.name, line)
+    return closed
+
+
+def _lost(catalog: Catalog, *, since: datetime) -> Iterator[Finding]:
+    """Yield what was lost in this verification, and what was before; each archive with the backups that it is in."""
+    rows = catalog.lost.listed(since=since, limit=NAMED)
+    for is_new in (True, False):
+        of_these = [row for row in rows if row["is_new"] is is_new]
+        if of_these:
+            count = of_these[0]["count"]
+            words = "LOST: {} cannot be brought back:" if is_new else "Known before to be lost: {}:"
+            places = catalog.lost.places([row["id"] for row in of_these])
+            what = "lost" if is_new else "lost_before"
+            yield Finding(what, words.format(counted(count, "archive")), count, tuple(places), grave=is_new)
+
+
+def _unfinished(figures: Mapping[str, Any]) -> str | None:
+    """Return why a verification has not looked at all that it was to look at; None when it has."""
+    if "listing" not in figures:
+        return "The stores were not listed."
+    awaited = figures["listing"].get("awaited")
+    if awaited:
+        return f"No inventory came of {', '.join(awaited)}: it is asked for, and there the next time."
+    return None
+
+
+def closed_proof(proof: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a proof that has ended as tasks and programs hand it on."""
+    findings = [Finding.from_dict(one) for one in proof["findings"]]
+    figures = proof["figures"]
+    listed = figures.get("listing", {}).get("listed")
+    first = {
+        ProofState.PASSED: "All is as it should be.",
+        ProofState.FOUND: "NOT all is as it should be.",
+        ProofState.FAILED: f"It could not look at everything: {proof['error']}",
+    }[ProofState(proof["state"])]
+    looked = [] if listed is None else [f"{counted(listed, 'archive')} listed by the stores."]
+    return {
+        "proof_id": proof["id"],
+        "state": proof["state"],
+        "method": proof["method"],
+        "began_at": proof["began_at"].isoformat(),
+        "ended_at": proof["ended_at"].isoformat(),
+        "figures": figures,
+        "findings": [one.as_dict() for one in findings],
+        "error": proof["error"],
+        "lines": [first, *looked, *finding_lines(findings)],
+    }
+
+
+def raise_unproven(closed: Mapping[str, Any]) -> None:
+    """Raise ProofFailed for a verification that did not pass."""
+    if closed["state"] == ProofState.PASSED:
+        return
+    raise ProofFailed(" ".join(["The verification did not pass.", *closed["lines"]]))
