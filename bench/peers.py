@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,12 @@ def pg_restore(name: str, tool: Path, server: Any, *options: str, **fields: Any)
     return Contender(name=name, argv=argv, env={"PGPASSWORD": server.password or ""}, **fields)
 
 
+def vacuumdb(name: str, tool: Path, server: Any, *options: str, **fields: Any) -> Contender:
+    """Return vacuumdb of a database with these options."""
+    argv = [str(tool), "-h", server.host, "-p", str(server.port), "-U", server.user, "-d", server.dbname, *options]
+    return Contender(name=name, argv=argv, env={"PGPASSWORD": server.password or ""}, **fields)
+
+
 def in_turn(name: str, commands: Sequence[Contender], **fields: Any) -> Contender:
     """Return several contenders' commands, one after the other, as one."""
     script = " && ".join(f"{{ {' '.join(_quoted(word) for word in each.argv)}; }}" for each in commands)
@@ -143,6 +150,13 @@ def in_turn(name: str, commands: Sequence[Contender], **fields: Any) -> Contende
     for each in commands:
         env |= each.env
     return Contender(name=name, argv=("sh", "-c", script), env=env, **fields)
+
+
+def piped(name: str, commands: Sequence[Contender], **fields: Any) -> Contender:
+    """Return several contenders' commands, each reading what the one before writes, as one; the last one's status."""
+    one = in_turn(name, commands, **fields)
+    script = " | ".join(" ".join(_quoted(word) for word in each.argv) for each in commands)
+    return replace(one, argv=("sh", "-c", script))
 
 
 def _quoted(word: str) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from glacier_provider.postgres.restore.plan import DatabasePlan, plan_database_restore
     from glacier_provider.postgres.restore.selection import Selection
     from glacier_provider.postgres.restore.swap import check_swap, drop_beside, restore_by_swap
-    from glacier_provider.postgres.restore.transaction import restore_in_transaction
+    from glacier_provider.postgres.restore.transaction import restore_in_transaction, restore_planned
     from glacier_provider.postgres.tools.find import Tools, find_tools, tools_for
     from glacier_provider.postgres.tools.flaws import security_warning
     from glacier_provider.postgres.tools.options import (
@@ -50,7 +50,7 @@ _ROOMS = {
     "restore.plan": ("DatabasePlan", "plan_database_restore"),
     "restore.selection": ("Selection",),
     "restore.swap": ("check_swap", "drop_beside", "restore_by_swap"),
-    "restore.transaction": ("restore_in_transaction",),
+    "restore.transaction": ("restore_in_transaction", "restore_planned"),
     "tools.find": ("Tools", "find_tools", "tools_for"),
     "tools.flaws": ("security_warning",),
     "tools.options": ("DumpFormat", "Exclusions", "Keep", "OnError", "PgDumpOptions", "PgRestoreOptions"),
@@ -87,6 +87,7 @@ __all__ = [
     "read_roles",
     "restore_by_swap",
     "restore_in_transaction",
+    "restore_planned",
     "restore_properties",
     "role_statements",
     "security_warning",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -24,6 +24,7 @@ from glacier_provider.errors import (
 from glacier_provider.pipelines import restore
 from glacier_provider.postgres import Server
 from glacier_provider.postgres.restore.needs import Needs
+from glacier_provider.postgres.restore.target import Target, inspect
 from tests.support.application import ApplicationUnderTest
 
 
@@ -142,3 +143,20 @@ def test_too_few_locks_are_no_matter_where_a_swap_can_be_made_instead(dms: Appli
     dms.configure(restore=RestoreOptions(mode="auto"))
     planned(dms)
     assert "CREATEDB" in refused(dms, DatabaseRefused, replace(dms.server, user=role, password=role))
+
+
+@pytest.mark.parametrize("mode", ["transaction", "auto"])
+def test_the_database_is_looked_at_once_before_it_is_restored_in_place(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch, mode: Literal["transaction", "auto"]
+) -> None:
+    looks: list[str] = []
+
+    def counted(connection: Any, setting: str) -> Target:
+        looks.append(setting)
+        return inspect(connection, setting)
+
+    dms.configure(restore=RestoreOptions(mode=mode))
+    dms.back_up()
+    monkeypatch.setattr("glacier_provider.postgres.restore.plan.inspect", counted)
+    dms.restore(part="database")
+    assert len(looks) == 1

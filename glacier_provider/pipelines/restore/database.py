@@ -21,7 +21,15 @@ from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.staging import extract_tar, remove_tree, require_space
 
 if TYPE_CHECKING:
-    from glacier_provider.postgres import Exclusions, PgRestoreOptions, RestoredDatabase, Selection, Server, Tools
+    from glacier_provider.postgres import (
+        DatabasePlan,
+        Exclusions,
+        PgRestoreOptions,
+        RestoredDatabase,
+        Selection,
+        Server,
+        Tools,
+    )
 
 from glacier_provider.pipelines.restore.step import restore_step
 from glacier_provider.pipelines.shared.staging import staging_directory_of
@@ -58,11 +66,11 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
         call = _Call(application, backup, restore, request, server, tools, dump, progress)
         roles = _roles(call)
         fresh = _is_fresh(call, catalog)
-        swaps = _swaps(call)
-        restored = _swapped(call, catalog) if swaps else _in_place(call)
+        plan = _planned(call)
+        restored = _swapped(call, catalog) if plan is None else _in_place(call, plan)
         outcome: dict[str, Any] = {"restored": restored.restored, "removed": restored.removed}
         outcome["warnings"] = [*roles, *restored.warnings, *_properties(call, fresh=fresh)][:NAMED]
-        if failed := _known_failures(call, restored, swapped=swaps):
+        if failed := _known_failures(call, restored, swapped=plan is None):
             outcome |= failed
         catalog.restores.add_outcome(restore_id, database=outcome)
     return _small(outcome)
@@ -148,22 +156,27 @@ def _properties(call: _Call, *, fresh: bool) -> tuple[str, ...]:
         return (f"Settings and privileges of the database were not restored: {error.message}",)
 
 
-def _swaps(call: _Call) -> bool:
-    """Whether this restore is made beside and swapped; raise SelectionConflict where that would leave something behind.
+def _planned(call: _Call) -> DatabasePlan | None:
+    """Return the plan of a restore in one transaction, or None when the database is made beside and swapped.
 
-    With `auto`: when one transaction needs more locks than the server surely has, and a swap can be made.
+    With `auto` it is swapped when one transaction needs more locks than the server surely has, and a swap can be made.
+    Raise SelectionConflict where a swap would leave something behind.
     """
-    from glacier_provider.postgres import check_swap, plan_database_restore
+    from glacier_provider.postgres import plan_database_restore
 
-    if not call.may_swap:
-        return False
-    behind = call.exclusions.named
-    if call.application.restore.mode == "swap":
-        refuse_left_behind(behind)
-        return True
+    if call.may_swap and call.application.restore.mode == "swap":
+        refuse_left_behind(call.exclusions.named)
+        return None
     selection = _selection(call.application, call.request)
     plan = plan_database_restore(call.server, call.tools, call.dump, selection, call.options, call.exclusions)
-    if plan.fits_a_transaction or behind or selection.exclude_tables or call.application.restore.exclude_schemas:
+    return None if call.may_swap and not plan.fits_a_transaction and _can_swap(call, plan) else plan
+
+
+def _can_swap(call: _Call, plan: DatabasePlan) -> bool:
+    from glacier_provider.postgres import check_swap
+
+    restore = call.application.restore
+    if call.exclusions.named or restore.exclude_tables or restore.exclude_schemas:
         return False
     try:
         check_swap(call.server, catalog_schema=call.application.catalog_schema)
@@ -183,19 +196,10 @@ def refuse_left_behind(left_out: Sequence[str]) -> None:
         )
 
 
-def _in_place(call: _Call) -> RestoredDatabase:
-    from glacier_provider.postgres import drop_beside, restore_in_transaction
+def _in_place(call: _Call, plan: DatabasePlan) -> RestoredDatabase:
+    from glacier_provider.postgres import drop_beside, restore_planned
 
-    selection = _selection(call.application, call.request)
-    restored = restore_in_transaction(
-        call.server,
-        call.tools,
-        call.dump,
-        selection,
-        call.options,
-        progress=call.progress,
-        exclusions=call.exclusions,
-    )
+    restored = restore_planned(plan, call.server, call.tools, call.options, progress=call.progress)
     if call.restore["outcome"].get("beside"):  # an earlier try was to swap
         try:
             drop_beside(call.server, call.mark)

@@ -72,7 +72,16 @@ def restore_in_transaction(
     """
     options = options or PgRestoreOptions()
     plan = plan_database_restore(server, tools, dump, selection, options, exclusions)
-    progress(f"Restoring {len(plan.kept)} entries of {dump.name} into {server}; {len(plan.removed)} stay as they are.")
+    return restore_planned(plan, server, tools, options, progress=progress)
+
+
+def restore_planned(
+    plan: DatabasePlan, server: Server, tools: Tools, options: PgRestoreOptions, *, progress: TaskLog
+) -> RestoredDatabase:
+    """As `restore_in_transaction`, by a plan that `plan_database_restore` has just made with the same options."""
+    progress(
+        f"Restoring {len(plan.kept)} entries of {plan.dump.name} into {server}; {len(plan.removed)} stay as they are."
+    )
     done = _Transaction(plan, server, tools, options, progress).run()
     warning = _analyze(plan, server, progress)
     progress(warning or "The database is restored and its statistics are fresh.")
