@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from glacier_provider.applications import RestoreOptions
 from glacier_provider.core.restorability import restorability
@@ -22,14 +24,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 REPOSITORY = Path(__file__).parents[2]
 
-#: Which files their databases refer to, with what they know of each.
-REFERENCES = {
-    "wagtail": (
-        "SELECT file, file_size FROM wagtaildocs_document UNION ALL SELECT file, file_size FROM wagtailimages_image "
-        "UNION ALL SELECT file, NULL FROM wagtailimages_rendition"
-    ),
-    "filer": "SELECT CASE WHEN is_public THEN file ELSE 'private/' || file END, _file_size FROM filer_file",
-}
+
+def references_of(application: str) -> str:
+    """Return the `references_query` that the user guide gives for an application."""
+    guide = (REPOSITORY / "docs" / "user-guide.md").read_text()
+    block = re.search(rf"```yaml\n# {application}\n(.*?)```", guide, flags=re.DOTALL)
+    assert block is not None
+    return str(yaml.safe_load(block[1])["references_query"])
+
+
+#: By the names of the sites: which files their databases refer to, with what they know of each.
+REFERENCES = {"wagtail": references_of("Wagtail"), "filer": references_of("django-filer")}
 
 
 class Site:
@@ -105,6 +110,9 @@ def back_up(app: ApplicationUnderTest) -> int:
     report = app.catalog.backups.get(backup_id)["report"]
     assert restorability(report) == ["Restores into its database: yes.", "Restores on a new server: yes."]
     assert report["references_compared"] > 0
+    named = dict(app.sql(str(app.application.references_query)))
+    assert set(named) <= set(app.contents())
+    assert None in named.values()  # renditions, or thumbnails
     assert report["other_references_count"] == 0
     assert report["unarchived_references_count"] == 0
     return backup_id

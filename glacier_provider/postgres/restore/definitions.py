@@ -83,6 +83,24 @@ def mentions_on(sql: str, table: tuple[str, str]) -> bool:
     return False
 
 
+def trigger_condition(sql: str) -> str | None:
+    """Return what stands between the brackets of WHEN in a CREATE TRIGGER, as it is written; None when nothing does."""
+    depth, begin, is_next = 0, 0, False
+    for found in _TOKEN.finditer(sql):
+        text = found.group()
+        if depth == 0:
+            if found.lastgroup == "space":
+                continue
+            if is_next and text == "(":
+                depth, begin = 1, found.end()
+            is_next = found.lastgroup == "word" and text.upper() == "WHEN"
+        elif found.lastgroup == "other" and text in "()":
+            depth += 1 if text == "(" else -1
+            if depth == 0:
+                return sql[begin : found.start()]
+    return None
+
+
 def granted_roles(sql: str) -> frozenset[str]:
     """Return the roles that the GRANT, REVOKE and ALTER DEFAULT PRIVILEGES statements of an ACL name."""
     return frozenset(role for statement in statements(sql) for role in _roles_of_grant(statement))

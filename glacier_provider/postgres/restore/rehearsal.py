@@ -1,26 +1,25 @@
 """A restore rehearsed on the day of the backup: what would be refused is known while there is time.
 
-`rehearse_schema` makes everything but rows in a scratch database that is dropped again; `rehearse_expressions` runs on
-a few living rows what a schema without rows never runs: generated columns, checks and indexes by expression, under the
-empty search_path that a dump sets.
+`rehearse_schema` makes everything but rows in a scratch database that is dropped again. What only rows show is tried by
+`expressions`.
 """
 
 from __future__ import annotations
 
 import re
-import secrets
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from glacier_provider.core.sqlstate import Meaning, meaning_of
-from glacier_provider.errors import DatabaseError, DatabaseRefused, GlacierProviderError
+from glacier_provider.errors import DatabaseError, DatabaseRefused
+from glacier_provider.postgres.cluster.roles import read_roles
 from glacier_provider.postgres.dump.toc import Toc, TocEntry
 from glacier_provider.postgres.restore.creators import Creators
 from glacier_provider.postgres.restore.outcome import MISSING, FailedStatement
-from glacier_provider.postgres.restore.roles import of_the_database
+from glacier_provider.postgres.restore.roles import named_roles, of_the_database
+from glacier_provider.postgres.restore.scratch import private_scratch_database, scratch_database
 from glacier_provider.postgres.restore.session import Refused, RestoringSession
 from glacier_provider.postgres.restore.statements import (
     LARGE_OBJECTS,
@@ -33,28 +32,22 @@ from glacier_provider.postgres.restore.statements import (
     in_order,
 )
 from glacier_provider.postgres.restore.target import ROLES
+from glacier_provider.postgres.tools.find import Tools
 from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
-from glacier_provider.postgres.tools.server import Server, database_errors, error_of
-from glacier_provider.postgres.tools.sql import literal, quoted
+from glacier_provider.postgres.tools.server import Server, error_of
+from glacier_provider.postgres.tools.sql import literal
 
 if TYPE_CHECKING:
-    from glacier_provider.postgres.tools.server import Connection
+    pass
 
-#: Where databases are made and dropped from.
-MAINTENANCE_DATABASE = "postgres"
-#: What a scratch database is called begins so; its comment says whose it is.
-SCRATCH = "glacier_rehearsal_"
-_MARK = "glacier_provider: a rehearsal"
-_MADE = re.compile(rf"{SCRATCH}([0-9a-f]{{1,12}})_[0-9a-f]+")
-_LEFT_OVER_SECONDS = 3600
 #: Statements of one transaction: locks are held until its end, and a commit costs as much as some statements.
 _TOGETHER = 100
 #: What needs rows, or reaches out of the database.
 _LEFT_OUT = SETTINGS | {ROWS, LARGE_OBJECTS, "SEQUENCE SET", "MATERIALIZED VIEW DATA", "STATISTICS DATA"}
 _LEFT_OUT |= {"BLOB", "BLOB METADATA", "SUBSCRIPTION", "SUBSCRIPTION TABLE"}
 _USER = "SELECT current_user, (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)"
-_ROWS_LOOKED_AT = 5
-_SECONDS = 5
+_CLIENT_ENCODING = re.compile(r"client_encoding\s*=\s*'([^']+)'")
+_OF_ROLES = {"ACL", "DEFAULT ACL", "POLICY", "USER MAPPING"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,91 +55,46 @@ class Stumble:
     """An entry whose statement was refused; `missing`: it needs what is not there, as what the dump left out.
 
     With `is_passed_over` a restore lists it and goes on, as with what a role granted as which this user cannot act.
+    With `is_unknown` the server of the rehearsal, which is not the application's, lacks what it takes.
     """
 
     entry: TocEntry
     failed: FailedStatement
     missing: bool
     is_passed_over: bool = False
+    is_unknown: bool = False
 
 
 def rehearse_schema(
-    server: Server, toc: Toc, options: PgRestoreOptions, *, tell: Callable[[], None]
+    server: Server, toc: Toc, options: PgRestoreOptions, *, tell: Callable[[], None], is_own: bool = True
 ) -> tuple[Stumble, ...]:
     """Make all that a dump defines, without rows, in a scratch database of `server`; return what failed.
 
-    Everything is tried, so that one pass finds everything; what needs what failed is not tried. The scratch database is
-    dropped in the end; one that a dead process left is dropped by the next rehearsal. Raise DatabaseRefused when this
-    user may create no database there, and as `Server.connect`.
+    Everything is tried, so that one pass finds everything; what needs what failed is not tried. `is_own`: it is the
+    application's own server; of another, what it lacks is not known. Raise as `scratch_database`.
     """
-    with scratch_database(server) as scratch, _session(scratch, toc, tell) as session:
-        return tuple(_Rehearsal(session, toc, options).failures())
+    like = "" if is_own else _encoding(toc)
+    with scratch_database(server, like) as scratch, _session(scratch, toc, tell) as session:
+        return tuple(_Rehearsal(session, toc, options, is_own=is_own).failures())
 
 
-@contextmanager
-def scratch_database(server: Server) -> Iterator[Server]:
-    """Make an empty database of this user on the same server, and drop it in the end."""
-    name = f"{SCRATCH}{int(time.time()):x}_{secrets.token_hex(6)}"
-    maintenance = server.with_database(MAINTENANCE_DATABASE)
-    with maintenance.connect(autocommit=True) as connection, database_errors(maintenance, "making a scratch database"):
-        _may_create(connection, server)
-        _drop_left_over(connection)
-        encoding = _like(server)
-        connection.execute(f"CREATE DATABASE {quoted(name)} TEMPLATE template0 {encoding}".encode())
-        connection.execute(f"COMMENT ON DATABASE {quoted(name)} IS {literal(_MARK)}".encode())
-    try:
-        yield server.with_database(name)
-    finally:
-        with suppress(GlacierProviderError):
-            _drop(maintenance, name)
-
-
-def _drop(maintenance: Server, name: str) -> None:
+def rehearse_privately(
+    server: Server, programs: Tools, toc: Toc, options: PgRestoreOptions, *, tell: Callable[[], None]
+) -> tuple[Stumble, ...]:
+    """As `rehearse_schema`, on a server of our own with the roles that `server` has. Raise as `private_server`."""
+    recorded = read_roles(server)
+    _, named = named_roles(toc.entries, options)
     with (
-        maintenance.connect(autocommit=True) as connection,
-        database_errors(maintenance, "dropping a scratch database"),
+        private_scratch_database(programs, _encoding(toc), server.user, recorded, named, tell) as scratch,
+        _session(scratch, toc, tell) as session,
     ):
-        connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)".encode())
+        return tuple(_Rehearsal(session, toc, options, is_own=False).failures())
 
 
-def _may_create(connection: Connection, server: Server) -> None:
-    row = connection.execute(
-        "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
-    ).fetchone()
-    if not (row and row[0]):
-        raise DatabaseRefused(
-            f"The user {server.user!r} may create no database to rehearse in.",
-            hint=f"ALTER ROLE {quoted(server.user)} CREATEDB, or name another server in rehearsal.postgres_conn_id.",
-        )
-
-
-def _drop_left_over(connection: Connection) -> None:
-    """Drop scratch databases that a dead process left: nobody is in them, and they are older than a rehearsal takes.
-
-    One that was just made has nobody in it, either.
-    """
-    found = connection.execute(
-        "SELECT d.datname FROM pg_catalog.pg_database d WHERE starts_with(d.datname, %s)"
-        " AND shobj_description(d.oid, 'pg_database') = %s AND pg_has_role(d.datdba, 'USAGE')"
-        " AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)",
-        (SCRATCH, _MARK),
-    ).fetchall()
-    for (name,) in found:
-        made = _MADE.fullmatch(name)
-        if made is not None and time.time() - int(made[1], 16) < _LEFT_OVER_SECONDS:
-            continue
-        connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)}".encode())
-
-
-def _like(server: Server) -> str:
-    """Return the encoding and locale of the application's database, for CREATE DATABASE."""
-    with server.connect(autocommit=True) as connection, database_errors(server, "asking for the encoding"):
-        row = connection.execute(
-            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_catalog.pg_database"
-            " WHERE datname = current_database()"
-        ).fetchone()
-    assert row is not None  # we are in it
-    return f"ENCODING {literal(row[0])} LC_COLLATE {literal(row[1])} LC_CTYPE {literal(row[2])}"
+def _encoding(toc: Toc) -> str:
+    """Return the encoding that a dump is in as CREATE DATABASE has it, in the locale that every server has."""
+    found = next((_CLIENT_ENCODING.search(entry.definition) for entry in toc.entries if entry.desc == "ENCODING"), None)
+    return f"ENCODING {literal(found[1] if found else 'UTF8')} LOCALE 'C'"
 
 
 @contextmanager
@@ -167,8 +115,8 @@ def _session(scratch: Server, toc: Toc, tell: Callable[[], None]) -> Iterator[Re
 
 
 class _Rehearsal:
-    def __init__(self, session: RestoringSession, toc: Toc, options: PgRestoreOptions) -> None:
-        self._session, self._toc, self._options = session, toc, options
+    def __init__(self, session: RestoringSession, toc: Toc, options: PgRestoreOptions, *, is_own: bool = True) -> None:
+        self._session, self._toc, self._options, self._is_own = session, toc, options, is_own
         self._contents = {entry.dump_id: entry for entry in toc.entries}
         self._failed: dict[int, Stumble] = {}
         self._passed_over: list[Stumble] = []
@@ -209,7 +157,8 @@ class _Rehearsal:
                 self._try_all(tried[: refused.piece])
             entry = tried[refused.piece]
             failed = FailedStatement(str(entry), refused.text, self._sql(entry).strip())
-            self._failed[entry.dump_id] = Stumble(entry, failed, refused.state in MISSING)
+            unknown = not self._is_own and self._may_be_known_elsewhere(entry, refused)
+            self._failed[entry.dump_id] = Stumble(entry, failed, refused.state in MISSING, is_unknown=unknown)
             entries = tried[refused.piece + 1 :]
 
     def _refusal(self, entries: Sequence[TocEntry]) -> Refused | None:
@@ -236,14 +185,21 @@ class _Rehearsal:
         needed = next((self._failed[each] for each in entry.dependencies if each in self._failed), None)
         if needed is not None:
             failed = FailedStatement(str(entry), f"needs {needed.entry}", self._sql(entry).strip())
-            self._failed[entry.dump_id] = Stumble(entry, failed, needed.missing)
+            self._failed[entry.dump_id] = Stumble(entry, failed, needed.missing, is_unknown=needed.is_unknown)
         return needed is not None
+
+    def _may_be_known_elsewhere(self, entry: TocEntry, refused: Refused) -> bool:
+        """Tell whether another server than this may have what an entry needs: an extension, a locale, a role."""
+        if entry.desc in _OF_ROLES:
+            return not named_roles([entry], self._options)[1] <= {*self._roles, "PUBLIC"}
+        is_not_available = entry.desc == "EXTENSION" and refused.state == "0A000"
+        return is_not_available or entry.desc == "COLLATION" or refused.state == "58P01"  # undefined_file: a module
 
     def _sql(self, entry: TocEntry) -> str:
         sql = definition(entry, self._contents)
         if entry.desc == "ACL" and not self._is_superuser:
             sql, _ = granted_as(sql, self._roles)
-        if self._options.owner is Keep.KEEP:
+        if self._options.owner is Keep.KEEP and (self._is_own or entry.owner in self._roles):
             sql += change_of_owner(entry)
         if entry.desc == "SCHEMA" and entry.name == "public":
             sql = sql.replace("CREATE SCHEMA ", "CREATE SCHEMA IF NOT EXISTS ", 1)
@@ -293,71 +249,3 @@ def _no_finding(refused: Refused) -> DatabaseError | None:
     if not meaning.passes and meaning not in (Meaning.MEMORY, Meaning.DISK, Meaning.LOCKS):
         return None
     return error_of(meaning, f"The rehearsal was cut: {refused.text}.")
-
-
-# --- what a schema without rows does not show ----------------------------------------------------------------------
-
-_EXPRESSIONS = r"""
-SELECT n.nspname, c.relname, 'generated column ' || a.attname,
-       format('(%s)', pg_catalog.pg_get_expr(d.adbin, d.adrelid)), false
-  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-  JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE a.attgenerated <> '' AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-UNION ALL
-SELECT n.nspname, c.relname, 'check ' || k.conname, format('(%s)', pg_catalog.pg_get_expr(k.conbin, k.conrelid)), true
-  FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
-  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE k.contype = 'c' AND k.conislocal AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
-   AND n.nspname <> 'information_schema'
-UNION ALL
-SELECT n.nspname, c.relname, 'index ' || i.relname, format('(%s)', e.expression), false
-  FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
-  JOIN pg_catalog.pg_class c ON c.oid = x.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
-  LATERAL (
-    SELECT pg_catalog.pg_get_indexdef(x.indexrelid, number, false) AS expression
-      FROM pg_catalog.generate_series(1, x.indnkeyatts) AS number WHERE x.indkey[number - 1] = 0
-    UNION ALL
-    SELECT pg_catalog.pg_get_expr(x.indpred, x.indrelid) WHERE x.indpred IS NOT NULL
-  ) e
- WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
- ORDER BY 1, 2, 3"""
-
-
-def rehearse_expressions(
-    server: Server, excluded: frozenset[str], *, tell: Callable[[], None]
-) -> tuple[int, tuple[FailedStatement, ...]]:
-    """Evaluate the living database's expressions on a few of its rows, read-only; return how many, and what failed.
-
-    `excluded` are schemas that no dump holds. An expression that takes longer than some seconds is no failure.
-    """
-    failed: list[FailedStatement] = []
-    with server.connect() as connection, database_errors(server, "looking for expressions"):
-        connection.read_only = True
-        connection.execute("SELECT set_config('search_path', '', true)")
-        found = [row for row in connection.execute(_EXPRESSIONS.encode()).fetchall() if row[0] not in excluded]
-    with RestoringSession(server.connect(autocommit=True), tell) as session:
-        session.text(
-            f"SET search_path = ''; SET statement_timeout = '{_SECONDS}s'; SET default_transaction_read_only = on"
-        )
-        for schema, table, what, expression, must_hold in found:
-            about = f"{what} of {schema}.{table}"
-            if (failure := _evaluated(session, schema, table, expression, must_hold=must_hold)) is not None:
-                failed.append(FailedStatement(about, failure, expression))
-    return len(found), tuple(failed)
-
-
-def _evaluated(session: RestoringSession, schema: str, table: str, expression: str, *, must_hold: bool) -> str | None:
-    """Return why an expression cannot be evaluated, or does not hold; None when all is well."""
-    rows = f"(SELECT * FROM ONLY {quoted(schema)}.{quoted(table)} LIMIT {_ROWS_LOOKED_AT}) AS {quoted(table)}"
-    value = f"pg_catalog.bool_and({expression})" if must_hold else f"pg_catalog.count(({expression})::text)"
-    try:
-        answer = session.text(f"SELECT {value} FROM {rows}")
-    except Refused as refused:
-        meaning = meaning_of(refused.state, refused.text)
-        if meaning in (Meaning.CUT, Meaning.STARTING):
-            raise error_of(meaning, f"The rehearsal was cut: {refused.text}.") from refused
-        if meaning.passes or meaning in (Meaning.DENIED, Meaning.MEMORY, Meaning.DISK):  # too slow, or not ours to read
-            return None
-        said = f"{refused.text} ({refused.context.splitlines()[0]})" if refused.context else refused.text
-        return re.sub(r"\s+", " ", said)
-    return "a row does not meet it any more" if must_hold and answer and answer[0][0] == "f" else None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from glacier_provider.postgres.tools.server import Connection
 
 NAMES = ("pg_dump", "pg_restore")
+SERVER_NAMES = ("initdb", "postgres")
 DEBIAN_DIRECTORIES = "/usr/lib/postgresql/*/bin"
 #: Wheels that carry client tools: (package, directory in it).
 WHEELS = (
@@ -101,6 +102,17 @@ def find_tools(
     if not everything:
         raise ToolMissing(f"{_enumerated(NAMES)} were not found on PATH, in {DEBIAN_DIRECTORIES} or in a Python wheel.")
     return max(everything, key=lambda each: each.version)
+
+
+def find_server_programs(at_least: int) -> Tools | None:
+    """Return the set of a Python wheel that has the programs of a server, too, of this major version or the next one
+    that is there; None when no wheel has."""
+    complete = [
+        each
+        for each in _in_wheels()
+        if each.version.major >= at_least and all(os.access(each.path(name), os.X_OK) for name in SERVER_NAMES)
+    ]
+    return min(complete, key=lambda each: _distance(each, at_least), default=None)
 
 
 def tools_for(server: Server, directory: str | Path | None = None, *, compression: str | None = None) -> Tools:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -51,11 +52,13 @@ _KEPT |= {"PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS", "PGMINPROTOCOLVERSION", 
 _KEPT |= {"PGKRBSRVNAME", "KRB5CCNAME", "KRB5_CONFIG", "KRB5_CLIENT_KTNAME", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 _KEPT_BEGINNINGS = ("PGSSL", "PGGSS")
 
-# Asks the kernel for SIGTERM when the parent ends (prctl, PR_SET_PDEATHSIG), then becomes the tool. A helper process
-# of its own, since running Python between fork and exec is not safe in a process with threads.
+# Becomes another user where that is asked for, which takes back what the next step asks; asks the kernel for a signal
+# when the parent ends (prctl, PR_SET_PDEATHSIG), then becomes the tool. A helper process of its own, since running
+# Python between fork and exec is not safe in a process with threads.
 _GUARD = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "
-    "os.getppid() == int(sys.argv[1]) or os._exit(125); os.execv(sys.argv[2], sys.argv[2:])"
+    "import ctypes, os, sys; parent, signal, user, group = map(int, sys.argv[1:5]); "
+    "user < 0 or (os.setgroups([]), os.setgid(group), os.setuid(user)); ctypes.CDLL(None).prctl(1, signal); "
+    "os.getppid() == parent or os._exit(125); os.execv(sys.argv[5], sys.argv[5:])"
 )
 
 _running: set[subprocess.Popen[bytes]] = set()
@@ -133,10 +136,18 @@ class Ended:
         return self.tail[-1] if self.tail else f"{self.name} ended with status {self.status} and no message"
 
 
-class Tool:
-    """A running client tool; a context manager that never leaves the process behind.
+@dataclass(frozen=True, slots=True)
+class Ordinary:
+    """A user and a group without power, as which root runs what refuses to be run by root."""
 
-    `hear` is called with each line of its messages, by a thread.
+    user: int
+    group: int
+
+
+class Tool:
+    """A running tool; a context manager that never leaves the process behind.
+
+    `hear` is called with each line of its messages, by a thread. It gets the signal `orphaned` when this process ends.
     """
 
     def __init__(
@@ -147,9 +158,13 @@ class Tool:
         stdin: int | IO[bytes] = subprocess.DEVNULL,
         stdout: int = subprocess.DEVNULL,
         hear: TaskLog | None = None,
+        as_user: Ordinary | None = None,
+        orphaned: int = signal.SIGTERM,
     ) -> None:
         self.name = Path(argv[0]).name
-        guarded = [sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid()), *argv]
+        who = (as_user.user, as_user.group) if as_user else (-1, -1)
+        guard = [_GUARD, *map(str, (os.getpid(), int(orphaned), *who))]
+        guarded = [sys.executable, "-I", "-S", "-c", *guard, *argv]
         self.process = subprocess.Popen(
             guarded,
             stdin=stdin,

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from glacier_provider.errors import DatabaseRefused, DatabaseUnreachable
+from glacier_provider.errors import DatabaseRefused, DatabaseUnreachable, GlacierProviderError
 from glacier_provider.postgres import PgRestoreOptions, table_of_contents
 from glacier_provider.postgres.dump.contents import read_contents, write_contents
+from glacier_provider.postgres.restore.expressions import rehearse_expressions
 from glacier_provider.postgres.restore.plan import plan_contents
 from glacier_provider.postgres.restore.rehearsal import (
-    SCRATCH,
     _Rehearsal,
     _session,
-    rehearse_expressions,
     rehearse_schema,
-    scratch_database,
 )
+from glacier_provider.postgres.restore.scratch import SCRATCH, scratch_database
 from tests.integration.postgres.conftest import SampleServer
 from tests.integration.postgres.test_what_stays import DOCS, LEFT_OUT, LOGINS, SUPERUSER, Library
+from tests.integration.postgres.test_what_stays import ends as ends
 from tests.integration.postgres.test_what_stays import everywhere as everywhere
 from tests.integration.postgres.test_what_stays import library as library
 
@@ -119,8 +119,9 @@ EXPRESSIONS = (
 def test_expressions_that_a_dump_breaks_are_found_on_living_rows(everywhere: Library) -> None:
     """They run by the search_path of the application, and a dump empties it."""
     everywhere.run(*EXPRESSIONS)
-    count, failed = rehearse_expressions(everywhere.owner, frozenset(), tell=nothing)
-    assert count == 3
+    found = rehearse_expressions(everywhere.owner, frozenset(), tell=nothing)
+    failed = found.failed
+    assert found.count == 3
     assert sorted(one.object for one in failed) == [
         "generated column folded of public.names",
         "index by_folded of public.names",
@@ -136,9 +137,104 @@ def test_a_row_that_does_not_meet_its_check_any_more_is_found(library: Library) 
         "INSERT INTO t VALUES (1)",
         "CREATE OR REPLACE FUNCTION good(int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT $1 > 5'",
     )
-    _, failed = rehearse_expressions(library.owner, frozenset(), tell=nothing)
+    failed = rehearse_expressions(library.owner, frozenset(), tell=nothing).failed
     assert ["check" in one.object and "does not meet it" in one.said for one in failed] == [True]
-    assert rehearse_expressions(library.owner, frozenset({"public"}), tell=nothing) == (0, ())
+    assert rehearse_expressions(library.owner, frozenset({"public"}), tell=nothing).count == 0
+
+
+#: A function that names a table without its schema, as an application does that sets its search_path.
+LOOKUP = (
+    "CREATE SCHEMA app; SET search_path = app; CREATE TABLE words (word text); INSERT INTO words VALUES ('a'), ('b');"
+    "CREATE FUNCTION known(text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS "
+    "'BEGIN RETURN EXISTS (SELECT FROM words WHERE word = $1); END'; "
+    "CREATE DOMAIN known_word AS text CHECK (known(VALUE)); "
+    "CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
+)
+RUN_BY_A_RESTORE = {
+    "domain of column w of app.t": "CREATE TABLE t (w known_word); INSERT INTO t VALUES ('a')",
+    "domain of column ws of app.u": "CREATE TABLE u (ws known_word[]); INSERT INTO u VALUES ('{a}')",
+    "partition key p of app.p1": "CREATE TABLE p (w text) PARTITION BY LIST (known(w)); "
+    "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (true); INSERT INTO p VALUES ('a')",
+    "check good of app.q1": "CREATE TABLE q (w text CONSTRAINT good CHECK (known(w))) PARTITION BY LIST (w); "
+    "CREATE TABLE q1 PARTITION OF q FOR VALUES IN ('a'); INSERT INTO q VALUES ('a')",
+    "check good of app.child": "CREATE TABLE parent (w text CONSTRAINT good CHECK (known(w))); "
+    "CREATE TABLE child () INHERITS (parent); INSERT INTO child VALUES ('a')",
+    "materialized view app.m": "CREATE FUNCTION late() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'; "
+    "CREATE MATERIALIZED VIEW m AS SELECT word, late() FROM words; "
+    "CREATE OR REPLACE FUNCTION late() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN known(''a''); END'",
+}
+
+
+def test_everything_that_a_restore_runs_over_rows_is_tried(ends: Library) -> None:
+    ends.run(LOOKUP + ";".join(RUN_BY_A_RESTORE.values()))
+    found = rehearse_expressions(ends.owner, frozenset(), tell=nothing)
+    assert sorted(one.object for one in found.failed) == sorted(RUN_BY_A_RESTORE)
+    assert all("words" in one.said or "known" in one.said for one in found.failed)
+
+
+@pytest.mark.parametrize("about", RUN_BY_A_RESTORE)
+def test_a_restore_does_fail_with_what_is_found(library: Library, about: str) -> None:
+    library.run(LOOKUP + RUN_BY_A_RESTORE[about])
+    dump = library.dump()
+    with pytest.raises(GlacierProviderError, match=r"words|known"):
+        library.restore(dump)
+
+
+WATCHED = (
+    "CREATE TABLE t (w text); INSERT INTO t VALUES ('a')",
+    "CREATE FUNCTION of_row(t) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN known($1.w); END'",
+    "CREATE TRIGGER inserted AFTER INSERT ON t FOR EACH ROW WHEN (known(new.w)) EXECUTE FUNCTION fire()",
+    "CREATE TRIGGER changed AFTER UPDATE ON t FOR EACH ROW WHEN (old.w = ''') EXECUTE FUNCTION' "
+    "OR old.* IS NOT DISTINCT FROM new.* AND known(old.w || new.w)) EXECUTE FUNCTION fire()",
+    "CREATE TRIGGER whole AFTER DELETE ON t FOR EACH ROW WHEN (of_row(old.*)) EXECUTE FUNCTION fire()",
+    "CREATE TRIGGER statement AFTER INSERT ON t WHEN (known('a')) EXECUTE FUNCTION fire()",
+    'CREATE TRIGGER "odd WHEN (" AFTER INSERT ON t FOR EACH ROW WHEN (known(new.w)) EXECUTE FUNCTION fire()',
+)
+
+
+def test_conditions_of_triggers_that_need_a_search_path_are_told_and_stop_no_restore(ends: Library) -> None:
+    ends.run(LOOKUP + ";".join(WATCHED))
+    found = rehearse_expressions(ends.owner, frozenset(), tell=nothing)
+    assert found.failed == ()
+    assert sorted(one.object.split()[1] for one in found.conditions) == [
+        "changed", "inserted", "odd", "statement", "whole"
+    ]  # fmt: skip
+    assert all("words" in one.said or "known" in one.said for one in found.conditions)
+    before = ends.everything()
+    ends.restore(ends.dump())
+    assert ends.everything() == before
+
+
+def test_conditions_that_need_no_search_path_are_no_finding(ends: Library) -> None:
+    ends.run(
+        "CREATE TABLE t (a int, b text) PARTITION BY LIST (a); CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1)",
+        "INSERT INTO t VALUES (1, 'x')",
+        "CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "CREATE TRIGGER a AFTER UPDATE ON t FOR EACH ROW WHEN (old.* IS DISTINCT FROM new.*) EXECUTE FUNCTION fire()",
+        "CREATE TRIGGER b AFTER INSERT ON t WHEN (pg_trigger_depth() < 1) EXECUTE FUNCTION fire()",
+    )
+    found = rehearse_expressions(ends.owner, frozenset(), tell=nothing)
+    assert (found.count, found.failed, found.conditions) == (2, (), ())
+
+
+def test_a_check_that_is_not_valid_and_one_that_writes_are_no_finding(library: Library) -> None:
+    library.run(
+        "CREATE TABLE t (n int); INSERT INTO t VALUES (-1); ALTER TABLE t ADD CHECK (n > 0) NOT VALID",
+        "CREATE TABLE log (n int)",
+        "CREATE FUNCTION noted(int) RETURNS boolean LANGUAGE plpgsql AS "
+        "'BEGIN INSERT INTO public.log VALUES ($1); RETURN true; END'",
+        "CREATE TABLE u (n int CHECK (noted(n))); INSERT INTO u VALUES (1)",
+    )
+    assert rehearse_expressions(library.owner, frozenset(), tell=nothing).failed == ()
+
+
+def test_of_many_partitions_a_few_are_looked_at(library: Library) -> None:
+    library.run(
+        "CREATE TABLE p (n int, m int GENERATED ALWAYS AS (n + 1) STORED, CHECK (n > 0)) PARTITION BY LIST (n)",
+        *(f"CREATE TABLE p{n} PARTITION OF p FOR VALUES IN ({n})" for n in range(1, 9)),
+        "CREATE INDEX ON p ((n + 2))",
+    )
+    assert rehearse_expressions(library.owner, frozenset(), tell=nothing).count == 9
 
 
 def test_the_table_of_contents_survives_a_file_of_its_own(library: Library, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from glacier_provider.postgres import (
     plan_database_restore,
     restore_in_transaction,
 )
-from tests.integration.postgres.conftest import SampleServer
+from tests.integration.postgres.conftest import OLDEST, SampleServer
 
 _numbers = count()
 OWNER, SUPERUSER = "owner", "superuser"
@@ -89,6 +88,12 @@ class Library:
     def make_role(self, name: str) -> None:
         self._sample.postgres.create_role(name)
 
+    def another_role(self) -> str:
+        """Make a role that no other test sees; return its name."""
+        name = f"other_{next(_numbers)}"
+        self.make_role(name)
+        return name
+
     def empty(self) -> Server:
         """Return a new database of the same owner, as the owner."""
         name = f"{self.role}_{next(_numbers)}"
@@ -107,17 +112,10 @@ def everywhere(any_server: SampleServer, tmp_path: Path) -> Library:
     return Library(any_server, tmp_path)
 
 
-@pytest.fixture
-def roles(sample: SampleServer) -> Callable[..., str]:
-    """Make roles that no other test sees."""
-    made: list[str] = []
-
-    def make(attributes: str = "") -> str:
-        made.append(f"other_{next(_numbers)}")
-        sample.postgres.create_role(made[-1], attributes=attributes)
-        return made[-1]
-
-    return make
+@pytest.fixture(params=["oldest" if OLDEST else "older", "newer"])
+def ends(request: pytest.FixtureRequest, tmp_path: Path) -> Library:
+    """The same on the oldest and the newest server that is at hand."""
+    return Library(request.getfixturevalue(request.param), tmp_path)
 
 
 DOCS = (
@@ -286,13 +284,13 @@ def test_an_event_trigger_of_another_role_stays_with_the_function_that_it_calls(
     assert ("EVENT TRIGGER", None, "watch") in plan.inventory.stays
 
 
-def test_a_function_that_something_else_needs_gets_the_dumps_text(library: Library) -> None:
-    library.run("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "CREATE TABLE t (n int DEFAULT f())")
-    dump = library.dump(exclude_tables=(("public", "t"),))
-    library.run("CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2'")
-    library.restore(dump)
-    assert library.run("SELECT f()") == [(1,)]
-    assert library.run("INSERT INTO t DEFAULT VALUES RETURNING n") == [(1,)]
+def test_a_function_that_something_else_needs_gets_the_dumps_text(ends: Library) -> None:
+    ends.run("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "CREATE TABLE t (n int DEFAULT f())")
+    dump = ends.dump(exclude_tables=(("public", "t"),))
+    ends.run("CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2'")
+    ends.restore(dump)
+    assert ends.run("SELECT f()") == [(1,)]
+    assert ends.run("INSERT INTO t DEFAULT VALUES RETURNING n") == [(1,)]
 
 
 @pytest.mark.parametrize(
@@ -367,61 +365,59 @@ def test_publications_of_others_keep_the_tables_that_are_restored(everywhere: Li
     assert everywhere.run(COUNTS) == [(5, 1000, 500, 7)]
 
 
-def test_large_objects_of_others_stay(library: Library) -> None:
-    library.run(*DOCS, "SELECT lo_from_bytea(4711, 'mine')")
-    library.run("SELECT lo_from_bytea(4712, 'of postgres')", by=SUPERUSER)
-    dump = library.dump()
-    library.run("SELECT lo_unlink(4711)")
-    library.restore(dump)
-    assert library.run("SELECT lo_get(4711)") == [(b"mine",)]
-    assert library.run("SELECT lo_get(4712)", by=SUPERUSER) == [(b"of postgres",)]
+def test_large_objects_of_others_stay(ends: Library) -> None:
+    ends.run(*DOCS, "SELECT lo_from_bytea(4711, 'mine')")
+    ends.run("SELECT lo_from_bytea(4712, 'of postgres')", by=SUPERUSER)
+    dump = ends.dump()
+    ends.run("SELECT lo_unlink(4711)")
+    ends.restore(dump)
+    assert ends.run("SELECT lo_get(4711)") == [(b"mine",)]
+    assert ends.run("SELECT lo_get(4712)", by=SUPERUSER) == [(b"of postgres",)]
 
 
-def test_default_privileges_of_others_stop_no_restore(library: Library) -> None:
-    library.run(*DOCS)
-    library.run("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO PUBLIC", by=SUPERUSER)
-    dump = library.dump()
-    library.restore(dump)
-    assert library.run("SELECT count(*) FROM pg_default_acl") == [(1,)]
+def test_default_privileges_of_others_stop_no_restore(ends: Library) -> None:
+    ends.run(*DOCS)
+    ends.run("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO PUBLIC", by=SUPERUSER)
+    dump = ends.dump()
+    ends.restore(dump)
+    assert ends.run("SELECT count(*) FROM pg_default_acl") == [(1,)]
 
 
-def test_a_schema_of_the_administrator_is_named_with_the_option_that_leaves_it_alone(library: Library) -> None:
-    library.run(*DOCS)
-    library.run("CREATE SCHEMA admin; CREATE TABLE admin.t (n int); INSERT INTO admin.t VALUES (1)", by=SUPERUSER)
-    dump = library.dump()
-    library.restore(dump)
-    assert library.run("SELECT n FROM admin.t", by=SUPERUSER) == [(1,)]
-    library.run(
-        f"DROP TABLE admin.t; CREATE TABLE admin.later (n int); ALTER TABLE admin.later OWNER TO {library.role}",
+def test_a_schema_of_the_administrator_is_named_with_the_option_that_leaves_it_alone(ends: Library) -> None:
+    ends.run(*DOCS)
+    ends.run("CREATE SCHEMA admin; CREATE TABLE admin.t (n int); INSERT INTO admin.t VALUES (1)", by=SUPERUSER)
+    dump = ends.dump()
+    ends.restore(dump)
+    assert ends.run("SELECT n FROM admin.t", by=SUPERUSER) == [(1,)]
+    ends.run(
+        f"DROP TABLE admin.t; CREATE TABLE admin.later (n int); ALTER TABLE admin.later OWNER TO {ends.role}",
         by=SUPERUSER,
     )
     with pytest.raises(GlacierProviderError) as caught:
-        library.restore(dump)
+        ends.restore(dump)
     assert "restore.exclude_schemas" in str(caught.value)
-    library.restore(dump, exclude_schemas={"admin"})
+    ends.restore(dump, exclude_schemas={"admin"})
     with pytest.raises(DatabaseRefused, match="admin") as refused:
-        library.restore(dump, options=DROP_OWNER)
+        ends.restore(dump, options=DROP_OWNER)
     assert "restore.exclude_schemas" in str(refused.value)
 
 
-def test_a_table_of_another_role_in_a_schema_of_the_owner_comes_back(
-    library: Library, roles: Callable[..., str]
-) -> None:
-    other = roles()
-    library.run("CREATE SCHEMA app", f"GRANT USAGE, CREATE ON SCHEMA app TO {other}")
-    library.run(f"GRANT {other} TO {library.role}", by=SUPERUSER)
-    library.run(
+def test_a_table_of_another_role_in_a_schema_of_the_owner_comes_back(ends: Library) -> None:
+    other = ends.another_role()
+    ends.run("CREATE SCHEMA app", f"GRANT USAGE, CREATE ON SCHEMA app TO {other}")
+    ends.run(f"GRANT {other} TO {ends.role}", by=SUPERUSER)
+    ends.run(
         f"CREATE TABLE app.t (n int); ALTER TABLE app.t OWNER TO {other}; INSERT INTO app.t VALUES (1)", by=SUPERUSER
     )
-    dump = library.dump()
-    library.run("DELETE FROM app.t", by=SUPERUSER)
-    library.restore(dump)
-    assert library.run("SELECT n FROM app.t") == [(1,)]
-    assert library.run("SELECT tableowner FROM pg_tables WHERE tablename = 't'") == [(other,)]
+    dump = ends.dump()
+    ends.run("DELETE FROM app.t", by=SUPERUSER)
+    ends.restore(dump)
+    assert ends.run("SELECT n FROM app.t") == [(1,)]
+    assert ends.run("SELECT tableowner FROM pg_tables WHERE tablename = 't'") == [(other,)]
 
 
-def test_a_membership_without_set_role_gives_nothing_away(library: Library, roles: Callable[..., str]) -> None:
-    other = roles()
+def test_a_membership_without_set_role_gives_nothing_away(library: Library) -> None:
+    other = library.another_role()
     library.run("CREATE SCHEMA app", f"GRANT USAGE, CREATE ON SCHEMA app TO {other}")
     library.run(f"GRANT {other} TO {library.role} WITH SET FALSE", by=SUPERUSER)
     library.run(f"CREATE TABLE app.t (n int); ALTER TABLE app.t OWNER TO {other}", by=SUPERUSER)
@@ -430,16 +426,16 @@ def test_a_membership_without_set_role_gives_nothing_away(library: Library, role
         library.restore(dump, into=library.empty())
 
 
-def test_hints_about_roles_are_true_for_what_is_configured(library: Library, roles: Callable[..., str]) -> None:
-    other = roles()
-    library.run("CREATE TABLE t (n int)", "ALTER TABLE t ENABLE ROW LEVEL SECURITY", f"CREATE POLICY p ON t TO {other}")
-    dump = library.dump()
-    library.run("DROP TABLE t")
-    library.run(f"DROP ROLE {other}", by=SUPERUSER)
+def test_hints_about_roles_are_true_for_what_is_configured(ends: Library) -> None:
+    other = ends.another_role()
+    ends.run("CREATE TABLE t (n int)", "ALTER TABLE t ENABLE ROW LEVEL SECURITY", f"CREATE POLICY p ON t TO {other}")
+    dump = ends.dump()
+    ends.run("DROP TABLE t")
+    ends.run(f"DROP ROLE {other}", by=SUPERUSER)
     with pytest.raises(MissingRoles, match=r"restore\.owner and restore\.privileges to drop"):
-        library.plan(dump)
+        ends.plan(dump)
     with pytest.raises(MissingRoles) as caught:
-        library.plan(dump, options=PgRestoreOptions(owner=Keep.DROP, privileges=Keep.DROP))
+        ends.plan(dump, options=PgRestoreOptions(owner=Keep.DROP, privileges=Keep.DROP))
     assert "to drop" not in str(caught.value)
 
 

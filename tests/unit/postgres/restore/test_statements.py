@@ -89,6 +89,6 @@ def test_long_lists_of_names_are_shortened() -> None:
 
 
 def test_each_statement_of_the_sql_files_has_a_name_and_a_purpose() -> None:
-    for file in ("target.sql", "drop.sql"):
+    for file in ("target.sql", "drop.sql", "expressions.sql"):
         assert target.named_queries(file)
         assert all("-- purpose: " in text for text in target.named_queries(file).values())
