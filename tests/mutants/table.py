@@ -341,8 +341,7 @@ _mutation(
     f"{STORES}/s3/fast/process.py",
     "        if reply.status == 200 and _is_proof(reply, file):\n",
     "        if reply.status == 200:\n",
-    "tests/unit/stores/s3/fast/test_process.py",
-    "tests/faults/test_many_files.py",
+    "tests/unit/stores/s3/fast/test_process.py::test_what_a_process_says_of_a_file_is_what_the_reply_proves",
 )
 _mutation(
     "an upload process sends a file that is still being written",
@@ -435,7 +434,7 @@ _mutation(
     "tests/contract/test_store_contract.py::test_a_second_request_joins_the_first",
 )
 _mutation(
-    "an upload process has the keys in its arguments",
+    "an upload process gets all of the worker's environment",
     Promise.SECRETS,
     f"{STORES}/s3/fast/pool.py",
     "            env=_environment(),\n",
@@ -598,7 +597,7 @@ _mutation(
     f"{POSTGRES}/restore/transaction.py",
     "        if rows.ended().failed:\n",
     "        if False:\n",
-    "tests/integration/postgres/test_restore_failures.py",
+    "tests/integration/postgres/test_restore_failures.py::test_a_pg_restore_that_fails_after_the_last_row_rolls_back",
 )
 _mutation(
     "a restore that pg_restore could not finish beside is swapped",
@@ -754,7 +753,7 @@ _mutation(
     f"{SQL}/backups.sql",
     "            OR EXISTS (SELECT FROM fences WHERE application_id = %(application_id)s AND token = %(token)s))\n",
     "            OR true)\n",
-    "tests/faults/test_two_at_once.py",
+    "tests/integration/catalog/test_backups.py::test_a_lease_that_another_run_had_meanwhile_is_not_prolonged",
 )
 _mutation(
     "whoever has any token passes the fence",

@@ -15,7 +15,7 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.scans import Scan
 from glacier_provider.core.archive import ArchiveKind, Location, Receipt
-from glacier_provider.errors import BackupNotRestorable, IllegalMove, LeaseHeld, UnknownBackup
+from glacier_provider.errors import BackupNotRestorable, IllegalMove, LeaseHeld, LeaseLost, UnknownBackup
 from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 
@@ -126,6 +126,22 @@ def test_the_lease_of_a_dead_run_ends_and_its_backup_is_settled(catalog: Catalog
     with pytest.raises(LeaseHeld):
         catalog.backups.take_lease(f"backup {dead}")
     assert catalog.backups.get(alive)["state"] == "running"
+
+
+def test_a_lease_that_another_run_had_meanwhile_is_not_prolonged(catalog: Catalog, catalog_database: Server) -> None:
+    """Not even when that one has freed it: what it did is not known here."""
+    slept = catalog.backups.open(a_run(1))
+    fence = catalog._database.fence
+    with catalog_database.connect(autocommit=True) as connection:
+        connection.execute("UPDATE glacier_catalog.applications SET lease_until = now() - interval '1 second'")
+    with a_catalog(catalog_database) as other:
+        between = other.backups.open(a_run(2))
+        other.backups.free_lease(f"backup {between}")
+    with pytest.raises(LeaseLost, match=f"backup {between} has had the lease"):
+        catalog.backups.prolong_lease(f"backup {slept}", fence)
+    lease = catalog.backups.lease()
+    assert lease is not None
+    assert not lease["held"]
 
 
 def test_another_application_has_a_lease_of_its_own(catalog: Catalog, catalog_database: Server) -> None:

@@ -38,6 +38,7 @@ from glacier_provider.postgres import (
     Server,
     Tools,
     dump_to_path,
+    find_tools,
     plan_database_restore,
     restore_in_transaction,
     terminate_tools,
@@ -191,6 +192,21 @@ def test_a_damaged_byte_in_the_data_rolls_back(sample: SampleServer, tmp_path: P
     content[len(content) // 2 : len(content) // 2 + 40] = b"\xaa" * 40
     path.write_bytes(content)
     refuses(RestoreFailed, sample, server, path)
+
+
+def test_a_pg_restore_that_fails_after_the_last_row_rolls_back(
+    sample: SampleServer, dump: Path, tmp_path: Path
+) -> None:
+    """A stand-in client: the real pg_restore, which brings every row and ends with an error all the same."""
+    for name in ("pg_dump", "psql"):
+        (tmp_path / name).symlink_to(sample.tools.path(name))
+    (tmp_path / "pg_restore").write_text(
+        f'#!/bin/sh\n"{sample.tools.path("pg_restore")}" "$@" || exit 1\n'
+        'case "$*" in *--use-list=*) echo "pg_restore: error: the end is missing" >&2; exit 1;; esac\n'
+    )
+    (tmp_path / "pg_restore").chmod(0o755)
+    text = refuses(RestoreFailed, sample, sample.new(CATALOG), dump, tools=find_tools(tmp_path))
+    assert "the end is missing" in text
 
 
 def test_an_empty_file_and_an_unknown_archive_version_are_refused(
