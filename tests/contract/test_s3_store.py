@@ -16,6 +16,7 @@ from glacier_provider.errors import (
     ArchiveCorrupt,
     FileChanged,
     KeyTaken,
+    OtherContent,
     RetrievalRefused,
     StoreDenied,
     StoreError,
@@ -115,6 +116,19 @@ def test_an_object_that_is_not_ours_blocks_its_key(s3_kit: S3Kit) -> None:
     )
     with pytest.raises(KeyTaken, match="report-7"):
         s3_kit.open().put(b"content", a_file())
+
+
+@pytest.mark.parametrize("size", [7, 2 * PART])
+def test_the_same_content_that_another_catalog_sent_is_not_adopted(
+    s3_kit: S3Kit, journal: FileJournal, size: int
+) -> None:
+    """It may delete it, and knows nothing of this one."""
+    source = Bytes(some_bytes(size))
+    ours = s3_kit.open().put_large(source, a_file(), journal)
+    journal.forget()
+    with pytest.raises(OtherContent, match="that another catalog sent"):
+        s3_kit.open().put_large(source, a_file(written_by="another"), journal)
+    assert s3_kit.keys() == [ours.location.key]
 
 
 def test_a_key_taken_by_other_content_ends_a_large_upload(s3_kit: S3Kit, journal: FileJournal) -> None:

@@ -316,6 +316,14 @@ _mutation(
     "            pass\n",
     "tests/unit/operators/test_record_failure.py::test_a_backups_failure_is_noted_with_task_and_reason",
 )
+_mutation(
+    "a manifest names what is not in the store",
+    Promise.COMPLETE,
+    f"{PIPELINES}/backup/close.py",
+    "            catalog.backups.require_archived(backup_id)  # a manifest names only what is in the store\n",
+    "",
+    "tests/integration/test_runs_that_ended.py::test_a_backup_that_was_completed_after_all_tells_what_it_archived",
+)
 
 # --- stores --------------------------------------------------------------------------------------------------------
 
@@ -423,7 +431,7 @@ _mutation(
     f"{STORES}/s3/bucket.py",
     '        if head.metadata.get("written-by") != description.written_by:\n',
     "        if False:\n",
-    "tests/integration/test_two_catalogs.py::test_in_a_bucket_the_copy_does_not_take_an_object_of_the_other_for_its_own",
+    "tests/contract/test_s3_store.py::test_the_same_content_that_another_catalog_sent_is_not_adopted",
 )
 _mutation(
     "each request for an archive of a vault begins another job",
@@ -736,6 +744,16 @@ _mutation(
     "    return True\n",
     "tests/unit/triggers/test_queue_listener.py",
 )
+_mutation(
+    "a retrieval that failed becomes ready",
+    Promise.RETRIEVED,
+    f"{SQL}/restores.sql",
+    "     WHERE g.id = r.id AND g.state = 'requested'\n    RETURNING g.archive_id)\n"
+    "UPDATE glacier_archives a SET retrieval_status = 'ready' FROM done\n",
+    "     WHERE g.id = r.id\n    RETURNING g.archive_id)\n"
+    "UPDATE glacier_archives a SET retrieval_status = 'ready' FROM done\n",
+    "tests/integration/catalog/test_restore_plans.py::test_a_retrieval_that_failed_does_not_become_ready",
+)
 
 # --- leases and fences ---------------------------------------------------------------------------------------------
 
@@ -918,6 +936,22 @@ _mutation(
     "        self.errors |= {ids[number]: error for number, error in errors.items()}\n",
     "        errors = {}\n",
     "tests/integration/test_rebuild.py",
+)
+_mutation(
+    "what is not being deleted counts as deleted",
+    Promise.WHOLE,
+    f"{SQL}/deletions.sql",
+    "     WHERE id = ANY(%(archive_ids)s) AND state = 'deleting'\n    RETURNING id)\n",
+    "     WHERE id = ANY(%(archive_ids)s)\n    RETURNING id)\n",
+    "tests/integration/catalog/test_backups.py::test_only_what_is_being_deleted_can_be_gone",
+)
+_mutation(
+    "what a store refused to delete counts as deleted",
+    Promise.WHOLE,
+    f"{PIPELINES}/delete.py",
+    "        gone = [doomed for doomed in page if doomed.id not in errors]\n",
+    "        gone = list(page)\n",
+    "tests/integration/test_deletion.py::test_a_denied_deletion_goes_on_when_it_is_allowed",
 )
 
 # --- the page ------------------------------------------------------------------------------------------------------

@@ -259,6 +259,14 @@ def test_only_what_was_archived_can_be_lost(catalog: Catalog) -> None:
     assert catalog.archives.get(planned.id)["state"] == "uploading"
 
 
+def test_only_what_is_being_deleted_can_be_gone(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["a"])
+    kept = [row["id"] for row in catalog.lists.archives(backup_id, limit=10)]
+    catalog.deletions.deleted(kept)
+    assert {catalog.archives.get(one)["state"] for one in kept} == {"archived"}
+    assert members(catalog, backup_id) == {"a"}
+
+
 # --- promise 2 and 12: files once, ranges instead of rows ---
 
 

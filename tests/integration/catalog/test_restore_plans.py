@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from glacier_provider.catalog.archives import ArchiveRange
@@ -66,6 +69,19 @@ def test_a_restore_that_failed_does_not_become_complete(catalog: Catalog) -> Non
     with pytest.raises(IllegalMove, match=f"Restore {restore_id} is not running"):
         catalog.restores.complete(restore_id, {})
     assert catalog.restores.get(restore_id)["state"] == "failed"
+
+
+def test_a_retrieval_that_failed_does_not_become_ready(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["a", "b"])
+    restore_id, _ = planned(catalog, backup_id, 101, ["a"])
+    catalog.restores.start(restore_id)
+    with closing(catalog.restores.intend_retrievals(restore_id, ALL, tier="Bulk", days=1)) as pages:
+        ((asked,),) = list(pages)
+    catalog.restores.confirm_retrievals([(asked.id, "job")])
+    catalog.restores.retrievals_failed([(asked.id, "The job failed.")])
+    catalog.restores.retrievals_ready([(asked.id, datetime.now(UTC) + timedelta(days=1))])
+    state = one(catalog, "SELECT state AS value FROM glacier_retrievals WHERE id = %s", asked.id)
+    assert (state, status_of(catalog, "b")) == ("failed", "available")
 
 
 def test_a_start_is_noted_once(catalog: Catalog) -> None:
