@@ -248,9 +248,17 @@ _mutation(
     "an archive of another size is not missed",
     Promise.WORLD,
     f"{SQL}/checks.sql",
-    "l.key = a.key AND l.size = a.stored_size)",
-    "l.key = a.key)",
+    "AND (l.key IS NULL OR l.size <> a.stored_size OR l.checksum <> a.checksum)",
+    "AND (l.key IS NULL OR l.checksum <> a.checksum)",
     "tests/integration/test_lost.py::test_an_archive_that_is_not_as_long_as_it_was_written_is_lost",
+)
+_mutation(
+    "an archive with another checksum is not missed",
+    Promise.WORLD,
+    f"{SQL}/checks.sql",
+    "AND (l.key IS NULL OR l.size <> a.stored_size OR l.checksum <> a.checksum)",
+    "AND (l.key IS NULL OR l.size <> a.stored_size)",
+    "tests/integration/test_verification.py::test_a_vault_is_verified_by_the_tree_hashes_of_its_inventory",
 )
 _mutation(
     "an id that the store knows is given again",
@@ -323,6 +331,14 @@ _mutation(
     "            catalog.backups.require_archived(backup_id)  # a manifest names only what is in the store\n",
     "",
     "tests/integration/test_runs_that_ended.py::test_a_backup_that_was_completed_after_all_tells_what_it_archived",
+)
+_mutation(
+    "what a verification found is told anew after its end",
+    Promise.WORLD,
+    f"{SQL}/proofs.sql",
+    "                           '[]') || %(findings)s::jsonb\n WHERE id = %(proof_id)s AND state = 'running';",
+    "                           '[]') || %(findings)s::jsonb\n WHERE id = %(proof_id)s;",
+    "tests/integration/catalog/test_proofs.py",
 )
 
 # --- stores --------------------------------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ WITHOUT_FENCE = {
     "archive_count_changes": "triggers of tables with a fence keep it",
     "away_files": "triggers of tables with a fence keep it",
     "file_identities": "written in one transaction with the archives that they belong to",
+    "proofs": "made without the lease: a lock lets one process at a time do it, and what has ended stays so",
+    "batch_jobs": "of a proof; each is known by a token that is never given again",
+    "verified_archives": "what was verified once was verified then, whoever notes it",
     "store_checks": "how far a store was looked through: what is passed over once is looked at in the next round",
 }
 #: Columns of applications of which the same is true. The lease is taken by whoever has none yet.
