@@ -51,7 +51,7 @@ def sized(name: str) -> Callable[[Workshop], Any]:
 def _targets(name: str) -> tuple[Target, ...]:
     ways = ((BACKUP, DUMP), (IN_PLACE, CLEAN), (BESIDE, BOTH))
     times = [
-        Target(f"T23 {name}: {ours} / {peer}", ours, peer, 1.3, measure="inside", peer_measure="wall", plus=1)
+        Target(f"T23 {name}: {ours} / {peer}", ours, peer, 1.3, measure="inside", peer_measure="wall", plus=5)
         for ours, peer in ways
     ]
     return (*times, Target(f"T23 {name}: peak MB of a restore in place", IN_PLACE, None, MEMORY, measure="rss"))

@@ -11,6 +11,7 @@ them together; by hand, the pieces are appended to the first one in the order of
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
@@ -222,6 +223,7 @@ def _header(entry: _Entry) -> bytes:
     return _pax_header(_member(entry.parts, entry.place), entry.size, directory=entry.directory)
 
 
+@functools.lru_cache(maxsize=64)  # asked for its length first, and for itself a moment later
 def _pax_header(parts: tuple[bytes, ...], size: int, *, directory: bool) -> bytes:
     info = tarfile.TarInfo(os.fsdecode(b"/".join(parts)))
     info.size = size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -493,6 +494,8 @@ def is_a_superusers(entry: TocEntry, untrusted_languages: frozenset[str]) -> boo
     """Tell whether only a superuser can make this."""
     if entry.desc in _SUPERUSERS or entry.desc not in _PERHAPS_SUPERUSERS:
         return entry.desc in _SUPERUSERS
+    if entry.desc in _REPLACEABLE and not _tells_of_a_superuser(entry.definition, untrusted_languages):
+        return False
     words = definitions.tokens(entry.definition)
     pairs = list(pairwise(words))
     if entry.desc == "TYPE":  # of its own making
@@ -509,6 +512,17 @@ def is_a_superusers(entry: TocEntry, untrusted_languages: frozenset[str]) -> boo
     if entry.desc == "TRANSFORM":  # of a type that nobody else owns
         return not any(each.text == "." and not before.is_word("PG_CATALOG") for before, each in pairs)
     return any(word.is_word("LEAKPROOF") for word in words)
+
+
+_LANGUAGE = re.compile(r'LANGUAGE (?:"((?:[^"]|"")+)"|([^\W\d][\w$]*))')  # as pg_dump writes it
+
+
+def _tells_of_a_superuser(routine: str, untrusted_languages: frozenset[str]) -> bool:
+    """Tell whether a routine's text is worth reading word by word: an application may have thousands of them."""
+    if "leakproof" in routine.lower():
+        return True
+    named = (found[1] or found[2] for found in _LANGUAGE.finditer(routine))
+    return any(name.replace('""', '"') in untrusted_languages for name in named)
 
 
 def _check_something_is_ours(kept: Iterable[TocEntry], entries: Iterable[TocEntry], target: Target) -> None:
@@ -572,7 +586,8 @@ def _partitions_last(kept: tuple[TocEntry, ...]) -> tuple[TocEntry, ...]:
     """
     brought = {entry.dump_id for entry in kept if entry.desc in RELATIONS}
     late = [entry for entry in kept if entry.desc == "TABLE ATTACH" and not brought.issuperset(entry.dependencies)]
-    return tuple(entry for entry in kept if entry not in late) + tuple(late)
+    moved = {entry.dump_id for entry in late}
+    return tuple(entry for entry in kept if entry.dump_id not in moved) + tuple(late)
 
 
 def _fitted(

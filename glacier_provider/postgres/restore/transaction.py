@@ -396,7 +396,7 @@ class _Transaction:
     def _put_together(self, session: RestoringSession, *, partitions: bool) -> None:
         """Tie what stays to what was restored, as it was tied before, each once."""
         tied = [link for link in self._links if (link[0] == "partition") is partitions]
-        self._links = [link for link in self._links if link not in tied]
+        self._links = [link for link in self._links if (link[0] == "partition") is not partitions]
         if tied:
             self._send(session)
         for kind, what, _, after in tied:

@@ -33,12 +33,12 @@ _SECRET = re.compile(
 
 def is_error(line: str) -> bool:
     """Tell whether a tool's line reports an error of the tool."""
-    return bool(_ERROR.search(line))
+    return bool(_ERROR.match(line))
 
 
 def is_warning(line: str) -> bool:
     """Tell whether a tool's line is a warning, or a message of the server to psql."""
-    return bool(_WARNING.search(line))
+    return bool(_WARNING.match(line))
 
 
 def without_secrets(line: str) -> str:
@@ -47,6 +47,9 @@ def without_secrets(line: str) -> str:
     >>> without_secrets("Command was: CREATE USER MAPPING FOR x SERVER y OPTIONS (user 'a', password 'b c');")
     "Command was: CREATE USER MAPPING FOR x SERVER y OPTIONS (user 'a', password ***);"
     """
+    lowered = line.lower()
+    if "passw" not in lowered and "secret" not in lowered:  # as nearly all lines, of which a tool may say a million
+        return line
     return _SECRET.sub(lambda found: f"{found['name']}{found['between']}***", line)
 
 
@@ -59,9 +62,10 @@ class Conversation:
         self._before: list[str] = []
         self._open = False
 
-    def take(self, line: str) -> None:
-        """Add a line to the message that it belongs to; what is no error and no warning is left out."""
-        if is_error(line) or is_warning(line):
+    def take(self, line: str) -> str:
+        """Add a line to the message that it belongs to, what is no error and no warning is left out; return which."""
+        severity = "error" if is_error(line) else "warning" if is_warning(line) else ""
+        if severity:
             self._open = self._lines < KEPT_LINES
             if self._open:
                 self.messages.append([*self._before, line])
@@ -70,11 +74,12 @@ class Conversation:
         elif _BEFORE.match(line):
             self._before = [*self._before[-1:], line]
             self._open = False
-        elif _OF_A_TOOL.match(line) and not _MORE.match(line):
+        elif (self._before or self._open) and _OF_A_TOOL.match(line) and not _MORE.match(line):
             self._before, self._open = [], False
         elif line and self._open and self._lines < KEPT_LINES:
             self.messages[-1].append(line)
             self._lines += 1
+        return severity
 
 
 def conversation(lines: Iterable[str]) -> tuple[tuple[str, ...], ...]:

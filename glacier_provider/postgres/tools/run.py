@@ -310,13 +310,12 @@ class Messages:
             return
         self._tail.append(line)
         self.latest = line
-        self._talk.take(line)
+        severity = self._talk.take(line)
         if self._hear is not None:
             self._hear(line)
-        if is_error(line) and len(self._errors) < KEPT_LINES:
-            self._errors.append(line)
-        elif is_warning(line) and len(self._warnings) < KEPT_LINES:
-            self._warnings.append(line)
+        kept = {"error": self._errors, "warning": self._warnings}.get(severity)
+        if kept is not None and len(kept) < KEPT_LINES:
+            kept.append(line)
 
 
 class Reporter:

@@ -136,12 +136,15 @@ def _check_superuser(connection: Connection, server: Server, entries: Sequence[T
     row = connection.execute(_UNTRUSTED).fetchone()
     assert row is not None  # a SELECT without FROM has one row
     superuser, languages, extensions = row
+    if superuser:
+        return
+    untrusted = frozenset(languages)
     found = [
         str(entry)
         for entry in entries
-        if is_a_superusers(entry, frozenset(languages)) or (entry.desc == "EXTENSION" and entry.name in extensions)
+        if is_a_superusers(entry, untrusted) or (entry.desc == "EXTENSION" and entry.name in extensions)
     ]
-    if found and not superuser:
+    if found:
         raise DatabaseRefused(
             f"Only a superuser can make {names(dict.fromkeys(found))} in a new database, and {server.user!r} is none.",
             hint="Nothing was changed. Use restore: {mode: transaction}, in which what is there already stays; restore "

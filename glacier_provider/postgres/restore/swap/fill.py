@@ -189,6 +189,8 @@ _REFUSED = re.compile(
     r'|COPY failed for table "(?P<table>.*?)": (?P<copy>.*)$'
     r"|(?:^|pg_restore: )error: (?P<other>(?!pg_restore: |could not execute query: |COPY failed for table ).+)$"
 )
+#: One of these is in each line with which the telling of a failure begins; most lines, a few an entry, have none.
+_TELLING = re.compile(r"from TOC entry |could not execute query: |COPY failed for table |error: ")
 _BEGINNING = re.compile(r"(?:pg_restore: |error: )+")
 _DETAIL = re.compile(r"^(?:DETAIL|CONTEXT):\s+(?P<text>.*)$")
 _COMMAND = re.compile(r"^Command was: (?P<text>.*)$")
@@ -211,6 +213,8 @@ class Failures:
 
     def take(self, line: str) -> None:
         """Take the next line."""
+        if self._open is None and not _TELLING.search(line):
+            return
         if found := _FROM_ENTRY.search(line):
             entry = self._entries.get(int(found["id"]))
             self._announced += [entry] if entry else []

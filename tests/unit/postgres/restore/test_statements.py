@@ -8,6 +8,7 @@ from glacier_provider.core.text import names
 from glacier_provider.postgres import Keep, PgRestoreOptions, Selection
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore import target
+from glacier_provider.postgres.restore.plan import is_a_superusers
 from glacier_provider.postgres.restore.statements import Storage, change_of_owner, definition, in_order
 from glacier_provider.postgres.tools.options import Exclusions
 from tests.unit.postgres.builders import DumpBuilder
@@ -92,3 +93,19 @@ def test_each_statement_of_the_sql_files_has_a_name_and_a_purpose() -> None:
     for file in ("target.sql", "drop.sql", "expressions.sql"):
         assert target.named_queries(file)
         assert all("-- purpose: " in text for text in target.named_queries(file).values())
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("CREATE FUNCTION s.f() RETURNS void\n    LANGUAGE c\n    AS '$libdir/f', 'f'", True),
+        ('CREATE FUNCTION s.f() RETURNS void\n    LANGUAGE "pl""odd"\n    AS $$ x $$', True),
+        ("CREATE FUNCTION s.f() RETURNS void\n    LANGUAGE plpgsql LEAKPROOF\n    AS $$ x $$", True),
+        ("CREATE FUNCTION s.f() RETURNS void\n    LANGUAGE plpgsql\n    AS $$ x $$", False),
+        ("CREATE FUNCTION s.f() RETURNS text\n    LANGUAGE sql\n    AS 'SELECT ''in LANGUAGE c, leakproof'''", False),
+        ("CREATE FUNCTION s.f(c text) RETURNS text\n    LANGUAGE sql\n    AS 'SELECT c'", False),
+    ],
+)
+def test_a_routine_is_a_superusers_by_its_language_and_not_by_what_it_says(text: str, is_one: bool) -> None:
+    made = entry("FUNCTION", "f()", schema="s", definition=text)
+    assert is_a_superusers(made, frozenset({"c", "internal", 'pl"odd'})) is is_one
