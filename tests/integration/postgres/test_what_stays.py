@@ -220,6 +220,19 @@ LOGINS = (
 
 
 @pytest.mark.parametrize("option", ["exclude_tables", "exclude_table_data"])
+def test_a_foreign_key_to_rows_that_went_from_what_stays_holds_from_now_on_and_is_listed(
+    library: Library, option: str
+) -> None:
+    library.run(*LOGINS)
+    dump = library.dump(**{option: (("public", "sessions"),)})
+    library.run("DELETE FROM logins", "DELETE FROM sessions WHERE id = 2")
+    done = library.restore(dump)
+    assert library.run("SELECT count(*) FROM logins") == [(2,)]
+    assert library.run("SELECT convalidated FROM pg_constraint WHERE conname = 'logins_session_id_fkey'") == [(False,)]
+    assert ["logins_session_id_fkey" in one["object"] and "NOT VALID" in one["said"] for one in done.failed] == [True]
+
+
+@pytest.mark.parametrize("option", ["exclude_tables", "exclude_table_data"])
 @pytest.mark.parametrize("user", [OWNER, SUPERUSER])
 def test_what_needs_a_table_that_was_left_out_is_restored_as_far_as_it_can_be(
     everywhere: Library, option: str, user: str
