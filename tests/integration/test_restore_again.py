@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from glacier_provider.catalog.archives import ArchiveRange
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.restores import Restores
 from glacier_provider.errors import (
     CatalogUnavailable,
     FileMissing,
@@ -17,6 +20,7 @@ from glacier_provider.errors import (
 )
 from glacier_provider.pipelines import restore
 from glacier_provider.pipelines.delete import delete_backup
+from tests.conftest import a_catalog
 from tests.support.application import ApplicationUnderTest
 
 
@@ -35,6 +39,34 @@ def test_a_file_that_is_lost_again_is_not_paid_for_again_while_its_copy_is_on_of
     lose_and_restore(dms, backup_id)
     lose_and_restore(dms, backup_id)
     assert requests(dms) == 2, "the dump and the file, once"
+
+
+def test_what_another_restore_asked_for_a_moment_before_is_not_asked_for_again(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both looked for what nobody had asked for yet; then one had its turn, and the other waited for it."""
+    backup_id = dms.back_up()
+    for path in dms.files.rglob("*.pdf"):
+        path.unlink()
+    first, second = dms.plan(backup_id), dms.plan(backup_id)
+
+    def ask(planned: dict[str, Any], catalog: Catalog) -> None:
+        for share in planned["ranges"]:
+            wanted = ArchiveRange.from_dict(share)
+            restore.request_retrievals(
+                dms.application, planned["restore_id"], wanted, catalog=catalog, stores=dms.stores
+            )
+
+    def while_it_waits(restores: Restores, restore_id: int, archive_ids: Any) -> Any:
+        if restore_id == second["restore_id"]:
+            with a_catalog(dms.catalog_server) as other:
+                ask(first, other)
+        return in_turn(restores, restore_id, archive_ids)
+
+    in_turn = Restores._in_turn
+    monkeypatch.setattr(Restores, "_in_turn", while_it_waits)
+    ask(second, dms.catalog)
+    assert requests(dms) == 4, "the dump and three files, once"
 
 
 def test_a_file_that_is_lost_again_after_the_offer_ended_is_requested_again(dms: ApplicationUnderTest) -> None:
