@@ -33,6 +33,8 @@ Brings a backup back by its id: trigger this DAG with `{{"backup_id": 42}}` or `
   `glacier-backup undo-orphans <restore id>` brings them back.
 * The catalog is not restored: after last week's backup, yesterday's can still be restored.
 * A plan that is estimated to cost more than the application's budget waits for a person's approval.
+* With `{{"backup_id": 42, "into": "staging"}}` it goes into another database and directory, which `restore_targets`
+  names, and the application stays as it is; nothing has to be stopped.
 * Any task can be cleared: what was retrieved and placed is kept, and nothing is paid for twice.
 """
 
@@ -82,6 +84,14 @@ def restore_params(application: Application) -> dict[str, Param]:
             description_md="Move files that the backup does not contain, or contains with another content, to the "
             "orphan directory.",
         ),
+        "into": Param(
+            None,
+            type=["null", "string", "object"],
+            examples=list(application.restore_targets or {}),
+            title="Into another place",
+            description_md="The name of one of the application's `restore_targets`, or "
+            '`{"postgres_conn_id": …, "database": …, "files_directory": …}`. The application then stays as it is.',
+        ),
         "without_lost": Param(
             False,
             type="boolean",
@@ -119,7 +129,9 @@ def restore_dag(application: Application) -> DAG:
         catchup=False,
         on_failure_callback=run_failed,
         on_success_callback=run_succeeded,
-        max_active_runs=1,
+        # One that waits days for a restore into another place must not keep the one back that is needed tonight. Those
+        # that change the same are kept from each other by the catalog.
+        max_active_runs=4,
         # On the night when it is needed, nobody should have to find out that the DAG was paused.
         is_paused_upon_creation=False,
         tags=["glacier", "restore", name],

@@ -22,6 +22,7 @@
     │   ├── MissingRoles          owners that the target cluster does not have
     │   ├── MissingExtensions     extensions that the target server cannot create
     │   ├── MissingTablespaces    tablespaces that the target server does not have
+    │   ├── TargetRefused         the place that a restore is to go into is somebody's
     │   ├── RestoredInPart        statements failed, and the database beside waits for a person
     │   └── RestoreFailed         the database was left as it was
     ├── FileError                 attached files and staging
@@ -200,6 +201,12 @@ class MissingTablespaces(RestoreError):
     """The target server does not have tablespaces that the dump names."""
 
     hint = "Nothing was changed. Create them on the server, or restore with restore: {tablespaces: drop}."
+
+
+class TargetRefused(RestoreError):
+    """The place that a restore is to go into is not one to restore into: an application's own, or somebody else's."""
+
+    hint = "Nothing was changed. Choose another database or directory."
 
 
 class RestoredInPart(RestoreError):

@@ -25,6 +25,7 @@ from glacier_provider.applications.rules import (
     Patterns,
     PriceTable,
     QueueText,
+    RestoreTargets,
     Seconds,
     SomeText,
     StoreText,
@@ -291,6 +292,13 @@ class Fields:
     )
     restore: Annotated[RestoreOptions, _SECTION, AfterValidator(_check_restore)] = section(
         RestoreOptions, "how databases are restored"
+    )
+    restore_targets: RestoreTargets | None = option(
+        None,
+        "where restores can go instead of the application's own places, by name: `database` and `files_directory`, of "
+        "the connection `postgres_conn_id` or the application's own",
+        {"staging": {"database": "library_staging", "files_directory": "/srv/staging/uploads"}},
+        otherwise="none",
     )
     retention: Annotated[Retention, _SECTION] = section(
         Retention, "which backups may be deleted; nothing ever is by a rule alone", otherwise="nothing: all stay"

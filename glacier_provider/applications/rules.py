@@ -23,11 +23,13 @@ from pydantic import (
 )
 from pydantic_core.core_schema import CoreSchema, literal_schema
 
+from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.notification import parse_queue
 from glacier_provider.core.prices import LIST_PRICES, STORE_CLASSES, ClassPrices, override
 from glacier_provider.core.store_uri import StoreUriFault, read_store_uri, store_uri_pattern
 from glacier_provider.core.tables import TABLE_PATTERN
 from glacier_provider.core.tiers import Tier
+from glacier_provider.errors import ConfigurationError
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 
@@ -161,6 +163,35 @@ def _dates_as_text(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
+def _targets(value: Any) -> dict[str, dict[str, str]]:
+    """Return restore targets by name, each with what it has."""
+    if not isinstance(value, Mapping):
+        raise ValueError
+    found = {}
+    for name, given in value.items():
+        if not (isinstance(name, str) and re.fullmatch(_TARGET_NAME, name)):
+            raise MustBe(f"{_TARGET_WORDS} ({name!r} is no name of one)")
+        if not isinstance(given, Mapping) or "name" in given:
+            raise MustBe(f"{_TARGET_WORDS} ({name} is none)")
+        try:
+            target = RestoreTarget.from_given(given)
+        except ConfigurationError as error:
+            raise MustBe(f"{_TARGET_WORDS} ({name}: {error})") from None
+        if target is None or target.is_a_name:
+            raise MustBe(f"{_TARGET_WORDS} ({name} names neither a database nor a directory)")
+        if target.postgres_conn_id and not re.fullmatch(r"[\w.-]{1,250}", target.postgres_conn_id):
+            raise MustBe(f"{_TARGET_WORDS} ({name}: postgres_conn_id is the id of an Airflow connection)")
+        found[name] = target.as_dict()
+    return found
+
+
+def _target_schema() -> dict[str, Any]:
+    text = {"type": ["string", "null"], "pattern": r"\S"}
+    directory = {**text, "pattern": rf"^/+(\./+)*({_DIRECTORY})(/+(\.|{_DIRECTORY}))*/*$"}
+    one = _mapping({"postgres_conn_id": text, "database": text, "files_directory": directory})
+    return {"type": "object", "propertyNames": {"pattern": f"^{_TARGET_NAME}$"}, "additionalProperties": one}
+
+
 def _price_schema() -> dict[str, Any]:
     tier = _mapping({"per_1000": _FIGURE, "per_gb": _FIGURE})
     tiers = _mapping({tier_name.value: tier for tier_name in Tier})
@@ -179,6 +210,8 @@ def _mapping(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _DIRECTORY = r"\.{3,}|\.*[^./\u0000][^/\u0000]*"  # of a path: neither . nor ..
+_TARGET_NAME = "[a-z][a-z0-9_-]{0,39}"
+_TARGET_WORDS = "a mapping of names to a database, a files_directory, or both"
 _STORE_WORDS = "s3://bucket/prefix?storage_class=GLACIER or glacier://vault-name, without a user or password"
 _NAME_WORDS = "a name starts with a small letter and has at most 40 small letters, digits, - and _"
 
@@ -253,4 +286,7 @@ Patterns = Annotated[
 ]
 PriceTable = Annotated[
     Mapping[str, Any], BeforeValidator(_prices), WithJsonSchema(_price_schema()), must_be("a mapping of figures")
+]
+RestoreTargets = Annotated[
+    Mapping[str, Any], BeforeValidator(_targets), WithJsonSchema(_target_schema()), must_be(_TARGET_WORDS)
 ]

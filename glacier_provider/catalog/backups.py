@@ -161,6 +161,10 @@ class Backups:
         with self._db.transaction():
             change()
 
+    def is_over(self, run: Run) -> bool:
+        """Whether Airflow says that a run has ended, or has deleted it."""
+        return self._run_ended is not None and self._run_ended(run) is not None
+
     def _is_dead(self, lease: Row) -> bool:
         """Whether Airflow says that the run that holds the lease is over; then that is noted, and the lease free."""
         run = self.holder_run(lease)

@@ -105,6 +105,10 @@ class Restores:
             raise UnknownBackup(f"There is no restore {restore_id}.", hint="List them with: glacier-backup restores")
         return row
 
+    def goes_elsewhere(self, restore_id: int) -> bool:
+        """Whether the restore goes into another place than the application's own."""
+        return bool(self.get(restore_id)["request"].get("into"))
+
     def start(self, restore_id: int, step: str | None = None) -> None:
         """Begin or go on; raise IllegalMove when the restore is complete. What its plan found missing is noted now.
 
@@ -235,7 +239,7 @@ class Restores:
         self._announce(restore_id)
         expire_copies(self._db)
         with self._db.transaction():
-            self._db.run("forget_planned_archives", restore_id=restore_id)
+            self._db.run("forget_planned_archives", restore_id=restore_id, keep_placed=False)
             self._db.row("missing_to_note", restore_id=restore_id)
             present, members, differing, lost = Amount(), None, [], []
             if request.files:
@@ -266,6 +270,43 @@ class Restores:
                 self._db.run("plan_database", restore_id=restore_id, archive_id=backup["database_archive_id"])
                 figures += self._db.rows("database_figures", archive_id=backup["database_archive_id"])
         return Comparison(present=present, members=members, differing=differing, lost=lost, figures=figures)
+
+    def compare_elsewhere(
+        self,
+        restore_id: int,
+        backup: Row,
+        request: RestoreRequest,
+        files: Iterable[FileSeen],
+        *,
+        same: Callable[[Sequence[SetAside]], Sequence[int]],
+        keep_placed: bool,
+    ) -> Comparison:
+        """Remember all that a restore into another place has to bring there: from the stores, or, of what is in the
+        application's directory as it was archived (`files`, `same` as in `compare`), from there.
+
+        `keep_placed`: what an earlier plan of this restore has brought is there still. Nothing is said of the
+        application's own places: no status changes, and no file is known by another's time and inode.
+        """
+        ids = {"application_id": self._backups.application_id, "backup_id": backup["id"]}
+        members, lost = None, []
+        expire_copies(self._db)
+        with self._db.transaction():
+            self._db.run("forget_planned_archives", restore_id=restore_id, keep_placed=keep_placed)
+            if request.files:
+                self._scans.load_all(files)
+                self._db.row("scan_memory")
+                self._db.run("compare_archives", application_id=ids["application_id"])
+                self._db.run("odd_members", **ids)
+                doubtful = [SetAside(**row, subdirectory="") for row in self._db.rows("doubtful_members")]
+                self._db.run("settle_doubtful", same=list(same(doubtful)) if doubtful else [])
+                members = int(self._db.rows("members_count", **ids)[0]["archives"])
+                lost = [row["name"] for row in self._db.rows("lost_members", set_aside=[], replaces=True)]
+                self._db.run("plan_elsewhere", restore_id=restore_id, **ids)
+            if request.database:
+                self._db.run("plan_database", restore_id=restore_id, archive_id=backup["database_archive_id"])
+            (placed,) = self._db.rows("placed_amount", restore_id=restore_id)
+            figures = self._db.rows("elsewhere_figures", restore_id=restore_id)
+        return Comparison(present=amount_of(placed), members=members, differing=[], lost=lost, figures=figures)
 
     def _present(self, backup: Row, members: int) -> Amount:
         """Return what the backup contains less what is missing or differs.
@@ -451,6 +492,11 @@ class Restores:
         """These are verified and in place: files `exists`; the dump, and files that are only `staged`, `local`."""
         if archive_ids:
             self._db.run("archives_placed", archive_ids=list(archive_ids), staged=staged)
+
+    def placed_elsewhere(self, restore_id: int, archive_ids: Sequence[int]) -> None:
+        """These are verified and in place, or staged, where a restore into another place goes."""
+        if archive_ids:
+            self._db.run("placed_elsewhere", restore_id=restore_id, archive_ids=list(archive_ids))
 
     def seen(self, identities: Sequence[tuple[int, int, int]]) -> None:
         """Remember (archive id, mtime, inode) of files that were just put in their places."""

@@ -248,6 +248,7 @@ def _restores(arguments: Arguments) -> None:
             "id": "id",
             "application": "application",
             "backup": "backup_id",
+            "into": lambda row: _place(row["request"].get("into")),
             "state": "state",
             "opened (UTC)": lambda row: shown_time(row["opened_at"]),
             "closed (UTC)": lambda row: shown_time(row["closed_at"]),
@@ -256,6 +257,13 @@ def _restores(arguments: Arguments) -> None:
             "error": lambda row: shortened(row["error"]),
         },
     )
+
+
+def _place(into: dict[str, str] | None) -> str | None:
+    """Return where a restore went: None for the application's own places."""
+    if into is None:
+        return None
+    return into.get("name") or ", ".join(filter(None, (into.get("database"), into.get("files_directory"))))
 
 
 def _applications(arguments: Arguments) -> None:

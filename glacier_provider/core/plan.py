@@ -11,12 +11,13 @@ from typing import Any
 
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.cost import Stored, TierCost, money, of_tier, plain, retrieval_by_tier
+from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.params import backup_id_of, member, refuse_unknown, truth, whole_number
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.store_uri import store_class
 from glacier_provider.core.tables import format_table, parse_table
-from glacier_provider.core.text import counted, hours, readable_amount, readable_size, some
+from glacier_provider.core.text import counted, did_you_mean, hours, readable_amount, readable_size, some
 from glacier_provider.core.tiers import Tier as Tier  # copies of dags/glacier_restore.py import it from here
 from glacier_provider.core.tiers import retrieval_hours
 from glacier_provider.errors import ConfigurationError
@@ -42,7 +43,8 @@ class RestoreRequest:
 
     `tier` and `days` None stand for the application's settings. `tables` restores only these (schema, name) pairs.
     `approve` asks for a person's approval of the plan, whatever it costs. `accept_errors`: a swap does without the
-    statements that fail. `without_lost` goes on without files that no store holds any more.
+    statements that fail. `without_lost` goes on without files that no store holds any more. `into`: another database
+    and directory than the application's, which then stay as they are.
     """
 
     backup_id: int | None
@@ -54,6 +56,7 @@ class RestoreRequest:
     approve: bool = False
     accept_errors: bool = False
     without_lost: bool = False
+    into: RestoreTarget | None = None
 
     @property
     def database(self) -> bool:
@@ -66,12 +69,45 @@ class RestoreRequest:
     @property
     def orphans(self) -> bool:
         """Orphans move only when database and files are restored together, and all of the database is."""
-        return self.move_orphans and self.part is RestorePart.EVERYTHING and not self.tables
+        return self.move_orphans and self.part is RestorePart.EVERYTHING and not self.tables and self.into is None
 
     @property
     def replaces(self) -> bool:
         """Whether a file that is there with another content than the backup's goes aside, and the backup's comes."""
-        return self.move_orphans and self.files and not self.tables
+        return self.move_orphans and self.files and not self.tables and self.into is None
+
+    def with_target(self, targets: Mapping[str, Mapping[str, Any]]) -> RestoreRequest:
+        """Return the request with its target looked up among an application's, by name, and what that takes.
+
+        A target without a directory gets no files, one without a database no rows, unless they are asked for: then, and
+        for a name that is not there, ConfigurationError.
+        """
+        if self.into is None:
+            return self
+        target = self.into
+        if target.is_a_name:
+            if target.name not in targets:
+                known = f"; there are: {', '.join(targets)}" if targets else "; there is none in its entry"
+                raise ConfigurationError(
+                    f"There is no restore target {target.name!r}{did_you_mean(target.name, targets) or known}.",
+                    hint="Name one of restore_targets in applications.yaml, or give its database and files_directory.",
+                )
+            target = RestoreTarget.from_given({**targets[target.name], "name": target.name}) or target
+        part = self.part
+        if part is RestorePart.EVERYTHING and not target.takes_files:
+            part = RestorePart.DATABASE
+        elif part is RestorePart.EVERYTHING and not target.takes_database:
+            part = RestorePart.FILES
+        for wanted, takes, field_name in (
+            (RestorePart.DATABASE, target.takes_database, "database"),
+            (RestorePart.FILES, target.takes_files, "files_directory"),
+        ):
+            if part is wanted and not takes:
+                raise ConfigurationError(
+                    f"The restore target {target} has no {field_name}, and part is {self.part.value}.",
+                    hint=f"Give it a {field_name}, or choose another part.",
+                )
+        return replace(self, into=target, part=part)
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> RestoreRequest:
@@ -91,6 +127,7 @@ class RestoreRequest:
             approve=truth(params.get("approve", False), "approve"),
             accept_errors=truth(params.get("accept_errors", False), "accept_errors"),
             without_lost=truth(params.get("without_lost", False), "without_lost"),
+            into=RestoreTarget.from_given(params.get("into")),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -104,6 +141,7 @@ class RestoreRequest:
             "approve": self.approve,
             "accept_errors": self.accept_errors,
             "without_lost": self.without_lost,
+            "into": self.into.as_dict() if self.into else None,
         }
 
 
@@ -128,7 +166,9 @@ _NOTHING = Amount()
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Archives that a restore brings: from which store, or from the orphan directory (`source` "store" or "orphan")."""
+    """Archives that a restore brings: from which store, or from the orphan directory, or, elsewhere, from the
+    application's own directory (`source` "store", "orphan" or "directory").
+    """
 
     store_uri: str
     source: str
@@ -144,7 +184,8 @@ class RestorePlan:
     orphan directory and that are moved back. `to_request`: archives that must be retrieved from the cold; `pending`
     and `ready`: asked for earlier. `hours`: typical, from and to, by tier; empty when no retrieval is needed.
     `differing`: files present with another content; they go aside for those of the backup if `replaces`. `lost`: files
-    that no store holds any more. `known`: what was known of the backup when it was made, a sentence each.
+    that no store holds any more. `known`: what was known of the backup when it was made, a sentence each. `into`: where
+    it goes, when not into the application's own places; `to_copy`: files that are copied there from its directory.
     `costs`: estimated, by tier, as `retrieval_by_tier` returns them, from the table that `prices` names.
     """
 
@@ -168,6 +209,8 @@ class RestorePlan:
     prices: str = ""
     currency: str = ""
     budget: Decimal | None = None
+    into: str = ""
+    to_copy: Amount = _NOTHING
 
     @property
     def cost(self) -> Decimal:
@@ -196,11 +239,15 @@ class RestorePlan:
 
     def lines(self) -> list[str]:
         """Return the plan as a person reads it."""
+        where = f" into {self.into}" if self.into else ""
         said = [
-            f"Backup {self.backup_id}: database {readable_size(self.database_bytes)}, "
+            f"Backup {self.backup_id}{where}: database {readable_size(self.database_bytes)}, "
             f"{readable_amount(self.present, 'file')} in the directory already.",
             f"To retrieve from the cold: {readable_amount(self.to_request)}.",
         ]
+        if self.to_copy.archives:
+            what = readable_amount(self.to_copy, "file")
+            said.append(f"To copy from the application's own directory, verified, at no cost: {what}.")
         if self.pending.archives or self.ready.archives:
             said.append(f"Retrieved or requested earlier: {readable_amount(self.pending + self.ready)}.")
         if self.set_aside.archives:
@@ -284,6 +331,7 @@ def plan_from_figures(
     return replace(
         plan,
         set_aside=sums.get("set_aside", Amount()),
+        to_copy=sums.get("to_copy", Amount()),
         to_request=sums.get("to_request", Amount()),
         pending=sums.get("pending", Amount()),
         ready=sums.get("ready", Amount()),
@@ -293,6 +341,8 @@ def plan_from_figures(
 def _place(source: str, status: RetrievalStatus, *, retrieval: bool) -> str:
     if source == "orphan":
         return "set_aside"
+    if source == "directory":
+        return "to_copy"
     places = {RetrievalStatus.AVAILABLE: "to_request", RetrievalStatus.PENDING: "pending"}
     return places.get(status, "ready") if retrieval else "ready"
 
@@ -319,6 +369,7 @@ def plan_by_store(
     whole = replace(
         plan,
         set_aside=sum((part.set_aside for part in parts.values()), plan.set_aside),
+        to_copy=sum((part.to_copy for part in parts.values()), _NOTHING),
         to_request=sum((part.to_request for part in parts.values()), _NOTHING),
         pending=sum((part.pending for part in parts.values()), _NOTHING),
         ready=sum((part.ready for part in parts.values()), _NOTHING),

@@ -19,6 +19,7 @@ from glacier_provider.hooks.runs import run_ended
 
 if TYPE_CHECKING:
     from glacier_provider.catalog.catalog import Catalog
+    from glacier_provider.pipelines.restore.elsewhere import Elsewhere
     from glacier_provider.postgres import Server
     from glacier_provider.stores.contract import ArchiveStore
     from glacier_provider.stores.queue.receive import Queue
@@ -71,6 +72,13 @@ class Resources:
         return server_of(self.application.postgres_conn_id)
 
     @property
+    def elsewhere(self) -> Elsewhere:
+        """How a restore reaches another place, and whose places that must not be."""
+        from glacier_provider.pipelines.restore.elsewhere import Elsewhere
+
+        return Elsewhere(server_of, _all_applications)
+
+    @property
     def store(self) -> ArchiveStore:
         """The store that new archives go to."""
         return self.stores(self.application.store)
@@ -94,6 +102,15 @@ class Resources:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _all_applications() -> list[Application]:
+    """Return the applications of applications.yaml; none where the file cannot be read, as with settings in place."""
+    try:
+        return list(load_applications().values())
+    except ConfigurationError as error:
+        log.warning("No other application is known whose places a restore must not be: %s", error.message)
+        return []
 
 
 def server_of(conn_id: str) -> Server:

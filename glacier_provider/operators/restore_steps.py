@@ -32,9 +32,15 @@ class PlanRestoreOperator(GlacierOperator):
         with self.opened() as r:
             given: Any = self.request if self.request is not None else context["params"]
             request = RestoreRequest.from_params(dict(given))
-            server = r.server if request.database else None
+            server = r.server if request.database and request.into is None else None
             planned = restore.plan_restore(
-                r.application, run_of(context), request, catalog=r.catalog, stores=r.stores, server=server
+                r.application,
+                run_of(context),
+                request,
+                catalog=r.catalog,
+                stores=r.stores,
+                server=server,
+                elsewhere=r.elsewhere,
             )
         ranges: list[dict[str, int]] = planned.pop("ranges")
         for key, value in planned.items():
@@ -84,6 +90,7 @@ class DownloadArchivesOperator(_RestoreRangeOperator):
                 wanted,
                 catalog=r.catalog,
                 stores=r.stores,
+                elsewhere=r.elsewhere,
             )
 
 

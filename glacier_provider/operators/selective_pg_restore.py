@@ -34,6 +34,7 @@ class SelectivePgRestoreOperator(GlacierOperator):
                 number_of(self.restore_id, "restore's id", "plan_restore"),
                 catalog=r.catalog,
                 server=r.server,
+                elsewhere=r.elsewhere,
             )
 
     def on_kill(self) -> None:

@@ -371,6 +371,11 @@ class RestorePreviewResponse(BaseResponse):
     lost: AmountResponse = Field(default=AmountResponse(), description="files that are in no store any more")
     lost_names: list[str] = Field(default=[], description="the first of them")
     known: list[str] = Field(default=[], description="what the backup is known to lack, a sentence each")
+    into: str = Field(default="", description="where it goes, when not into the application's own places")
+    to_copy: AmountResponse = Field(
+        default=AmountResponse(), description="files that are copied there from the application's own directory"
+    )
+    targets: list[str] = Field(default=[], description="other places that restores can go to, by name")
 
 
 class TaskInstanceResponse(BaseResponse):

@@ -404,7 +404,7 @@ def restore_work(pages: Pages, row: Row, now: datetime) -> models.RestoreWorkRes
     aside = Amount()
     for found in rows:
         amount = _amount(found)
-        if found["source"] == "orphan" and found["status"] != "exists":
+        if found["source"] in ("orphan", "directory") and found["status"] != "exists":
             aside = aside + amount
         else:
             status = RetrievalStatus(found["status"])
@@ -475,7 +475,7 @@ def preview(application: Application, catalog: Catalog, request: RestoreRequest)
     plan, as_of = preview_restore(application, request, catalog=catalog)
     return models.RestorePreviewResponse(
         backup_id=plan.backup_id,
-        part=request.part,
+        part=request.with_target(application.restore_targets or {}).part,
         tier=plan.tier,
         days=plan.days,
         tiers=[
@@ -504,4 +504,7 @@ def preview(application: Application, catalog: Catalog, request: RestoreRequest)
         lost=models.AmountResponse(archives=plan.lost_count),
         lost_names=list(plan.lost),
         known=list(plan.known),
+        into=plan.into,
+        to_copy=_amount_response(plan.to_copy),
+        targets=list(application.restore_targets or {}),
     )

@@ -27,6 +27,7 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.pages import BackupFilter, Found, Page
 from glacier_provider.core.deletion import DeletionPlan
+from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.plan import RestorePart, RestoreRequest
 from glacier_provider.core.status import BackupState, RetrievalStatus
 from glacier_provider.core.tiers import Tier
@@ -262,7 +263,8 @@ def get_backups_of_files(
 
 
 @api.get(
-    "/applications/{application}/backups/{backup_id}/restore-preview", responses=error_responses(_404="no such backup")
+    "/applications/{application}/backups/{backup_id}/restore-preview",
+    responses=error_responses(_404="no such backup, or no such place to restore into"),
 )
 def get_restore_preview(
     application: ReadableDep,
@@ -271,9 +273,14 @@ def get_restore_preview(
     part: RestorePart = RestorePart.EVERYTHING,
     tier: Tier | None = None,
     days: Annotated[int | None, Query(ge=1, le=365, description="how long retrieved copies stay readable")] = None,
+    into: Annotated[str | None, Query(max_length=5000, description="one of `restore_targets`, or JSON of one")] = None,
 ) -> models.RestorePreviewResponse:
     """What a restore would take and cost, by what the catalog last saw; asks no store and writes nothing."""
-    request = RestoreRequest(backup_id, part=part, tier=tier, days=days)
+    try:
+        request = RestoreRequest(backup_id, part=part, tier=tier, days=days, into=RestoreTarget.from_given(into))
+        request = request.with_target(application.restore_targets or {})
+    except ConfigurationError as error:
+        raise HTTPException(404, str(error)) from error
     return views.preview(application, catalog, request)
 
 

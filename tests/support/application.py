@@ -15,6 +15,7 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.pipelines import backup, restore
+from glacier_provider.pipelines.restore.elsewhere import Elsewhere
 from glacier_provider.postgres import Server
 from glacier_provider.stores import client_config, open_store
 from glacier_provider.stores.contract import ArchiveStore
@@ -32,6 +33,7 @@ class ApplicationUnderTest:
     catalog: Catalog
     catalog_server: Server
     s3: S3Emulator
+    others: list[Application] = field(default_factory=list)
     _stores: dict[str, ArchiveStore] = field(default_factory=dict)
 
     @property
@@ -65,6 +67,15 @@ class ApplicationUnderTest:
     def other_endpoints(self) -> dict[str, str]:
         """The services that are not at the emulated S3's address, by name."""
         return {}
+
+    @property
+    def elsewhere(self) -> Elsewhere:
+        """Other servers by their connection: `<name>_db` is the application's, any other one the catalog's."""
+        own = self.application.postgres_conn_id
+        return Elsewhere(
+            lambda conn_id: self.server if conn_id == own else self.catalog_server,
+            lambda: [self.application, *self.others],
+        )
 
     def configure(self, **changes: Any) -> None:
         self.application = replace(self.application, **changes)
@@ -109,7 +120,12 @@ class ApplicationUnderTest:
     def plan(self, backup_id: int | str = "latest", run: Run | None = None, **params: Any) -> dict[str, Any]:
         request = RestoreRequest.from_params({"backup_id": backup_id, **params})
         return restore.plan_restore(
-            self.application, run or self.a_run("restore"), request, catalog=self.catalog, stores=self.stores
+            self.application,
+            run or self.a_run("restore"),
+            request,
+            catalog=self.catalog,
+            stores=self.stores,
+            elsewhere=self.elsewhere,
         )
 
     def restore(self, backup_id: int | str = "latest", **params: Any) -> dict[str, Any]:
@@ -127,7 +143,7 @@ class ApplicationUnderTest:
             restore.request_retrievals(self.application, restore_id, wanted, **common)
         self.wait(restore_id)
         for wanted in ranges:
-            restore.download_archives(self.application, restore_id, wanted, **common)
+            restore.download_archives(self.application, restore_id, wanted, **common, elsewhere=self.elsewhere)
 
     def wait(self, restore_id: int, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
@@ -140,7 +156,9 @@ class ApplicationUnderTest:
 
     def finish(self, restore_id: int) -> dict[str, Any]:
         """The database, the orphans and the end of a restore whose archives are all in place."""
-        restore.restore_database(self.application, restore_id, catalog=self.catalog, server=self.server)
+        restore.restore_database(
+            self.application, restore_id, catalog=self.catalog, server=self.server, elsewhere=self.elsewhere
+        )
         restore.move_orphans(self.application, restore_id, catalog=self.catalog)
         return restore.close_restore(self.application, restore_id, catalog=self.catalog)
 

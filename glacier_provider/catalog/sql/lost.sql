@@ -91,8 +91,11 @@ SELECT b.id FROM glacier_archives a
 -- What a restore was to bring, and turned out to be lost: it goes on without.
 DELETE FROM restore_archives r USING glacier_archives a
  WHERE r.restore_id = %(restore_id)s AND a.id = r.archive_id AND a.state = 'lost' AND a.kind = 'file'
+   AND r.source <> 'directory' AND NOT r.placed
 RETURNING a.filename;
 
 -- name: lost_of_restore
+-- Not what comes from another place than its store.
 SELECT a.id, a.kind, a.filename FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
- WHERE r.restore_id = %(restore_id)s AND a.state = 'lost' ORDER BY a.kind, a.filename;
+ WHERE r.restore_id = %(restore_id)s AND a.state = 'lost' AND r.source <> 'directory' AND NOT r.placed
+ ORDER BY a.kind, a.filename;

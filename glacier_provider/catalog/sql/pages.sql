@@ -13,7 +13,8 @@ SELECT p.name AS application, b.id, b.state, b.dag_id, b.dag_run_id, b.opened_at
 -- name: newest_restores
 SELECT p.name AS application, r.id, r.state, r.backup_id, r.dag_id, r.dag_run_id, r.opened_at, r.closed_at, r.error
   FROM applications p
- CROSS JOIN LATERAL (SELECT * FROM restores n WHERE n.application_id = p.id ORDER BY n.id DESC LIMIT 1) AS r
+ CROSS JOIN LATERAL (SELECT * FROM restores n WHERE n.application_id = p.id AND n.request ->> 'into' IS NULL
+                      ORDER BY n.id DESC LIMIT 1) AS r
  WHERE p.name = ANY(%(names)s);
 
 -- name: backup_days
@@ -286,13 +287,12 @@ SELECT to_regclass('glacier_archives_names') IS NOT NULL AS indexed;
 -- A restore that was planned and did not start has not told the archives that their files are missing.
 SELECT r.source, CASE WHEN r.believed AND NOT o.missing_noted THEN coalesce(
                           CASE g.state WHEN 'ready' THEN 'ready' WHEN 'requested' THEN 'pending' END, 'available')
-                      ELSE a.retrieval_status END AS status, g.tier, count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes,
+                      ELSE r.status END AS status, g.tier, count(*) AS archives, coalesce(sum(r.stored_size), 0)::bigint AS bytes,
        min(g.requested_at) AS first_request, max(g.requested_at) AS last_request, max(g.ready_at) AS last_ready,
-       min(a.store_uri) AS store_uri
-  FROM restore_archives r
+       min(r.store_uri) AS store_uri
+  FROM restore_members r
   JOIN restores o ON o.id = r.restore_id
-  JOIN glacier_archives a ON a.id = r.archive_id
-  LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state IN ('requested', 'ready')
+  LEFT JOIN glacier_retrievals g ON g.archive_id = r.id AND g.state IN ('requested', 'ready')
  WHERE r.restore_id = %(restore_id)s
  GROUP BY 1, 2, 3;
 

@@ -209,7 +209,8 @@ UPDATE glacier_archives a SET retrieval_status =
                     WHERE r.archive_id = a.id AND r.restore_id <> %(restore_id)s AND o.state = 'running');
 
 -- name: forget_planned_archives
-DELETE FROM restore_archives WHERE restore_id = %(restore_id)s;
+-- But for what is placed elsewhere, and still counts.
+DELETE FROM restore_archives WHERE restore_id = %(restore_id)s AND NOT (placed AND %(keep_placed)s);
 
 -- name: plan_missing_files
 -- And what is there with another content, where it is to be replaced.
@@ -220,7 +221,32 @@ SELECT %(restore_id)s, c.id, CASE WHEN o.move IS NOT NULL THEN 'orphan' ELSE 'st
  WHERE c.found IS NULL OR %(replaces)s;
 
 -- name: plan_database
-INSERT INTO restore_archives (restore_id, archive_id, source) VALUES (%(restore_id)s, %(archive_id)s, 'store');
+INSERT INTO restore_archives (restore_id, archive_id, source) VALUES (%(restore_id)s, %(archive_id)s, 'store')
+ON CONFLICT DO NOTHING;
+
+-- name: plan_elsewhere
+-- Every file of the backup: what lies in the application's directory as it was archived is copied from there.
+INSERT INTO restore_archives (restore_id, archive_id, source)
+SELECT %(restore_id)s, a.id, CASE WHEN c.id IS NULL THEN 'directory' ELSE 'store' END
+  FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id
+  LEFT JOIN compared c ON c.id = a.id
+ WHERE f.application_id = %(application_id)s AND (c.id IS NULL OR a.state = 'archived')
+   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
+ON CONFLICT DO NOTHING;
+
+-- name: elsewhere_figures
+-- What has to be brought there, by store, source and status. Nothing has to be asked for an empty file.
+SELECT store_uri, kind, source, CASE WHEN stored_size = 0 THEN 'ready' ELSE status END AS status,
+       count(*) AS archives, coalesce(sum(stored_size), 0)::bigint AS bytes
+  FROM restore_members WHERE restore_id = %(restore_id)s AND NOT placed
+ GROUP BY 1, 2, 3, 4;
+
+-- name: placed_amount
+SELECT count(*) AS archives, coalesce(sum(stored_size), 0)::bigint AS bytes
+  FROM restore_members WHERE restore_id = %(restore_id)s AND placed AND kind = 'file';
+
+-- name: placed_elsewhere
+UPDATE restore_archives SET placed = true WHERE restore_id = %(restore_id)s AND archive_id = ANY(%(archive_ids)s);
 
 -- name: missing_figures
 -- What has to be brought, by store, source and status: of a file that was believed to be there, that of its retrieval.
@@ -256,11 +282,10 @@ SELECT min(id) AS first, max(id) AS last, count(*) AS archives, sum(stored_size)
 
 -- name: archives_to_request
 -- A page of archives that only the cold has, in id order.
-SELECT a.id, a.store_uri, a.key
-  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
- WHERE r.restore_id = %(restore_id)s AND r.source = 'store' AND a.retrieval_status = 'available' AND a.stored_size > 0
-   AND a.id > %(after)s AND a.id <= %(last)s
- ORDER BY a.id LIMIT %(limit)s;
+SELECT m.id, m.store_uri, m.key FROM restore_members m
+ WHERE m.restore_id = %(restore_id)s AND m.source = 'store' AND m.status = 'available' AND m.stored_size > 0
+   AND m.id > %(after)s AND m.id <= %(last)s
+ ORDER BY m.id LIMIT %(limit)s;
 
 -- name: lock_lanes
 -- In their order, so that two who want the same ones never wait for each other.
@@ -298,8 +323,10 @@ WITH done AS (
       FROM unnest(%(ids)s::bigint[], %(job_ids)s::text[]) AS r (id, job_id)
      WHERE g.id = r.id AND g.state IN ('requested', 'ready')
     RETURNING g.archive_id, g.state)
-UPDATE glacier_archives a SET retrieval_status = CASE done.state WHEN 'ready' THEN 'ready' ELSE 'pending' END, error = NULL
-  FROM done WHERE a.id = done.archive_id AND a.retrieval_status = 'available';
+UPDATE glacier_archives a SET error = NULL, retrieval_status =
+       CASE WHEN a.retrieval_status = 'exists' THEN 'exists' WHEN done.state = 'ready' THEN 'ready' ELSE 'pending' END
+  FROM done WHERE a.id = done.archive_id
+   AND (a.retrieval_status = 'available' OR a.retrieval_status = 'exists' AND a.error IS NOT NULL);
 
 -- name: note_retrieval_error
 -- The request was not taken: the intent stays open to be tried again.
@@ -311,20 +338,18 @@ UPDATE glacier_archives SET retrieval_status = 'ready' WHERE id = ANY(%(archive_
 
 -- name: pending_retrievals
 -- A page of what a restore waits for, in id order.
-SELECT g.id, g.archive_id, g.job_id, g.tier, g.requested_at, a.key, a.store_uri, a.filename, a.stored_size
-  FROM restore_archives r
-  JOIN glacier_archives a ON a.id = r.archive_id
-  JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state = 'requested'
- WHERE r.restore_id = %(restore_id)s AND a.retrieval_status = 'pending' AND a.id > %(after)s
- ORDER BY a.id LIMIT %(limit)s;
+SELECT g.id, g.archive_id, g.job_id, g.tier, g.requested_at, m.key, m.store_uri, m.filename, m.stored_size
+  FROM restore_members m
+  JOIN glacier_retrievals g ON g.archive_id = m.id AND g.state = 'requested'
+ WHERE m.restore_id = %(restore_id)s AND m.source <> 'directory' AND m.status = 'pending' AND m.id > %(after)s
+ ORDER BY m.id LIMIT %(limit)s;
 
 -- name: named_archives
 -- What a restore brings from its stores, by the keys there, with the live request of each.
-SELECT a.id AS archive_id, a.key, a.store_uri, a.filename, a.retrieval_status AS status, g.id, g.state, g.job_id, g.tier
-  FROM restore_archives r
-  JOIN glacier_archives a ON a.id = r.archive_id
-  LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state IN ('requested', 'ready')
- WHERE r.restore_id = %(restore_id)s AND r.source = 'store' AND a.key = ANY(%(keys)s);
+SELECT m.id AS archive_id, m.key, m.store_uri, m.filename, m.status, g.id, g.state, g.job_id, g.tier
+  FROM restore_members m
+  LEFT JOIN glacier_retrievals g ON g.archive_id = m.id AND g.state IN ('requested', 'ready')
+ WHERE m.restore_id = %(restore_id)s AND m.source = 'store' AND m.key = ANY(%(keys)s);
 
 -- name: still_requested
 SELECT archive_id FROM glacier_retrievals WHERE archive_id = ANY(%(archive_ids)s) AND state = 'requested';
@@ -345,7 +370,9 @@ WITH done AS (
       FROM unnest(%(ids)s::bigint[], %(errors)s::text[]) AS r (id, error)
      WHERE g.id = r.id AND g.state = 'requested'
     RETURNING g.archive_id, g.error)
-UPDATE glacier_archives a SET retrieval_status = 'available', error = done.error FROM done WHERE a.id = done.archive_id;
+UPDATE glacier_archives a SET error = done.error,
+       retrieval_status = CASE a.retrieval_status WHEN 'exists' THEN 'exists' ELSE 'available' END
+  FROM done WHERE a.id = done.archive_id;
 
 -- name: retrieval_expired
 -- The offer ended before the bytes were fetched, or the store no longer knows of the request: back to the cold.
@@ -379,36 +406,33 @@ RETURNING a.id;
 
 -- name: often_lost
 -- Archives whose retrievals of this restore ended again and again without being fetched.
-SELECT a.id, a.filename FROM glacier_retrievals g JOIN glacier_archives a ON a.id = g.archive_id
- WHERE g.restore_id = %(restore_id)s AND g.state IN ('expired', 'failed') AND a.retrieval_status = 'available'
- GROUP BY a.id, a.filename HAVING count(*) >= %(times)s ORDER BY a.id LIMIT 20;
+SELECT m.id, m.filename FROM glacier_retrievals g
+  JOIN restore_members m ON m.id = g.archive_id AND m.restore_id = g.restore_id
+ WHERE g.restore_id = %(restore_id)s AND g.state IN ('expired', 'failed') AND m.status = 'available'
+ GROUP BY m.id, m.filename HAVING count(*) >= %(times)s ORDER BY m.id LIMIT 20;
 
 -- name: retrieval_counts
-SELECT a.retrieval_status AS status, count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes
-  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
- WHERE r.restore_id = %(restore_id)s AND r.source = 'store'
+SELECT status, count(*) AS archives, coalesce(sum(stored_size), 0)::bigint AS bytes
+  FROM restore_members WHERE restore_id = %(restore_id)s AND source = 'store'
  GROUP BY 1;
 
 -- name: still_missing
 -- What a restore still waits for, by name.
-SELECT a.filename, a.retrieval_status AS status, a.error, g.tier, g.requested_at
-  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
-  LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state = 'requested'
- WHERE r.restore_id = %(restore_id)s AND r.source = 'store' AND a.retrieval_status IN ('available', 'pending')
-   AND a.stored_size > 0
- ORDER BY a.id LIMIT %(limit)s;
+SELECT m.filename, m.status, m.error, g.tier, g.requested_at
+  FROM restore_members m LEFT JOIN glacier_retrievals g ON g.archive_id = m.id AND g.state = 'requested'
+ WHERE m.restore_id = %(restore_id)s AND m.source = 'store' AND m.status IN ('available', 'pending')
+   AND m.stored_size > 0
+ ORDER BY m.id LIMIT %(limit)s;
 
 -- name: archives_to_place
 -- A page of archives that can be brought now, in id order.
-SELECT a.id, a.kind, a.filename, a.stored_size, a.sha256, a.checksum, a.store_uri, a.key, a.retrieval_status AS status, r.source,
-       r.replaces, g.job_id, o.subdirectory
-  FROM restore_archives r
-  JOIN glacier_archives a ON a.id = r.archive_id
-  LEFT JOIN glacier_retrievals g ON g.archive_id = a.id AND g.state = 'ready'
-  LEFT JOIN orphan_moves o ON o.id = r.orphan_move AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
- WHERE r.restore_id = %(restore_id)s AND a.id > %(after)s AND a.id <= %(last)s
-   AND a.retrieval_status <> 'exists'
- ORDER BY a.id LIMIT %(limit)s;
+SELECT m.id, m.kind, m.filename, m.stored_size, m.sha256, m.checksum, m.store_uri, m.key, m.status, m.source,
+       m.replaces, g.job_id, o.subdirectory
+  FROM restore_members m
+  LEFT JOIN glacier_retrievals g ON g.archive_id = m.id AND g.state = 'ready'
+  LEFT JOIN orphan_moves o ON o.id = m.orphan_move AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
+ WHERE m.restore_id = %(restore_id)s AND m.id > %(after)s AND m.id <= %(last)s AND m.status <> 'exists'
+ ORDER BY m.id LIMIT %(limit)s;
 
 -- name: archives_placed
 UPDATE glacier_archives
@@ -427,19 +451,24 @@ UPDATE restore_archives SET source = 'store', orphan_move = NULL
 
 -- name: unplaced_files
 -- The dump is needed until it is restored: another restore may have released it since.
-SELECT a.filename, a.retrieval_status AS status
-  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id JOIN restores o ON o.id = r.restore_id
- WHERE r.restore_id = %(restore_id)s
-   AND (a.retrieval_status NOT IN ('exists', 'local') OR a.kind = 'file' AND a.retrieval_status = 'local')
-   AND NOT (a.kind = 'database' AND jsonb_exists(o.outcome, 'database'))
- ORDER BY a.id LIMIT 20;
+SELECT m.filename, m.status
+  FROM restore_members m JOIN restores o ON o.id = m.restore_id
+ WHERE m.restore_id = %(restore_id)s
+   AND (m.status NOT IN ('exists', 'local') OR m.kind = 'file' AND m.status = 'local')
+   AND NOT (m.kind = 'database' AND jsonb_exists(o.outcome, 'database'))
+ ORDER BY m.id LIMIT 20;
 
 -- name: release_database
 -- The staged dump is gone; a copy that is still on offer can be fetched again.
+WITH own AS (
+    UPDATE restore_archives m SET placed = false
+      FROM restores r JOIN application_data_backups b ON b.id = r.backup_id
+     WHERE r.id = %(restore_id)s AND m.restore_id = r.id AND m.archive_id = b.database_archive_id AND m.placed)
 UPDATE glacier_archives a SET retrieval_status =
        CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready') THEN 'ready' ELSE 'available' END
   FROM restores r JOIN application_data_backups b ON b.id = r.backup_id
- WHERE r.id = %(restore_id)s AND a.id = b.database_archive_id AND a.retrieval_status = 'local';
+ WHERE r.id = %(restore_id)s AND a.id = b.database_archive_id AND a.retrieval_status = 'local'
+   AND r.request ->> 'into' IS NULL;
 
 -- name: plan_orphans
 -- Files that the restored backup does not contain: the intent of each move, before the first one.

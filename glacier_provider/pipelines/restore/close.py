@@ -22,7 +22,7 @@ def close_restore(application: Application, restore_id: int, *, catalog: Catalog
     """
     if catalog.restores.get(restore_id)["state"] != "complete":
         # Files alone are added beside whatever else goes on, without the lease.
-        changed = catalog.restores.has_changed(restore_id)
+        changed = catalog.restores.has_changed(restore_id) or catalog.restores.goes_elsewhere(restore_id)
         with restore_step(catalog, restore_id, "the end") if changed else nullcontext():
             _complete(restore_id, catalog=catalog)
     _remove_ended_staging(application, catalog)

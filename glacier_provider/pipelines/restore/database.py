@@ -24,23 +24,40 @@ if TYPE_CHECKING:
     from glacier_provider.postgres import (
         DatabasePlan,
         Exclusions,
+        OnError,
         PgRestoreOptions,
         RestoredDatabase,
         Selection,
         Server,
         Tools,
     )
+    from glacier_provider.postgres.restore.elsewhere import TargetDatabase
 
+from glacier_provider.pipelines.restore.elsewhere import (
+    Elsewhere,
+    Place,
+    answering_database,
+    claimed_database,
+    target_place_of,
+)
 from glacier_provider.pipelines.restore.step import restore_step
 from glacier_provider.pipelines.shared.staging import staging_directory_of
 
 log = logging.getLogger(__name__)
 
 
-def restore_database(application: Application, restore_id: int, *, catalog: Catalog, server: Server) -> dict[str, Any]:
+def restore_database(
+    application: Application,
+    restore_id: int,
+    *,
+    catalog: Catalog,
+    server: Server,
+    elsewhere: Elsewhere | None = None,
+) -> dict[str, Any]:
     """Restore the staged dump as a whole or not at all; return the numbers `restored` and `removed`, and `warnings`.
 
-    In one transaction, or, with the mode `swap`, into a new database that takes the old one's name.
+    In one transaction, or, with the mode `swap`, into a new database that takes the old one's name. A restore that goes
+    into another place leaves `server`'s database alone, and needs `elsewhere` to reach that place.
 
     The catalog's schema is excluded by identity, as are the application's own exclusions. Raise RestoreFailed (the
     database is as it was), SelectionConflict or MissingRoles (nothing was begun), or RestoredInPart (statements failed,
@@ -57,23 +74,48 @@ def restore_database(application: Application, restore_id: int, *, catalog: Cata
         return _small(restore["outcome"]["database"])
     with restore_step(catalog, restore_id, "the database") as heartbeat:
         dump = _staged_dump(application, restore_id, restore, catalog=catalog)
+        place = target_place_of(application, restore, elsewhere)
+        server = server if place is None else place.server
         compression = table_of_contents(dump).header.compression
-        tools = tools_for(server, application.pg_bin_directory, compression=compression)
+        asked = server if place is None else answering_database(place)
+        tools = tools_for(asked, application.pg_bin_directory, compression=compression)
         if warning := security_warning(tools):
             log.warning(warning)
         progress = Progress(log, "pg_restore", on_heartbeat=heartbeat).heartbeat
         backup = catalog.backups.get(restore["backup_id"])
         call = _Call(application, backup, restore, request, server, tools, dump, progress)
-        roles = _roles(call)
-        fresh = _is_fresh(call, catalog)
-        plan = _planned(call)
-        restored = _swapped(call, catalog) if plan is None else _in_place(call, plan)
-        outcome: dict[str, Any] = {"restored": restored.restored, "removed": restored.removed}
-        outcome["warnings"] = [*roles, *restored.warnings, *_properties(call, fresh=fresh)][:NAMED]
-        if failed := _known_failures(call, restored, swapped=plan is None):
-            outcome |= failed
+        outcome = _into_its_own(call, catalog) if place is None else _into_another(call, place, catalog)
         catalog.restores.add_outcome(restore_id, database=outcome)
     return _small(outcome)
+
+
+def _into_its_own(call: _Call, catalog: Catalog) -> dict[str, Any]:
+    roles = _roles(call)
+    fresh = _is_fresh(call, catalog)
+    plan = _planned(call)
+    restored = _swapped(call, catalog) if plan is None else _in_place(call, plan)
+    return _outcome(call, restored, roles, fresh=fresh, beside=plan is None)
+
+
+def _into_another(call: _Call, place: Place, catalog: Catalog) -> dict[str, Any]:
+    """Restore into a database of this restore's own, which is empty, or what an earlier try made of it."""
+    from glacier_provider.postgres.restore.elsewhere import mark_whole
+
+    with claimed_database(place, call.dump, catalog=catalog) as found:
+        roles = _roles(call)
+        plan = _planned_elsewhere(call, found)
+        restored = _filled(call, found, catalog) if plan is None else _in_place(call, plan)
+        outcome = _outcome(call, restored, roles, fresh=True, beside=plan is None)
+        mark_whole(call.server, place.mark)
+    return outcome
+
+
+def _outcome(
+    call: _Call, restored: RestoredDatabase, roles: Sequence[str], *, fresh: bool, beside: bool
+) -> dict[str, Any]:
+    outcome: dict[str, Any] = {"restored": restored.restored, "removed": restored.removed}
+    outcome["warnings"] = [*roles, *restored.warnings, *_properties(call, fresh=fresh)][:NAMED]
+    return outcome | _known_failures(call, restored, swapped=beside)
 
 
 def _small(outcome: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,7 +209,7 @@ def _planned(call: _Call) -> DatabasePlan | None:
     if call.may_swap and call.application.restore.mode == "swap":
         refuse_left_behind(call.exclusions.named)
         return None
-    selection = _selection(call.application, call.request)
+    selection = _selection(call)
     plan = plan_database_restore(call.server, call.tools, call.dump, selection, call.options, call.exclusions)
     return None if call.may_swap and not plan.fits_a_transaction and _can_swap(call, plan) else plan
 
@@ -208,13 +250,49 @@ def _in_place(call: _Call, plan: DatabasePlan) -> RestoredDatabase:
     return restored
 
 
-def _swapped(call: _Call, catalog: Catalog) -> RestoredDatabase:
-    from glacier_provider.postgres import OnError, restore_by_swap
+def _planned_elsewhere(call: _Call, found: TargetDatabase) -> DatabasePlan | None:
+    """Return the plan of a restore in one transaction, or None when several connections fill the database: where a
+    restore in place would be a swap, and, with `auto`, when one transaction needs more locks than the server has.
+    """
+    from glacier_provider.postgres import plan_database_restore
+
+    may_fill = call.may_swap and (found.empty or found.is_begun)
+    if may_fill and call.application.restore.mode == "swap":
+        return None
+    plan = plan_database_restore(call.server, call.tools, call.dump, _selection(call), call.options, call.exclusions)
+    return plan if plan.fits_a_transaction or not may_fill else None
+
+
+def _filled(call: _Call, found: TargetDatabase, catalog: Catalog) -> RestoredDatabase:
+    from glacier_provider.postgres.restore.elsewhere import fill_database
+
+    try:
+        return fill_database(
+            found,
+            call.tools,
+            call.dump,
+            call.options,
+            jobs=call.application.restore.jobs,
+            on_error=_on_error(call),
+            progress=call.progress,
+        )
+    except GlacierProviderError as error:
+        _note_beside(call, error, catalog)
+        raise
+
+
+def _on_error(call: _Call) -> OnError:
+    from glacier_provider.postgres import OnError
 
     beside = call.restore["outcome"].get("beside") or {}
-    on_error = OnError(call.application.restore.on_error)
     if call.request.accept_errors or beside.get("accepted"):
-        on_error = OnError.ACCEPT
+        return OnError.ACCEPT
+    return OnError(call.application.restore.on_error)
+
+
+def _swapped(call: _Call, catalog: Catalog) -> RestoredDatabase:
+    from glacier_provider.postgres import restore_by_swap
+
     try:
         return restore_by_swap(
             call.server,
@@ -224,7 +302,7 @@ def _swapped(call: _Call, catalog: Catalog) -> RestoredDatabase:
             mark=call.mark,
             jobs=call.application.restore.jobs,
             catalog_schema=call.application.catalog_schema,
-            on_error=on_error,
+            on_error=_on_error(call),
             progress=call.progress,
         )
     except GlacierProviderError as error:
@@ -290,13 +368,15 @@ def exclusions_of(application: Application, backup: Row) -> Exclusions:
     return replace(found, schemas=tuple(name for name in found.schemas if name != application.catalog_schema))
 
 
-def _selection(application: Application, request: RestoreRequest) -> Selection:
+def _selection(call: _Call) -> Selection:
+    """Return what is restored. Elsewhere there is nothing that would have to stay as it is."""
     from glacier_provider.postgres import Selection
 
+    wanted, here = call.application.restore, call.request.into is None
     return Selection(
-        exclude_schemas=(application.catalog_schema, *application.restore.exclude_schemas),
-        exclude_tables=tuple(parse_table(name) for name in application.restore.exclude_tables),
-        tables=request.tables or None,
+        exclude_schemas=(call.application.catalog_schema, *(wanted.exclude_schemas if here else ())),
+        exclude_tables=tuple(parse_table(name) for name in (wanted.exclude_tables if here else ())),
+        tables=call.request.tables or None,
     )
 
 

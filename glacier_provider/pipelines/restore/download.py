@@ -18,17 +18,31 @@ from glacier_provider.errors import (
     ArchiveCold,
     ArchiveCorrupt,
     ArchiveMissing,
+    FileChanged,
+    FileMissing,
+    FileUnreadable,
     GlacierProviderError,
     IllegalMove,
+    LeaseLost,
     NameTaken,
+    ReadFailed,
+    UnsafePath,
 )
-from glacier_provider.files import PendingFile, Placed, Placement, Root, move_back
+from glacier_provider.files import PendingFile, Placed, Placement, Root, move_back, open_source
 from glacier_provider.files.names import name_parts
 from glacier_provider.files.walk import LARGEST_INODE
+from glacier_provider.pipelines.restore.elsewhere import (
+    Elsewhere,
+    claim_directory,
+    in_place,
+    require_claimed,
+    target_place_of,
+)
 from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
 from glacier_provider.pipelines.restore.step import is_usable_aside, lies_aside, shared_step, staged_version
 from glacier_provider.pipelines.shared.errors import NamedErrors, log_errors, raise_gravest_named
 from glacier_provider.pipelines.shared.group import GroupCommit
+from glacier_provider.pipelines.shared.lease import asked_often
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directory_of
@@ -47,7 +61,13 @@ BLOCK = MIB
 
 
 def download_archives(
-    application: Application, restore_id: int, wanted: ArchiveRange, *, catalog: Catalog, stores: Stores
+    application: Application,
+    restore_id: int,
+    wanted: ArchiveRange,
+    *,
+    catalog: Catalog,
+    stores: Stores,
+    elsewhere: Elsewhere | None = None,
 ) -> dict[str, int]:
     """Bring a range of the restore: the dump into staging, files to their places, each verified first.
 
@@ -55,7 +75,19 @@ def download_archives(
     Raise ArchiveCold when an offer ended meanwhile: what is in place stays, and the rest has to be requested again.
     """
     with shared_step(catalog, restore_id, f"the download from {wanted.first} on") as may_go_on:
+        place = target_place_of(application, catalog.restores.get(restore_id), elsewhere)
+        if place is not None and place.target.takes_files:
+            claim_directory(place, catalog=catalog)
+            may_go_on = _both(may_go_on, asked_often(lambda: require_claimed(place)))
         return _download(application, restore_id, wanted, catalog=catalog, stores=stores, may_go_on=may_go_on)
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def ask() -> None:
+        first()
+        second()
+
+    return ask
 
 
 def _download(
@@ -69,13 +101,17 @@ def _download(
 ) -> dict[str, int]:
     staged = staging_directory_of(application, "restore", restore_id)
     prepare_staging(application.staging_directory, staged.name)
+    restore = catalog.restores.get(restore_id)
+    is_elsewhere, own_files = bool(restore["request"].get("into")), application.files_directory
+    application = in_place(application, restore)
     progress = Progress(log, "Restored", archives=wanted.archives, size=wanted.bytes)
     cold: list[Row] = []
     lost: list[int] = []
     errors: list[tuple[str, GlacierProviderError]] = []
-    placed: GroupCommit[Row] = GroupCommit(lambda rows: _note_placed(application, restore_id, rows, catalog))
+    note = _note_placed_elsewhere if is_elsewhere else _note_placed
+    placed: GroupCommit[Row] = GroupCommit(lambda rows: note(application, restore_id, rows, catalog))
     with Placement(application.files_directory) as files, Placement(staged) as staging:
-        placer = _Placer(application, files, staging, stores=stores, may_go_on=may_go_on)
+        placer = _Placer(application, files, staging, stores=stores, may_go_on=may_go_on, own_files=own_files)
         for rows in catalog.restores.to_place(restore_id, wanted, orphan_directory=application.orphan_directory):
             with placed:
                 for row, answer in _brought(placer, rows, workers=application.connections):
@@ -83,8 +119,8 @@ def _download(
                         cold.append(row)
                     elif isinstance(answer, ArchiveMissing):
                         lost.append(row["id"])
-                    elif isinstance(answer, IllegalMove):
-                        raise answer  # the restore is over
+                    elif isinstance(answer, IllegalMove | LeaseLost):
+                        raise answer  # the restore is over, or its place another one's
                     elif isinstance(answer, GlacierProviderError):
                         errors.append((row["filename"], answer))
                     else:
@@ -118,7 +154,9 @@ class _Placer:
         *,
         stores: Stores,
         may_go_on: Callable[[], None],
+        own_files: str,
     ) -> None:
+        self._own_files = own_files
         self._application = application
         self._files = files
         self._staging = staging
@@ -137,6 +175,8 @@ class _Placer:
         if row["replaces"]:
             row = {**row, "filename": staged_version(row["id"])}
         placed = placement.present(row["filename"], row["stored_size"])
+        if placed is None and row["source"] == "directory":
+            placed = self._copy(row, placement)
         if placed is None:
             if row["source"] == "orphan":
                 self.no_longer_aside.append(row["id"])
@@ -144,6 +184,23 @@ class _Placer:
         # KEPT: an earlier try brought it; nothing gets its name here before it is verified
         if placed is Placed.DIFFERS:
             raise NameTaken(f"{row['filename']!r} is there with another content; it was left alone.")
+
+    def _copy(self, row: Row, placement: Placement) -> Placed:
+        """Copy a file from the application's own directory, verified on the way; raise ArchiveCold when it cannot be:
+        then the store is asked for it.
+        """
+        size = row["stored_size"]
+        try:
+            with open_source(self._own_files, row["filename"], expected_size=size) as source:
+                pieces = (source.read_at(at, min(MIB, size - at)) for at in range(0, size, MIB))
+                verifier = Verifier(row["checksum"])
+                return placement.place(row["filename"], self._to_the_end(pieces), size=size, verifier=verifier)
+        except (FileChanged, FileMissing, FileUnreadable, ReadFailed, UnsafePath, ArchiveCorrupt) as error:
+            log.warning("%s cannot be copied from the application's directory: %s", row["filename"], error)
+            self.no_longer_aside.append(row["id"])
+            if size == 0:
+                return self._fetch(row, placement)
+            raise ArchiveCold(f"{row['filename']} has to be retrieved.") from error
 
     def _fetch(self, row: Row, placement: Placement) -> Placed:
         store = self._stores(row["store_uri"])
@@ -277,6 +334,13 @@ def _note_placed(application: Application, restore_id: int, rows: Sequence[Row],
         catalog.restores.seen(list(_identities(application, rows)))
 
 
+def _note_placed_elsewhere(_: Application, restore_id: int, rows: Sequence[Row], catalog: Catalog) -> None:
+    """Note what is in place there; of the application's own places that says nothing."""
+    with catalog.transaction():
+        catalog.restores.require_going_on(restore_id)
+        catalog.restores.placed_elsewhere(restore_id, [row["id"] for row in rows])
+
+
 def _identities(application: Application, rows: Sequence[Row]) -> Iterator[tuple[int, int, int]]:
     """Yield (archive id, mtime, inode) of the files that are in place: the next scan knows that it has seen them."""
     with Root(application.files_directory) as root:
@@ -289,7 +353,11 @@ def _identities(application: Application, rows: Sequence[Row]) -> Iterator[tuple
 
 def _raise_not_brought(restore_id: int, cold: list[Row], errors: NamedErrors, *, catalog: Catalog) -> None:
     log_errors(log, errors)
-    expired = [row["id"] for row in cold if row["status"] in (RetrievalStatus.READY, RetrievalStatus.LOCAL)]
+    expired = [
+        row["id"]
+        for row in cold
+        if row["source"] != "directory" and row["status"] in (RetrievalStatus.READY, RetrievalStatus.LOCAL)
+    ]
     catalog.restores.retrievals_expired(expired)
     if expired:
         raise ArchiveCold(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,8 +25,16 @@ from glacier_provider.core.text import NAMED, counted
 from glacier_provider.core.tiers import Tier, retrieval_hours
 from glacier_provider.errors import BackupNotRestorable, RetrievalRefused
 from glacier_provider.files import walk
+from glacier_provider.files.target import claimed_by
 from glacier_provider.pipelines.costs import look_seconds
 from glacier_provider.pipelines.restore.database import exclusions_of, refuse_left_behind
+from glacier_provider.pipelines.restore.elsewhere import (
+    Elsewhere,
+    Place,
+    answering_database,
+    check_place,
+    target_place_of,
+)
 from glacier_provider.pipelines.restore.lost import lost_files, note_without
 from glacier_provider.pipelines.restore.step import is_intact, is_there, is_usable_aside, lies_aside, orphan_prefix
 from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE, in_parallel
@@ -50,32 +59,31 @@ def plan_restore(
     catalog: Catalog,
     stores: Stores,
     server: Server | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> dict[str, Any]:
     """Find out what the restore will take; return `restore_id`, `backup_id`, `plan` and the `ranges` to bring.
 
     `lines` tell the plan to a person, `approve` whether one has to approve it: asked for, or over the budget.
 
-    `server` is asked whether it would take the dump; without one, that comes up when the dump is at hand.
+    `server` is asked whether it would take the dump; without one, that comes up when the dump is at hand. `elsewhere`
+    is needed by a request that goes into another place; that place is asked then.
 
     Writes nothing but the plan itself. Raise UnknownBackup, BackupNotRestorable, or ArchiveMissing when a file of the
-    backup is in no store any more.
+    backup is in no store any more; TargetRefused for a place that is somebody's.
     """
+    request = request.with_target(application.restore_targets or {})
     catalog.migrate()
     catalog.backups.end_sleepers()
     backup = _chosen_backup(run, request, catalog)
     _skip_ids_in_use(application, catalog)
     restore_id = catalog.restores.open(run, backup["id"], request)
-    _settle_moves_aside(application, catalog)
-    compared = catalog.restores.compare(
-        restore_id,
-        backup,
-        request,
-        _files_there(application),
-        lambda aside: _usable(application, aside),
-        same=lambda files: _same(application, files),
-        orphan_directory=application.orphan_directory,
+    place = target_place_of(application, catalog.restores.get(restore_id), elsewhere)
+    into = "" if place is None else check_place(place, request)
+    compared = (
+        _compared(application, restore_id, backup, request, catalog)
+        if place is None
+        else _compared_elsewhere(place, restore_id, backup, request, catalog)
     )
-    _settle_moves_back(application, catalog)
     figures = [
         Figure(row["store_uri"], row["source"], RetrievalStatus(row["status"]), Amount(row["archives"], row["bytes"]))
         for row in compared.figures
@@ -91,10 +99,11 @@ def plan_restore(
         lost=tuple(compared.lost[:NAMED]),
         lost_count=len(compared.lost),
         known=tuple(_known(backup, compared)) if request.files else (),
+        into=into,
     )
     _check_tier(plan.tier, figures, stores)
-    if request.database and server is not None:
-        check_database(application, backup, request, server)
+    if request.database and (server is not None or place is not None):
+        check_database(application, backup, request, server, place)
     lines = [*plan.lines(), *_on_their_way(plan, catalog)]
     for line in lines:
         log.info("%s", line)
@@ -115,7 +124,43 @@ def plan_restore(
     }
 
 
-def check_database(application: Application, backup: Row, request: RestoreRequest, server: Server) -> None:
+def _compared(
+    application: Application, restore_id: int, backup: Row, request: RestoreRequest, catalog: Catalog
+) -> Comparison:
+    _settle_moves_aside(application, catalog)
+    compared = catalog.restores.compare(
+        restore_id,
+        backup,
+        request,
+        _files_there(application),
+        lambda aside: _usable(application, aside),
+        same=lambda files: _same(application, files),
+        orphan_directory=application.orphan_directory,
+    )
+    _settle_moves_back(application, catalog)
+    return compared
+
+
+def _compared_elsewhere(
+    place: Place, restore_id: int, backup: Row, request: RestoreRequest, catalog: Catalog
+) -> Comparison:
+    """Find out what has to be brought into another place; what lies in the application's directory is copied."""
+    files: list[FileSeen] | Iterator[FileSeen] = []
+    if request.files and os.path.isdir(place.application.files_directory):
+        files = _files_there(place.application)
+    return catalog.restores.compare_elsewhere(
+        restore_id,
+        backup,
+        request,
+        files,
+        same=lambda seen: _same(place.application, seen),
+        keep_placed=request.files and claimed_by(place.directory) == place.mark,
+    )
+
+
+def check_database(
+    application: Application, backup: Row, request: RestoreRequest, server: Server | None, place: Place | None = None
+) -> None:
     """Raise now what `restore_database` would raise after the retrievals were paid for."""
     from glacier_provider.postgres import Keep, PgRestoreOptions, Selection
     from glacier_provider.postgres.restore.needs import Mode, Needs, check_restore
@@ -124,6 +169,11 @@ def check_database(application: Application, backup: Row, request: RestoreReques
     mode = Mode.TRANSACTION if request.tables else Mode(wanted.mode)
     exclusions = exclusions_of(application, backup)
     left_behind = exclusions.named
+    exclude_schemas, exclude_tables = wanted.exclude_schemas, wanted.exclude_tables
+    if place is not None:  # nothing of it stays as it is, and nothing is swapped
+        server = answering_database(place)
+        mode, exclude_schemas, exclude_tables = Mode.TRANSACTION, (), ()
+    assert server is not None
     if mode is Mode.SWAP:
         refuse_left_behind(left_behind)
     if left_behind and mode is Mode.AUTO:
@@ -133,8 +183,8 @@ def check_database(application: Application, backup: Row, request: RestoreReques
         Needs.from_dict(backup["report"].get("dump_needs", {})),
         PgRestoreOptions(Keep(wanted.owner), Keep(wanted.privileges), Keep(wanted.tablespaces)),
         selection=Selection(
-            (application.catalog_schema, *wanted.exclude_schemas),
-            tuple(parse_table(name) for name in wanted.exclude_tables),
+            (application.catalog_schema, *exclude_schemas),
+            tuple(parse_table(name) for name in exclude_tables),
             request.tables or None,
         ),
         exclusions=exclusions,
@@ -276,16 +326,29 @@ def preview_restore(
     Nothing is written, or asked of a store or directory: the restore itself looks again before it asks for anything.
     Raise UnknownBackup or BackupNotRestorable.
     """
+    request = request.with_target(application.restore_targets or {})
     pages, name, backup_id = catalog.pages, application.name, request.backup_id or 0
     backup = pages.backup(name, backup_id)
     if backup["state"] != "complete":
         raise BackupNotRestorable(f"Backup {backup_id} is {backup['state']}.")
     places = _wanted(pages.whereabouts(name, [backup_id])[backup_id], request)
+    here = request.into is None
     present = backup["archives"].get(RetrievalStatus.EXISTS.value) if request.files else None
-    aside = pages.set_aside(name, backup_id) if request.files else Amount()
-    figures = _figures_less(places, aside)
+    aside = pages.set_aside(name, backup_id) if request.files and here else Amount()
+    figures = list(_figures_less(places, aside))
+    if not here and present is not None:
+        figures.append(Figure(application.store, "directory", RetrievalStatus.EXISTS, present))
     known = tuple(known_of_backup(backup["report"])) if request.files else ()
-    plan = _plan(application, backup, request, figures, present=present or Amount(), set_aside=aside, known=known)
+    plan = _plan(
+        application,
+        backup,
+        request,
+        figures,
+        present=(present if here else None) or Amount(),
+        set_aside=aside,
+        known=known,
+        into=str(request.into or ""),
+    )
     if request.files and (lost := catalog.lost.of_backups([backup_id]).get(backup_id)):
         plan = replace(plan, lost=tuple(lost["lost"]), lost_count=lost["lost_count"])
     return plan if plan.to_request.archives else replace(plan, hours={}), backup["last_scan"]

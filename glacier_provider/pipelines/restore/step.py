@@ -30,7 +30,15 @@ def restore_step(catalog: Catalog, restore_id: int, step: str, *, undo: bool = F
     which others were made; the lease is free afterwards. Raise LeaseHeld when another run has it, or when another
     process of this restore is at the same step, IllegalMove when another restore was made since this one began to
     change something.
+
+    A restore into another place changes nothing of the application: it takes no lease, and what it yields raises once
+    the restore is over.
     """
+    if catalog.restores.goes_elsewhere(restore_id):
+        catalog.restores.start(restore_id)
+        with catalog.beside() as beside, beside.alone(f"{step} of restore {restore_id}"):
+            yield asked_often(lambda: beside.restores.require_going_on(restore_id))
+        return
     catalog.restores.take_lease(restore_id, anyhow=undo)
     holder = lease_holder("restore", restore_id)
     with kept_lease(catalog, holder) as heartbeat, catalog.alone(f"{step} of restore {restore_id}"):

@@ -15,10 +15,10 @@ const PARTS = {
 };
 
 export function RestoreView({ name, id }) {
-  const [choice, setChoice] = useState({ part: "everything", tier: null, orphans: true, approve: false, withoutLost: false });
+  const [choice, setChoice] = useState({ part: "everything", tier: null, orphans: true, approve: false, withoutLost: false, into: "" });
   const choose = (changes) => setChoice((before) => ({ ...before, ...changes }));
   const card = useAnswer(`/applications/${name}`);
-  const answer = useAnswer(`/applications/${name}/backups/${id}/restore-preview${query({ part: choice.part })}`);
+  const answer = useAnswer(`/applications/${name}/backups/${id}/restore-preview${query({ part: choice.part, into: choice.into || null })}`);
   const plan = useLast(answer.data);
   const trail = [["Glacier backups", HOME], [name, applicationPath(name)], [`Backup ${id}`, backupPath(name, id)]];
   const tier = choice.tier || plan?.tier;
@@ -61,17 +61,20 @@ function Radios({ title, value, onChange, options }) {
   );
 }
 
-function Choices({ plan, part, tier, orphans, approve, withoutLost, choose }) {
+function Choices({ plan, part, tier, orphans, approve, withoutLost, into, choose }) {
   const tiers = plan?.tiers || [];
   return h(
     Panel,
     { title: "What to restore" },
     h(C.VStack, { align: "stretch", gap: 4 },
+      plan?.targets.length > 0 &&
+        h(Radios, { title: "Into", value: into, onChange: (next) => choose({ into: next }),
+          options: [["", "Its own database and directory"], ...plan.targets.map((one) => [one, `${one}: the application stays as it is`])] }),
       h(Radios, { title: "Part", value: part, onChange: (next) => choose({ part: next }), options: Object.entries(PARTS) }),
       tiers.length > 0 &&
         h(Radios, { title: "Retrieval tier: the slower, the cheaper", value: tier, onChange: (next) => choose({ tier: next }),
           options: tiers.map((one) => [one.tier, one.tier, form.hours(one.hours), one.cost && form.money(one.cost.total, plan.currency)]) }),
-      part === "everything" &&
+      part === "everything" && !into &&
         h(Check, { checked: orphans, onChange: (next) => choose({ orphans: next }) },
           "Move files that this backup does not contain, or contains with another content, to the orphan directory. They are not deleted, and can be moved back."),
       part !== "database" && plan?.lost.archives > 0 &&
@@ -91,7 +94,9 @@ function Plan({ plan, tier }) {
     { title: "What it takes" },
     h(Facts, { columns: 2 },
       plan.part !== "files" && h(Fact, { name: "Database dump" }, form.size(plan.database_bytes)),
-      plan.part !== "database" && h(Fact, { name: "Files in their place: nothing to do" }, amount(plan.present)),
+      plan.into && h(Fact, { name: "Into" }, plan.into),
+      plan.into && plan.part !== "database" && h(Fact, { name: "Files to copy from the application's directory" }, amount(plan.to_copy)),
+      !plan.into && plan.part !== "database" && h(Fact, { name: "Files in their place: nothing to do" }, amount(plan.present)),
       h(Fact, { name: "Archives to retrieve from the cold" }, amount(plan.to_request)),
       plan.pending.archives > 0 && h(Fact, { name: "Asked for earlier, on their way" }, amount(plan.pending)),
       plan.ready.archives > 0 && h(Fact, { name: "Ready to download" }, amount(plan.ready)),
@@ -133,7 +138,7 @@ function Breakdown({ cost, currency }) {
   return said.length > 1 && h(Small, { mt: 3 }, `Of it: ${said.join(", ")}.`);
 }
 
-function Start({ card, id, plan, part, tier, orphans, approve, withoutLost }) {
+function Start({ card, id, plan, part, tier, orphans, approve, withoutLost, into }) {
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
   const navigate = useNavigate();
@@ -142,7 +147,7 @@ function Start({ card, id, plan, part, tier, orphans, approve, withoutLost }) {
     setError(null);
     try {
       const conf = { backup_id: id, part, move_orphans: orphans, ...(tier ? { tier } : {}), ...(approve ? { approve } : {}),
-        ...(withoutLost ? { without_lost: true } : {}) };
+        ...(withoutLost ? { without_lost: true } : {}), ...(into ? { into } : {}) };
       const run = await airflow.trigger(card.restore_dag, conf);
       showGraphs();
       navigate(runPath(card.restore_dag, run.dag_run_id));
@@ -156,10 +161,12 @@ function Start({ card, id, plan, part, tier, orphans, approve, withoutLost }) {
     Panel,
     null,
     h(C.VStack, { align: "stretch", gap: 3 },
-      isOpen(card.restore) && h(Note, { status: "warning", title: `Restore ${card.restore.id} of backup ${card.restore.backup_id} is under way` },
-        "Another one waits until it has ended. ", h(Link, { to: runPath(card.restore.dag_id, card.restore.dag_run_id) }, "DAG run and logs")),
-      isOpen(card.newest) && h(Note, null, `Backup ${card.newest.id} is under way: the restore waits until it has ended.`),
-      part !== "files" && h(Note, { status: "warning", title: `Stop ${card.name} first` },
+      !into && isOpen(card.restore) && h(Note, { status: "warning", title: `Restore ${card.restore.id} of backup ${card.restore.backup_id} is under way` },
+        "Another one waits a while for it, and fails when it takes longer. ", h(Link, { to: runPath(card.restore.dag_id, card.restore.dag_run_id) }, "DAG run and logs")),
+      !into && isOpen(card.newest) && h(Note, null, `Backup ${card.newest.id} is under way: the restore waits until it has ended.`),
+      into && h(Note, { title: `Into ${into}` },
+        `Nothing of ${card.name} is touched. What an earlier restore brought there gives way; anything else there is refused.`),
+      !into && part !== "files" && h(Note, { status: "warning", title: `Stop ${card.name} first` },
         "The tables of its database are replaced, in one transaction; what was written since this backup is lost."),
       plan && h(Budget, { plan, tier }),
       h(Problem, { error }),

@@ -15,6 +15,7 @@ const columnsOf = (card, undo) => [
   { name: "Started", breaks: true, show: (row) => h(Time, { at: row.opened_at }) },
   { name: "State", show: (row) => h("span", { title: row.error || undefined }, h(StateBadge, { state: row.state })) },
   { name: "Part", from: "md", show: (row) => row.request.part || "–" },
+  { name: "Into", from: "md", show: (row) => placeOf(row.request.into) },
   { name: "Took", number: true, from: "lg", show: (row) => form.took(row) },
   { name: "To retrieve", number: true, from: "lg", show: (row) => form.count(row.plan.to_request?.archives) },
   { name: "Orphans aside", number: true, show: (row) =>
@@ -23,6 +24,9 @@ const columnsOf = (card, undo) => [
       : form.count(row.orphans_aside) },
   { name: "Actions", show: (row) => h(Link, { to: runPath(row.dag_id, row.dag_run_id), "aria-label": `DAG run of restore ${row.id}` }, "Run") },
 ];
+
+/** Where a restore went: into the application's own places, or another one by its name or what it consists of. */
+const placeOf = (into) => (into ? into.name || [into.database, into.files_directory].filter(Boolean).join(", ") || into.postgres_conn_id : "its own");
 
 export function RestoreList({ card, backupId = null, round = 0 }) {
   const { data, error, reload } = useAnswer(`/applications/${card.name}/restores${query({ backup_id: backupId })}`, 10000, round);

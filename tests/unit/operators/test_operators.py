@@ -107,18 +107,18 @@ STEPS = {
         DownloadArchivesOperator,
         restore.download_archives,
         [5, ArchiveRange(**RANGE)],
-        "catalog stores",
+        "catalog elsewhere stores",
         restore_id=5,
         archives=RANGE,
     ),
     "restore database": _step(
-        SelectivePgRestoreOperator, restore.restore_database, [5], "catalog server", restore_id=5
+        SelectivePgRestoreOperator, restore.restore_database, [5], "catalog elsewhere server", restore_id=5
     ),
     "move orphans": _step(OrphanFileOperator, restore.move_orphans, [5], "catalog", restore_id=5),
     "undo orphans": _step(OrphanFileOperator, restore.undo_orphans, [5], "catalog", restore_id=5, undo=True),
     "close restore": _step(CloseRestoreOperator, restore.close_restore, [5], "catalog", restore_id=5),
 }
-PLAN = _step(PlanRestoreOperator, restore.plan_restore, [], "catalog stores", request={"backup_id": 42})
+PLAN = _step(PlanRestoreOperator, restore.plan_restore, [], "catalog elsewhere stores", request={"backup_id": 42})
 ALL = {**STEPS, "plan": PLAN}
 
 each_step = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
