@@ -665,8 +665,8 @@ _mutation(
     "a restore drops the catalog that lives in the same database",
     Promise.CATALOG,
     f"{PIPELINES}/restore/database.py",
-    "        exclude_schemas=(application.catalog_schema, *application.restore.exclude_schemas),\n",
-    "        exclude_schemas=(*application.restore.exclude_schemas,),\n",
+    "        exclude_schemas=(call.application.catalog_schema, *(wanted.exclude_schemas if here else ())),\n",
+    "        exclude_schemas=(*(wanted.exclude_schemas if here else ()),),\n",
     "tests/integration/test_round_trip.py::"
     "test_a_catalog_in_the_application_s_database_is_in_no_dump_and_outlives_every_restore",
 )
