@@ -33,14 +33,23 @@ def get_provider_info() -> dict[str, Any]:
                     "glacier_provider.operators.reconcile",
                     "glacier_provider.operators.restore_steps",
                     "glacier_provider.operators.selective_pg_restore",
+                    "glacier_provider.operators.verify_steps",
                 ],
             }
         ],
         "sensors": [
-            {"integration-name": _INTEGRATION, "python-modules": ["glacier_provider.sensors.glacier_job"]},
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["glacier_provider.sensors.checksums", "glacier_provider.sensors.glacier_job"],
+            },
         ],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": ["glacier_provider.hooks.resources"]}],
-        "triggers": [{"integration-name": _INTEGRATION, "python-modules": ["glacier_provider.triggers.glacier_job"]}],
+        "triggers": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["glacier_provider.triggers.checksums", "glacier_provider.triggers.glacier_job"],
+            }
+        ],
         "plugins": [{"name": "glacier", "plugin-class": "glacier_provider.ui.plugin.GlacierPlugin"}],
         "config": {
             "glacier_provider": {

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from glacier_provider.applications.rules import (
+    AccountId,
     Budget,
     Compression,
     ConnectionId,
@@ -19,6 +20,7 @@ from glacier_provider.applications.rules import (
     Day,
     Directory,
     Identifier,
+    KeyFolder,
     Name,
     Names,
     PartSize,
@@ -26,6 +28,7 @@ from glacier_provider.applications.rules import (
     PriceTable,
     QueueText,
     RestoreTargets,
+    RoleArn,
     Seconds,
     SomeText,
     StoreText,
@@ -220,6 +223,57 @@ class ScanOptions:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions:
+    """How what sleeps in the stores is compared with the catalog, where it lies."""
+
+    __pydantic_config__ = _CONFIG
+
+    by: Literal["listing", "content", "off"] = option(
+        "off",
+        "`listing`: each archive is in its store, with its size and class, and nothing else is; `content`: and S3 "
+        "computes checksums, for which nothing is retrieved",
+        "content",
+        otherwise="`listing` where there is a section `verify`",
+    )
+    schedule: CronSchedule | None = option("@weekly", "when; null: only by hand", "30 4 * * 0")
+    days: Annotated[int, whole(1, 3650)] = option(
+        90, "an archive whose content was neither written nor verified for so many days is verified"
+    )
+    role_arn: RoleArn | None = option(
+        None,
+        "the role that S3 Batch Operations take. `by: content` needs it on S3",
+        "arn:aws:iam::123456789012:role/glacier-verify",
+    )
+    account_id: AccountId | None = option(
+        None, "whose jobs these are", "123456789012", otherwise="the account of the role"
+    )
+    report_prefix: KeyFolder = option(
+        ".glacier-batch", "below the prefix of the store: where manifests and reports lie while a job lives"
+    )
+    budget: Budget | None = option(
+        None, "checksums that are estimated to cost more, in the currency of the prices, are not asked for", 5
+    )
+    timeout_hours: Annotated[int, whole(1, 720)] = option(
+        72, "how long a run waits for S3; the next one goes on with the same jobs"
+    )
+
+    @property
+    def account(self) -> str | None:
+        return self.account_id or (self.role_arn.split(":")[4] if self.role_arn else None)
+
+
+def _verify(value: Any) -> Any:
+    """`verify:` alone is by listing, `verify: content` is short for its way; YAML reads `off` as false."""
+    if value is None or value is True:
+        return {"by": "listing"}
+    if value is False:
+        return {"by": "off"}
+    if isinstance(value, str):
+        return {"by": value}
+    return {"by": "listing", **value} if isinstance(value, dict) else value
+
+
 def _beside_files(value: Any, info: ValidationInfo) -> Any:
     if value is not None:
         return value
@@ -283,6 +337,9 @@ class Fields:
     )
     rehearsal: Annotated[RehearsalOptions, BeforeValidator(_rehearsal)] = section(
         RehearsalOptions, "how each backup finds out whether it can be restored"
+    )
+    verify: Annotated[VerifyOptions, BeforeValidator(_verify)] = section(
+        VerifyOptions, "how what sleeps in the stores is compared with the catalog, where it lies"
     )
     retrieval_tier: TierName = option("Standard", "of restores that do not name one")
     retrieval_days: Annotated[int, whole(1, 365)] = option(7, "how long retrieved copies can be read, and are billed")

@@ -25,7 +25,7 @@ from pydantic_core.core_schema import CoreSchema, literal_schema
 
 from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.notification import parse_queue
-from glacier_provider.core.prices import LIST_PRICES, STORE_CLASSES, ClassPrices, override
+from glacier_provider.core.prices import LIST_PRICES, STORE_CLASSES, BatchPrices, ClassPrices, override
 from glacier_provider.core.store_uri import StoreUriFault, read_store_uri, store_uri_pattern
 from glacier_provider.core.tables import TABLE_PATTERN
 from glacier_provider.core.tiers import Tier
@@ -199,7 +199,10 @@ def _price_schema() -> dict[str, Any]:
     names = [one.name for one in fields(ClassPrices) if one.name != "copies"]
     one_class = _mapping({name: special.get(name, {"type": ["integer", "null"], "minimum": 0}) for name in names})
     texts = {name: {"type": ["string", "null"]} for name in ("currency", "region", "as_of", "source")}
-    return _mapping({**texts, "transfer_out": _FIGURE, "classes": _mapping(dict.fromkeys(STORE_CLASSES, one_class))})
+    batch = _mapping({one.name: _FIGURE for one in fields(BatchPrices)})
+    return _mapping(
+        {**texts, "transfer_out": _FIGURE, "batch": batch, "classes": _mapping(dict.fromkeys(STORE_CLASSES, one_class))}
+    )
 
 
 _FIGURE = {"type": ["number", "string", "null"], "minimum": 0}
@@ -270,6 +273,13 @@ QueueText = Annotated[
     _pattern(r"^(https?://\S+|arn:\S+|[A-Za-z0-9_-]+)$"),
     AfterValidator(_check_queue),
     must_be("the URL, the ARN or the name of a standard SQS queue (not FIFO)"),
+]
+AccountId = Annotated[str, _pattern("^[0-9]{12}$"), must_be("the 12 digits of an AWS account, in quotes")]
+RoleArn = Annotated[str, _pattern(r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/\S+$"), must_be("the ARN of an IAM role")]
+KeyFolder = Annotated[
+    str,
+    _pattern(r"^[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*)*$", 100),
+    must_be("a folder of keys, as in .glacier-batch"),
 ]
 Names = Annotated[tuple[SomeText, ...], Strict(), BeforeValidator(_listed), must_be("a list of names")]
 Tables = Annotated[

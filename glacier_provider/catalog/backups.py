@@ -137,6 +137,7 @@ class Backups:
         def note() -> None:
             ended[:] = self._db.rows("end_backups_of_run", **ids, error=error)
             ended.extend(self._db.rows("end_restores_of_run", **ids, error=error))
+            ended.extend(self._db.rows("end_proofs_of_run", **ids, error=error))
             for row in ended:
                 self._db.run("free_lease", application_id=self.application_id, holder=row["holder"])
 

@@ -9,6 +9,7 @@ from typing import Self
 
 from glacier_provider.catalog.archives import Archives
 from glacier_provider.catalog.backups import Backups, RunEnded
+from glacier_provider.catalog.batch import Batch
 from glacier_provider.catalog.checks import Checks
 from glacier_provider.catalog.counts import Counts
 from glacier_provider.catalog.database import Connect, Database
@@ -48,6 +49,7 @@ class Catalog:
         self.deletions = Deletions(self._database, self.backups)
         self.checks = Checks(self._database, self.backups)
         self.proofs = Proofs(self._database, self.backups)
+        self.batch = Batch(self._database, self.backups)
         self.lost = Lost(self._database, self.backups)
         self.reconciliation = Reconciliation(self._database, self.backups, self.writers)
         self.rebuild = Rebuild(self._database, self.backups)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import logging
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +16,26 @@ from glacier_provider.errors import ProofFailed
 
 if TYPE_CHECKING:
     from glacier_provider.applications import Application
+    from glacier_provider.catalog.catalog import Catalog
+    from glacier_provider.hooks.resources import Resources
+
+log = logging.getLogger(__name__)
 
 
 def add_commands(commands: Any) -> None:
     """Add the command to the parser."""
-    add_command(commands, "verify", _verify, "compare what is in the stores with the catalog, without retrieving it")
+    command = add_command(
+        commands, "verify", _verify, "compare what is in the stores with the catalog, without retrieving it"
+    )
+    command.add_argument(
+        "--by",
+        choices=["listing", "content"],
+        help="content: have S3 compute the checksums of what is due, too, which costs; as verify.by says otherwise",
+    )
+    command.add_argument("--all", action="store_true", help="by content: whether it is due or not")
+    command.add_argument(
+        "--estimate", action="store_true", help="by content: only say what would be asked for, and what that costs"
+    )
 
 
 def _verify(arguments: Arguments) -> None:
@@ -37,11 +54,34 @@ def _verified(application: Application, arguments: Arguments) -> dict[str, Any]:
     from glacier_provider.pipelines import verify
 
     arguments.application = application.name
+    method = arguments.by or verify.method_of(application)
     with airflow_at_hand(), open_catalog(arguments) as catalog:
+        if arguments.estimate:
+            due = catalog.batch.due(verify.due_before(application, everything=arguments.all))
+            return {"state": ProofState.PASSED, "lines": [verify.estimated(application, due)]}
         resources = Resources(application, open_store=open_store_anywhere)
-        proof_id = verify.open_verification(application, catalog=catalog, method="listing", asked_by=_who())
+        proof_id = verify.open_verification(application, catalog=catalog, method=method, asked_by=_who())
         verify.verify_listing(application, proof_id, catalog=catalog, stores=resources.stores)
+        if method == "content":
+            _checksums(application, proof_id, arguments, catalog=catalog, resources=resources)
         return verify.close_verification(application, proof_id, catalog=catalog)
+
+
+def _checksums(
+    application: Application, proof_id: int, arguments: Arguments, *, catalog: Catalog, resources: Resources
+) -> None:
+    """Ask for the checksums and wait for them; who ends the wait goes on with the same jobs the next time."""
+    from glacier_provider.pipelines import verify
+
+    asked: Any = {"catalog": catalog, "batches": resources.batch}
+    before = verify.due_before(application, everything=arguments.all)
+    verify.request_checksums(application, proof_id, before=before, **asked)
+    while True:
+        told = verify.poll_checksums(application, proof_id, **asked)
+        if told.done and not verify.read_checksums(application, proof_id, stores=resources.stores, **asked).pending:
+            return
+        log.info("%s: S3 has computed %d of %d checksums.", application.name, told.done_objects, told.objects)
+        time.sleep(application.poll_seconds)
 
 
 def _who() -> str | None:

@@ -140,6 +140,19 @@ def daily_look_cost(store_class: str, prices: Prices, *, pages: int, looked_at: 
     return looks + _standard(prices, writes=5 + pages, reads=2 + looked_at)
 
 
+def checksums_cost(asked: Iterable[Stored], prices: Prices) -> Decimal:
+    """Return what it costs to have S3 compute the checksums of these archives: one job for each of `asked`."""
+    batch = prices.batch
+    return sum(
+        (
+            batch.per_job + _thousands(one.archives) * batch.per_1000 + gigabytes(one.bytes) * batch.checksum_per_gb
+            for one in asked
+            if one.archives
+        ),
+        Decimal(0),
+    )
+
+
 def rebuild_cost(manifests: Stored, prices: Prices, *, listed: int) -> Decimal:
     """Return what a rebuild of the catalog asks of a store of this class, with so many archives: lists, and manifests.
 

@@ -52,6 +52,15 @@ class ClassPrices:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchPrices:
+    """What S3 Batch Operations take: for a job, for 1,000 objects, and for a GB whose checksum is computed."""
+
+    per_job: Decimal = Decimal(0)
+    per_1000: Decimal = Decimal(0)
+    checksum_per_gb: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
 class Prices:
     """One price table. `transfer_out`: a GB that leaves AWS, 0 for a restore inside the region."""
 
@@ -61,6 +70,7 @@ class Prices:
     source: str
     classes: Mapping[str, ClassPrices]
     transfer_out: Decimal = Decimal(0)
+    batch: BatchPrices = BatchPrices()
     overridden: bool = False
 
     def of(self, store_class: str) -> ClassPrices:
@@ -80,12 +90,14 @@ def _tier(per_1000: str, per_gb: str) -> TierPrice:
 #: AWS's list prices. The rules (days, minimum, overhead) are those of
 #: https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html; the price of a bulk retrieval is that
 #: of https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html (free of charge).
-#: AWS publishes no overhead for vaults; the 32 KB of the S3 classes are taken.
+#: AWS publishes no overhead for vaults; the 32 KB of the S3 classes are taken. Batch Operations are on the same page,
+#: under Management & insights: a job, a million objects, and the GB of a computed checksum, which is apart from both.
 LIST_PRICES = Prices(
     currency="USD",
     region="us-east-1",
     as_of=date(2026, 11, 21),
     source="https://aws.amazon.com/s3/pricing/",
+    batch=BatchPrices(Decimal("0.25"), Decimal("0.001"), Decimal("0.004")),
     classes={
         "STANDARD": ClassPrices(Decimal("0.023"), Decimal("0.005"), read=_tier("0.0004", "0")),
         "STANDARD_IA": ClassPrices(
@@ -139,7 +151,8 @@ LIST_PRICES = Prices(
 
 # --- overrides -----------------------------------------------------------------------------------------------------
 
-_TOP = ("currency", "region", "as_of", "source", "transfer_out", "classes")
+_TOP = ("currency", "region", "as_of", "source", "transfer_out", "batch", "classes")
+_BATCH = ("per_job", "per_1000", "checksum_per_gb")
 _MONEY = ("storage", "upload_per_1000")
 _BYTES = ("minimum_days", "minimum_bytes", "overhead_bytes", "standard_overhead_bytes")
 _TIER = ("per_1000", "per_gb")
@@ -165,6 +178,7 @@ def override(prices: Prices, given: Mapping[str, Any]) -> Prices:
         else:
             classes[name] = _class(classes[name], figures, where, problems)
     out = _money(given, "transfer_out", "prices", problems)
+    batch = _batch(prices.batch, given["batch"], problems) if given.get("batch") is not None else prices.batch
     if problems:
         raise ValueError("; ".join(problems))
     return replace(
@@ -172,6 +186,7 @@ def override(prices: Prices, given: Mapping[str, Any]) -> Prices:
         classes=classes,
         as_of=day,
         transfer_out=prices.transfer_out if out is None else out,
+        batch=batch,
         overridden=bool(given) or prices.overridden,
         **named,
     )
@@ -195,6 +210,15 @@ def _class(prices: ClassPrices, given: Any, where: str, problems: list[str]) -> 
                 known = ", ".join(tiers) or "no tiers: it is read without a retrieval"
                 problems.append(f"{where}.tiers.{name}: there is no such tier; the class has {known}")
         found["tiers"] = tiers
+    return replace(prices, **{name: value for name, value in found.items() if value is not None})
+
+
+def _batch(prices: BatchPrices, given: Any, problems: list[str]) -> BatchPrices:
+    if not isinstance(given, Mapping):
+        problems.append("prices.batch: must be a mapping, as in {per_job: 0.25}")
+        return prices
+    _unknown(given, _BATCH, "prices.batch", problems)
+    found = {name: _money(given, name, "prices.batch", problems) for name in _BATCH}
     return replace(prices, **{name: value for name, value in found.items() if value is not None})
 
 

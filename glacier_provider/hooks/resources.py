@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from glacier_provider.postgres import Server
     from glacier_provider.stores.contract import ArchiveStore
     from glacier_provider.stores.queue.receive import Queue
+    from glacier_provider.stores.s3.batch import BatchOperations
 
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,10 @@ class Resources:
                 self._stores[uri] = self._open_store(self.application, uri)
             return self._stores[uri]
 
+    def batch(self, uri: str) -> BatchOperations:
+        """Return the jobs of S3 Batch Operations on the objects of a store."""
+        return open_batch_of(self.application, uri)
+
     def close(self) -> None:
         if self._catalog is not None:
             self._catalog.close()
@@ -151,6 +156,33 @@ def open_store_of(application: Application, uri: str) -> ArchiveStore:
         application, client_type(parsed), region=parsed.region, config=client_config(parsed), subject=uri
     )
     return _opened(application, uri, client)
+
+
+def open_batch_of(application: Application, uri: str) -> BatchOperations:
+    """Open the jobs of S3 Batch Operations on the objects of a store; raise as `open_store_of`.
+
+    Raise ConfigurationError where `verify` names no role for them.
+    """
+    from glacier_provider.core.store_uri import S3Uri
+    from glacier_provider.stores import client_config
+    from glacier_provider.stores.s3.batch import (
+        BatchAccess,
+        BatchOperations,
+        control_client_config,
+        reached_by_address,
+    )
+
+    options, parsed = application.verify, parse_store_uri(uri)
+    if options.role_arn is None or options.account is None or not isinstance(parsed, S3Uri):
+        raise ConfigurationError(
+            f"S3 computes checksums for {uri} by a role, and verify of {application.name} names none.",
+            hint="Make one as docs/operations.md tells (Verifying in the cold), and set verify.role_arn.",
+        )
+    client = aws_client(application, "s3", region=parsed.region, config=client_config(parsed), subject=uri)
+    region = parsed.region or client.meta.region_name
+    control = aws_client(application, "s3control", region=region, config=control_client_config(region), subject=uri)
+    access = BatchAccess(options.account, options.role_arn, f"{options.report_prefix}/{application.name}")
+    return BatchOperations(parsed, client=client, control=reached_by_address(control), access=access)
 
 
 def open_queue_of(application: Application) -> Queue | None:
@@ -217,6 +249,7 @@ _OURS = {
     "s3": ("request_checksum_calculation", "response_checksum_validation"),
     "glacier": ("retries",),
     "sqs": ("read_timeout",),
+    "s3control": (),
 }
 
 

@@ -24,6 +24,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus
 from xml.etree import ElementTree
@@ -62,7 +63,7 @@ class BatchJob:
     succeeded: int = 0
     failed: int = 0
     ended_at: float | None = None
-    tasks: list[tuple[str, str, str]] = field(default_factory=list, repr=False)
+    manifest: bytes = field(default=b"", repr=False)
 
     @property
     def operation(self) -> str:
@@ -170,13 +171,11 @@ class BatchJobs:
         self._to(job, "Active", at)
 
     def _after_active(self, job: BatchJob, at: float) -> None:
-        rows = list(self._performed(job, job.tasks))
-        if FaultKind.HALF_JOB in job.faults:
-            rows = rows[: len(rows) // 2]
+        half = FaultKind.HALF_JOB in job.faults
+        self._report(job, self._performed(job, job.total // 2 if half else job.total))
+        if half:
             job.failures.append(("InternalError", "The job failed after some of its tasks."))
-        self._report(job, rows)
-        few = job.failed * 2 <= job.succeeded + job.failed or job.succeeded + job.failed < 1000
-        if not few:
+        if job.failed * 2 > job.succeeded + job.failed >= 1000:
             job.failures.append(("JobFailureRateExceeded", "More than half of at least 1000 tasks failed."))
         self._to(job, "Failed" if job.failures else "Completing", at)
 
@@ -184,9 +183,8 @@ class BatchJobs:
         self._to(job, "Complete", at)
 
     def _after_cancelling(self, job: BatchJob, at: float) -> None:
-        rows = list(self._performed(job, job.tasks[: len(job.tasks) // 2])) if job.tasks else []
-        if rows:
-            self._report(job, rows)
+        if job.total >= 2:
+            self._report(job, self._performed(job, job.total // 2))
         self._to(job, "Cancelled", at)
 
     def _prepared(self, job: BatchJob) -> tuple[str, str] | None:
@@ -203,19 +201,22 @@ class BatchJobs:
         if found.etag.strip('"') != manifest["Location"]["ETag"].strip('"'):
             return "ManifestChanged", "The ETag of the manifest is not the one that was given."
         fields = _listed(manifest["Spec"].get("Fields"))
-        for row in csv.reader(io.StringIO(found.value.decode())):
-            named = dict(zip(fields, row, strict=False))
+        job.manifest = found.value
+        for row in _rows_of(job.manifest):
             if len(row) != len(fields):
                 return "InvalidManifest", f"The manifest has a row of {len(row)} columns."
-            job.tasks.append((named["Bucket"], named["Key"], named.get("VersionId", "")))
-        job.total = len(job.tasks)
-        return None if job.tasks else ("InvalidManifest", "The manifest is empty.")
+            job.total += 1
+        return None if job.total else ("InvalidManifest", "The manifest is empty.")
 
-    def _performed(self, job: BatchJob, tasks: list[tuple[str, str, str]]) -> Iterator[list[str]]:
+    def _performed(self, job: BatchJob, most: int) -> Iterator[list[str]]:
+        """Do the operation on the first objects of the manifest; yield a row of the report for each."""
+        fields = _listed(job.request["Manifest"]["Spec"]["Fields"])
         perform = self._checksum if job.operation == "S3ComputeObjectChecksum" else self._restore
         options = job.request["Operation"][job.operation]
         may_fail = bool(self._plan.rules())
-        for bucket, quoted, version in tasks:
+        for row in islice(_rows_of(job.manifest), most):
+            named = dict(zip(fields, row, strict=True))
+            bucket, quoted, version = named["Bucket"], named["Key"], named.get("VersionId", "")
             key = unquote_plus(quoted)
             failed = may_fail and self._plan.decide("BatchTask", TASK_KINDS, bucket=bucket, key=key)
             status, code, told = (500, "InternalError", "Failed") if failed else perform(bucket, key, options)
@@ -260,27 +261,29 @@ class BatchJobs:
 
     # Reports
 
-    def _report(self, job: BatchJob, rows: list[list[str]]) -> None:
+    def _report(self, job: BatchJob, rows: Iterator[list[str]]) -> None:
+        """Go through the rows and write them into the bucket, file by file, those that failed apart."""
         report = job.request["Report"]
-        if report.get("Enabled") != "true" or FaultKind.LOSE_REPORT in job.faults:
-            return
         bucket = report["Bucket"].removeprefix("arn:aws:s3:::")
         folder = "/".join(part for part in (report.get("Prefix", "").strip("/"), f"job-{job.id}") if part)
-        if report.get("ReportScope") == "FailedTasksOnly":
-            rows = [row for row in rows if row[3] == "failed"]
-        results = []
-        for status in ("succeeded", "failed"):
-            of_these = [row for row in rows if row[3] == status]
-            if FaultKind.WRONG_REPORT in job.faults:
-                of_these = _muddled(of_these)
-            for start in range(0, len(of_these), ROWS):
-                data = _csv(of_these[start : start + ROWS])
-                md5 = hashlib.md5(data).hexdigest()
-                if FaultKind.CUT_REPORT in job.faults:
-                    data = data[: len(data) // 2]
-                key = f"{folder}/results/{hashlib.sha1(f'{status}{start}'.encode()).hexdigest()}.csv"
-                self._put(bucket, key, data)
-                results.append({"TaskExecutionStatus": status, "Bucket": bucket, "MD5Checksum": md5, "Key": key})
+        results: list[dict[str, str]] = []
+        held: dict[str, list[list[str]]] = {"succeeded": [], "failed": []}
+        left = report.get("Enabled") != "true" or FaultKind.LOSE_REPORT in job.faults
+
+        def write(status: str) -> None:
+            of_these, held[status] = held[status], []
+            if of_these and not left:
+                results.append(self._file(job, bucket, folder, status, of_these, len(results)))
+
+        for row in rows:
+            if row[3] == "failed" or report.get("ReportScope") != "FailedTasksOnly":
+                held[row[3]].append(row)
+                if len(held[row[3]]) == ROWS:
+                    write(row[3])
+        for status in held:
+            write(status)
+        if left:
+            return
         told = {
             "Format": "Report_CSV_20180820",
             "ReportCreationDate": self._clock.now().isoformat(),
@@ -288,6 +291,17 @@ class BatchJobs:
             "ReportSchema": "Bucket, Key, VersionId, TaskStatus, HTTPStatusCode, ErrorCode, ResultMessage",
         }
         self._put(bucket, f"{folder}/manifest.json", json.dumps(told).encode())
+
+    def _file(
+        self, job: BatchJob, bucket: str, folder: str, status: str, rows: list[list[str]], number: int
+    ) -> dict[str, str]:
+        data = _csv(_muddled(rows) if FaultKind.WRONG_REPORT in job.faults else rows)
+        md5 = hashlib.md5(data).hexdigest()
+        if FaultKind.CUT_REPORT in job.faults:
+            data = data[: len(data) // 2]
+        key = f"{folder}/results/{hashlib.sha1(f'{status}{number}'.encode()).hexdigest()}.csv"
+        self._put(bucket, key, data)
+        return {"TaskExecutionStatus": status, "Bucket": bucket, "MD5Checksum": md5, "Key": key}
 
     def _put(self, bucket: str, key: str, data: bytes) -> None:
         from moto.core import DEFAULT_ACCOUNT_ID
@@ -387,6 +401,10 @@ def _muddled(rows: list[list[str]]) -> list[list[str]]:
     """Return rows that tell of each object what is true of another one."""
     told = [row[6] for row in rows]
     return [[*row[:6], told[number - 1]] for number, row in enumerate(rows)]
+
+
+def _rows_of(manifest: bytes) -> Iterator[list[str]]:
+    return csv.reader(io.TextIOWrapper(io.BytesIO(manifest), encoding="utf-8"))
 
 
 def _csv(rows: list[list[str]]) -> bytes:

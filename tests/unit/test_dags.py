@@ -45,6 +45,7 @@ FULL_ENTRY = {
     "retrieval_tier": "Bulk",
     "retrieval_days": 3,
     "poll_seconds": 120,
+    "verify": {"by": "content", "role_arn": "arn:aws:iam::123456789012:role/verify", "timeout_hours": 10},
 }
 
 
@@ -71,6 +72,7 @@ def dags() -> dict[str, DAG]:
         "glacier_backup__full_one",
         "glacier_restore__full_one",
         "glacier_delete__full_one",
+        "glacier_verify__full_one",
     ]
 )
 def dag(request: pytest.FixtureRequest, dags: dict[str, DAG]) -> DAG:
@@ -95,6 +97,7 @@ def test_there_is_one_dag_of_each_kind_for_each_application(dags: dict[str, DAG]
         "glacier_delete__plain",
         "glacier_restore__full_one",
         "glacier_restore__plain",
+        "glacier_verify__full_one",
     ]
 
 
@@ -130,7 +133,7 @@ def test_a_wrong_application_is_an_import_error_of_its_own_and_the_others_keep_t
 def test_a_file_that_is_not_yaml_is_an_error_of_every_dag_file() -> None:
     APPLICATIONS.write_text("applications: {a: 1")
     errors = parsed().import_errors
-    assert len(errors) == 4
+    assert len(errors) == 5
     assert all("line 1" in text and str(APPLICATIONS) in text for text in errors.values())
 
 
@@ -423,3 +426,39 @@ def test_the_end_of_every_run_is_noted_also_where_no_task_can_tell(dags: dict[st
     told = [dag for name, dag in dags.items() if not name.startswith("glacier_delete__")]
     assert all(dag.on_failure_callback is run_failed for dag in told)
     assert all(dag.on_success_callback is run_succeeded for dag in told)
+
+
+# --- verification --------------------------------------------------------------------------------------------------
+
+
+def test_a_verification_by_content_waits_for_s3_without_a_worker(dags: dict[str, DAG]) -> None:
+    dag = dags["glacier_verify__full_one"]
+    assert [task.task_id for task in dag.topological_sort()] == [
+        "open_verification",
+        "verify_listing",
+        "request_checksums",
+        "wait_for_checksums",
+        "read_checksums",
+        "close_verification",
+        "require_proof",
+    ]
+    sensor: Any = dag.get_task("wait_for_checksums")
+    assert (sensor.deferrable, sensor.poke_interval, sensor.timeout) == (True, 120, 36_000)
+    assert dag.get_task("close_verification").trigger_rule == TriggerRule.ALL_DONE
+    assert [asset.name for asset in dag.get_task("close_verification").outlets] == ["glacier_verify__full_one"]
+
+
+@pytest.mark.parametrize(
+    ("given", "tasks"), [(None, 4), ("listing", 4), ({"schedule": None}, 4), ("off", 0), (False, 0)]
+)
+def test_there_is_a_verification_where_the_section_is_there(given: Any, tasks: int) -> None:
+    describe(dms={**ENTRY, "verify": given})
+    bag = parsed()
+    assert bag.import_errors == {}
+    dag = bag.dags.get("glacier_verify__dms")
+    assert (len(dag.tasks) if dag else 0) == tasks
+
+
+def test_a_vault_is_verified_by_its_inventory(dags: dict[str, DAG]) -> None:
+    describe(dms={**ENTRY, "store": "glacier://vault", "verify": "content"})
+    assert len(parsed().dags["glacier_verify__dms"].tasks) == 4

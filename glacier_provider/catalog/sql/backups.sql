@@ -68,6 +68,12 @@ UPDATE restores SET state = 'failed', closed_at = clock_timestamp(), error = coa
    AND state IN ('planned', 'running')
 RETURNING 'restore ' || id AS holder;
 
+-- name: end_proofs_of_run
+-- Its jobs are gone on with by the next one.
+UPDATE proofs SET state = 'failed', ended_at = clock_timestamp(), error = %(error)s
+ WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s AND state = 'running'
+RETURNING kind || ' ' || id AS holder;
+
 -- name: end_stale_transactions
 -- The lease is free: what its former holders have open is ended, or it would be waited for as long as they sleep.
 SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity

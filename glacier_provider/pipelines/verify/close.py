@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,8 @@ def close_verification(application: Application, proof_id: int, *, catalog: Cata
     proof = catalog.proofs.get(proof_id)
     if proof["state"] == ProofState.RUNNING:
         catalog.proofs.note(proof_id, "lost", findings=_lost(catalog, since=proof["began_at"]))
-        proof = catalog.proofs.close(proof_id, error=_unfinished(proof["figures"]))
+        error = _unfinished(proof["figures"], proof["method"]) or _not_looked(proof["findings"])
+        proof = catalog.proofs.close(proof_id, error=error)
     closed = closed_proof(proof)
     for line in closed["lines"]:
         log.info("%s: %s", application.name, line)
@@ -45,14 +46,25 @@ def _lost(catalog: Catalog, *, since: datetime) -> Iterator[Finding]:
             yield Finding(what, words.format(counted(count, "archive")), count, tuple(places), grave=is_new)
 
 
-def _unfinished(figures: Mapping[str, Any]) -> str | None:
+def _unfinished(figures: Mapping[str, Any], method: str) -> str | None:
     """Return why a verification has not looked at all that it was to look at; None when it has."""
     if "listing" not in figures:
         return "The stores were not listed."
+    if method == "content" and figures.get("content", {}).get("pending", 1):
+        return "S3 has not told all checksums yet; the next verification goes on with its jobs, which are paid for."
     awaited = figures["listing"].get("awaited")
     if awaited:
         return f"No inventory came of {', '.join(awaited)}: it is asked for, and there the next time."
     return None
+
+
+#: What was found that tells that not everything was looked at.
+_IN_PART = ("not_looked", "job_failed", "not_computed", "not_told")
+
+
+def _not_looked(findings: Iterable[Mapping[str, Any]]) -> str | None:
+    told = [one["told"] for one in findings if one["what"] in _IN_PART]
+    return " ".join(told) or None
 
 
 def closed_proof(proof: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,9 +75,16 @@ def closed_proof(proof: Mapping[str, Any]) -> dict[str, Any]:
     first = {
         ProofState.PASSED: "All is as it should be.",
         ProofState.FOUND: "NOT all is as it should be.",
-        ProofState.FAILED: f"It could not look at everything: {proof['error']}",
+        ProofState.FAILED: "Not everything could be looked at.",
     }[ProofState(proof["state"])]
     looked = [] if listed is None else [f"{counted(listed, 'archive')} listed by the stores."]
+    content = figures.get("content", {})
+    if "matched" in content:
+        looked.append(
+            f"{counted(content['matched'], 'archive')} of {content['asked']} have the checksum that they were written "
+            "with, as S3 computed it where they lie."
+        )
+    error, told = proof["error"], finding_lines(findings)
     return {
         "proof_id": proof["id"],
         "state": proof["state"],
@@ -75,7 +94,7 @@ def closed_proof(proof: Mapping[str, Any]) -> dict[str, Any]:
         "figures": figures,
         "findings": [one.as_dict() for one in findings],
         "error": proof["error"],
-        "lines": [first, *looked, *finding_lines(findings)],
+        "lines": [first, *([] if error is None or error in told else [error]), *looked, *told],
     }
 
 

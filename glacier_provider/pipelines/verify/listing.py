@@ -25,7 +25,7 @@ from glacier_provider.stores.contract import ArchiveStore, IsWatched, KeepsVersi
 
 log = logging.getLogger(__name__)
 
-STEP = "listing"
+_STEP = "listing"
 #: So many of the newest archives of a store with locks are looked at.
 LOCKS_LOOKED_AT = 20
 #: A lock counts from the moment of the write, which the catalog does not know to the second.
@@ -64,7 +64,7 @@ def verify_listing(
     look = _Look(application, catalog, stores, may_go_on)
     with catalog.alone(f"the verification of {application.name}"):
         figures = look.run()
-        catalog.proofs.note(proof_id, STEP, figures=figures, findings=look.findings)
+        catalog.proofs.note(proof_id, _STEP, figures=figures, findings=look.findings)
     return figures
 
 

@@ -12,6 +12,12 @@ from glacier_provider.core.proof import ProofKind
 log = logging.getLogger(__name__)
 
 
+def method_of(application: Application) -> str:
+    """Return how an application is verified when nobody says otherwise; a vault by its inventory, a listing."""
+    by_content = application.verify.by == "content" and application.store.startswith("s3:")
+    return "content" if by_content else "listing"
+
+
 def open_verification(
     application: Application,
     *,

@@ -33,7 +33,7 @@ from glacier_provider.applications.schema import fields
 from glacier_provider.core.retention import Retention
 from glacier_provider.errors import ConfigurationError
 
-SECTIONS = ("dump", "restore", "retention", "notifications", "scan", "rehearsal")
+SECTIONS = ("dump", "restore", "retention", "notifications", "scan", "rehearsal", "verify")
 FIELDS = [name for name in fields() if "." not in name and name not in (*SECTIONS, "name")]
 EXAMPLE = Path(__file__).parents[3] / "dags" / "applications.yaml"
 
@@ -110,8 +110,26 @@ def test_every_example_in_a_message_is_right(section: str) -> None:
 
 
 def test_a_section_with_nothing_behind_it_has_its_defaults() -> None:
-    assert parse(**dict.fromkeys(SECTIONS)) == parse()
-    assert parse(**{name: {} for name in SECTIONS}) == parse()
+    alike = [name for name in SECTIONS if name != "verify"]
+    assert parse(**dict.fromkeys(alike)) == parse()
+    assert parse(**{name: {} for name in alike}) == parse()
+
+
+@pytest.mark.parametrize("given", [None, {}, {"days": 5}, "listing", True])
+def test_a_section_verify_is_reason_enough_to_verify(given: Any) -> None:
+    assert parse().verify.by == "off"
+    assert parse(verify=given).verify.by == "listing"
+    assert parse(verify=False).verify.by == parse(verify={"by": "off"}).verify.by == "off"
+    told = parse(verify=given)
+    assert Application.from_dict(told.to_dict()) == told
+
+
+def test_the_account_of_a_verification_is_that_of_its_role_unless_it_is_named() -> None:
+    role = "arn:aws:iam::123456789012:role/verify"
+    assert parse(verify={"by": "content", "role_arn": role}).verify.account == "123456789012"
+    assert parse(verify={"role_arn": role, "account_id": "210987654321"}).verify.account == "210987654321"
+    with pytest.raises(ConfigurationError, match="must be the 12 digits of an AWS account"):
+        parse(verify={"role_arn": role, "account_id": 210987654321})
 
 
 def test_a_name_inside_an_entry_is_no_field() -> None:
