@@ -82,6 +82,7 @@ def generated(s3: S3Emulator, bucket: str, archives: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 def test_a_million_archives_are_verified_by_one_job(dms: ApplicationUnderTest) -> None:
     with S3Emulator() as s3:
         dms.s3 = s3
