@@ -694,7 +694,8 @@ _mutation(
     f"{POSTGRES}/restore/transaction.py",
     "        if lost:\n",
     "        if False:\n",
-    "tests/integration/postgres/test_what_stays.py",
+    "tests/integration/postgres/test_what_stays.py::"
+    "test_when_something_that_has_to_stay_goes_all_the_same_nothing_is_changed",
 )
 _mutation(
     "what is there is asked for",

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from glacier_provider.errors import DatabaseRefused, GlacierProviderError, MissingRoles, SelectionConflict
+from glacier_provider.errors import (
+    DatabaseRefused,
+    GlacierProviderError,
+    MissingRoles,
+    RestoreFailed,
+    SelectionConflict,
+)
 from glacier_provider.postgres import (
     Exclusions,
     Keep,
@@ -23,6 +30,7 @@ from glacier_provider.postgres import (
     plan_database_restore,
     restore_in_transaction,
 )
+from glacier_provider.postgres.restore import transaction
 from tests.integration.postgres.conftest import OLDEST, SampleServer
 
 _numbers = count()
@@ -186,6 +194,24 @@ def test_a_foreign_key_that_no_longer_fits_holds_from_now_on_and_is_listed(libra
     done = library.restore(dump)
     assert library.run("SELECT convalidated FROM pg_constraint WHERE conname = 'audit_doc_fkey'") == [(False,)]
     assert ["audit_doc_fkey" in each["object"] and "NOT VALID" in each["said"] for each in done.failed] == [True]
+
+
+def test_when_something_that_has_to_stay_goes_all_the_same_nothing_is_changed(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a later version of PostgreSQL lets depend on what is dropped."""
+    library.run(*DOCS)
+    dump = library.dump(**LEFT_OUT)
+    statements = transaction._statements
+
+    def one_too_many(drops: Iterable[tuple[str, str]]) -> Iterator[str]:
+        yield from statements(drops)
+        yield "DROP TABLE public.audit CASCADE"
+
+    monkeypatch.setattr(transaction, "_statements", one_too_many)
+    with pytest.raises(RestoreFailed, match=r"that must stay would be dropped as well: .*table public\.audit"):
+        library.restore(dump)
+    assert library.run("SELECT count(*) FROM audit") == [(1000,)]
 
 
 def test_rows_that_were_left_out_are_told_by_the_dump_itself(library: Library) -> None:
