@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
 from glacier_provider.core.archive import Location
 from glacier_provider.core.parts import MIB
-from glacier_provider.errors import GlacierProviderError
+from glacier_provider.errors import GlacierProviderError, RetrievalFailed
+from glacier_provider.pipelines.restore import request_retrievals
+from glacier_provider.pipelines.restore.wait import raise_failed_retrievals
 from glacier_provider.stores.contract import Retrieval
+from tests.emulator.faults import FaultKind
 from tests.emulator.vault import VaultEmulator
 from tests.support.application import titles
 from tests.support.vault import VAULT, OnAVault
@@ -43,6 +49,24 @@ def test_an_earlier_backup_comes_back_from_a_vault(on_a_vault: OnAVault) -> None
     on_a_vault.restore(first)
     assert titles(on_a_vault) == before
     assert on_a_vault.contents() == {**ORIGINAL, "large.bin": large, "deep/empty": b""}
+
+
+def test_a_retrieval_that_the_vault_gives_up_ends_the_wait_by_its_name(
+    on_a_vault: OnAVault, vault: VaultEmulator
+) -> None:
+    on_a_vault.back_up()
+    (on_a_vault.files / "doc1.pdf").unlink()
+    planned = on_a_vault.plan(part="files")
+    number, wanted = planned["restore_id"], ArchiveRange.from_dict(planned["ranges"][0])
+    vault.faults.inject("InitiateJob", FaultKind.FAIL_JOB, nth=1)
+    request_retrievals(on_a_vault.application, number, wanted, catalog=on_a_vault.catalog, stores=on_a_vault.stores)
+    deadline = time.monotonic() + 30
+    while not (seen := on_a_vault.poll(number)).failed:
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.05)
+    assert (seen.failed, seen.renewed) == (1, 0)
+    with pytest.raises(RetrievalFailed, match=r"doc1\.pdf"):
+        raise_failed_retrievals(number, catalog=on_a_vault.catalog)
 
 
 def test_what_a_dead_process_asked_for_is_joined_by_one_that_had_looked_before(

@@ -735,7 +735,7 @@ _mutation(
     f"{PIPELINES}/restore/wait.py",
     '            failed.append((row["id"], report.failure))\n',
     "",
-    "tests/integration/notifications/test_waits.py::test_the_message_of_a_failed_job_fails_the_restore",
+    "tests/integration/test_vault_round_trip.py::test_a_retrieval_that_the_vault_gives_up_ends_the_wait_by_its_name",
 )
 _mutation(
     "a backup that is not complete is restored",
@@ -781,7 +781,7 @@ _mutation(
     f"{SQL}/backups.sql",
     "       AND (lease_holder IS NULL OR lease_holder = %(holder)s OR lease_until < clock_timestamp())\n",
     "",
-    "tests/integration/catalog/test_backups.py::test_a_second_run_waits_while_the_first_has_the_lease",
+    "tests/integration/catalog/test_backups.py::test_a_lease_that_another_run_took_a_moment_before_is_not_taken",
 )
 _mutation(
     "a stale lease is prolonged",

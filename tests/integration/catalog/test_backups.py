@@ -116,6 +116,21 @@ def test_a_second_run_waits_while_the_first_has_the_lease(catalog: Catalog) -> N
     assert len(catalog.lists.backups()) == 1, "the refused run left no backup behind"
 
 
+def test_a_lease_that_another_run_took_a_moment_before_is_not_taken(
+    catalog: Catalog, catalog_database: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both looked, and both found it free."""
+    with a_catalog(catalog_database) as other:
+        first = other.backups.open(a_run(1))
+    with monkeypatch.context() as at_once:
+        at_once.setattr(type(catalog.backups), "lease", lambda _: None)
+        with pytest.raises(LeaseHeld):
+            catalog.backups.open(a_run(2))
+    lease = catalog.backups.lease()
+    assert lease is not None
+    assert (lease["holder"], lease["last_holder"]) == (f"backup {first}",) * 2
+
+
 def test_the_lease_of_a_dead_run_ends_and_its_backup_is_settled(catalog: Catalog, catalog_database: Server) -> None:
     dead = catalog.backups.open(a_run(1))
     with catalog_database.connect(autocommit=True) as connection:
