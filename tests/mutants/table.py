@@ -701,8 +701,8 @@ _mutation(
     "what is there is asked for",
     Promise.PRESENT,
     f"{SQL}/restores.sql",
-    "AND r.source = 'store' AND a.retrieval_status = 'available' AND a.stored_size > 0\n   AND a.id > %(after)s",
-    "AND r.source = 'store' AND a.stored_size > 0\n   AND a.id > %(after)s",
+    "AND m.source = 'store' AND m.status = 'available' AND m.stored_size > 0\n   AND m.id > %(after)s",
+    "AND m.source = 'store' AND m.stored_size > 0\n   AND m.id > %(after)s",
     "tests/integration/catalog/test_restore_plans.py",
 )
 _mutation(
