@@ -240,6 +240,19 @@ def test_a_person_cancels_a_job_and_what_it_told_counts(verified: Verified) -> N
     assert verified.left() == []
 
 
+def test_a_manifest_of_any_size_is_one_object(verified: Verified, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glacier_provider.stores.s3.batch._PIECE", 6 * 2**20)
+    batch = verified.batch(verified.app.application.store)
+    keys = [f"pre/dms/files/{number:0900d}%20" for number in range(8000)]
+    etag, count = batch.write_manifest("token", iter(keys))
+    found = verified.app.s3.objects.key(verified.app.bucket, f"{batch.folder('token')}manifest.csv")
+    lines = found.value.decode().splitlines()
+    assert (count, found.etag.strip('"'), "-2" in etag) == (8000, etag, True)
+    assert lines[7] == f"{verified.app.bucket},{keys[7].replace('%', '%25')}"
+    assert batch.clear("token") == []
+    assert verified.left() == []
+
+
 def test_a_budget_is_kept(verified: Verified) -> None:
     verified.app.configure(verify=VerifyOptions(by="content", role_arn=ROLE, budget=0.4))
     with pytest.raises(ProofFailed, match=r"2 jobs for 6 archives .* 0.50 USD .* verify.budget is 0.4"):

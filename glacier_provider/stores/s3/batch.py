@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops.html
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +21,7 @@ from glacier_provider.core.parts import MIB
 from glacier_provider.core.store_uri import S3Uri
 from glacier_provider.errors import StoreError
 from glacier_provider.stores.aws_errors import aws_errors, error_code
-from glacier_provider.stores.s3.bucket import Bucket
+from glacier_provider.stores.s3.bucket import Bucket, base64_text
 from glacier_provider.stores.s3.delete import AT_ONCE
 from glacier_provider.stores.s3.keys import folder_of
 from glacier_provider.stores.s3.report import TaskResult, read_results
@@ -257,11 +258,14 @@ class BatchOperations:
                     **address, Body=first, ServerSideEncryption="AES256", ChecksumAlgorithm="SHA256"
                 )
                 return _etag(reply)
-            upload = bucket.client.create_multipart_upload(**address, ServerSideEncryption="AES256")["UploadId"]
+            # With a checksum, which a bucket with Object Lock asks for.
+            upload = bucket.client.create_multipart_upload(
+                **address, ServerSideEncryption="AES256", ChecksumAlgorithm="SHA256"
+            )["UploadId"]
             with ExitStack() as undo:
                 undo.callback(bucket.client.abort_multipart_upload, **address, UploadId=upload)
                 parts = [
-                    {"PartNumber": number, "ETag": self._send_part(address, upload, number, piece)}
+                    self._send_part(address, upload, number, piece)
                     for number, piece in enumerate(_chained(first, second, pieces), start=1)
                 ]
                 reply = bucket.client.complete_multipart_upload(
@@ -270,17 +274,19 @@ class BatchOperations:
                 undo.pop_all()
         return _etag(reply)
 
-    def _send_part(self, address: Mapping[str, str], upload: str, number: int, piece: bytes) -> str:
-        return _etag(
-            self._bucket.client.upload_part(**address, UploadId=upload, PartNumber=number, Body=piece), strip=False
+    def _send_part(self, address: Mapping[str, str], upload: str, number: int, piece: bytes) -> dict[str, Any]:
+        checksum = base64_text(hashlib.sha256(piece).digest())
+        reply = self._bucket.client.upload_part(
+            **address, UploadId=upload, PartNumber=number, Body=piece, ChecksumSHA256=checksum
         )
+        return {"PartNumber": number, "ETag": reply["ETag"], "ChecksumSHA256": checksum}
 
 
-def _etag(reply: Mapping[str, Any], *, strip: bool = True) -> str:
+def _etag(reply: Mapping[str, Any]) -> str:
     etag = reply.get("ETag")
     if not etag:
         raise StoreError("The store took an object and told no ETag of it.")
-    return str(etag).strip('"') if strip else str(etag)
+    return str(etag).strip('"')
 
 
 def _chained(first: bytes, second: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
