@@ -905,7 +905,7 @@ _mutation(
     "glacier_provider/core/retention.py",
     '        reasons[complete[0][0]].append("it is the newest complete backup")\n',
     "        pass\n",
-    "tests/unit/core/test_retention.py",
+    "tests/unit/core/test_retention.py::test_the_newest_complete_backup_stays_also_when_no_other_rule_keeps_it",
 )
 _mutation(
     "estimates leave out early deletion",

@@ -63,6 +63,12 @@ def test_failed_ones_do_not_count_and_may_go_once_a_complete_one_came_after_them
     assert judged[4].reasons == ("no complete backup came after it yet",)
 
 
+def test_the_newest_complete_backup_stays_also_when_no_other_rule_keeps_it() -> None:
+    backups: Backups = [(1, COMPLETE, NOW - timedelta(days=50)), (2, COMPLETE, NOW - timedelta(days=40))]
+    judged = apply_rule(backups, Retention(keep_days=7), now=NOW)
+    assert [(one.backup_id, one.reasons) for one in judged] == [(2, ("it is the newest complete backup",)), (1, ())]
+
+
 @given(
     states=st.lists(st.sampled_from([COMPLETE, FAILED]), max_size=40),
     figures=st.fixed_dictionaries({name: st.integers(0, 4) for name in Retention.__dataclass_fields__}),
