@@ -160,6 +160,9 @@ class _Rehearsal:
             return _listed(NO, f"statements would be refused{place}", failures, _MEND)
         losses = [f"{one.entry}: {one.reason}" for one in plan.removed if one.reason.startswith("needs ")]
         losses += [f"{kind} {schema}.{name} stays as it is: another role's" for kind, schema, name in plan.of_others]
+        losses += [
+            f"publication of {one}: only its owner can add the restored table" for one in plan.target.unpublished
+        ]
         losses += passed_over
         if not plan.fits_a_transaction and not self._swaps():
             losses.append(f"it may take more locks ({plan.locks:,}) than the server surely has ({plan.target.locks:,})")

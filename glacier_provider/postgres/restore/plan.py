@@ -33,7 +33,9 @@ from glacier_provider.postgres.restore.selection import (
     Removed,
     Selection,
     TocEdit,
+    annotates_the_server,
     edit,
+    is_of_the_server,
 )
 from glacier_provider.postgres.restore.statements import SETTINGS, change_of_owner
 from glacier_provider.postgres.restore.target import (
@@ -634,13 +636,9 @@ def _annotates(entry: TocEntry, contents: dict[int, TocEntry], target: Target) -
     tag, _, name = entry.name.partition(" ")
     if not entry.dependencies and tag == "SCHEMA" and not target.schemas.get(unquoted(name), True):
         return f"the schema {name} stays and belongs to another role"
-    if _is_system(entry.schema) and not target.superuser:
+    if annotates_the_server(entry) and not target.superuser:
         return "of an object of the server itself, which this user cannot change: it stays as it is"
     return ""
-
-
-def _is_system(schema: str | None) -> bool:
-    return schema is not None and (schema.startswith("pg_") or schema == "information_schema")
 
 
 def _missing_schemas(kept: tuple[TocEntry, ...], target: Target) -> tuple[str, ...]:
@@ -653,7 +651,7 @@ def _missing_schemas(kept: tuple[TocEntry, ...], target: Target) -> tuple[str, .
         for entry in kept
         if entry.desc in _PIECES_OF_A_SYSTEM_OBJECT and not entry.schema and entry.name.startswith("SCHEMA ")
     }
-    return tuple(sorted(each for each in needed - made - target.schemas.keys() if not _is_system(each)))
+    return tuple(sorted(each for each in needed - made - target.schemas.keys() if not is_of_the_server(each)))
 
 
 def _extension_rows(kept: tuple[TocEntry, ...], target: Target) -> tuple[tuple[TableName, str], ...]:
@@ -713,7 +711,7 @@ def _large_object(oid: object) -> ObjectIdentity:
 
 def _in_their_own_right(entries: Iterable[TocEntry]) -> Iterator[ObjectIdentity]:
     for entry in entries:
-        if entry.desc in _IN_THEIR_OWN_RIGHT or (entry.desc == "ACL" and _is_system(entry.schema)):
+        if entry.desc in _IN_THEIR_OWN_RIGHT or (entry.desc == "ACL" and is_of_the_server(entry.schema)):
             yield _identity(entry)
         elif entry.desc == "SHELL TYPE":  # the beginning of a type, or all that there is of it
             yield "TYPE", entry.schema, entry.name

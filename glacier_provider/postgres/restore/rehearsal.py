@@ -20,6 +20,7 @@ from glacier_provider.postgres.restore.creators import Creators
 from glacier_provider.postgres.restore.outcome import MISSING, FailedStatement
 from glacier_provider.postgres.restore.roles import named_roles, of_the_database
 from glacier_provider.postgres.restore.scratch import private_scratch_database, scratch_database
+from glacier_provider.postgres.restore.selection import annotates_the_server, is_of_the_server
 from glacier_provider.postgres.restore.session import Refused, RestoringSession
 from glacier_provider.postgres.restore.statements import (
     LARGE_OBJECTS,
@@ -126,6 +127,7 @@ class _Rehearsal:
         self._roles = {str(name): can_act == "t" for name, can_act in session.text(ROLES)}
 
     def failures(self) -> list[Stumble]:
+        self._note_the_servers_own()
         entries = [entry for entry in in_order(self._toc.entries) if self._is_rehearsed(entry)]
         together: list[TocEntry] = []
         for entry in entries:
@@ -139,7 +141,7 @@ class _Rehearsal:
         return [*self._failed.values(), *self._passed_over]
 
     def _is_rehearsed(self, entry: TocEntry) -> bool:
-        if entry.desc in _LEFT_OUT or of_the_database(entry) or (entry.schema or "").startswith("pg_"):
+        if entry.desc in _LEFT_OUT or of_the_database(entry) or is_of_the_server(entry.schema):
             return False
         if self._options.privileges is Keep.DROP and entry.desc in ("ACL", "DEFAULT ACL", "USER MAPPING"):
             return False
@@ -223,6 +225,14 @@ class _Rehearsal:
             self._session.text("ROLLBACK")
         else:
             self._session.text("COMMIT")
+
+    def _note_the_servers_own(self) -> None:
+        """Note what only a superuser can give in a new database: privileges on the server's own objects."""
+        for entry in self._toc.entries:
+            kept = entry.desc != "ACL" or self._options.privileges is Keep.KEEP
+            if annotates_the_server(entry) and kept and not self._is_superuser:
+                failed = FailedStatement(str(entry), "a superuser has to give this", entry.definition.strip())
+                self._passed_over.append(Stumble(entry, failed, missing=False, is_passed_over=True))
 
     def _note_grants(self, entry: TocEntry) -> None:
         """Note the privileges that roles gave as which this user cannot act."""

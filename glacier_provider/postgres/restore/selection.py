@@ -276,3 +276,13 @@ def _other_conflicts(contents: Contents, entry: TocEntry, kept_ids: set[int]) ->
         if needed.dump_id not in seen and needed.dump_id not in kept_ids:
             seen.add(needed.dump_id)
             yield Conflict(entry, needed, str(needed))
+
+
+def is_of_the_server(schema: str | None) -> bool:
+    """Tell whether a schema is the server's own, such as pg_catalog."""
+    return schema is not None and (schema.startswith("pg_") or schema == "information_schema")
+
+
+def annotates_the_server(entry: TocEntry) -> bool:
+    """Tell whether an entry is a privilege, a comment or a label of an object of the server itself: a superuser's."""
+    return entry.desc in _ANNOTATIONS and is_of_the_server(entry.schema)

@@ -50,7 +50,7 @@ class Target:
     are those that a restore of some tables does not touch; `default_privileges` why they stay, or None.
     `foreign_large_objects` are those that this user cannot remove, `large_objects` the others; `open_schemas` are those
     that stay and this user can create in; `locks` is how many locks the server has room for, and `locks_to_drop` about
-    how many the drop takes.
+    how many the drop takes; `unpublished` are replaced tables in publications of others, who alone can add them again.
     """
 
     version: Version
@@ -73,6 +73,7 @@ class Target:
     locks: int
     locks_to_drop: int
     crossings: tuple[Crossing, ...]
+    unpublished: tuple[str, ...] = ()
 
 
 def inspect(connection: Connection, setting: str) -> Target:
@@ -113,6 +114,7 @@ def inspect(connection: Connection, setting: str) -> Target:
         extensions=dict(sorted(_rows(connection, "extensions"))),
         configuration_tables={(schema, name): text for schema, name, text in _rows(connection, "configuration_tables")},
         crossings=tuple(Crossing(*row) for row in _rows(connection, "crossings")),
+        unpublished=tuple(what for (what,) in _rows(connection, "unpublished")),
     )
 
 

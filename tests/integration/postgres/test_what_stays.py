@@ -28,9 +28,12 @@ from glacier_provider.postgres import (
     Server,
     dump_to_path,
     plan_database_restore,
+    restore_by_swap,
     restore_in_transaction,
+    table_of_contents,
 )
 from glacier_provider.postgres.restore import transaction
+from glacier_provider.postgres.restore.rehearsal import rehearse_schema
 from tests.integration.postgres.conftest import OLDEST, SampleServer
 
 _numbers = count()
@@ -309,6 +312,47 @@ def test_privileges_on_objects_of_the_server_itself_stop_no_restore(everywhere: 
     assert everywhere.run(granted) == [(True,)]
 
 
+def test_privileges_on_objects_of_the_server_itself_stop_no_swap_and_are_told_before_and_after(ends: Library) -> None:
+    ends.run(*DOCS)
+    ends.run(
+        f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO {ends.role}",
+        f"GRANT SELECT (rolname) ON pg_catalog.pg_authid TO {ends.role}",
+        f"GRANT SELECT ON pg_catalog.pg_authid TO {ends.role}",
+        by=SUPERUSER,
+    )
+    dump = ends.dump()
+    rehearsed = rehearse_schema(ends.owner, table_of_contents(dump), PgRestoreOptions(), tell=lambda: None)
+    ends.run("DELETE FROM audit")
+    done = restore_by_swap(ends.owner, ends.tools, dump, PgRestoreOptions(), mark="restore_1_1", jobs=2, progress=print)
+    assert ends.run(COUNTS) == [(5, 1000, 500, 7)]
+    told = {each["object"]: each["statement"] for each in done.failed}
+    assert told.keys() == {one.failed.object for one in rehearsed}
+    assert all(one.is_passed_over for one in rehearsed)
+    for statement in told.values():
+        ends.run(statement, by=SUPERUSER)
+    assert ends.run("SELECT has_function_privilege('pg_catalog.pg_reload_conf()', 'EXECUTE')") == [(True,)]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE TABLE adm.logs (n int REFERENCES docs)",
+        "CREATE TABLE adm.part PARTITION OF parts FOR VALUES IN (1)",
+        "CREATE TABLE adm.child () INHERITS (docs)",
+        "CREATE VIEW adm.v AS SELECT id FROM docs",
+    ],
+)
+def test_what_another_role_ties_to_a_replaced_table_is_refused_by_the_plan(ends: Library, made: str) -> None:
+    """Only its owner could take it apart and put it together again."""
+    ends.run(*DOCS, "CREATE TABLE parts (n int) PARTITION BY LIST (n)", "GRANT ALL ON docs, parts TO PUBLIC")
+    ends.run(f"CREATE SCHEMA adm; {made}", by=SUPERUSER)
+    dump = ends.dump()
+    with pytest.raises(SelectionConflict, match="adm"):
+        ends.plan(dump)
+    ends.restore(dump, exclude_tables={("public", "docs"), ("public", "audit"), ("public", "parts")})
+    ends.restore(dump, SUPERUSER)
+
+
 @pytest.mark.parametrize("options", [None, DROP_OWNER])
 def test_an_event_trigger_of_another_role_stays_with_the_function_that_it_calls(
     everywhere: Library, options: PgRestoreOptions | None
@@ -402,6 +446,20 @@ def test_publications_of_others_keep_the_tables_that_are_restored(everywhere: Li
     everywhere.restore(dump)
     assert everywhere.run(MEMBERS) == before
     assert everywhere.run(COUNTS) == [(5, 1000, 500, 7)]
+
+
+def test_a_table_of_a_publication_of_others_is_told_before_and_listed_with_what_its_owner_has_to_run(
+    ends: Library,
+) -> None:
+    ends.run("CREATE TABLE docs (id int PRIMARY KEY, title text)")
+    ends.run("CREATE PUBLICATION pub FOR TABLE docs (id) WHERE (id > 3)", by=SUPERUSER)
+    before = ends.run(MEMBERS)
+    dump = ends.dump()
+    assert ends.plan(dump).target.unpublished == ("public.docs in pub",)
+    (failed,) = ends.restore(dump).failed
+    assert failed["object"] == "publication public.docs in pub"
+    ends.run(failed["statement"], by=SUPERUSER)
+    assert ends.run(MEMBERS) == before
 
 
 def test_large_objects_of_others_stay(ends: Library) -> None:

@@ -110,7 +110,8 @@ SELECT m.oid::bigint, pg_catalog.pg_has_role(m.lomowner, 'USAGE') FROM pg_catalo
 -- name: crossings
 -- purpose: what stays and depends on what is replaced: it would be dropped with it, or block the drop. A dependency
 --   path from a replaced to a staying object has one first step across, so looking at single steps finds every path.
---   Not here: the links (see drop.sql), which are taken apart before the drop and put together after the restore.
+--   Not here: the links (see drop.sql), which are taken apart before the drop and put together after the restore; that
+--   takes the owner of what stays.
 -- begins: objects
 , step AS (
   SELECT d.classid, d.objid, d.objsubid, d.refclassid, d.refobjid, stays.rel AS rel, goes.rel AS goes_rel
@@ -119,10 +120,12 @@ SELECT m.oid::bigint, pg_catalog.pg_has_role(m.lomowner, 'USAGE') FROM pg_catalo
     JOIN object goes ON goes.classid = d.refclassid AND goes.objid = d.refobjid AND goes.stays IS NULL
   WHERE NOT EXISTS (
       SELECT FROM pg_catalog.pg_constraint k
+        JOIN pg_catalog.pg_class c ON c.oid = k.conrelid AND c.relowner IN (SELECT oid FROM ours)
       WHERE d.classid = 'pg_catalog.pg_constraint'::regclass AND k.oid = d.objid AND k.contype = 'f')
     AND d.deptype NOT IN ('P', 'S')
     AND NOT EXISTS (
       SELECT FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid AND c.relispartition
+        AND c.relowner IN (SELECT oid FROM ours)
       WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
         AND h.inhrelid = d.objid AND h.inhparent = d.refobjid)
 )
@@ -136,6 +139,16 @@ SELECT DISTINCT
 FROM step
 ORDER BY 1, 2
 LIMIT 100
+
+-- name: unpublished
+-- purpose: memberships of replaced tables in publications that stay and belong to others: they end with the drop.
+-- begins: objects
+SELECT format('%I.%I in %I', n.nspname, c.relname, p.pubname)
+FROM pg_catalog.pg_publication_rel m JOIN pg_catalog.pg_publication p ON p.oid = m.prpubid
+  JOIN pg_catalog.pg_class c ON c.oid = m.prrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN object o ON o.classid = 'pg_catalog.pg_class'::regclass AND o.objid = c.oid AND o.stays IS NULL
+WHERE p.pubowner NOT IN (SELECT oid FROM ours)
+ORDER BY 1
 
 -- name: roles
 -- purpose: every role, whether this user can act as it (from 16 on a membership may come without SET ROLE), and whether

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glacier_provider.core.text import counted
 from glacier_provider.errors import GlacierProviderError, RestoredInPart
@@ -14,6 +15,7 @@ from glacier_provider.postgres.cluster.properties import copy_properties
 from glacier_provider.postgres.dump.disk import restorable_entries, table_of_contents
 from glacier_provider.postgres.dump.toc import Toc, TocEntry
 from glacier_provider.postgres.restore.outcome import FailedStatement, RestoredDatabase
+from glacier_provider.postgres.restore.selection import annotates_the_server
 from glacier_provider.postgres.restore.swap.beside import (
     comments,
     create_beside,
@@ -32,6 +34,9 @@ from glacier_provider.postgres.tools.find import Tools, check_client_version, se
 from glacier_provider.postgres.tools.options import Keep, OnError, PgRestoreOptions
 from glacier_provider.postgres.tools.run import TaskLog
 from glacier_provider.postgres.tools.server import Server
+
+if TYPE_CHECKING:
+    from glacier_provider.postgres.tools.server import Connection
 
 
 def restore_by_swap(
@@ -94,6 +99,9 @@ def drop_beside(server: Server, mark: str) -> None:
             drop(connection, swap.beside)
 
 
+_SERVERS_OWN = "it is of an object of the server itself, which a superuser has to change in the restored database"
+
+
 def _content(dump: Path, options: PgRestoreOptions) -> str:
     """Return what tells this filling from one of another dump, or with other options."""
     return hashlib.sha256(f"{dump.stem} {options!r}".encode()).hexdigest()[:12]
@@ -127,6 +135,7 @@ class _Job:
     warnings: list[str] = field(default_factory=list)
     failed: tuple[FailedStatement, ...] = ()
     refused: tuple[FailedStatement, ...] = ()  #: privileges that nobody has to decide about
+    servers_own: tuple[FailedStatement, ...] = ()
 
     @property
     def beside(self) -> Server:
@@ -153,7 +162,7 @@ class _Job:
     def _fill(self) -> Filling:
         filled = self._filled()
         self.warnings += filled.warnings
-        self.failed, self.refused = filled.failed, filled.refused
+        self.failed, self.refused = filled.failed, (*self.servers_own, *filled.refused)
         reached = Filling.IN_PART if filled.failed else Filling.FILLED
         self._mark(reached)
         return reached
@@ -171,6 +180,7 @@ class _Job:
     def _filled(self) -> Filled:
         entries = list(self._restorable())
         with maintenance(self.elsewhere, "creating the new database") as connection:
+            entries = self._without_the_servers_own(connection, entries)
             check_content(
                 connection,
                 self.server,
@@ -208,6 +218,18 @@ class _Job:
                 continue
             elif not (entry.desc == "USER MAPPING" and self.options.privileges is Keep.DROP):  # a privilege
                 yield entry
+
+    def _without_the_servers_own(self, connection: Connection, entries: list[TocEntry]) -> list[TocEntry]:
+        """Leave out, and list, the privileges and comments of the server's own objects that this user cannot give."""
+        asked = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
+        if (connection.execute(asked).fetchone() or (False,))[0]:
+            return entries
+        self.servers_own = tuple(
+            FailedStatement(str(entry), _SERVERS_OWN, entry.definition.strip())
+            for entry in entries
+            if annotates_the_server(entry)
+        )
+        return [entry for entry in entries if not annotates_the_server(entry)]
 
     def _drop_half_filled(self) -> None:
         """Free the disk of a database that was filled in vain; should that fail too, the next try does it."""
