@@ -24,6 +24,8 @@ from glacier_provider.postgres.tools.run import CHUNK, Ended, Tool
 _END = b"\\.\n"
 _OPEN = re.compile(rb"SELECT pg_catalog\.lo_open\('(\d+)', \d+\);\n")
 _WRITE = re.compile(rb"SELECT pg_catalog\.lowrite\(0, E?'\\\\?x([0-9a-f]*)'\);\n")
+#: Bytes worth sending. What is kept is copied with each reading of the pipe, which gives twice as much.
+_PIECE = 32 << 10
 _LONGEST_LINE = 1 << 20  # what is looked for is shorter by far
 
 
@@ -97,7 +99,7 @@ class Rows:
         looked = self._at  # the mark does not begin before it
         while (found := self._buffer.find(b"\n" + _END, looked)) < 0:
             ready = max(self._at, len(self._buffer) - len(_END))
-            if ready - self._at >= CHUNK:
+            if ready - self._at >= _PIECE:
                 yield self._buffer[self._at : ready]
                 self._at = ready
             looked = ready
