@@ -151,6 +151,10 @@ class Batch:
             0 if strangers is None else int(strangers["count"]),
         )
 
+    def note_corrupt(self, archive_ids: Sequence[int], proof_id: int) -> None:
+        """Note that the content of archives is known to be wrong: that a store lists them does not bring them back."""
+        self._db.run("note_corrupt", archive_ids=list(archive_ids), proof_id=proof_id)
+
     def keys(self, archive_ids: Sequence[int]) -> dict[int, str]:
         """Return the keys of archives by their ids."""
         return {row["id"]: row["key"] for row in self._db.rows("keys_of_archives", archive_ids=list(archive_ids))}

@@ -102,7 +102,7 @@ class Reconciliation:
     def back(self, archive_id: int, *, key: str) -> bool:
         """Note a lost archive as archived again, and a backup that failed for it alone as complete.
 
-        Return whether it was: not a dump or manifest that was made anew meanwhile.
+        Return whether it was: not a dump or manifest that was made anew meanwhile, nor what is known to be corrupt.
         """
         if not self._db.row("archive_is_back", archive_id=archive_id, key=key):
             return False

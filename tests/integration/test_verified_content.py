@@ -13,6 +13,7 @@ from glacier_provider.core.proof import ProofKind
 from glacier_provider.core.store_uri import S3Uri, parse_store_uri
 from glacier_provider.errors import ProofFailed, StoreDenied, StoreUnavailable
 from glacier_provider.pipelines import verify
+from glacier_provider.pipelines.reconcile import reconcile
 from glacier_provider.stores import client_config
 from glacier_provider.stores.s3.batch import BatchAccess, BatchOperations, control_client_config, reached_by_address
 from tests.integration.test_lost import age, in_catalog, key_of, remove, states
@@ -128,6 +129,10 @@ def test_a_corrupt_archive_is_lost_and_named_with_its_backups(verified: Verified
     assert states(verified.app, "doc2.pdf") == ["lost"]
     ((how,),) = in_catalog(verified.app, "SELECT lost_how FROM glacier_archives WHERE state = 'lost'")
     assert "S3 computed another checksum of it" in how
+    again = verified.run()
+    assert (again["state"], list(found(again))) == ("passed", ["lost_before"]), "that it is listed does not count"
+    reconcile(verified.app.application, catalog=verified.app.catalog, stores=verified.app.stores, everything=True)
+    assert states(verified.app, "doc2.pdf") == ["lost"], "it is not taken back"
     verified.app.back_up()
     assert states(verified.app, "doc2.pdf") == ["lost", "archived"], "it is archived anew"
 

@@ -76,7 +76,14 @@ SELECT a.id, clock_timestamp(), %(proof_id)s
  WHERE a.application_id = %(application_id)s AND a.store_uri = %(store_uri)s AND a.state = 'archived'
    AND (a.checksum LIKE 'sha256-parts:%%') = (%(variant)s = 'COMPOSITE')
  GROUP BY a.id HAVING bool_and(t.status = 200 AND coalesce(t.sha256 = right(a.checksum, 64), false))
-ON CONFLICT (archive_id) DO UPDATE SET verified_at = excluded.verified_at, proof_id = excluded.proof_id;
+ON CONFLICT (archive_id) DO UPDATE
+   SET verified_at = excluded.verified_at, proof_id = excluded.proof_id, matches = true;
+
+-- name: note_corrupt
+INSERT INTO verified_archives (archive_id, verified_at, proof_id, matches)
+SELECT id, clock_timestamp(), %(proof_id)s, false FROM unnest(%(archive_ids)s::bigint[]) AS id
+ON CONFLICT (archive_id) DO UPDATE
+   SET verified_at = excluded.verified_at, proof_id = excluded.proof_id, matches = false;
 
 -- name: told_otherwise
 -- By what is told of them: not as they were written, not there, or an error; how many, and some of them.

@@ -27,7 +27,11 @@ SELECT a.id, a.kind, a.filename,
 WITH seen AS (
     SELECT l.key, l.size, coalesce(a.filename, l.key) AS name,
            CASE WHEN a.id IS NULL THEN 'unknown'
-                WHEN a.state = 'lost' THEN 'back'
+                WHEN a.state = 'lost' THEN
+                    -- As it was written, and not known to be rotten.
+                    CASE WHEN l.size = a.stored_size AND coalesce(l.checksum = a.checksum, true)
+                              AND NOT EXISTS (SELECT FROM verified_archives v WHERE v.archive_id = a.id AND NOT v.matches)
+                         THEN 'back' END
                 WHEN a.state = 'deleted' THEN 'undeleted'
                 WHEN l.storage_class <> CASE a.kind WHEN 'manifest' THEN 'STANDARD' ELSE %(storage_class)s END
                      AND a.store_uri = %(store_uri)s THEN 'class'

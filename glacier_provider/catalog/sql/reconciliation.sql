@@ -62,6 +62,7 @@ UPDATE glacier_archives AS a SET state = 'archived', retrieval_status = 'availab
             WHERE o.application_id = a.application_id AND o.filename = a.filename AND o.kind = 'file'
               AND o.state IN ('planned', 'uploading', 'archived') AND NOT o.superseded)
  WHERE a.id = %(archive_id)s AND a.state = 'lost' AND a.key = %(key)s
+   AND NOT EXISTS (SELECT FROM verified_archives v WHERE v.archive_id = a.id AND NOT v.matches)
    AND NOT EXISTS (
        SELECT FROM glacier_archives o
         WHERE o.state IN ('planned', 'uploading', 'archived') AND o.kind = a.kind AND a.kind <> 'file'

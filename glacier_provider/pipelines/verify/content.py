@@ -211,6 +211,7 @@ def _compare(
         gone = _really_gone(job, found, catalog=catalog, stores=stores)
         how = f"S3 computed another checksum of it (job {job['job_id']}): its content is not what was written."
         catalog.lost.note(lost, how)
+        catalog.batch.note_corrupt(lost, job["proof_id"])
         catalog.lost.note(gone, f"S3 did not find it (job {job['job_id']}).")
         figures = {
             **told.as_dict(),
