@@ -40,6 +40,8 @@ RUN_DELETED = "deleted"
 #: A run that Airflow does not know is over when its lease was not prolonged for so long: steps do it twice a minute.
 LEASE_QUIET_SECONDS = 180.0
 HOLDERS = ("backup", "restore", "deletion")
+_BACKUP_GOES_ON = "The next backup goes on with what is archived."
+_RESTORE_GOES_ON = "A new restore pays for nothing twice."
 
 
 class Backups:
@@ -125,19 +127,20 @@ class Backups:
         found = self._db.rows("unfinished_runs", application_id=self.application_id) if self._is_known() else []
         return [Run(row["dag_id"], row["dag_run_id"]) for row in found]
 
-    def run_is_over(self, run: Run, state: str) -> list[str]:
+    def run_is_over(self, run: Run, state: str, *, overtaken: bool = False) -> list[str]:
         """Note what a run that is over left unfinished as failed, and free its lease; nothing of what has ended.
 
-        Return what that was, as in "restore 3".
+        `overtaken`: by another that goes on now, whereupon its own tasks cannot. Return what it was, as in "restore 3".
         """
         ids = {"application_id": self.application_id, "dag_id": run.dag_id, "dag_run_id": run.dag_run_id}
-        error = f"Its run was over ({state}) before it was."
+        over = f"Its run was over ({state}) before it was. "
+        clear = "" if overtaken or state == RUN_DELETED else "Clear the task that did not run, with those that follow it. "
         ended: list[Row] = []
 
         def note() -> None:
-            ended[:] = self._db.rows("end_backups_of_run", **ids, error=error)
-            ended.extend(self._db.rows("end_restores_of_run", **ids, error=error))
-            ended.extend(self._db.rows("end_proofs_of_run", **ids, error=error))
+            ended[:] = self._db.rows("end_backups_of_run", **ids, error=f"{over}{clear}{_BACKUP_GOES_ON}")
+            ended.extend(self._db.rows("end_restores_of_run", **ids, error=f"{over}{clear}{_RESTORE_GOES_ON}"))
+            ended.extend(self._db.rows("end_proofs_of_run", **ids, error=f"{over}{clear}"))
             for row in ended:
                 self._db.run("free_lease", application_id=self.application_id, holder=row["holder"])
 
@@ -173,7 +176,7 @@ class Backups:
         if run is None or state is None:
             return False
         log.warning("%s holds the lease of %s, and its run is over: %s.", lease["holder"], self._application, state)
-        self.run_is_over(run, state)
+        self.run_is_over(run, state, overtaken=True)
         self._db.run("free_lease", application_id=self.application_id, holder=lease["holder"])
         return True
 

@@ -35,8 +35,23 @@ def test_the_lease_of_a_run_that_is_over_is_taken_at_once(dms: ApplicationUnderT
     with asking(dms, state) as catalog:
         alive = catalog.backups.open(ANOTHER)
     row = dms.catalog.backups.get(dead)
-    assert (row["state"], row["error"]) == ("failed", f"Its run was over ({state}) before it was.")
+    assert (row["state"], row["error"]) == (
+        "failed",
+        f"Its run was over ({state}) before it was. The next backup goes on with what is archived.",
+    )
     assert dms.catalog.backups.get(alive)["state"] == "running"
+
+
+@pytest.mark.parametrize("state", ["failed", "success"])
+def test_a_run_that_ended_with_a_task_left_out_says_to_clear_it_and_that_helps(
+    dms: ApplicationUnderTest, state: str
+) -> None:
+    run = dms.a_run()
+    dead = backup.open_backup(dms.application, run, catalog=dms.catalog, store=dms.store)
+    note_end(run, state, catalog=dms.catalog)
+    assert "Clear the task that did not run" in dms.catalog.backups.get(dead)["error"]
+    assert dms.back_up(run) == dead
+    assert dms.catalog.backups.get(dead)["state"] == "complete"
 
 
 @pytest.mark.parametrize("state", [None, RUN_DELETED])
