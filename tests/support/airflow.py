@@ -50,6 +50,9 @@ def run_dag(
         for task in dag.tasks:
             _without_retries(task)
         run = dag.test(run_conf=dict(conf or {}), mark_success_pattern=marked and f"^{marked}$")
+        ended = dag.on_failure_callback if run.state == "failed" else dag.on_success_callback
+        if ended is not None:
+            ended({"dag": dag, "dag_run": run})  # as the DAG processor does, which `dag.test` has none of
         tasks: dict[str, list[str]] = {}
         for instance in run.get_task_instances():
             tasks.setdefault(instance.task_id, []).append(str(instance.state))
