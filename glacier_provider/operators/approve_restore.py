@@ -10,7 +10,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from glacier_provider.errors import IllegalMove
-from glacier_provider.operators.base import task_errors
+from glacier_provider.operators.base import NothingTold, task_errors
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PATIENCE = timedelta(days=7)
 
 
-class ApproveRestoreOperator(ApprovalOperator):
+class ApproveRestoreOperator(NothingTold, ApprovalOperator):
     """Wait, without a worker, until a person approves the plan in Airflow's UI; fail when they reject it.
 
     `needed` and `lines` are those of `plan_restore`: where no approval is needed the task ends at once.

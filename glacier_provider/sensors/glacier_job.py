@@ -11,14 +11,14 @@ from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from glacier_provider.errors import GlacierProviderError
 from glacier_provider.hooks.resources import Resources, find_application
-from glacier_provider.operators.base import number_of, task_errors
+from glacier_provider.operators.base import NothingTold, number_of, task_errors
 from glacier_provider.triggers.glacier_job import FAILED, TIMEOUT, GlacierJobTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class GlacierJobSensor(BaseSensorOperator):
+class GlacierJobSensor(NothingTold, BaseSensorOperator):
     """Wait until every archive that a restore asked for can be read.
 
     One sensor waits for all of a restore's retrievals. With `deferrable` (the default) it waits in the triggerer and
