@@ -142,7 +142,7 @@ class Backups:
         def note() -> None:
             ended[:] = self._db.rows("end_backups_of_run", **ids, error=f"{over}{clear}{_BACKUP_GOES_ON}")
             ended.extend(self._db.rows("end_restores_of_run", **ids, error=f"{over}{clear}{_RESTORE_GOES_ON}"))
-            ended.extend(self._db.rows("end_proofs_of_run", **ids, error=f"{over}{clear}"))
+            ended.extend(self._db.rows("end_proofs_of_run", **ids, error=f"{over}{clear}".strip()))
             for row in ended:
                 self._db.run("free_lease", application_id=self.application_id, holder=row["holder"])
 
