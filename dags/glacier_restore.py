@@ -92,6 +92,14 @@ def restore_params(application: Application) -> dict[str, Param]:
             description_md="The name of one of the application's `restore_targets`, or "
             '`{"postgres_conn_id": …, "database": …, "files_directory": …}`. The application then stays as it is.',
         ),
+        "only_files": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            title="Only these files",
+            description_md="One a line, as in `reports/2024.pdf`: with `part` files and `into` they are added to that "
+            "directory, and nothing in it is overwritten or cleared.",
+        ),
         "without_lost": Param(
             False,
             type="boolean",

@@ -23,6 +23,7 @@
     │   ├── MissingExtensions     extensions that the target server cannot create
     │   ├── MissingTablespaces    tablespaces that the target server does not have
     │   ├── TargetRefused         the place that a restore is to go into is somebody's
+    │   ├── ChecksFailed          what was restored is not what was dumped, and took no database's place
     │   ├── RestoredInPart        statements failed, and the database beside waits for a person
     │   └── RestoreFailed         the database was left as it was
     ├── FileError                 attached files and staging
@@ -207,6 +208,17 @@ class TargetRefused(RestoreError):
     """The place that a restore is to go into is not one to restore into: an application's own, or somebody else's."""
 
     hint = "Nothing was changed. Choose another database or directory."
+
+
+class ChecksFailed(RestoreError):
+    """What was restored is not what was dumped."""
+
+    hint = (
+        "The database is as it was. To restore all the same, leave the check that failed out of restore.checks, or set "
+        "restore.checks to [], then clear this task."
+    )
+    #: Each check: its name, how many things were compared, how many differ, the first of them.
+    results: tuple[Mapping[str, object], ...] = ()
 
 
 class RestoredInPart(RestoreError):

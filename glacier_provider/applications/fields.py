@@ -12,7 +12,9 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from glacier_provider.applications.rules import (
     AccountId,
+    Assertions,
     Budget,
+    CheckNames,
     Compression,
     ConnectionId,
     Contradiction,
@@ -42,6 +44,7 @@ from glacier_provider.applications.rules import (
     section,
     whole,
 )
+from glacier_provider.core.checks import RESTORE_CHECKS
 from glacier_provider.core.retention import Retention
 
 _CONFIG = ConfigDict(extra="forbid")
@@ -73,6 +76,12 @@ class DumpOptions:
     exclude_tables: Tables = option((), "tables not to dump", ["public.sessions"])
     exclude_table_data: Tables = option((), "tables to dump without their rows", ["public.cache"])
     lock_timeout_seconds: Seconds = option(60, "how long pg_dump waits for a lock")
+    fingerprint: Literal["counts", "hashes", "off"] = option(
+        "counts",
+        "what is noted of every table in the dump's snapshot, for restores to be compared with: how many rows it has, "
+        "or a hash of them as well, which takes longer",
+        "hashes",
+    )
     space_ratio: Annotated[float, Field(strict=True, ge=0, le=10)] = option(
         0.5, "free staging space asked for before a dump, as a share of the database's size"
     )
@@ -130,6 +139,12 @@ class RestoreOptions:
         "stop",
         "what a swap does when a statement of the dump fails. `list`: restores the rest beside, lists what failed, and "
         "waits for a person",
+    )
+    checks: CheckNames = option(
+        RESTORE_CHECKS,
+        "what has to be as it was in the dump's snapshot before what is restored takes its place",
+        ["row_counts", "schema"],
+        otherwise="all but `extensions`",
     )
     exclude_schemas: Names = option((), "schemas that stay as they are", ["audit"])
     exclude_tables: Tables = option((), "tables that stay as they are", ["public.sessions"])
@@ -349,6 +364,13 @@ class Fields:
     )
     restore: Annotated[RestoreOptions, _SECTION, AfterValidator(_check_restore)] = section(
         RestoreOptions, "how databases are restored"
+    )
+    assertions: Assertions | None = option(
+        None,
+        "SQL that returns true of a database that is well, by name: asked of every restored one before it takes its "
+        "place",
+        {"every document has a title": "SELECT count(*) = 0 FROM documents WHERE title IS NULL"},
+        otherwise="none",
     )
     restore_targets: RestoreTargets | None = option(
         None,

@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core.core_schema import CoreSchema, literal_schema
 
+from glacier_provider.core.checks import CHECKS
 from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.notification import parse_queue
 from glacier_provider.core.prices import LIST_PRICES, STORE_CLASSES, BatchPrices, ClassPrices, override
@@ -185,6 +186,15 @@ def _targets(value: Any) -> dict[str, dict[str, str]]:
     return found
 
 
+def _assertions(value: Any) -> dict[str, str]:
+    """Return SQL by the name of what it asserts."""
+    if not isinstance(value, Mapping) or not all(
+        isinstance(text, str) and text.strip() and "\0" not in text for one in value.items() for text in one
+    ):
+        raise ValueError
+    return dict(value)
+
+
 def _target_schema() -> dict[str, Any]:
     text = {"type": ["string", "null"], "pattern": r"\S"}
     directory = {**text, "pattern": rf"^/+(\./+)*({_DIRECTORY})(/+(\.|{_DIRECTORY}))*/*$"}
@@ -299,4 +309,16 @@ PriceTable = Annotated[
 ]
 RestoreTargets = Annotated[
     Mapping[str, Any], BeforeValidator(_targets), WithJsonSchema(_target_schema()), must_be(_TARGET_WORDS)
+]
+CheckNames = Annotated[
+    tuple[Annotated[str, _choice(CHECKS)], ...],
+    Strict(),
+    BeforeValidator(_listed),
+    must_be(f"a list of {', '.join(CHECKS)}"),
+]
+Assertions = Annotated[
+    Mapping[str, str],
+    BeforeValidator(_assertions),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string", "pattern": r"\S"}}),
+    must_be("a mapping of names to SQL that returns true"),
 ]

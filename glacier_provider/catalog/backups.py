@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -312,6 +312,19 @@ class Backups:
         from psycopg.types.json import Jsonb
 
         self._db.row("add_to_report", backup_id=backup_id, report=Jsonb(findings))
+
+    def note_fingerprint(self, backup_id: int, fingerprint: Mapping[str, Any] | None) -> None:
+        """Keep what was in the backup's database, as `Fingerprint.as_dict` gives it; None: nothing is known."""
+        from psycopg.types.json import Jsonb
+
+        self._db.run("forget_fingerprint", backup_id=backup_id)
+        if fingerprint is not None:
+            self._db.run("note_fingerprint", backup_id=backup_id, fingerprint=Jsonb(dict(fingerprint)))
+
+    def fingerprint(self, backup_id: int) -> dict[str, Any] | None:
+        """Return what was noted of the backup's database; None when nothing was."""
+        row = self._db.row("fingerprint", backup_id=backup_id)
+        return None if row is None else dict(row["fingerprint"])
 
     def ended(self, backup_ids: Sequence[int]) -> list[int]:
         """Return which of these backups are no longer running."""

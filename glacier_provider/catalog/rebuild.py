@@ -135,6 +135,7 @@ class Rebuild:
         self._db.run("rebuild_archives", application_id=self._application_id)
         self._db.run("rebuild_backups", application_id=self._application_id)
         self._db.run("rebuild_previous")
+        self._db.run("rebuild_fingerprints")
         return [row["manifest"] for row in self._db.rows("unclear_gone")]
 
     def clear_gone(self, manifest: int, chain: Sequence[int]) -> None:

@@ -246,7 +246,7 @@ class Restores:
                 self._scans.load_all(files)
                 self._db.row("scan_memory")
                 self._db.run("note_unstaged_files", application_id=application_id, restore_id=restore_id)
-                self._db.run("compare_archives", application_id=application_id)
+                self._db.run("compare_archives", application_id=application_id, names=None)
                 self._db.run("odd_members", **ids)
                 doubtful = [SetAside(**row, subdirectory="") for row in self._db.rows("doubtful_members")]
                 there = list(same(doubtful)) if doubtful else []
@@ -288,25 +288,36 @@ class Restores:
         application's own places: no status changes, and no file is known by another's time and inode.
         """
         ids = {"application_id": self._backups.application_id, "backup_id": backup["id"]}
-        members, lost = None, []
+        members, lost, names = None, [], list(request.only_files) or None
         expire_copies(self._db)
         with self._db.transaction():
             self._db.run("forget_planned_archives", restore_id=restore_id, keep_placed=keep_placed)
             if request.files:
                 self._scans.load_all(files)
                 self._db.row("scan_memory")
-                self._db.run("compare_archives", application_id=ids["application_id"])
+                self._db.run("compare_archives", application_id=ids["application_id"], names=names)
                 self._db.run("odd_members", **ids)
                 doubtful = [SetAside(**row, subdirectory="") for row in self._db.rows("doubtful_members")]
                 self._db.run("settle_doubtful", same=list(same(doubtful)) if doubtful else [])
-                members = int(self._db.rows("members_count", **ids)[0]["archives"])
+                if names is None:
+                    members = int(self._db.rows("members_count", **ids)[0]["archives"])
                 lost = [row["name"] for row in self._db.rows("lost_members", set_aside=[], replaces=True)]
-                self._db.run("plan_elsewhere", restore_id=restore_id, **ids)
+                self._db.run("plan_elsewhere", restore_id=restore_id, names=names, **ids)
             if request.database:
                 self._db.run("plan_database", restore_id=restore_id, archive_id=backup["database_archive_id"])
-            (placed,) = self._db.rows("placed_amount", restore_id=restore_id)
-            figures = self._db.rows("elsewhere_figures", restore_id=restore_id)
-        return Comparison(present=amount_of(placed), members=members, differing=[], lost=lost, figures=figures)
+            present, figures = self.figures_elsewhere(restore_id)
+        return Comparison(present=present, members=members, differing=[], lost=lost, figures=figures)
+
+    def figures_elsewhere(self, restore_id: int) -> tuple[Amount, list[Row]]:
+        """Return which files are in another place already, and what has to be brought there."""
+        (placed,) = self._db.rows("placed_amount", restore_id=restore_id)
+        return amount_of(placed), self._db.rows("elsewhere_figures", restore_id=restore_id)
+
+    def not_in_backup(self, backup_id: int, names: Sequence[str]) -> list[str]:
+        """Return which of these names a backup does not contain."""
+        application_id = self._backups.application_id
+        found = self._db.rows("not_in_backup", application_id=application_id, backup_id=backup_id, names=list(names))
+        return [row["name"] for row in found]
 
     def _present(self, backup: Row, members: int) -> Amount:
         """Return what the backup contains less what is missing or differs.

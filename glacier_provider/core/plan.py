@@ -44,7 +44,8 @@ class RestoreRequest:
     `tier` and `days` None stand for the application's settings. `tables` restores only these (schema, name) pairs.
     `approve` asks for a person's approval of the plan, whatever it costs. `accept_errors`: a swap does without the
     statements that fail. `without_lost` goes on without files that no store holds any more. `into`: another database
-    and directory than the application's, which then stay as they are.
+    and directory than the application's, which then stay as they are. `only_files` names files that are added to that
+    directory, whatever else is in it; nothing else is brought.
     """
 
     backup_id: int | None
@@ -57,6 +58,7 @@ class RestoreRequest:
     accept_errors: bool = False
     without_lost: bool = False
     into: RestoreTarget | None = None
+    only_files: tuple[str, ...] = ()
 
     @property
     def database(self) -> bool:
@@ -83,6 +85,11 @@ class RestoreRequest:
         for a name that is not there, ConfigurationError.
         """
         if self.into is None:
+            if self.only_files:
+                raise ConfigurationError(
+                    "only_files names files that are to be added to another directory, and there is no into.",
+                    hint='Give the directory, as in "into": {"files_directory": "/srv/fetched"}.',
+                )
             return self
         target = self.into
         if target.is_a_name:
@@ -107,6 +114,11 @@ class RestoreRequest:
                     f"The restore target {target} has no {field_name}, and part is {self.part.value}.",
                     hint=f"Give it a {field_name}, or choose another part.",
                 )
+        if self.only_files and part is not RestorePart.FILES:
+            raise ConfigurationError(
+                f"only_files names {counted(len(self.only_files), 'file')}, and part is {part.value}.",
+                hint='Give them with "part": "files".',
+            )
         return replace(self, into=target, part=part)
 
     @classmethod
@@ -128,6 +140,7 @@ class RestoreRequest:
             accept_errors=truth(params.get("accept_errors", False), "accept_errors"),
             without_lost=truth(params.get("without_lost", False), "without_lost"),
             into=RestoreTarget.from_given(params.get("into")),
+            only_files=_file_names(params.get("only_files")),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -142,6 +155,7 @@ class RestoreRequest:
             "accept_errors": self.accept_errors,
             "without_lost": self.without_lost,
             "into": self.into.as_dict() if self.into else None,
+            "only_files": list(self.only_files),
         }
 
 
@@ -159,6 +173,13 @@ def _tables(given: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise ConfigurationError(f"tables is {given!r}.", hint='Give a list of names, as in ["public.documents"].')
     return tuple(parse_table(name) for name in names if name.strip())
+
+
+def _file_names(given: Any) -> tuple[str, ...]:
+    names = given.splitlines() if isinstance(given, str) else given or ()
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(f"only_files is {given!r}.", hint='Give a list of names, as in ["reports/2024.pdf"].')
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 _NOTHING = Amount()

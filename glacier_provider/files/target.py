@@ -76,8 +76,7 @@ def claim_target(path: str, mark: str, *, may_take: Callable[[str], None]) -> No
     one's mark, has not raised. Killed at any instant, the next call goes on. Raise TargetRefused for a directory that
     is not empty and not ours, or has something mounted inside; DirectoryUnusable.
     """
-    with file_errors("make the directory", path), suppress(FileExistsError):
-        os.mkdir(path)
+    make_target(path)
     with Root(path) as root, _turn(root) as markers:
         found = _look(root)
         if found.is_foreign:
@@ -93,6 +92,12 @@ def claim_target(path: str, mark: str, *, may_take: Callable[[str], None]) -> No
         if not found.empty:
             _clear(root)
             _write(root, markers, Claim(mark, cleared=True))
+
+
+def make_target(path: str) -> None:
+    """Make a directory, where it is missing, in one that is there."""
+    with file_errors("make the directory", path), suppress(FileExistsError):
+        os.mkdir(path)
 
 
 def foreign_directory(path: str) -> TargetRefused:

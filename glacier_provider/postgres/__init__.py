@@ -4,7 +4,8 @@ What others need of it is here. Read in this order; each room says in its docstr
 
 1. `tools`: where a database is, which client tools fit it, how they are called and run.
 2. `dump`: `dump_to_path` and `dump_to_stream`, top to bottom, and what a dump holds.
-3. `restore`: `plan_database_restore` changes nothing; `restore_in_transaction` does what it planned,
+3. `checks`: what a database is known by, in the dump's snapshot and after a restore.
+4. `restore`: `plan_database_restore` changes nothing; `restore_in_transaction` does what it planned,
    `restore_by_swap` fills a new database that takes the old one's name.
 """
 

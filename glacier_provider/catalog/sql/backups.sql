@@ -202,6 +202,16 @@ UPDATE application_data_backups SET report = report || %(report)s
  WHERE id = %(backup_id)s
 RETURNING id;
 
+-- name: forget_fingerprint
+DELETE FROM fingerprints WHERE backup_id = %(backup_id)s;
+
+-- name: note_fingerprint
+INSERT INTO fingerprints (backup_id, fingerprint) VALUES (%(backup_id)s, %(fingerprint)s)
+ON CONFLICT (backup_id) DO UPDATE SET fingerprint = excluded.fingerprint;
+
+-- name: fingerprint
+SELECT fingerprint FROM fingerprints WHERE backup_id = %(backup_id)s;
+
 -- name: backup
 SELECT b.*, p.name AS application,
        d.stored_size AS database_bytes, d.filename AS database_filename,

@@ -165,6 +165,11 @@ SELECT b.backup_id, %(application_id)s, CASE WHEN error IS NULL THEN 'complete' 
   JOIN told_archives m ON m.manifest = b.manifest AND m.kind = 'manifest'
  ORDER BY b.backup_id;
 
+-- name: rebuild_fingerprints
+INSERT INTO fingerprints (backup_id, fingerprint)
+SELECT b.backup_id, b.head->'fingerprint' FROM told_backups b WHERE jsonb_typeof(b.head->'fingerprint') = 'object'
+ON CONFLICT (backup_id) DO UPDATE SET fingerprint = excluded.fingerprint;
+
 -- name: rebuild_previous
 UPDATE application_data_backups b SET previous_backup_id = t.previous
   FROM told_backups t WHERE t.backup_id = b.id AND t.previous IS NOT NULL

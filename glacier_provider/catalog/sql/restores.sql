@@ -103,6 +103,7 @@ SELECT a.id, a.filename, a.original_size, a.stored_size, a.store_uri, a.state, a
   FROM glacier_archives a LEFT JOIN scanned s ON s.name = a.filename
   LEFT JOIN file_identities i ON i.archive_id = a.id
  WHERE a.application_id = %(application_id)s AND a.kind = 'file'
+   AND (%(names)s::text[] IS NULL OR a.filename = ANY(%(names)s))
    AND (s.size IS DISTINCT FROM a.original_size OR a.superseded OR a.state = 'lost' OR i.mtime_ns <> s.mtime_ns
         OR i.inode <> s.inode);
 
@@ -225,12 +226,13 @@ INSERT INTO restore_archives (restore_id, archive_id, source) VALUES (%(restore_
 ON CONFLICT DO NOTHING;
 
 -- name: plan_elsewhere
--- Every file of the backup: what lies in the application's directory as it was archived is copied from there.
+-- Every file of the backup, or those that are named: what lies in the application's directory as it was archived is copied from there.
 INSERT INTO restore_archives (restore_id, archive_id, source)
 SELECT %(restore_id)s, a.id, CASE WHEN c.id IS NULL THEN 'directory' ELSE 'store' END
   FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id
   LEFT JOIN compared c ON c.id = a.id
  WHERE f.application_id = %(application_id)s AND (c.id IS NULL OR a.state = 'archived')
+   AND (%(names)s::text[] IS NULL OR a.filename = ANY(%(names)s))
    AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
 ON CONFLICT DO NOTHING;
 
@@ -240,6 +242,14 @@ SELECT store_uri, kind, source, CASE WHEN stored_size = 0 THEN 'ready' ELSE stat
        count(*) AS archives, coalesce(sum(stored_size), 0)::bigint AS bytes
   FROM restore_members WHERE restore_id = %(restore_id)s AND NOT placed
  GROUP BY 1, 2, 3, 4;
+
+-- name: not_in_backup
+-- Which of these names the backup does not contain.
+SELECT name FROM unnest(%(names)s::text[]) AS name
+ WHERE NOT EXISTS (SELECT FROM glacier_archives a JOIN backup_files f ON f.archive_id = a.id
+                    WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.filename = name
+                      AND f.first_backup_id <= %(backup_id)s
+                      AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s));
 
 -- name: placed_amount
 SELECT count(*) AS archives, coalesce(sum(stored_size), 0)::bigint AS bytes

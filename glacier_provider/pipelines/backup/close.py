@@ -173,6 +173,7 @@ def _manifest(backup_id: int, previous: int, catalog: Catalog) -> Iterator[bytes
         **told,
         "report": report,
         "roles": roles,
+        "fingerprint": catalog.backups.fingerprint(backup_id),
         "previous": previous or None,
         # By this it is known which one is meant, should another life of the catalog have given the id as well.
         "previous_sha256": before["sha256"] if before is not None else None,

@@ -83,6 +83,7 @@ def _dump(call: DumpCall, backup_id: int, *, catalog: Catalog, store: ArchiveSto
         _record(backup_id, destination, dump, size=size, sha256=sha256, sent=sent)
         _report(backup_id, dump, call.security_warning, catalog=catalog)
         _record_roles(backup_id, call.server, catalog=catalog)
+        _record_fingerprint(backup_id, call, catalog=catalog)
         _note_contents(backup_id, dump, call.path.parent, catalog=catalog)
     if sent is not None:
         _complete(form, destination, sent)
@@ -99,6 +100,25 @@ def _record_roles(backup_id: int, server: Server, *, catalog: Catalog) -> None:
         log.warning("The roles that the database needs could not be recorded: %s", error)
         return
     catalog.backups.add_to_report(backup_id, roles=roles)
+
+
+def _record_fingerprint(backup_id: int, call: DumpCall, *, catalog: Catalog) -> None:
+    """Keep what the database is known by, with which restores are compared; the dump is good without."""
+    meanwhile = call.fingerprint
+    if meanwhile is None:
+        return
+    if (taken := meanwhile.taken) is None:
+        log.warning(
+            "What the dump holds could not be noted, so that no restore is compared with it: %s", meanwhile.trouble
+        )
+        catalog.backups.note_fingerprint(backup_id, None)
+        catalog.backups.add_to_report(backup_id, fingerprint={"mode": "off", "trouble": meanwhile.trouble})
+        return
+    mode = "hashes" if taken.hashes else "counts"
+    told = {"mode": mode, "tables": len(taken.tables), "rows": taken.rows, "seconds": taken.seconds}
+    catalog.backups.note_fingerprint(backup_id, taken.as_dict())
+    catalog.backups.add_to_report(backup_id, fingerprint=told)
+    log.info("The database's %d tables have %d rows, counted in %s s beside the dump.", *list(told.values())[1:])
 
 
 def _note_contents(backup_id: int, dump: Dump, staging: Path, *, catalog: Catalog) -> None:

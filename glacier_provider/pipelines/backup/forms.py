@@ -22,7 +22,8 @@ from glacier_provider.staging import FileStream, Spool, Stream, TarStream, layou
 
 if TYPE_CHECKING:
     from glacier_provider.postgres import Dump, PgDumpOptions, Server, Tools
-    from glacier_provider.postgres.dump.snapshot import References
+    from glacier_provider.postgres.checks.meanwhile import FingerprintMeanwhile
+    from glacier_provider.postgres.dump.snapshot import Beside, References
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,14 @@ class DumpCall:
 
         progress = self.progress.heartbeat
         return dump_to_path(
-            self.server, self.tools, self.options, self.path, progress=progress, references=references, pieces=pieces
+            self.server,
+            self.tools,
+            self.options,
+            self.path,
+            progress=progress,
+            references=references,
+            beside=self.beside,
+            pieces=pieces,
         )
 
     def _to_stream(self, sink: FileStream | Spool, staging: Path | None, references: References | None) -> Dump:
@@ -112,7 +120,37 @@ class DumpCall:
 
         progress = self.progress.heartbeat
         return dump_to_stream(
-            self.server, self.tools, self.options, sink, progress=progress, references=references, staging=staging
+            self.server,
+            self.tools,
+            self.options,
+            sink,
+            progress=progress,
+            references=references,
+            beside=self.beside,
+            staging=staging,
+        )
+
+    @property
+    def beside(self) -> Beside | None:
+        """What looks through the dump's snapshot while that is made."""
+        return None if self.fingerprint is None else self.fingerprint.beside
+
+    @cached_property
+    def fingerprint(self) -> FingerprintMeanwhile | None:
+        """The fingerprint of the database, when the dump is made; None when nobody wants one."""
+        from glacier_provider.postgres.checks.meanwhile import FingerprintMeanwhile
+
+        dump = self.application.dump
+        if dump.fingerprint == "off":
+            return None
+        return FingerprintMeanwhile(
+            self.server,
+            hashes=dump.fingerprint == "hashes",
+            schemas=self.options.exclude_schemas,
+            tables=[".".join(table) for table in self.options.exclude_tables],
+            rowless=[".".join(table) for table in self.options.exclude_table_data],
+            lock_timeout_seconds=dump.lock_timeout_seconds,
+            tell=self.progress.heartbeat,
         )
 
     @cached_property

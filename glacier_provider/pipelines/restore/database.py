@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Server,
         Tools,
     )
+    from glacier_provider.postgres.checks.restored import RestoreChecking
     from glacier_provider.postgres.restore.elsewhere import TargetDatabase
 
 from glacier_provider.pipelines.restore.elsewhere import (
@@ -83,7 +84,8 @@ def restore_database(
             log.warning(warning)
         progress = Progress(log, "pg_restore", on_heartbeat=heartbeat).heartbeat
         backup = catalog.backups.get(restore["backup_id"])
-        call = _Call(application, backup, restore, request, server, tools, dump, progress)
+        checking = checking_of(application, restore["backup_id"], progress, catalog)
+        call = _Call(application, backup, restore, request, server, tools, dump, progress, checking)
         outcome = _into_its_own(call, catalog) if place is None else _into_another(call, place, catalog)
         catalog.restores.add_outcome(restore_id, database=outcome)
     return _small(outcome)
@@ -115,12 +117,37 @@ def _outcome(
 ) -> dict[str, Any]:
     outcome: dict[str, Any] = {"restored": restored.restored, "removed": restored.removed}
     outcome["warnings"] = [*roles, *restored.warnings, *_properties(call, fresh=fresh)][:NAMED]
+    outcome["checks"] = [one.as_dict() for one in call.checking.results]
     return outcome | _known_failures(call, restored, swapped=beside)
+
+
+def checking_of(
+    application: Application, backup_id: int, progress: Callable[[str], None], catalog: Catalog
+) -> RestoreChecking:
+    """Return what a restored database is compared with before it takes its place, if its backup noted anything."""
+    from glacier_provider.core.checks import GRANTS, Fingerprint
+    from glacier_provider.postgres.checks.restored import DatabaseChecks, RestoreChecking
+
+    wanted = application.restore
+    kept = catalog.backups.fingerprint(backup_id)
+    expected = None
+    if kept is not None:
+        try:
+            expected = Fingerprint.from_dict(kept)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            log.warning("What was noted of the database of backup %d is not readable: %s", backup_id, error)
+    names_of = [name for name in wanted.checks if not (name == GRANTS and wanted.privileges == "drop")]
+    return RestoreChecking(
+        DatabaseChecks(
+            expected, application.assertions or {}, tuple(names_of), catalog_schema=application.catalog_schema
+        ),
+        progress,
+    )
 
 
 def _small(outcome: Mapping[str, Any]) -> dict[str, Any]:
     """Return what goes on to other tasks: how many statements failed; the catalog has which."""
-    return {name: value for name, value in outcome.items() if name != "failed"}
+    return {name: value for name, value in outcome.items() if name not in ("failed", "checks")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +162,7 @@ class _Call:
     tools: Tools
     dump: Path
     progress: Callable[[str], None]
+    checking: RestoreChecking
 
     @property
     def may_swap(self) -> bool:
@@ -241,7 +269,9 @@ def refuse_left_behind(left_out: Sequence[str]) -> None:
 def _in_place(call: _Call, plan: DatabasePlan) -> RestoredDatabase:
     from glacier_provider.postgres import drop_beside, restore_planned
 
-    restored = restore_planned(plan, call.server, call.tools, call.options, progress=call.progress)
+    restored = restore_planned(
+        plan, call.server, call.tools, call.options, progress=call.progress, checking=call.checking
+    )
     if call.restore["outcome"].get("beside"):  # an earlier try was to swap
         try:
             drop_beside(call.server, call.mark)
@@ -275,6 +305,7 @@ def _filled(call: _Call, found: TargetDatabase, catalog: Catalog) -> RestoredDat
             jobs=call.application.restore.jobs,
             on_error=_on_error(call),
             progress=call.progress,
+            checking=call.checking,
         )
     except GlacierProviderError as error:
         _note_beside(call, error, catalog)
@@ -304,6 +335,7 @@ def _swapped(call: _Call, catalog: Catalog) -> RestoredDatabase:
             catalog_schema=call.application.catalog_schema,
             on_error=_on_error(call),
             progress=call.progress,
+            checking=call.checking,
         )
     except GlacierProviderError as error:
         _note_beside(call, error, catalog)

@@ -39,7 +39,13 @@ from glacier_provider.pipelines.restore.elsewhere import (
     target_place_of,
 )
 from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
-from glacier_provider.pipelines.restore.step import is_usable_aside, lies_aside, shared_step, staged_version
+from glacier_provider.pipelines.restore.step import (
+    is_usable_aside,
+    lies_aside,
+    require_same,
+    shared_step,
+    staged_version,
+)
 from glacier_provider.pipelines.shared.errors import NamedErrors, log_errors, raise_gravest_named
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.lease import asked_often
@@ -102,6 +108,7 @@ def _download(
     staged = staging_directory_of(application, "restore", restore_id)
     prepare_staging(application.staging_directory, staged.name)
     restore = catalog.restores.get(restore_id)
+    adds = bool(restore["request"].get("only_files"))
     is_elsewhere, own_files = bool(restore["request"].get("into")), application.files_directory
     application = in_place(application, restore)
     progress = Progress(log, "Restored", archives=wanted.archives, size=wanted.bytes)
@@ -111,7 +118,9 @@ def _download(
     note = _note_placed_elsewhere if is_elsewhere else _note_placed
     placed: GroupCommit[Row] = GroupCommit(lambda rows: note(application, restore_id, rows, catalog))
     with Placement(application.files_directory) as files, Placement(staged) as staging:
-        placer = _Placer(application, files, staging, stores=stores, may_go_on=may_go_on, own_files=own_files)
+        placer = _Placer(
+            application, files, staging, stores=stores, may_go_on=may_go_on, own_files=own_files, adds=adds
+        )
         for rows in catalog.restores.to_place(restore_id, wanted, orphan_directory=application.orphan_directory):
             with placed:
                 for row, answer in _brought(placer, rows, workers=application.connections):
@@ -155,8 +164,9 @@ class _Placer:
         stores: Stores,
         may_go_on: Callable[[], None],
         own_files: str,
+        adds: bool,
     ) -> None:
-        self._own_files = own_files
+        self._own_files, self._adds = own_files, adds
         self._application = application
         self._files = files
         self._staging = staging
@@ -175,6 +185,8 @@ class _Placer:
         if row["replaces"]:
             row = {**row, "filename": staged_version(row["id"])}
         placed = placement.present(row["filename"], row["stored_size"])
+        if placed is Placed.KEPT and self._adds and not staged:
+            require_same(self._application.files_directory, row)
         if placed is None and row["source"] == "directory":
             placed = self._copy(row, placement)
         if placed is None:

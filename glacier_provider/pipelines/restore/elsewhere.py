@@ -35,6 +35,7 @@ from glacier_provider.files.target import (
     foreign_directory,
     lies_in,
     look_at_target,
+    make_target,
     require_parent,
 )
 from glacier_provider.pipelines.shared.staging import staging_directory_of
@@ -66,6 +67,7 @@ class Place:
     target: RestoreTarget
     elsewhere: Elsewhere
     mark: str
+    adds: bool = False  #: files are added to the directory, which is not the restore's own
 
     @property
     def server(self) -> Server:
@@ -83,7 +85,8 @@ def target_place_of(application: Application, restore: Mapping[str, Any], elsewh
     target = RestoreTarget.from_given((restore["request"] or {}).get("into"))
     if target is None:
         return None
-    return Place(application, target, _known(elsewhere), mark_of(application, restore["id"], restore["opened_at"]))
+    mark = mark_of(application, restore["id"], restore["opened_at"])
+    return Place(application, target, _known(elsewhere), mark, adds=bool(restore["request"].get("only_files")))
 
 
 def _known(elsewhere: Elsewhere | None) -> Elsewhere:
@@ -125,14 +128,17 @@ def check_place(place: Place, request: RestoreRequest) -> str:
         check_database_place(place)
         said.append(f"{place.server}")
     if request.files:
-        check_directory(place)
+        check_directory(place, adds=bool(request.only_files))
         said.append(place.directory)
     name = f"{place.target.name} (" if place.target.name else ""
     return f"{name}{', '.join(said)}{')' if name else ''}"
 
 
-def check_directory(place: Place) -> None:
-    """Raise TargetRefused for a directory that is, lies in, or holds one of an application, or is not ours."""
+def check_directory(place: Place, *, adds: bool = False) -> None:
+    """Raise TargetRefused for a directory that is, lies in, or holds one of an application, or is not ours.
+
+    What only `adds` files to a directory leaves everything else in it alone, whosever it is.
+    """
     for other in (place.application, *place.elsewhere.applications()):
         of_it = (other.files_directory, other.orphan_directory, other.staging_directory)
         if (found := lies_in(place.directory, of_it)) is not None:
@@ -141,7 +147,7 @@ def check_directory(place: Place) -> None:
                 f"{other.name}."
             )
     require_parent(place.directory)
-    if look_at_target(place.directory).is_foreign:
+    if not adds and look_at_target(place.directory).is_foreign:
         raise foreign_directory(place.directory)
 
 
@@ -207,14 +213,20 @@ def answering_database(place: Place) -> Server:
 
 
 def claim_directory(place: Place, *, catalog: Catalog) -> None:
-    """Have the target's directory hold nothing but what this restore brings; see `claim_target`."""
-    check_directory(place)
+    """Have the target's directory hold nothing but what this restore brings; see `claim_target`.
+
+    One to which files are only added is made where it is missing.
+    """
+    check_directory(place, adds=place.adds)
+    if place.adds:
+        make_target(place.directory)
+        return
     claim_target(place.directory, place.mark, may_take=lambda mark: require_over(mark, catalog))
 
 
 def require_claimed(place: Place) -> None:
     """Raise LeaseLost when another restore has taken the directory over: a process that slept does nothing more."""
-    mark = claimed_by(place.directory)
+    mark = place.mark if place.adds else claimed_by(place.directory)
     if mark != place.mark:
         raise LeaseLost(
             f"{place.directory} is no longer this restore's: {mark or 'nobody'} has it.",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.applications import Application
+from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
@@ -23,9 +25,10 @@ from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.core.tiers import Tier, retrieval_hours
-from glacier_provider.errors import BackupNotRestorable, RetrievalRefused
-from glacier_provider.files import walk
+from glacier_provider.errors import BackupNotRestorable, ConfigurationError, RetrievalRefused
+from glacier_provider.files import Root, name_parts, walk
 from glacier_provider.files.target import claimed_by
+from glacier_provider.files.walk import LARGEST_INODE
 from glacier_provider.pipelines.costs import look_seconds
 from glacier_provider.pipelines.restore.database import exclusions_of, refuse_left_behind
 from glacier_provider.pipelines.restore.elsewhere import (
@@ -36,7 +39,14 @@ from glacier_provider.pipelines.restore.elsewhere import (
     target_place_of,
 )
 from glacier_provider.pipelines.restore.lost import lost_files, note_without
-from glacier_provider.pipelines.restore.step import is_intact, is_there, is_usable_aside, lies_aside, orphan_prefix
+from glacier_provider.pipelines.restore.step import (
+    is_intact,
+    is_there,
+    is_usable_aside,
+    lies_aside,
+    orphan_prefix,
+    require_same,
+)
 from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE, in_parallel
 from glacier_provider.pipelines.shared.staging import staging_directories
 from glacier_provider.staging import numbered
@@ -146,16 +156,56 @@ def _compared_elsewhere(
 ) -> Comparison:
     """Find out what has to be brought into another place; what lies in the application's directory is copied."""
     files: list[FileSeen] | Iterator[FileSeen] = []
+    if request.only_files:
+        _require_in_backup(backup, request, catalog)
     if request.files and os.path.isdir(place.application.files_directory):
-        files = _files_there(place.application)
-    return catalog.restores.compare_elsewhere(
+        files = _named_there(place, request) if request.only_files else _files_there(place.application)
+    compared = catalog.restores.compare_elsewhere(
         restore_id,
         backup,
         request,
         files,
         same=lambda seen: _same(place.application, seen),
-        keep_placed=request.files and claimed_by(place.directory) == place.mark,
+        keep_placed=request.files and not place.adds and claimed_by(place.directory) == place.mark,
     )
+    if not place.adds or not os.path.lexists(place.directory):
+        return compared
+    _note_same(place, restore_id, catalog)
+    present, figures = catalog.restores.figures_elsewhere(restore_id)
+    return replace(compared, present=present, figures=figures)
+
+
+def _require_in_backup(backup: Row, request: RestoreRequest, catalog: Catalog) -> None:
+    unknown = catalog.restores.not_in_backup(backup["id"], request.only_files)
+    if unknown:
+        raise ConfigurationError(
+            f"Backup {backup['id']} has no file {unknown[0]!r}"
+            + (f", nor {counted(len(unknown) - 1, 'other')} of those that are named." if len(unknown) > 1 else "."),
+            hint="Names are relative to the attached-files directory. Look for the file on the page, under Files: it "
+            "tells which backups contain it.",
+        )
+
+
+def _named_there(place: Place, request: RestoreRequest) -> Iterator[FileSeen]:
+    """Yield those of the named files that the application's directory has."""
+    with Root(place.application.files_directory) as root:
+        for name in request.only_files:
+            found = root.look(name_parts(name))
+            if found is not None and stat.S_ISREG(found.st_mode):
+                yield name, found.st_size, found.st_mtime_ns, found.st_ino & LARGEST_INODE
+
+
+def _note_same(place: Place, restore_id: int, catalog: Catalog) -> None:
+    """Note files that are in the target already, with the content that is wanted; raise NameTaken for any other."""
+    whole = ArchiveRange(0, 2**62)
+    with Root(place.directory) as root:
+        for rows in catalog.restores.to_place(restore_id, whole, orphan_directory=""):
+            there = [
+                row for row in rows if row["kind"] == "file" and root.look(name_parts(row["filename"])) is not None
+            ]
+            for row in there:
+                require_same(place.directory, row)
+            catalog.restores.placed_elsewhere(restore_id, [row["id"] for row in there])
 
 
 def check_database(

@@ -14,7 +14,7 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import name_to_bytes
 from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
-from glacier_provider.errors import GlacierProviderError
+from glacier_provider.errors import FileError, GlacierProviderError, NameTaken
 from glacier_provider.files import open_source
 from glacier_provider.pipelines.shared.lease import asked_often, kept_lease
 from glacier_provider.pipelines.shared.step import named_step
@@ -83,6 +83,19 @@ def is_intact(directory: str, name: str, *, size: int, checksum: str) -> bool:
         for start in range(0, source.size, MIB):
             verifier.update(source.read_at(start, min(MIB, source.size - start)))
     return verifier.matches()
+
+
+def require_same(directory: str, row: Row) -> None:
+    """Raise NameTaken unless the file that has an archive's name in a directory has its content, too."""
+    try:
+        if is_intact(directory, row["filename"], size=row["stored_size"], checksum=row["checksum"]):
+            return
+    except FileError as error:
+        log.info("%s is not what is wanted: %s", row["filename"], error)
+    raise NameTaken(
+        f"{row['filename']!r} is in {directory} already, with another content; it was left alone.",
+        hint="Nothing is overwritten. Move it away, or give another directory.",
+    )
 
 
 def is_usable_aside(application: Application, subdirectory: str, name: str, *, size: int, checksum: str) -> bool:

@@ -32,7 +32,7 @@ from glacier_provider.errors import (
 )
 from glacier_provider.postgres.dump.disk import read_through, size_of, table_of_contents
 from glacier_provider.postgres.dump.follow import Follower, PieceSink
-from glacier_provider.postgres.dump.snapshot import References, snapshot_to_dump
+from glacier_provider.postgres.dump.snapshot import Beside, References, snapshot_to_dump
 from glacier_provider.postgres.dump.toc import Toc
 from glacier_provider.postgres.tools import commands
 from glacier_provider.postgres.tools.find import Tools, choose_compression
@@ -78,6 +78,7 @@ def dump_to_path(
     *,
     progress: TaskLog,
     references: References | None = None,
+    beside: Beside | None = None,
     pieces: PieceSink | None = None,
 ) -> Dump:
     """Dump a database to `target` (a file, or a directory for the directory format) and verify the dump.
@@ -90,7 +91,7 @@ def dump_to_path(
     compression = choose_compression(tools, options.compression)
     with ExitStack() as undo:
         partial = _prepared(target, undo)
-        with snapshot_to_dump(server, tools, options, room=target.parent, references=references) as (
+        with snapshot_to_dump(server, tools, options, room=target.parent, references=references, beside=beside) as (
             snapshot,
             count,
         ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,14 +62,24 @@ class Snapshot:
         )
 
 
+#: Looks through a snapshot while a dump of it is made.
+Beside: TypeAlias = Callable[[Snapshot], AbstractContextManager[None]]
+
+
 @contextmanager
 def snapshot_to_dump(
-    server: Server, tools: Tools, options: PgDumpOptions, *, room: Path | None, references: References | None
+    server: Server,
+    tools: Tools,
+    options: PgDumpOptions,
+    *,
+    room: Path | None,
+    references: References | None,
+    beside: Beside | None = None,
 ) -> Iterator[tuple[Snapshot, int]]:
     """Export a snapshot until the block ends, and give the names that `references_query` reads to `references`.
 
     Yield it, and how many names they were. Before they are read, the client must be new enough for the server, and the
-    directory `room` have enough of it.
+    directory `room` have enough of it. What looks through it `beside` the block is waited for.
 
     Raise ToolTooOld, OutOfSpace, ConfigurationError for a query that fails, and as `Server.connect`.
     """
@@ -79,7 +89,8 @@ def snapshot_to_dump(
             _check_room(room, snapshot, options)
         count = _read_references(server, connection, options, references)
         try:
-            yield snapshot, count
+            with nullcontext() if beside is None else beside(snapshot):
+                yield snapshot, count
         except (ToolFailed, DatabaseError) as error:
             _require_alive(server, connection, error)
             raise

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import DumpInvalid, GlacierProviderError
 from glacier_provider.postgres.dump.pg_dump import Dump, succeeded
-from glacier_provider.postgres.dump.snapshot import References, snapshot_to_dump
+from glacier_provider.postgres.dump.snapshot import Beside, References, snapshot_to_dump
 from glacier_provider.postgres.dump.toc import Toc, read_toc
 from glacier_provider.postgres.tools import commands
 from glacier_provider.postgres.tools.find import Tools, choose_compression, compressions
@@ -56,6 +56,7 @@ def dump_to_stream(
     *,
     progress: TaskLog,
     references: References | None = None,
+    beside: Beside | None = None,
     staging: Path | None = None,
 ) -> Dump:
     """Dump a database into `sink`, in the custom format, and read the dump through meanwhile.
@@ -66,7 +67,10 @@ def dump_to_stream(
     options = replace(options, format=DumpFormat.CUSTOM, jobs=1)
     here = compressed_here(tools, options)
     compression = "none" if here else choose_compression(tools, options.compression)
-    with snapshot_to_dump(server, tools, options, room=staging, references=references) as (snapshot, count):
+    with snapshot_to_dump(server, tools, options, room=staging, references=references, beside=beside) as (
+        snapshot,
+        count,
+    ):
         told = f"zstd:{LEVEL} by zstandard" if here else compression
         progress(f"Streaming {server} with {tools}, {told}, as of {snapshot.taken_at.isoformat()}.")
         for warning in snapshot.warnings():

@@ -30,6 +30,7 @@ from glacier_provider.postgres.tools.server import Server, database_errors
 from glacier_provider.postgres.tools.sql import literal, quoted
 
 if TYPE_CHECKING:
+    from glacier_provider.postgres.checks.restored import RestoreChecking
     from glacier_provider.postgres.tools.server import Connection
 
 #: Databases to which one connects to make and drop others.
@@ -266,6 +267,7 @@ def fill_database(
     jobs: int,
     on_error: OnError,
     progress: TaskLog,
+    checking: RestoreChecking | None = None,
 ) -> RestoredDatabase:
     """Restore a whole dump into an empty database of ours with `jobs` connections, as a swap fills its new database.
 
@@ -291,6 +293,8 @@ def fill_database(
         if (failed or found.state == _IN_PART) and on_error is not OnError.ACCEPT:
             raise _in_part(server, failed)
         warnings += analyze_all(server, jobs, progress)
+        if checking is not None:
+            checking.of(server, in_part=bool(failed) or found.state == _IN_PART)
     return RestoredDatabase(
         restored=len(toc.entries),
         removed=0,

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glacier_provider.core.sqlstate import Meaning, meaning_of
 from glacier_provider.core.text import names, readable_size
@@ -43,6 +44,9 @@ from glacier_provider.postgres.tools.options import Exclusions, Keep, PgRestoreO
 from glacier_provider.postgres.tools.run import CHUNK, Reporter, TaskLog
 from glacier_provider.postgres.tools.server import Server, database_errors, error_of
 from glacier_provider.postgres.tools.sql import literal, quoted
+
+if TYPE_CHECKING:
+    from glacier_provider.postgres.checks.restored import RestoreChecking
 
 OUTCOME_SECONDS = 30.0
 _PIECES = 100  #: entries that are sent in one round trip at most,
@@ -76,13 +80,22 @@ def restore_in_transaction(
 
 
 def restore_planned(
-    plan: DatabasePlan, server: Server, tools: Tools, options: PgRestoreOptions, *, progress: TaskLog
+    plan: DatabasePlan,
+    server: Server,
+    tools: Tools,
+    options: PgRestoreOptions,
+    *,
+    progress: TaskLog,
+    checking: RestoreChecking | None = None,
 ) -> RestoredDatabase:
-    """As `restore_in_transaction`, by a plan that `plan_database_restore` has just made with the same options."""
+    """As `restore_in_transaction`, by a plan that `plan_database_restore` has just made with the same options.
+
+    What `checking` finds wrong before the transaction is committed ends it.
+    """
     progress(
         f"Restoring {len(plan.kept)} entries of {plan.dump.name} into {server}; {len(plan.removed)} stay as they are."
     )
-    done = _Transaction(plan, server, tools, options, progress).run()
+    done = _Transaction(plan, server, tools, options, progress, checking).run()
     warning = _analyze(plan, server, progress)
     progress(warning or "The database is restored and its statistics are fresh.")
     return RestoredDatabase(
@@ -125,8 +138,15 @@ class _Transaction:
     """One transaction: `run` reads top to bottom as it happens."""
 
     def __init__(
-        self, plan: DatabasePlan, server: Server, tools: Tools, options: PgRestoreOptions, progress: TaskLog
+        self,
+        plan: DatabasePlan,
+        server: Server,
+        tools: Tools,
+        options: PgRestoreOptions,
+        progress: TaskLog,
+        checking: RestoreChecking | None = None,
     ) -> None:
+        self._checking = checking
         self._plan, self._server, self._tools, self._options = plan, server, tools, options
         self._progress = progress
         self._report = Reporter(progress)
@@ -160,6 +180,11 @@ class _Transaction:
                 self._creators.no_more(session)
                 self._check_staying(session, staying)
                 self._check_read(rows)
+                if self._checking is not None:
+                    self._doing = "checking what is restored"
+                    lacking = [removed.entry for removed in plan.removed]
+                    lacking += [self._contents[number] for number in self._missing if number in self._contents]
+                    self._checking.in_session(session, lacking)
                 # Who slept meanwhile finds out here that the lease is another's, before anything is replaced.
                 self._progress("All of it is sent; it is committed now.")
                 self._asked_to_commit, self._doing = True, "waiting to commit"

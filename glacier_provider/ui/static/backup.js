@@ -25,7 +25,7 @@ function Loaded({ name, backup, card, problem, trail, reload }) {
   const [given, choose] = useChoices();
   const deletion = useDeletion(card, backup, reload);
   const tabs = [
-    ["files", "Files", h(BackupFiles, { name, backup })],
+    ["files", "Files", h(BackupFiles, { name, backup, card })],
     ["changes", "Changes", h(Changes, { name, backup })],
     ["archives", "Dump and manifest", h(Archives, { backup })],
     ["report", reportTitle(backup.report), h(Report, { report: backup.report })],

@@ -1,12 +1,15 @@
 // Files: in which backups one is, which a backup has, and which came and went since the backup before.
 
-import { query } from "./api.js";
+import { airflow, query } from "./api.js";
 import { useChoices } from "./choices.js";
+import { Ask } from "./dialog.js";
 import * as form from "./format.js";
 import { Growing, useMore } from "./more.js";
-import { backupPath, C, h, Link, Small, Time } from "./parts.js";
+import { backupPath, Button, C, Check, h, Link, runPath, Small, Time, useNavigate } from "./parts.js";
 import { StatusBadge, STATUSES } from "./status.js";
 import { Choice, Search, Table } from "./table.js";
+
+const { useId, useState } = globalThis.React;
 
 const EXAMPLE = "invoice-2026";
 
@@ -50,8 +53,10 @@ export function FindFile({ card }) {
   );
 }
 
-export function BackupFiles({ name, backup }) {
+export function BackupFiles({ name, backup, card }) {
   const [given, choose] = useChoices();
+  const [fetching, setFetching] = useState({ open: false, file: null });
+  const may = card?.actions.restore && backup.state === "complete";
   const asked = { containing: given.get("file"), status: given.get("status") };
   const found = useMore((after) => `/applications/${name}/backups/${backup.id}/files${query({ ...asked, after: after || null })}`);
   const columns = [
@@ -61,16 +66,41 @@ export function BackupFiles({ name, backup }) {
     { name: "Archived", from: "lg", show: (row) => h(Time, { at: row.archived_at }) },
     { name: "Checksum", from: "xl", show: (row) => h(Checksum, { text: row.checksum || row.sha256 }) },
     { name: "Now", show: (row) => (row.state === "archived" ? h(StatusBadge, { status: row.retrieval_status }) : row.state) },
+    ...(may ? [{ name: "Actions", show: (row) => h(Button, { size: "xs", "aria-label": `Fetch ${row.filename}`, onClick: () => setFetching({ open: true, file: row }) }, "Fetch …") }] : []),
   ];
   return h(
     C.VStack,
     { align: "stretch", gap: 3 },
+    fetching.file && h(Fetch, { card, backup, ...fetching, onClose: () => setFetching((before) => ({ ...before, open: false })) }),
     h(C.Flex, { gap: 3, flexWrap: "wrap", align: "end" },
       h(Search, { label: "Part of a file's name", value: given.get("file") || "", onChange: (file) => choose({ file }), placeholder: EXAMPLE }),
       h(Choice, { label: "Retrieval status", value: given.get("status") || "", onChange: (status) => choose({ status }),
         options: [["", "all"], ...Object.entries(STATUSES).map(([status, [, , words]]) => [status, words])] })),
     h(Found, { found, label: "Files", columns, empty: "No file of this backup is like this." }),
     h(Growing, { found }),
+  );
+}
+
+/** Brings one file into a directory of the worker: a run of the restore DAG. */
+function Fetch({ card, backup, file, open, onClose }) {
+  const id = useId();
+  const [directory, setDirectory] = useState("");
+  const [approve, setApprove] = useState(true);
+  const navigate = useNavigate();
+  const act = async () => {
+    const conf = { backup_id: backup.id, part: "files", only_files: [file.filename], into: { files_directory: directory.trim() }, ...(approve ? { approve } : {}) };
+    const run = await airflow.trigger(card.restore_dag, conf);
+    navigate(runPath(card.restore_dag, run.dag_run_id));
+  };
+  return h(
+    Ask,
+    { open, title: `Fetch ${file.filename}?`, doIt: "Fetch it", act, onClose, ready: directory.trim().startsWith("/") },
+    h(C.VStack, { align: "stretch", gap: 3, fontSize: "sm" },
+      h(C.Text, null, `It is copied from the application's directory if it is still there as it was, else brought from the store (${form.size(file.original_size)}). The plan says what that costs. Nothing is overwritten.`),
+      h(C.Box, null,
+        h(C.Text, { as: "label", htmlFor: id, display: "block", mb: 1 }, "Into this directory of the worker"),
+        h(C.Input, { id, size: "sm", value: directory, placeholder: "/srv/fetched", spellCheck: false, onChange: (event) => setDirectory(event.target.value) })),
+      h(Check, { checked: approve, onChange: setApprove }, "Show me the plan before anything is asked for, and wait for an approval.")),
   );
 }
 

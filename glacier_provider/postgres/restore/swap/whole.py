@@ -36,6 +36,7 @@ from glacier_provider.postgres.tools.run import TaskLog
 from glacier_provider.postgres.tools.server import Server
 
 if TYPE_CHECKING:
+    from glacier_provider.postgres.checks.restored import RestoreChecking
     from glacier_provider.postgres.tools.server import Connection
 
 
@@ -50,6 +51,7 @@ def restore_by_swap(
     catalog_schema: str = "glacier_catalog",
     on_error: OnError = OnError.STOP,
     progress: TaskLog,
+    checking: RestoreChecking | None = None,
 ) -> RestoredDatabase:
     """Restore `dump` into a new database with `jobs` connections, and put it in the place of `server`'s database.
 
@@ -74,7 +76,7 @@ def restore_by_swap(
     else:
         with _telling_what_is_kept(elsewhere, swap):
             check_swap(server, catalog_schema=catalog_schema)
-            job = _Job(server, elsewhere, tools, dump, toc, options, swap, jobs, on_error, progress)
+            job = _Job(server, elsewhere, tools, dump, toc, options, swap, jobs, on_error, progress, checking)
             job.run()
         warnings, failed = (*job.warnings, *map(str, job.refused)), (*job.failed, *job.refused)
         progress(f"{server.dbname} is restored.")
@@ -132,6 +134,7 @@ class _Job:
     jobs: int
     on_error: OnError
     progress: TaskLog
+    checking: RestoreChecking | None = None
     warnings: list[str] = field(default_factory=list)
     failed: tuple[FailedStatement, ...] = ()
     refused: tuple[FailedStatement, ...] = ()  #: privileges that nobody has to decide about
@@ -155,6 +158,8 @@ class _Job:
             self.warnings += analyze_all(self.beside, self.jobs, self.progress)
             if reached is Filling.FILLED:
                 self._mark(Filling.READY)
+        if self.checking is not None:
+            self.checking.of(self.beside, in_part=reached is Filling.IN_PART)
         with maintenance(self.elsewhere, "copying what belongs to the database") as connection:
             self.warnings += copy_properties(connection, self.swap.database, self.swap.beside)
         rename_both(self.server, self.elsewhere, self.swap, self.progress)

@@ -1,0 +1,124 @@
+"""``glacier-backup fetch``: brings files of a backup into a directory, and waits for them.
+
+It is a restore of these files alone into another place: it joins retrievals that are under way, and goes on when it is
+called again. The store is reached by the application's AWS connection.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any
+
+from glacier_provider.catalog.archives import ArchiveRange
+from glacier_provider.cli.arguments import Arguments, add_command_of_one, named_application
+from glacier_provider.cli.connections import airflow_at_hand, open_catalog
+from glacier_provider.cli.output import print_answer
+from glacier_provider.core.text import counted
+
+if TYPE_CHECKING:
+    from glacier_provider.applications import Application
+    from glacier_provider.catalog.catalog import Catalog
+    from glacier_provider.core.plan import RestoreRequest
+    from glacier_provider.hooks.resources import Resources
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command to the parser."""
+    fetch = add_command_of_one(commands, "fetch", _fetch, "bring files of a backup into a directory")
+    fetch.add_argument("backup_id", type=int, metavar="BACKUP_ID")
+    fetch.add_argument("names", nargs="+", metavar="NAME", help="relative to the attached-files directory")
+    fetch.add_argument("--into", required=True, metavar="DIR", help="where they go, under the same relative names")
+    fetch.add_argument("--tier", choices=("Expedited", "Standard", "Bulk"), help="of what has to be retrieved")
+    fetch.add_argument("--yes", action="store_true", help="pay for what has to be retrieved, without being asked")
+
+
+def _fetch(arguments: Arguments) -> None:
+    from glacier_provider.core.plan import RestoreRequest
+    from glacier_provider.hooks.resources import Resources
+    from glacier_provider.pipelines import restore
+
+    application = named_application(arguments)
+    request = RestoreRequest.from_params(
+        {
+            "backup_id": arguments.backup_id,
+            "part": "files",
+            "only_files": arguments.names,
+            "into": {"files_directory": os.path.abspath(arguments.into)},
+            "tier": arguments.tier,
+        }
+    )
+    with open_catalog(arguments) as catalog:
+        with airflow_at_hand(), Resources(application) as resources:
+            planned = restore.plan_restore(
+                application,
+                _run(request, catalog),
+                request,
+                catalog=catalog,
+                stores=resources.stores,
+                elsewhere=resources.elsewhere,
+            )
+        if not arguments.json:
+            print("\n".join(planned["lines"]))
+        if planned["plan"]["to_request"]["archives"] and not _is_agreed(arguments):
+            given = shlex.join([*arguments.given, "--yes"])
+            print_answer(arguments, planned["plan"], f"Nothing was asked for. To fetch: glacier-backup {given}")
+            return
+        with airflow_at_hand(), Resources(application) as resources:
+            figures = _bring(application, planned, catalog, resources)
+    print_answer(arguments, figures, f"{counted(len(arguments.names), 'file')} in {os.path.abspath(arguments.into)}.")
+
+
+def _is_agreed(arguments: Arguments) -> bool:
+    if arguments.yes or arguments.json or not sys.stdin.isatty():
+        return bool(arguments.yes)
+    return input("Ask the store for it? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _run(request: RestoreRequest, catalog: Catalog) -> Any:
+    """Return the run that this command is: the same when it is called again, until it has ended."""
+    from hashlib import sha256
+
+    from glacier_provider.catalog.backups import Run
+
+    what = sha256(repr((request.backup_id, request.only_files, request.into)).encode("utf-8", "surrogatepass"))
+    for number in range(1, 1_000_000):
+        run = Run("glacier-backup fetch", f"{what.hexdigest()[:16]}-{number}")
+        known = catalog.restores.of_run(run)
+        if known is None or catalog.restores.get(known)["state"] != "complete":
+            return run
+    raise AssertionError("nobody fetches so often")
+
+
+def _bring(application: Application, planned: dict[str, Any], catalog: Catalog, resources: Resources) -> dict[str, Any]:
+    """Ask, wait and download; what was asked for stays asked for when this is interrupted."""
+    from glacier_provider.pipelines import restore
+
+    restore_id = planned["restore_id"]
+    ranges = [ArchiveRange.from_dict(share) for share in planned["ranges"]]
+    for wanted in ranges:
+        restore.request_retrievals(application, restore_id, wanted, catalog=catalog, stores=resources.stores)
+    for seconds in chain((1, 1, 2, 5, 10, 30), repeat(60)):
+        waiting = restore.poll_retrievals(application, restore_id, catalog=catalog, stores=resources.stores)
+        if waiting.failed:
+            restore.raise_failed_retrievals(restore_id, catalog=catalog)
+        if waiting.done:
+            break
+        print(
+            f"{counted(waiting.pending, 'archive')} on the way. This may be interrupted: the same command goes on.",
+            file=sys.stderr,
+        )
+        time.sleep(min(application.poll_seconds, seconds))
+    for wanted in ranges:
+        restore.download_archives(
+            application,
+            restore_id,
+            wanted,
+            catalog=catalog,
+            stores=resources.stores,
+            elsewhere=resources.elsewhere,
+        )
+    return restore.close_restore(application, restore_id, catalog=catalog)

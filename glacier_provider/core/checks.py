@@ -1,0 +1,179 @@
+"""What is checked of a restored database: it is compared with what was in the dump's own snapshot. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from glacier_provider.core.text import NAMED, counted, some
+
+ROW_COUNTS, ROW_HASHES, SCHEMA, CONSTRAINTS = "row_counts", "row_hashes", "schema", "constraints"
+SEQUENCES, TRIGGERS, INDEXES, GRANTS, EXTENSIONS = "sequences", "triggers", "indexes", "grants", "extensions"
+#: Every check by name, but for a user's assertions, which are called `assertion <name>`.
+CHECKS = (ROW_COUNTS, ROW_HASHES, SCHEMA, CONSTRAINTS, SEQUENCES, TRIGGERS, INDEXES, GRANTS, EXTENSIONS)
+
+#: What a restore is held to unless it is told otherwise: another server may well have another version of an extension.
+RESTORE_CHECKS = tuple(name for name in CHECKS if name != EXTENSIONS)
+
+_CHECK_OF = {
+    "constraint": CONSTRAINTS,
+    "sequence": SEQUENCES,
+    "trigger": TRIGGERS,
+    "index": INDEXES,
+    "grant": GRANTS,
+    "extension": EXTENSIONS,
+}  #: of the kinds of objects; any other is of the schema
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One check: how many things were `compared`, how many of them differ, and the first of these, a sentence each."""
+
+    name: str
+    compared: int
+    differing: int = 0
+    found: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return self.differing == 0
+
+    def __str__(self) -> str:
+        if self.passed:
+            return f"{self.name}: {self.compared} compared"
+        return f"{self.name}: {self.differing} of {self.compared} differ ({some(self.found, self.differing)})"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "found": list(self.found), "passed": self.passed}
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What was in a database. `tables`: rows of each, and with `hashes` a number that its rows give in any order; None
+    for one that this user may not read. `objects`: by kind and name, what has to be equal on any server (as whether a
+    constraint is valid) and a digest of the definition, which counts between servers of one major version. A name
+    begins with the schema and, where there is one, the table; a tab is behind these. `seconds`: what it took.
+    """
+
+    version: int
+    hashes: bool = False
+    tables: Mapping[str, tuple[int, str | None] | None] = field(default_factory=dict)
+    objects: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def rows(self) -> int:
+        return sum(figure[0] for figure in self.tables.values() if figure is not None)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Fingerprint:
+        """Return what `as_dict` gave, after JSON; raise ValueError, TypeError or KeyError for what is none."""
+        return cls(
+            version=int(kept["version"]),
+            hashes=bool(kept["hashes"]),
+            tables={
+                str(name): None if one is None else (int(one[0]), None if one[1] is None else str(one[1]))
+                for name, one in kept["tables"].items()
+            },
+            objects={
+                str(kind): {str(name): (str(one[0]), str(one[1])) for name, one in named.items()}
+                for kind, named in kept["objects"].items()
+            },
+            seconds=float(kept["seconds"]),
+        )
+
+
+def is_exempt(name: str, exempt: frozenset[str]) -> bool:
+    """Whether an object, or its table, is among what was not restored, as a dump's table of contents names it."""
+    place, _, rest = name.partition("\t")
+    of_schema = f"{place.partition('.')[0]}.{rest}"  # an index, say
+    return not exempt.isdisjoint((place, f"{place} {rest}", f"{place}{rest}", of_schema))
+
+
+def compare(
+    expected: Fingerprint, found: Fingerprint, *, exempt: frozenset[str] = frozenset(), checks: Collection[str] = CHECKS
+) -> tuple[CheckResult, ...]:
+    """Return the result of each of `checks` that can be made: without hashes in both there is no `row_hashes`.
+
+    `exempt` are objects that were not restored, and that is known ("schema.name", "schema.table name").
+    """
+    expected = _without(expected, exempt)
+    results = []
+    if ROW_COUNTS in checks:
+        results.append(_rows(expected, found))
+    if ROW_HASHES in checks and expected.hashes and found.hashes:
+        results.append(_hashes(expected, found))
+    same_version = expected.version == found.version
+    for check in CHECKS[2:]:
+        if check in checks:
+            kinds = [kind for kind in expected.objects if _CHECK_OF.get(kind, SCHEMA) == check]
+            lines = [line for kind in kinds for line in _objects(kind, expected, found, same_version)]
+            compared = sum(len(expected.objects[kind]) for kind in kinds)
+            results.append(_result(check, compared, lines))
+    return tuple(results)
+
+
+def _without(expected: Fingerprint, exempt: frozenset[str]) -> Fingerprint:
+    """Return what is expected without what was not restored."""
+    if not exempt:
+        return expected
+    return replace(
+        expected,
+        tables={name: one for name, one in expected.tables.items() if not is_exempt(name, exempt)},
+        objects={
+            kind: {name: one for name, one in named.items() if not is_exempt(name, exempt)}
+            for kind, named in expected.objects.items()
+        },
+    )
+
+
+def _result(name: str, compared: int, lines: Sequence[str]) -> CheckResult:
+    return CheckResult(name, compared, len(lines), tuple(lines[:NAMED]))
+
+
+def _rows(expected: Fingerprint, found: Fingerprint) -> CheckResult:
+    lines = []
+    known = {name: one for name, one in expected.tables.items() if one is not None}
+    for name, one in known.items():
+        there = found.tables.get(name)
+        if name not in found.tables:
+            lines.append(f"{name} is not there, and had {counted(one[0], 'row')}")
+        elif there is not None and there[0] != one[0]:
+            lines.append(f"{name} has {counted(there[0], 'row')}, and had {one[0]}")
+    return _result(ROW_COUNTS, len(known), lines)
+
+
+def _hashes(expected: Fingerprint, found: Fingerprint) -> CheckResult:
+    both = [(name, one, found.tables.get(name)) for name, one in expected.tables.items() if one is not None]
+    lines = [f"{name} has other rows" for name, one, there in both if there is not None and one[1] != there[1]]
+    return _result(ROW_HASHES, len(both), lines)
+
+
+_MISSING, _OTHER = "is not there", "has another definition"
+#: What a difference means of kinds whose flag says more than that it is one.
+_FLAGS = {
+    "constraint": {"true": "valid", "false": "not valid"},
+    "trigger": {"O": "enabled", "D": "disabled", "R": "enabled for replicas", "A": "always enabled"},
+    "index": {"true": "valid", "false": "not valid"},
+    "sequence": {"behind": "behind its column", "ahead": "ahead of its column"},
+}
+
+
+def _objects(kind: str, expected: Fingerprint, found: Fingerprint, same_version: bool) -> Iterator[str]:
+    there = found.objects.get(kind, {})
+    words = _FLAGS.get(kind, {})
+    for name, (flag, digest) in expected.objects[kind].items():
+        said = f"{kind} {name}".replace("\t", " ")
+        if name not in there:
+            yield f"{said} {_MISSING}"
+            continue
+        its_flag, its_digest = there[name]
+        if flag != its_flag:
+            if not (kind == "sequence" and its_flag == "ahead"):  # it was behind when it was dumped, and is not now
+                yield f"{said} is {words.get(its_flag, its_flag)}, and was {words.get(flag, flag)}"
+        elif same_version and digest != its_digest:
+            yield f"{said} {_OTHER}"

@@ -1,0 +1,108 @@
+"""The checks of a database that was restored: compared with the dump's snapshot, and asked what its user asserts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from glacier_provider.core.checks import CHECKS, GRANTS, CheckResult, Fingerprint, compare
+from glacier_provider.errors import ChecksFailed
+from glacier_provider.postgres.checks.fingerprint import Ask, over, take_fingerprint
+from glacier_provider.postgres.dump.toc import TocEntry
+from glacier_provider.postgres.restore.session import Refused, RestoringSession
+from glacier_provider.postgres.tools.server import Server, database_errors
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseChecks:
+    """What is to be checked. `expected` None: nothing was noted when the dump was made, and only `assertions` (SQL that
+    returns true, by name) are asked. `catalog_schema` is never looked at.
+    """
+
+    expected: Fingerprint | None = None
+    assertions: Mapping[str, str] = field(default_factory=dict)
+    checks: Sequence[str] = CHECKS
+    catalog_schema: str = "glacier_catalog"
+
+    @property
+    def any(self) -> bool:
+        return bool(self.assertions) or (self.expected is not None and bool(self.checks))
+
+
+def check_restored(server: Server, checks: DatabaseChecks, exempt: Sequence[TocEntry] = ()) -> tuple[CheckResult, ...]:
+    """Return the results of all checks of a database, in one snapshot; changes nothing. Raise as `Server.connect`."""
+    import psycopg
+
+    with server.connect() as connection, database_errors(server, "checking the database"):
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        return run_checks(over(connection), checks, exempt)
+
+
+def run_checks(ask: Ask, checks: DatabaseChecks, exempt: Sequence[TocEntry] = ()) -> tuple[CheckResult, ...]:
+    """Return the results of all checks, within the caller's transaction. `exempt`: what is known not to be restored."""
+    results: list[CheckResult] = []
+    ask("SELECT set_config('search_path', '', true)")
+    if checks.expected is not None and checks.checks:
+        found = take_fingerprint(ask, hashes=checks.expected.hashes, schemas=[checks.catalog_schema])
+        left_out = frozenset(f"{entry.schema}.{entry.name}" for entry in exempt)
+        # Which of the grants a role could not make is told by the restore; they are not told apart here.
+        grants_lack = any(entry.desc in ("ACL", "DEFAULT ACL") for entry in exempt)
+        chosen = [name for name in checks.checks if not (name == GRANTS and grants_lack)]
+        results += compare(checks.expected, found, exempt=left_out, checks=chosen)
+    for name, sql in checks.assertions.items():
+        results.append(_asserted(ask, name, sql))
+    return tuple(results)
+
+
+_PATH = """
+SELECT set_config('search_path', (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'), true)"""
+
+
+def _asserted(ask: Ask, name: str, sql: str) -> CheckResult:
+    """Return whether a query's first value is true; it finds the application's tables as the application does."""
+    import psycopg
+
+    ask(_PATH)
+    ask("SAVEPOINT glacier_assertion")
+    try:
+        rows = ask(sql)
+    except (Refused, psycopg.Error) as error:
+        ask("ROLLBACK TO SAVEPOINT glacier_assertion")
+        return CheckResult(f"assertion {name}", 1, 1, (f"it fails: {str(error).strip().splitlines()[0]}",))
+    said = rows[0][0] if rows and rows[0] else None
+    if str(said).lower() in ("t", "true"):
+        return CheckResult(f"assertion {name}", 1)
+    return CheckResult(f"assertion {name}", 1, 1, (f"it returns {said!r}, not true",))
+
+
+class RestoreChecking:
+    """Checks what a restore made before it takes the place of anything, wherever it is; `results` are the last."""
+
+    def __init__(self, checks: DatabaseChecks, tell: Callable[[str], None]) -> None:
+        self._checks, self._tell = checks, tell
+        self.results: tuple[CheckResult, ...] = ()
+
+    def in_session(self, session: RestoringSession, exempt: Sequence[TocEntry]) -> None:
+        """Check within a restore's transaction, before it is committed; raise ChecksFailed."""
+        self._take(run_checks(session.text, self._checks, exempt) if self._checks.any else ())
+
+    def of(self, server: Server, *, in_part: bool = False) -> None:
+        """Check a database that nobody uses yet; raise ChecksFailed, unless a person took it as it is, `in_part`."""
+        self._take(check_restored(server, self._checks) if self._checks.any else (), may_fail=in_part)
+
+    def _take(self, results: tuple[CheckResult, ...], *, may_fail: bool = False) -> None:
+        self.results = results
+        for one in results:
+            self._tell(f"Check {one}.")
+        if not may_fail:
+            require_passed(results)
+
+
+def require_passed(results: Sequence[CheckResult]) -> None:
+    """Raise ChecksFailed, naming each check that did not pass with its figures."""
+    failed = [one for one in results if not one.passed]
+    if failed:
+        error = ChecksFailed(f"What was restored is not what was dumped: {'; '.join(map(str, failed))}.")
+        error.results = tuple(one.as_dict() for one in results)
+        raise error

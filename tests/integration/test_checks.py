@@ -1,0 +1,177 @@
+"""What a restore brought is compared with the dump's own snapshot before it takes anything's place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from glacier_provider.core.checks import CHECKS, Fingerprint
+from glacier_provider.errors import ChecksFailed
+from glacier_provider.postgres.checks.restored import DatabaseChecks, check_restored
+from tests.support.application import ApplicationUnderTest, a_small_dms, titles
+from tests.support.postgres import EmbeddedPostgres
+
+Make = Callable[..., ApplicationUnderTest]
+
+EVERY_KIND = """
+CREATE TYPE mood AS ENUM ('sad', 'happy');
+CREATE TABLE rooms (id serial PRIMARY KEY, name text NOT NULL CHECK (name <> ''), feels mood, floor int);
+CREATE INDEX rooms_of_a_floor ON rooms (floor);
+CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER stamped BEFORE UPDATE ON rooms FOR EACH ROW EXECUTE FUNCTION stamp();
+CREATE VIEW happy_rooms AS SELECT name FROM rooms WHERE feels = 'happy';
+CREATE EXTENSION IF NOT EXISTS pg_trgm VERSION '1.5';
+INSERT INTO rooms (name, feels, floor) SELECT 'room ' || n, 'happy', n % 3 FROM generate_series(1, 50) n;
+CREATE TABLE by_year (y int, n int) PARTITION BY RANGE (y);
+CREATE TABLE by_year_1 PARTITION OF by_year FOR VALUES FROM (1) TO (2);
+CREATE INDEX ON by_year (n);
+INSERT INTO by_year SELECT 1, n FROM generate_series(1, 7) n
+"""
+
+
+@pytest.fixture
+def owned(make_application: Make, postgres: EmbeddedPostgres) -> ApplicationUnderTest:
+    """An application of an owner who is no superuser, with objects of every kind."""
+    app = make_application()
+    owner = f"owner_of_{app.server.dbname}"
+    postgres.create_role(owner, password="plain", attributes="CREATEDB")
+    postgres.create_role(f"reader_of_{app.server.dbname}", password="plain")
+    postgres.execute(f"ALTER DATABASE {app.server.dbname} OWNER TO {owner}")
+    app.server = replace(app.server, user=owner, password="plain")
+    a_small_dms(app)
+    for statement in EVERY_KIND.split(";\n"):
+        app.sql(statement.strip())
+    app.sql(f"GRANT SELECT ON rooms TO reader_of_{app.server.dbname}")
+    return app
+
+
+def expected(app: ApplicationUnderTest, backup_id: int) -> Fingerprint:
+    kept = app.catalog.backups.fingerprint(backup_id)
+    assert kept is not None
+    return Fingerprint.from_dict(kept)
+
+
+@pytest.mark.parametrize("mode", ["counts", "hashes"])
+@pytest.mark.parametrize("form", ["directory", "none"])
+def test_a_backup_keeps_what_was_in_its_snapshot(owned: ApplicationUnderTest, mode: str, form: str) -> None:
+    dump = replace(owned.application.dump, fingerprint=mode)
+    dump = replace(dump, staging="none") if form == "none" else dump
+    owned.configure(dump=dump)
+    backup_id = owned.back_up()
+    known = expected(owned, backup_id)
+    assert known.tables["public.rooms"] is not None
+    assert known.tables["public.rooms"][0] == 50
+    assert (known.tables["public.rooms"][1] is not None) == (mode == "hashes")
+    told = owned.catalog.backups.get(backup_id)["report"]["fingerprint"]
+    assert (told["mode"], told["rows"]) == (mode, 3 + 3 + 50 + 7)
+    assert all(one.passed for one in check_restored(owned.server, DatabaseChecks(known)))
+
+
+PLANTED = {
+    "row_counts": ("DELETE FROM tags", "public.tags has 0 rows, and had 3"),
+    "row_hashes": ("UPDATE rooms SET floor = 9 WHERE id = 7", "public.rooms has other rows"),
+    "schema": ("DROP VIEW happy_rooms", "relation public.happy_rooms is not there"),
+    "constraints": (
+        "ALTER TABLE rooms DROP CONSTRAINT rooms_name_check; "
+        "ALTER TABLE rooms ADD CONSTRAINT rooms_name_check CHECK (name <> '') NOT VALID",
+        "constraint public.rooms rooms_name_check is not valid, and was valid",
+    ),
+    "sequences": (
+        "SELECT setval('rooms_id_seq', 3)",
+        "sequence public.rooms public.rooms_id_seq is behind its column, and was ahead of its column",
+    ),
+    "triggers": ("ALTER TABLE rooms DISABLE TRIGGER stamped", "trigger public.rooms stamped is disabled"),
+    "indexes": ("DROP INDEX rooms_of_a_floor", "index public.rooms rooms_of_a_floor is not there"),
+    "grants": ("REVOKE SELECT ON rooms FROM {reader}", "grant public.rooms SELECT to reader_of_"),
+    "extensions": ("ALTER EXTENSION pg_trgm UPDATE TO '1.6'", "extension pg_trgm is 1.6, and was 1.5"),
+}
+
+
+def test_each_planted_fault_is_found_by_the_check_that_is_for_it_and_named(owned: ApplicationUnderTest) -> None:
+    owned.configure(dump=replace(owned.application.dump, fingerprint="hashes"))
+    known = expected(owned, owned.back_up())
+    assert set(PLANTED) == set(CHECKS)
+    for name, (statement, said) in PLANTED.items():
+        copy = f"{owned.server.dbname}_{name}"
+        with owned.server.with_database("postgres").connect(autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {copy} TEMPLATE {owned.server.dbname}".encode())
+        try:
+            with owned.server.with_database(copy).connect(autocommit=True) as connection:
+                connection.execute(statement.format(reader=f"reader_of_{owned.server.dbname}").encode())
+            results = {one.name: one for one in check_restored(owned.server.with_database(copy), DatabaseChecks(known))}
+        finally:
+            with owned.server.with_database("postgres").connect(autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE {copy} WITH (FORCE)".encode())
+        assert not results[name].passed, name
+        assert results[name].found[0].startswith(said), name
+        others = {one.name for one in results.values() if not one.passed} - {name}
+        assert others <= ({"row_hashes"} if name == "row_counts" else set()), name
+
+
+def damaged(app: ApplicationUnderTest, backup_id: int) -> None:
+    """Have the catalog know of one row more than the dump holds, as if the restore lost one."""
+    kept = app.catalog.backups.fingerprint(backup_id)
+    assert kept is not None
+    kept["tables"]["public.tags"] = [4, None]
+    app.catalog.backups.note_fingerprint(backup_id, kept)
+
+
+@pytest.mark.parametrize("how", ["in place", "by swap", "elsewhere"])
+def test_a_check_that_fails_leaves_the_living_database_as_it_was(owned: ApplicationUnderTest, how: str) -> None:
+    backup_id = owned.back_up()
+    damaged(owned, backup_id)
+    owned.sql("DELETE FROM tags")
+    before = titles(owned)
+    into: dict[str, Any] = {}
+    if how == "by swap":
+        owned.configure(restore=replace(owned.application.restore, mode="swap"))
+    if how == "elsewhere":
+        into = {"into": {"database": f"{owned.server.dbname}_other"}}
+    planned = owned.plan(backup_id, **into)
+    owned.bring(planned)
+    with pytest.raises(ChecksFailed, match=r"row_counts: 1 of 4 differ .*public\.tags has 3 rows, and had 4") as said:
+        owned.finish(planned["restore_id"])
+    assert "restore.checks" in said.value.hint
+    assert owned.sql("SELECT count(*) FROM tags") == [(0,)]
+    assert titles(owned) == before
+    owned.configure(restore=replace(owned.application.restore, checks=()))
+    owned.finish(planned["restore_id"])
+    if how != "elsewhere":
+        assert owned.sql("SELECT count(*) FROM tags") == [(3,)]
+
+
+def test_a_restore_says_what_was_checked_with_figures(owned: ApplicationUnderTest) -> None:
+    owned.configure(assertions={"there are rooms": "SELECT count(*) > 10 FROM rooms"})
+    backup_id = owned.back_up()
+    owned.sql("DELETE FROM tags")
+    figures = owned.restore(backup_id)
+    told = {one["name"]: one for one in figures["outcome"]["database"]["checks"]}
+    assert told["row_counts"]["compared"] == 4
+    assert told["assertion there are rooms"]["passed"]
+    assert all(one["passed"] for one in told.values())
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [("SELECT count(*) > 99 FROM rooms", "it returns"), ("SELECT * FROM nowhere", "it fails: ")],
+)
+def test_an_assertion_that_does_not_hold_ends_the_restore(owned: ApplicationUnderTest, sql: str, said: str) -> None:
+    owned.configure(assertions={"rooms": sql})
+    planned = owned.plan(owned.back_up())
+    owned.bring(planned)
+    with pytest.raises(ChecksFailed, match=rf"assertion rooms: 1 of 1 differ .*{said}"):
+        owned.finish(planned["restore_id"])
+    assert len(titles(owned)) == 3
+
+
+def test_what_a_restore_leaves_alone_is_not_compared(owned: ApplicationUnderTest) -> None:
+    backup_id = owned.back_up()
+    owned.sql("DELETE FROM tags")
+    owned.sql("ALTER TABLE rooms DISABLE TRIGGER stamped")
+    owned.restore(backup_id, part="database", tables=["public.documents"])
+    owned.configure(restore=replace(owned.application.restore, exclude_tables=("public.tags", "public.rooms")))
+    owned.restore(backup_id)
+    assert owned.sql("SELECT count(*) FROM tags") == [(0,)]
