@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from glacier_provider.errors import ArchiveCold, NameTaken
+from glacier_provider.errors import ArchiveCold, FileMissing, NameTaken
 from glacier_provider.pipelines import restore
 from tests.support.application import ApplicationUnderTest
 
@@ -146,6 +147,23 @@ def test_a_restore_replaces_what_has_another_content_and_that_can_be_undone(app:
     restore.undo_orphans(app.application, planned["restore_id"], catalog=app.catalog)
     assert (app.files / "doc.pdf").read_bytes() == b"Bob's  invoice."
     assert app.catalog.counts.wrong() == []
+
+
+def test_a_staged_version_that_went_is_told_with_the_task_that_brings_it_again(app: ApplicationUnderTest) -> None:
+    app.write("doc.pdf", b"Alice's invoice")
+    first = app.back_up()
+    app.write("doc.pdf", b"Bob's  invoice.")
+    planned = app.plan(first)
+    app.bring(planned)
+    for path in (
+        Path(app.application.staging_directory) / f"{app.application.name}-restore-{planned['restore_id']}" / "versions"
+    ).iterdir():
+        path.unlink()
+    with pytest.raises(FileMissing, match=r"doc\.pdf.*not in staging.*Clear the task download"):
+        app.finish(planned["restore_id"])
+    app.bring(planned)
+    app.finish(planned["restore_id"])
+    assert (app.files / "doc.pdf").read_bytes() == b"Alice's invoice"
 
 
 def test_a_restore_replaces_another_file_of_the_same_size_and_time(app: ApplicationUnderTest) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
@@ -16,7 +17,7 @@ from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import DirectoryUnusable, FileMissing, IllegalMove, NameTaken
-from glacier_provider.files import Placement, Root, move_aside, move_back, open_source, walk
+from glacier_provider.files import FileSource, Placement, Root, move_aside, move_back, open_source, walk
 from glacier_provider.files.names import name_parts
 from glacier_provider.files.walk import LARGEST_INODE
 from glacier_provider.pipelines.restore.step import is_there, lies_aside, orphan_prefix, restore_step, staged_version
@@ -117,7 +118,7 @@ def _put_versions(application: Application, restore_id: int, page: Sequence[Row]
                 )
                 catalog.restores.moved_back(row["filename"], row["subdirectory"])
             elif placement.present(row["filename"], row["stored_size"]) is None:
-                with open_source(staged, staged_version(row["id"]), expected_size=row["stored_size"]) as source:
+                with _staged_file(staged, row) as source:
                     pieces = (source.read_at(at, min(MIB, source.size - at)) for at in range(0, source.size, MIB))
                     verifier = Verifier(row["checksum"])
                     placement.place(row["filename"], pieces, size=row["stored_size"], verifier=verifier)
@@ -126,6 +127,17 @@ def _put_versions(application: Application, restore_id: int, page: Sequence[Row]
                 catalog.restores.placed([row["id"]])
                 if info is not None:
                     catalog.restores.seen([(row["id"], info.st_mtime_ns, info.st_ino & LARGEST_INODE)])
+
+
+def _staged_file(staged: Path, row: Row) -> FileSource:
+    """Open the version of a file that `download` staged; raise FileMissing, which says what brings it again."""
+    try:
+        return open_source(staged, staged_version(row["id"]), expected_size=row["stored_size"])
+    except FileMissing as error:
+        raise FileMissing(
+            f"The version of {row['filename']} that the backup has is not in staging ({staged}).",
+            hint="Clear the task download of this restore with those that follow it: it is brought again.",
+        ) from error
 
 
 def _move_page(application: Application, page: Sequence[Row], *, catalog: Catalog, progress: Progress) -> None:
