@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from glacier_provider.core.checks import Fingerprint
 from glacier_provider.postgres import (
     DumpFormat,
     Keep,
@@ -26,6 +27,8 @@ from glacier_provider.postgres import (
     restore_by_swap,
     restore_in_transaction,
 )
+from glacier_provider.postgres.checks.fingerprint import over, take_fingerprint
+from glacier_provider.postgres.checks.restored import DatabaseChecks, check_restored
 from glacier_provider.postgres.tools.run import child_environment
 from tests.corpus.comparison import Holding, holding
 from tests.corpus.database import CHANGES, NAME, fill, installed
@@ -85,6 +88,17 @@ class Corpus:
         done = subprocess.run(argv, env=child_environment(into), capture_output=True, text=True, check=False)
         self.refused = [line for line in done.stderr.splitlines() if "error: could not execute" in line]
         return into
+
+    def fingerprint(self, server: Server) -> Fingerprint:
+        with server.connect() as connection:
+            connection.execute("SET search_path = ''")
+            return take_fingerprint(over(connection), hashes=True)
+
+    def unlike(self, server: Server, expected: Fingerprint) -> Iterator[str]:
+        """Yield what the checks of a restore say of a database that is as it was dumped: nothing."""
+        for one in check_restored(server, DatabaseChecks(expected)):
+            if not one.passed:
+                yield f"check {one}"
 
     def held(self, server: Server) -> Holding:
         return holding(server, self.tools)
@@ -184,6 +198,18 @@ def as_an_owner(corpus: Corpus) -> Iterator[str]:
         yield from expected.differences(corpus.held(of_the_owner))
 
 
+def as_checked(corpus: Corpus) -> Iterator[str]:
+    """What a restore checks by itself finds nothing where nothing is wrong, in whatever way it was restored."""
+    expected = corpus.fingerprint(corpus.source)
+    new = corpus.postgres.create_database(f"new_{next(_numbers)}", template="template0")
+    yield from _failed(corpus.in_place(corpus.dump, new))
+    yield from corpus.unlike(new, expected)
+    for way in (corpus.in_place, corpus.swapped):
+        changed = corpus.changed(corpus.copy())
+        way(corpus.dump, changed)
+        yield from corpus.unlike(changed, expected)
+
+
 def _failed(statements: Iterable[Mapping[str, str]]) -> Iterator[str]:
     for one in statements:
         yield f"failed: {one['object']}: {one['said']}"
@@ -196,4 +222,5 @@ WAYS: dict[str, Callable[[Corpus], Iterable[str]]] = {
     "directory": by_swap_of_a_directory,
     "server": into_an_empty_server,
     "owner": as_an_owner,
+    "checks": as_checked,
 }

@@ -167,6 +167,31 @@ def test_an_assertion_that_does_not_hold_ends_the_restore(owned: ApplicationUnde
     assert len(titles(owned)) == 3
 
 
+def test_columns_whose_order_a_dump_changes_are_the_same_rows(owned: ApplicationUnderTest) -> None:
+    """Those of a table that inherits some which came later, and of one that lost some."""
+    owned.configure(dump=replace(owned.application.dump, fingerprint="hashes"))
+    for statement in (
+        "CREATE TABLE ancestor (a int, gone int)",
+        "CREATE TABLE heir (z text) INHERITS (ancestor)",
+        "ALTER TABLE ancestor ADD COLUMN late text DEFAULT 'x'",
+        "ALTER TABLE ancestor DROP COLUMN gone",
+        "INSERT INTO heir (a, z) SELECT n, 'z' FROM generate_series(1, 9) n",
+    ):
+        owned.sql(statement)
+    figures = owned.restore(owned.back_up())
+    (hashes,) = [one for one in figures["outcome"]["database"]["checks"] if one["name"] == "row_hashes"]
+    assert hashes["passed"]
+
+
+def test_who_owns_everything_after_a_restore_lacks_no_grant(owned: ApplicationUnderTest) -> None:
+    owned.sql(f"GRANT SELECT ON tags TO {owned.server.user}")
+    app = owned
+    app.sql(f"GRANT SELECT, DELETE ON rooms TO reader_of_{app.server.dbname}")
+    backup_id = app.back_up()
+    app.configure(restore=replace(app.application.restore, owner="drop"))
+    assert "grants" not in [one["name"] for one in app.restore(backup_id)["outcome"]["database"]["checks"]]
+
+
 def test_what_a_restore_leaves_alone_is_not_compared(owned: ApplicationUnderTest) -> None:
     backup_id = owned.back_up()
     owned.sql("DELETE FROM tags")

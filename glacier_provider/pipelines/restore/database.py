@@ -136,7 +136,9 @@ def checking_of(
             expected = Fingerprint.from_dict(kept)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             log.warning("What was noted of the database of backup %d is not readable: %s", backup_id, error)
-    names_of = [name for name in wanted.checks if not (name == GRANTS and wanted.privileges == "drop")]
+    # Who owns everything now needs no grant of what it was granted.
+    no_grants = "drop" in (wanted.privileges, wanted.owner)
+    names_of = [name for name in wanted.checks if not (name == GRANTS and no_grants)]
     return RestoreChecking(
         DatabaseChecks(
             expected, application.assertions or {}, tuple(names_of), catalog_schema=application.catalog_schema

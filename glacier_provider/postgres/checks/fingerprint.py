@@ -91,7 +91,9 @@ _TABLES = """
 WITH {ours}
 SELECT nspname, relname, (has_table_privilege(oid, 'SELECT') AND NOT row_security_active(oid)
                           AND NOT (relpersistence = 'u' AND pg_is_in_recovery())
-                          AND nspname || '.' || relname <> ALL({rowless}))::text
+                          AND nspname || '.' || relname <> ALL({rowless}))::text,
+       (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname COLLATE "C") FROM pg_catalog.pg_attribute a
+         WHERE a.attrelid = ours.oid AND a.attnum > 0 AND NOT a.attisdropped)
   FROM ours WHERE relkind = 'r' ORDER BY 1, 2"""
 
 # Sequences that count up and belong to a column of whole numbers.
@@ -144,8 +146,9 @@ def take_fingerprint(
     if found := _sequences(ask, ask(_SEQUENCES.format(**left_out))):
         objects["sequence"] = found
     counted: dict[str, tuple[int, str | None] | None] = {}
-    for schema, name, may_read in ask(_TABLES.format(**left_out)):
-        counted[_text(f"{schema}.{name}")] = _rows(ask, str(schema), str(name), hashes) if may_read == "true" else None
+    for schema, name, may_read, columns in ask(_TABLES.format(**left_out)):
+        table = f"{quoted(str(schema))}.{quoted(str(name))}"
+        counted[_text(f"{schema}.{name}")] = _rows(ask, table, columns or "", hashes) if may_read == "true" else None
     return Fingerprint(version, hashes, counted, objects, round(time.monotonic() - began, 2))
 
 
@@ -154,7 +157,9 @@ def tables_to_lock(ask: Ask, *, schemas: Iterable[str], tables: Iterable[str], r
     left_out = {"schemas": _array(schemas), "tables": _array(tables), "rowless": _array(rowless)}
     left_out["ours"] = _OURS.format(**left_out)
     found = ask(_TABLES.format(**left_out))
-    return [f"{quoted(str(schema))}.{quoted(str(name))}" for schema, name, may_read in found if may_read == "true"]
+    return [
+        f"{quoted(str(schema))}.{quoted(str(name))}" for schema, name, may_read, _columns in found if may_read == "true"
+    ]
 
 
 def _text(value: str | None) -> str:
@@ -166,15 +171,16 @@ def _array(values: Iterable[str]) -> str:
     return f"ARRAY[{', '.join(map(literal, values))}]::text[]"
 
 
-def _rows(ask: Ask, schema: str, name: str, hashes: bool) -> tuple[int, str | None]:
-    """Return how many rows a table has, and the sum of their hashes, which is the same in any order."""
-    table = f"{quoted(schema)}.{quoted(name)}"
+def _rows(ask: Ask, table: str, columns: str, hashes: bool) -> tuple[int, str | None]:
+    """Return how many rows a table has, and the sum of their hashes, which is the same in any order.
+
+    The columns are in the order of their names: a dump gives a table that inherits some, or lost one, another order.
+    """
     if not hashes:
         return int(str(ask(f"SELECT count(*) FROM ONLY {table}")[0][0])), None
     # The type's output decides, as in a dump: what a dump brings back has the same text.
     ((count, total),) = ask(
-        f"SELECT count(*), coalesce(sum(hashtextextended(glacier_row::text, 0)::numeric), 0)"
-        f" FROM ONLY {table} AS glacier_row"
+        f"SELECT count(*), coalesce(sum(hashtextextended(ROW({columns})::text, 0)::numeric), 0) FROM ONLY {table}"
     )
     return int(str(count)), str(total)
 
