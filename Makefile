@@ -32,7 +32,7 @@ test: $(READY) ## run the tests; TESTS=path (all of it, the long ones, too) and 
 	@$(PYTEST) $(if $(TESTS),-m "not browser") $(OPTIONS) $(TESTS)
 
 test-long: $(READY) ## run the tests that `make test` leaves out: kills, walks, every version of PostgreSQL
-	@$(PYTEST) -m "slow and not browser" --ignore tests/foreign $(OPTIONS)
+	@$(PYTEST) -m "slow and not browser" --ignore tests/foreign --ignore tests/integration/test_verified_million.py $(OPTIONS)
 
 mutants: $(READY) ## break the product in some ninety ways, each of which a test has to notice; MUTANTS=checksum JOBS=2
 	@$(BIN)/python -m tests.mutants $(if $(MUTANTS),--only "$(MUTANTS)") $(if $(JOBS),--jobs $(JOBS))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,17 +33,17 @@ def airflow_api(airflow: None) -> Iterator[TestClient]:
 
 
 class Answerer(threading.Thread):
-    """Somebody who answers the first question that Airflow asks; `seen` is what they read."""
+    """Somebody who answers the first question that Airflow asks, however long that takes; `seen` is what they read."""
 
     def __init__(self, api: TestClient, answer: str) -> None:
         super().__init__(daemon=True)
         self.api, self.answer = api, answer
         self.seen: dict[str, Any] = {}
         self.status = 0
+        self.over = threading.Event()
 
     def run(self) -> None:
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
+        while not self.over.wait(0.3):
             asked = self.api.get("/api/v2/dags/~/dagRuns/~/hitlDetails", params={"response_received": False}).json()
             if asked.get("hitl_details"):
                 self.seen = asked["hitl_details"][0]
@@ -56,14 +55,16 @@ class Answerer(threading.Thread):
                 body = {"chosen_options": [self.answer], "params_input": {}}
                 self.status = self.api.patch(path, json=body).status_code
                 return
-            time.sleep(0.3)
 
 
 def answered(api: TestClient, answer: str, restore: Callable[[], Ran]) -> tuple[Ran, Answerer]:
     person = Answerer(api, answer)
     person.start()
-    ran = restore()
-    person.join(120)
+    try:
+        ran = restore()
+    finally:
+        person.over.set()
+        person.join(120)
     return ran, person
 
 
