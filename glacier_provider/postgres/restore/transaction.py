@@ -154,6 +154,7 @@ class _Transaction:
         self._contents = {entry.dump_id: entry for entry in plan.kept}
         self._failed: list[FailedStatement] = []
         self._missing: set[int] = set()
+        self._in_part: list[TocEntry] = []  # restored as far as it can be, and told: no check has to tell it again
         self._links: list[tuple[str, str, str, str]] = []
         self._creators = Creators()
         self._placed = Storage(options)
@@ -184,7 +185,7 @@ class _Transaction:
                     self._doing = "checking what is restored"
                     lacking = [removed.entry for removed in plan.removed]
                     lacking += [self._contents[number] for number in self._missing if number in self._contents]
-                    self._checking.in_session(session, lacking)
+                    self._checking.in_session(session, [*lacking, *self._in_part])
                 # Who slept meanwhile finds out here that the lease is another's, before anything is replaced.
                 self._progress("All of it is sent; it is committed now.")
                 self._asked_to_commit, self._doing = True, "waiting to commit"
@@ -366,6 +367,7 @@ class _Transaction:
             if refused:
                 reason = f"a role as which {self._plan.user} cannot act granted this"
                 self._failed.append(FailedStatement(str(entry), reason, "\n".join(refused)))
+                self._in_part.append(entry)
 
     def _try(self, session: RestoringSession, entry: TocEntry) -> None:
         """Restore what may need something that was left out; note it when it cannot be."""
@@ -391,6 +393,7 @@ class _Transaction:
             session.text("ROLLBACK TO glacier_entry")
             self._note(entry, f"it could not be restored: {refused.detail or refused.text}")
             return
+        self._in_part.append(entry)
         self._failed.append(
             FailedStatement(
                 str(entry), f"it is NOT VALID, since rows break it: {refused.detail or refused.text}", sql.strip()
