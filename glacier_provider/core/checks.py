@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -85,6 +86,20 @@ class Fingerprint:
             },
             seconds=float(kept["seconds"]),
         )
+
+
+#: A rebuild refuses a manifest whose first line is longer than 8 MiB: the least of what is in it must not make it so.
+MOST_IN_MANIFEST = 2 << 20
+
+
+def fit_for_manifest(kept: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what a manifest carries of a fingerprint: all of it, of very many objects the rows alone, or nothing."""
+    if kept is None:
+        return None
+    for one in (dict(kept), {**kept, "objects": {}}):
+        if len(json.dumps(one)) <= MOST_IN_MANIFEST:
+            return one
+    return None
 
 
 def is_exempt(name: str, exempt: frozenset[str]) -> bool:

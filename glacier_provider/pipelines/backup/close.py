@@ -13,6 +13,7 @@ from glacier_provider.catalog.archives import PlannedArchive, Upload
 from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Location
+from glacier_provider.core.checks import fit_for_manifest
 from glacier_provider.core.manifest import manifest_lines
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.text import readable_size
@@ -173,7 +174,7 @@ def _manifest(backup_id: int, previous: int, catalog: Catalog) -> Iterator[bytes
         **told,
         "report": report,
         "roles": roles,
-        "fingerprint": catalog.backups.fingerprint(backup_id),
+        "fingerprint": fit_for_manifest(catalog.backups.fingerprint(backup_id)),
         "previous": previous or None,
         # By this it is known which one is meant, should another life of the catalog have given the id as well.
         "previous_sha256": before["sha256"] if before is not None else None,
