@@ -66,12 +66,12 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture
-def new_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[], Server]]:
-    """Makes empty databases; they are dropped after the test."""
+def new_database(postgres: EmbeddedPostgres) -> Iterator[Callable[..., Server]]:
+    """Makes databases, empty or as a template is; they are dropped after the test."""
     made: list[Server] = []
 
-    def make() -> Server:
-        made.append(postgres.create_database(f"test_{next(_numbers)}"))
+    def make(template: str | None = None) -> Server:
+        made.append(postgres.create_database(f"test_{next(_numbers)}", template=template))
         return made[-1]
 
     yield make
@@ -91,6 +91,15 @@ def migrated(postgres: EmbeddedPostgres) -> Server:
     with a_catalog(server) as catalog:
         catalog.migrate()
     return server
+
+
+@pytest.fixture(scope="session")
+def empty_catalog(postgres: EmbeddedPostgres) -> str:
+    """The name of a database with a catalog that nobody is connected to: a template of others."""
+    server = postgres.create_database("empty_catalog")
+    with a_catalog(server) as catalog:
+        catalog.migrate()
+    return server.dbname
 
 
 @pytest.fixture
@@ -134,7 +143,7 @@ def s3() -> Iterator[S3Emulator]:
 
 @pytest.fixture
 def make_application(
-    s3: S3Emulator, new_database: Callable[[], Server], tmp_path: Path
+    s3: S3Emulator, new_database: Callable[..., Server], empty_catalog: str, tmp_path: Path
 ) -> Iterator[Callable[..., ApplicationUnderTest]]:
     """Makes applications with a database, a directory and a bucket of their own; the catalog in a database of its own
     unless `catalog_inside` puts it into the application's."""
@@ -152,7 +161,7 @@ def make_application(
             **settings,
         )
         server = new_database()
-        catalog_server = server if catalog_inside else new_database()
+        catalog_server = server if catalog_inside else new_database(template=empty_catalog)
         catalog = a_catalog(catalog_server, application=name)
         made.append(ApplicationUnderTest(application, server, catalog, catalog_server, s3))
         return made[-1]

@@ -78,13 +78,20 @@ SELECT b.id, count(*) AS lost_count, (array_agg(a.filename ORDER BY a.filename))
  GROUP BY b.id;
 
 -- name: other_backup_of_name
--- The newest complete backup that contains a readable archive of this name.
-SELECT b.id FROM glacier_archives a
+-- The newest complete backup that contains a readable archive of this name. By the two indexes that each know a part of
+-- the names.
+SELECT b.id FROM (
+    SELECT id, application_id FROM glacier_archives
+     WHERE application_id = %(application_id)s AND filename = %(filename)s AND kind = 'file'
+       AND state = 'archived' AND NOT superseded
+     UNION ALL
+    SELECT id, application_id FROM glacier_archives
+     WHERE application_id = %(application_id)s AND filename = %(filename)s AND kind = 'file'
+       AND state = 'archived' AND superseded) AS a
   JOIN backup_files f ON f.archive_id = a.id
   JOIN application_data_backups b ON b.application_id = a.application_id AND b.id >= f.first_backup_id
    AND (f.last_backup_id IS NULL OR b.id <= f.last_backup_id)
- WHERE a.application_id = %(application_id)s AND a.filename = %(filename)s AND a.kind = 'file' AND a.state = 'archived'
-   AND b.state = 'complete' AND b.id <> %(besides)s
+ WHERE b.state = 'complete' AND b.id <> %(besides)s
  ORDER BY b.id DESC LIMIT 1;
 
 -- name: drop_lost_of_restore

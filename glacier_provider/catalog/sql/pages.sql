@@ -273,11 +273,20 @@ SELECT a.id, a.filename, a.original_size, a.state, a.retrieval_status, a.archive
  ORDER BY a.id, f.first_backup_id LIMIT %(limit)s;
 
 -- name: file_of_name
--- The first archive of this very name; its other versions follow.
-SELECT a.id FROM glacier_archives a
- WHERE a.application_id = (SELECT id FROM applications WHERE name = %(application)s) AND a.filename = %(name)s
-   AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived', 'lost')
- ORDER BY a.id LIMIT 1;
+-- The first archive of this very name; its other versions follow. By the three indexes that each know a part of the names.
+SELECT min(a.id) AS id FROM (
+    SELECT id FROM glacier_archives
+     WHERE application_id = (SELECT id FROM applications WHERE name = %(application)s) AND filename = %(name)s
+       AND kind = 'file' AND state IN ('planned', 'uploading', 'archived') AND NOT superseded
+     UNION ALL
+    SELECT id FROM glacier_archives
+     WHERE application_id = (SELECT id FROM applications WHERE name = %(application)s) AND filename = %(name)s
+       AND kind = 'file' AND state = 'archived' AND superseded
+     UNION ALL
+    SELECT id FROM glacier_archives
+     WHERE application_id = (SELECT id FROM applications WHERE name = %(application)s) AND filename = %(name)s
+       AND kind = 'file' AND state = 'lost') AS a
+HAVING count(*) > 0;
 
 -- name: names_are_indexed
 SELECT to_regclass('glacier_archives_names') IS NOT NULL AS indexed;
