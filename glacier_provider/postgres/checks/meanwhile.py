@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +17,8 @@ from glacier_provider.postgres.tools.sql import literal
 if TYPE_CHECKING:
     from glacier_provider.postgres.dump.snapshot import Snapshot
     from glacier_provider.postgres.tools.server import Connection
+
+log = logging.getLogger(__name__)
 
 
 class FingerprintMeanwhile:
@@ -101,3 +104,6 @@ class FingerprintMeanwhile:
                 self.taken = take_fingerprint(over(connection), hashes=self._hashes, **self._left_out)
         except GlacierProviderError as error:
             self.trouble = error.message
+        except Exception as error:  # a fault of ours: in a thread nobody else tells it, and the dump is good without
+            log.exception("The fingerprint failed.")
+            self.trouble = f"{type(error).__name__}: {error}"

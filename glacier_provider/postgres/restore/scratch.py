@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from glacier_provider.errors import DatabaseRefused, GlacierProviderError
 from glacier_provider.postgres.cluster.roles import role_statements
+from glacier_provider.postgres.restore.swap.maintenance import maintenance_server
 from glacier_provider.postgres.tools.find import Tools
 from glacier_provider.postgres.tools.private import private_server
 from glacier_provider.postgres.tools.server import Server, database_errors
@@ -20,8 +21,6 @@ from glacier_provider.postgres.tools.sql import literal, quoted
 if TYPE_CHECKING:
     from glacier_provider.postgres.tools.server import Connection
 
-#: Where databases are made and dropped from.
-MAINTENANCE_DATABASE = "postgres"
 #: What a scratch database is called begins so; its comment says whose it is.
 SCRATCH = "glacier_rehearsal_"
 _MARK = "glacier_provider: a rehearsal"
@@ -38,7 +37,7 @@ def scratch_database(server: Server, like: str = "") -> Iterator[Server]:
     database there, and as `Server.connect`.
     """
     name = f"{SCRATCH}{int(time.time()):x}_{secrets.token_hex(6)}"
-    maintenance = server.with_database(MAINTENANCE_DATABASE)
+    maintenance = _maintenance(server)
     with maintenance.connect(autocommit=True) as connection, database_errors(maintenance, "making a scratch database"):
         _may_create(connection, server)
         _drop_left_over(connection)
@@ -50,6 +49,14 @@ def scratch_database(server: Server, like: str = "") -> Iterator[Server]:
     finally:
         with suppress(GlacierProviderError):
             _drop(maintenance, name)
+
+
+def _maintenance(server: Server) -> Server:
+    """Return where databases are made and dropped from: another database, or that one if it is all there is to enter."""
+    try:
+        return maintenance_server(server)
+    except DatabaseRefused:
+        return server
 
 
 def _drop(maintenance: Server, name: str) -> None:

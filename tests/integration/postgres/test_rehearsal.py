@@ -79,6 +79,21 @@ def test_a_scratch_database_that_a_dead_process_left_is_dropped_by_a_later_one(l
     assert scratch_databases(library) == []
 
 
+@pytest.mark.parametrize("closed", [["postgres"], None], ids=["usual", "all"])
+def test_a_user_who_may_enter_no_other_database_rehearses_from_its_own(
+    library: Library, closed: list[str] | None
+) -> None:
+    library.run(*DOCS)
+    every = [str(name) for (name,) in library.run("SELECT datname FROM pg_database WHERE datallowconn", by=SUPERUSER)]
+    others = [f'"{name}"' for name in closed or every if name != library.owner.dbname]
+    try:
+        library.run(*(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC" for name in others), by=SUPERUSER)
+        assert stumbles(library) == []
+        assert scratch_databases(library) == []
+    finally:
+        library.run(*(f"GRANT CONNECT ON DATABASE {name} TO PUBLIC" for name in others), by=SUPERUSER)
+
+
 def test_a_server_that_goes_away_says_nothing_about_the_dump(library: Library) -> None:
     library.run(*EXPRESSIONS)
     toc = table_of_contents(library.dump())
