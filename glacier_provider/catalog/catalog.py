@@ -11,6 +11,7 @@ from glacier_provider.catalog.archives import Archives
 from glacier_provider.catalog.backups import Backups, RunEnded
 from glacier_provider.catalog.batch import Batch
 from glacier_provider.catalog.checks import Checks
+from glacier_provider.catalog.conditions import Conditions
 from glacier_provider.catalog.counts import Counts
 from glacier_provider.catalog.database import Connect, Database
 from glacier_provider.catalog.deletions import Deletions
@@ -42,6 +43,7 @@ class Catalog:
         self.lists = Lists(self._database)
         self.pages = Pages(self._database)
         self.counts = Counts(self._database)
+        self.conditions = Conditions(self._database)
         self.backups = Backups(self._database, application, run_ended)
         self.writers = Writers(self._database)
         self.archives = Archives(self._database, self.backups, self.writers)

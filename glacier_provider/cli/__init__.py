@@ -12,14 +12,14 @@ import sys
 from collections.abc import Sequence
 
 from glacier_provider import __version__
-from glacier_provider.cli import costs, counts, deletion, fetch, maintenance, notifications, show, verify
+from glacier_provider.cli import check, costs, counts, deletion, fetch, maintenance, notifications, show, verify
 from glacier_provider.cli.connections import log_to_stderr, warn_of_password
 from glacier_provider.cli.mistakes import TRACEBACK, told
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 1 for an error (told on stderr, without a traceback), 2 for wrong usage, or 130 for
-    Ctrl-C.
+    Ctrl-C. `check` has the exit codes of monitoring plug-ins instead.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = _parser().parse_args(given)
@@ -27,11 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     log_to_stderr()
     try:
         warn_of_password(arguments)
-        arguments.run(arguments)
+        code = arguments.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader (head, a pager) has seen enough; what is left in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("\nglacier-backup: interrupted. What was under way can be repeated.", file=sys.stderr)
         return 130
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"glacier-backup: {told(error)}", file=sys.stderr)
         return 1
-    return 0
+    return code or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,6 +49,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="glacier-backup", description=words)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (show, maintenance, fetch, deletion, verify, notifications, costs, counts):
+    for module in (show, check, maintenance, fetch, deletion, verify, notifications, costs, counts):
         module.add_commands(commands)
     return parser

@@ -16,7 +16,7 @@ DEFAULT_SCHEMA = "glacier_catalog"
 
 
 def add_command(
-    commands: Any, name: str, run: Callable[[Arguments], None], text: str, *, of_any: bool = True
+    commands: Any, name: str, run: Callable[[Arguments], int | None], text: str, *, of_any: bool = True
 ) -> argparse.ArgumentParser:
     """Add a command with the options that all have; one that is not `of_any` application names its own."""
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
@@ -36,7 +36,7 @@ def add_command(
 
 
 def add_command_of_one(
-    commands: Any, name: str, run: Callable[[Arguments], None], text: str
+    commands: Any, name: str, run: Callable[[Arguments], int | None], text: str
 ) -> argparse.ArgumentParser:
     """Add a command that works on one application, which it names first."""
     command = add_command(commands, name, run, text, of_any=False)

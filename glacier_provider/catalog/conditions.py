@@ -1,0 +1,49 @@
+"""How each application of a catalog is, in one question: for `check`, alerts and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from glacier_provider.catalog.database import Database, Row
+from glacier_provider.core.condition import Condition, Proven
+from glacier_provider.core.proof import ProofKind
+from glacier_provider.core.status import ProofState
+
+#: Figures of a report that has the first of its names only.
+_NAMED = ("unreadable", "changed", "unarchived_references", "other_references")
+
+
+class Conditions:
+    """Read-only, of all applications of the catalog."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def of(self, names: Iterable[str] | None = None) -> dict[str, Condition]:
+        """Return by name the condition of these applications, as far as the catalog knows them; None: of all."""
+        wanted = None if names is None else list(names)
+        return {row["application"]: _condition(row) for row in self._db.rows("condition_of_each", names=wanted)}
+
+
+def _condition(row: Row) -> Condition:
+    values = {name: value for name, value in row.items() if name not in ("report", "proven")}
+    proven = {ProofKind(kind): _proven(one) for kind, one in (row["proven"] or {}).items()}
+    return Condition(**values, report=_report(row["report"] or {}), proven=proven)
+
+
+def _report(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return figures as a report has them, which names several and has the rehearsal within."""
+    report = {name: [value] if name in _NAMED else value for name, value in figures.items()}
+    in_place = report.pop("in_place", None)
+    return report | ({"rehearsal": {"in_place": in_place}} if in_place else {})
+
+
+def _proven(values: Mapping[str, Any]) -> Proven:
+    told = (*(values.get("told") or ()), *([values["error"]] if values.get("error") else []))
+    return Proven(ProofState(values["state"]), _moment(values["ended_at"]), _moment(values["passed_at"]), told)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(float(seconds), UTC)

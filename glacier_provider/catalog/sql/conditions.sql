@@ -1,0 +1,44 @@
+-- name: condition_of_each
+-- What is known of each application: its last complete backup and what that lacks, how the last one ended, what is under
+-- way, lost and proven. Of the reports, which may be long, only figures are read.
+SELECT p.name AS application,
+       c.id AS complete_id, c.opened_at AS complete_since, c.closed_at AS complete_at, coalesce(c.files_count, 0) AS files,
+       coalesce(c.files_bytes, 0) + coalesce(c.database_bytes, 0) AS bytes, coalesce(c.vanished_count, 0) AS vanished,
+       c.report,
+       e.id AS failed_id, e.closed_at AS failed_at, coalesce(e.error, '') AS failed_why,
+       r.id AS running_id, r.opened_at AS running_since,
+       (SELECT count(DISTINCT a.id) FROM glacier_archives a
+         WHERE a.application_id = p.id AND a.state = 'lost'
+           AND (EXISTS (SELECT FROM backup_files f WHERE f.archive_id = a.id)
+                OR EXISTS (SELECT FROM application_data_backups d
+                            WHERE d.database_archive_id = a.id AND d.state NOT IN ('deleting', 'deleted')))) AS lost,
+       (SELECT jsonb_object_agg(k.kind, jsonb_build_object(
+                   'state', n.state, 'ended_at', extract(epoch FROM n.ended_at), 'error', n.error, 'told', (
+                       SELECT jsonb_agg(f->>'told') FROM jsonb_array_elements(n.findings) AS f WHERE (f->>'grave')::boolean),
+                   'passed_at', (SELECT extract(epoch FROM max(s.ended_at)) FROM proofs s
+                                  WHERE s.application_id = p.id AND s.kind = k.kind AND s.state = 'passed')))
+          FROM (VALUES ('verification'), ('drill')) AS k (kind)
+         CROSS JOIN LATERAL (SELECT * FROM proofs o WHERE o.application_id = p.id AND o.kind = k.kind
+                                AND o.state <> 'running' ORDER BY o.id DESC LIMIT 1) AS n) AS proven
+  FROM applications p
+  LEFT JOIN LATERAL (
+       SELECT id, opened_at, closed_at, files_count, files_bytes, database_bytes, vanished_count,
+              jsonb_strip_nulls(jsonb_build_object(
+                  'unreadable_count', report->'unreadable_count', 'unreadable', report->'unreadable'->0,
+                  'changed_count', report->'changed_count', 'changed', report->'changed'->0,
+                  'unarchived_references_count', report->'unarchived_references_count',
+                  'unarchived_references', report->'unarchived_references'->0,
+                  'other_references_count', report->'other_references_count',
+                  'other_references', report->'other_references'->0,
+                  'in_place', report->'rehearsal'->'in_place')) AS report
+         FROM application_data_backups b
+        WHERE b.application_id = p.id AND b.state = 'complete' ORDER BY b.id DESC LIMIT 1) AS c ON true
+  LEFT JOIN LATERAL (
+       SELECT id, closed_at, left(error, 2000) AS error FROM application_data_backups b
+        WHERE b.application_id = p.id AND b.state = 'failed' AND (c.id IS NULL OR b.id > c.id)
+        ORDER BY b.id DESC LIMIT 1) AS e ON true
+  LEFT JOIN LATERAL (
+       SELECT id, opened_at FROM application_data_backups b
+        WHERE b.application_id = p.id AND b.state = 'running' ORDER BY b.id DESC LIMIT 1) AS r ON true
+ WHERE %(names)s::text[] IS NULL OR p.name = ANY(%(names)s)
+ ORDER BY p.name;

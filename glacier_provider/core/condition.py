@@ -1,0 +1,288 @@
+"""How an application is: facts of the catalog, and what is wrong with them, with what to do. Pure.
+
+`check`, alerts and metrics tell the same troubles: what is wrong is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from glacier_provider.core.findings import known_of_backup
+from glacier_provider.core.proof import ProofKind
+from glacier_provider.core.restorability import cannot_be_brought_back
+from glacier_provider.core.status import ProofState
+from glacier_provider.core.text import counted
+
+#: A share of files that vanished in one day is told from here on, and from so many files on.
+VANISHED_SHARE = 0.25
+VANISHED_LEAST = 10
+
+
+class Grade(IntEnum):
+    """How bad it is, in the words and exit codes of monitoring plug-ins."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+class Event(StrEnum):
+    """What somebody may want to be called for."""
+
+    BACKUP_FAILED = "backup_failed"  #: the last backup that ended failed
+    BACKUP_LATE = "backup_late"  #: the last complete backup is too old, or there is none
+    BACKUP_INCOMPLETE = "backup_incomplete"  #: files are lost, unreadable, changed, not there, or very many vanished
+    BACKUP_UNRESTORABLE = "backup_unrestorable"  #: its rehearsal says that it cannot be brought back
+    DRILL_FAILED = "drill_failed"
+    DRILL_OVERDUE = "drill_overdue"
+    VERIFICATION_FAILED = "verification_failed"
+    VERIFICATION_OVERDUE = "verification_overdue"
+
+
+@dataclass(frozen=True, slots=True)
+class AgeLimits:
+    """From which age on something is worth a warning, or critical; None: at no age."""
+
+    warning: timedelta | None = None
+    critical: timedelta | None = None
+
+    def grade(self, age: timedelta | None) -> Grade:
+        """Return how bad an age is; None is older than anything.
+
+        >>> AgeLimits(timedelta(hours=26), timedelta(hours=50)).grade(timedelta(hours=30)).name
+        'WARNING'
+        """
+        for limit, grade in ((self.critical, Grade.CRITICAL), (self.warning, Grade.WARNING)):
+            if limit is not None and (age is None or age > limit):
+                return grade
+        return Grade.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The last verification or drill that ended, with the sentences of what it found, and when one last passed."""
+
+    state: ProofState | None = None
+    ended_at: datetime | None = None
+    passed_at: datetime | None = None
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What the catalog knows of an application. Sizes in bytes.
+
+    `complete_*` are of the last complete backup: `since` is when it was opened, `at` when it was complete; `report`
+    has figures of its report, and its rehearsal. `failed_*` are of the last backup that ended, if that failed.
+    """
+
+    application: str
+    complete_id: int | None = None
+    complete_since: datetime | None = None
+    complete_at: datetime | None = None
+    files: int = 0
+    bytes: int = 0
+    vanished: int = 0
+    report: Mapping[str, Any] = field(default_factory=dict)
+    failed_id: int | None = None
+    failed_at: datetime | None = None
+    failed_why: str = ""
+    running_id: int | None = None
+    running_since: datetime | None = None
+    lost: int = 0
+    proven: Mapping[ProofKind, Proven] = field(default_factory=dict)
+
+    def backup_age(self, now: datetime) -> timedelta | None:
+        return None if self.complete_at is None else max(now - self.complete_at, timedelta())
+
+    def proof_age(self, kind: ProofKind, now: datetime) -> timedelta | None:
+        """Return how long ago a proof last passed; None: never."""
+        passed = self.proven.get(kind, Proven()).passed_at
+        return None if passed is None else max(now - passed, timedelta())
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One thing that is wrong: what, since when, and what to do next.
+
+    `state` is the same for as long as it is the same trouble, and another one when there is something new to tell.
+    """
+
+    application: str
+    event: Event
+    grade: Grade
+    told: str
+    hint: str
+    since: datetime | None = None
+    state: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "event": self.event.value,
+            "grade": self.grade.name,
+            "told": self.told,
+            "hint": self.hint,
+            "since": self.since,
+        }
+
+
+def troubles_of(
+    condition: Condition, *, now: datetime, backup: AgeLimits, proofs: Mapping[ProofKind, AgeLimits] | None = None
+) -> list[Trouble]:
+    """Return what is wrong with an application, the overall_grade first; ages are judged by these limits."""
+    found = [
+        *_late(condition, backup, now),
+        *_failed(condition),
+        *_unrestorable(condition),
+        *_incomplete(condition),
+        *_unproven(condition),
+        *_overdue(condition, proofs or {}, now),
+    ]
+    return sorted(found, key=lambda one: -one.grade)
+
+
+def overall_grade(grades: Iterable[Grade]) -> Grade:
+    """Return the one that is told of several: what is critical is worse than what is not known.
+
+    >>> overall_grade([Grade.OK, Grade.UNKNOWN, Grade.CRITICAL]).name
+    'CRITICAL'
+    """
+    order = (Grade.OK, Grade.WARNING, Grade.UNKNOWN, Grade.CRITICAL)
+    return max(grades, key=order.index, default=Grade.OK)
+
+
+def readable_age(age: timedelta) -> str:
+    """Return an age as people read it.
+
+    >>> readable_age(timedelta(minutes=5)), readable_age(timedelta(hours=30)), readable_age(timedelta(days=9))
+    ('5 minutes', '30 hours', '9 days')
+    """
+    if age < timedelta(minutes=90):
+        return counted(round(age.total_seconds() / 60), "minute")
+    if age < timedelta(days=3):
+        return counted(round(age.total_seconds() / 3600), "hour")
+    return counted(age.days, "day")
+
+
+def _late(condition: Condition, limits: AgeLimits, now: datetime) -> Iterator[Trouble]:
+    age = condition.backup_age(now)
+    # Without any complete backup there is nothing to bring back, whatever the limits are.
+    grade = Grade.CRITICAL if age is None else limits.grade(age)
+    if grade is Grade.OK:
+        return
+    under_way = f"; backup {condition.running_id} is under way" if condition.running_id else ""
+    told = "there is no complete backup" if age is None else f"the last complete backup is {readable_age(age)} old"
+    yield Trouble(
+        condition.application,
+        Event.BACKUP_LATE,
+        grade,
+        f"{told}{under_way}",
+        "See that the scheduler runs and the backup DAG is not paused.",
+        condition.complete_at,
+        f"{condition.complete_id} {grade.name}",
+    )
+
+
+def _failed(condition: Condition) -> Iterator[Trouble]:
+    if condition.failed_id is None:
+        return
+    why = " ".join(condition.failed_why.split())[:300]
+    yield Trouble(
+        condition.application,
+        Event.BACKUP_FAILED,
+        Grade.WARNING,
+        f"backup {condition.failed_id} failed" + (f": {why}" if why else ""),
+        "Mend what it names and clear the failed task, or trigger another run. "
+        f"More: glacier-backup show {condition.failed_id}",
+        condition.failed_at,
+        str(condition.failed_id),
+    )
+
+
+def _unrestorable(condition: Condition) -> Iterator[Trouble]:
+    why = cannot_be_brought_back(condition.report)
+    if why is not None:
+        yield Trouble(
+            condition.application,
+            Event.BACKUP_UNRESTORABLE,
+            Grade.CRITICAL,
+            f"backup {condition.complete_id} cannot be restored into its database: {why}",
+            f"glacier-backup show {condition.complete_id} tells all that its rehearsal found.",
+            condition.complete_at,
+            why,
+        )
+
+
+def _incomplete(condition: Condition) -> Iterator[Trouble]:
+    if condition.lost:
+        yield _lacks(
+            condition,
+            Grade.CRITICAL,
+            f"{counted(condition.lost, 'archive')} that backups need are lost",
+            "The next backup archives anew what is still in its directory; glacier-backup verify names the others.",
+            str(condition.lost),
+        )
+    for sentence in known_of_backup(condition.report):
+        told = f"backup {condition.complete_id}: {sentence[0].lower()}{sentence[1:].rstrip('.')}"
+        yield _lacks(condition, Grade.WARNING, told, f"glacier-backup show {condition.complete_id}", sentence)
+    before = condition.files + condition.vanished
+    if condition.vanished >= VANISHED_LEAST and condition.vanished >= VANISHED_SHARE * before:
+        told = f"{condition.vanished} of {before} files vanished before backup {condition.complete_id}"
+        hint = "See whether somebody deleted them; earlier backups hold them until they are deleted."
+        yield _lacks(condition, Grade.WARNING, told, hint, f"vanished {condition.complete_id}")
+
+
+def _lacks(condition: Condition, grade: Grade, told: str, hint: str, state: str) -> Trouble:
+    return Trouble(condition.application, Event.BACKUP_INCOMPLETE, grade, told, hint, condition.complete_at, state)
+
+
+_FAILED = {ProofKind.DRILL: Event.DRILL_FAILED, ProofKind.VERIFICATION: Event.VERIFICATION_FAILED}
+_OVERDUE = {ProofKind.DRILL: Event.DRILL_OVERDUE, ProofKind.VERIFICATION: Event.VERIFICATION_OVERDUE}
+
+
+def _unproven(condition: Condition) -> Iterator[Trouble]:
+    for kind, proven in condition.proven.items():
+        if proven.state in (ProofState.FOUND, ProofState.FAILED):
+            found = proven.state is ProofState.FOUND
+            what = "found that something is not as it should be" if found else "could not look at all"
+            yield Trouble(
+                condition.application,
+                _FAILED[kind],
+                Grade.CRITICAL if found else Grade.WARNING,
+                f"the last {kind.value} {what}" + (f": {_joined(proven.told)}" if proven.told else ""),
+                f"Mend what it names, and begin another {kind.value}.",
+                proven.ended_at,
+                f"{proven.ended_at} {proven.state.value}",
+            )
+
+
+def _joined(sentences: Sequence[str]) -> str:
+    more = f" (and {len(sentences) - 3} more)" if len(sentences) > 3 else ""
+    return " ".join(" ".join(one.split())[:200] for one in sentences[:3]) + more
+
+
+def _overdue(condition: Condition, limits: Mapping[ProofKind, AgeLimits], now: datetime) -> Iterator[Trouble]:
+    for kind, limit in limits.items():
+        age = condition.proof_age(kind, now)
+        grade = limit.grade(age)
+        if grade is not Grade.OK:
+            told = (
+                f"no {kind.value} ever passed"
+                if age is None
+                else f"the last {kind.value} passed {readable_age(age)} ago"
+            )
+            passed_at = condition.proven.get(kind, Proven()).passed_at
+            yield Trouble(
+                condition.application,
+                _OVERDUE[kind],
+                grade,
+                told,
+                f"See why its DAG does not run, or begin a {kind.value} by hand.",
+                passed_at,
+                f"{passed_at} {grade.name}",
+            )

@@ -1,0 +1,269 @@
+"""``glacier-backup check``: what monitoring is told of a catalog, in a line, by a code, and as JSON."""
+
+from __future__ import annotations
+
+import re
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from glacier_provider import cli
+from glacier_provider.postgres import Server
+from tests.conftest import a_catalog
+from tests.integration.test_cli import Answer, uri_of
+from tests.support.backups import a_backup_row, a_proof_row, ago, an_application_row, an_archive_row
+from tests.support.postgres import EmbeddedPostgres
+
+Check = Callable[..., Answer]
+
+
+@pytest.fixture
+def check(
+    catalog_database: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Answer]:
+    monkeypatch.setenv("GLACIER_CATALOG_URI", uri_of(catalog_database))
+
+    def run(*argv: object) -> Answer:
+        capsys.readouterr()
+        try:
+            code = cli.main(["check", *map(str, argv)])
+        except SystemExit as end:
+            code = int(str(end.code))
+        return Answer(code, *capsys.readouterr())
+
+    return run
+
+
+#: A state of the catalog, options, and what is told of it.
+CASES: dict[str, tuple[Callable[[Server, str], Any], list[str], int, str]] = {
+    "all is well": (lambda s, n: a_backup_row(s, n, "complete", ago(hours=5)), [], 0, "backup N is 5 hours old"),
+    "an old backup": (lambda s, n: a_backup_row(s, n, "complete", ago(hours=30)), [], 1, "30 hours old"),
+    "a very old backup": (lambda s, n: a_backup_row(s, n, "complete", ago(days=4)), [], 2, "4 days old"),
+    "an old one is young enough": (
+        lambda s, n: a_backup_row(s, n, "complete", ago(days=4)),
+        ["--warning", "8d", "--critical", "2w"],
+        0,
+        "4 days old",
+    ),
+    "no backup at all": (lambda s, n: an_application_row(s, n), [], 2, "there is no complete backup"),
+    "one under way": (lambda s, n: a_backup_row(s, n, "running", ago(hours=1)), [], 2, "backup N is under way"),
+    "the last one failed": (
+        lambda s, n: (
+            a_backup_row(s, n, "complete", ago(hours=5)),
+            a_backup_row(s, n, "failed", ago(hours=1), error="dump_database: no | space\nleft"),
+        ),
+        [],
+        1,
+        "backup N failed: dump_database: no / space left",
+    ),
+    "failed, and well since": (
+        lambda s, n: (
+            a_backup_row(s, n, "failed", ago(hours=5), error="x"),
+            a_backup_row(s, n, "complete", ago(hours=1)),
+        ),
+        [],
+        0,
+        "backup N",
+    ),
+    "a lost file": (
+        lambda s, n: an_archive_row(s, n, a_backup_row(s, n, "complete", ago(hours=5)), "file", "a.pdf", state="lost"),
+        [],
+        2,
+        "1 archive that backups need are lost",
+    ),
+    "an unreadable file": (
+        lambda s, n: a_backup_row(
+            s, n, "complete", ago(hours=5), report={"unreadable_count": 2, "unreadable": ["a|b.pdf", "c.pdf"]}
+        ),
+        [],
+        1,
+        "does not hold 2 files that could not be read: a/b.pdf and 1 more",
+    ),
+    "many vanished": (
+        lambda s, n: a_backup_row(s, n, "complete", ago(hours=5), files=20, vanished=80),
+        [],
+        1,
+        "80 of 100 files vanished before backup N",
+    ),
+    "it cannot be restored": (
+        lambda s, n: a_backup_row(
+            s,
+            n,
+            "complete",
+            ago(hours=5),
+            report={"rehearsal": {"in_place": {"verdict": "no", "why": "A role is missing."}}},
+        ),
+        [],
+        2,
+        "backup N cannot be restored into its database: A role is missing.",
+    ),
+    "a verification found something": (
+        lambda s, n: (
+            a_backup_row(s, n, "complete", ago(hours=5)),
+            a_proof_row(
+                s,
+                n,
+                "verification",
+                "found",
+                ago(hours=2),
+                findings=[
+                    {"step": "a", "told": "Two are gone.", "grave": True},
+                    {"told": "No matter.", "grave": False},
+                ],
+            ),
+        ),
+        [],
+        2,
+        "the last verification found that something is not as it should be: Two are gone.",
+    ),
+    "a drill could not look": (
+        lambda s, n: (
+            a_backup_row(s, n, "complete", ago(hours=5)),
+            a_proof_row(s, n, "drill", "failed", ago(hours=2), error="No server."),
+        ),
+        [],
+        1,
+        "the last drill could not look at all: No server.",
+    ),
+    "a drill that found something was repeated": (
+        lambda s, n: (
+            a_backup_row(s, n, "complete", ago(hours=5)),
+            a_proof_row(s, n, "drill", "found", ago(hours=3)),
+            a_proof_row(s, n, "drill", "passed", ago(hours=2)),
+        ),
+        ["--drill-warning", "32d"],
+        0,
+        "backup N",
+    ),
+    "an old drill": (
+        lambda s, n: (
+            a_backup_row(s, n, "complete", ago(hours=5)),
+            a_proof_row(s, n, "drill", "passed", ago(days=40)),
+        ),
+        ["--drill-warning", "32d", "--drill-critical", "64d"],
+        1,
+        "the last drill passed 40 days ago",
+    ),
+    "never verified": (
+        lambda s, n: a_backup_row(s, n, "complete", ago(hours=5)),
+        ["--verification-critical", "8d"],
+        2,
+        "no verification ever passed",
+    ),
+    "another name": (
+        lambda s, n: a_backup_row(s, n, "complete", ago(hours=5)),
+        ["--application", "all-is-wel"],
+        3,
+        "did you mean 'all-is-well'?",
+    ),
+    "wrong usage": (lambda _, __: None, ["--warning", "soon"], 3, "'soon' is no age; examples: 26h"),
+    "no catalog": (
+        lambda _, __: None,
+        ["--catalog", "postgresql://nobody@127.0.0.1:1/none"],
+        3,
+        "Cannot connect to database 'none'",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def kept(postgres: EmbeddedPostgres) -> Iterator[Server]:
+    """A catalog in which each case has an application of its own."""
+    server = postgres.create_database("check_catalog")
+    with a_catalog(server) as catalog:
+        catalog.migrate()
+    for case, (state, *_) in CASES.items():
+        state(server, case.replace(" ", "-"))
+    yield server
+    postgres.drop_database(server.dbname)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_line_and_a_code_say_how_the_backups_are(
+    case: str, check: Check, kept: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, options, code, words = CASES[case]
+    monkeypatch.setenv("GLACIER_CATALOG_URI", uri_of(kept))
+    answer = check("--application", case.replace(" ", "-"), *options)
+    assert (answer.code, answer.err) == (code, "")
+    line = answer.out.rstrip("\n")
+    assert "\n" not in line
+    assert line.startswith(f"{('OK', 'WARNING', 'CRITICAL', 'UNKNOWN')[code]} - ")
+    assert words in re.sub(r"backup [0-9]+", "backup N", line)
+    assert line.count("|") == (0 if code == 3 else 1)
+
+
+def test_the_worst_of_several_applications_comes_first(check: Check, catalog_database: Server) -> None:
+    assert (check().code, "The catalog knows no application." in check().out) == (3, True)
+    a_backup_row(catalog_database, "dms", "complete", ago(days=4))
+    a_backup_row(catalog_database, "shop", "complete", ago(hours=1))
+    answer = check()
+    assert answer.code == 2
+    assert "dms: the last complete backup is 4 days old. shop: backup 2 is 60 minutes old |" in answer.out
+    answer = check("--except", "dms")
+    assert (answer.code, "dms" in answer.out) == (0, False)
+
+
+def test_performance_data_follows_the_manners_of_plug_ins(check: Check, catalog_database: Server) -> None:
+    a_backup_row(catalog_database, "dms", "complete", ago(hours=5))
+    a_proof_row(catalog_database, "dms", "drill", "passed", ago(hours=2))
+    _, _, figures = check("--drill-warning", "32d").out.partition(" | ")
+    form = re.compile(r"'[^'=]+'=[0-9]+(s|B|)(;[0-9]*){3}")
+    assert all(form.fullmatch(one) for one in figures.split()), figures
+    assert [one.partition("=")[0] for one in figures.split()] == [
+        "'dms_backup_age'",
+        "'dms_drill_age'",
+        "'dms_files'",
+        "'dms_size'",
+        "'dms_lost'",
+    ]
+    assert re.search(r"'dms_backup_age'=180\d\ds;93600;180000;0 ", figures)
+    assert re.search(r"'dms_drill_age'=72\d\ds;2764800;;0 ", figures)
+
+
+def test_programs_are_told_the_same(check: Check, catalog_database: Server) -> None:
+    a_backup_row(catalog_database, "dms", "complete", ago(hours=30))
+    answer = check("--json")
+    told = answer.json
+    assert (answer.code, told["state"], told["code"]) == (1, "WARNING", 1)
+    dms = told["applications"]["dms"]
+    assert dms["state"] == "WARNING"
+    assert [one["event"] for one in dms["troubles"]] == ["backup_late"]
+    assert abs(dms["backup_age_seconds"] - 30 * 3600) < 60
+    assert check("--json", "--application", "x").json["state"] == "UNKNOWN"
+
+
+def test_a_catalog_that_does_not_answer_is_unknown_in_time(check: Check) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        answer = check("--catalog", f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x", "--timeout", "1s")
+    assert answer.code == 3
+    assert "within 1 seconds" in answer.out
+    assert time.monotonic() - began < 20
+
+
+def test_a_check_imports_no_airflow_and_is_cheap(catalog_database: Server) -> None:
+    a_backup_row(catalog_database, "dms", "complete", ago(hours=5))
+    script = (
+        "import sys; from glacier_provider.cli import main; code = main(['check']);"
+        "assert not {'airflow', 'alembic', 'sqlalchemy', 'pydantic', 'boto3'} & set(sys.modules); sys.exit(code)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"GLACIER_CATALOG_URI": uri_of(catalog_database), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (done.returncode, done.stderr) == (0, "")
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"{spent:.2f} s of CPU")
+    assert spent < 3  # 0.3 s on a machine of its own; a shared one counts more
