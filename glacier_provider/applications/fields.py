@@ -396,8 +396,8 @@ class Fields:
     connections: Annotated[int, whole(1, 256)] = option(16, "requests that each of these tasks has under way")
     upload_processes: Annotated[int, whole(0, 64)] = option(
         2,
-        "processes that send small files, in each of these tasks, from 300 files on; never more than the worker has "
-        "cores. 0 has the task send them itself",
+        "processes that send small files, or ask for them and bring them, in each of these tasks, from 300 files on; "
+        "never more than the worker has cores. 0 has the task do it itself",
     )
     bandwidth_limit: Annotated[int, whole(1, 2**50)] | None = option(
         None, "bytes per second that all uploads of the application take together; each task gets its share", 12_500_000

@@ -18,9 +18,13 @@ class Mounts:
 
     def is_local(self, device: int) -> bool:
         """Whether a device (`st_dev`) is a local file system; false where that cannot be told."""
+        return self.kind(device) in LOCAL
+
+    def kind(self, device: int) -> str | None:
+        """Return which file system a device is; None where that cannot be told."""
         if self._kinds is None:
             self._kinds = _kinds(self._mountinfo)
-        return self._kinds.get(device) in LOCAL
+        return self._kinds.get(device)
 
 
 def _kinds(mountinfo: str) -> dict[int, str]:

@@ -100,14 +100,15 @@ class PendingFile:
                 os.utime(self.fd, ns=(mtime_ns, mtime_ns))
             os.fsync(self.fd)
 
-    def rename_new(self, target: bytes, target_dir: int) -> None:
+    def rename_new(self, target: bytes, target_dir: int, *, durable: bool = True) -> None:
         """Give the file its name in an open directory, durably; raise FileExistsError when the name is taken.
 
         Raise OSError with EXDEV when the directory lies on another file system.
         """
         rename_new(self._name, self._directory, target, target_dir)
         self._pending = False
-        os.fsync(target_dir)
+        if durable:
+            os.fsync(target_dir)
 
     def close(self) -> None:
         if self._pending:

@@ -248,11 +248,15 @@ class ArchiveStore(Protocol):
         ...
 
 
-class PlannedFile(Protocol):
-    """A file to send, as the catalog planned it."""
+class HasId(Protocol):
+    """What is known by a number."""
 
     @property
     def id(self) -> int: ...
+
+
+class PlannedFile(HasId, Protocol):
+    """A file to send, as the catalog planned it."""
 
     @property
     def backup_id(self) -> int: ...
@@ -265,6 +269,8 @@ class PlannedFile(Protocol):
 
 
 _File = TypeVar("_File", bound=PlannedFile)
+_Item = TypeVar("_Item", bound=HasId)
+_Told = TypeVar("_Told", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,17 +291,41 @@ class SentFile(NamedTuple):
     sha256: str
 
 
-class UploadPool(Protocol[_File]):
-    """Processes that read and send small files. A context manager: they end with it, whatever they have under way."""
+class WantedFile(NamedTuple):
+    """A small archive to bring to its place: `size` in bytes, `sha256` in hex."""
 
-    def send(self, files: Iterable[_File]) -> Iterator[tuple[_File, SentFile | None]]:
-        """Give out files and yield what became of any of them; None for one that is to be sent by `put`.
+    id: int
+    key: str
+    filename: str
+    size: int
+    sha256: str
 
-        Returns when all of `files` are given out; what is still on its way comes with the next call, or from `rest`.
+
+class PlacedFile(NamedTuple):
+    """A file that is in its place, verified and durable."""
+
+    mtime_ns: int
+    inode: int
+
+
+class WantedRetrieval(NamedTuple):
+    """An archive to ask for: by the id of its retrieval."""
+
+    id: int
+    key: str
+
+
+class Pool(Protocol[_Item, _Told]):
+    """Processes that work off many items. A context manager: they end with it, whatever they have under way."""
+
+    def send(self, items: Iterable[_Item]) -> Iterator[tuple[_Item, _Told | None]]:
+        """Give out items and yield what became of any of them; None for one that is to be done with care.
+
+        Returns when all of `items` are given out; what is still on its way comes with the next call, or from `rest`.
         """
         ...
 
-    def rest(self) -> Iterator[tuple[_File, SentFile | None]]:
+    def rest(self) -> Iterator[tuple[_Item, _Told | None]]:
         """Yield what became of all that is still on its way."""
         ...
 
@@ -310,8 +340,29 @@ class UploadPool(Protocol[_File]):
 class HasUploadPool(Protocol):
     """What a store can have beside the contract: processes that send many small files."""
 
-    def upload_pool(self, files: SmallFiles, *, processes: int, connections: int) -> UploadPool[_File] | None:
+    def upload_pool(self, files: SmallFiles, *, processes: int, connections: int) -> Pool[_File, SentFile] | None:
         """Start so many processes, with so many requests on their way in all; None where they would be of no use."""
+        ...
+
+
+@runtime_checkable
+class HasRestorePools(Protocol):
+    """What a store can have beside the contract: processes that ask for many small archives, and bring them.
+
+    Each calls `may_go_on`, in the caller's process, before it does what cannot be taken back; what that raises comes
+    through. None where processes would be of no use.
+    """
+
+    def request_pool(
+        self, *, tier: str, days: int, may_go_on: Callable[[], None], processes: int, connections: int
+    ) -> Pool[WantedRetrieval, bool] | None:
+        """Start processes that ask for readable copies; raise RetrievalRefused as `request_retrieval`."""
+        ...
+
+    def download_pool(
+        self, directory: str, *, may_go_on: Callable[[], None], processes: int, connections: int
+    ) -> Pool[WantedFile, PlacedFile] | None:
+        """Start processes that bring archives into a directory, where their names are free."""
         ...
 
 

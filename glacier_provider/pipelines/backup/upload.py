@@ -29,7 +29,7 @@ from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directory_of
 from glacier_provider.staging import DirectorySource, layout_path, read_layout
-from glacier_provider.stores.contract import ArchiveStore, HasUploadPool, SentFile, SmallFiles, Source, UploadPool
+from glacier_provider.stores.contract import ArchiveStore, HasUploadPool, Pool, SentFile, SmallFiles, Source
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def upload_files(
 
 def _upload_pool(
     application: Application, wanted: ArchiveRange, store: ArchiveStore
-) -> AbstractContextManager[UploadPool[PlannedArchive] | None]:
+) -> AbstractContextManager[Pool[PlannedArchive, SentFile] | None]:
     """Return processes for the files of a range; None where these are few, or the store has no use for processes."""
     processes = min(application.upload_processes, os.cpu_count() or 1)
     if processes == 0 or wanted.archives < POOL_FROM or not isinstance(store, HasUploadPool):
@@ -164,7 +164,7 @@ class _FileSender:
         catalog: Catalog,
         store: ArchiveStore,
         progress: Progress,
-        pool: UploadPool[PlannedArchive] | None,
+        pool: Pool[PlannedArchive, SentFile] | None,
     ) -> None:
         self._application = application
         self._root = root

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import ArchiveRange
@@ -39,6 +41,7 @@ from glacier_provider.pipelines.restore.elsewhere import (
     target_place_of,
 )
 from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
+from glacier_provider.pipelines.restore.pools import Pools
 from glacier_provider.pipelines.restore.step import (
     is_usable_aside,
     lies_aside,
@@ -47,13 +50,13 @@ from glacier_provider.pipelines.restore.step import (
     staged_version,
 )
 from glacier_provider.pipelines.shared.errors import NamedErrors, log_errors, raise_gravest_named
-from glacier_provider.pipelines.shared.group import GroupCommit
+from glacier_provider.pipelines.shared.group import GROUP, GroupCommit
 from glacier_provider.pipelines.shared.lease import asked_often
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directory_of
 from glacier_provider.staging import prepare_staging
-from glacier_provider.stores.contract import ArchiveStore, Stores
+from glacier_provider.stores.contract import ArchiveStore, HasRestorePools, PlacedFile, Pool, Stores, WantedFile
 from glacier_provider.stores.multipart import send_parts
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,12 @@ SMALL = 16 * MIB
 READ_WHOLE = 4 * MIB
 RUNS_AT_ONCE = 8
 BLOCK = MIB
+#: What processes brought is noted in groups of so many, or after this time.
+GROUP_OF_POOL = 500
+GROUP_SECONDS = 2.0
+_PLAIN_CHECKSUM = "sha256:"
+
+_Answers = Iterator[tuple[Row, GlacierProviderError | None]]
 
 
 def download_archives(
@@ -116,25 +125,36 @@ def _download(
     lost: list[int] = []
     errors: list[tuple[str, GlacierProviderError]] = []
     note = _note_placed_elsewhere if is_elsewhere else _note_placed
-    placed: GroupCommit[Row] = GroupCommit(lambda rows: note(application, restore_id, rows, catalog))
+    placed: GroupCommit[Row] = GroupCommit(
+        lambda rows: note(application, restore_id, rows, catalog), size=GROUP_OF_POOL, seconds=GROUP_SECONDS
+    )
+
+    def take(answers: _Answers) -> None:
+        for row, answer in answers:
+            if isinstance(answer, ArchiveCold):
+                cold.append(row)
+            elif isinstance(answer, ArchiveMissing):
+                lost.append(row["id"])
+            elif isinstance(answer, IllegalMove | LeaseLost):
+                raise answer  # the restore is over, or its place another one's
+            elif isinstance(answer, GlacierProviderError):
+                errors.append((row["filename"], answer))
+            else:
+                placed.add(row)
+                progress.add(1, row["stored_size"])
+
     with Placement(application.files_directory) as files, Placement(staged) as staging:
         placer = _Placer(
             application, files, staging, stores=stores, may_go_on=may_go_on, own_files=own_files, adds=adds
         )
-        for rows in catalog.restores.to_place(restore_id, wanted, orphan_directory=application.orphan_directory):
+        with _Fetching(application, wanted, placer, stores=stores, may_go_on=may_go_on) as fetching:
+            for rows in catalog.restores.to_place(restore_id, wanted, orphan_directory=application.orphan_directory):
+                with placed:
+                    take(fetching.brought(rows))
             with placed:
-                for row, answer in _brought(placer, rows, workers=application.connections):
-                    if isinstance(answer, ArchiveCold):
-                        cold.append(row)
-                    elif isinstance(answer, ArchiveMissing):
-                        lost.append(row["id"])
-                    elif isinstance(answer, IllegalMove | LeaseLost):
-                        raise answer  # the restore is over, or its place another one's
-                    elif isinstance(answer, GlacierProviderError):
-                        errors.append((row["filename"], answer))
-                    else:
-                        placed.add(row)
-                        progress.add(1, row["stored_size"])
+                take(fetching.rest())
+        if fetching.by_processes:
+            files.clear_temporary()  # of processes that ended early
     progress.say()
     catalog.restores.fetch_from_store_instead(restore_id, placer.no_longer_aside)
     note_lost(lost, restore_id, catalog=catalog)
@@ -143,12 +163,103 @@ def _download(
     return {"archives": progress.archives, "bytes": progress.bytes}
 
 
-def _brought(
-    placer: _Placer, rows: Sequence[Row], *, workers: int
-) -> Iterator[tuple[Row, GlacierProviderError | None]]:
-    """Bring small archives many at a time, large ones one after the other, each by several pieces at a time."""
-    yield from in_parallel(placer.bring, (row for row in rows if row["stored_size"] <= SMALL), workers=workers)
-    yield from in_parallel(placer.bring, (row for row in rows if row["stored_size"] > SMALL), workers=1)
+class _Fetching:
+    """Brings pages of archives: small ones by processes, where these are of use, or many at a time; large ones one
+    after the other, each by several pieces at a time.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        wanted: ArchiveRange,
+        placer: _Placer,
+        *,
+        stores: Stores,
+        may_go_on: Callable[[], None],
+    ) -> None:
+        def start(uri: str, processes: int) -> Pool[WantedFile, PlacedFile] | None:
+            store = stores(uri)
+            if not isinstance(store, HasRestorePools):
+                return None
+            return store.download_pool(
+                application.files_directory,
+                may_go_on=may_go_on,
+                processes=processes,
+                connections=application.connections,
+            )
+
+        self._pools: Pools[WantedFile, PlacedFile] = Pools(application, wanted.archives, start)
+        self._workers = application.connections
+        self._placer = placer
+        self._under_way: dict[int, Row] = {}
+
+    @property
+    def by_processes(self) -> bool:
+        return self._pools.started
+
+    def brought(self, rows: Sequence[Row]) -> _Answers:
+        """Yield what became of archives, of these or of those before: some of them are still on their way then."""
+        careful = []
+        many: dict[str, list[Row]] = {}
+        for row in rows:
+            if _is_for_processes(row) and self._pools.of(row["store_uri"]) is not None:
+                many.setdefault(row["store_uri"], []).append(row)
+            else:
+                careful.append(row)
+        for uri, some in many.items():
+            yield from self._careful_where_needed(self._pools.send(uri, self._wanted(some)))
+        yield from self._with_care(row for row in careful if row["stored_size"] <= SMALL)
+        large = [row for row in careful if row["stored_size"] > SMALL]
+        if large:
+            yield from self.rest()  # a large one takes its time: what is done before it is known before it
+        yield from in_parallel(self._placer.bring, large, workers=1)
+
+    def rest(self) -> _Answers:
+        """Yield what became of all that is still on its way."""
+        yield from self._careful_where_needed(self._pools.rest())
+
+    def _wanted(self, rows: Sequence[Row]) -> Iterator[WantedFile]:
+        for row in rows:
+            self._under_way[row["id"]] = row
+            sha256 = row["checksum"].removeprefix(_PLAIN_CHECKSUM)
+            yield WantedFile(row["id"], row["key"], row["filename"], row["stored_size"], sha256)
+
+    def _careful_where_needed(self, answers: Iterator[tuple[WantedFile, PlacedFile | None]]) -> _Answers:
+        """Yield what a pool has placed; what it could not is brought again, with care, some at a time."""
+        refused: list[Row] = []
+        for wanted, placed in answers:
+            row = self._under_way.pop(wanted.id)
+            if placed is not None:
+                yield {**row, "identity": (placed.mtime_ns, placed.inode)}, None
+            else:
+                refused.append(row)
+            if len(refused) >= GROUP:
+                yield from self._with_care(refused)
+                refused = []
+        yield from self._with_care(refused)
+
+    def _with_care(self, rows: Iterable[Row]) -> _Answers:
+        return in_parallel(self._placer.bring, rows, workers=self._workers)
+
+    def __enter__(self) -> Self:
+        self._pools.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pools.__exit__(kind, error, trace)
+
+
+def _is_for_processes(row: Row) -> bool:
+    return (
+        row["source"] == "store"
+        and row["kind"] == ArchiveKind.FILE
+        and not row["replaces"]
+        and row["job_id"] is None
+        and 0 < row["stored_size"] <= READ_WHOLE
+        and row["checksum"].startswith(_PLAIN_CHECKSUM)
+    )
 
 
 class _Placer:
@@ -357,7 +468,10 @@ def _identities(application: Application, rows: Sequence[Row]) -> Iterator[tuple
     """Yield (archive id, mtime, inode) of the files that are in place: the next scan knows that it has seen them."""
     with Root(application.files_directory) as root:
         for row in rows:
-            if row["kind"] == ArchiveKind.FILE and not row["replaces"]:
+            if "identity" in row:
+                mtime_ns, inode = row["identity"]
+                yield row["id"], mtime_ns, inode & LARGEST_INODE
+            elif row["kind"] == ArchiveKind.FILE and not row["replaces"]:
                 info = root.look(name_parts(row["filename"]))
                 if info is not None and info.st_size == row["stored_size"]:
                     yield row["id"], info.st_mtime_ns, info.st_ino & LARGEST_INODE

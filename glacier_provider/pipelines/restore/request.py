@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +15,13 @@ from glacier_provider.catalog.restores import RetrievalIntent
 from glacier_provider.core.archive import Location
 from glacier_provider.errors import ArchiveMissing, GlacierProviderError, IllegalMove
 from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
+from glacier_provider.pipelines.restore.pools import Pools
 from glacier_provider.pipelines.restore.step import shared_step
 from glacier_provider.pipelines.shared.errors import raise_gravest
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
-from glacier_provider.stores.contract import Retrieval, Stores
+from glacier_provider.stores.contract import HasRestorePools, Pool, Retrieval, Stores, WantedRetrieval
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +39,11 @@ def request_retrievals(
         plan = catalog.restores.get(restore_id)["plan"]
         if not _needs_retrieval(catalog, restore_id, stores):
             return {"requested": 0, "readable_at_once": _note_readable_at_once(restore_id, wanted, catalog)}
-        with catalog.alone(f"{step} of restore {restore_id}"):
-            asking = _Asking(stores, may_go_on)
+        with (
+            catalog.alone(f"{step} of restore {restore_id}"),
+            _pools(application, wanted, plan, stores, may_go_on) as pools,
+        ):
+            asking = _Asking(stores, may_go_on, plan["tier"], plan["days"], pools)
             requested = _request_all(application, restore_id, wanted, plan, catalog=catalog, asking=asking)
             settle_lost(restore_id, catalog=catalog)
         return {"requested": requested, "readable_at_once": 0}
@@ -47,10 +51,39 @@ def request_retrievals(
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
-    """Whom to ask, for as long as the restore goes on."""
+    """Whom to ask, for as long as the restore goes on; many of them by processes, which ask for one tier and time."""
 
     stores: Stores
     may_go_on: Callable[[], None]
+    tier: str
+    days: int
+    pools: Pools[WantedRetrieval, bool]
+
+    def is_for_processes(self, intent: RetrievalIntent) -> bool:
+        usual = not intent.confirmed and (intent.tier, intent.days) == (self.tier, self.days)
+        return usual and self.pools.of(intent.store_uri) is not None
+
+
+def _pools(
+    application: Application,
+    wanted: ArchiveRange,
+    plan: Mapping[str, Any],
+    stores: Stores,
+    may_go_on: Callable[[], None],
+) -> Pools[WantedRetrieval, bool]:
+    def start(uri: str, processes: int) -> Pool[WantedRetrieval, bool] | None:
+        store = stores(uri)
+        if not isinstance(store, HasRestorePools) or plan["tier"] not in store.features.tiers:
+            return None  # it says why by itself
+        return store.request_pool(
+            tier=plan["tier"],
+            days=plan["days"],
+            may_go_on=may_go_on,
+            processes=processes,
+            connections=application.connections,
+        )
+
+    return Pools(application, wanted.archives, start)
 
 
 def _request_all(
@@ -89,18 +122,42 @@ def _request_page(
     for uri in {intent.store_uri for intent in intents if intent.left_over}:
         asking.stores(uri).forget_retrievals()  # what is known of them here may be older than a request of who died
     refused: list[tuple[int, GlacierProviderError]] = []
-    results = in_parallel(lambda intent: _request(intent, asking), intents, workers=application.connections)
-    with GroupCommit(catalog.restores.confirm_retrievals) as taken, closing(results):
-        for intent, answer in results:
-            if isinstance(answer, IllegalMove):
-                raise answer
-            if isinstance(answer, GlacierProviderError):
-                catalog.restores.note_retrieval_error(intent.archive_id, str(answer))
-                refused.append((intent.archive_id, answer))
-            else:
-                taken.add((intent.id, answer.job_id))
+    with GroupCommit(catalog.restores.confirm_retrievals) as taken:
+        careful = []
+        for intent, is_taken in _asked_by_processes(intents, asking):
+            if is_taken:
+                taken.add((intent.id, None))
                 progress.add(1, 0)
+            else:
+                careful.append(intent)
+        results = in_parallel(lambda intent: _request(intent, asking), careful, workers=application.connections)
+        with closing(results):
+            for intent, answer in results:
+                if isinstance(answer, IllegalMove):
+                    raise answer
+                if isinstance(answer, GlacierProviderError):
+                    catalog.restores.note_retrieval_error(intent.archive_id, str(answer))
+                    refused.append((intent.archive_id, answer))
+                else:
+                    taken.add((intent.id, answer.job_id))
+                    progress.add(1, 0)
     return refused
+
+
+def _asked_by_processes(intents: Sequence[RetrievalIntent], asking: _Asking) -> Iterator[tuple[RetrievalIntent, bool]]:
+    """Have processes ask for what they are of use for; yield all intents, and whether the store has taken them."""
+    many: dict[str, dict[int, RetrievalIntent]] = {}
+    for intent in intents:
+        if asking.is_for_processes(intent):
+            many.setdefault(intent.store_uri, {})[intent.id] = intent
+        else:
+            yield intent, False
+    for uri, some in many.items():
+        wanted = (WantedRetrieval(intent.id, intent.key) for intent in some.values())
+        for one, is_taken in asking.pools.send(uri, wanted):
+            yield some[one.id], bool(is_taken)
+    for one, is_taken in asking.pools.rest():  # the turn ends with the page
+        yield next(some[one.id] for some in many.values() if one.id in some), bool(is_taken)
 
 
 def _needs_retrieval(catalog: Catalog, restore_id: int, stores: Stores) -> bool:

@@ -29,21 +29,25 @@ from glacier_provider.stores.aws_errors import aws_errors, error_code, http_stat
 from glacier_provider.stores.contract import (
     ListedPart,
     OldVersion,
+    PlacedFile,
     PlannedFile,
     Retrieval,
     RetrievalReport,
+    SentFile,
     SmallFiles,
     Source,
     StoreFeatures,
     StreamSource,
     UploadedParts,
     UploadJournal,
+    WantedFile,
+    WantedRetrieval,
 )
 from glacier_provider.stores.rate_limit import RateLimit
 from glacier_provider.stores.s3.bucket import Bucket, base64_text
 from glacier_provider.stores.s3.delete import delete_all
 from glacier_provider.stores.s3.fast.client import LARGEST_PIECE, FastPath
-from glacier_provider.stores.s3.fast.pool import ProcessPool, start_pool
+from glacier_provider.stores.s3.fast.pool import ProcessPool, start_asking, start_fetching, start_pool
 from glacier_provider.stores.s3.ids import ids_in_use
 from glacier_provider.stores.s3.keys import (
     DELETED_KEY,
@@ -66,6 +70,11 @@ _File = TypeVar("_File", bound=PlannedFile)
 READ_CHUNK = MIB
 MARKER_BYTES = 4096  # as many of a marker are read
 ONE_REQUEST = 16 * MIB  # an archive up to this size (and one part) is held in memory and sent at once
+#: The body of a RestoreObject, as botocore writes it.
+_WISH = (
+    '<RestoreRequest xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Days>{days:d}</Days>'
+    "<GlacierJobParameters><Tier>{tier}</Tier></GlacierJobParameters></RestoreRequest>"
+)
 _CONFLICT_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds
 
 
@@ -173,10 +182,30 @@ class S3Store:
             rate_limit=self.rate_limit,
         )
 
-    def upload_pool(self, files: SmallFiles, *, processes: int, connections: int) -> ProcessPool[_File] | None:
+    def upload_pool(
+        self, files: SmallFiles, *, processes: int, connections: int
+    ) -> ProcessPool[_File, SentFile] | None:
         if self.fast_path is None:
             return None
         return start_pool(files, self.fast_path, processes=processes, connections=connections)
+
+    def request_pool(
+        self, *, tier: str, days: int, may_go_on: Callable[[], None], processes: int, connections: int
+    ) -> ProcessPool[WantedRetrieval, bool] | None:
+        if self.fast_path is None:
+            return None
+        self._check_wish(self._bucket.url(), tier, days)
+        wish = _WISH.format(days=days, tier=tier).encode()
+        return start_asking(wish, self.fast_path, may_go_on=may_go_on, processes=processes, connections=connections)
+
+    def download_pool(
+        self, directory: str, *, may_go_on: Callable[[], None], processes: int, connections: int
+    ) -> ProcessPool[WantedFile, PlacedFile] | None:
+        if self.fast_path is None:
+            return None
+        return start_fetching(
+            directory, self.fast_path, may_go_on=may_go_on, processes=processes, connections=connections
+        )
 
     def abandon(self, description: Description) -> None:
         abort_uploads(self._bucket, object_key(self._bucket.uri.prefix, description))
@@ -185,7 +214,7 @@ class S3Store:
         """Ask for a readable copy. `token` is not sent: S3 knows one restore per object and joins requests itself."""
         from botocore.exceptions import ClientError
 
-        self._check_wish(location, tier, days)
+        self._check_wish(self._bucket.url(location.key), tier, days)
         request = {"Days": days, "GlacierJobParameters": {"Tier": tier}}
         with aws_errors("s3:RestoreObject", self._bucket.url(location.key)):
             try:
@@ -411,12 +440,12 @@ class S3Store:
         head = self._bucket.head(key)
         return head.description if head is not None else None
 
-    def _check_wish(self, location: Location, tier: str, days: int) -> None:
+    def _check_wish(self, url: str, tier: str, days: int) -> None:
         if days < 1:
             raise RetrievalRefused(f"{days} days is not how long a copy can be kept.", hint="Ask for at least one day.")
         if self.features.retrieval and tier not in self.features.tiers:
             raise RetrievalRefused(
-                f"{self._bucket.uri.storage_class} has no {tier} retrieval ({self._bucket.url(location.key)}).",
+                f"{self._bucket.uri.storage_class} has no {tier} retrieval ({url}).",
                 hint=f"Use one of: {', '.join(self.features.tiers)}.",
             )
 

@@ -46,7 +46,21 @@ class FastPath:
         def ask(key: str) -> object:
             return self._call("put_object", key, Body=b"", IfNoneMatch="*", ChecksumSHA256=_A_DIGEST, **arguments)
 
-        return self._if_it_can(lambda: (shape_of(self.bucket.client, "PutObject", ask), self._credentials()))
+        return self._shape_and_credentials("PutObject", ask)
+
+    def gets(self) -> tuple[Shape, Credentials] | None:
+        """Return the same for requests that read an archive whole."""
+        return self._shape_and_credentials("GetObject", lambda key: self._call("get_object", key))
+
+    def restores(self) -> tuple[Shape, Credentials] | None:
+        """Return the same for requests that ask for an archive back from the cold."""
+        wish = {"Days": 1, "GlacierJobParameters": {"Tier": "Bulk"}}
+        return self._shape_and_credentials(
+            "RestoreObject", lambda key: self._call("restore_object", key, RestoreRequest=wish)
+        )
+
+    def _shape_and_credentials(self, operation: str, ask: Callable[[str], object]) -> tuple[Shape, Credentials] | None:
+        return self._if_it_can(lambda: (shape_of(self.bucket.client, operation, ask), self._credentials()))
 
     def credentials(self) -> Credentials | None:
         return self._if_it_can(self._credentials)

@@ -112,9 +112,10 @@ class Requests:
         body: bytes | None = None,
         payload: str = NOTHING,
         also: Sequence[str] = (),
+        most: int | None = None,
     ) -> Request:
         """Return a request for a key. `own` are headers to sign (small names beginning with ``x-amz-``), `also`
-        lines that are not signed; `payload` is the hex SHA-256 of `body`.
+        lines that are not signed; `payload` is the hex SHA-256 of `body`; `most` bytes are taken of the answer's.
         """
         stamp, path, method = self._now(), self._path_of(key), self._shape.method
         asked = "&".join([f"{name}={quote(value, safe='~')}" for name, value in sorted(query)]) if query else ""
@@ -125,7 +126,7 @@ class Requests:
         signature = self._signer.authorization_of(canonical, form.signed, stamp)
         lines = [*map(str.__add__, form.lines, values), f"authorization: {signature}", *self._lines, *also]
         url = f"{self._shape.origin}{path}"
-        return Request(method, f"{url}?{asked}" if asked else url, lines, body)
+        return Request(method, f"{url}?{asked}" if asked else url, lines, body, most)
 
     def _path_of(self, key: str) -> str:
         return self._shape.path + (key if _PLAIN.fullmatch(key) else quote(key, safe="/~"))

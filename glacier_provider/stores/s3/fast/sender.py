@@ -14,6 +14,9 @@ from glacier_provider.stores.s3.fast.shapes import Transport
 
 #: Large enough for few calls, small enough for a processor's cache: what was received is hashed and written next.
 _BUFFER = 256 * 1024
+#: What is taken of any answer's body: S3's errors have less.
+_FEW_WORDS = 64 * 1024
+TOO_LONG = 1
 _STATUS = re.compile(rb"(?m)^HTTP/[\d.]+ (\d{3})")
 
 
@@ -22,17 +25,24 @@ Take = Callable[[Callable[[], "Reply"], bytes], bool]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, signed. `headers` are lines; `body` None is none."""
+    """One request, signed. `headers` are lines; `body` None is none.
+
+    Of an answer whose body has more than `most` bytes nothing is believed; None: it is a few words, or goes elsewhere.
+    """
 
     method: str
     url: str
     headers: list[str]
     body: bytes | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back, the body in pieces as they came. `status` 0: no answer, and `trouble` says why."""
+    """What came back, the body in pieces as they came.
+
+    `status` 0: no answer, and `trouble` says why; `TOO_LONG`: one that had more bytes than are believed.
+    """
 
     status: int
     head: bytes
@@ -86,19 +96,21 @@ def _options(transport: Transport, pycurl: Any) -> Iterator[tuple[Any, Any]]:
 class _Answering:
     """A handle with what comes back to it."""
 
-    __slots__ = ("body", "handle", "head", "method")
+    __slots__ = ("body", "handle", "head", "method", "room")
 
     def __init__(self, transport: Transport, pycurl: Any) -> None:
         self.handle = a_handle(transport, pycurl)
         self.head = bytearray()
         self.body: list[bytes] = []
         self.method = ""
+        self.room = 0
         self.handle.setopt(pycurl.HEADERFUNCTION, self.head.extend)
-        self.handle.setopt(pycurl.WRITEFUNCTION, self.body.append)
+        self.handle.setopt(pycurl.WRITEFUNCTION, self.take)
 
     def prepare(self, request: Request, pycurl: Any) -> None:
         self.head.clear()
         self.body.clear()
+        self.room = max(_FEW_WORDS, request.most or 0)  # also for an error's words
         handle = self.handle
         handle.setopt(pycurl.URL, request.url)
         handle.setopt(pycurl.HTTPHEADER, request.headers)
@@ -110,6 +122,13 @@ class _Answering:
             handle.setopt(pycurl.CUSTOMREQUEST, request.method)
             self.method = request.method
 
+    def take(self, data: bytes) -> int | None:
+        self.room -= len(data)
+        if self.room < 0:
+            return -1  # libcurl ends the request
+        self.body.append(data)
+        return None
+
     def reply_so_far(self) -> Reply:
         """Return the head of an answer whose body is on its way: libcurl cannot be asked meanwhile."""
         found = _STATUS.findall(self.head)
@@ -118,6 +137,8 @@ class _Answering:
     def reply(self, pycurl: Any, trouble: str = "") -> Reply:
         """Return what came back, and let go of what was sent: the handle would keep it until its next request."""
         status = 0 if trouble else self.handle.getinfo(pycurl.RESPONSE_CODE)
+        if self.room < 0:
+            status = TOO_LONG
         self.handle.setopt(pycurl.POSTFIELDS, b"")
         return Reply(status, bytes(self.head), self.body.copy(), trouble)
 
@@ -139,13 +160,16 @@ class OneByOne:
         """
         self._answering.prepare(request, self._pycurl)
         failed: list[BaseException] = []
-        write = self._answering.body.append if take is None else self._passing_on(take, failed)
-        self._answering.handle.setopt(self._pycurl.WRITEFUNCTION, write)
+        if take is not None:
+            self._answering.handle.setopt(self._pycurl.WRITEFUNCTION, self._passing_on(take, failed))
         trouble = ""
         try:
             self._answering.handle.perform()
         except self._pycurl.error as exc:
             trouble = f"libcurl: {exc.args[1]} ({exc.args[0]})"
+        finally:
+            if take is not None:
+                self._answering.handle.setopt(self._pycurl.WRITEFUNCTION, self._answering.take)
         if failed:
             raise failed[0]
         return self._answering.reply(self._pycurl, trouble)

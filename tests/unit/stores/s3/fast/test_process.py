@@ -13,19 +13,18 @@ import pytest
 
 from glacier_provider.errors import FileChanged
 from glacier_provider.files import Root
-from glacier_provider.stores.s3.fast import process
+from glacier_provider.stores.s3.fast import worker
 from glacier_provider.stores.s3.fast.process import (
     ProcessSetup,
     Uploader,
     _is_proof,
     _Sent,
     contents_of,
-    read_frame,
-    write_frame,
 )
 from glacier_provider.stores.s3.fast.requests import Requests
 from glacier_provider.stores.s3.fast.sender import Reply
 from glacier_provider.stores.s3.fast.shapes import Credentials, Shape
+from glacier_provider.stores.s3.fast.worker import read_frame, write_frame
 
 DATA = b"the bytes"
 SHA256 = hashlib.sha256(DATA)
@@ -87,13 +86,13 @@ def test_what_a_process_says_of_a_file_is_what_the_reply_proves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, head: str, word: str
 ) -> None:
     (tmp_path / "a.bin").write_bytes(DATA)
-    monkeypatch.setattr(process, "from_plain", lambda _shape: Mock(spec=Shape))
-    monkeypatch.setattr(process, "Requests", Mock(spec=Requests))
-    monkeypatch.setattr(process, "ManyAtOnce", _Store(status, head))
+    monkeypatch.setattr(worker, "from_plain", lambda _shape: Mock(spec=Shape))
+    monkeypatch.setattr(worker, "Requests", Mock(spec=Requests))
+    monkeypatch.setattr(worker, "ManyAtOnce", _Store(status, head))
     told: list[Any] = []
     setup = ProcessSetup("dms", str(tmp_path), "", 0.0, 1000, 0.0)
     uploader = Uploader(setup, (), Credentials("key", "secret", None), told.extend)
-    uploader.take(("send", 1, [(7, 1, "a.bin", None)]))
+    uploader.take(("send", 1, [(7, 1, "a.bin", None)], 0.0))
     uploader.turn()
     assert [answer[:2] for answer in told] == [(7, word)]
 

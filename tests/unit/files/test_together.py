@@ -1,0 +1,89 @@
+"""Very many small files get their places: content is on the disk before a name, and nothing takes another's place."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from glacier_provider.errors import DirectoryUnusable, UnsafePath
+from glacier_provider.files import together
+from glacier_provider.files.names import TEMPORARY
+from glacier_provider.files.together import PlacedTogether
+
+
+@pytest.fixture(params=[True, False], ids=["one call", "a call each"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PlacedTogether]:
+    place = PlacedTogether(tmp_path, together=request.param)
+    yield place
+    place.close()
+
+
+def waiting(tmp_path: Path) -> int:
+    return len(list((tmp_path / TEMPORARY).iterdir()))
+
+
+def test_files_have_no_name_before_they_are_given_it(place: PlacedTogether, tmp_path: Path) -> None:
+    names = ["a/b/one.bin", "a/b/two.bin", "a/three.bin", "four é.bin"]
+    files = [place.write(name, name.encode()) for name in names]
+    place.make_durable(files)
+    assert waiting(tmp_path) == 4
+    assert [path for path in tmp_path.iterdir() if path.name != TEMPORARY] == []
+    told = [place.name(file) for file in files]
+    place.make_durable([], files)
+    for name, info in zip(names, told, strict=True):
+        path = tmp_path / name
+        assert path.read_bytes() == name.encode()
+        assert (path.stat().st_ino, path.stat().st_mtime_ns) == (info.st_ino, info.st_mtime_ns)
+        assert place.is_taken(name)
+    assert waiting(tmp_path) == 0
+
+
+def test_a_name_that_is_taken_meanwhile_keeps_what_it_has(place: PlacedTogether, tmp_path: Path) -> None:
+    file = place.write("a.bin", b"ours")
+    (tmp_path / "a.bin").write_bytes(b"theirs")
+    with pytest.raises(FileExistsError):
+        place.name(file)
+    assert (tmp_path / "a.bin").read_bytes() == b"theirs"
+    assert waiting(tmp_path) == 0
+
+
+def test_a_directory_that_became_a_link_is_not_followed(place: PlacedTogether, tmp_path: Path) -> None:
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.mkdir()
+    file = place.write("folder/a.bin", b"ours")
+    (tmp_path / "folder").symlink_to(outside)
+    with pytest.raises(UnsafePath, match="symbolic link"):
+        place.name(file)
+    assert list(outside.iterdir()) == []
+    assert waiting(tmp_path) == 0
+
+
+def test_what_the_disk_does_not_take_is_an_error_and_taken_back(
+    place: PlacedTogether, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    files = [place.write("a/one.bin", b"1"), place.write("two.bin", b"2")]
+    place.name(files[1])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        patch.setattr(together, "_sync_all", fail)
+        with pytest.raises(DirectoryUnusable, match="Input/output error"):
+            place.make_durable(files[:1], files[1:])
+    for file in files:
+        place.take_back(file)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_one_call_is_trusted_where_the_system_tells_of_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = {"ext4": True, "xfs": True, "nfs4": False, "fuse.sshfs": False, "overlay": False, None: False}
+    for release, tells in [("6.1.0-13-amd64", True), ("5.8.0", True), ("5.7.19", False), ("4.18.0-553.el8", False)]:
+        monkeypatch.setattr("platform.release", lambda release=release: release)
+        for kind, together_there in kinds.items():
+            monkeypatch.setattr("glacier_provider.files.mounts.Mounts.kind", lambda _self, _device, kind=kind: kind)
+            assert together._may_sync_together(0) is (tells and together_there), (release, kind)
