@@ -39,6 +39,7 @@
     │   ├── StoreUnavailable      throttled, timed out, 5xx (retry may help)
     │   │   └── OutcomeUnknown    a write whose reply was lost: it may have taken effect (retry may help)
     │   ├── StoreDenied           credentials or policy
+    │   ├── StoreUntrusted        its certificate cannot be verified
     │   ├── StoreMissing          no such bucket or vault
     │   ├── ArchiveMissing        no such archive
     │   ├── ArchiveCold           the archive must be retrieved first
@@ -315,6 +316,15 @@ class StoreDenied(StoreError):
     """The archive store denied access."""
 
     hint = "Check the AWS connection and the permissions listed in the operations guide."
+
+
+class StoreUntrusted(StoreError):
+    """The archive store's certificate could not be verified: nothing was sent to it."""
+
+    hint = (
+        "Give this worker the certificate of the authority that signed it: a file named in AWS_CA_BUNDLE, or as verify "
+        "in the extra of the AWS connection. Then clear this task."
+    )
 
 
 class StoreMissing(StoreError):

@@ -10,6 +10,7 @@ only is caught by that call itself (see `error_code`) or named in `codes`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,7 @@ from glacier_provider.errors import (
     StoreError,
     StoreMissing,
     StoreUnavailable,
+    StoreUntrusted,
 )
 
 _DENIED = """
@@ -80,6 +82,10 @@ _CREDENTIAL_ERRORS = """
     PartialCredentialsError ProfileNotFound RefreshWithMFAUnsupportedError SSOTokenLoadError TokenRetrievalError
     UnauthorizedSSOTokenError
 """
+
+
+#: What OpenSSL, or urllib3, finds wrong with a certificate.
+_UNTRUSTED = re.compile(r"(?:certificate verify failed: |(?=hostname '|IP address mismatch))([^(\n]+)", re.IGNORECASE)
 
 
 @contextmanager
@@ -141,9 +147,25 @@ def _from_client_side(error: Any, operation: str, subject: str) -> GlacierProvid
         return StoreDenied(f"{operation} on {subject}: no usable AWS credentials ({kind}).")
     if isinstance(error, exceptions.ChecksumError | exceptions.FlexibleChecksumError):
         return ArchiveCorrupt(f"{operation} on {subject}: the bytes differ from the store's checksum.")
+    if isinstance(error, exceptions.SSLError) and (why := _UNTRUSTED.search(str(error))):
+        return _untrusted(why[1].strip(" .,"), f"{operation} on {subject}: the server's certificate")
     if isinstance(error, _transport_errors()):
         return StoreUnavailable(f"{operation} on {subject}: {_sentence(_told(error))}")
     return StoreError(f"{operation} on {subject}: {_sentence(_told(error))}")
+
+
+def _untrusted(why: str, what: str) -> StoreUntrusted:
+    if re.search(r"match|not valid for", why):
+        return StoreUntrusted(
+            f"{what} is for another name ({why}).",
+            hint="Have the endpoint of the AWS connection use the name that the certificate is for. Nothing was sent.",
+        )
+    if "expired" in why or "not yet valid" in why:
+        return StoreUntrusted(
+            f"{what} is not valid now ({why}).",
+            hint="It has to be renewed, or the clock of this worker is wrong. Nothing was sent.",
+        )
+    return StoreUntrusted(f"{what} is not trusted ({why}).")
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

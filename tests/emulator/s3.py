@@ -21,6 +21,7 @@ import functools
 import json
 import os
 import signal
+import ssl
 import threading
 import time
 from collections import Counter
@@ -69,8 +70,9 @@ class S3Emulator:
     """The emulated S3. State is in memory, survives `stop` and `start`, and is shared by all emulators of one process.
 
     `retrieval_seconds`: emulated seconds that a restore takes, for all tiers or by tier. `clock` and `plan` may be
-    shared with the vault emulator. `repeated_complete` is what a CompleteMultipartUpload answers that already took
-    effect: `ok`, `no-such-upload` or `precondition-failed` (AWS does not document which).
+    shared with the vault emulator. With `tls` it speaks HTTPS alone. `repeated_complete` is what a
+    CompleteMultipartUpload answers that already took effect: `ok`, `no-such-upload` or `precondition-failed` (AWS does
+    not document which).
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class S3Emulator:
         repeated_complete: str = "ok",
         port: int = 0,
         host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self.clock = clock or Clock()
         self.plan = plan or FaultPlan()
         self.objects = Objects(self.clock, retrieval_seconds, repeated_complete)
@@ -107,7 +111,7 @@ class S3Emulator:
     def start(self) -> None:
         """Serve, on the same port as before if it was stopped."""
         self.objects.announcer = Announcer(self.clock, self.plan, self._unannounced)
-        self._server = WsgiServer(self, port=self._port, host=self._host)
+        self._server = WsgiServer(self, port=self._port, host=self._host, tls=self._tls)
         self._port = self._server.port
 
     def stop(self) -> None:
@@ -121,7 +125,7 @@ class S3Emulator:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self._port}"
 
     def client(self, service: str = "s3", **options: Any) -> Any:
         """Return a boto3 client for a service of this server; `options` go to boto3 (for instance `config`)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -131,8 +132,17 @@ class _Server(ThreadingHTTPServer):
 class WsgiServer:
     """Serves a WSGI application from a thread of its own, on a loopback port unless told otherwise."""
 
-    def __init__(self, application: Callable[..., Iterable[bytes]], *, port: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        application: Callable[..., Iterable[bytes]],
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._server = _Server((host, port), _Handler)
+        if tls is not None:  # the handshake is made by the thread of the connection, with its first byte
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._server.application = application
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
