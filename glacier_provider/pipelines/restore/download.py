@@ -68,8 +68,8 @@ READ_WHOLE = 4 * MIB
 RUNS_AT_ONCE = 8
 BLOCK = MIB
 #: What processes brought is noted in groups of so many, or after this time.
-GROUP_OF_POOL = 500
-GROUP_SECONDS = 2.0
+_POOL_GROUP = 500
+_GROUP_SECONDS = 2.0
 _PLAIN_CHECKSUM = "sha256:"
 
 _Answers = Iterator[tuple[Row, GlacierProviderError | None]]
@@ -126,7 +126,7 @@ def _download(
     errors: list[tuple[str, GlacierProviderError]] = []
     note = _note_placed_elsewhere if is_elsewhere else _note_placed
     placed: GroupCommit[Row] = GroupCommit(
-        lambda rows: note(application, restore_id, rows, catalog), size=GROUP_OF_POOL, seconds=GROUP_SECONDS
+        lambda rows: note(application, restore_id, rows, catalog), size=_POOL_GROUP, seconds=_GROUP_SECONDS
     )
 
     def take(answers: _Answers) -> None:
