@@ -368,6 +368,30 @@ _mutation(
     "tests/unit/stores/s3/fast/test_process.py::test_what_a_process_says_of_a_file_is_what_the_reply_proves",
 )
 _mutation(
+    "a process names what it brought without comparing it",
+    Promise.WHOLE,
+    f"{STORES}/s3/fast/fetch.py",
+    "        if len(data) != wanted.size or hashlib.sha256(data).hexdigest() != wanted.sha256:\n",
+    "        if len(data) != wanted.size:\n",
+    "tests/unit/stores/s3/fast/test_fetch.py::test_only_the_bytes_that_were_archived_get_their_name",
+)
+_mutation(
+    "a process names what it brought without asking",
+    Promise.FENCED,
+    f"{STORES}/s3/fast/fetch.py",
+    "        if self._durable and self._has_leave():\n",
+    "        if self._durable:\n",
+    "tests/unit/stores/s3/fast/test_fetch.py::test_nothing_gets_a_name_without_a_leave_that_is_fresh",
+)
+_mutation(
+    "a process pays for retrievals without asking",
+    Promise.FENCED,
+    f"{STORES}/s3/fast/ask.py",
+    "        return super()._may_start() and self._has_leave()\n",
+    "        return super()._may_start()\n",
+    "tests/unit/stores/s3/fast/test_fetch.py::test_what_the_store_has_taken_is_asked_for",
+)
+_mutation(
     "an upload process sends a file that is still being written",
     Promise.COMPLETE,
     f"{STORES}/s3/fast/process.py",
@@ -535,7 +559,7 @@ _mutation(
     "the name of a file that is brought is not made durable",
     Promise.WHOLE,
     "glacier_provider/files/temporary.py",
-    "        os.fsync(target_dir)\n",
+    "        if durable:\n            os.fsync(target_dir)\n",
     "",
     "tests/unit/files/test_place.py::test_content_is_on_the_disk_before_it_has_its_name_and_then_the_name_is",
 )
