@@ -16,9 +16,11 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.migrate import newest_version
 from glacier_provider.postgres import Server
 from tests.emulator.s3 import S3Emulator
+from tests.support import parsed_once
 from tests.support.application import ApplicationUnderTest, a_small_dms, an_application
 from tests.support.postgres import EmbeddedPostgres, of_the_system
 
+parsed_once.read_once()
 _numbers = iter(range(1, 10_000))
 
 #: Left out of `make test` and run by `make test-long`, with what is marked slow where it stands.
