@@ -12,7 +12,18 @@ import sys
 from collections.abc import Sequence
 
 from glacier_provider import __version__
-from glacier_provider.cli import check, costs, counts, deletion, fetch, maintenance, notifications, show, verify
+from glacier_provider.cli import (
+    check,
+    costs,
+    counts,
+    deletion,
+    evidence,
+    fetch,
+    maintenance,
+    notifications,
+    show,
+    verify,
+)
 from glacier_provider.cli.connections import log_to_stderr, warn_of_password
 from glacier_provider.cli.mistakes import TRACEBACK, told
 
@@ -49,6 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="glacier-backup", description=words)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (show, check, maintenance, fetch, deletion, verify, notifications, costs, counts):
+    for module in (show, check, maintenance, fetch, deletion, verify, evidence, notifications, costs, counts):
         module.add_commands(commands)
     return parser

@@ -64,7 +64,7 @@ def _verified(application: Application, arguments: Arguments) -> dict[str, Any]:
         verify.verify_listing(application, proof_id, catalog=catalog, stores=resources.stores)
         if method == "content":
             _checksums(application, proof_id, arguments, catalog=catalog, resources=resources)
-        return verify.close_verification(application, proof_id, catalog=catalog)
+        return verify.close_verification(application, proof_id, catalog=catalog, stores=resources.stores)
 
 
 def _checksums(

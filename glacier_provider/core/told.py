@@ -387,11 +387,11 @@ def _report(told: Mapping[str, Any], name: str) -> dict[str, Any]:
     report = told.get(name)
     if report is None:
         return {}
-    _check_plain(report)
+    check_plain(report)
     return dict(_mapping(report, name))
 
 
-def _check_plain(value: Any) -> None:
+def check_plain(value: Any) -> None:
     """Raise ToldWrong for JSON that is too deep, or that holds what the catalog's JSON cannot."""
     level = [value]
     for _ in range(_DEEPEST):

@@ -103,7 +103,7 @@ class CloseVerificationOperator(_VerificationOperator):
         from glacier_provider.pipelines import verify
 
         with self.opened() as r:
-            closed = verify.close_verification(r.application, self.number, catalog=r.catalog)
+            closed = verify.close_verification(r.application, self.number, catalog=r.catalog, stores=r.stores)
         findings = [{name: one[name] for name in ("what", "count", "grave")} for one in closed["findings"]]
         told = {name: closed[name] for name in ("proof_id", "state", "method", "began_at", "ended_at", "figures")}
         emit_asset_event(self, context, {**told, "findings": findings})

@@ -39,6 +39,7 @@ from glacier_provider.core.told import (
     unpacked_lines,
 )
 from glacier_provider.errors import ArchiveMissing, ConfigurationError, StoreError, StoreUnavailable
+from glacier_provider.pipelines.evidence import remember_evidence
 from glacier_provider.stores.contract import ArchiveStore, Retrieval, Stores
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ def rebuild_catalog(application: Application, *, catalog: Catalog, stores: Store
         rebuilding.describe_unnamed()
         adopted, strays, newest = _take_up(catalog, rebuilding.errors, rebuilding.odd_keys)
         catalog.rebuild.finish(archive_id=newest[0], backup_id=max(newest[1], rebuilding.highest_backup))
+        _remember_proofs(application, catalog=catalog, stores=stores)
         files = catalog.rebuild.files
         states = catalog.lists.backups(application.name, limit=10**9)
         miscounted = list(_miscounted(catalog))
@@ -115,6 +117,17 @@ def rebuild_catalog(application: Application, *, catalog: Catalog, stores: Store
         renumbered=tuple(rebuilding.renumbered[:NAMED]),
         miscounted=tuple(miscounted[:NAMED]),
     )
+
+
+def _remember_proofs(application: Application, *, catalog: Catalog, stores: Stores) -> None:
+    try:
+        proofs = remember_evidence(application, catalog=catalog, stores=stores)
+    except StoreError as error:
+        if error.retryable:
+            raise
+        log.error("What was proven of the backups is not known: its evidence could not be read. %s", error)
+    else:
+        log.info("%s remembered by their evidence.", counted(proofs, "verification or drill"))
 
 
 def _miscounted(catalog: Catalog) -> Iterator[str]:

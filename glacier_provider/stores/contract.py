@@ -411,6 +411,23 @@ class IsWatched(Protocol):
 
 
 @runtime_checkable
+class KeepsEvidence(Protocol):
+    """What a store can have beside the contract: documents that are no archives, and can be read at once."""
+
+    def put_evidence(self, application: str, number: int, data: bytes, *, written_by: str | None) -> str:
+        """Store the document of this number and return its key; raise KeyTaken where another one lies.
+
+        One that is there already with these very bytes is the same.
+        """
+        ...
+
+    def evidence(self, application: str, *, after: int = 0, longest: int) -> Iterator[tuple[int, bytes, str]]:
+        """Yield documents with a higher number, in their order: number, bytes, key; of each one byte more than
+        `longest` at most."""
+        ...
+
+
+@runtime_checkable
 class KeepsVersions(Protocol):
     """What a store can have beside the contract: versions that were replaced or deleted, and locks."""
 

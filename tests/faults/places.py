@@ -17,7 +17,7 @@ from glacier_provider.core.store_uri import VaultUri, parse_store_uri
 from glacier_provider.stores import client_config, open_store
 from glacier_provider.stores.contract import ArchiveStore
 from glacier_provider.stores.s3.bucket import receipt_checksum
-from glacier_provider.stores.s3.keys import description_from_metadata, is_marker
+from glacier_provider.stores.s3.keys import description_from_metadata, is_no_archive
 from glacier_provider.stores.vault.descriptions import description_from_text
 from glacier_provider.stores.vault.store import VaultStore
 from tests.emulator.faults import FaultPlan
@@ -153,7 +153,7 @@ class S3Place:
         return [
             Held(name, key.size, description_from_metadata(_plain(key.metadata)), _checksum(key))
             for name, key in self._keys.items()
-            if not is_marker(name)
+            if not is_no_archive(name)
         ]
 
     @property
@@ -194,7 +194,7 @@ class S3Place:
 
     def gone(self) -> list[str]:
         keys = self._keys
-        return sorted(name for name in self._seen if name not in keys and not is_marker(name))
+        return sorted(name for name in self._seen if name not in keys and not is_no_archive(name))
 
     def empty(self) -> None:
         for name in list(self._keys):

@@ -31,7 +31,7 @@ from glacier_provider.pipelines.delete import delete_backup, plan_deletion
 from glacier_provider.pipelines.reconcile import Reconciled, reconcile
 from glacier_provider.postgres import Server
 from glacier_provider.stores.contract import ArchiveStore
-from glacier_provider.stores.s3.keys import is_marker
+from glacier_provider.stores.s3.keys import is_no_archive
 from glacier_provider.stores.vault.descriptions import description_from_text
 from tests.faults.instants import Ended, Sleeper, run_in_child
 from tests.faults.mail import Mail, notices_at_once
@@ -561,7 +561,7 @@ class World:
         known = {key for key, _ in archived}
         known |= {key for (key,) in self.sql(_KNOWN_OTHERWISE, catalog=True)}
         duplicates, strays = 0, 0
-        for one in (one for key, one in held.items() if key not in known and not is_marker(key)):
+        for one in (one for key, one in held.items() if key not in known and not is_no_archive(key)):
             verdict = self._verdict(one)
             assert verdict in (Verdict.SURPLUS, Verdict.ADOPT, Verdict.NOTE), f"nobody knows {one}"
             duplicates, strays = duplicates + (verdict is Verdict.SURPLUS), strays + (verdict is not Verdict.SURPLUS)

@@ -27,7 +27,7 @@ def verified(app: ApplicationUnderTest) -> dict[str, Any]:
     """Run a verification by listing; return what it came to."""
     proof_id = verify.open_verification(app.application, catalog=app.catalog, method="listing")
     verify.verify_listing(app.application, proof_id, catalog=app.catalog, stores=app.stores)
-    return verify.close_verification(app.application, proof_id, catalog=app.catalog)
+    return verify.close_verification(app.application, proof_id, catalog=app.catalog, stores=app.stores)
 
 
 def found(closed: Mapping[str, Any]) -> dict[str, tuple[int, list[str]]]:

@@ -70,7 +70,9 @@ class Verified:
         )
 
     def close(self, proof_id: int) -> dict[str, Any]:
-        return verify.close_verification(self.app.application, proof_id, catalog=self.app.catalog)
+        return verify.close_verification(
+            self.app.application, proof_id, catalog=self.app.catalog, stores=self.app.stores
+        )
 
     def run(self) -> dict[str, Any]:
         proof_id = self.open()

@@ -19,6 +19,7 @@ from glacier_provider.pipelines.restore.elsewhere import Elsewhere
 from glacier_provider.postgres import Server
 from glacier_provider.stores import client_config, open_store
 from glacier_provider.stores.contract import ArchiveStore
+from glacier_provider.stores.s3.keys import is_no_archive
 from tests.emulator.s3 import S3Emulator
 
 _runs = itertools.count(1)
@@ -59,9 +60,9 @@ class ApplicationUnderTest:
         return self._stores[uri]
 
     def keys_in_store(self) -> list[str]:
-        """What lies in the bucket but for the marker by which the store is known again."""
+        """What lies in the bucket but for the marker by which the store is known again, and evidence."""
         listed = self.s3.client().list_objects_v2(Bucket=self.bucket).get("Contents", [])
-        return [entry["Key"] for entry in listed if not entry["Key"].endswith("/manifests/catalog.json")]
+        return [entry["Key"] for entry in listed if not is_no_archive(entry["Key"])]
 
     @property
     def other_endpoints(self) -> dict[str, str]:

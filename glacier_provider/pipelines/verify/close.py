@@ -12,25 +12,43 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.proof import Finding, finding_lines
 from glacier_provider.core.status import ProofState
 from glacier_provider.core.text import NAMED, counted
-from glacier_provider.errors import ProofFailed
+from glacier_provider.errors import ProofFailed, StoreError
+from glacier_provider.pipelines.evidence import leave_evidence, look_at_evidence
+from glacier_provider.stores.contract import Stores
 
 log = logging.getLogger(__name__)
 
 
-def close_verification(application: Application, proof_id: int, *, catalog: Catalog) -> dict[str, Any]:
-    """End a verification and return it as a dict: `proof_id`, `state`, `figures`, `findings`, `lines`, `error`.
+def close_verification(application: Application, proof_id: int, *, catalog: Catalog, stores: Stores) -> dict[str, Any]:
+    """End a verification, leave its evidence and return it as a dict: `proof_id`, `state`, `figures`, `findings`,
+    `lines`, `error`.
 
-    One that has ended is returned as it is.
+    One that has ended is returned as it is. Raise StoreError when the evidence cannot be written; whoever ends the next
+    verification or drill writes it then.
     """
     proof = catalog.proofs.get(proof_id)
     if proof["state"] == ProofState.RUNNING:
+        _look_at_evidence(application, proof_id, catalog=catalog, stores=stores)
         catalog.proofs.note(proof_id, "lost", findings=_lost(catalog, since=proof["began_at"]))
         error = _unfinished(proof["figures"], proof["method"]) or _not_looked(proof["findings"])
         proof = catalog.proofs.close(proof_id, error=error)
+    leave_evidence(application, catalog=catalog, stores=stores)
     closed = closed_proof(proof)
     for line in closed["lines"]:
         log.info("%s: %s", application.name, line)
     return closed
+
+
+def _look_at_evidence(application: Application, proof_id: int, *, catalog: Catalog, stores: Stores) -> None:
+    try:
+        documents, findings = look_at_evidence(application, catalog=catalog, stores=stores)
+    except StoreError as error:
+        if error.retryable:
+            raise
+        told = f"The evidence in the store could not be looked at: {error.message}"
+        documents, findings = 0, [Finding("evidence_not_looked", told, grave=False)]
+    if documents or findings:
+        catalog.proofs.note(proof_id, "evidence", figures={"documents": documents}, findings=findings)
 
 
 def _lost(catalog: Catalog, *, since: datetime) -> Iterator[Finding]:

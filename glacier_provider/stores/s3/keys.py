@@ -6,6 +6,7 @@ Keys, below the prefix of the store URI:
     <application>/database/<thousands of the archive id, 9 digits>/<archive id, 12 digits>-<name>
     <application>/manifests/<backup id, 12 digits>.json.gz
     <application>/manifests/catalog.json        a marker: which catalog writes here; no archive
+    <application>/evidence/<number, 12 digits>.json     what a verification or a drill came to; no archive
 
 An archive id is never used again, so a key is written once for ever; and a listing comes in the order of the ids. The
 thousands are for stores that keep objects as files, which make a directory of each part of a key: not one for each
@@ -40,6 +41,8 @@ MAX_NAME_IN_KEY = 200
 _FOLDERS = {ArchiveKind.FILE: "files", ArchiveKind.DATABASE: "database", ArchiveKind.MANIFEST: "manifests"}
 _KINDS = {folder: kind for kind, folder in _FOLDERS.items()}
 _MARKER = "catalog.json"
+_EVIDENCE = "evidence"
+_EVIDENCE_KEY = re.compile(r"(?:^|/)[^/]+/evidence/([0-9]{12,15})\.json$")
 _SAFE = "!-_.'()"
 # What `quote` would give back as it is: most names, in a tenth of its time.
 _PLAIN = re.compile(r"[A-Za-z0-9_.\-~!'()]+")
@@ -88,8 +91,25 @@ def marker_key(prefix: str, application: str) -> str:
     return f"{folder_of(prefix, application, ArchiveKind.MANIFEST)}{_MARKER}"
 
 
-def is_marker(key: str) -> bool:
-    return key.endswith(f"/{_FOLDERS[ArchiveKind.MANIFEST]}/{_MARKER}")
+def evidence_folder(prefix: str, application: str) -> str:
+    """Return what the keys of all evidence of an application begin with."""
+    return f"{folder_of(prefix, application)}{_EVIDENCE}/"
+
+
+def evidence_key(prefix: str, application: str, number: int) -> str:
+    """Return where a document of evidence lies; keys are in the order of the numbers."""
+    return f"{evidence_folder(prefix, application)}{number:012d}.json"
+
+
+def evidence_number(key: str) -> int | None:
+    """Return the number of the document under a key; None for a key that `evidence_key` does not make."""
+    found = _EVIDENCE_KEY.search(key)
+    return int(found.group(1)) if found else None
+
+
+def is_no_archive(key: str) -> bool:
+    """Whether what lies under a key is of this package and no archive: a marker, or evidence."""
+    return key.endswith(f"/{_FOLDERS[ArchiveKind.MANIFEST]}/{_MARKER}") or evidence_number(key) is not None
 
 
 def key_facts(prefix: str, key: str) -> KeyFacts | None:

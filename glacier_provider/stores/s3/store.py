@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 from glacier_provider.core.archive import ArchiveKind, Description, Location, Receipt, StoredArchive
 from glacier_provider.core.parts import MIB
@@ -20,6 +21,7 @@ from glacier_provider.errors import (
     ArchiveCold,
     ArchiveCorrupt,
     ArchiveMissing,
+    KeyTaken,
     RetrievalRefused,
     StoreError,
     StoreMissing,
@@ -51,8 +53,11 @@ from glacier_provider.stores.s3.fast.pool import ProcessPool, start_asking, star
 from glacier_provider.stores.s3.ids import ids_in_use
 from glacier_provider.stores.s3.keys import (
     DELETED_KEY,
+    evidence_folder,
+    evidence_key,
+    evidence_number,
     folder_of,
-    is_marker,
+    is_no_archive,
     key_facts,
     marker_key,
     metadata_of,
@@ -350,12 +355,49 @@ class S3Store:
             }
             self._bucket.client.put_object(Bucket=self._bucket.uri.bucket, Key=key, Body=data, **arguments)
 
+    def put_evidence(self, application: str, number: int, data: bytes, *, written_by: str | None) -> str:
+        bucket = self._bucket
+        key, digest = evidence_key(bucket.uri.prefix, application, number), hashlib.sha256(data)
+        metadata = {"kind": "evidence", "application": quote(application, safe=""), "sha256": digest.hexdigest()}
+        if written_by is not None:
+            metadata["written-by"] = written_by
+        try:
+            told = self._send(key, data, metadata, "STANDARD")
+            bucket.confirmed(key, told, f"sha256:{digest.hexdigest()}")
+        except (_Taken, StoreUnavailable) as exc:
+            there = self._evidence(key, len(data))
+            if there is None and isinstance(exc, StoreUnavailable):
+                raise
+            if there != data:
+                raise KeyTaken(f"{bucket.url(key)} already holds another document.") from exc
+        return key
+
+    def evidence(self, application: str, *, after: int = 0, longest: int) -> Iterator[tuple[int, bytes, str]]:
+        prefix = self._bucket.uri.prefix
+        start = evidence_key(prefix, application, after) if after else ""
+        for page in self._pages(evidence_folder(prefix, application), after=start):
+            for entry in page.entries:
+                number = evidence_number(entry["Key"])
+                data = None if number is None else self._evidence(entry["Key"], longest)
+                if number is not None and data is not None:
+                    yield number, data, entry["Key"]
+
+    def _evidence(self, key: str, longest: int) -> bytes | None:
+        """Return what lies under a key, one byte more than `longest` at most; None when there is nothing."""
+        try:
+            with aws_errors("s3:GetObject", self._bucket.url(key)):
+                body = self._bucket.client.get_object(Bucket=self._bucket.uri.bucket, Key=key)["Body"]
+                with closing(body):
+                    return bytes(body.read(longest + 1))
+        except ArchiveMissing:
+            return None
+
     def listed_after(self, application: str, key: str, *, pages: int) -> ListedPart:
         folder = folder_of(self._bucket.uri.prefix, application)
         found: list[StoredArchive] = []
         until: str | None = None
         for number, page in enumerate(self._pages(folder, after=key), start=1):
-            found += [self._listed(entry) for entry in page.entries if not is_marker(entry["Key"])]
+            found += [self._listed(entry) for entry in page.entries if not is_no_archive(entry["Key"])]
             until = page.entries[-1]["Key"] if page.entries else until
             if page.is_last:
                 return ListedPart(found, None)
@@ -430,7 +472,7 @@ class S3Store:
 
     def _is_archive(self, key: str, kind: ArchiveKind | None) -> bool:
         if kind is None:
-            return not is_marker(key)
+            return not is_no_archive(key)
         facts = key_facts(self._bucket.uri.prefix, key)
         return facts is not None and facts.kind is kind
 
@@ -456,7 +498,7 @@ class S3Store:
         self.rate_limit.take(len(data))
         key, expected = object_key(self._bucket.uri.prefix, known), f"sha256:{digest.hex()}"
         try:
-            told = self._send(key, data, known, storage_class)
+            told = self._send(key, data, metadata_of(known), storage_class)
         except (_Taken, StoreUnavailable) as exc:
             if adopted := self._bucket.adopt(key, known, expected.__eq__):
                 return adopted
@@ -465,7 +507,7 @@ class S3Store:
             raise StoreUnavailable(f"{self._bucket.url(key)} was taken, and is free again.") from exc
         return Receipt(self._bucket.location(key), len(data), self._bucket.confirmed(key, told, expected))
 
-    def _send(self, key: str, data: bytes, description: Description, storage_class: str) -> str | None:
+    def _send(self, key: str, data: bytes, metadata: Mapping[str, str], storage_class: str) -> str | None:
         """Send one object; return the checksum that the store told, or raise `_Taken`.
 
         409 means that another write to the key is under way:
@@ -480,7 +522,7 @@ class S3Store:
             "IfNoneMatch": "*",
             "ChecksumAlgorithm": "SHA256",
             "ChecksumSHA256": base64_text(hashlib.sha256(data).digest()),
-            "Metadata": metadata_of(description),
+            "Metadata": dict(metadata),
         }
         with aws_errors("s3:PutObject", self._bucket.url(key)):
             for pause in (*_CONFLICT_PAUSES, None):

@@ -1,0 +1,218 @@
+"""What a verification or a drill came to is left in the store, in a chain that shows what was removed or altered."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glacier_provider import cli
+from glacier_provider.core.evidence import read_evidence, sha256_of
+from glacier_provider.core.proof import Finding, ProofKind
+from glacier_provider.errors import StoreDenied
+from glacier_provider.pipelines import evidence
+from tests.integration.test_cli_deletion import Answer
+from tests.integration.test_lost import in_catalog
+from tests.integration.test_rebuild import lose_the_catalog, rebuild
+from tests.integration.test_verification import an_old_backup, found, verified
+from tests.support.airflow import settings_of
+from tests.support.application import ApplicationUnderTest
+from tests.support.vault import OnAVault
+
+
+@pytest.fixture
+def app(dms: ApplicationUnderTest) -> ApplicationUnderTest:
+    dms.configure(settle_seconds=0)
+    dms.catalog.migrate()
+    return dms
+
+
+def key(app: ApplicationUnderTest, number: int) -> str:
+    return f"pre/{app.application.name}/evidence/{number:012d}.json"
+
+
+def document(app: ApplicationUnderTest, number: int) -> Any:
+    return json.loads(body(app, number))
+
+
+def body(app: ApplicationUnderTest, number: int) -> bytes:
+    reply = app.s3.client().get_object(Bucket=app.bucket, Key=key(app, number))
+    assert reply.get("StorageClass", "STANDARD") == "STANDARD"
+    return bytes(reply["Body"].read())
+
+
+def numbers(app: ApplicationUnderTest) -> list[int]:
+    return [number for number, _, _ in app.store.evidence(app.application.name, longest=10**6)]  # type: ignore[attr-defined]
+
+
+def a_drill(app: ApplicationUnderTest, backup_id: int | None, *findings: Finding) -> int:
+    """End a drill, without its evidence: as of a process that was killed then."""
+    proof_id = app.catalog.proofs.open(ProofKind.DRILL, method="scratch", backup_id=backup_id, asked_by="ann")
+    app.catalog.proofs.note(proof_id, "tables", figures={"tables": 2}, findings=findings)
+    app.catalog.proofs.close(proof_id, figures={"recovery_seconds": 4.5})
+    return proof_id
+
+
+def leave(app: ApplicationUnderTest) -> None:
+    evidence.leave_evidence(app.application, catalog=app.catalog, stores=app.stores)
+
+
+def faults(app: ApplicationUnderTest) -> tuple[str, ...]:
+    return evidence.evidence_in_stores(app.application, catalog=app.catalog, stores=app.stores).faults
+
+
+def test_what_is_proven_leaves_documents_that_say_all_and_are_chained(app: ApplicationUnderTest) -> None:
+    backup_id = an_old_backup(app)
+    verified(app)
+    a_drill(app, backup_id, Finding("row_count", "Rows are missing in:", 1, ("film",)))  # killed before its evidence
+    verified(app)
+    assert numbers(app) == [1, 2, 3], "the next one writes what a killed process left"
+    first, second = document(app, 1), document(app, 2)
+    assert (first["kind"], first["outcome"], first["previous_sha256"]) == ("verification", "passed", None)
+    assert {one["check"]: one["result"] for one in first["checks"]} == {"listing": "passed", "lost": "passed"}
+    assert second["previous_sha256"] == sha256_of(body(app, 1))
+    assert (second["kind"], second["outcome"], second["by"]["asked_by"]) == ("drill", "found", "ann")
+    assert (second["backup"]["id"], second["recovery_seconds"]) == (backup_id, 4.5)
+    assert second["backup"]["server_version"] == app.catalog.backups.get(backup_id)["server_version"]
+    assert second["findings"][0]["names"] == ["film"]
+    assert {"glacier_provider", "catalog_server"} <= set(second["versions"])
+    assert read_evidence(body(app, 3)).number == 3
+    assert faults(app) == ()
+    for number in (1, 2, 3):  # old enough for a listing to tell
+        app.s3.objects.key(app.bucket, key(app, number)).last_modified -= timedelta(hours=1)
+    assert found(verified(app)) == {}, "evidence is no stranger in its store"
+    listed = [one.key for one in app.store.archives(app.application.name, described=False)]
+    assert not [one for one in listed if "/evidence/" in one], "and no archive"
+
+
+def test_what_is_altered_or_removed_is_noticed_and_put_right(app: ApplicationUnderTest) -> None:
+    for _ in range(3):
+        a_drill(app, None)
+    leave(app)
+    before = body(app, 2)
+    app.s3.client().put_object(Bucket=app.bucket, Key=key(app, 2), Body=before.replace(b'"passed"', b'"found"'))
+    assert faults(app) == (
+        "Document 2 is not the one that 3 continues: one of the two was altered.",
+        "Document 2 is not what the catalog wrote.",
+    )
+    closed = verified(app)
+    assert (closed["state"], found(closed)) == ("found", {"evidence_altered": (1, ["2"])})
+    app.s3.client().delete_object(Bucket=app.bucket, Key=key(app, 2))
+    closed = verified(app)
+    assert (closed["state"], found(closed)) == ("passed", {"evidence_missing": (1, ["2"])})
+    assert (body(app, 2), faults(app)) == (before, ())
+
+
+def test_a_lost_answer_makes_no_second_document(app: ApplicationUnderTest) -> None:
+    a_drill(app, None)
+    leave(app)
+    in_catalog(app, "UPDATE evidence SET key = NULL, store_uri = NULL RETURNING 1")
+    leave(app)
+    assert (numbers(app), faults(app)) == ([1], ())
+    assert in_catalog(app, "SELECT key FROM evidence") == [(key(app, 1),)]
+
+
+def test_a_document_of_another_life_is_continued_and_not_replaced(app: ApplicationUnderTest) -> None:
+    a_drill(app, None)
+    leave(app)
+    a_drill(app, None)
+    leave(app)
+    theirs = body(app, 2)
+    # A catalog that went back in time knows of one document less.
+    in_catalog(app, "DELETE FROM evidence WHERE number = 2 RETURNING 1")
+    leave(app)
+    assert body(app, 2) == theirs
+    assert document(app, 3)["previous_sha256"] == sha256_of(theirs)
+    assert faults(app) == ()
+
+
+def test_a_document_that_another_catalog_wrote_meanwhile_takes_the_number(
+    app: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_drill(app, None)
+    write = evidence._write
+
+    def late(*args: Any, **kwargs: Any) -> None:
+        monkeypatch.setattr(evidence, "_write", write)
+        app.s3.client().put_object(Bucket=app.bucket, Key=key(app, 1), Body=b"of somebody else")
+        write(*args, **kwargs)
+
+    monkeypatch.setattr(evidence, "_write", late)
+    leave(app)
+    assert body(app, 1) == b"of somebody else"
+    assert document(app, 2)["previous_sha256"] == sha256_of(b"of somebody else")
+
+
+def test_evidence_that_may_not_be_written_is_told_and_written_later(app: ApplicationUnderTest) -> None:
+    an_old_backup(app)
+    app.s3.deny(app.bucket, ["PutObject"])
+    with pytest.raises(StoreDenied, match="evidence"):
+        verified(app)
+    app.s3.allow(app.bucket)
+    row = app.catalog.proofs.newest(ProofKind.VERIFICATION)
+    assert row is not None
+    assert (row["state"], numbers(app)) == ("passed", [])
+    leave(app)
+    assert numbers(app) == [1]
+
+
+def test_a_rebuilt_catalog_knows_what_was_proven_and_goes_on_with_the_chain(app: ApplicationUnderTest) -> None:
+    backup_id = an_old_backup(app)
+    a_drill(app, backup_id, Finding("row_count", "Rows are missing in:", 1, ("film",)))
+    leave(app)
+    before = app.catalog.proofs.newest(ProofKind.DRILL)
+    app.s3.client().put_object(Bucket=app.bucket, Key=key(app, 2), Body=b'{"evidence": 1, "number": 2}')
+    lose_the_catalog(app)
+    assert rebuild(app).strays == ()
+    after = app.catalog.proofs.newest(ProofKind.DRILL)
+    assert before is not None
+    assert after is not None
+    same = ("kind", "method", "state", "backup_id", "began_at", "ended_at", "figures", "findings")
+    assert [after[name] for name in same] == [before[name] for name in same]
+    verified(app)
+    assert document(app, 3)["previous_sha256"] == sha256_of(body(app, 2))
+
+
+def test_a_vault_keeps_none_and_the_catalog_has_them(on_a_vault: OnAVault) -> None:
+    on_a_vault.catalog.migrate()
+    proof_id = on_a_vault.catalog.proofs.open(ProofKind.VERIFICATION, method="listing")
+    on_a_vault.catalog.proofs.close(proof_id)
+    leave(on_a_vault)
+    chain = evidence.evidence_of_catalog(on_a_vault.catalog)
+    assert (len(chain.documents), chain.faults) == (1, ())
+    assert (
+        evidence.evidence_in_stores(
+            on_a_vault.application, catalog=on_a_vault.catalog, stores=on_a_vault.stores
+        ).faults
+        == ()
+    )
+
+
+def test_the_command_lists_verifies_saves_and_reads_what_was_downloaded(
+    app: ApplicationUnderTest, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def run(*argv: object) -> Answer:
+        capsys.readouterr()
+        with settings_of(app):
+            code = cli.main(["evidence", *map(str, argv)])
+        return Answer(code, *capsys.readouterr())
+
+    for _ in range(3):
+        a_drill(app, None)
+    leave(app)
+    assert [row["number"] for row in run("--json").json] == [3, 2, 1]
+    told = run("dms", "--verify")
+    assert (told.code, told.out) == (0, f"dms: 3 documents, whole; the last is 3, SHA-256 {sha256_of(body(app, 3))}.\n")
+    assert run("--save", tmp_path / "kept").code == 0
+    downloaded = ("--verify", "--directory", tmp_path / "kept")
+    assert run(*downloaded).code == 0
+    (tmp_path / "kept" / f"{2:012d}.json").unlink()
+    told = run(*downloaded)
+    assert (told.code, "Document 2 is missing." in told.out) == (1, True)
+    assert run("--verify", "--directory", tmp_path).code == 1
+    app.s3.client().delete_object(Bucket=app.bucket, Key=key(app, 3))
+    told = run("--verify")
+    assert (told.code, "Document 3, which the catalog knows, is missing." in told.out) == (1, True)
