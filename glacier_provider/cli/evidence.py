@@ -37,14 +37,14 @@ def add_commands(commands: Any) -> None:
         metavar="DIR",
         help="with --verify: look at documents that were downloaded, without store and catalog",
     )
-    command.add_argument("--save", type=Path, metavar="DIR", help="write the documents, as the catalog has them, to DIR")
+    command.add_argument("--save", type=Path, metavar="DIR", help="write the documents of the catalog to DIR")
     add_paging(command, 20)
 
 
 def _evidence(arguments: Arguments) -> None:
     if arguments.directory is not None:
         if not arguments.verify:
-            raise ConfigurationError("--directory is for --verify.", hint="glacier-backup evidence --verify --directory")
+            raise ConfigurationError("--directory is for --verify.", hint="Add --verify.")
         _tell(arguments, {str(arguments.directory): _in_directory(arguments)})
     elif arguments.verify:
         _tell(arguments, _in_stores(arguments))

@@ -44,7 +44,9 @@ def _verify(arguments: Arguments) -> None:
     told = {name: _verified(applications.named(name), arguments) for name in names}
     lines = [line for name, closed in told.items() for line in (f"{name}:", *(f"  {one}" for one in closed["lines"]))]
     print_answer(arguments, {name: _without_lines(closed) for name, closed in told.items()}, "\n".join(lines))
-    unproven = [name for name, closed in told.items() if closed["state"] != ProofState.PASSED]
+    unproven = [
+        name for name, closed in told.items() if closed["state"] != ProofState.PASSED or closed.get("no_evidence")
+    ]
     if unproven:
         raise ProofFailed(f"Not all is as it should be: {', '.join(unproven)}.")
 

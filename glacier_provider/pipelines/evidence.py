@@ -30,7 +30,7 @@ from glacier_provider.core.evidence import (
 from glacier_provider.core.proof import Finding
 from glacier_provider.core.text import NAMED
 from glacier_provider.core.told import ToldWrong
-from glacier_provider.errors import KeyTaken
+from glacier_provider.errors import KeyTaken, StoreError
 from glacier_provider.stores.contract import KeepsEvidence, Stores
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,21 @@ def leave_evidence(application: Application, *, catalog: Catalog, stores: Stores
             _draft(application, catalog)
         else:
             return
+
+
+def why_no_evidence(application: Application, *, catalog: Catalog, stores: Stores) -> str | None:
+    """Leave evidence as `leave_evidence`; return why the store does not take it, None when it has all of it.
+
+    Raise StoreError where trying again may help.
+    """
+    try:
+        leave_evidence(application, catalog=catalog, stores=stores)
+    except StoreError as error:
+        if error.retryable:
+            raise
+        log.error("The evidence of %s is in the catalog alone: %s", application.name, error)
+        return f"Its evidence is in the catalog alone, and written with the next: {error}"
+    return None
 
 
 def _take_up(application: Application, *, catalog: Catalog, store: Any) -> None:

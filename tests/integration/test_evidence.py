@@ -12,8 +12,8 @@ import pytest
 from glacier_provider import cli
 from glacier_provider.core.evidence import read_evidence, sha256_of
 from glacier_provider.core.proof import Finding, ProofKind
-from glacier_provider.errors import StoreDenied
-from glacier_provider.pipelines import evidence
+from glacier_provider.errors import ProofFailed
+from glacier_provider.pipelines import evidence, verify
 from tests.integration.test_cli_deletion import Answer
 from tests.integration.test_lost import in_catalog
 from tests.integration.test_rebuild import lose_the_catalog, rebuild
@@ -149,9 +149,10 @@ def test_a_document_that_another_catalog_wrote_meanwhile_takes_the_number(
 def test_evidence_that_may_not_be_written_is_told_and_written_later(app: ApplicationUnderTest) -> None:
     an_old_backup(app)
     app.s3.deny(app.bucket, ["PutObject"])
-    with pytest.raises(StoreDenied, match="evidence"):
-        verified(app)
+    closed = verified(app)
     app.s3.allow(app.bucket)
+    with pytest.raises(ProofFailed, match=r"(?s)The verification passed. Its evidence .*s3:PutObject"):
+        verify.raise_unproven(closed)
     row = app.catalog.proofs.newest(ProofKind.VERIFICATION)
     assert row is not None
     assert (row["state"], numbers(app)) == ("passed", [])
@@ -184,9 +185,7 @@ def test_a_vault_keeps_none_and_the_catalog_has_them(on_a_vault: OnAVault) -> No
     chain = evidence.evidence_of_catalog(on_a_vault.catalog)
     assert (len(chain.documents), chain.faults) == (1, ())
     assert (
-        evidence.evidence_in_stores(
-            on_a_vault.application, catalog=on_a_vault.catalog, stores=on_a_vault.stores
-        ).faults
+        evidence.evidence_in_stores(on_a_vault.application, catalog=on_a_vault.catalog, stores=on_a_vault.stores).faults
         == ()
     )
 

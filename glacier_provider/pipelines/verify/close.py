@@ -13,7 +13,7 @@ from glacier_provider.core.proof import Finding, finding_lines
 from glacier_provider.core.status import ProofState
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.errors import ProofFailed, StoreError
-from glacier_provider.pipelines.evidence import leave_evidence, look_at_evidence
+from glacier_provider.pipelines.evidence import look_at_evidence, why_no_evidence
 from glacier_provider.stores.contract import Stores
 
 log = logging.getLogger(__name__)
@@ -21,10 +21,9 @@ log = logging.getLogger(__name__)
 
 def close_verification(application: Application, proof_id: int, *, catalog: Catalog, stores: Stores) -> dict[str, Any]:
     """End a verification, leave its evidence and return it as a dict: `proof_id`, `state`, `figures`, `findings`,
-    `lines`, `error`.
+    `lines`, `error`, `no_evidence`: why that could not be written.
 
-    One that has ended is returned as it is. Raise StoreError when the evidence cannot be written; whoever ends the next
-    verification or drill writes it then.
+    One that has ended is returned as it is.
     """
     proof = catalog.proofs.get(proof_id)
     if proof["state"] == ProofState.RUNNING:
@@ -32,8 +31,8 @@ def close_verification(application: Application, proof_id: int, *, catalog: Cata
         catalog.proofs.note(proof_id, "lost", findings=_lost(catalog, since=proof["began_at"]))
         error = _unfinished(proof["figures"], proof["method"]) or _not_looked(proof["findings"])
         proof = catalog.proofs.close(proof_id, error=error)
-    leave_evidence(application, catalog=catalog, stores=stores)
-    closed = closed_proof(proof)
+    no_evidence = why_no_evidence(application, catalog=catalog, stores=stores)
+    closed = closed_proof(proof, no_evidence)
     for line in closed["lines"]:
         log.info("%s: %s", application.name, line)
     return closed
@@ -85,8 +84,8 @@ def _not_looked(findings: Iterable[Mapping[str, Any]]) -> str | None:
     return " ".join(told) or None
 
 
-def closed_proof(proof: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a proof that has ended as tasks and programs hand it on."""
+def closed_proof(proof: Mapping[str, Any], no_evidence: str | None = None) -> dict[str, Any]:
+    """Return a proof that has ended as tasks and programs hand it on, and why it has no evidence."""
     findings = [Finding.from_dict(one) for one in proof["findings"]]
     figures = proof["figures"]
     listed = figures.get("listing", {}).get("listed")
@@ -112,12 +111,21 @@ def closed_proof(proof: Mapping[str, Any]) -> dict[str, Any]:
         "figures": figures,
         "findings": [one.as_dict() for one in findings],
         "error": proof["error"],
-        "lines": [first, *([] if error is None or error in told else [error]), *looked, *told],
+        "no_evidence": no_evidence,
+        "lines": [
+            first,
+            *([] if error is None or error in told else [error]),
+            *looked,
+            *told,
+            *([no_evidence] if no_evidence else []),
+        ],
     }
 
 
 def raise_unproven(closed: Mapping[str, Any]) -> None:
-    """Raise ProofFailed for a verification that did not pass."""
+    """Raise ProofFailed for a verification that did not pass, or left no evidence."""
     if closed["state"] == ProofState.PASSED:
+        if closed.get("no_evidence"):
+            raise ProofFailed(f"The verification passed. {closed['no_evidence']}", hint="")
         return
     raise ProofFailed(" ".join(["The verification did not pass.", *closed["lines"]]))

@@ -52,7 +52,7 @@ def scratch_database(server: Server, like: str = "") -> Iterator[Server]:
 
 
 def _maintenance(server: Server) -> Server:
-    """Return where databases are made and dropped from: another database, or that one if it is all there is to enter."""
+    """Return where databases are made and dropped from: another one, or that one if it is all there is."""
     try:
         return maintenance_server(server)
     except DatabaseRefused:
