@@ -132,7 +132,7 @@ def test_a_store_that_may_not_be_listed_is_a_finding(app: ApplicationUnderTest) 
         closed = verified(app)
     finally:
         app.s3.allow(app.bucket)
-    assert (closed["state"], list(found(closed))) == ("failed", ["not_looked"])
+    assert (closed["state"], list(found(closed))) == ("failed", ["not_looked", "evidence_not_looked"])
     assert in_catalog(app, "SELECT 1 FROM glacier_archives WHERE state = 'lost'") == []
 
 

@@ -135,7 +135,7 @@ class _Look:
         try:
             for one in store.old_versions(self.application.name) or ():
                 self.may_go_on()
-                counts.update(markers=one.marker, versions=not one.marker, size=one.size)
+                counts.update(markers=int(one.marker), versions=int(not one.marker), size=one.size)
                 if one.hides and len(hiding) < _HIDDEN_LOOKED_AT:
                     hiding.append(one.key)
         except StoreDenied as error:
