@@ -21,6 +21,8 @@ from glacier_provider.applications.rules import (
     CronSchedule,
     Day,
     Directory,
+    DrillCheckNames,
+    DrillTarget,
     Identifier,
     KeyFolder,
     Name,
@@ -31,6 +33,7 @@ from glacier_provider.applications.rules import (
     QueueText,
     RestoreTargets,
     RoleArn,
+    SampleFiles,
     Seconds,
     SomeText,
     StoreText,
@@ -45,6 +48,7 @@ from glacier_provider.applications.rules import (
     whole,
 )
 from glacier_provider.core.checks import RESTORE_CHECKS
+from glacier_provider.core.drill import DRILL_CHECKS
 from glacier_provider.core.retention import Retention
 
 _CONFIG = ConfigDict(extra="forbid")
@@ -289,6 +293,57 @@ def _verify(value: Any) -> Any:
     return {"by": "listing", **value} if isinstance(value, dict) else value
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillOptions:
+    """How restores are tried: elsewhere, checked against what was noted at the dump, and thrown away."""
+
+    __pydantic_config__ = _CONFIG
+
+    which: Literal["newest", "random", "off"] = option(
+        "off",
+        "`newest`: the newest complete backup is restored; `random`: one of the newest `among`",
+        "random",
+        otherwise="`newest` where there is a section `drill`",
+    )
+    among: Annotated[int, whole(1, 1000)] = option(10, "of so many of the newest complete backups `random` takes one")
+    schedule: CronSchedule | None = option("@weekly", "when; null: only by hand", "30 5 * * 0")
+    target: DrillTarget | None = option(
+        None,
+        "where to, as `into` of a restore; what it does not say is as without it. `private`: a server of the worker's "
+        "own, from a Python package, for the time of the drill",
+        "staging",
+        otherwise="a new database on the application's server, or on a private one where its user may create none; and "
+        "a directory in `staging_directory`",
+    )
+    sample_files: SampleFiles = option(
+        100, "so many attached files are brought out of the store, at random, and read; or `all`", "all"
+    )
+    budget: Budget = option(
+        1.0,
+        "what drills may cost in a calendar month by their estimates, in the currency of the prices: fewer files "
+        "are taken when it would not do",
+        5,
+    )
+    tier: TierName = option("Bulk", "of the retrievals")
+    checks: DrillCheckNames = option(
+        DRILL_CHECKS,
+        "what has to be as it was in the dump's snapshot; `assertions` are asked besides",
+        ["row_counts", "schema", "files"],
+        otherwise="all of them",
+    )
+
+
+def _drill(value: Any) -> Any:
+    """`drill:` alone is the newest, `drill: random` is short for which; YAML reads `off` as false."""
+    if value is None or value is True:
+        return {"which": "newest"}
+    if value is False:
+        return {"which": "off"}
+    if isinstance(value, str):
+        return {"which": value}
+    return {"which": "newest", **value} if isinstance(value, dict) else value
+
+
 def _beside_files(value: Any, info: ValidationInfo) -> Any:
     if value is not None:
         return value
@@ -355,6 +410,9 @@ class Fields:
     )
     verify: Annotated[VerifyOptions, BeforeValidator(_verify)] = section(
         VerifyOptions, "how what sleeps in the stores is compared with the catalog, where it lies"
+    )
+    drill: Annotated[DrillOptions, BeforeValidator(_drill)] = section(
+        DrillOptions, "how restores are tried: elsewhere, checked, and thrown away"
     )
     retrieval_tier: TierName = option("Standard", "of restores that do not name one")
     retrieval_days: Annotated[int, whole(1, 365)] = option(7, "how long retrieved copies can be read, and are billed")

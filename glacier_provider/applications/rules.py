@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core.core_schema import CoreSchema, literal_schema
 
 from glacier_provider.core.checks import CHECKS
+from glacier_provider.core.drill import DRILL_CHECKS
 from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.notification import parse_queue
 from glacier_provider.core.prices import LIST_PRICES, STORE_CLASSES, BatchPrices, ClassPrices, override
@@ -186,6 +187,23 @@ def _targets(value: Any) -> dict[str, dict[str, str]]:
     return found
 
 
+def _drill_target(value: Any) -> Any:
+    """Return the name of a restore target, or what one has."""
+    if isinstance(value, str) and re.fullmatch(_TARGET_NAME, value):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError
+    return _targets({"here": value})["here"]
+
+
+def _sample(value: Any) -> Any:
+    if value == "all":
+        return value
+    if type(value) is not int or not 0 <= value <= _MOST_FILES:
+        raise ValueError
+    return value
+
+
 def _assertions(value: Any) -> dict[str, str]:
     """Return SQL by the name of what it asserts."""
     if not isinstance(value, Mapping) or not all(
@@ -196,10 +214,17 @@ def _assertions(value: Any) -> dict[str, str]:
 
 
 def _target_schema() -> dict[str, Any]:
+    return {"type": "object", "propertyNames": {"pattern": f"^{_TARGET_NAME}$"}, "additionalProperties": _one_target()}
+
+
+def _one_target() -> dict[str, Any]:
     text = {"type": ["string", "null"], "pattern": r"\S"}
     directory = {**text, "pattern": rf"^/+(\./+)*({_DIRECTORY})(/+(\.|{_DIRECTORY}))*/*$"}
-    one = _mapping({"postgres_conn_id": text, "database": text, "files_directory": directory})
-    return {"type": "object", "propertyNames": {"pattern": f"^{_TARGET_NAME}$"}, "additionalProperties": one}
+    return _mapping({"postgres_conn_id": text, "database": text, "files_directory": directory})
+
+
+def _drill_target_schema() -> dict[str, Any]:
+    return {**_one_target(), "type": ["object", "string"], "pattern": f"^{_TARGET_NAME}$"}
 
 
 def _price_schema() -> dict[str, Any]:
@@ -225,6 +250,7 @@ def _mapping(properties: Mapping[str, Any]) -> dict[str, Any]:
 _DIRECTORY = r"\.{3,}|\.*[^./\u0000][^/\u0000]*"  # of a path: neither . nor ..
 _TARGET_NAME = "[a-z][a-z0-9_-]{0,39}"
 _TARGET_WORDS = "a mapping of names to a database, a files_directory, or both"
+_DRILL_TARGET_WORDS = "private, the name of a restore target, or a database, a files_directory, or both"
 _STORE_WORDS = "s3://bucket/prefix?storage_class=GLACIER or glacier://vault-name, without a user or password"
 _NAME_WORDS = "a name starts with a small letter and has at most 40 small letters, digits, - and _"
 
@@ -309,6 +335,22 @@ PriceTable = Annotated[
 ]
 RestoreTargets = Annotated[
     Mapping[str, Any], BeforeValidator(_targets), WithJsonSchema(_target_schema()), must_be(_TARGET_WORDS)
+]
+DrillTarget = Annotated[
+    Any, BeforeValidator(_drill_target), WithJsonSchema(_drill_target_schema()), must_be(_DRILL_TARGET_WORDS)
+]
+_MOST_FILES = 100_000_000
+SampleFiles = Annotated[
+    Any,
+    BeforeValidator(_sample),
+    WithJsonSchema({"type": ["integer", "string"], "minimum": 0, "maximum": _MOST_FILES, "pattern": "^all$"}),
+    must_be("a number of files from 0 on, or all"),
+]
+DrillCheckNames = Annotated[
+    tuple[Annotated[str, _choice(DRILL_CHECKS)], ...],
+    Strict(),
+    BeforeValidator(_listed),
+    must_be(f"a list of {', '.join(DRILL_CHECKS)}"),
 ]
 CheckNames = Annotated[
     tuple[Annotated[str, _choice(CHECKS)], ...],

@@ -62,7 +62,8 @@ def _flat(told: Mapping[str, Any], *, required: bool = False) -> dict[str, Any]:
     told = {key: value for key, value in {**one, **told}.items() if key not in ("title", "anyOf")}
     by_itself = required and "x-default" in told
     if others or told["type"] == "array" or by_itself:
-        told["type"] = [told["type"], "null"]
+        types = told["type"]
+        told["type"] = [*(types if isinstance(types, list) else [types]), "null"]
         told |= {"enum": [*told["enum"], None]} if "enum" in told else {}
     told.setdefault("errorMessage", f"must be {_words(told)}")
     return {**told, "x-required": True} if required and not by_itself and "description" in told else told

@@ -15,6 +15,7 @@ from glacier_provider.catalog.conditions import Conditions
 from glacier_provider.catalog.counts import Counts
 from glacier_provider.catalog.database import Connect, Database
 from glacier_provider.catalog.deletions import Deletions
+from glacier_provider.catalog.drills import Drills
 from glacier_provider.catalog.evidence import EvidenceRows
 from glacier_provider.catalog.lists import Lists
 from glacier_provider.catalog.lost import Lost
@@ -53,6 +54,7 @@ class Catalog:
         self.checks = Checks(self._database, self.backups)
         self.proofs = Proofs(self._database, self.backups)
         self.evidence = EvidenceRows(self._database, self.backups)
+        self.drills = Drills(self._database, self.backups)
         self.batch = Batch(self._database, self.backups)
         self.lost = Lost(self._database, self.backups)
         self.reconciliation = Reconciliation(self._database, self.backups, self.writers)

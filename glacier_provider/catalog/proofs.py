@@ -66,6 +66,7 @@ class Proofs:
         findings: Iterable[Finding] = (),
     ) -> None:
         """Note what a step of a proof came to, in the place of what the step told before; figures stand under its name.
+        Without any, those that stand there stay.
 
         Raise IllegalMove when the proof has ended.
         """
@@ -73,7 +74,7 @@ class Proofs:
             "note_proof",
             proof_id=proof_id,
             step=step,
-            figures=_json({step: dict(figures or {})}),
+            figures=_json({} if figures is None else {step: dict(figures)}),
             findings=_json([{"step": step, **one.as_dict()} for one in findings]),
         )
         if not noted:

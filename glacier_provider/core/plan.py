@@ -11,6 +11,7 @@ from typing import Any
 
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.cost import Stored, TierCost, money, of_tier, plain, retrieval_by_tier
+from glacier_provider.core.drill import FileSample
 from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.params import backup_id_of, member, refuse_unknown, truth, whole_number
 from glacier_provider.core.prices import Prices
@@ -45,7 +46,8 @@ class RestoreRequest:
     `approve` asks for a person's approval of the plan, whatever it costs. `accept_errors`: a swap does without the
     statements that fail. `without_lost` goes on without files that no store holds any more. `into`: another database
     and directory than the application's, which then stay as they are. `only_files` names files that are added to that
-    directory, whatever else is in it; nothing else is brought.
+    directory, whatever else is in it; nothing else is brought. `sample`: a drill, which takes these files
+    alone, and out of the stores.
     """
 
     backup_id: int | None
@@ -59,6 +61,7 @@ class RestoreRequest:
     without_lost: bool = False
     into: RestoreTarget | None = None
     only_files: tuple[str, ...] = ()
+    sample: FileSample | None = None
 
     @property
     def database(self) -> bool:
@@ -90,6 +93,8 @@ class RestoreRequest:
                     "only_files names files that are to be added to another directory, and there is no into.",
                     hint='Give the directory, as in "into": {"files_directory": "/srv/fetched"}.',
                 )
+            if self.sample is not None:
+                raise ConfigurationError("A sample of the files is for a restore into another place: give into.")
             return self
         target = self.into
         if target.is_a_name:
@@ -141,6 +146,7 @@ class RestoreRequest:
             without_lost=truth(params.get("without_lost", False), "without_lost"),
             into=RestoreTarget.from_given(params.get("into")),
             only_files=_file_names(params.get("only_files")),
+            sample=FileSample.from_given(params.get("sample")),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -156,6 +162,7 @@ class RestoreRequest:
             "without_lost": self.without_lost,
             "into": self.into.as_dict() if self.into else None,
             "only_files": list(self.only_files),
+            **({"sample": self.sample.as_dict()} if self.sample else {}),
         }
 
 

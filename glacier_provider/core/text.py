@@ -39,6 +39,20 @@ def hours(count: float) -> str:
     return f"{count:g} hour{'' if count == 1 else 's'}"
 
 
+def readable_seconds(seconds: float) -> str:
+    """Return a time as people read it.
+
+    >>> readable_seconds(0.4), readable_seconds(380), readable_seconds(7325)
+    ('0 s', '6 min 20 s', '2 h 2 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def readable_amount(amount: Amount, noun: str = "archive") -> str:
     """Return how many archives there are and their size.
 

@@ -94,6 +94,29 @@ def claim_target(path: str, mark: str, *, may_take: Callable[[str], None]) -> No
             _write(root, markers, Claim(mark, cleared=True))
 
 
+def remove_target(path: str, mark: str) -> None:
+    """Remove a directory that is ours by the restore `mark`, with all that it holds; leave any other one alone.
+
+    Killed at any instant, the next call goes on. Raise TargetRefused where something is mounted inside.
+    """
+    if claimed_by(path) == mark:
+        with Root(path) as root, _turn(root):
+            claim = _read(root)
+            if claim is None or claim.mark != mark:
+                return
+            _refuse_mounts(path)
+            _clear(root)
+            _remove_empty(path, root)
+
+
+def _remove_empty(path: str, root: Root) -> None:
+    """Remove the directory with our marker, the marker last of all that was in it."""
+    with file_errors("remove", path):
+        shutil.rmtree(TEMPORARY, dir_fd=root.fd)
+        with suppress(OSError):  # somebody put something there
+            os.rmdir(path)
+
+
 def make_target(path: str) -> None:
     """Make a directory, where it is missing, in one that is there."""
     with file_errors("make the directory", path), suppress(FileExistsError):

@@ -39,11 +39,11 @@ UPDATE restores
 RETURNING restores.id, missing_noted;
 
 -- name: restore_that_is_over
--- Complete; or failed, and another one has changed something since: nothing of it may come between that. One that failed
--- goes on otherwise, as long as tasks of its run do.
+-- Complete; a drill whose places are being cleared; or failed, and another one has changed something since: nothing of it
+-- may come between that. One that failed goes on otherwise, as long as tasks of its run do.
 SELECT r.state FROM restores r
  WHERE r.id = %(restore_id)s
-   AND (r.state = 'complete'
+   AND (r.state = 'complete' OR jsonb_exists(r.outcome, 'clearing')
         OR r.state = 'failed' AND EXISTS (
             SELECT FROM restores other
              WHERE other.application_id = r.application_id AND other.id <> r.id AND other.last_lease_token IS NOT NULL

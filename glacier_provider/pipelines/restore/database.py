@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Server,
         Tools,
     )
-    from glacier_provider.postgres.checks.restored import RestoreChecking
+    from glacier_provider.postgres.checks.restored import DatabaseChecks, RestoreChecking
     from glacier_provider.postgres.restore.elsewhere import TargetDatabase
 
 from glacier_provider.pipelines.restore.elsewhere import (
@@ -118,6 +118,8 @@ def _outcome(
     outcome: dict[str, Any] = {"restored": restored.restored, "removed": restored.removed}
     outcome["warnings"] = [*roles, *restored.warnings, *_properties(call, fresh=fresh)][:NAMED]
     outcome["checks"] = [one.as_dict() for one in call.checking.results]
+    if call.checking.exempt:
+        outcome["exempt"] = [asdict(one) for one in call.checking.exempt]
     return outcome | _known_failures(call, restored, swapped=beside)
 
 
@@ -125,8 +127,15 @@ def checking_of(
     application: Application, backup_id: int, progress: Callable[[str], None], catalog: Catalog
 ) -> RestoreChecking:
     """Return what a restored database is compared with before it takes its place, if its backup noted anything."""
+    from glacier_provider.postgres.checks.restored import RestoreChecking
+
+    return RestoreChecking(checks_of(application, backup_id, application.restore.checks, catalog), progress)
+
+
+def checks_of(application: Application, backup_id: int, checks: Iterable[str], catalog: Catalog) -> DatabaseChecks:
+    """Return `checks` of a database that is restored from a backup, with what that noted, and the user's assertions."""
     from glacier_provider.core.checks import GRANTS, Fingerprint
-    from glacier_provider.postgres.checks.restored import DatabaseChecks, RestoreChecking
+    from glacier_provider.postgres.checks.restored import DatabaseChecks
 
     wanted = application.restore
     kept = catalog.backups.fingerprint(backup_id)
@@ -138,18 +147,13 @@ def checking_of(
             log.warning("What was noted of the database of backup %d is not readable: %s", backup_id, error)
     # Who owns everything now needs no grant of what it was granted.
     no_grants = "drop" in (wanted.privileges, wanted.owner)
-    names_of = [name for name in wanted.checks if not (name == GRANTS and no_grants)]
-    return RestoreChecking(
-        DatabaseChecks(
-            expected, application.assertions or {}, tuple(names_of), catalog_schema=application.catalog_schema
-        ),
-        progress,
-    )
+    names_of = tuple(name for name in checks if not (name == GRANTS and no_grants))
+    return DatabaseChecks(expected, application.assertions or {}, names_of, catalog_schema=application.catalog_schema)
 
 
 def _small(outcome: Mapping[str, Any]) -> dict[str, Any]:
     """Return what goes on to other tasks: how many statements failed; the catalog has which."""
-    return {name: value for name, value in outcome.items() if name not in ("failed", "checks")}
+    return {name: value for name, value in outcome.items() if name not in ("failed", "checks", "exempt")}
 
 
 @dataclass(frozen=True, slots=True)

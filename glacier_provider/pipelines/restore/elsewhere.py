@@ -103,6 +103,11 @@ def mark_of(application: Application, restore_id: int, opened_at: datetime) -> s
     return f"{application.name}-restore_{restore_id}_{opened_at:%Y%m%d%H%M%S}"
 
 
+def drill_directory(application: Application) -> str:
+    """Return where drills put files, unless they are told: no run's staging, and nobody's."""
+    return f"{application.staging_directory}/{application.name}-drill"
+
+
 def in_place(application: Application, restore: Mapping[str, Any]) -> Application:
     """Return the application as a restore finds it: with the target's directory, where it goes elsewhere.
 
@@ -139,8 +144,10 @@ def check_directory(place: Place, *, adds: bool = False) -> None:
 
     What only `adds` files to a directory leaves everything else in it alone, whosever it is.
     """
+    in_staging = place.directory == drill_directory(place.application)
     for other in (place.application, *place.elsewhere.applications()):
-        of_it = (other.files_directory, other.orphan_directory, other.staging_directory)
+        of_it = [other.files_directory, other.orphan_directory]
+        of_it += [] if in_staging else [other.staging_directory]
         if (found := lies_in(place.directory, of_it)) is not None:
             raise TargetRefused(
                 f"The directory {place.directory} is, lies in, or holds {found}, which belongs to the application "

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.applications import Application
@@ -19,6 +20,7 @@ from glacier_provider.catalog.pages import Where
 from glacier_provider.catalog.restores import Comparison, SetAside
 from glacier_provider.catalog.scans import FileSeen
 from glacier_provider.core.archive import Amount
+from glacier_provider.core.drill import FileSample
 from glacier_provider.core.findings import known_of_backup, told_of_count
 from glacier_provider.core.plan import Figure, RestorePlan, RestoreRequest, plan_by_store
 from glacier_provider.core.status import RetrievalStatus
@@ -94,10 +96,7 @@ def plan_restore(
         if place is None
         else _compared_elsewhere(place, restore_id, backup, request, catalog)
     )
-    figures = [
-        Figure(row["store_uri"], row["source"], RetrievalStatus(row["status"]), Amount(row["archives"], row["bytes"]))
-        for row in compared.figures
-    ]
+    figures = _of_rows(compared.figures)
     plan = _plan(
         application,
         backup,
@@ -155,6 +154,8 @@ def _compared_elsewhere(
     place: Place, restore_id: int, backup: Row, request: RestoreRequest, catalog: Catalog
 ) -> Comparison:
     """Find out what has to be brought into another place; what lies in the application's directory is copied."""
+    if request.sample is not None:
+        return _sampled(place, restore_id, backup, request, request.sample, catalog)
     files: list[FileSeen] | Iterator[FileSeen] = []
     if request.only_files:
         _require_in_backup(backup, request, catalog)
@@ -173,6 +174,38 @@ def _compared_elsewhere(
     _note_same(place, restore_id, catalog)
     present, figures = catalog.restores.figures_elsewhere(restore_id)
     return replace(compared, present=present, figures=figures)
+
+
+def _sampled(
+    place: Place, restore_id: int, backup: Row, request: RestoreRequest, sample: FileSample, catalog: Catalog
+) -> Comparison:
+    """Find out what a drill brings: out of the stores alone, since that is what it is to try."""
+    found = catalog.drills.plan_sample(
+        restore_id,
+        backup,
+        sample,
+        files=request.files,
+        database=request.database,
+        keep_placed=request.files and claimed_by(place.directory) == place.mark,
+    )
+    present, figures = catalog.restores.figures_elsewhere(restore_id)
+    members = found.members if request.files else None
+    return Comparison(present=present, members=members, differing=[], lost=found.lost, figures=figures)
+
+
+def cost_of_figures(
+    application: Application, backup: Row, request: RestoreRequest, figures: Iterable[Row], place: str = ""
+) -> Decimal:
+    """Return what a restore is estimated to cost that brings these, as `figures_elsewhere` tells them."""
+    plan = _plan(application, backup, request, _of_rows(figures), into=place)
+    return plan.cost
+
+
+def _of_rows(rows: Iterable[Row]) -> list[Figure]:
+    return [
+        Figure(row["store_uri"], row["source"], RetrievalStatus(row["status"]), Amount(row["archives"], row["bytes"]))
+        for row in rows
+    ]
 
 
 def _require_in_backup(backup: Row, request: RestoreRequest, catalog: Catalog) -> None:

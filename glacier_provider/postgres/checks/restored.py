@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from glacier_provider.core.checks import CHECKS, GRANTS, CheckResult, Fingerprint, compare
 from glacier_provider.errors import ChecksFailed
 from glacier_provider.postgres.checks.fingerprint import Ask, over, take_fingerprint
+from glacier_provider.postgres.dump.snapshot import read_references
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore.session import Refused, RestoringSession
 from glacier_provider.postgres.tools.server import Server, database_errors
@@ -29,7 +31,26 @@ class DatabaseChecks:
         return bool(self.assertions) or (self.expected is not None and bool(self.checks))
 
 
-def check_restored(server: Server, checks: DatabaseChecks, exempt: Sequence[TocEntry] = ()) -> tuple[CheckResult, ...]:
+@dataclass(frozen=True, slots=True)
+class NotRestored:
+    """An entry of a dump that was not restored, and that is known."""
+
+    desc: str
+    schema: str
+    name: str
+
+    @classmethod
+    def of(cls, entry: TocEntry) -> NotRestored:
+        return cls(entry.desc, str(entry.schema), entry.name)
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> NotRestored:
+        return cls(str(kept["desc"]), str(kept["schema"]), str(kept["name"]))
+
+
+def check_restored(
+    server: Server, checks: DatabaseChecks, exempt: Sequence[NotRestored] = ()
+) -> tuple[CheckResult, ...]:
     """Return the results of all checks of a database, in one snapshot; changes nothing. Raise as `Server.connect`."""
     import psycopg
 
@@ -39,7 +60,7 @@ def check_restored(server: Server, checks: DatabaseChecks, exempt: Sequence[TocE
         return run_checks(over(connection), checks, exempt)
 
 
-def run_checks(ask: Ask, checks: DatabaseChecks, exempt: Sequence[TocEntry] = ()) -> tuple[CheckResult, ...]:
+def run_checks(ask: Ask, checks: DatabaseChecks, exempt: Sequence[NotRestored] = ()) -> tuple[CheckResult, ...]:
     """Return the results of all checks, within the caller's transaction. `exempt`: what is known not to be restored."""
     results: list[CheckResult] = []
     ask("SELECT set_config('search_path', '', true)")
@@ -77,15 +98,20 @@ def _asserted(ask: Ask, name: str, sql: str) -> CheckResult:
 
 
 class RestoreChecking:
-    """Checks what a restore made before it takes the place of anything, wherever it is; `results` are the last."""
+    """Checks what a restore made before it takes the place of anything, wherever it is; `results` are the last.
+
+    `exempt` is what it is known not to have made.
+    """
 
     def __init__(self, checks: DatabaseChecks, tell: Callable[[str], None]) -> None:
         self._checks, self._tell = checks, tell
         self.results: tuple[CheckResult, ...] = ()
+        self.exempt: tuple[NotRestored, ...] = ()
 
     def in_session(self, session: RestoringSession, exempt: Sequence[TocEntry]) -> None:
         """Check within a restore's transaction, before it is committed; raise ChecksFailed."""
-        self._take(run_checks(session.text, self._checks, exempt) if self._checks.any else ())
+        self.exempt = tuple(map(NotRestored.of, exempt))
+        self._take(run_checks(session.text, self._checks, self.exempt) if self._checks.any else ())
 
     def of(self, server: Server, *, in_part: bool = False) -> None:
         """Check a database that nobody uses yet; raise ChecksFailed, unless a person took it as it is, `in_part`.
@@ -109,3 +135,28 @@ def require_passed(results: Sequence[CheckResult]) -> None:
         error = ChecksFailed(f"What was restored is not what was dumped: {'; '.join(map(str, failed))}.")
         error.results = tuple(one.as_dict() for one in results)
         raise error
+
+
+def measure_restored(server: Server, catalog_schema: str) -> dict[str, Any]:
+    """Return `bytes`, `tables` and `server_version` of a database; raise as `Server.connect`."""
+    with server.connect(autocommit=True) as connection, database_errors(server, "measuring the database"):
+        row = connection.execute(_MEASURE, (catalog_schema,)).fetchone()
+    assert row is not None  # it has no table to be empty
+    return {"bytes": row[0], "tables": row[1], "server_version": row[2]}
+
+
+_MEASURE = """
+SELECT pg_database_size(current_database()),
+       (SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', %s)),
+       current_setting('server_version')"""
+
+
+def each_reference(server: Server, query: str, take: Callable[[list[str]], None]) -> None:
+    """Hand the file names that a `references_query` gives in a database to `take`, in batches.
+
+    Raise ConfigurationError when the query fails, and as `Server.connect`.
+    """
+    with server.connect() as connection:
+        connection.read_only = True
+        read_references(server, connection, query, lambda batch: take([one.partition("\0")[0] for one in batch]))

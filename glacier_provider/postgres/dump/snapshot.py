@@ -180,6 +180,13 @@ def _read_references(
     """Hand the names that the database knows to the caller, in batches, as the snapshot sees them; return how many."""
     if not options.references_query or references is None:
         return 0
+    return read_references(server, connection, options.references_query, references)
+
+
+def read_references(server: Server, connection: Connection, query: str, take: References) -> int:
+    """Hand the names that a `references_query` gives to `take`, in batches, within the transaction of the connection;
+    return how many. What the query expects of a file follows its name, behind a NUL. Raise ConfigurationError.
+    """
     count = 0
     try:
         with database_errors(server, "reading references_query"), connection.cursor() as cursor:
@@ -187,11 +194,11 @@ def _read_references(
             cursor.execute("SET LOCAL search_path TO DEFAULT")
             cursor.execute("SET LOCAL TimeZone TO DEFAULT")
             # psycopg's own server-side cursors cannot take every text of a database without an encoding
-            cursor.execute(b"DECLARE glacier_references NO SCROLL CURSOR FOR " + options.references_query.encode())
+            cursor.execute(b"DECLARE glacier_references NO SCROLL CURSOR FOR " + query.encode())
             fetch = f"FETCH FORWARD {REFERENCE_BATCH} FROM glacier_references".encode()
             while rows := cursor.execute(fetch).fetchall():
                 batch = [_reference(row) for row in rows if row[0] is not None]
-                references(batch)
+                take(batch)
                 count += len(batch)
     except DatabaseRefused as exc:
         raise ConfigurationError(f"references_query fails: {exc.message}") from exc

@@ -215,6 +215,22 @@ def mark_whole(server: Server, mark: str) -> None:
     mark_database(server, mark, _WHOLE)
 
 
+def drop_marked(server: Server, mark: str) -> bool:
+    """Drop a database that is ours by the restore `mark`, whoever is in it; return whether there is none of it now.
+
+    One that this user could not make again stays as it is, to be replaced by the next restore. One of another restore,
+    or of nobody, is left alone. Raise as `Server.connect`.
+    """
+    found = look_at_database(server)
+    if found.mark != mark:
+        return True
+    if not may_create_databases(server):
+        return False
+    with maintenance_of(server) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {quoted(server.dbname)} WITH (FORCE)".encode())
+    return True
+
+
 # --- making it -----------------------------------------------------------------------------------------------------
 
 #: What a dump's CREATE DATABASE says that a new one needs, too; the tablespace is the new server's matter.

@@ -124,7 +124,7 @@ def private_scratch_database(
     with private_server(programs, tell) as server:
         name, password = f"{SCRATCH}{secrets.token_hex(6)}", secrets.token_urlsafe(16)
         with server.connect(autocommit=True) as connection, database_errors(server, "making what a dump needs"):
-            _make_roles(connection, recorded, (user, *others))
+            make_roles(connection, recorded, (user, *others))
             can_enter = f"LOGIN CONNECTION LIMIT -1 PASSWORD {literal(password)} VALID UNTIL 'infinity'"
             connection.execute(f"ALTER ROLE {quoted(user)} {can_enter}".encode())
             made = f"CREATE DATABASE {quoted(name)} OWNER {quoted(user)} TEMPLATE template0 {like}"
@@ -132,7 +132,7 @@ def private_scratch_database(
         yield replace(server, user=user, password=password, dbname=name)
 
 
-def _make_roles(connection: Connection, recorded: Mapping[str, Any], others: Iterable[str]) -> None:
+def make_roles(connection: Connection, recorded: Mapping[str, Any], others: Iterable[str]) -> None:
     """Make roles without their settings, which are none of a dump's matter; what this version does not know is not."""
     import psycopg
 

@@ -1,0 +1,123 @@
+"""`close_drill`: what a drill came to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from glacier_provider.applications import Application
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.core.cost import money
+from glacier_provider.core.drill import LOST, NOT_DONE
+from glacier_provider.core.proof import Finding, finding_lines
+from glacier_provider.core.status import ProofState
+from glacier_provider.core.text import NAMED, counted, readable_seconds, readable_size
+
+log = logging.getLogger(__name__)
+
+
+def close_drill(application: Application, proof_id: int, *, catalog: Catalog) -> dict[str, Any]:
+    """End a drill and return it as a dict: `proof_id`, `kind`, `state`, `backup_id`, `figures`, `findings`, `lines`,
+    `error`. One that has ended is returned as it is.
+    """
+    proof = catalog.proofs.get(proof_id)
+    if proof["state"] == ProofState.RUNNING:
+        catalog.proofs.note(proof_id, "times", figures=recovery_times(proof["figures"].get("spans", {})))
+        catalog.proofs.note(proof_id, "lost", findings=_lost(proof["backup_id"], catalog))
+        proof = catalog.proofs.get(proof_id)
+        proof = catalog.proofs.close(proof_id, error=_unfinished(proof["figures"], proof["findings"]))
+    closed = closed_drill(proof)
+    for line in closed["lines"]:
+        log.info("%s: %s", application.name, line)
+    return closed
+
+
+def _lost(backup_id: int, catalog: Catalog) -> list[Finding]:
+    """Return what is known by now to be lost of the backup, in the sample or not."""
+    lost = catalog.lost.of_backups([backup_id]).get(backup_id)
+    if not lost or not lost["lost_count"]:
+        return []
+    count = lost["lost_count"]
+    told = f"LOST: {counted(count, 'file')} of the backup in no store any more:"
+    return [Finding(LOST, told, count, tuple(lost["lost"][:NAMED]))]
+
+
+def recovery_times(spans: Mapping[str, tuple[str, str]]) -> dict[str, float]:
+    """Return seconds by step, of steps with when each began and ended; and of what lies between them.
+
+    >>> recovery_times({"plan": ["2026-01-01T00:00:00+00:00", "2026-01-01T00:00:02+00:00"],
+    ...                 "download": ["2026-01-01T00:01:02+00:00", "2026-01-01T00:02:00+00:00"]})
+    {'plan': 2.0, 'download': 58.0, 'retrieval': 60.0, 'recovery': 120.0}
+    """
+    at = {
+        step: (datetime.fromisoformat(began), datetime.fromisoformat(ended)) for step, (began, ended) in spans.items()
+    }
+    times = {step: round((ended - began).total_seconds(), 1) for step, (began, ended) in at.items()}
+    if "plan" in at and "download" in at:
+        times["retrieval"] = round((at["download"][0] - at["plan"][1]).total_seconds(), 1)
+        there = max(at[step][1] for step in ("download", "database") if step in at)
+        times["recovery"] = round((there - at["plan"][0]).total_seconds(), 1)
+    return times
+
+
+def _unfinished(figures: Mapping[str, Any], findings: list[Mapping[str, Any]]) -> str | None:
+    """Return why a drill has not looked at all that it was to look at; None when it has."""
+    told = [one["told"] for one in findings if one["what"] == NOT_DONE]
+    if told:
+        return " ".join(told)
+    if "plan" not in figures:
+        return "The drill was not planned."
+    if "database" not in figures:
+        return "The database was not restored."
+    if "files" not in figures and figures["plan"]["files_wanted"]:
+        return "The files were not looked at."
+    return None
+
+
+def closed_drill(proof: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a drill that has ended as tasks and programs hand it on."""
+    findings = [Finding.from_dict(one) for one in proof["findings"]]
+    error, told = proof["error"], finding_lines(findings)
+    first = {
+        ProofState.PASSED: f"Backup {proof['backup_id']} was restored, and is what it was.",
+        ProofState.FOUND: f"Backup {proof['backup_id']} is NOT what it was.",
+        ProofState.FAILED: f"The drill of backup {proof['backup_id']} could not be done.",
+    }[ProofState(proof["state"])]
+    told = [one for one in told if error is None or one not in error]
+    return {
+        "proof_id": proof["id"],
+        "kind": proof["kind"],
+        "state": proof["state"],
+        "method": proof["method"],
+        "backup_id": proof["backup_id"],
+        "began_at": proof["began_at"].isoformat(),
+        "ended_at": proof["ended_at"].isoformat(),
+        "figures": proof["figures"],
+        "findings": [one.as_dict() for one in findings],
+        "error": error,
+        "lines": [first, *([error] if error else []), *_looked(proof["figures"]), *told],
+    }
+
+
+def _looked(figures: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what was restored and looked at, in sentences."""
+    database, files, times = (figures.get(name, {}) for name in ("database", "files", "times"))
+    what = []
+    if database.get("restored"):
+        what.append(f"{readable_size(database['bytes'])}, {counted(database['tables'], 'table')}")
+    if files.get("checked"):
+        what.append(f"{counted(files['checked'], 'file')} of {readable_size(files['bytes'])}")
+    if what:
+        recovery = f", {readable_seconds(times['recovery'])}" if "recovery" in times else ""
+        yield f"Restored: {', '.join(what)}{recovery}."
+    plan = figures.get("plan", {})
+    if plan.get("fewer"):
+        yield (
+            f"The budget of {money(Decimal(plan['budget']), plan['currency'])} a month left room for "
+            f"{counted(plan['files'], 'file')}, not {plan['files_wanted']}."
+        )
+    for one in database.get("not_checked", ()):
+        yield f"Not checked: {one}"

