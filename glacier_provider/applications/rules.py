@@ -193,7 +193,10 @@ def _drill_target(value: Any) -> Any:
         return value
     if not isinstance(value, Mapping):
         raise ValueError
-    return _targets({"here": value})["here"]
+    try:
+        return _targets({"here": value})["here"]
+    except MustBe:
+        raise ValueError from None
 
 
 def _sample(value: Any) -> Any:

@@ -83,7 +83,7 @@ class DrillUnderTest:
         return drill.restore_into_place(self.app.application, self.proof_id, self.restore_id, **self.common)
 
     def check_database(self) -> dict[str, Any]:
-        return drill.check_database(self.app.application, self.proof_id, self.restore_id, **self.common)
+        return drill.check_drilled(self.app.application, self.proof_id, self.restore_id, **self.common)
 
     def restore_and_check(self) -> dict[str, Any]:
         return drill.restore_and_check(self.app.application, self.proof_id, self.restore_id, **self.common)

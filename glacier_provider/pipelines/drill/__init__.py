@@ -39,14 +39,14 @@ from __future__ import annotations
 
 from glacier_provider.pipelines.drill.clear import clear_drill
 from glacier_provider.pipelines.drill.close import close_drill
-from glacier_provider.pipelines.drill.database import check_database, restore_and_check, restore_into_place
+from glacier_provider.pipelines.drill.database import check_drilled, restore_and_check, restore_into_place
 from glacier_provider.pipelines.drill.download import download_sample
 from glacier_provider.pipelines.drill.files import check_files
 from glacier_provider.pipelines.drill.open import open_drill
 from glacier_provider.pipelines.drill.plan import plan_drill
 
 __all__ = [
-    "check_database",
+    "check_drilled",
     "check_files",
     "clear_drill",
     "close_drill",

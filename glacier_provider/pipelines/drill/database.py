@@ -18,7 +18,7 @@ from glacier_provider.core.text import NAMED
 from glacier_provider.errors import ConfigurationError, DumpError, FileMissing, RestoreError
 from glacier_provider.pipelines.drill.place import drill_place
 from glacier_provider.pipelines.drill.step import drill_step
-from glacier_provider.pipelines.restore.database import checks_of, restore_database
+from glacier_provider.pipelines.restore.database import checks_wanted, restore_database
 from glacier_provider.pipelines.restore.elsewhere import Elsewhere, Place, target_place_of
 from glacier_provider.pipelines.shared.progress import Progress
 
@@ -40,7 +40,7 @@ def restore_and_check(
         restored = restore_into_place(application, proof_id, restore_id, catalog=catalog, elsewhere=there)
         if not restored:
             return {"restored": False}
-        return check_database(application, proof_id, restore_id, catalog=catalog, elsewhere=there)
+        return check_drilled(application, proof_id, restore_id, catalog=catalog, elsewhere=there)
 
 
 def restore_into_place(
@@ -69,7 +69,7 @@ def restore_into_place(
     return True
 
 
-def check_database(
+def check_drilled(
     application: Application, proof_id: int, restore_id: int, *, catalog: Catalog, elsewhere: Elsewhere
 ) -> dict[str, Any]:
     """Check the restored database by all that `drill.checks` and `assertions` say; note and return figures."""
@@ -102,7 +102,7 @@ class _Checks:
         self.not_checked: list[str] = []
         self._tell: Callable[[], None] = lambda: Progress(log, "the checks").heartbeat("checking")
         names = [name for name in CHECKS if name in self._wanted]
-        self._checks = checks_of(application, restore["backup_id"], names, catalog)
+        self._checks = checks_wanted(application, restore["backup_id"], names, catalog)
 
     def results(self) -> list[CheckResult]:
         from glacier_provider.postgres.checks.restored import NotRestored, check_restored

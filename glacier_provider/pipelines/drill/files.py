@@ -48,7 +48,7 @@ def check_files(application: Application, proof_id: int, restore_id: int, *, cat
                     wrong.append(f"{row['filename']} {fault}")
                     log.error("%s %s.", row["filename"], fault)
         outcome = restore["outcome"]
-        result = CheckResult(FILES, checked, len(wrong), tuple(wrong[:NAMED]))
+        result = CheckResult(FILES, checked, len(wrong), tuple(sorted(wrong)[:NAMED]))
         findings = findings_of_checks([result] if FILES in application.drill.checks else ())
         figures = {
             "checked": checked,

@@ -129,10 +129,10 @@ def checking_of(
     """Return what a restored database is compared with before it takes its place, if its backup noted anything."""
     from glacier_provider.postgres.checks.restored import RestoreChecking
 
-    return RestoreChecking(checks_of(application, backup_id, application.restore.checks, catalog), progress)
+    return RestoreChecking(checks_wanted(application, backup_id, application.restore.checks, catalog), progress)
 
 
-def checks_of(application: Application, backup_id: int, checks: Iterable[str], catalog: Catalog) -> DatabaseChecks:
+def checks_wanted(application: Application, backup_id: int, checks: Iterable[str], catalog: Catalog) -> DatabaseChecks:
     """Return `checks` of a database that is restored from a backup, with what that noted, and the user's assertions."""
     from glacier_provider.core.checks import GRANTS, Fingerprint
     from glacier_provider.postgres.checks.restored import DatabaseChecks

@@ -110,7 +110,7 @@ def test_every_example_in_a_message_is_right(section: str) -> None:
 
 
 def test_a_section_with_nothing_behind_it_has_its_defaults() -> None:
-    alike = [name for name in SECTIONS if name != "verify"]
+    alike = [name for name in SECTIONS if name not in ("verify", "drill")]
     assert parse(**dict.fromkeys(alike)) == parse()
     assert parse(**{name: {} for name in alike}) == parse()
 
@@ -122,6 +122,21 @@ def test_a_section_verify_is_reason_enough_to_verify(given: Any) -> None:
     assert parse(verify=False).verify.by == parse(verify={"by": "off"}).verify.by == "off"
     told = parse(verify=given)
     assert Application.from_dict(told.to_dict()) == told
+
+
+@pytest.mark.parametrize("given", [None, {}, {"sample_files": "all", "target": "private"}, "newest", True])
+def test_a_section_drill_is_reason_enough_to_drill(given: Any) -> None:
+    assert parse().drill.which == "off"
+    assert parse(drill=given).drill.which == "newest"
+    assert parse(drill=False).drill.which == parse(drill={"which": "off"}).drill.which == "off"
+    told = parse(drill=given)
+    assert Application.from_dict(told.to_dict()) == told
+
+
+@pytest.mark.parametrize("wrong", [{"target": {}}, {"target": 3}, {"sample_files": -1}, {"sample_files": True}])
+def test_a_drill_that_cannot_be_is_told_with_an_example(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"must be .*Example: "):
+        parse(drill=wrong)
 
 
 def test_the_account_of_a_verification_is_that_of_its_role_unless_it_is_named() -> None:
