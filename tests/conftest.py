@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.support.application import ApplicationUnderTest, a_small_dms, an_appl
 from tests.support.postgres import EmbeddedPostgres, of_the_system
 
 parsed_once.read_once()
+gc.set_threshold(100_000, 50, 1_000)  # an eighth of the tests' time was spent looking for garbage
 _numbers = iter(range(1, 10_000))
 
 #: Left out of `make test` and run by `make test-long`, with what is marked slow where it stands.
