@@ -51,6 +51,7 @@
     │   ├── RetrievalRefused      tier, capacity or policy
     │   └── RetrievalFailed       the store ended a retrieval without success
     ├── ProofFailed               a verification or drill found something, or could not look
+    ├── NotTold                   an alert or a ping did not arrive (retry may help)
     └── CatalogError
         ├── CatalogUnavailable    no connection (retry may help)
         ├── CatalogNotReady       schema missing or newer than this package
@@ -386,6 +387,13 @@ class RetrievalFailed(StoreError):
     """The store ended a retrieval without success."""
 
     hint = "Clear the task request_retrievals of this restore to request it again."
+
+
+class NotTold(GlacierProviderError):
+    """An alert did not arrive."""
+
+    retryable = True
+    hint = "Try the target by itself: glacier-backup alerts test."
 
 
 class ProofFailed(GlacierProviderError):

@@ -24,6 +24,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _INTEGRATION,
                 "python-modules": [
+                    "glacier_provider.operators.alert_steps",
                     "glacier_provider.operators.approve_restore",
                     "glacier_provider.operators.backup_steps",
                     "glacier_provider.operators.delete_steps",

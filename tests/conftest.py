@@ -116,7 +116,7 @@ def catalog_database(migrated: Server) -> Server:
         connection.execute(
             "TRUNCATE applications, application_data_backups, glacier_archives, backup_files, restores,"
             " restore_archives, glacier_retrievals, orphan_moves, scanned_directories, file_identities, store_checks,"
-            " evidence, proofs, batch_jobs, verified_archives"
+            " evidence, proofs, batch_jobs, verified_archives, alerts"
             " RESTART IDENTITY"
         )
         connection.execute(

@@ -112,6 +112,12 @@ def _loader() -> Any:
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
     class Lenient(base):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+                if key.tag == "tag:yaml.org,2002:bool":  # `on` and `off` are names here, as in YAML 1.2
+                    key.tag = "tag:yaml.org,2002:str"
+            return super().construct_mapping(node, deep)
+
         def construct_object(self, node: Any, deep: bool = False) -> Any:
             try:
                 return super().construct_object(node, deep)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from glacier_provider.applications.rules import (
     AccountId,
+    AlertTargets,
     Assertions,
     Budget,
     CheckNames,
@@ -23,12 +24,14 @@ from glacier_provider.applications.rules import (
     Directory,
     DrillCheckNames,
     DrillTarget,
+    EventNames,
     Identifier,
     KeyFolder,
     Name,
     Names,
     PartSize,
     Patterns,
+    PingText,
     PriceTable,
     QueueText,
     RestoreTargets,
@@ -47,6 +50,7 @@ from glacier_provider.applications.rules import (
     section,
     whole,
 )
+from glacier_provider.core.alert import CALLED_FOR
 from glacier_provider.core.checks import RESTORE_CHECKS
 from glacier_provider.core.drill import DRILL_CHECKS
 from glacier_provider.core.retention import Retention
@@ -342,6 +346,41 @@ def _drill(value: Any) -> Any:
     if isinstance(value, str):
         return {"which": value}
     return {"which": "newest", **value} if isinstance(value, dict) else value
+class AlertOptions:
+    """Who is called, and for what."""
+
+    __pydantic_config__ = _CONFIG
+
+    to: AlertTargets = option(
+        (),
+        "who is called: mail addresses, URLs of webhooks, or mappings that name an Airflow connection or notifier. "
+        "Nobody: no DAG `glacier_alerts`",
+        ["ops@example.com", {"webhook": "ops_webhook"}, {"apprise": "ops_apprise"}],
+        otherwise="nobody",
+    )
+    on: EventNames = option(
+        CALLED_FOR,
+        "what for",
+        ["backup_failed", "backup_late"],
+        otherwise="all but `restore_ended` and `deletion`",
+    )
+    monthly_cost: Budget | None = option(
+        None, "storage that costs more a month, in the currency of the prices, is an event `cost`", 50
+    )
+    timeout_seconds: Annotated[int, whole(1, 300)] = option(15, "how long each target may take to be told")
+
+
+def _alerts(value: Any) -> Any:
+    """`alerts: ops@example.com` is short for its `to`; YAML reads the key `on` as true."""
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        return {"to": [value]}
+    if isinstance(value, list):
+        return {"to": value}
+    if isinstance(value, dict) and True in value:
+        return {"on" if key is True else key: one for key, one in value.items()}
+    return value
 
 
 def _beside_files(value: Any, info: ValidationInfo) -> Any:
@@ -413,6 +452,12 @@ class Fields:
     )
     drill: Annotated[DrillOptions, BeforeValidator(_drill)] = section(
         DrillOptions, "how restores are tried: elsewhere, checked, and thrown away"
+    alerts: Annotated[AlertOptions, BeforeValidator(_alerts)] = section(AlertOptions, "who is called, and for what")
+    ping: PingText | None = option(
+        None,
+        "where each backup says that it began, and how it ended, in the manner of healthchecks.io: a monitor that "
+        "hears nothing calls somebody, also when nothing runs here",
+        "https://hc-ping.com/2c7ab7d4-0000-4000-8000-0123456789ab",
     )
     retrieval_tier: TierName = option("Standard", "of restores that do not name one")
     retrieval_days: Annotated[int, whole(1, 365)] = option(7, "how long retrieved copies can be read, and are billed")

@@ -23,8 +23,10 @@ from pydantic import (
 )
 from pydantic_core.core_schema import CoreSchema, literal_schema
 
+from glacier_provider.core.alert import AlertTarget
 from glacier_provider.core.checks import CHECKS
 from glacier_provider.core.drill import DRILL_CHECKS
+from glacier_provider.core.condition import Event
 from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.notification import parse_queue
 from glacier_provider.core.prices import LIST_PRICES, STORE_CLASSES, BatchPrices, ClassPrices, override
@@ -207,6 +209,33 @@ def _sample(value: Any) -> Any:
     return value
 
 
+def _alert_targets(value: Any) -> tuple[dict[str, Any], ...]:
+    """Return targets of alerts, each as a mapping of its kind to its address, with options."""
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    found = []
+    for given in value:
+        try:
+            found.append(AlertTarget.from_given(given).as_dict())
+        except ConfigurationError as error:
+            raise MustBe(f"{_ALERT_WORDS} ({error})") from None
+    return tuple(found)
+
+
+def _alert_schema() -> dict[str, Any]:
+    text = {"type": "string"}
+    kinds = {
+        "email": _mapping({"email": text, "conn_id": text, "from": text}),
+        "webhook": _mapping({"webhook": text}),
+        "apprise": _mapping({"apprise": text}),
+        "notifier": _mapping({"notifier": text, "with": {"type": "object"}}),
+    }
+    mappings = [{**one, "required": [kind]} for kind, one in kinds.items()]
+    return {"type": "array", "items": {"anyOf": [text, *mappings]}}
+
+
 def _assertions(value: Any) -> dict[str, str]:
     """Return SQL by the name of what it asserts."""
     if not isinstance(value, Mapping) or not all(
@@ -250,6 +279,7 @@ def _mapping(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
+_ALERT_WORDS = "a list of mail addresses, webhook URLs, and mappings with email, webhook, apprise or notifier"
 _DIRECTORY = r"\.{3,}|\.*[^./\u0000][^/\u0000]*"  # of a path: neither . nor ..
 _TARGET_NAME = "[a-z][a-z0-9_-]{0,39}"
 _TARGET_WORDS = "a mapping of names to a database, a files_directory, or both"
@@ -366,4 +396,21 @@ Assertions = Annotated[
     BeforeValidator(_assertions),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": "string", "pattern": r"\S"}}),
     must_be("a mapping of names to SQL that returns true"),
+]
+AlertTargets = Annotated[
+    tuple[Mapping[str, Any], ...],
+    BeforeValidator(_alert_targets),
+    WithJsonSchema(_alert_schema()),
+    must_be(_ALERT_WORDS),
+]
+EventNames = Annotated[
+    tuple[Annotated[str, _choice(event.value for event in Event if event is not Event.TEST)], ...],
+    Strict(),
+    BeforeValidator(_listed),
+    must_be(f"a list of {', '.join(event.value for event in Event if event is not Event.TEST)}"),
+]
+PingText = Annotated[
+    str,
+    _pattern(r"^(https?://[^\s/@?#]+(/[^\s?#]*)?|[\w.-]+)$", 500),
+    must_be("the URL of a check at healthchecks.io or alike, or the id of an Airflow connection"),
 ]

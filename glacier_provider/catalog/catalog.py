@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Self
 
+from glacier_provider.catalog.alerts import Alerts
 from glacier_provider.catalog.archives import Archives
 from glacier_provider.catalog.backups import Backups, RunEnded
 from glacier_provider.catalog.batch import Batch
@@ -47,6 +48,7 @@ class Catalog:
         self.counts = Counts(self._database)
         self.conditions = Conditions(self._database)
         self.backups = Backups(self._database, application, run_ended)
+        self.alerts = Alerts(self._database, self.backups)
         self.writers = Writers(self._database)
         self.archives = Archives(self._database, self.backups, self.writers)
         self.scans = Scans(self._database, self.backups)

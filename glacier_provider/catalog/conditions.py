@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from glacier_provider.catalog.database import Database, Row
-from glacier_provider.core.condition import Condition, Proven
+from glacier_provider.core.condition import Condition, Happening, Proven
 from glacier_provider.core.proof import ProofKind
 from glacier_provider.core.status import ProofState
 
@@ -25,6 +25,10 @@ class Conditions:
         """Return by name the condition of these applications, as far as the catalog knows them; None: of all."""
         wanted = None if names is None else list(names)
         return {row["application"]: _condition(row) for row in self._db.rows("condition_of_each", names=wanted)}
+
+    def happenings(self, name: str, *, since: datetime) -> list[Happening]:
+        """Return what happened to an application since a moment that is told once, and restores that wait."""
+        return [Happening(**row) for row in self._db.rows("happenings_of_each", name=name, since=since)]
 
 
 def _condition(row: Row) -> Condition:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from glacier_provider import __version__
 from glacier_provider.cli import (
+    alerts,
     check,
     costs,
     counts,
@@ -60,6 +61,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="glacier-backup", description=words)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (show, check, maintenance, fetch, deletion, verify, evidence, notifications, costs, counts):
+    for module in (show, check, alerts, maintenance, fetch, deletion, verify, evidence, notifications, costs, counts):
         module.add_commands(commands)
     return parser

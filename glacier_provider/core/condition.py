@@ -42,6 +42,13 @@ class Event(StrEnum):
     DRILL_OVERDUE = "drill_overdue"
     VERIFICATION_FAILED = "verification_failed"
     VERIFICATION_OVERDUE = "verification_overdue"
+    APPROVAL_WAITING = "approval_waiting"  #: a restore waits for a person
+    RESTORE_FAILED = "restore_failed"
+    RESTORE_ENDED = "restore_ended"
+    COST = "cost"  #: storage costs more a month than `alerts.monthly_cost`
+    CATALOG_UNREACHABLE = "catalog_unreachable"
+    DELETION = "deletion"  #: a backup was deleted, or its deletion began
+    TEST = "test"  #: somebody tries whether alerts arrive
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +81,29 @@ class Proven:
 
 
 @dataclass(frozen=True, slots=True)
+class Happening:
+    """What is told once: `kind` approval, restore (that ended) or deletion, `id` of the restore or the backup."""
+
+    application: str
+    kind: str
+    id: int
+    backup_id: int
+    state: str
+    at: datetime
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """What the catalog knows of an application. Sizes in bytes.
 
-    `complete_*` are of the last complete backup: `since` is when it was opened, `at` when it was complete; `report`
-    has figures of its report, and its rehearsal. `failed_*` are of the last backup that ended, if that failed.
+    `known_since` is when the catalog first heard of it. `complete_*` are of the last complete backup: `since` is when
+    it was opened, `at` when it was complete; `report` has figures of its report, and its rehearsal. `failed_*` are of
+    the last backup that ended, if that failed.
     """
 
     application: str
+    known_since: datetime | None = None
     complete_id: int | None = None
     complete_since: datetime | None = None
     complete_at: datetime | None = None

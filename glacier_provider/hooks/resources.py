@@ -122,7 +122,7 @@ def server_of(conn_id: str) -> Server:
     """Return the PostgreSQL server of an Airflow connection; raise ConfigurationError when there is none."""
     from glacier_provider.postgres import OPTION_VARIABLES, Server
 
-    connection = _connection(conn_id)
+    connection = connection_of(conn_id)
     if connection.conn_type not in ("postgres", "postgresql"):
         raise ConfigurationError(
             f"The Airflow connection {conn_id} is of type {connection.conn_type}.",
@@ -212,7 +212,7 @@ def aws_client(
 
     from glacier_provider.stores.aws_errors import aws_errors
 
-    _connection(application.aws_conn_id)
+    connection_of(application.aws_conn_id)
     given = _config_of_connection(application.aws_conn_id, service)
     hook: Any = AwsBaseHook(
         aws_conn_id=application.aws_conn_id,
@@ -269,7 +269,7 @@ def open_store_anywhere(application: Application, uri: str) -> ArchiveStore:
     For the command line, which has to work on the night when Airflow does not. Raise as `open_store_of`.
     """
     try:
-        _connection(application.aws_conn_id)
+        connection_of(application.aws_conn_id)
     except Exception as error:  # noqa: BLE001 - Airflow itself may be what is broken
         log.info("No Airflow connection %s (%s): boto3's own settings.", application.aws_conn_id, type(error).__name__)
     else:
@@ -295,7 +295,8 @@ def _opened(application: Application, uri: str, client: Any) -> ArchiveStore:
     return store
 
 
-def _connection(conn_id: str) -> Any:
+def connection_of(conn_id: str) -> Any:
+    """Return an Airflow connection; raise ConfigurationError when there is none."""
     from airflow.sdk.bases.hook import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 

@@ -1,26 +1,15 @@
-"""Is an application safe: its last complete backup against its schedule. Pure but for the cron expressions' parser."""
+"""Is an application safe: its last complete backup against its schedule. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
 from zoneinfo import ZoneInfo
 
-#: A backup that is due has this long before it is missed, or half of the schedule's interval if that is shorter.
-GRACE = timedelta(hours=6)
-YEAR = 53 * 7
+from glacier_provider.applications.schedule import Schedule
 
-_PRESETS = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@quarterly": "0 0 1 */3 *",
-    "@yearly": "0 0 1 1 *",
-}
+YEAR = 53 * 7
 
 
 class Health(StrEnum):
@@ -33,36 +22,6 @@ class Health(StrEnum):
     NEVER = "never"  #: there is no complete backup
     UNSCHEDULED = "unscheduled"  #: backed up by hand only, so nothing can be late
     UNKNOWN = "unknown"  #: the catalog cannot be asked
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When backups are due. `expression` None means by hand only."""
-
-    expression: str | None
-    timezone: str
-
-    def last_due(self, before: datetime) -> datetime | None:
-        """Return when the last backup was due at or before a time."""
-        if self.expression is None:
-            return None
-        due: datetime = self._iterator(before + timedelta(seconds=1)).get_prev(datetime)
-        return due.astimezone(UTC)
-
-    def grace(self, now: datetime) -> timedelta:
-        """Return how long after it was due a backup is not missed yet."""
-        if self.expression is None:
-            return GRACE
-        ticks = self._iterator(now)
-        first: datetime = ticks.get_next(datetime)
-        second: datetime = ticks.get_next(datetime)
-        return min(GRACE, (second - first) / 2)
-
-    def _iterator(self, start: datetime) -> Any:
-        from croniter import croniter  # type: ignore[import-untyped]
-
-        expression = _PRESETS.get(self.expression or "", self.expression)
-        return croniter(expression, start.astimezone(ZoneInfo(self.timezone)))
 
 
 def health_of(
@@ -125,7 +84,7 @@ def due_days(schedule: Schedule, start: date, end: date) -> frozenset[date]:
     zone = ZoneInfo(schedule.timezone)
     moment = datetime.combine(start, datetime.min.time(), zone) - timedelta(seconds=1)
     while True:
-        day = schedule._iterator(moment).get_next(datetime).date()
+        day = schedule.next_due(moment).date()
         if day > end:
             return frozenset(found)
         found.add(day)

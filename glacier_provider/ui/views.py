@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from glacier_provider.applications import Application
+from glacier_provider.applications.schedule import Schedule
 from glacier_provider.catalog.backups import Run, RunEnded
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
@@ -28,7 +29,7 @@ from glacier_provider.pipelines.restore import preview_restore
 from glacier_provider.ui import models, money
 from glacier_provider.ui.access import ScheduledDag, TaskState
 from glacier_provider.ui.catalogs import problem_of, read_only_catalog
-from glacier_provider.ui.health import YEAR, Health, Schedule, calendar, health_of
+from glacier_provider.ui.health import YEAR, Health, calendar, health_of
 
 
 def backup_dag_of(name: str) -> str:

@@ -38,13 +38,18 @@ def initialise_airflow() -> None:
 
 
 def run_dag(
-    app: ApplicationUnderTest, kind: str, conf: Mapping[str, Any] | None = None, *, marked: str | None = None
+    app: ApplicationUnderTest,
+    kind: str,
+    conf: Mapping[str, Any] | None = None,
+    *,
+    marked: str | None = None,
+    of_all: bool = False,
 ) -> Ran:
     """Run the application's backup or restore DAG to its end, with nobody waiting for retries.
 
-    `marked`: the task that a person marked as success before it ran.
+    `marked`: the task that a person marked as success before it ran; `of_all`: the DAG is one for all applications.
     """
-    dag_id = f"glacier_{kind}__{app.application.name}"
+    dag_id = f"glacier_{kind}" if of_all else f"glacier_{kind}__{app.application.name}"
     with settings_of(app):
         dag = _parsed()[dag_id]
         for task in dag.tasks:

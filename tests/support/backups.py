@@ -59,6 +59,13 @@ def a_backup_row(
         vanished=figures.get("vanished", 0),
         report=json.dumps(report or {}),
     )
+    if "deleted_at" in figures:
+        _run(
+            server,
+            "UPDATE application_data_backups SET deleted_at = %(at)s WHERE id = %(number)s",
+            at=figures["deleted_at"],
+            number=number,
+        )
     if state == "complete":
         for kind in ("database", "manifest"):
             archive = an_archive_row(server, name, number, kind, f"{kind}-{number}")
@@ -73,20 +80,22 @@ def a_backup_row(
 
 
 def an_archive_row(
-    server: Server, name: str, backup_id: int, kind: str, filename: str, *, state: str = "archived"
+    server: Server, name: str, backup_id: int, kind: str, filename: str, *, state: str = "archived", size: int = 1000
 ) -> int:
     """Add an archive; that of a file is in its backup and in all later ones."""
     application = an_application_row(server, name)
     archive = _run(
         server,
-        "INSERT INTO glacier_archives (application_id, kind, filename, backup_id, original_size, stored_size, checksum,"
-        "  key, store_uri, state, archived_at) VALUES (%(application)s, %(kind)s, %(filename)s, %(backup)s, 1000, 1000,"
+        "INSERT INTO glacier_archives (application_id, kind, filename, backup_id, original_size, stored_size,"
+        "  checksum, key, store_uri, state, archived_at) VALUES (%(application)s, %(kind)s, %(filename)s, %(backup)s,"
+        "  %(size)s, %(size)s,"
         "  'sha256:0', %(filename)s, 's3://bucket/pre?storage_class=GLACIER', %(state)s, now()) RETURNING id",
         application=application,
         kind=kind,
         filename=filename,
         backup=backup_id,
         state=state,
+        size=size,
     )
     if kind == "file":
         _run(
@@ -112,6 +121,24 @@ def a_proof_row(
             state=state,
             at=at,
             findings=json.dumps(list(findings)),
+            error=error,
+        )
+    )
+
+
+def a_restore_row(server: Server, name: str, state: str, *, plan: Any = None, error: str | None = None) -> int:
+    """Add a restore of a new backup."""
+    return int(
+        _run(
+            server,
+            "INSERT INTO restores (application_id, backup_id, state, dag_id, dag_run_id, request, plan, error,"
+            " closed_at) VALUES (%(a)s, %(b)s, %(state)s, 'glacier_restore', gen_random_uuid()::text, '{}',"
+            " %(plan)s::jsonb,"
+            " %(error)s, CASE WHEN %(state)s IN ('complete', 'failed') THEN now() END) RETURNING id",
+            a=an_application_row(server, name),
+            b=a_backup_row(server, name, "complete", ago(hours=2)),
+            state=state,
+            plan=json.dumps(plan or {}),
             error=error,
         )
     )

@@ -133,8 +133,17 @@ def test_a_wrong_application_is_an_import_error_of_its_own_and_the_others_keep_t
 def test_a_file_that_is_not_yaml_is_an_error_of_every_dag_file() -> None:
     APPLICATIONS.write_text("applications: {a: 1")
     errors = parsed().import_errors
-    assert len(errors) == 5
+    assert len(errors) == 6
     assert all("line 1" in text and str(APPLICATIONS) in text for text in errors.values())
+
+
+def test_who_names_nobody_to_call_has_no_dag_for_it() -> None:
+    describe(plain=ENTRY)
+    assert "glacier_alerts" not in parsed().dags
+    describe(plain={**ENTRY, "alerts": "ops@example.com"})
+    dag = parsed().dags["glacier_alerts"]
+    assert [task.task_id for task in dag.tasks] == ["tell_alerts"]
+    assert dag.max_active_runs == 1
 
 
 def test_a_missing_file_of_applications_is_an_import_error_that_names_it() -> None:

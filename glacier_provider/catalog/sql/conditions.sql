@@ -1,7 +1,7 @@
 -- name: condition_of_each
 -- What is known of each application: its last complete backup and what that lacks, how the last one ended, what is under
 -- way, lost and proven. Of the reports, which may be long, only figures are read.
-SELECT p.name AS application,
+SELECT p.name AS application, p.created_at AS known_since,
        c.id AS complete_id, c.opened_at AS complete_since, c.closed_at AS complete_at, coalesce(c.files_count, 0) AS files,
        coalesce(c.files_bytes, 0) + coalesce(c.database_bytes, 0) AS bytes, coalesce(c.vanished_count, 0) AS vanished,
        c.report,
@@ -42,3 +42,21 @@ SELECT p.name AS application,
         WHERE b.application_id = p.id AND b.state = 'running' ORDER BY b.id DESC LIMIT 1) AS r ON true
  WHERE %(names)s::text[] IS NULL OR p.name = ANY(%(names)s)
  ORDER BY p.name;
+
+-- name: happenings_of_each
+-- What is told once: restores that wait for a person, restores that ended lately, deletions.
+SELECT p.name AS application, h.* FROM applications p CROSS JOIN LATERAL (
+       (SELECT 'approval' AS kind, r.id, r.backup_id, r.state, r.opened_at AS at, '' AS why FROM restores r
+         WHERE r.application_id = p.id AND r.state = 'planned' AND r.plan <> '{}'
+           AND ((r.plan->>'over_budget')::boolean OR (r.request->>'approve')::boolean)
+         ORDER BY r.id DESC LIMIT 20)
+       UNION ALL
+       (SELECT 'restore', r.id, r.backup_id, r.state, r.closed_at, left(coalesce(r.error, ''), 500) FROM restores r
+         WHERE r.application_id = p.id AND r.state IN ('complete', 'failed') AND r.closed_at > %(since)s
+         ORDER BY r.id DESC LIMIT 20)
+       UNION ALL
+       (SELECT 'deletion', b.id, b.id, b.state, coalesce(b.deleted_at, b.deletion_began_at), '' FROM application_data_backups b
+         WHERE b.application_id = p.id AND b.state IN ('deleting', 'deleted')
+           AND coalesce(b.deleted_at, b.deletion_began_at) > %(since)s
+         ORDER BY b.id DESC LIMIT 100)) AS h
+ WHERE p.name = %(name)s ORDER BY h.at;

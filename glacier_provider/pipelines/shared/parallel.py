@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -58,3 +59,20 @@ def _ended(
             yield item, error if isinstance(error, GlacierProviderError) else future.result()
     if foreign is not None:
         raise foreign
+
+
+def in_time(work: Callable[[], _Result], seconds: float) -> _Result:
+    """Return what `work` returns, or raise what it raises; raise TimeoutError when it takes longer.
+
+    Then it is left to itself, in a thread that keeps no process alive: for what may hang and changes nothing of ours.
+    """
+    ended: Future[_Result] = Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            ended.set_exception(error)
+
+    threading.Thread(target=run, name="glacier-in-time", daemon=True).start()
+    return ended.result(timeout=seconds)

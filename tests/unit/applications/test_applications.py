@@ -33,7 +33,7 @@ from glacier_provider.applications.schema import fields
 from glacier_provider.core.retention import Retention
 from glacier_provider.errors import ConfigurationError
 
-SECTIONS = ("dump", "restore", "retention", "notifications", "scan", "rehearsal", "verify", "drill")
+SECTIONS = ("dump", "restore", "retention", "notifications", "scan", "rehearsal", "verify", "drill", "alerts")
 FIELDS = [name for name in fields() if "." not in name and name not in (*SECTIONS, "name")]
 EXAMPLE = Path(__file__).parents[3] / "dags" / "applications.yaml"
 
@@ -113,6 +113,47 @@ def test_a_section_with_nothing_behind_it_has_its_defaults() -> None:
     alike = [name for name in SECTIONS if name not in ("verify", "drill")]
     assert parse(**dict.fromkeys(alike)) == parse()
     assert parse(**{name: {} for name in alike}) == parse()
+
+
+def test_who_is_called_for_what_is_told_by_the_word_on(load: Any) -> None:
+    text = "defaults: {alerts: {to: [a@example.com], on: [backup_late]}}\napplications:\n  library:\n"
+    text += "    alerts:\n      on: [cost]\n"
+    entry = yaml.safe_dump(an_entry(), default_flow_style=False)
+    text += "".join(f"    {line}\n" for line in entry.splitlines())
+    alerts = load(text)["library"].alerts
+    assert (alerts.to, alerts.on) == (({"email": "a@example.com"},), ("cost",))
+
+
+@pytest.mark.parametrize(
+    ("given", "to"),
+    [
+        ("ops@example.com", ({"email": "ops@example.com"},)),
+        (["https://hooks.example.com/a?b=c"], ({"webhook": "https://hooks.example.com/a?b=c"},)),
+        ({"to": [{"notifier": "a.B", "with": {"c": 1}}]}, ({"notifier": "a.B", "with": {"c": 1}},)),
+        (None, ()),
+    ],
+)
+def test_alerts_have_short_forms(given: Any, to: Any) -> None:
+    assert parse(alerts=given).alerts.to == to
+    assert parse(alerts=parse(alerts=given).to_dict()["alerts"]).alerts.to == to
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("https://user:secret@example.com/", "webhook is an Airflow connection, or a URL without user and password"),
+        ("nobody", "email is a mail address"),
+        ({"apprise": "slack://token/"}, "apprise is the id of an Airflow connection"),
+        ({"email": "a@b.c", "webhook": "x"}, "it is one of email, webhook, apprise, notifier"),
+        ({"email": "a@b.c", "cc": "x"}, "email has no 'cc'"),
+        ({"notifier": "a.B", "with": "x"}, "with is a mapping"),
+        (7, "it is one of"),
+    ],
+)
+def test_a_target_that_is_none_is_refused_without_its_secrets(target: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        parse(alerts={"to": [target]})
+    assert words in str(refused.value)
 
 
 @pytest.mark.parametrize("given", [None, {}, {"days": 5}, "listing", True])
@@ -605,6 +646,7 @@ def test_the_example_that_is_shipped_names_every_field() -> None:
     complete = "applications:\n  complete:\n" + "\n".join(line.removeprefix("#") for line in commented.splitlines())
     given = yaml.safe_load(complete)["applications"]["complete"]
     assert parse_application("complete", given, origin="example").name == "complete"
+    given["alerts"]["on"] = given["alerts"].pop(True)  # what YAML 1.1 makes of the word
     paths = {f"{key}.{name}" for key in SECTIONS for name in given[key]} | set(given)
     assert paths == set(fields()) - {"name"}
 

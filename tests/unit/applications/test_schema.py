@@ -31,10 +31,14 @@ UNKNOWN = [
 
 
 class AsEditors(yaml.SafeLoader):
-    """YAML 1.2 knows no dates."""
+    """YAML 1.2 knows no dates, and `on` is a word."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [one for one in known if one[0] != "tag:yaml.org,2002:timestamp"]
+        first: [
+            one
+            for one in known
+            if one[0] != "tag:yaml.org,2002:timestamp" and (first not in "oO" or "bool" not in one[0])
+        ]
         for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from glacier_provider.applications import PRESETS
-from glacier_provider.ui.health import YEAR, Health, Schedule, calendar, due_days, health_of
+from glacier_provider.applications.schedule import Schedule
+from glacier_provider.ui.health import YEAR, Health, calendar, due_days, health_of
 
 DAILY = Schedule("0 2 * * *", "UTC")
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -1,0 +1,55 @@
+"""When something is due by a cron expression, and from when on it is missed. Pure but for the expressions' parser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+#: A backup that is due has this long before it is missed, or half of the schedule's interval if that is shorter.
+GRACE = timedelta(hours=6)
+
+_PRESETS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@quarterly": "0 0 1 */3 *",
+    "@yearly": "0 0 1 1 *",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When backups are due. `expression` None means by hand only."""
+
+    expression: str | None
+    timezone: str
+
+    def last_due(self, before: datetime) -> datetime | None:
+        """Return when the last backup was due at or before a time."""
+        if self.expression is None:
+            return None
+        due: datetime = self._iterator(before + timedelta(seconds=1)).get_prev(datetime)
+        return due.astimezone(UTC)
+
+    def grace(self, now: datetime) -> timedelta:
+        """Return how long after it was due a backup is not missed yet."""
+        if self.expression is None:
+            return GRACE
+        ticks = self._iterator(now)
+        first: datetime = ticks.get_next(datetime)
+        second: datetime = ticks.get_next(datetime)
+        return min(GRACE, (second - first) / 2)
+
+    def next_due(self, after: datetime) -> datetime:
+        """Return when something is due next after a time, in the schedule's own time zone."""
+        due: datetime = self._iterator(after).get_next(datetime)
+        return due
+
+    def _iterator(self, start: datetime) -> Any:
+        from croniter import croniter  # type: ignore[import-untyped]
+
+        expression = _PRESETS.get(self.expression or "", self.expression)
+        return croniter(expression, start.astimezone(ZoneInfo(self.timezone)))

@@ -1,0 +1,45 @@
+"""The DAG `glacier_alerts`, run by Airflow: it tells once, also of a catalog that is away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from glacier_provider.applications import Application
+from tests.support.airflow import run_dag
+from tests.support.application import ApplicationUnderTest
+from tests.support.backups import a_backup_row, ago
+from tests.support.receivers import a_web_receiver
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_dag_tells_what_is_wrong_once(
+    make_application: Callable[..., ApplicationUnderTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/af")
+    app = make_application()
+    app.catalog.migrate()
+    a_backup_row(app.catalog_server, "dms", "failed", ago(hours=1), error="dump_database: no room")
+    with a_web_receiver() as web:
+        settings = {**app.application.to_dict(), "alerts": {"to": [f"{web.url}/ops"]}}
+        app = replace(app, application=Application.from_dict(settings))
+        for _ in range(2):
+            assert run_dag(app, "alerts", of_all=True).state == "success"
+        told = [(one.json["event"], one.json["told"]) for one in web.received]
+        assert told == [("backup_failed", "backup 1 failed: dump_database: no room")]
+        assert web.received[0].json["link"] == "https://airflow.example.com/af/plugin/glacier-backups"
+
+        away = replace(app, catalog_server=replace(app.catalog_server, port=1))
+        for _ in range(2):
+            assert run_dag(away, "alerts", of_all=True).state == "success"
+        assert [one.json["event"] for one in web.received[1:]] == ["catalog_unreachable"]
+        assert run_dag(app, "alerts", of_all=True).state == "success"
+        assert run_dag(away, "alerts", of_all=True).state == "success"
+        assert len(web.received) == 3  # it was there in between
+
+        web.status = 503
+        a_backup_row(app.catalog_server, "dms", "failed", ago(minutes=1), error="again")
+        assert run_dag(app, "alerts", of_all=True).failed == ["tell_alerts"]

@@ -1,0 +1,351 @@
+"""Alerts: each target is told of each state once, over real sockets; one that fails or hangs is in nobody's way."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk import BaseNotifier
+
+from glacier_provider import cli
+from glacier_provider.applications import Application
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.core.alert import CALLED_FOR, Alert, AlertTarget
+from glacier_provider.core.condition import Event, Grade
+from glacier_provider.errors import CatalogUnavailable
+from glacier_provider.hooks.alerts import send_alert
+from glacier_provider.pipelines.alerts import current_alerts, tell_alerts, tell_unreachable
+from glacier_provider.postgres import Server
+from tests.integration.test_cli import uri_of
+from tests.support.backups import a_backup_row, a_proof_row, a_restore_row, ago, an_archive_row
+from tests.support.receivers import MailReceiver, WebReceiver, a_mail_receiver, a_web_receiver
+
+SETTINGS: dict[str, Any] = {
+    "name": "dms",
+    "postgres_conn_id": "dms_db",
+    "files_directory": "/srv/dms/files",
+    "staging_directory": "/srv/dms/staging",
+    "store": "s3://bucket/pre?storage_class=GLACIER",
+}
+EVERY_EVENT = [event.value for event in Event if event is not Event.TEST]
+
+
+class NoteNotifier(BaseNotifier):
+    """A notifier as providers have them: arguments are templates."""
+
+    template_fields = ("text",)
+    told: list[str] = []  # noqa: RUF012 - what all of them told
+
+    def __init__(self, text: str = "{{ alert.subject }}", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.text = text
+
+    def notify(self, context: Any) -> None:
+        self.told.append(self.text)
+
+
+def an_application_with(*to: Any, **alerts: Any) -> Application:
+    return Application.from_dict({**SETTINGS, "alerts": {"to": list(to), **alerts}})
+
+
+@pytest.fixture
+def web() -> Iterator[WebReceiver]:
+    with a_web_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def mail(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailReceiver]:
+    with a_mail_receiver() as receiver:
+        connection = {
+            "conn_type": "smtp",
+            "host": "127.0.0.1",
+            "port": receiver.port,
+            "extra": {"disable_ssl": True, "disable_tls": True, "from_email": "glacier@example.com"},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
+        yield receiver
+
+
+#: How the catalog comes to each event, and words that are told of it.
+EVENTS: dict[Event, tuple[Callable[[Server], Any], str]] = {
+    Event.BACKUP_FAILED: (
+        lambda s: a_backup_row(
+            s, "dms", "failed", ago(minutes=5), error="dump_database: DatabaseUnreachable: no route"
+        ),
+        "Backup 1 failed: dump_database: DatabaseUnreachable: no route",
+    ),
+    Event.BACKUP_LATE: (lambda s: a_backup_row(s, "dms", "complete", ago(days=3)), "complete backup is 3 days old"),
+    Event.BACKUP_INCOMPLETE: (
+        lambda s: an_archive_row(s, "dms", a_backup_row(s, "dms", "complete", ago(hours=1)), "file", "a", state="lost"),
+        "1 archive that backups need are lost",
+    ),
+    Event.BACKUP_UNRESTORABLE: (
+        lambda s: a_backup_row(
+            s, "dms", "complete", ago(hours=1), report={"rehearsal": {"in_place": {"verdict": "no", "why": "No role."}}}
+        ),
+        "cannot be restored into its database: No role.",
+    ),
+    Event.DRILL_FAILED: (
+        lambda s: a_proof_row(s, "dms", "drill", "found", ago(hours=1), findings=[{"told": "Rows.", "grave": True}]),
+        "The last drill found that something is not as it should be: Rows.",
+    ),
+    Event.VERIFICATION_FAILED: (
+        lambda s: a_proof_row(s, "dms", "verification", "failed", ago(hours=1), error="No network."),
+        "The last verification could not look at all: No network.",
+    ),
+    Event.VERIFICATION_OVERDUE: (
+        lambda s: a_proof_row(s, "dms", "verification", "passed", ago(days=60)),
+        "The last verification passed 60 days ago.",
+    ),
+    Event.APPROVAL_WAITING: (
+        lambda s: a_restore_row(s, "dms", "planned", plan={"over_budget": True}),
+        "Restore 1 of backup 1 waits for a person's approval.",
+    ),
+    Event.RESTORE_FAILED: (
+        lambda s: a_restore_row(s, "dms", "failed", error="download: OutOfSpace: full"),
+        "Restore 1 of backup 1 failed: download: OutOfSpace: full",
+    ),
+    Event.RESTORE_ENDED: (lambda s: a_restore_row(s, "dms", "complete"), "Restore 1 of backup 1 is complete."),
+    Event.COST: (
+        lambda s: [
+            an_archive_row(s, "dms", a_backup_row(s, "dms", "complete", ago(hours=1)), "file", "big", size=2 * 10**12)
+        ],
+        "a month, and 1 are expected at most",
+    ),
+    Event.DELETION: (
+        lambda s: a_backup_row(s, "dms", "deleted", ago(hours=1), deleted_at=ago(minutes=3)),
+        "Backup 1 is deleted.",
+    ),
+}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_each_event_reaches_a_target_of_each_kind(
+    event: Event,
+    catalog: Catalog,
+    catalog_database: Server,
+    web: WebReceiver,
+    mail: MailReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state, words = EVENTS[event]
+    state(catalog_database)
+    monkeypatch.setenv("AIRFLOW_CONN_OPS_HOOK", json.dumps({"conn_type": "http", "password": f"{web.url}/hook/SECRET"}))
+    apprise = web.url.replace("http://", "json://") + "/apprise"
+    monkeypatch.setenv("AIRFLOW_CONN_OPS_APPRISE", json.dumps({"conn_type": "generic", "password": apprise}))
+    NoteNotifier.told.clear()
+    application = an_application_with(
+        "ops@example.com",
+        {"webhook": "ops_hook"},
+        {"apprise": "ops_apprise"},
+        {"notifier": f"{__name__}.NoteNotifier", "with": {"text": "{{ alert.event }}: {{ alert.text }}"}},
+        on=[event.value],
+        monthly_cost=1,
+    )
+    application = Application.from_dict({**application.to_dict(), "verify": "listing"})
+    link = "https://airflow.example.com/plugin/glacier-backups"
+
+    assert tell_alerts(application, catalog=catalog, send=send_alert, link=link) == []
+    assert tell_alerts(application, catalog=catalog, send=send_alert, link=link) == []
+
+    (sent,) = mail.mails
+    assert sent["To"] == "ops@example.com"
+    body = sent.get_payload()[0].get_payload(decode=True).decode()  # type: ignore[union-attr, index]
+    by_path = {one.path: one.json for one in web.received}
+    assert len(web.received) == len(by_path) == 2
+    hook, other = by_path["/hook/SECRET"], by_path["/apprise"]
+    assert (hook["event"], hook["application"], hook["link"]) == (event.value, "dms", link)
+    (noted,) = NoteNotifier.told
+    assert noted == f"{event.value}: {hook['text']}"
+    for told in (body, hook["text"], f"{other['title']} {other['message']}", noted):
+        assert words.replace("'", "&#x27;") in told or words in told
+        assert link in told
+    assert "dms" in str(sent["Subject"])
+
+
+def test_what_lasts_is_told_once_and_what_comes_back_is_told_again(catalog: Catalog, catalog_database: Server) -> None:
+    told: list[str] = []
+    application = an_application_with("ops@example.com", on=["backup_failed", "backup_late"])
+
+    def tell() -> list[str]:
+        told.clear()
+        tell_alerts(application, catalog=catalog, send=lambda _, alert: told.append(alert.told))
+        return list(told)
+
+    a_backup_row(catalog_database, "dms", "complete", ago(hours=1))
+    assert tell() == []
+    a_backup_row(catalog_database, "dms", "failed", ago(minutes=9), error="a")
+    assert tell() == ["backup 2 failed: a"]
+    assert tell() == []
+    a_backup_row(catalog_database, "dms", "failed", ago(minutes=8), error="a")
+    assert tell() == ["backup 3 failed: a"]
+    a_backup_row(catalog_database, "dms", "complete", ago(minutes=7))
+    assert tell() == []
+    assert catalog.alerts.listed() == []
+
+
+def test_a_missed_backup_is_told_once_and_once_more_when_another_is_missed(
+    catalog: Catalog, catalog_database: Server
+) -> None:
+    application = an_application_with("ops@example.com", on=["backup_late"])
+    number = a_backup_row(catalog_database, "dms", "complete", datetime(2026, 5, 4, 0, 1, tzinfo=UTC))
+
+    def grades(now: datetime) -> list[tuple[Grade, str]]:
+        return [(one.grade, one.state) for one in current_alerts(application, catalog=catalog, link="", now=now)]
+
+    assert grades(datetime(2026, 5, 5, 5, 0, tzinfo=UTC)) == []  # due at midnight, and six hours have not passed
+    assert grades(datetime(2026, 5, 5, 7, 0, tzinfo=UTC)) == [(Grade.WARNING, f"{number} WARNING")]
+    assert grades(datetime(2026, 5, 6, 7, 0, tzinfo=UTC)) == [(Grade.CRITICAL, f"{number} CRITICAL")]
+    assert grades(datetime(2026, 5, 9, 7, 0, tzinfo=UTC)) == [(Grade.CRITICAL, f"{number} CRITICAL")]
+
+
+def test_a_new_application_is_late_when_its_first_backup_is(catalog: Catalog, catalog_database: Server) -> None:
+    application = an_application_with("ops@example.com")
+    now = datetime.now(UTC)
+    assert current_alerts(application, catalog=catalog, link="", now=now) == []
+    (late,) = current_alerts(application, catalog=catalog, link="", now=now + timedelta(days=2, hours=12))
+    assert (late.event, late.told) == (Event.BACKUP_LATE, "there is no complete backup")
+    by_hand = Application.from_dict({**application.to_dict(), "schedule": None})
+    assert current_alerts(by_hand, catalog=catalog, link="", now=now + timedelta(days=99)) == []
+
+
+def test_a_target_that_fails_is_tried_again_and_keeps_no_other_waiting(
+    catalog: Catalog, catalog_database: Server, web: WebReceiver
+) -> None:
+    a_backup_row(catalog_database, "dms", "failed", ago(minutes=9), error="a")
+    application = an_application_with(f"{web.url}/bad", "ops@example.com", on=["backup_failed"])
+    reached: list[str] = []
+
+    def send(target: AlertTarget, alert: Alert) -> None:
+        if target.kind == "email":
+            reached.append(alert.told)
+        else:
+            send_alert(target, alert)
+
+    web.status = 500
+    (failure,) = tell_alerts(application, catalog=catalog, send=send)
+    assert "answered 500" in failure["error"]
+    assert "/bad" not in str(failure)
+    assert reached == ["backup 1 failed: a"]
+    assert tell_alerts(application, catalog=catalog, send=send) == []  # not at once again
+    with catalog_database.connect(autocommit=True) as connection:
+        connection.execute("UPDATE glacier_catalog.alerts SET claimed_at = claimed_at - interval '6 minutes'")
+    web.status = 200
+    assert tell_alerts(application, catalog=catalog, send=send) == []
+    assert len(web.received) == 2
+    assert reached == ["backup 1 failed: a"]
+
+
+def test_a_target_that_hangs_costs_a_time_out_and_no_more(
+    catalog: Catalog, catalog_database: Server, web: WebReceiver
+) -> None:
+    for error in ("a", "b"):
+        a_backup_row(catalog_database, "dms", "failed", ago(minutes=9), error=error)
+    an_archive_row(catalog_database, "dms", 1, "file", "a", state="lost")
+    web.silent_seconds = 600
+    application = an_application_with(f"{web.url}/", timeout_seconds=1)
+    began = time.monotonic()
+    (failure,) = tell_alerts(application, catalog=catalog, send=send_alert)
+    assert "did not answer within 1 seconds" in failure["error"]
+    assert time.monotonic() - began < 30
+    assert len(web.received) == 1
+
+
+def test_two_that_tell_at_once_tell_once(catalog: Catalog, catalog_database: Server) -> None:
+    a_backup_row(catalog_database, "dms", "failed", ago(minutes=9), error="a")
+    application = an_application_with("ops@example.com", on=["backup_failed"])
+    told: list[str] = []
+
+    def send(_target: AlertTarget, alert: Alert) -> None:
+        told.append(alert.told)
+        with catalog.beside() as another:  # at the instant at which the first one sends
+            tell_alerts(application, catalog=another, send=send)
+
+    tell_alerts(application, catalog=catalog, send=send)
+    assert told == ["backup 1 failed: a"]
+
+
+def test_a_catalog_that_cannot_be_asked_is_told_once_for_as_long_as_it_lasts() -> None:
+    known: dict[str, dict[str, Any]] = {}
+    told: list[str] = []
+    error = CatalogUnavailable("The catalog database broke off.")
+    application = an_application_with("ops@example.com", "boss@example.com")
+    for _ in range(2):
+        tell_unreachable(application, error, known=known, send=lambda t, a: told.append(f"{t.address}: {a.text}"))
+    assert [one.partition(":")[0] for one in told] == ["ops@example.com", "boss@example.com"]
+    assert "Its catalog cannot be asked: The catalog database broke off." in told[0]
+    assert json.loads(json.dumps(known)) == known
+    assert "example.com" not in json.dumps(known)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ({"apprise": "no_such"}, "There is no Airflow connection no_such"),
+        ({"apprise": "odd"}, "Apprise knows no such URL"),
+        ({"webhook": "odd"}, "holds no address of the web"),
+        ({"webhook": "http://127.0.0.1:1/SECRET"}, "did not take it (ConnectError)"),
+        ({"notifier": "airflow.sdk.DAG"}, "is no notifier of Airflow"),
+        ({"notifier": "no_such_package.Notifier"}, "not installed here (no_such_package)"),
+        ({"notifier": f"{__name__}.NoteNotifier", "with": {"colour": 1}}, "does not take these arguments"),
+        ({"email": "a@example.com", "conn_id": "no_such"}, "no_such"),
+    ],
+)
+def test_what_keeps_a_target_from_being_told_is_said_without_its_secrets(
+    target: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from glacier_provider.core.alert import a_test_alert
+    from glacier_provider.pipelines.alerts import tell
+
+    monkeypatch.setenv("AIRFLOW_CONN_ODD", json.dumps({"conn_type": "generic", "password": "odd://SECRET"}))
+    ((_, why),) = tell([AlertTarget.from_given(target)], a_test_alert("dms", ago(), ""), seconds=60, send=send_alert)
+    assert why is not None
+    assert words in why or (target.get("conn_id") and "did not take it" in why)
+    assert "SECRET" not in why
+
+
+def test_what_looks_like_a_template_is_told_as_it_is(mail: MailReceiver) -> None:
+    evil = Alert("dms", Event.BACKUP_FAILED, Grade.WARNING, "{{ 7 * 7 }} {% endraw %}{{ 7 * 7 }} <b>", "")
+    send_alert(AlertTarget.from_given("ops@example.com"), evil)
+    (sent,) = mail.mails
+    body = sent.get_payload()[0].get_payload(decode=True).decode()  # type: ignore[union-attr, index]
+    assert "49" not in body
+    assert "{{ 7 * 7 }}" in body
+    assert "&lt;b&gt;" in body
+
+
+def test_a_person_tries_whether_alerts_arrive(
+    catalog_database: Server,
+    catalog: Catalog,
+    web: WebReceiver,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import yaml
+
+    entry = {name: value for name, value in SETTINGS.items() if name != "name"}
+    entry["alerts"] = {"to": [f"{web.url}/good", "http://127.0.0.1:1/"]}
+    path = tmp_path / "applications.yaml"
+    path.write_text(yaml.safe_dump({"applications": {"dms": entry}}))
+    monkeypatch.setenv("GLACIER_CATALOG_URI", uri_of(catalog_database))
+    assert cli.main(["alerts", "test", "--applications", str(path)]) == 1
+    told = capsys.readouterr()
+    assert "Not told: webhook http://127.0.0.1:1/" in told.err
+    assert "no" in told.out
+    assert [one.json["event"] for one in web.received] == ["test"]
+    a_backup_row(catalog_database, "dms", "failed", ago(minutes=9), error="a")
+    assert cli.main(["alerts", "show", "--json", "--applications", str(path)]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert (shown["event"], shown["told_at"]) == ("backup_failed", None)
+
+
+def test_every_event_has_a_test_or_is_told_without_the_catalog() -> None:
+    tested_elsewhere = {Event.CATALOG_UNREACHABLE, Event.DRILL_OVERDUE, Event.TEST}
+    assert set(EVENTS) == set(Event) - tested_elsewhere
+    assert set(CALLED_FOR) < set(EVERY_EVENT)
