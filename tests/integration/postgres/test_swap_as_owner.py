@@ -21,6 +21,9 @@ from glacier_provider.errors import (
     RestoreFailed,
 )
 from glacier_provider.postgres import Keep, OnError, PgRestoreOptions, check_swap
+from glacier_provider.postgres.dump.disk import table_of_contents
+from glacier_provider.postgres.restore.elsewhere import claim_database
+from glacier_provider.postgres.restore.rehearsal import rehearse_schema
 from glacier_provider.postgres.restore.swap import Swap, rename
 from glacier_provider.postgres.restore.swap.beside import create_statement
 from glacier_provider.postgres.restore.swap.names import Filling
@@ -396,7 +399,7 @@ def test_the_locale_and_its_rules_are_those_of_the_old_database(
 def test_the_rules_of_an_icu_locale_are_those_of_the_old_database(
     request: pytest.FixtureRequest, owned: Owned, column: str, on: str, rules: bool
 ) -> None:
-    """No server here is built with ICU: the database is only called one."""
+    """No server of these versions here is built with ICU: the database is only called one."""
     library = owned(on=request.getfixturevalue(on))
     library.postgres.execute(
         f"UPDATE pg_database SET datlocprovider = 'i', {column} = 'de',"
@@ -407,6 +410,30 @@ def test_the_rules_of_an_icu_locale_are_those_of_the_old_database(
     assert "LOCALE_PROVIDER icu ICU_LOCALE E'de'" in statement
     assert (f"ICU_RULES E{quote(RULES)}" in statement) == rules
     assert "TABLESPACE" not in statement
+
+
+def test_a_database_of_an_icu_locale_is_one_after_a_swap_and_elsewhere(
+    owned: Owned, oldest: SampleServer, tmp_path: Path
+) -> None:
+    library = owned(
+        DOCUMENTS, on=oldest, clauses="LOCALE_PROVIDER icu ICU_LOCALE 'de-AT' LOCALE 'C' TEMPLATE template0"
+    )
+    dump = library.dump(tmp_path)
+    told = (
+        "SELECT datlocprovider, daticulocale, datcollate, encoding FROM pg_database WHERE datname = current_database()"
+    )
+    before = library.as_superuser(told)
+    assert before[0][:2] == ("i", "de-AT")
+    assert rehearse_schema(library.server, table_of_contents(dump), PgRestoreOptions(), tell=lambda: None) == ()
+    library.swap(dump)
+    assert library.as_superuser(told) == before
+    other = library.server.with_database(f"{library.name}_elsewhere")
+    claim_database(other, dump, MARK, may_take=lambda mark: None, progress=print)
+    try:
+        with other.connect() as connection:
+            assert connection.execute(told.encode()).fetchall() == before
+    finally:
+        library.postgres.drop_database(other.dbname)
 
 
 RULES = "& a < g, 'x'"
