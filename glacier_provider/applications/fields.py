@@ -346,6 +346,9 @@ def _drill(value: Any) -> Any:
     if isinstance(value, str):
         return {"which": value}
     return {"which": "newest", **value} if isinstance(value, dict) else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlertOptions:
     """Who is called, and for what."""
 
@@ -452,6 +455,7 @@ class Fields:
     )
     drill: Annotated[DrillOptions, BeforeValidator(_drill)] = section(
         DrillOptions, "how restores are tried: elsewhere, checked, and thrown away"
+    )
     alerts: Annotated[AlertOptions, BeforeValidator(_alerts)] = section(AlertOptions, "who is called, and for what")
     ping: PingText | None = option(
         None,

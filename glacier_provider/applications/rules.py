@@ -25,8 +25,8 @@ from pydantic_core.core_schema import CoreSchema, literal_schema
 
 from glacier_provider.core.alert import AlertTarget
 from glacier_provider.core.checks import CHECKS
-from glacier_provider.core.drill import DRILL_CHECKS
 from glacier_provider.core.condition import Event
+from glacier_provider.core.drill import DRILL_CHECKS
 from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.notification import parse_queue
 from glacier_provider.core.prices import LIST_PRICES, STORE_CLASSES, BatchPrices, ClassPrices, override
