@@ -465,6 +465,11 @@ class Fields:
     )
     retrieval_tier: TierName = option("Standard", "of restores that do not name one")
     retrieval_days: Annotated[int, whole(1, 365)] = option(7, "how long retrieved copies can be read, and are billed")
+    retrieval_batch: Literal["auto", "never"] = option(
+        "auto",
+        "`auto`: one job of S3 Batch Operations asks for 20,000 archives and more of a store, where `verify.role_arn` "
+        "names a role for it; `never`: a request of its own asks for each",
+    )
     poll_seconds: Seconds = option(300, "how often the store is asked about waiting retrievals")
     notifications: Annotated[NotificationOptions, _SECTION] = section(
         NotificationOptions, "how restores are told that retrievals ended"

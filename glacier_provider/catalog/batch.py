@@ -11,6 +11,7 @@ from typing import Any
 
 from glacier_provider.catalog.backups import Backups
 from glacier_provider.catalog.database import Database, Row
+from glacier_provider.core.status import BY_BATCH_JOB
 from glacier_provider.core.text import NAMED
 from glacier_provider.errors import IllegalMove
 
@@ -171,6 +172,70 @@ class Batch:
         )
         assert row is not None
         return int(row["count"]), row["names"] or []
+
+    # --- retrievals ------------------------------------------------------------------------------------------
+
+    def plan_retrievals(self, restore_id: int, store_uri: str, *, tier: str, days: int) -> int:
+        """Intend to ask for all that a restore needs of a store, by one job; return how many archives that are.
+
+        It is planned once a restore and store: what a job did not bring is asked for one by one. Nothing is planned
+        where there is nothing to ask for.
+        """
+        token = secrets.token_hex(16)
+        where = {"restore_id": restore_id, "store_uri": store_uri, "tier": tier, "days": days}
+        with self._db.transaction():
+            count = self._db.run("intend_by_job", **where, job_id=BY_BATCH_JOB + token)
+            if count:
+                job = self._db.row(
+                    "plan_retrieval_job",
+                    **where,
+                    application_id=self._backups.application_id,
+                    token=token,
+                    objects=count,
+                )
+                assert job is not None
+                self._db.run("note_batch", restore_id=restore_id, store_uri=store_uri, job_id=job["id"])
+        return count
+
+    def open_retrievals(self) -> list[Row]:
+        """Return the jobs that ask for archives of the application, and are planned or created: `restore_id` and
+        `restore_state` of the restore that began each, `days`, and the tier as `variant`.
+        """
+        return self._db.rows("open_retrieval_jobs", application_id=self._backups.application_id)
+
+    def keys_of_retrievals(self, job: Row) -> Iterator[str]:
+        """Yield the keys that a job asks for, within the caller's transaction: of any number."""
+        return (key for (key,) in self._db.tuples("keys_of_retrieval_job", job_id=BY_BATCH_JOB + job["token"]))
+
+    def retrievals_created(self, job: Row, aws_id: str) -> None:
+        """AWS has a job: what it asks for is pending."""
+        with self._db.transaction():
+            self.created(job["id"], aws_id)
+            self._db.run("confirm_retrieval_job", job_id=BY_BATCH_JOB + job["token"])
+
+    def release_retrievals(self, job: Row, error: str) -> int:
+        """Give up a job: what is not known to be asked for is asked for one by one; return how many that are."""
+        with self._db.transaction():
+            count = self._db.run("release_retrieval_job", job_id=BY_BATCH_JOB + job["token"], error=error)
+            self.failed(job["id"], error)
+        return count
+
+    def settle_retrievals(
+        self, job: Row, results: Iterable[Told], told: Mapping[str, Any], error: str | None
+    ) -> tuple[int, dict[str, int]]:
+        """Take a report, all of it or nothing: what it does not say to be asked for is asked for one by one.
+
+        Return how many that are, and how many failed by AWS's code.
+        """
+        words = error or f"The job {job['job_id']} did not ask for it."
+        with self._db.transaction():
+            self._db.run("create_reported")
+            self._db.copy("reported", results, ("key", "status", "code", "sha256"))
+            self._db.run("analyze_reported")
+            count = self._db.run("release_untold", job_id=BY_BATCH_JOB + job["token"], error=words)
+            failures = {row["code"]: row["count"] for row in self._db.rows("reported_failures")}
+            self.read(job["id"], {**told, "missed": count}, error)
+        return count, failures
 
     def _move(self, name: str, job_id: int, **values: Any) -> None:
         if not self._db.run(name, job_id=job_id, **values):

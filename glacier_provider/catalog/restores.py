@@ -15,7 +15,7 @@ from glacier_provider.catalog.database import PAGE_SIZE, Database, Row, amount_o
 from glacier_provider.catalog.scans import FileSeen, Scans
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.plan import RestoreRequest
-from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.status import BY_BATCH_JOB, RetrievalStatus
 from glacier_provider.errors import CatalogError, CatalogUnavailable, IllegalMove, UnknownBackup
 
 #: So many neighbouring archive ids are asked for in turn; the mapped tasks of one large restore seldom share any.
@@ -61,6 +61,11 @@ class RetrievalIntent:
     job_id: str | None
     confirmed: bool
     left_over: bool = False
+
+    @property
+    def is_by_job(self) -> bool:
+        """Whether a job of S3 Batch Operations asks for it, with many others."""
+        return (self.job_id or "").startswith(BY_BATCH_JOB)
 
 
 class Restores:
@@ -397,6 +402,13 @@ class Restores:
         finally:
             with suppress(CatalogError):
                 self._db.rows("unlock_lanes", schema=self._db.schema, lanes=lanes)
+
+    @contextmanager
+    def jobs_in_turn(self, restore_id: int) -> Iterator[None]:
+        """Wait until nobody else of the application plans jobs that ask for archives, or creates them."""
+        with self._in_turn(restore_id, [-LANE * (self._backups.application_id + 1)]):
+            expire_copies(self._db)
+            yield
 
     def _have_turn(self, lanes: Sequence[int]) -> bool:
         """Wait a moment for these locks; return whether they are ours. They outlive the transaction."""

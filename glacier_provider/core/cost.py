@@ -153,6 +153,14 @@ def checksums_cost(asked: Iterable[Stored], prices: Prices) -> Decimal:
     )
 
 
+def batch_cost(archives: int, prices: Prices) -> Decimal:
+    """Return what one job of S3 Batch Operations costs that asks for so many archives, beside the requests themselves.
+
+    https://aws.amazon.com/s3/pricing/, "S3 Batch Operations": for each job, and for each object of it.
+    """
+    return prices.batch.per_job + _thousands(archives) * prices.batch.per_1000
+
+
 def rebuild_cost(manifests: Stored, prices: Prices, *, listed: int) -> Decimal:
     """Return what a rebuild of the catalog asks of a store of this class, with so many archives: lists, and manifests.
 

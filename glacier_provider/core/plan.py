@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from glacier_provider.core.archive import Amount
-from glacier_provider.core.cost import Stored, TierCost, money, of_tier, plain, retrieval_by_tier
+from glacier_provider.core.cost import Stored, TierCost, batch_cost, money, of_tier, plain, retrieval_by_tier
 from glacier_provider.core.drill import FileSample
 from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.params import backup_id_of, member, refuse_unknown, truth, whole_number
@@ -191,6 +191,11 @@ def _file_names(given: Any) -> tuple[str, ...]:
 
 _NOTHING = Amount()
 
+#: From so many archives of one store on, one job of S3 Batch Operations asks for all of them.
+BATCH_FROM = 20_000
+#: It knows no Expedited: https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-initiate-restore-object.html
+BATCH_TIERS = (Tier.STANDARD, Tier.BULK)
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -214,7 +219,8 @@ class RestorePlan:
     `differing`: files present with another content; they go aside for those of the backup if `replaces`. `lost`: files
     that no store holds any more. `known`: what was known of the backup when it was made, a sentence each. `into`: where
     it goes, when not into the application's own places; `to_copy`: files that are copied there from its directory.
-    `costs`: estimated, by tier, as `retrieval_by_tier` returns them, from the table that `prices` names.
+    `costs`: estimated, by tier, as `retrieval_by_tier` returns them, from the table that `prices` names. `by_batch`:
+    how many archives a job of S3 Batch Operations asks for, by store, and `batch_fee` what its jobs cost beside that.
     """
 
     backup_id: int
@@ -239,6 +245,8 @@ class RestorePlan:
     budget: Decimal | None = None
     into: str = ""
     to_copy: Amount = _NOTHING
+    by_batch: Mapping[str, int] = field(default_factory=dict)
+    batch_fee: Decimal = Decimal(0)
 
     @property
     def cost(self) -> Decimal:
@@ -263,6 +271,7 @@ class RestorePlan:
             "cost": plain(self.cost),
             "budget": None if self.budget is None else plain(self.budget),
             "over_budget": self.over_budget,
+            "batch_fee": plain(self.batch_fee),
         }
 
     def lines(self) -> list[str]:
@@ -311,6 +320,12 @@ class RestorePlan:
         }
         split = ", ".join(f"{name} {money(amount, self.currency)}" for name, amount in named.items() if amount)
         said = [f"Estimated cost: {money(self.cost, self.currency)}{f' ({split})' if split else ''}, by {self.prices}."]
+        if self.by_batch:
+            said.append(
+                f"{counted(len(self.by_batch), 'job')} of S3 Batch Operations will ask for "
+                f"{counted(sum(self.by_batch.values()), 'archive')}, for {money(self.batch_fee, self.currency)} more "
+                f"than one by one ({money(self.cost - self.batch_fee, self.currency)})."
+            )
         if self.over_budget and self.budget is not None:
             said.append(f"That is more than the budget of {money(self.budget, self.currency)}.")
         return said
@@ -383,11 +398,12 @@ def plan_by_store(
     budget: float | None,
     now: datetime | None = None,
     look_seconds: int | None = None,
+    batch: bool = False,
 ) -> RestorePlan:
     """Return `plan` with the amounts, the hours and the costs of what has to be brought from each store.
 
     What `plan` sets aside stays; the figures of source "orphan" are added to it. `now` and `look_seconds` as in
-    `with_costs`.
+    `with_costs`. With `batch` jobs of S3 Batch Operations ask for what is very much of one store.
     """
     by_store: dict[str, list[tuple[str, RetrievalStatus, Amount]]] = {}
     for one in sorted(figures, key=lambda figure: figure.store_uri):
@@ -404,7 +420,21 @@ def plan_by_store(
         hours=_slowest(spans for uri, spans in hours_of.items() if parts[uri].to_request.archives),
     )
     places = [(store_class(uri), part.to_request, part.pending + part.ready) for uri, part in parts.items()]
-    return with_costs(whole, places, prices, budget=budget, now=now, look_seconds=look_seconds)
+    planned = with_costs(whole, places, prices, budget=budget, now=now, look_seconds=look_seconds)
+    asked = {uri: part.to_request.archives for uri, part in parts.items()}
+    return _by_batch(planned, asked, prices) if batch else planned
+
+
+def _by_batch(plan: RestorePlan, asked: Mapping[str, int], prices: Prices) -> RestorePlan:
+    """Return a plan by which jobs ask for what is very much of one store; they cost by each tier that they know."""
+    many = {uri: count for uri, count in asked.items() if count >= BATCH_FROM and store_class(uri) != "VAULT"}
+    fee = sum((batch_cost(count, prices) for count in many.values()), Decimal(0))
+    costs = {
+        tier: cost + TierCost(requests=fee) if tier in {known.value for known in BATCH_TIERS} else cost
+        for tier, cost in plan.costs.items()
+    }
+    chosen = plan.tier in BATCH_TIERS
+    return replace(plan, costs=costs, by_batch=many if chosen else {}, batch_fee=fee if chosen else Decimal(0))
 
 
 def _slowest(spans: Iterable[Mapping[Tier, tuple[float, float]]]) -> dict[str, tuple[float, float]]:

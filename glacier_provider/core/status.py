@@ -71,6 +71,9 @@ class BatchJobState(StrEnum):
     FAILED = "failed"  #: it ended without a report that can be used
 
 
+#: How the store's own id of a retrieval begins that a job of S3 Batch Operations asks for; the job's token follows.
+BY_BATCH_JOB = "batch:"
+
 BACKUP_MOVES: Mapping[BackupState, frozenset[BackupState]] = {
     BackupState.RUNNING: frozenset({BackupState.COMPLETE, BackupState.FAILED}),
     # A cleared task of the same run goes on with a failed one.

@@ -73,6 +73,7 @@ class RequestRetrievalsOperator(_RestoreRangeOperator):
                 wanted,
                 catalog=r.catalog,
                 stores=r.stores,
+                batches=r.batch,
             )
 
 

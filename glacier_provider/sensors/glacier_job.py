@@ -75,7 +75,9 @@ class GlacierJobSensor(NothingTold, BaseSensorOperator):
 
         with Resources(find_application(self.application)) as r:
             restore_id = number_of(self.restore_id, "restore's id", "plan_restore")
-            waiting = restore.poll_retrievals(r.application, restore_id, catalog=r.catalog, stores=r.stores)
+            waiting = restore.poll_retrievals(
+                r.application, restore_id, catalog=r.catalog, stores=r.stores, batches=r.batch
+            )
             if waiting.failed:
                 restore.raise_failed_retrievals(restore_id, catalog=r.catalog)
             self.log.info("Restore %d: %d archives pending, %d ready.", restore_id, waiting.pending, waiting.ready)

@@ -112,7 +112,11 @@ class GlacierJobTrigger(BaseTrigger):
         try:
             with Resources(Application.from_dict(self.application)) as resources:
                 waiting = restore.poll_retrievals(
-                    resources.application, self.restore_id, catalog=resources.catalog, stores=resources.stores
+                    resources.application,
+                    self.restore_id,
+                    catalog=resources.catalog,
+                    stores=resources.stores,
+                    batches=resources.batch,
                 )
         except GlacierProviderError as error:
             return self._met(error)

@@ -118,7 +118,12 @@ class QueueListener:
 
         with Resources(self._application) as r:
             return restore.look_at_notifications(
-                r.application, self._restore_id, notifications, catalog=r.catalog, stores=r.stores
+                r.application,
+                self._restore_id,
+                notifications,
+                catalog=r.catalog,
+                stores=r.stores,
+                batches=r.batch,
             )
 
     def _delete(self, messages: list[Message]) -> None:

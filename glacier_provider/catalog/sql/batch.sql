@@ -117,3 +117,65 @@ SELECT count(*) AS count, (array_agg(a.filename ORDER BY a.id))[1:%(most)s] AS n
 
 -- name: keys_of_archives
 SELECT id, key FROM glacier_archives WHERE id = ANY(%(archive_ids)s) AND key IS NOT NULL;
+
+-- name: plan_retrieval_job
+INSERT INTO batch_jobs (application_id, store_uri, operation, variant, token, bytes, objects, before, told)
+VALUES (%(application_id)s, %(store_uri)s, 'S3InitiateRestoreObject', %(tier)s, %(token)s, 0, %(objects)s, clock_timestamp(),
+        jsonb_build_object('restore_id', %(restore_id)s::bigint, 'days', %(days)s::integer))
+RETURNING id;
+
+-- name: intend_by_job
+-- The intents of all that a restore needs of a store, before anything is paid. What others asked for is joined.
+INSERT INTO glacier_retrievals (archive_id, restore_id, tier, days, job_id)
+SELECT m.id, %(restore_id)s, %(tier)s, %(days)s, %(job_id)s FROM restore_members m
+ WHERE m.restore_id = %(restore_id)s AND m.source = 'store' AND m.status = 'available' AND m.stored_size > 0
+   AND m.store_uri = %(store_uri)s
+ON CONFLICT (archive_id) WHERE state IN ('requested', 'ready') DO NOTHING;
+
+-- name: open_retrieval_jobs
+-- Jobs that ask for archives and are not over, whichever restore began them.
+SELECT j.*, (j.told ->> 'restore_id')::bigint AS restore_id, (j.told ->> 'days')::integer AS days, r.state AS restore_state
+  FROM batch_jobs j LEFT JOIN restores r ON r.id = (j.told ->> 'restore_id')::bigint
+ WHERE j.application_id = %(application_id)s AND NOT j.cleared AND j.operation = 'S3InitiateRestoreObject'
+   AND j.state IN ('planned', 'created')
+ ORDER BY j.id;
+
+-- name: keys_of_retrieval_job
+SELECT a.key FROM glacier_retrievals g JOIN glacier_archives a ON a.id = g.archive_id
+ WHERE g.job_id = %(job_id)s AND g.state = 'requested' ORDER BY a.id;
+
+-- name: confirm_retrieval_job
+-- AWS has the job: what it is to ask for is pending.
+WITH done AS (
+    UPDATE glacier_retrievals g SET confirmed = true
+     WHERE g.job_id = %(job_id)s AND g.state IN ('requested', 'ready') AND NOT g.confirmed
+    RETURNING g.archive_id, g.state)
+UPDATE glacier_archives a SET error = NULL, retrieval_status =
+       CASE WHEN a.retrieval_status = 'exists' THEN 'exists' WHEN done.state = 'ready' THEN 'ready' ELSE 'pending' END
+  FROM done WHERE a.id = done.archive_id
+   AND (a.retrieval_status = 'available' OR a.retrieval_status = 'exists' AND a.error IS NOT NULL);
+
+-- name: release_retrieval_job
+-- What a job did not ask for, as far as anybody knows, is asked for one by one.
+WITH missed AS (
+    UPDATE glacier_retrievals g SET state = 'failed', error = %(error)s
+      FROM glacier_archives a
+     WHERE g.job_id = %(job_id)s AND g.state = 'requested' AND a.id = g.archive_id
+    RETURNING g.archive_id)
+UPDATE glacier_archives a SET retrieval_status = 'available' FROM missed
+ WHERE a.id = missed.archive_id AND a.retrieval_status IN ('available', 'pending');
+
+-- name: release_untold
+-- The same of a report that was just read.
+WITH missed AS (
+    UPDATE glacier_retrievals g SET state = 'failed', error = %(error)s
+      FROM glacier_archives a
+     WHERE g.job_id = %(job_id)s AND g.state = 'requested' AND a.id = g.archive_id
+       AND NOT EXISTS (SELECT FROM reported t
+                        WHERE t.key = a.key AND (t.status < 300 OR t.code = 'RestoreAlreadyInProgress'))
+    RETURNING g.archive_id)
+UPDATE glacier_archives a SET retrieval_status = 'available' FROM missed
+ WHERE a.id = missed.archive_id AND a.retrieval_status IN ('available', 'pending');
+
+-- name: reported_failures
+SELECT code, count(*) AS count FROM reported WHERE status >= 300 AND code <> 'RestoreAlreadyInProgress' GROUP BY 1 ORDER BY 2 DESC LIMIT 5;

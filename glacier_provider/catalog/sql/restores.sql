@@ -338,6 +338,12 @@ UPDATE glacier_archives a SET error = NULL, retrieval_status =
   FROM done WHERE a.id = done.archive_id
    AND (a.retrieval_status = 'available' OR a.retrieval_status = 'exists' AND a.error IS NOT NULL);
 
+-- name: note_batch
+-- Which store's archives a job asks for: once a restore.
+UPDATE restores SET outcome = outcome || jsonb_build_object('batch',
+       coalesce(outcome -> 'batch', '{}') || jsonb_build_object(%(store_uri)s::text, %(job_id)s::bigint))
+ WHERE id = %(restore_id)s;
+
 -- name: note_retrieval_error
 -- The request was not taken: the intent stays open to be tried again.
 UPDATE glacier_archives SET error = %(error)s WHERE id = %(archive_id)s;

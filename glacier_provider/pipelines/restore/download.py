@@ -15,7 +15,7 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.checksum import Pieces, Verifier, pieces_of
 from glacier_provider.core.parts import MIB, READ_AT_ONCE, Part, parts_of
-from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.status import BY_BATCH_JOB, RetrievalStatus
 from glacier_provider.errors import (
     ArchiveCold,
     ArchiveCorrupt,
@@ -256,7 +256,7 @@ def _is_for_processes(row: Row) -> bool:
         row["source"] == "store"
         and row["kind"] == ArchiveKind.FILE
         and not row["replaces"]
-        and row["job_id"] is None
+        and (row["job_id"] or BY_BATCH_JOB).startswith(BY_BATCH_JOB)
         and 0 < row["stored_size"] <= READ_WHOLE
         and row["checksum"].startswith(_PLAIN_CHECKSUM)
     )

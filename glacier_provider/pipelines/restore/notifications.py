@@ -13,6 +13,7 @@ from glacier_provider.core.notification import Notification
 from glacier_provider.core.status import RetrievalState, RetrievalStatus
 from glacier_provider.core.store_uri import place_of
 from glacier_provider.errors import GlacierProviderError
+from glacier_provider.pipelines.restore.batch import open_jobs
 from glacier_provider.pipelines.restore.wait import (
     Waiting,
     go_on_waiting,
@@ -21,6 +22,7 @@ from glacier_provider.pipelines.restore.wait import (
     take_reports,
 )
 from glacier_provider.pipelines.shared.parallel import in_parallel
+from glacier_provider.pipelines.verify.content import Batches
 from glacier_provider.stores.contract import RetrievalReport, Stores
 
 #: Up to so many archives are looked at one by one; for more, all that are awaited are looked at in batches.
@@ -48,6 +50,7 @@ def look_at_notifications(
     *,
     catalog: Catalog,
     stores: Stores,
+    batches: Batches | None = None,
 ) -> NotificationsOutcome:
     """Look in the stores at the archives that notifications name, as far as the restore waits for them.
 
@@ -58,10 +61,11 @@ def look_at_notifications(
     news = {row["archive_id"]: row for notification, row in about.items() if _is_news(notification, row)}
     waiting = None
     if len(news) > MOST_ONE_BY_ONE:
-        waiting = poll_retrievals(application, restore_id, catalog=catalog, stores=stores)
+        waiting = poll_retrievals(application, restore_id, catalog=catalog, stores=stores, batches=batches)
     elif any(_was_asked_for(row) for row in about.values()):
-        failed = take_reports(restore_id, _ask(application, list(news.values()), stores), catalog=catalog)
-        waiting = go_on_waiting(application, restore_id, failed, catalog=catalog, stores=stores)
+        reports = _ask(application, list(news.values()), stores)
+        failed = take_reports(restore_id, reports, catalog=catalog, jobs=open_jobs(catalog))
+        waiting = go_on_waiting(application, restore_id, failed, catalog=catalog, stores=stores, batches=batches)
     awaited = catalog.restores.still_requested([row["archive_id"] for row in about.values()]) if about else set()
     unconfirmed = frozenset(notification for notification, row in about.items() if row["archive_id"] in awaited)
     return NotificationsOutcome(waiting, frozenset(about) - unconfirmed, unconfirmed)

@@ -32,6 +32,7 @@ from glacier_provider.files import Root, name_parts, walk
 from glacier_provider.files.target import claimed_by
 from glacier_provider.files.walk import LARGEST_INODE
 from glacier_provider.pipelines.costs import look_seconds
+from glacier_provider.pipelines.restore.batch import may_ask_by_batch
 from glacier_provider.pipelines.restore.database import exclusions_of, refuse_left_behind
 from glacier_provider.pipelines.restore.elsewhere import (
     Elsewhere,
@@ -384,6 +385,7 @@ def _plan(
         budget=application.restore.budget,
         now=datetime.now(UTC),
         look_seconds=look_seconds(application),
+        batch=may_ask_by_batch(application),
     )
 
 

@@ -14,6 +14,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.restores import RetrievalIntent
 from glacier_provider.core.archive import Location
 from glacier_provider.errors import ArchiveMissing, GlacierProviderError, IllegalMove
+from glacier_provider.pipelines.restore.batch import ask_by_batch
 from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
 from glacier_provider.pipelines.restore.pools import Pools
 from glacier_provider.pipelines.restore.step import shared_step
@@ -21,15 +22,24 @@ from glacier_provider.pipelines.shared.errors import raise_gravest
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
+from glacier_provider.pipelines.verify.content import Batches
 from glacier_provider.stores.contract import HasRestorePools, Pool, Retrieval, Stores, WantedRetrieval
 
 log = logging.getLogger(__name__)
 
 
 def request_retrievals(
-    application: Application, restore_id: int, wanted: ArchiveRange, *, catalog: Catalog, stores: Stores
+    application: Application,
+    restore_id: int,
+    wanted: ArchiveRange,
+    *,
+    catalog: Catalog,
+    stores: Stores,
+    batches: Batches | None = None,
 ) -> dict[str, int]:
     """Ask the stores for what only the cold has; return `requested` and `readable_at_once`, in archives.
+
+    With `batches` jobs of S3 Batch Operations ask for very many of one store, as the plan says.
 
     The intent is in the catalog before anything is paid for; a request that was sent already is joined, not sent twice
     (promise 8). Requests that the store refuses are told together at the end; the others are under way meanwhile.
@@ -39,6 +49,9 @@ def request_retrievals(
         plan = catalog.restores.get(restore_id)["plan"]
         if not _needs_retrieval(catalog, restore_id, stores):
             return {"requested": 0, "readable_at_once": _note_readable_at_once(restore_id, wanted, catalog)}
+        by_jobs = 0
+        if batches is not None:
+            by_jobs = ask_by_batch(application, restore_id, plan, catalog=catalog, batches=batches, may_go_on=may_go_on)
         with (
             catalog.alone(f"{step} of restore {restore_id}"),
             _pools(application, wanted, plan, stores, may_go_on) as pools,
@@ -46,7 +59,7 @@ def request_retrievals(
             asking = _Asking(stores, may_go_on, plan["tier"], plan["days"], pools)
             requested = _request_all(application, restore_id, wanted, plan, catalog=catalog, asking=asking)
             settle_lost(restore_id, catalog=catalog)
-        return {"requested": requested, "readable_at_once": 0}
+        return {"requested": requested + by_jobs, "readable_at_once": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +132,8 @@ def _request_page(
 
     Return what they refused: archive ids, and why.
     """
+    # What a job is to ask for that another restore is just planning is found pending when this is looked at again.
+    intents = [intent for intent in intents if intent.confirmed or not intent.is_by_job]
     for uri in {intent.store_uri for intent in intents if intent.left_over}:
         asking.stores(uri).forget_retrievals()  # what is known of them here may be older than a request of who died
     refused: list[tuple[int, GlacierProviderError]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,8 +15,10 @@ from glacier_provider.core.archive import Amount, Location
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import RetrievalFailed
+from glacier_provider.pipelines.restore.batch import open_jobs, settle_ended
 from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
 from glacier_provider.pipelines.restore.request import request_retrievals
+from glacier_provider.pipelines.verify.content import Batches
 from glacier_provider.stores.contract import Retrieval, RetrievalReport, Stores
 
 log = logging.getLogger(__name__)
@@ -41,20 +43,33 @@ class Waiting:
         return self.pending == 0
 
 
-def poll_retrievals(application: Application, restore_id: int, *, catalog: Catalog, stores: Stores) -> Waiting:
+def poll_retrievals(
+    application: Application, restore_id: int, *, catalog: Catalog, stores: Stores, batches: Batches | None = None
+) -> Waiting:
     """Look once at everything the restore waits for, note what is ready, and say how much is left.
+
+    What a job of S3 Batch Operations asks for is waited for while the job goes on; with `batches` AWS is asked about
+    it, and what an ended one did not ask for is asked for one by one.
 
     Offers that ended, or end within the hour while others are still awaited, are asked for again. Failed retrievals go
     back to `available` with the store's words and are counted; the caller decides.
     """
     failed = 0
+    jobs = open_jobs(catalog)
     for rows in catalog.restores.pending(restore_id):
-        failed += take_reports(restore_id, _reports(rows, stores), catalog=catalog)
-    return go_on_waiting(application, restore_id, failed, catalog=catalog, stores=stores)
+        failed += take_reports(restore_id, _reports(rows, stores), catalog=catalog, jobs=jobs)
+    settle_ended(jobs, catalog=catalog, batches=batches)
+    return go_on_waiting(application, restore_id, failed, catalog=catalog, stores=stores, batches=batches)
 
 
 def go_on_waiting(
-    application: Application, restore_id: int, failed: int, *, catalog: Catalog, stores: Stores
+    application: Application,
+    restore_id: int,
+    failed: int,
+    *,
+    catalog: Catalog,
+    stores: Stores,
+    batches: Batches | None = None,
 ) -> Waiting:
     """After a look that found `failed` retrievals: renew what has to be, unless any failed; say how much is left."""
     failed += len(catalog.restores.often_lost(restore_id, times=MOST_RENEWALS))
@@ -63,7 +78,7 @@ def go_on_waiting(
         pending = catalog.restores.counts(restore_id).get(RetrievalStatus.PENDING, Amount()).archives
         margin = RENEWAL_MARGIN_SECONDS if pending else 0.0
         catalog.restores.expire_by_clock(restore_id, margin_seconds=margin)
-        renewed = _renew(application, restore_id, catalog=catalog, stores=stores)
+        renewed = _renew(application, restore_id, catalog=catalog, stores=stores, batches=batches)
     counts = catalog.restores.counts(restore_id)
     return Waiting(
         pending=counts.get(RetrievalStatus.PENDING, Amount()).archives,
@@ -84,8 +99,16 @@ def retrieval_of(row: Row) -> Retrieval:
     return Retrieval(Location(row["store_uri"], row["key"]), row["tier"], row["job_id"])
 
 
-def take_reports(restore_id: int, reports: Iterable[tuple[Row, RetrievalReport]], *, catalog: Catalog) -> int:
+def take_reports(
+    restore_id: int,
+    reports: Iterable[tuple[Row, RetrievalReport]],
+    *,
+    catalog: Catalog,
+    jobs: Collection[str] = (),
+) -> int:
     """Note what a store says of requested retrievals; return how many it ended without success.
+
+    What one of `jobs` asks for may not be asked for yet.
 
     Raise ArchiveMissing when it does not have files any more that the restore does not go on without.
     """
@@ -101,7 +124,7 @@ def take_reports(restore_id: int, reports: Iterable[tuple[Row, RetrievalReport]]
         elif report.failure:
             failed.append((row["id"], report.failure))
             log.error("The retrieval of %s failed: %s", row["filename"], report.failure)
-        elif report.status is RetrievalStatus.AVAILABLE:
+        elif report.status is RetrievalStatus.AVAILABLE and row["job_id"] not in jobs:
             expired.append(row["archive_id"])
     catalog.restores.retrievals_ready(ready)
     catalog.restores.retrievals_failed(failed)
@@ -111,12 +134,15 @@ def take_reports(restore_id: int, reports: Iterable[tuple[Row, RetrievalReport]]
     return len(failed)
 
 
-def _renew(application: Application, restore_id: int, *, catalog: Catalog, stores: Stores) -> int:
+def _renew(
+    application: Application, restore_id: int, *, catalog: Catalog, stores: Stores, batches: Batches | None
+) -> int:
     """Ask again for what expired while we waited; nothing when all is pending or ready."""
     whole = ArchiveRange(0, 2**62)
     if not any(True for _ in catalog.restores.archives_to_request(restore_id, whole)):
         return 0
-    return request_retrievals(application, restore_id, whole, catalog=catalog, stores=stores)["requested"]
+    asked = request_retrievals(application, restore_id, whole, catalog=catalog, stores=stores, batches=batches)
+    return asked["requested"]
 
 
 def raise_failed_retrievals(restore_id: int, *, catalog: Catalog) -> None:

@@ -28,6 +28,7 @@ from glacier_provider.stores.s3.report import TaskResult, read_results
 from glacier_provider.stores.s3.upload import abort_uploads
 
 CHECKSUMS = "S3ComputeObjectChecksum"
+RESTORES = "S3InitiateRestoreObject"
 #: A manifest up to this size is sent by one request, a larger one in parts of it.
 _PIECE = 8 * MIB
 _PRIORITY = 10
@@ -169,8 +170,12 @@ class BatchOperations:
                     raise
                 return found
 
+    def find(self, token: str) -> str | None:
+        """Return the job that a token was used for, by its description; None when AWS knows none."""
+        with aws_errors("s3:ListJobs", self._subject()):
+            return self._of_token(token)
+
     def _of_token(self, token: str) -> str | None:
-        """Return the job that a token was used for, by its description; None when there is none."""
         marks: dict[str, str] = {}
         while True:
             page = self._control.list_jobs(AccountId=self._access.account_id, MaxResults=1000, **marks)
