@@ -18,7 +18,8 @@ from typing import Any
 
 import psycopg
 
-from glacier_provider.errors import GlacierProviderError
+from glacier_provider.core.checks import CHECKS, GRANTS
+from glacier_provider.errors import ChecksFailed, GlacierProviderError
 from glacier_provider.postgres import (
     DatabasePlan,
     Exclusions,
@@ -32,9 +33,11 @@ from glacier_provider.postgres import (
     find_tools,
     plan_database_restore,
     restore_by_swap,
-    restore_in_transaction,
+    restore_planned,
     table_of_contents,
 )
+from glacier_provider.postgres.checks.fingerprint import over, take_fingerprint
+from glacier_provider.postgres.checks.restored import DatabaseChecks, RestoreChecking
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore.selection import Contents, ObjectIdentity
 from glacier_provider.postgres.tools.run import child_environment
@@ -300,6 +303,7 @@ class _Run:
         self.execute("make", case.made)
         dumped = self.state()
         dump = self.dump(**case.exclusions)
+        checking = self._checking()
         self.execute("change", case.changed)
         before = self.state()
         into = self.user
@@ -310,7 +314,7 @@ class _Run:
             into = self.user.with_database(other)
             before = self.state(self.superuser.with_database(other))
         if case.mode == "swap":
-            yield from self._swapped(dump, dumped)
+            yield from self._swapped(dump, dumped, checking)
             return
         options = PgRestoreOptions(*[Keep.DROP if case.drops else Keep.KEEP] * 2)
         try:
@@ -319,9 +323,7 @@ class _Run:
             REFUSED.append((case, f"{type(error).__name__}: {error.message}"))
             return
         try:
-            done = restore_in_transaction(
-                into, self.any.tools, dump, case.selection, options, progress=lambda _line: None, exclusions=exclusions
-            )
+            done = restore_planned(plan, into, self.any.tools, options, progress=lambda _line: None, checking=checking)
         except GlacierProviderError as error:
             yield f"planned, and failed: {type(error).__name__}: {error.message}"
             return
@@ -329,7 +331,22 @@ class _Run:
         told = " ".join([*(each["object"] for each in done.failed), *done.warnings])
         yield from _Comparison(plan, told, dumped, before, after, exclusions, case.drops).failures()
 
-    def _swapped(self, dump: Path, dumped: State) -> Iterator[str]:
+    def _checking(self) -> RestoreChecking:
+        """What a restore is compared with before it is committed, as the product notes it when it dumps."""
+        left = self.case.exclusions
+        with self.user.connect() as connection:
+            connection.execute("SET search_path = ''")
+            expected = take_fingerprint(
+                over(connection),
+                hashes=True,
+                schemas=left["exclude_schemas"],
+                tables=[".".join(table) for table in left["exclude_tables"]],
+                rowless=[".".join(table) for table in left["exclude_table_data"]],
+            )
+        checks = [name for name in CHECKS if not (name == GRANTS and self.case.drops)]
+        return RestoreChecking(DatabaseChecks(expected, checks=checks), lambda _line: None)
+
+    def _swapped(self, dump: Path, dumped: State, checking: RestoreChecking) -> Iterator[str]:
         try:
             restore_by_swap(
                 self.user,
@@ -339,7 +356,11 @@ class _Run:
                 mark="restore_1_1",
                 jobs=2,
                 progress=lambda _: None,
+                checking=checking,
             )
+        except ChecksFailed as error:
+            yield f"swapped, and failed: {error.message}"
+            return
         except GlacierProviderError as error:
             REFUSED.append((self.case, f"{type(error).__name__}: {error.message}"))
             return
