@@ -72,6 +72,7 @@ def views(catalog: Pages, backups: int) -> Mapping[str, Callable[[], object]]:
         "in which backups": lambda: catalog.backups_of_files("dms", "nothing like it"),
         "this very file": lambda: catalog.backups_of_files("dms", "in/document 7000.pdf"),
         "restore preview": lambda: (catalog.backup("dms", middle), catalog.set_aside("dms", middle)),
+        "what was proven": lambda: (catalog.proofs_of_backup(middle), catalog.drilled(range(middle, middle + 25))),
         "work under way": lambda: catalog.unfinished("dms"),
     }
 
@@ -85,6 +86,7 @@ def overview(catalog: Pages) -> None:
     catalog.days({"dms": "UTC"}, since)
     catalog.growth(["dms"], since)
     catalog.totals(["dms"])
+    catalog.proofs(["dms"])
 
 
 def opened(server: Server, backups: int, archives: int) -> Catalog:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
+
+from glacier_provider.core.proof import ProofKind
+
+if TYPE_CHECKING:
+    from glacier_provider.applications import Application
 
 #: A backup that is due has this long before it is missed, or half of the schedule's interval if that is shorter.
 GRACE = timedelta(hours=6)
+#: A verification or a drill has this long, and the hours that what sleeps in the cold may take.
+PROOF_GRACE = timedelta(days=2)
 
 _PRESETS = {
     "@hourly": "0 * * * *",
@@ -53,3 +60,17 @@ class Schedule:
 
         expression = _PRESETS.get(self.expression or "", self.expression)
         return croniter(expression, start.astimezone(ZoneInfo(self.timezone)))
+
+
+def proofs_due(application: Application, now: datetime) -> dict[ProofKind, datetime | None]:
+    """Return the kinds of proofs that are asked for, each with when one was due that must be there by now; None: none.
+
+    A kind that is asked for without a schedule, by hand, is never overdue.
+    """
+    asked = {}
+    if application.verify.by != "off":
+        asked[ProofKind.VERIFICATION] = application.verify.schedule
+    if application.drill.which != "off":
+        asked[ProofKind.DRILL] = application.drill.schedule
+    grace = PROOF_GRACE + timedelta(hours=application.verify.timeout_hours)
+    return {kind: Schedule(when, application.timezone).last_due(now - grace) for kind, when in asked.items()}

@@ -182,6 +182,28 @@ class Pages:
         places, lost = self.whereabouts(application, complete), self.lost(application, complete)
         return [{**row, **_archives(row, places.get(row["id"]), lost.get(row["id"], Amount()))} for row in rows]
 
+    # --- what was proven ---------------------------------------------------------------------------------------
+
+    def proofs(self, names: Sequence[str]) -> dict[str, list[Row]]:
+        """Return, by application, the last verification and the last drill that ended, of those that there were.
+
+        With `told`, the first grave sentences of what it found, `passed_at`, and `passed_figures` of the last that
+        passed, those of them that `proof_words` reads.
+        """
+        found: dict[str, list[Row]] = {name: [] for name in names}
+        for row in self._db.rows("proofs_of_each", names=list(names)):
+            found[row["application"]].append(row)
+        return found
+
+    def proofs_of_backup(self, backup_id: int) -> list[Row]:
+        """Return the last drills of one backup, and the last verification since it was complete; the newest first."""
+        found = self._db.rows("proofs_of_backup", backup_id=backup_id)
+        return sorted(found, key=lambda row: -int(row["id"]))
+
+    def drilled(self, backup_ids: Iterable[int]) -> dict[int, Row]:
+        """Return, by backup, `state` and `ended_at` of its last drill."""
+        return {row["backup_id"]: row for row in self._db.rows("drilled_backups", ids=list(backup_ids))}
+
     # --- the archives of one backup --------------------------------------------------------------------------
 
     def files(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,9 @@ from glacier_provider.cli.output import (
     shown_size,
     shown_time,
 )
+from glacier_provider.core.proof import Finding, ProofKind, finding_lines, proof_words
 from glacier_provider.core.restorability import restorability
-from glacier_provider.core.status import BackupState
+from glacier_provider.core.status import BackupState, ProofState
 from glacier_provider.core.text import counted, nearest, readable_size
 from glacier_provider.errors import ConfigurationError
 
@@ -54,6 +55,8 @@ def _list(arguments: Arguments) -> None:
             arguments.application, state=arguments.state, limit=arguments.limit, offset=arguments.offset
         )
         lost = catalog.lost.of_backups(row["id"] for row in rows)
+        drilled = catalog.pages.drilled(row["id"] for row in rows)
+        rows = [{**row, "drilled": drilled.get(row["id"])} for row in rows]
         rows = [{**row, "lost_count": lost.get(row["id"], {}).get("lost_count", 0)} for row in rows]
     print_rows(
         arguments,
@@ -68,6 +71,7 @@ def _list(arguments: Arguments) -> None:
             "new": "new_files_count",
             "new bytes": lambda row: shown_size(row["new_files_bytes"]),
             "lost": lambda row: row["lost_count"] or "",
+            "drilled (UTC)": lambda row: _drilled(row["drilled"]),
             "retrieval": "retrieval_status",
             "error": lambda row: shortened(row["error"]),
         },
@@ -78,13 +82,14 @@ def _show(arguments: Arguments) -> None:
     with open_catalog(arguments) as catalog:
         backup = catalog.lists.backup(arguments.backup_id)
         restores = catalog.lists.restores(backup_id=arguments.backup_id)
+        proofs = catalog.pages.proofs_of_backup(arguments.backup_id)
         lost = catalog.lost.of_backups([arguments.backup_id]).get(arguments.backup_id, {"lost_count": 0, "lost": []})
         backup |= {"lost_count": lost["lost_count"], "lost": lost["lost"]}
     if arguments.roles:
         _print_roles(backup["report"].get("roles") or {})
         return
     if arguments.json:
-        print_json({**backup, "restores": restores})
+        print_json({**backup, "restores": restores, "proofs": proofs})
         return
     archives = backup.pop("archives")
     if not backup["lost_count"]:
@@ -96,8 +101,30 @@ def _show(arguments: Arguments) -> None:
         print(f"{_WORDS[status]:>18}: {counted(amount.archives, 'archive')}, {readable_size(amount.bytes)}")
     for line in (*restorability(report), *_findings(report)):
         print(line)
+    for line in _proven(proofs):
+        print(line)
     for restore in restores:
         print(f"restore {restore['id']}: {restore['state']}, opened {shown_time(restore['opened_at'])} UTC")
+
+
+def _drilled(drill: Mapping[str, Any] | None) -> str:
+    if drill is None:
+        return ""
+    return shown_time(drill["ended_at"]) if drill["state"] == ProofState.PASSED else str(drill["state"])
+
+
+def _proven(proofs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what was proven of a backup, a line for each proof and each of its findings."""
+    none = True
+    for proof in proofs:
+        none = False
+        words = proof_words(ProofKind(proof["kind"]), proof["figures"])
+        head = f"{proof['kind']} {proof['id']}: {proof['state']}, ended {shown_time(proof['ended_at'])} UTC"
+        yield f"{head}: {words}" if words else head
+        findings = finding_lines([Finding.from_dict(one) for one in proof["findings"]])
+        yield from (f"  {for_terminal(told)}" for told in (*([proof["error"]] if proof["error"] else []), *findings))
+    if none:
+        yield "never proven: no drill has restored it, and nothing was verified since it was complete"
 
 
 def _print_roles(recorded: dict[str, Any]) -> None:

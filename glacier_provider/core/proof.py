@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from glacier_provider.core.status import ProofState
+from glacier_provider.core.text import counted, readable_seconds, readable_size, some
 
 
 class ProofKind(StrEnum):
@@ -56,6 +58,73 @@ def state_of(findings: Iterable[Finding], *, failed: bool = False) -> ProofState
     return ProofState.FOUND if any(one.grave for one in findings) else ProofState.PASSED
 
 
+class Standing(StrEnum):
+    """How it stands with the proofs of one kind."""
+
+    OFF = "off"  #: none is asked for, and there never was one
+    NEVER = "never"  #: none has ended yet
+    OK = "ok"  #: the last one passed, in time
+    FAILED = "failed"  #: the last one found something, or could not look at all
+    OVERDUE = "overdue"  #: the last one passed, and another one was due since
+
+
+def standing_of(
+    state: ProofState | None, ended_at: datetime | None, *, due: datetime | None, asked_for: bool
+) -> Standing:
+    """Return how it stands, by how and when the last one ended, and when one was to have ended since (None: never)."""
+    if state is None or ended_at is None:
+        return Standing.NEVER if asked_for else Standing.OFF
+    if state is not ProofState.PASSED:
+        return Standing.FAILED
+    return Standing.OVERDUE if due is not None and ended_at < due else Standing.OK
+
+
+def proof_words(kind: ProofKind, figures: Mapping[str, Any]) -> str:
+    """Return what a proof came to, in a line; "" where its figures do not say.
+
+    >>> proof_words(ProofKind.DRILL, {"database": {"bytes": 1_200_000_000, "tables": 41}, "files": {"checked": 100},
+    ...                               "times": {"recovery": 380.0}})
+    '1.2 GB, 41 tables, 100 files, 6 min 20 s'
+    >>> proof_words(ProofKind.VERIFICATION, {"listing": {"listed": 1200}, "content": {"matched": 1000}})
+    '1200 archives listed, 1000 checksums computed'
+    """
+    said: list[str | None]
+    if kind is ProofKind.DRILL:
+        said = [
+            _said(figures, "database", "bytes", readable_size),
+            _said(figures, "database", "tables", lambda count: counted(count, "table")),
+            _said(figures, "files", "checked", lambda count: counted(count, "file")),
+            _said(figures, "times", "recovery", readable_seconds),
+        ]
+    else:
+        said = [
+            _said(figures, "listing", "listed", lambda count: f"{counted(count, 'archive')} listed"),
+            _said(figures, "content", "matched", lambda count: f"{counted(count, 'checksum')} computed"),
+        ]
+    return ", ".join(one for one in said if one)
+
+
+def _said(figures: Mapping[str, Any], step: str, name: str, say: Callable[[Any], str]) -> str | None:
+    """Return a figure in words; None where it is not told, or is no number."""
+    told = figures.get(step)
+    value = told.get(name) if isinstance(told, Mapping) else None
+    return say(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+#: What to do, by how it stands.
+NEXT_STEPS = {
+    Standing.FAILED: "Mend what it names, and begin another {kind}: the DAG glacier_{dag}__{application}.",
+    Standing.OVERDUE: "See whether the DAG glacier_{dag}__{application} is paused, or why its runs do not end.",
+}
+_DAGS = {ProofKind.VERIFICATION: "verify", ProofKind.DRILL: "drill"}
+
+
+def next_step(standing: Standing, kind: ProofKind, application: str) -> str | None:
+    """Return what to do next in a sentence; None when nothing is to be done."""
+    words = NEXT_STEPS.get(standing)
+    return words and words.format(kind=kind.value, dag=_DAGS[kind], application=application)
+
+
 def merged_findings(findings: Iterable[Finding], *, most: int) -> list[Finding]:
     """Return findings with those of one kind and sentence as one, which names so many at most.
 
@@ -73,7 +142,5 @@ def merged_findings(findings: Iterable[Finding], *, most: int) -> list[Finding]:
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:
     """Return findings as a person reads them, the grave ones first."""
-    from glacier_provider.core.text import some
-
     ordered = sorted(findings, key=lambda one: not one.grave)
     return [f"{one.told} {some(one.names, one.count)}.".strip() if one.names else one.told for one in ordered]

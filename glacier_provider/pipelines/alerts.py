@@ -7,13 +7,13 @@ in that one's for a time-out only.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from glacier_provider.applications import Application
-from glacier_provider.applications.schedule import Schedule
+from glacier_provider.applications.schedule import Schedule, proofs_due
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.alert import NEWS, Alert, AlertTarget, alerts_of
 from glacier_provider.core.condition import AgeLimits, Condition, Event, Grade, Trouble, troubles_of
@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 Send = Callable[[AlertTarget, Alert], None]
 #: `application`, `target`, `event` and `error`: what could not be told, to whom, and why.
 Failure = dict[str, Any]
-#: A verification or a drill that is due is missed when it has not passed after so long.
-PROOF_GRACE = timedelta(days=2)
 
 
 def tell_alerts(
@@ -135,7 +133,7 @@ def _troubles(application: Application, condition: Condition, now: datetime) -> 
     at_once = timedelta()
     missed = _missed(application, condition, now)
     backup = AgeLimits(at_once if missed else None, at_once if missed > 1 else None)
-    proofs = {ProofKind.VERIFICATION: AgeLimits(at_once)} if _is_unverified(application, condition, now) else {}
+    proofs = {kind: AgeLimits(at_once) for kind in _unproven(application, condition, now)}
     found = troubles_of(condition, now=now, backup=backup, proofs=proofs)
     return [one for one in found if missed or one.event is not Event.BACKUP_LATE]
 
@@ -151,14 +149,13 @@ def _missed(application: Application, condition: Condition, now: datetime) -> in
     return 2 if before is not None and since < before else 1
 
 
-def _is_unverified(application: Application, condition: Condition, now: datetime) -> bool:
-    if application.verify.by == "off" or application.verify.schedule is None:
-        return False
-    schedule = Schedule(application.verify.schedule, application.timezone)
-    due = schedule.last_due(now - PROOF_GRACE - timedelta(hours=application.verify.timeout_hours))
-    proven = condition.proven.get(ProofKind.VERIFICATION)
-    since = (proven and proven.passed_at) or max(condition.known_since or now, application.first_day)
-    return due is not None and since < due
+def _unproven(application: Application, condition: Condition, now: datetime) -> Iterator[ProofKind]:
+    """Yield the kinds of proofs of which one was due that is not there."""
+    for kind, due in proofs_due(application, now).items():
+        proven = condition.proven.get(kind)
+        since = (proven and proven.passed_at) or max(condition.known_since or now, application.first_day)
+        if due is not None and since < due:
+            yield kind
 
 
 def _dear(application: Application, catalog: Catalog) -> list[Trouble]:

@@ -161,7 +161,8 @@ def _facts(application: Application, proof: Row, catalog: Catalog) -> dict[str, 
 
 def recovery_seconds(figures: Mapping[str, Any]) -> float | None:
     """Return how long a drill took from its beginning until everything was back, in seconds; None of anything else."""
-    told = figures.get("recovery_seconds")
+    times = figures.get("times")
+    told = times.get("recovery") if isinstance(times, Mapping) else None
     return float(told) if isinstance(told, int | float) else None
 
 

@@ -15,6 +15,7 @@ YEAR = 53 * 7
 class Health(StrEnum):
     FRESH = "fresh"  #: the last backup that was due is complete
     UNRESTORABLE = "unrestorable"  #: complete, and its rehearsal says that it cannot be brought back
+    UNPROVEN = "unproven"  #: complete, and the last drill or verification failed, or is overdue
     INCOMPLETE = "incomplete"  #: complete, but for files that could not be read
     PAUSED = "paused"  #: all was well when the DAG was paused; nothing is backed up by itself
     LATE = "late"  #: a backup was due and is not there
@@ -31,13 +32,15 @@ def health_of(
     complete_since: datetime | None,
     last_ended: str | None,
     unrestorable: bool = False,
+    unproven: bool = False,
     shortfalls: int = 0,
     paused: bool = False,
 ) -> tuple[Health, datetime | None]:
     """Return an application's health and, when it is late, when the missing backup was due.
 
     `complete_since`: when the last complete backup was opened; `unrestorable`: whether its rehearsal says that it
-    cannot be brought back; `shortfalls`: kinds of what it lacks;
+    cannot be brought back; `unproven`: whether a drill or verification failed, or is overdue; `shortfalls`: kinds of
+    what it lacks;
     `last_ended`: the state of the last one that ended; `paused`: whether Airflow makes none by itself.
     """
     if complete_since is None:
@@ -50,6 +53,8 @@ def health_of(
         return Health.LATE, due
     if unrestorable:
         return Health.UNRESTORABLE, None
+    if unproven:
+        return Health.UNPROVEN, None
     if shortfalls:
         return Health.INCOMPLETE, None
     if due is None:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from glacier_provider.core.plan import RestorePart
-from glacier_provider.core.status import BackupState, RestoreState, RetrievalStatus
+from glacier_provider.core.proof import ProofKind, Standing
+from glacier_provider.core.status import BackupState, ProofState, RestoreState, RetrievalStatus
 from glacier_provider.core.tiers import Tier
 from glacier_provider.ui.health import Health
 
@@ -88,6 +89,42 @@ class RetrievalCostResponse(BaseResponse):
     total: Money
 
 
+class DrilledResponse(BaseResponse):
+    """The last drill of a backup."""
+
+    state: ProofState
+    ended_at: datetime
+
+
+class ProofResponse(BaseResponse):
+    """A verification or a drill that has ended."""
+
+    id: int
+    kind: ProofKind
+    state: ProofState
+    method: str
+    began_at: datetime
+    ended_at: datetime
+    backup_id: int | None = Field(description="null: it was about all backups")
+    words: str = Field(description="what it came to", examples=["1.2 GB, 41 tables, 100 files, 6 min 20 s"])
+    findings: list[str] = Field(description="what it found, a sentence each, the grave ones first")
+    error: str | None
+    evidence: int | None = Field(description="the number of its document; null: there is none yet")
+
+
+class StandingResponse(BaseResponse):
+    """How it stands with the proofs of one kind: the last one, and the last that passed."""
+
+    kind: ProofKind
+    standing: Standing
+    ended_at: datetime | None = None
+    passed_at: datetime | None = None
+    backup_id: int | None = Field(default=None, description="the backup that a drill last restored and passed")
+    words: str = Field(default="", description="what the last one that passed came to")
+    told: list[str] = Field(default=[], description="what is wrong, a sentence each")
+    hint: str | None = Field(default=None, description="what to do next")
+
+
 class BackupResponse(BaseResponse):
     """One backup. `archives`: of a complete one, by retrieval status; `retrieval_status` is the lowest of them."""
 
@@ -114,6 +151,7 @@ class BackupResponse(BaseResponse):
     archives: dict[RetrievalStatus, AmountResponse] = {}
     retrieval_status: RetrievalStatus | None = None
     cost: AddedCostResponse | None = Field(default=None, description="told in lists and details of one application")
+    drilled: DrilledResponse | None = Field(default=None, description="told in lists and details of one application")
 
 
 class BackupCollectionResponse(BaseResponse):
@@ -149,6 +187,7 @@ class BackupDetailResponse(BackupResponse):
     database: OwnArchiveResponse | None
     manifest: OwnArchiveResponse | None
     report: dict[str, Any]
+    proofs: list[ProofResponse] = []
     previous: int | None
     previous_complete: int | None
     next: int | None
@@ -257,6 +296,7 @@ class CardResponse(BaseResponse):
     complete: BackupResponse | None = Field(default=None, description="the newest complete backup")
     restore: RestoreResponse | None = Field(default=None, description="the newest restore")
     cost: MonthlyCostResponse | None = None
+    proofs: list[StandingResponse] = Field(default=[], description="of verifications and drills")
     calendar: CalendarResponse | None = None
     growth: list[GrowthResponse] = []
     problem: ProblemResponse | None = None

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from glacier_provider.applications import Application
-from glacier_provider.applications.schedule import Schedule
+from glacier_provider.applications.schedule import Schedule, proofs_due
 from glacier_provider.catalog.backups import Run, RunEnded
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
@@ -19,9 +19,18 @@ from glacier_provider.core.cost import early_deletion, of_tier, plain, storage_c
 from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.findings import known_of_backup
 from glacier_provider.core.plan import RestoreRequest
+from glacier_provider.core.proof import (
+    Finding,
+    ProofKind,
+    Standing,
+    finding_lines,
+    next_step,
+    proof_words,
+    standing_of,
+)
 from glacier_provider.core.restorability import cannot_be_brought_back
-from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.core.text import counted
+from glacier_provider.core.status import ProofState, RetrievalStatus
+from glacier_provider.core.text import NAMED, counted
 from glacier_provider.core.tiers import Tier, retrieval_hours
 from glacier_provider.errors import ConfigurationError, GlacierProviderError
 from glacier_provider.pipelines.free import Holder, lease_of
@@ -107,13 +116,49 @@ def _shortfalls(backup: Row) -> list[str]:
     return said
 
 
+def _standings(application: Application, rows: Sequence[Row], now: datetime) -> list[models.StandingResponse]:
+    """Return how it stands with verifications and drills; of those that are neither asked for nor were ever made,
+    nothing."""
+    due, by_kind = proofs_due(application, now), {row["kind"]: row for row in rows}
+    found = []
+    for kind in (ProofKind.DRILL, ProofKind.VERIFICATION):
+        row = by_kind.get(kind)
+        standing = standing_of(
+            ProofState(row["state"]) if row else None,
+            row["ended_at"] if row else None,
+            due=due.get(kind),
+            asked_for=kind in due,
+        )
+        if standing is Standing.OFF:
+            continue
+        told = _wrong_of_proof(row) if row and standing is Standing.FAILED else []
+        found.append(
+            models.StandingResponse(
+                kind=kind,
+                standing=standing,
+                ended_at=row["ended_at"] if row else None,
+                passed_at=row["passed_at"] if row else None,
+                backup_id=row["passed_backup_id"] if row else None,
+                words=proof_words(kind, row["passed_figures"]) if row and row["passed_id"] else "",
+                told=told,
+                hint=next_step(standing, kind, application.name),
+            )
+        )
+    return found
+
+
+def _wrong_of_proof(row: Row) -> list[str]:
+    error = [row["error"]] if row["error"] else []
+    return error + [one for one in row["told"] or [] if one not in error]
+
+
 def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) -> list[models.CardResponse]:
     names = [application.name for application in group]
     since = known.now - timedelta(days=YEAR + 7)
     newest, complete = pages.newest(names), pages.newest(names, ["complete"])
     ended = pages.newest(names, ["complete", "failed"])
     restores, first = pages.newest_restores(names), pages.first(names)
-    held = pages.totals(names)
+    held, proofs = pages.totals(names), pages.proofs(names)
     days = _by_application(pages.days({one.name: one.timezone for one in group}, since))
     growth = _by_application(pages.growth(names, since))
     result = []
@@ -123,12 +168,14 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) 
         done, last = complete.get(name), ended.get(name)
         if done:
             done = {**done, "unrestorable": cannot_be_brought_back(done["report"])}
+        standings = _standings(application, proofs[name], known.now)
         health, late_since = health_of(
             schedule,
             now=known.now,
             complete_since=done["opened_at"] if done else None,
             last_ended=last["state"] if last else None,
             unrestorable=bool(done and done["unrestorable"]),
+            unproven=any(one.standing in (Standing.FAILED, Standing.OVERDUE) for one in standings),
             shortfalls=len(_shortfalls(done)) if done else 0,
             paused=(dag := known.dags.get(backup_dag_of(name))) is not None and dag.paused,
         )
@@ -143,6 +190,7 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) 
                     "complete": _maybe(models.BackupResponse, done and {**done, "shortfalls": _shortfalls(done)}),
                     "restore": _maybe(models.RestoreResponse, restores.get(name)),
                     "cost": money.monthly(application, held[name]) if held[name] else None,
+                    "proofs": standings,
                     "calendar": models.CalendarResponse(start=start, days=letters),
                     "growth": [
                         models.GrowthResponse(at=row["opened_at"], files=row["files_count"], bytes=row["bytes"])
@@ -208,10 +256,17 @@ def backup_page(
     application: Application, rows: Sequence[Row], total: int, pages: Pages
 ) -> models.BackupCollectionResponse:
     """Return a page of backups, each with what it added to the bill."""
-    held = pages.stored(application.name, [row["id"] for row in rows])
+    ids = [row["id"] for row in rows]
+    held, drilled = pages.stored(application.name, ids), pages.drilled(ids)
     return models.BackupCollectionResponse(
         backups=[
-            models.BackupResponse.model_validate({**row, "cost": money.added(application, held[row["id"]], row)})
+            models.BackupResponse.model_validate(
+                {
+                    **row,
+                    "cost": money.added(application, held[row["id"]], row),
+                    "drilled": drilled.get(row["id"]),
+                }
+            )
             for row in rows
         ],
         total=total,
@@ -221,7 +276,22 @@ def backup_page(
 def backup_detail(application: Application, backup_id: int, pages: Pages) -> models.BackupDetailResponse:
     row = pages.backup(application.name, backup_id)
     held = pages.stored(application.name, [backup_id])[backup_id]
-    return models.BackupDetailResponse.model_validate({**row, "cost": money.added(application, held, row["report"])})
+    return models.BackupDetailResponse.model_validate(
+        {
+            **row,
+            "cost": money.added(application, held, row["report"]),
+            "drilled": pages.drilled([backup_id]).get(backup_id),
+            "proofs": [_proof(one) for one in pages.proofs_of_backup(backup_id)],
+        }
+    )
+
+
+def _proof(row: Row) -> models.ProofResponse:
+    kind = ProofKind(row["kind"])
+    findings = finding_lines([Finding.from_dict(one) for one in row["findings"]])
+    return models.ProofResponse.model_validate(
+        {**row, "words": proof_words(kind, row["figures"]), "findings": findings[:NAMED]}
+    )
 
 
 # --- runs and deletions --------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def a_drill(app: ApplicationUnderTest, backup_id: int | None, *findings: Finding
     """End a drill, without its evidence: as of a process that was killed then."""
     proof_id = app.catalog.proofs.open(ProofKind.DRILL, method="scratch", backup_id=backup_id, asked_by="ann")
     app.catalog.proofs.note(proof_id, "tables", figures={"tables": 2}, findings=findings)
-    app.catalog.proofs.close(proof_id, figures={"recovery_seconds": 4.5})
+    app.catalog.proofs.close(proof_id, figures={"times": {"recovery": 4.5}})
     return proof_id
 
 

@@ -95,7 +95,7 @@ class DrillUnderTest:
         return drill.clear_drill(self.app.application, self.proof_id, **self.common)
 
     def close(self) -> dict[str, Any]:
-        return drill.close_drill(self.app.application, self.proof_id, catalog=self.app.catalog)
+        return drill.close_drill(self.app.application, self.proof_id, catalog=self.app.catalog, stores=self.app.stores)
 
     STEPS = ("open", "plan", "retrieve", "download", "restore_and_check", "check_files", "clear", "close")
 

@@ -32,3 +32,44 @@ SELECT * FROM proofs WHERE application_id = %(application_id)s AND kind = %(kind
 -- name: list_proofs
 SELECT * FROM proofs WHERE application_id = %(application_id)s AND (%(kind)s::text IS NULL OR kind = %(kind)s)
  ORDER BY id DESC LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: proofs_of_each
+-- The last proof of each kind that ended, and the last that passed. Of the figures, which may be long, only a few are read.
+SELECT p.name AS application, k.kind, n.id, n.state, n.began_at, n.ended_at, n.backup_id, left(n.error, 1000) AS error,
+       (SELECT jsonb_agg(g.told) FROM (
+            SELECT left(f->>'told', 500) || coalesce(' ' || left(f->'names'->>0, 200), '') AS told
+              FROM jsonb_array_elements(n.findings) AS f WHERE (f->>'grave')::boolean LIMIT 3) AS g) AS told,
+       s.id AS passed_id, s.ended_at AS passed_at, s.backup_id AS passed_backup_id,
+       jsonb_build_object('listing', jsonb_build_object('listed', s.figures->'listing'->'listed'),
+                          'content', jsonb_build_object('matched', s.figures->'content'->'matched'),
+                          'database', jsonb_build_object('bytes', s.figures->'database'->'bytes',
+                                                         'tables', s.figures->'database'->'tables'),
+                          'files', jsonb_build_object('checked', s.figures->'files'->'checked'),
+                          'times', jsonb_build_object('recovery', s.figures->'times'->'recovery')) AS passed_figures
+  FROM applications p
+ CROSS JOIN (VALUES ('verification'), ('drill')) AS k (kind)
+ CROSS JOIN LATERAL (SELECT * FROM proofs o WHERE o.application_id = p.id AND o.kind = k.kind AND o.state <> 'running'
+                      ORDER BY o.id DESC LIMIT 1) AS n
+  LEFT JOIN LATERAL (SELECT * FROM proofs o WHERE o.application_id = p.id AND o.kind = k.kind AND o.state = 'passed'
+                      ORDER BY o.id DESC LIMIT 1) AS s ON true
+ WHERE p.name = ANY(%(names)s)
+ ORDER BY p.name, k.kind DESC;
+
+-- name: proofs_of_backup
+-- The last drills of one backup, and the last verification that began after it was complete.
+(SELECT o.*, e.number AS evidence FROM proofs o LEFT JOIN evidence e ON e.proof_id = o.id
+  WHERE o.backup_id = %(backup_id)s AND o.state <> 'running' ORDER BY o.id DESC LIMIT 20)
+UNION ALL
+(SELECT o.*, e.number AS evidence
+   FROM application_data_backups b
+   JOIN proofs o ON o.application_id = b.application_id AND o.kind = 'verification' AND o.state <> 'running'
+                AND o.began_at >= b.closed_at
+   LEFT JOIN evidence e ON e.proof_id = o.id
+  WHERE b.id = %(backup_id)s AND b.state = 'complete' ORDER BY o.id DESC LIMIT 1);
+
+-- name: drilled_backups
+-- The last drill of each of these backups.
+SELECT b.id AS backup_id, o.state, o.ended_at
+  FROM unnest(%(ids)s::bigint[]) AS b (id)
+ CROSS JOIN LATERAL (SELECT * FROM proofs o WHERE o.backup_id = b.id AND o.kind = 'drill' AND o.state <> 'running'
+                      ORDER BY o.id DESC LIMIT 1) AS o;

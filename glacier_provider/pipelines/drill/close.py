@@ -15,13 +15,15 @@ from glacier_provider.core.drill import LOST, NOT_DONE
 from glacier_provider.core.proof import Finding, finding_lines
 from glacier_provider.core.status import ProofState
 from glacier_provider.core.text import NAMED, counted, readable_seconds, readable_size
+from glacier_provider.pipelines.evidence import why_no_evidence
+from glacier_provider.stores.contract import Stores
 
 log = logging.getLogger(__name__)
 
 
-def close_drill(application: Application, proof_id: int, *, catalog: Catalog) -> dict[str, Any]:
-    """End a drill and return it as a dict: `proof_id`, `kind`, `state`, `backup_id`, `figures`, `findings`, `lines`,
-    `error`. One that has ended is returned as it is.
+def close_drill(application: Application, proof_id: int, *, catalog: Catalog, stores: Stores) -> dict[str, Any]:
+    """End a drill, leave its evidence and return it as a dict: `proof_id`, `kind`, `state`, `backup_id`, `figures`,
+    `findings`, `lines`, `error`, `no_evidence`: why that could not be written. One that has ended is returned as it is.
     """
     proof = catalog.proofs.get(proof_id)
     if proof["state"] == ProofState.RUNNING:
@@ -29,7 +31,7 @@ def close_drill(application: Application, proof_id: int, *, catalog: Catalog) ->
         catalog.proofs.note(proof_id, "lost", findings=_lost(proof["backup_id"], catalog))
         proof = catalog.proofs.get(proof_id)
         proof = catalog.proofs.close(proof_id, error=_unfinished(proof["figures"], proof["findings"]))
-    closed = closed_drill(proof)
+    closed = closed_drill(proof, why_no_evidence(application, catalog=catalog, stores=stores))
     for line in closed["lines"]:
         log.info("%s: %s", application.name, line)
     return closed
@@ -77,8 +79,8 @@ def _unfinished(figures: Mapping[str, Any], findings: list[Mapping[str, Any]]) -
     return None
 
 
-def closed_drill(proof: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a drill that has ended as tasks and programs hand it on."""
+def closed_drill(proof: Mapping[str, Any], no_evidence: str | None = None) -> dict[str, Any]:
+    """Return a drill that has ended as tasks and programs hand it on, and why it has no evidence."""
     findings = [Finding.from_dict(one) for one in proof["findings"]]
     error, told = proof["error"], finding_lines(findings)
     first = {
@@ -98,7 +100,14 @@ def closed_drill(proof: Mapping[str, Any]) -> dict[str, Any]:
         "figures": proof["figures"],
         "findings": [one.as_dict() for one in findings],
         "error": error,
-        "lines": [first, *([error] if error else []), *_looked(proof["figures"]), *told],
+        "no_evidence": no_evidence,
+        "lines": [
+            first,
+            *([error] if error else []),
+            *_looked(proof["figures"]),
+            *told,
+            *([no_evidence] if no_evidence else []),
+        ],
     }
 
 

@@ -6,7 +6,7 @@ import { Backups } from "./backups.js";
 import { Year, Growth } from "./charts.js";
 import { useChoices } from "./choices.js";
 import { Costs, Prices } from "./costs.js";
-import { Figures, State } from "./figures.js";
+import { Figures, Proven, State } from "./figures.js";
 import { FindFile } from "./files.js";
 import { Button, C, Fragment, h, HOME, Page, Panel, Problem, restorePath, Small, Tabs, Waiting } from "./parts.js";
 import { RestoreList } from "./restores.js";
@@ -64,6 +64,7 @@ function Summary({ card, now }) {
     h(Figures, { card, now, columns: { base: 2, md: 3, lg: 6 } }),
     h(Small, { my: 3, overflowWrap: "anywhere" },
       `${card.schedule ? `Schedule ${card.schedule} (${card.timezone})` : "By hand only"} · ${card.store}`),
+    h(C.Box, { mb: 3 }, h(Proven, { card, now })),
     card.calendar && h(C.Grid, { gap: 5, templateColumns: { base: "1fr", lg: "2fr 1fr" }, alignItems: "end" },
       h(Year, { calendar: card.calendar, legend: true }),
       h(Growth, { points: card.growth })),

@@ -7,6 +7,7 @@ import { useDeletion } from "./deletion.js";
 import { BackupFiles, Changes } from "./files.js";
 import * as form from "./format.js";
 import { applicationPath, backupPath, Button, C, Fact, Facts, Fragment, h, HOME, Note, Page, Panel, Problem, restorePath, runPath, Small, Tabs, Time, Waiting } from "./parts.js";
+import { Proofs } from "./proofs.js";
 import { Report, reportTitle } from "./report.js";
 import { RestoreList } from "./restores.js";
 import { StateBadge, StatusBadge, StatusBar } from "./status.js";
@@ -29,6 +30,7 @@ function Loaded({ name, backup, card, problem, trail, reload }) {
     ["changes", "Changes", h(Changes, { name, backup })],
     ["archives", "Dump and manifest", h(Archives, { backup })],
     ["report", reportTitle(backup.report), h(Report, { report: backup.report })],
+    ["proofs", "Proofs", h(Proofs, { proofs: backup.proofs })],
     ["tasks", "Tasks and logs", h(Tasks, { dagId: backup.dag_id, runId: backup.dag_run_id })],
     card && ["restores", "Restores", h(RestoreList, { card, backupId: backup.id })],
   ].filter(Boolean);

@@ -5,7 +5,7 @@ import { useChoices } from "./choices.js";
 import { Monthly } from "./costs.js";
 import * as form from "./format.js";
 import { backupPath, C, h, Link, Problem, restorePath, runPath, Time, Waiting } from "./parts.js";
-import { StateBadge, StatusBadge, StatusBar } from "./status.js";
+import { ProofBadge, StateBadge, StatusBadge, StatusBar } from "./status.js";
 import { Choice, Day, Pages, Table } from "./table.js";
 
 const SIZE = 25;
@@ -22,6 +22,7 @@ const columnsOf = (card) => [
   { name: "New", sort: "new_files", number: true, from: "lg", show: (row) => form.count(row.new_files_count) },
   { name: "Uploaded", sort: "uploaded", number: true, from: "xl", show: (row) => form.size(uploaded(row)) },
   { name: "Adds a month", number: true, from: "xl", show: (row) => h(Monthly, { cost: row.cost }) },
+  { name: "Drilled", from: "lg", show: (row) => h(Drilled, { row }) },
   { name: "Retrieval", from: "sm", show: (row) => h(Retrieval, { row }) },
   { name: "Actions", from: "sm", show: (row) => h(Actions, { card, row }) },
 ];
@@ -29,6 +30,11 @@ const columnsOf = (card) => [
 function uploaded(row) {
   if (row.database_bytes === null && row.new_files_bytes === null) return null;
   return (row.database_bytes || 0) + (row.new_files_bytes || 0);
+}
+
+function Drilled({ row }) {
+  if (!row.drilled) return "–";
+  return row.drilled.state === "passed" ? h(Time, { at: row.drilled.ended_at }) : h(ProofBadge, { state: row.drilled.state });
 }
 
 function Retrieval({ row }) {

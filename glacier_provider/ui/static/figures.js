@@ -2,7 +2,7 @@
 
 import { Monthly } from "./costs.js";
 import * as form from "./format.js";
-import { backupPath, C, Fact, Facts, Fragment, h, Link, Note, runPath, Time } from "./parts.js";
+import { backupPath, C, Fact, Facts, Fragment, h, Link, Note, runPath, Small, Time } from "./parts.js";
 import { isOpen } from "./status.js";
 
 export function Figures({ card, now, columns }) {
@@ -33,7 +33,7 @@ function nextRun(card, now) {
 
 /** Read first when something is wrong. */
 export function State({ card, now }) {
-  return h(Fragment, null, h(Unsafe, { card, now }), h(Unrestorable, { card }), h(Unreadable, { card }), h(Shortfalls, { card }), h(Paused, { card }));
+  return h(Fragment, null, h(Unsafe, { card, now }), h(Unrestorable, { card }), h(Unreadable, { card }), h(Unproven, { card, now }), h(Shortfalls, { card }), h(Paused, { card }));
 }
 
 function Unsafe({ card, now }) {
@@ -64,6 +64,32 @@ function Unreadable({ card }) {
   return h(Note, { status: "error", title: `${form.plural(card.complete.unreadable_count, "file")} could not be read` },
     "The last complete backup is without them. ",
     h(Link, { to: `${backupPath(card.name, card.complete.id)}?tab=report` }, "Which, and why"));
+}
+
+const PROOF = { drill: "drill", verification: "verification" };
+
+function Unproven({ card, now }) {
+  const wrong = (card.proofs || []).filter((one) => one.standing === "failed" || one.standing === "overdue");
+  return wrong.map((one) => h(Note, { key: one.kind, status: "error", title: one.standing === "failed"
+    ? `The last ${PROOF[one.kind]} did not pass, ${form.ago(one.ended_at, now)}`
+    : `A ${PROOF[one.kind]} is overdue: the last one ended ${form.ago(one.ended_at, now)}` },
+    one.told.map((told, number) => h(C.Text, { key: number, lineClamp: 3 }, told)),
+    one.hint));
+}
+
+/** When was it proven last that this can be brought back, and what was that: a line for drills, one for verifications. */
+export function Proven({ card, now }) {
+  const proofs = card.proofs || [];
+  if (!card.complete) return null;
+  if (proofs.length === 0) return h(Small, null, "Never proven: neither drill nor verify is set up.");
+  return h(C.Box, null, proofs.map((one) => h(Small, { key: one.kind, overflowWrap: "anywhere" }, proven(card, one, now))));
+}
+
+function proven(card, one, now) {
+  const what = one.kind === "drill" ? ["Last proven", "Never proven by a drill"] : ["Last verified in the cold", "Never verified in the cold"];
+  if (!one.passed_at) return `${what[1]}.`;
+  return [`${what[0]} `, h(Time, { key: "at", at: one.passed_at, now }), one.words && `: ${one.words}`,
+    one.backup_id && [" (", h(Link, { key: "of", to: backupPath(card.name, one.backup_id) }, `#${one.backup_id}`), ")"]];
 }
 
 function Shortfalls({ card }) {

@@ -3,13 +3,13 @@
 import { useBackUp } from "./actions.js";
 import { useAnswer } from "./api.js";
 import { Growth, Year } from "./charts.js";
-import { Figures, protectedBytes, State } from "./figures.js";
+import { Figures, protectedBytes, Proven, State } from "./figures.js";
 import * as form from "./format.js";
 import { applicationPath, Button, C, h, Link, Nothing, Page, Panel, Problem, restorePath, Small, Waiting } from "./parts.js";
 import { HealthBadge, isOpen } from "./status.js";
 import { Work } from "./work.js";
 
-const WORST_FIRST = ["failing", "never", "unrestorable", "late", "incomplete", "paused", "unknown", "unscheduled", "fresh"];
+const WORST_FIRST = ["failing", "never", "unrestorable", "late", "unproven", "incomplete", "paused", "unknown", "unscheduled", "fresh"];
 
 const isActive = (card) => Boolean(isOpen(card.newest) || isOpen(card.restore));
 
@@ -71,6 +71,7 @@ function Card({ card, now, reload, wide }) {
       h(State, { card, now }),
       !card.problem && h(Work, { application: card.name, idle: !isActive(card), eager: following, onEnd: reload }),
       !card.problem && h(Figures, { card, now, columns: wide ? { base: 2, md: 6 } : { base: 2, sm: 3 } }),
+      !card.problem && h(Proven, { card, now }),
       card.calendar && h(Charts, { card, wide })),
   );
 }

@@ -15,6 +15,7 @@ export const STATUSES = {
 const HEALTH = {
   fresh: ["green", "the last backup that was due is complete"],
   unrestorable: ["red", "the last backup is complete, and its rehearsal says that it cannot be brought back"],
+  unproven: ["red", "the last backup is complete, and the last drill or verification failed or is overdue"],
   incomplete: ["orange", "the last backup is complete but for files that could not be read"],
   paused: ["orange", "the backup DAG is paused: nothing is backed up by itself"],
   late: ["orange", "a backup was due and is not there"],
@@ -25,6 +26,12 @@ const HEALTH = {
 };
 
 const STATES = { complete: "green", running: "cyan", failed: "red", planned: "gray", deleting: "orange", deleted: "gray" };
+
+const PROOFS = {
+  passed: "all was looked at, and all is as it should be",
+  found: "all was looked at, and something is not as it should be",
+  failed: "not everything could be looked at",
+};
 
 const TASKS = {
   success: "green",
@@ -50,6 +57,7 @@ export const isOpen = (one) => Boolean(one && (one.state === "running" || one.st
 
 export const HealthBadge = ({ health }) => h(Pill, { palette: HEALTH[health][0], title: HEALTH[health][1] }, health);
 export const StateBadge = ({ state }) => h(Pill, { palette: STATES[state] || "gray" }, state);
+export const ProofBadge = ({ state }) => h(Pill, { palette: state === "passed" ? "green" : "red", title: PROOFS[state] }, state);
 export const TaskBadge = ({ state }) => h(Pill, { palette: TASKS[state] || "gray" }, (state || "not begun").replaceAll("_", " "));
 export const StatusBadge = ({ status }) =>
   status ? h(Pill, { palette: STATUSES[status][0], title: STATUSES[status][1] }, STATUSES[status][2]) : h("span", null, "–");

@@ -1,0 +1,102 @@
+"""When it was proven last that the backups can be brought back, on cards, in tables and on the command line."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.core.proof import Finding, ProofKind
+from tests.integration.catalog.test_backups import a_backup
+from tests.integration.ui.conftest import Get, Site
+
+FIGURES = {
+    "database": {"bytes": 1_200_000_000, "tables": 41},
+    "files": {"checked": 100},
+    "times": {"recovery": 380.0},
+}
+
+
+def a_drill(catalog: Catalog, backup_id: int, *findings: Finding) -> int:
+    proof_id = catalog.proofs.open(ProofKind.DRILL, method="scratch", backup_id=backup_id)
+    for step, figures in FIGURES.items():
+        catalog.proofs.note(proof_id, step, figures=figures)
+    catalog.proofs.note(proof_id, "database", figures=FIGURES["database"], findings=findings)
+    catalog.proofs.close(proof_id)
+    return proof_id
+
+
+def a_verification(catalog: Catalog, *, error: str | None = None, ago: timedelta = timedelta()) -> int:
+    proof_id = catalog.proofs.open(ProofKind.VERIFICATION, method="listing")
+    catalog.proofs.note(proof_id, "listing", figures={"listed": 1200})
+    catalog.proofs.close(proof_id, error=error)
+    with catalog.transaction():
+        catalog.proofs._db.connection().execute(
+            "UPDATE proofs SET began_at = began_at - %s, ended_at = ended_at - %s WHERE id = %s", [ago, ago, proof_id]
+        )
+    return proof_id
+
+
+def card(site: Site, get: Get) -> Any:
+    return get("/applications/dms")
+
+
+def standings(found: Any) -> dict[str, str]:
+    return {one["kind"]: one["standing"] for one in found["proofs"]}
+
+
+def test_nothing_that_was_not_asked_for_is_missed(site: Site, get: Get, catalog: Catalog) -> None:
+    a_backup(catalog, 1, ["a"])
+    found = card(site, get)
+    assert (found["proofs"], found["health"]) == ([], "fresh")
+    site.configure("dms", verify={"by": "listing", "schedule": "@weekly"})
+    found = card(site, get)
+    assert (standings(found), found["health"]) == ({"verification": "never"}, "fresh"), "one is still to come"
+
+
+def test_what_was_proven_is_told_with_its_figures(site: Site, get: Get, catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["a"])
+    a_drill(catalog, backup_id)
+    a_verification(catalog)
+    found = card(site, get)
+    assert [(one["kind"], one["standing"], one["words"], one["backup_id"], one["hint"]) for one in found["proofs"]] == [
+        ("drill", "ok", "1.2 GB, 41 tables, 100 files, 6 min 20 s", backup_id, None),
+        ("verification", "ok", "1200 archives listed", None, None),
+    ]
+    assert found["health"] == "fresh"
+    (row,) = get("/applications/dms/backups")["backups"]
+    assert row["drilled"]["state"] == "passed"
+    detail = get(f"/applications/dms/backups/{backup_id}")
+    assert [(one["kind"], one["state"], one["evidence"]) for one in detail["proofs"]] == [
+        ("verification", "passed", None),
+        ("drill", "passed", None),
+    ]
+
+
+def test_what_failed_makes_the_card_red_and_says_what_to_do(site: Site, get: Get, catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["a"])
+    a_drill(catalog, backup_id)
+    a_drill(catalog, backup_id, Finding("row_counts", "Rows are missing in:", 1, ("film",)))
+    found = card(site, get)
+    (drill,) = found["proofs"]
+    assert (found["health"], drill["standing"], drill["told"]) == ("unproven", "failed", ["Rows are missing in: film"])
+    assert drill["hint"] == "Mend what it names, and begin another drill: the DAG glacier_drill__dms."
+    assert drill["words"] == "1.2 GB, 41 tables, 100 files, 6 min 20 s", "of the one that passed before"
+    (row,) = get("/applications/dms/backups")["backups"]
+    assert row["drilled"]["state"] == "found"
+    a_drill(catalog, backup_id)
+    assert card(site, get)["health"] == "fresh"
+
+
+@pytest.mark.parametrize(("days", "health"), [(7, "fresh"), (15, "unproven")])
+def test_what_is_overdue_makes_the_card_red(site: Site, get: Get, catalog: Catalog, days: int, health: str) -> None:
+    site.configure("dms", verify={"by": "listing", "schedule": "@weekly"})
+    a_backup(catalog, 1, ["a"])
+    a_verification(catalog, ago=timedelta(days=days))
+    found = card(site, get)
+    assert found["health"] == health
+    if health == "unproven":
+        assert "glacier_verify__dms is paused" in found["proofs"][0]["hint"]
+        assert datetime.fromisoformat(found["proofs"][0]["passed_at"])
