@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from glacier_provider.hooks.ping import ping_started, ping_succeeded
 from glacier_provider.operators.base import GlacierOperator, emit_asset_event, number_of, run_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ class OpenBackupOperator(GlacierOperator):
         from glacier_provider.pipelines import backup
 
         with self.opened() as r:
-            return backup.open_backup(r.application, run_of(context), catalog=r.catalog, store=r.store)
+            backup_id = backup.open_backup(r.application, run_of(context), catalog=r.catalog, store=r.store)
+            ping_started(r.application, run_of(context))
+        return backup_id
 
 
 class _StepOperator(GlacierOperator):
@@ -77,5 +80,6 @@ class CloseBackupOperator(_StepOperator):
 
         with self.opened() as r:
             figures = backup.close_backup(r.application, self.number, catalog=r.catalog, store=r.store)
+            ping_succeeded(r.application, run_of(context), figures)
         emit_asset_event(self, context, figures)
         return figures

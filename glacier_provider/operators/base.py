@@ -12,6 +12,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, XComNotFound
 
 from glacier_provider.errors import GlacierProviderError, IllegalMove
+from glacier_provider.hooks.ping import ping_failed
 from glacier_provider.hooks.resources import Resources, find_application
 from glacier_provider.pipelines.shared.step import step_of
 
@@ -144,11 +145,16 @@ def _record_failure(context: Context) -> None:
     task: Any = context["task"]
     error: Any = context.get("exception")
     reason = f"{task.task_id}: {error or 'the task ended without a message'}"
+    run, application, is_backup = run_of(context), None, run_of(context).dag_id.startswith("glacier_backup__")
     try:
-        with Resources(find_application(task.application)) as resources:
-            note_failure(run_of(context), reason, step=step_of(error), catalog=resources.catalog)
+        application = find_application(task.application)
+        with Resources(application) as resources:
+            note_failure(run, reason, step=step_of(error), catalog=resources.catalog)
+            is_backup = is_backup or resources.catalog.backups.of_run(run) is not None
     except GlacierProviderError as trouble:
         log.error("The failure could not be noted in the catalog: %s", trouble)
+    if application is not None and is_backup:
+        ping_failed(application, run, reason)
 
 
 def run_failed(context: Context) -> None:
@@ -169,6 +175,9 @@ def _record_end(context: Context, state: str) -> None:
     name = dag.dag_id.partition("__")[2]
     try:
         with Resources(find_application(name)) as resources:
-            note_end(run_of(context), state, catalog=resources.catalog)
+            ended = note_end(run_of(context), state, catalog=resources.catalog)
+            if any(one.startswith("backup ") for one in ended):
+                reason = f"Its run was over ({state}) before the backup was, and no task told why."
+                ping_failed(resources.application, run_of(context), reason)
     except GlacierProviderError as trouble:
         log.error("The end of the run could not be noted in the catalog: %s", trouble)

@@ -19,6 +19,9 @@ def note_failure(run: Run, reason: str, *, step: str | None, catalog: Catalog) -
         catalog.restores.fail(restore_id, reason, step=step)
 
 
-def note_end(run: Run, state: str, *, catalog: Catalog) -> None:
-    """Note that a run is over, as Airflow says, whose backup or restore is not: it failed, and its lease is free."""
-    catalog.backups.run_is_over(run, state)
+def note_end(run: Run, state: str, *, catalog: Catalog) -> list[str]:
+    """Note that a run is over, as Airflow says, whose backup or restore is not: it failed, and its lease is free.
+
+    Return what it was, as in "backup 3".
+    """
+    return catalog.backups.run_is_over(run, state)

@@ -43,3 +43,17 @@ def test_the_dag_tells_what_is_wrong_once(
         web.status = 503
         a_backup_row(app.catalog_server, "dms", "failed", ago(minutes=1), error="again")
         assert run_dag(app, "alerts", of_all=True).failed == ["tell_alerts"]
+
+
+def test_a_monitor_hears_of_a_backup(dms: ApplicationUnderTest) -> None:
+    with a_web_receiver() as web:
+        app = replace(dms, application=replace(dms.application, ping=f"{web.url}/check"))
+        assert run_dag(app, "backup").state == "success"
+        broken = replace(
+            app, application=replace(app.application, files_directory=f"{dms.application.files_directory}-x")
+        )
+        assert run_dag(broken, "backup").state == "failed"
+    heard = [(one.path.partition("?")[0], one.body.decode()) for one in web.received]
+    assert [path for path, _ in heard] == ["/check/start", "/check", "/check/fail"]
+    assert "new_files_count: 3" in heard[1][1]
+    assert heard[2][1].startswith("open_backup: ")

@@ -1,0 +1,104 @@
+"""A monitor hears of each backup; one that fails or hangs costs a backup seconds at most."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from glacier_provider.catalog.backups import Run
+from glacier_provider.hooks import ping
+from glacier_provider.hooks.ping import ping_failed, ping_started, ping_succeeded
+from glacier_provider.operators.backup_steps import OpenBackupOperator
+from glacier_provider.operators.base import record_failure
+from tests.support.receivers import WebReceiver, a_web_receiver
+from tests.unit.operators.builders import APPLICATION, a_context
+
+RUN = Run("glacier_backup__dms", "scheduled__1")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[WebReceiver]:
+    with a_web_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def monitor(server: WebReceiver) -> WebReceiver:
+    server.received.clear()
+    server.status = 200
+    return server
+
+
+def test_a_monitor_hears_start_success_and_failure_of_one_run(monitor: WebReceiver) -> None:
+    application = replace(APPLICATION, ping=f"{monitor.url}/2c7ab7d4/")
+    ping_started(application, RUN)
+    ping_succeeded(application, RUN, {"backup_id": 7, "seconds": 61.5})
+    ping_failed(application, RUN, "dump_database: no room\n" + "line\n" * 99)
+    ping_started(application, Run(RUN.dag_id, "scheduled__2"))
+    paths = [urlsplit(one.path) for one in monitor.received]
+    assert [one.path for one in paths] == ["/2c7ab7d4/start", "/2c7ab7d4", "/2c7ab7d4/fail", "/2c7ab7d4/start"]
+    rids = [parse_qs(one.query)["rid"] for one in paths]
+    assert rids[0] == rids[1] == rids[2] != rids[3]
+    _, success, failure, _ = (one.body.decode() for one in monitor.received)
+    assert success == "backup_id: 7\nseconds: 61.5"
+    assert failure.splitlines()[0] == "dump_database: no room"
+    assert len(failure.splitlines()) == 20
+
+
+def test_who_has_no_monitor_pings_none() -> None:
+    ping_started(replace(APPLICATION, ping=None), RUN)
+
+
+def test_the_url_may_be_that_of_a_connection(monitor: WebReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_DMS_PING", json.dumps({"conn_type": "http", "password": f"{monitor.url}/x"}))
+    ping_started(replace(APPLICATION, ping="dms_ping"), RUN)
+    assert monitor.received[0].path.startswith("/x/start?rid=")
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "told"),
+    [
+        ("{}/SECRET", 500, "The monitor answered a ping with 500"),
+        ("http://127.0.0.1:1/SECRET", 200, "The monitor of dms was not told (ConnectError)"),
+        ("no_such_connection", 200, "There is no Airflow connection no_such_connection"),
+    ],
+)
+def test_a_ping_that_fails_is_a_line_in_the_log(
+    monitor: WebReceiver, caplog: pytest.LogCaptureFixture, address: str, status: int, told: str
+) -> None:
+    monitor.status = status
+    with caplog.at_level(logging.WARNING, ping.__name__):
+        ping_started(replace(APPLICATION, ping=address.format(monitor.url)), RUN)
+    assert told in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+def test_a_ping_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(ping, "PING_SECONDS", 0.3)
+    with a_web_receiver() as silent:
+        silent.silent_seconds = 600
+        began = time.monotonic()
+        ping_started(replace(APPLICATION, ping=silent.url), RUN)
+    assert time.monotonic() - began < 30
+    assert "was not told" in caplog.text
+
+
+@pytest.mark.parametrize(("dag_id", "told"), [("glacier_backup__dms", True), ("glacier_restore__dms", False)])
+def test_a_backup_that_failed_is_told_also_when_the_catalog_is_away(
+    monitor: WebReceiver, monkeypatch: pytest.MonkeyPatch, dag_id: str, told: bool
+) -> None:
+    from types import SimpleNamespace
+
+    monkeypatch.setenv("AIRFLOW_CONN_GLACIER_CATALOG", "postgres://x@127.0.0.1:1/x")
+    settings: dict[str, Any] = replace(APPLICATION, ping=monitor.url).to_dict()
+    task = OpenBackupOperator(task_id="open_backup", application=settings)
+    run = SimpleNamespace(dag_id=dag_id, run_id="manual__1")
+    record_failure(a_context(task, dag_run=run, exception=RuntimeError("the catalog is away")))
+    assert [one.body for one in monitor.received] == ([b"open_backup: the catalog is away"] if told else [])
