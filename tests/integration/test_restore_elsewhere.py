@@ -187,6 +187,18 @@ def test_only_some_tables_come_into_a_database_of_their_own(staging: Staging) ->
     assert staging.sql("SELECT to_regclass('tags')") == [(None,)]
 
 
+@pytest.mark.parametrize("mode", ["swap", "transaction"])
+def test_what_refers_to_rows_that_the_dump_left_out_comes_as_far_as_it_can(staging: Staging, mode: str) -> None:
+    app = staging.app
+    dump, options = app.application.dump, app.application.restore
+    app.configure(dump=replace(dump, exclude_table_data=("public.documents",)), restore=replace(options, mode=mode))
+    app.restore(staging.backup_id, into="staging")
+    assert staging.sql("SELECT count(*) FROM documents") == [(0,)]
+    assert staging.sql("SELECT count(*) FROM tags") == [(3,)]
+    (failed,) = app.catalog.lists.restores()[0]["outcome"]["database"]["failed"]
+    assert "tags_document_id_fkey" in failed["object"] and "NOT VALID" in failed["said"]
+
+
 def test_what_fails_is_listed_and_taken_when_a_person_accepts(staging: Staging) -> None:
     app = staging.app
     app.configure(restore=replace(app.application.restore, mode="swap", on_error="list"))

@@ -251,8 +251,7 @@ def _planned(call: _Call) -> DatabasePlan | None:
 def _can_swap(call: _Call, plan: DatabasePlan) -> bool:
     from glacier_provider.postgres import check_swap
 
-    restore = call.application.restore
-    if call.exclusions.named or restore.exclude_tables or restore.exclude_schemas:
+    if _leaves_out(call):
         return False
     try:
         check_swap(call.server, catalog_schema=call.application.catalog_schema)
@@ -261,6 +260,12 @@ def _can_swap(call: _Call, plan: DatabasePlan) -> bool:
         return False
     log.info("One transaction would take about %d locks: the database is restored beside, and swapped.", plan.locks)
     return True
+
+
+def _leaves_out(call: _Call) -> bool:
+    """Whether the dump, or this restore of it, leaves anything out."""
+    restore = call.application.restore
+    return bool(call.exclusions.named or restore.exclude_tables or restore.exclude_schemas)
 
 
 def refuse_left_behind(left_out: Sequence[str]) -> None:
@@ -289,10 +294,12 @@ def _in_place(call: _Call, plan: DatabasePlan) -> RestoredDatabase:
 def _planned_elsewhere(call: _Call, found: TargetDatabase) -> DatabasePlan | None:
     """Return the plan of a restore in one transaction, or None when several connections fill the database: where a
     restore in place would be a swap, and, with `auto`, when one transaction needs more locks than the server has.
+
+    What refers to what was left out is restored as far as it can be by a transaction alone.
     """
     from glacier_provider.postgres import plan_database_restore
 
-    may_fill = call.may_swap and (found.empty or found.is_begun)
+    may_fill = call.may_swap and (found.empty or found.is_begun) and not _leaves_out(call)
     if may_fill and call.application.restore.mode == "swap":
         return None
     plan = plan_database_restore(call.server, call.tools, call.dump, _selection(call), call.options, call.exclusions)

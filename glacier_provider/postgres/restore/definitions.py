@@ -72,6 +72,17 @@ def referenced_table(sql: str) -> tuple[str, str] | None:
     return None
 
 
+def attached_partition(sql: str) -> tuple[tuple[str, str], tuple[str, str]] | None:
+    """Return the partitioned table and its partition of ``ALTER TABLE ... ATTACH PARTITION``, each (schema, name)."""
+    parts = tokens(sql)
+    for index, token in enumerate(parts[:-1]):
+        if token.is_word("ATTACH") and parts[index + 1].is_word("PARTITION"):
+            before = (_qualified(parts, at) for at in range(index - 1, -1, -1))
+            parent, partition = next(filter(None, before), None), _qualified(parts, index + 2)
+            return (parent, partition) if parent and partition else None
+    return None
+
+
 def mentions_on(sql: str, table: tuple[str, str]) -> bool:
     """Tell whether the statement says ``ON [ONLY] schema.name`` or ``TO schema.name`` (an index, trigger, rule...)."""
     parts = tokens(sql)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -34,10 +34,11 @@ from glacier_provider.postgres.restore.selection import (
     Selection,
     TocEdit,
     annotates_the_server,
+    attachments,
     edit,
     is_of_the_server,
 )
-from glacier_provider.postgres.restore.statements import SETTINGS, change_of_owner
+from glacier_provider.postgres.restore.statements import ROWS, SETTINGS, change_of_owner
 from glacier_provider.postgres.restore.target import (
     NOT_CHOSEN,
     Target,
@@ -186,6 +187,7 @@ def plan_contents(
         entries = tuple(_without(entry, target.foreign_large_objects) for entry in entries)
         edited = edit(entries, _with_exclusions(selection, left_out, target), _not_replaceable(target, entries))
         removed, uncertain = _settled(connection, edited, target, left_out)
+        uncertain |= _of_fewer_rows(entries, edited, removed, left_out)
         kept = tuple(entry for entry in edited.kept if entry.dump_id not in removed)
         check_extensions((entry.name for entry in kept if entry.desc == "EXTENSION"), target)
         kept, fitted = _fitted(_partitions_last(kept), target, options)
@@ -320,7 +322,9 @@ def _settled(
     unsolved += _without_what_was_left_out(connection, edited.kept, exclusions)
     unsolved += _with_dependents(edited.kept, removed)
     refuse_crossings(target, unsolved)
-    return removed, frozenset(uncertain | _maybe(edited.kept, exclusions))
+    if exclusions.tables or exclusions.schemas:  # pg_dump does not note who needs what it left out
+        uncertain |= {entry.dump_id for entry in edited.kept if entry.desc in DISPENSABLE}
+    return removed, frozenset(uncertain)
 
 
 def refuse_crossings(target: Target, unsolved: Iterable[str] = ()) -> None:
@@ -349,19 +353,29 @@ def _with_dependents(kept: Iterable[TocEntry], removed: dict[int, Removed]) -> l
     return unsolved
 
 
-def _maybe(kept: Iterable[TocEntry], exclusions: Exclusions) -> set[int]:
-    """Return the ids of what may need something that the dump left out: pg_dump does not note such needs.
+def _of_fewer_rows(
+    entries: Sequence[TocEntry], edited: TocEdit, removed: Mapping[int, Removed], exclusions: Exclusions
+) -> frozenset[int]:
+    """Return the ids of the foreign keys that lead to a table some of whose rows are not restored.
 
-    Foreign keys that lead to a table without rows are told by their own text.
+    A partitioned table has the rows of its partitions: it lacks those of each that stays as it is, or was dumped empty.
     """
-    empty = set(exclusions.table_data)
-    left_out = bool(exclusions.tables or exclusions.schemas)
-    return {
+    gone = [one.entry for one in (*edited.removed, *removed.values()) if one.entry.desc in ("TABLE", ROWS)]
+    fewer = {*exclusions.table_data, *((entry.schema or "", entry.name) for entry in gone)}
+    parents: dict[TableName, list[TableName]] = {}
+    for parent, partition in attachments(entries):
+        parents.setdefault(partition, []).append(parent)
+    waiting = list(fewer)
+    while waiting:
+        for parent in parents.get(waiting.pop(), ()):
+            if parent not in fewer:
+                fewer.add(parent)
+                waiting.append(parent)
+    return frozenset(
         entry.dump_id
-        for entry in kept
-        if (left_out and entry.desc in DISPENSABLE)
-        or (entry.desc == "FK CONSTRAINT" and definitions.referenced_table(entry.definition) in empty)
-    }
+        for entry in edited.kept
+        if entry.desc == "FK CONSTRAINT" and definitions.referenced_table(entry.definition) in fewer
+    )
 
 
 def _without_what_was_left_out(

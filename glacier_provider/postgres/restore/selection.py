@@ -118,6 +118,15 @@ def edit(
     return TocEdit(kept, removed, tuple(_conflicts(contents, kept)), tuple(unknown))
 
 
+def attachments(entries: Iterable[TocEntry]) -> Iterator[tuple[TableName, TableName]]:
+    """Yield (partitioned table, partition) of each partition of a dump, both as (schema, name)."""
+    for entry in entries:
+        if entry.desc == "TABLE ATTACH" or (entry.desc == "TABLE" and "ATTACH PARTITION" in entry.definition):
+            names = definitions.attached_partition(entry.definition)
+            if names is not None:
+                yield names
+
+
 class Contents:
     """Entries with their indexes, and the answer to "to what does this piece belong?"."""
 

@@ -278,6 +278,36 @@ def test_what_needs_a_table_that_was_left_out_is_restored_as_far_as_it_can_be(
     assert "ADD CONSTRAINT logins_session_id_fkey" in done.failed[0]["statement"]
 
 
+#: Two levels of partitions, and a foreign key to the table above them.
+PARTS = (
+    "CREATE TABLE parts (id int, k int, PRIMARY KEY (id, k)) PARTITION BY LIST (k)",
+    "CREATE TABLE low PARTITION OF parts FOR VALUES IN (1, 2) PARTITION BY LIST (k)",
+    "CREATE TABLE ones PARTITION OF low FOR VALUES IN (1)",
+    "CREATE TABLE twos PARTITION OF low FOR VALUES IN (2)",
+    "INSERT INTO parts VALUES (1, 1), (2, 2)",
+    "CREATE TABLE pointing (id int, k int, CONSTRAINT to_parts FOREIGN KEY (id, k) REFERENCES parts)",
+    "INSERT INTO pointing VALUES (1, 1), (2, 2)",
+)
+
+
+@pytest.mark.parametrize("leaves_out", ["the restore", "the restore, elsewhere", "the dump", "the dump, elsewhere"])
+def test_a_foreign_key_to_partitions_whose_rows_are_left_out_is_made_as_far_as_it_can_be(
+    library: Library, leaves_out: str
+) -> None:
+    library.run(*PARTS)
+    by_dump = leaves_out.startswith("the dump")
+    dump = library.dump(exclude_table_data=[("public", "ones")] if by_dump else ())
+    library.run("TRUNCATE pointing", "DELETE FROM parts WHERE k = 1", "INSERT INTO pointing VALUES (2, 2)")
+    into = library.empty() if "elsewhere" in leaves_out else library.owner
+    chosen = {} if by_dump else {"exclude_tables": frozenset({("public", "ones")})}
+    done = library.restore(dump, into=into, **chosen)
+    (failed,) = done.failed
+    assert "to_parts" in failed["object"] and "NOT VALID" in failed["said"]
+    with into.connect() as connection:
+        assert connection.execute("SELECT id, k FROM pointing ORDER BY id").fetchall() == [(1, 1), (2, 2)]
+        assert connection.execute("SELECT k FROM parts").fetchall() == [(2,)]
+
+
 def test_what_needs_a_table_that_is_nowhere_is_listed_with_its_statement(library: Library) -> None:
     library.run(*LOGINS)
     dump = library.dump(exclude_tables=(("public", "sessions"),))
