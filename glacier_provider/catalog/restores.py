@@ -131,6 +131,9 @@ class Restores:
         restore = self.get(restore_id)
         if restore["state"] != "complete":
             self._backups.restorable(restore["backup_id"])  # deleted meanwhile: its error says so
+            raise IllegalMove(
+                f"Restore {restore_id} is over: it was a drill's, whose places are cleared.", hint="Begin a new drill."
+            )
         raise IllegalMove(f"Restore {restore_id} is already complete.")
 
     def _announce(self, restore_id: int) -> None:

@@ -18,6 +18,7 @@ from glacier_provider.cli import (
     costs,
     counts,
     deletion,
+    drill,
     evidence,
     fetch,
     maintenance,
@@ -61,6 +62,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="glacier-backup", description=words)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (show, check, alerts, maintenance, fetch, deletion, verify, evidence, notifications, costs, counts):
+    for module in (
+        show,
+        check,
+        alerts,
+        maintenance,
+        fetch,
+        deletion,
+        verify,
+        drill,
+        evidence,
+        notifications,
+        costs,
+        counts,
+    ):
         module.add_commands(commands)
     return parser

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import pkgutil
+import signal
+import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from glacier_provider import cli
 from glacier_provider.applications.fields import DrillOptions
 from glacier_provider.core.proof import ProofKind
 from glacier_provider.core.status import ProofState
-from glacier_provider.errors import LeaseHeld, RetrievalRefused, TargetRefused, UnknownBackup
+from glacier_provider.errors import IllegalMove, LeaseHeld, RetrievalRefused, TargetRefused, UnknownBackup
 from glacier_provider.postgres import Server
+from glacier_provider.postgres.tools.private import remove_left_over
 from tests.emulator.faults import FaultKind
+from tests.support.airflow import settings_of
 from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, titles
 from tests.support.drill import DrillUnderTest, leftovers
 from tests.support.postgres import EmbeddedPostgres, of_the_system
@@ -427,10 +436,116 @@ def test_backups_go_on_while_a_drill_does(owned: ApplicationUnderTest) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("place", ["scratch", "private"])
+def test_a_drill_that_is_killed_at_any_step_is_cleared_after_by_the_next(
+    owned: ApplicationUnderTest, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed by SIGKILL in the middle of each step, at what it does there first and last."""
+    private_servers = Path(tempfile.mkdtemp(prefix="drills-"))
+    private_servers.chmod(0o711)
+    monkeypatch.setattr(tempfile, "tempdir", str(private_servers))
+    owned.catalog.backups._run_ended = lambda _run: "failed"
+    if place == "private":
+        owned.configure(drill=replace(owned.application.drill, target="private"))
+    owned.back_up()
+    for step in DrillUnderTest.STEPS[:-1]:
+        for where in INSTANTS[step]:
+            if place == "private" and step not in ("plan", "restore_and_check"):
+                continue
+            drill = DrillUnderTest(owned)
+            for before in DrillUnderTest.STEPS[: DrillUnderTest.STEPS.index(step)]:
+                getattr(drill, before)()
+            killed_at(drill, step, where)
+            following = DrillUnderTest(owned)
+            following.open()
+            remove_left_over()
+            assert leftovers(owned) == [], (step, where)
+            assert list(private_servers.glob("glacier_postgres_*")) == [], (step, where)
+            following.clear()
+            following.close()
+    closed = DrillUnderTest(owned).whole()
+    assert (closed["state"], closed["findings"]) == (ProofState.PASSED, [])
+
+
+#: What a step calls, in the middle of which its process is killed: before it is done, or (with a +) right after.
+INSTANTS = {
+    "open": ["glacier_provider.catalog.proofs.Proofs.open+"],
+    "plan": ["glacier_provider.catalog.restores.Restores.open+", "glacier_provider.catalog.restores.Restores.ranges"],
+    "retrieve": ["glacier_provider.catalog.restores.Restores.confirm_retrievals"],
+    "download": [
+        "glacier_provider.files.target.claim_target+",
+        "glacier_provider.catalog.restores.Restores.placed_elsewhere",
+    ],
+    "restore_and_check": [
+        "glacier_provider.postgres.restore.elsewhere.claim_database+",
+        "glacier_provider.postgres.restore.elsewhere.mark_whole",
+        "glacier_provider.postgres.checks.restored.check_restored+",
+    ],
+    "check_files": ["glacier_provider.catalog.proofs.Proofs.note"],
+    "clear": [
+        "glacier_provider.postgres.restore.elsewhere.drop_marked+",
+        "glacier_provider.files.target._remove_empty",
+        "glacier_provider.staging.remove_tree+",
+    ],
+}
+
+
+def killed_at(drill: DrillUnderTest, step: str, where: str) -> None:
+    """Do a step in a process of its own, which is killed at an instant."""
+    drill.app.catalog.close()
+    child = os.fork()
+    if child == 0:
+        name, after = where.rstrip("+"), where.endswith("+")
+        original = pkgutil.resolve_name(name)
+
+        def dies(*given: Any, **named: Any) -> None:
+            if after:
+                original(*given, **named)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        places_of(name, original, dies)
+        try:
+            getattr(drill, step)()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), f"{step} came to its end without {where}"
+
+
+def places_of(name: str, original: Any, instead: Any) -> None:
+    """Put a function in the place of another, wherever that was imported to."""
+    owner, _, attribute = name.rpartition(".")
+    setattr(pkgutil.resolve_name(owner), attribute, instead)
+    for module in list(sys.modules.values()):
+        if getattr(module, "__name__", "").startswith("glacier_provider"):
+            for key, value in list(vars(module).items()):
+                if value is original:
+                    setattr(module, key, instead)
+
+
 def test_whoever_sleeps_through_the_clearing_does_nothing_more(owned: ApplicationUnderTest) -> None:
     owned.back_up()
     drill = DrillUnderTest(owned)
     drill.up_to_the_checks()
     drill.clear()
-    assert not drill.restore_database() or leftovers(owned) == []
+    with pytest.raises(IllegalMove, match=r"is over|already complete"):
+        drill.download()
+    with pytest.raises(IllegalMove, match="is over"):
+        drill.restore_database()
+    assert leftovers(owned) == []
+
+
+@pytest.mark.slow
+def test_the_command_line_drills_and_says_what_it_found(
+    owned: ApplicationUnderTest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owned.back_up()
+    with settings_of(owned):
+        assert cli.main(["drill", "dms"]) == 0
+        assert "was restored, and is what it was." in capsys.readouterr().out
+        owned.s3.plan.inject("GetObject", FaultKind.CORRUPT_BODY, when={"key": "*doc2.pdf*"})
+        assert cli.main(["drill", "dms"]) == 1
+    told = capsys.readouterr()
+    assert "doc2.pdf could not be brought" in told.out
+    assert "The drill did not pass" in told.err
     assert leftovers(owned) == []

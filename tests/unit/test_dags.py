@@ -46,6 +46,7 @@ FULL_ENTRY = {
     "retrieval_days": 3,
     "poll_seconds": 120,
     "verify": {"by": "content", "role_arn": "arn:aws:iam::123456789012:role/verify", "timeout_hours": 10},
+    "drill": {"which": "random", "sample_files": "all"},
 }
 
 
@@ -73,6 +74,7 @@ def dags() -> dict[str, DAG]:
         "glacier_restore__full_one",
         "glacier_delete__full_one",
         "glacier_verify__full_one",
+        "glacier_drill__full_one",
     ]
 )
 def dag(request: pytest.FixtureRequest, dags: dict[str, DAG]) -> DAG:
@@ -95,6 +97,7 @@ def test_there_is_one_dag_of_each_kind_for_each_application(dags: dict[str, DAG]
         "glacier_backup__plain",
         "glacier_delete__full_one",
         "glacier_delete__plain",
+        "glacier_drill__full_one",
         "glacier_restore__full_one",
         "glacier_restore__plain",
         "glacier_verify__full_one",
@@ -471,3 +474,35 @@ def test_there_is_a_verification_where_the_section_is_there(given: Any, tasks: i
 def test_a_vault_is_verified_by_its_inventory(dags: dict[str, DAG]) -> None:
     describe(dms={**ENTRY, "store": "glacier://vault", "verify": "content"})
     assert len(parsed().dags["glacier_verify__dms"].tasks) == 4
+
+
+# --- drills --------------------------------------------------------------------------------------------------------
+
+
+def test_a_drill_is_a_restore_that_is_checked_and_cleared_after_whatever_happened(dags: dict[str, DAG]) -> None:
+    dag = dags["glacier_drill__full_one"]
+    assert [task.task_id for task in dag.topological_sort()] == [
+        "open_drill",
+        "plan_restore",
+        "request_retrievals",
+        "wait_for_retrievals",
+        "download",
+        "restore_and_check",
+        "check_files",
+        "clear_drill",
+        "close_drill",
+        "require_proof",
+    ]
+    sensor: Any = dag.get_task("wait_for_retrievals")
+    assert (sensor.deferrable, sensor.poke_interval) == (True, 120)
+    assert dag.get_task("clear_drill").is_teardown
+    assert dag.get_task("close_drill").trigger_rule == TriggerRule.ALL_DONE
+    assert [asset.name for asset in dag.get_task("close_drill").outlets] == ["glacier_drill__full_one"]
+
+
+@pytest.mark.parametrize(("given", "there"), [(None, True), ("random", True), ("off", False), (False, False)])
+def test_there_is_a_drill_where_the_section_is_there(given: Any, there: bool) -> None:
+    describe(dms={**ENTRY, "drill": given})
+    bag = parsed()
+    assert bag.import_errors == {}
+    assert ("glacier_drill__dms" in bag.dags) == there

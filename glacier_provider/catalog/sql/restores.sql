@@ -27,6 +27,7 @@ SELECT r.*, p.name AS application, b.state AS backup_state
 
 -- name: start_restore
 -- One that failed in a step that is known goes on as failed until that step or the last one (none is named) is begun.
+-- A drill whose places are cleared never goes on.
 UPDATE restores
    SET state = CASE WHEN undone THEN 'running' ELSE restores.state END,
        closed_at = CASE WHEN undone THEN NULL ELSE closed_at END,
@@ -36,6 +37,7 @@ UPDATE restores
           FROM application_data_backups b JOIN restores r ON r.backup_id = b.id
          WHERE r.id = %(restore_id)s AND b.state = 'complete' FOR SHARE OF b FOR UPDATE OF r) AS b
  WHERE restores.id = %(restore_id)s AND state IN ('planned', 'running', 'failed')
+   AND NOT jsonb_exists(outcome, 'clearing')
 RETURNING restores.id, missing_noted;
 
 -- name: restore_that_is_over

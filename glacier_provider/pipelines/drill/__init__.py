@@ -42,10 +42,11 @@ from glacier_provider.pipelines.drill.close import close_drill
 from glacier_provider.pipelines.drill.database import check_drilled, restore_and_check, restore_into_place
 from glacier_provider.pipelines.drill.download import download_sample
 from glacier_provider.pipelines.drill.files import check_files
-from glacier_provider.pipelines.drill.open import open_drill
+from glacier_provider.pipelines.drill.open import COMMAND, open_drill, work_of_command
 from glacier_provider.pipelines.drill.plan import plan_drill
 
 __all__ = [
+    "COMMAND",
     "check_drilled",
     "check_files",
     "clear_drill",
@@ -55,4 +56,5 @@ __all__ = [
     "plan_drill",
     "restore_and_check",
     "restore_into_place",
+    "work_of_command",
 ]

@@ -19,6 +19,9 @@ from glacier_provider.pipelines.restore.elsewhere import Elsewhere
 
 log = logging.getLogger(__name__)
 
+#: What stands for the DAG of a drill that the command line makes.
+COMMAND = "glacier-backup drill"
+
 
 def open_drill(
     application: Application, run: Run, *, catalog: Catalog, elsewhere: Elsewhere, asked_by: str | None = None
@@ -30,7 +33,7 @@ def open_drill(
     """
     catalog.migrate()
     with catalog.beside() as beside, beside.alone(f"opening a drill of {application.name}"):
-        _end_other(run, catalog)
+        _end_other(application, run, catalog)
         before = catalog.proofs.under_way(ProofKind.DRILL)
         if before is not None:
             return int(before["id"])
@@ -51,7 +54,7 @@ def open_drill(
     return proof_id
 
 
-def _end_other(run: Run, catalog: Catalog) -> None:
+def _end_other(application: Application, run: Run, catalog: Catalog) -> None:
     """End the drill of a run that is over; raise LeaseHeld for one that goes on."""
     other = catalog.proofs.under_way(ProofKind.DRILL)
     if other is None:
@@ -59,12 +62,29 @@ def _end_other(run: Run, catalog: Catalog) -> None:
     its = Run(other["dag_id"], other["dag_run_id"])
     if its == run:
         return
-    if not catalog.backups.is_over(its):
+    if not _is_over(application, its, catalog):
         raise LeaseHeld(
             f"Drill {other['id']} of this application is under way, since {other['began_at']:%Y-%m-%d %H:%M} UTC.",
             hint=f"Wait until it ends, or end its run {its.dag_run_id}.",
         )
     catalog.backups.run_is_over(its, "over", overtaken=True)
+
+
+def work_of_command(application: Application) -> str:
+    """Return the work that a drill of the command line is alone with as long as it lives: no Airflow knows of it."""
+    return f"a drill of {application.name} by command"
+
+
+def _is_over(application: Application, run: Run, catalog: Catalog) -> bool:
+    """Whether a run has ended; one of the command line, when its process has."""
+    if run.dag_id != COMMAND:
+        return catalog.backups.is_over(run)
+    with catalog.beside() as beside:
+        try:
+            with beside.alone(work_of_command(application)):
+                return True
+        except LeaseHeld:
+            return False
 
 
 def _chosen(application: Application, seed: int, catalog: Catalog) -> Row:

@@ -9,7 +9,7 @@ from typing import Any
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.core.proof import Finding, finding_lines
+from glacier_provider.core.proof import Finding, ProofKind, finding_lines
 from glacier_provider.core.status import ProofState
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.errors import ProofFailed, StoreError
@@ -123,9 +123,11 @@ def closed_proof(proof: Mapping[str, Any], no_evidence: str | None = None) -> di
 
 
 def raise_unproven(closed: Mapping[str, Any]) -> None:
-    """Raise ProofFailed for a verification that did not pass, or left no evidence."""
+    """Raise ProofFailed for a verification, or a drill, that did not pass, or left no evidence."""
+    kind = closed.get("kind", ProofKind.VERIFICATION)
     if closed["state"] == ProofState.PASSED:
         if closed.get("no_evidence"):
-            raise ProofFailed(f"The verification passed. {closed['no_evidence']}", hint="")
+            raise ProofFailed(f"The {kind} passed. {closed['no_evidence']}", hint="")
         return
-    raise ProofFailed(" ".join(["The verification did not pass.", *closed["lines"]]))
+    hint = "See the findings and the logs of the tasks before." if kind == ProofKind.DRILL else None
+    raise ProofFailed(" ".join([f"The {kind} did not pass.", *closed["lines"]]), hint=hint)
