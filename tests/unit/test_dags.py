@@ -136,7 +136,7 @@ def test_a_wrong_application_is_an_import_error_of_its_own_and_the_others_keep_t
 def test_a_file_that_is_not_yaml_is_an_error_of_every_dag_file() -> None:
     APPLICATIONS.write_text("applications: {a: 1")
     errors = parsed().import_errors
-    assert len(errors) == 6
+    assert len(errors) == 7
     assert all("line 1" in text and str(APPLICATIONS) in text for text in errors.values())
 
 
