@@ -495,7 +495,7 @@ class Walk:
         """The catalog is replaced by its copy of some steps ago; the next backup goes on with it."""
         if self.world.go_back(same_place=self.chance.random() < 0.5):
             self.abandoned = True
-            if not self.world.lease_is_held():  # it was copied when the lease of a dead run had ended, and nobody had come
+            if not self.world.lease_is_held():  # else it was copied when a dead run had left one
                 self.world.check_all(abandoned=True)
             self._back_up(None)
 
