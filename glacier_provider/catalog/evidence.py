@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from glacier_provider.catalog.backups import Backups
@@ -24,6 +25,19 @@ class FoundEvidence(NamedTuple):
     sha256: str
     store_uri: str
     key: str
+
+
+class MonthRows(NamedTuple):
+    """What is known of a month, oldest first; `newest_backup`, `passed` (a row for each kind) and `last_evidence` are
+    as of its end."""
+
+    backups: list[Row]
+    proofs: list[Row]
+    restores: list[Row]
+    newest_backup: Row | None
+    passed: list[Row]
+    known_since: datetime | None
+    last_evidence: Row | None
 
 
 class EvidenceRows:
@@ -105,6 +119,19 @@ class EvidenceRows:
         """Return what is told of a backup, if it is known, and `catalog_server`, `complete` and `newest` backups."""
         told = self._rows("backup_of_evidence", backup_id=backup_id) if backup_id is not None else []
         return (told[0] if told else None), self._rows("circumstances_of_evidence")[0]
+
+    def month(self, since: datetime, until: datetime) -> MonthRows:
+        """Return what is known of the time from one moment to before another."""
+        within = {"since": since, "until": until}
+        return MonthRows(
+            self._rows("month_backups", **within),
+            self._rows("month_proofs", **within),
+            self._rows("month_restores", **within),
+            next(iter(self._rows("newest_backup_until", until=until)), None),
+            self._rows("passed_until", until=until),
+            self._rows("known_since")[0]["opened_at"],
+            next(iter(self._rows("last_evidence_until", until=until)), None),
+        )
 
     def _last(self) -> Row | None:
         return next(iter(self._rows("last_evidence")), None)

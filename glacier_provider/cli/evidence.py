@@ -38,6 +38,8 @@ def add_commands(commands: Any) -> None:
         help="with --verify: look at documents that were downloaded, without store and catalog",
     )
     command.add_argument("--save", type=Path, metavar="DIR", help="write the documents of the catalog to DIR")
+    command.add_argument("--month", metavar="YYYY-MM", help="with --html: a page to print, of this month")
+    command.add_argument("--html", type=Path, metavar="FILE", help="where the page is written")
     add_paging(command, 20)
 
 
@@ -48,6 +50,8 @@ def _evidence(arguments: Arguments) -> None:
         _tell(arguments, {str(arguments.directory): _in_directory(arguments)})
     elif arguments.verify:
         _tell(arguments, _in_stores(arguments))
+    elif arguments.month is not None or arguments.html is not None:
+        _write_page(arguments)
     elif arguments.save is not None:
         _save(arguments)
     else:
@@ -152,14 +156,40 @@ def _tell(arguments: Arguments, chains: Mapping[str, Chain]) -> None:
 
 
 def _save(arguments: Arguments) -> None:
-    names = _named(arguments)
-    if len(names) != 1:
-        raise ConfigurationError("--save is for one application.", hint=f"Name one of: {', '.join(names)}.")
-    arguments.application = names[0]
+    _one(arguments)
     with open_catalog(arguments) as catalog:
         rows = catalog.evidence.listed(limit=10**9)
-    arguments.save.mkdir(parents=True, exist_ok=True)
-    for row in rows:
-        (arguments.save / f"{row['number']:012d}.json").write_bytes(row["document"].encode())
+    try:
+        arguments.save.mkdir(parents=True, exist_ok=True)
+        for row in rows:
+            (arguments.save / f"{row['number']:012d}.json").write_bytes(row["document"].encode())
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename} cannot be written: {error.strerror}.", hint="") from error
     answer = {"documents": len(rows), "directory": str(arguments.save)}
     print_answer(arguments, answer, f"{len(rows)} documents written to {arguments.save}.")
+
+
+def _write_page(arguments: Arguments) -> None:
+    from glacier_provider.core.month import month_page
+    from glacier_provider.pipelines.month import facts_of_month
+
+    if arguments.month is None or arguments.html is None:
+        raise ConfigurationError("A page needs --month and --html.", hint="Example: --month 2026-11 --html page.html")
+    name = _one(arguments)
+    application = right_applications(arguments).named(name)
+    with open_catalog(arguments) as catalog:
+        page = month_page(facts_of_month(application, arguments.month, catalog=catalog))
+    try:
+        arguments.html.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{arguments.html} cannot be written: {error.strerror}.", hint="") from error
+    print_answer(arguments, {"page": str(arguments.html)}, f"{arguments.html} written: {name}, {arguments.month}.")
+
+
+def _one(arguments: Arguments) -> str:
+    """Return the name of the application that is meant; raise ConfigurationError where there are several."""
+    names = _named(arguments)
+    if len(names) != 1:
+        raise ConfigurationError("This is for one application.", hint=f"Name one of: {', '.join(names)}.")
+    arguments.application = names[0]
+    return names[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +206,12 @@ def test_the_command_lists_verifies_saves_and_reads_what_was_downloaded(
     told = run("dms", "--verify")
     assert (told.code, told.out) == (0, f"dms: 3 documents, whole; the last is 3, SHA-256 {sha256_of(body(app, 3))}.\n")
     assert run("--save", tmp_path / "kept").code == 0
+    now = datetime.now(UTC)
+    page = tmp_path / "page.html"
+    assert run("--month", f"{now:%Y-%m}", "--html", page).code == 0
+    assert sha256_of(body(app, 3)) in page.read_text()
+    assert run("--month", f"{now:%Y-%m}", "--html", tmp_path / "no" / "page.html").code == 1
+    assert "has not begun" in run("--month", "2999-01", "--html", page).err
     downloaded = ("--verify", "--directory", tmp_path / "kept")
     assert run(*downloaded).code == 0
     (tmp_path / "kept" / f"{2:012d}.json").unlink()

@@ -57,3 +57,31 @@ WITH made AS (
     RETURNING id)
 UPDATE evidence e SET proof_id = made.id FROM made
  WHERE e.application_id = %(application_id)s AND e.number = %(number)s;
+
+-- name: month_backups
+SELECT id, state, opened_at, closed_at, database_bytes, files_count, files_bytes, new_files_count, left(error, 500) AS error
+  FROM application_data_backups
+ WHERE application_id = %(application_id)s AND opened_at >= %(since)s AND opened_at < %(until)s ORDER BY id;
+
+-- name: month_proofs
+SELECT p.*, e.number, e.sha256 FROM proofs p LEFT JOIN evidence e ON e.proof_id = p.id
+ WHERE p.application_id = %(application_id)s AND p.ended_at >= %(since)s AND p.ended_at < %(until)s ORDER BY p.id;
+
+-- name: month_restores
+SELECT id, state, opened_at, backup_id FROM restores
+ WHERE application_id = %(application_id)s AND opened_at >= %(since)s AND opened_at < %(until)s ORDER BY id;
+
+-- name: newest_backup_until
+SELECT id, opened_at, closed_at FROM application_data_backups
+ WHERE application_id = %(application_id)s AND state = 'complete' AND closed_at < %(until)s ORDER BY id DESC LIMIT 1;
+
+-- name: passed_until
+SELECT kind, max(ended_at) AS ended_at FROM proofs
+ WHERE application_id = %(application_id)s AND state = 'passed' AND ended_at < %(until)s GROUP BY kind;
+
+-- name: known_since
+SELECT min(opened_at) AS opened_at FROM application_data_backups WHERE application_id = %(application_id)s;
+
+-- name: last_evidence_until
+SELECT e.number, e.sha256 FROM evidence e JOIN proofs p ON p.id = e.proof_id
+ WHERE e.application_id = %(application_id)s AND p.ended_at < %(until)s ORDER BY e.number DESC LIMIT 1;
