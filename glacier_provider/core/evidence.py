@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -91,24 +91,26 @@ def _without_figures(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**_with_few_names(facts), "figures": {}, "checks": [], "cut": "figures, checks and names of findings"}
 
 
-def checks_of(figures: Mapping[str, Any], findings: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what was looked at, each by its name with its result: `passed` or `found`.
+def checks_of(figures: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what was looked at, each by its `name`, and whether it `passed`.
 
     A step that tells `checks` of its own has each of them here, otherwise it is one itself.
 
     >>> checks_of({"listing": {"listed": 3}}, [{"step": "listing", "grave": True}])
-    [{'check': 'listing', 'result': 'found'}]
+    [{'name': 'listing', 'passed': False}]
     """
-    grave = {one.get("step") for one in findings if one.get("grave")}
+    told_of = {one["step"]: False for one in findings if one.get("step")}
+    told_of |= {one["step"]: True for one in findings if one.get("step") and one.get("grave")}
     found: list[dict[str, Any]] = []
-    for step, told in figures.items():
+    for step in {**figures, **told_of}:
         if step in _NO_CHECKS:
             continue
+        told = figures.get(step)
         own = told.get("checks") if isinstance(told, Mapping) else None
         if isinstance(own, list):
-            found += [one if isinstance(one, dict) else {"check": str(one)} for one in own]
+            found += [one if isinstance(one, dict) else {"name": str(one)} for one in own]
         else:
-            found.append({"check": step, "result": "found" if step in grave else "passed"})
+            found.append({"name": step, "passed": not told_of.get(step)})
     return found
 
 

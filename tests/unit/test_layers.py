@@ -60,7 +60,20 @@ KNOWN_TO: dict[str, set[str]] = {
 #: What `core` may import of Python: nothing that has a clock, a disk, a network or an environment.
 PURE = {
     *("__future__", "abc", "base64", "binascii", "bisect", "collections", "dataclasses", "datetime", "decimal", "enum"),
-    *("fnmatch", "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "string"),
+    *(
+        "fnmatch",
+        "fractions",
+        "functools",
+        "hashlib",
+        "heapq",
+        "html",
+        "itertools",
+        "json",
+        "math",
+        "operator",
+        "re",
+        "string",
+    ),
     *("difflib", "struct", "textwrap", "typing", "unicodedata", "urllib.parse", "zlib"),
 }
 CLOCKS = {"now", "utcnow", "today"}
