@@ -64,6 +64,15 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "/opt/airflow/dags/applications.yaml",
                         "default": "",
                     },
+                    "metrics_token": {
+                        "description": "Whoever shows it as bearer token may read /glacier/metrics. "
+                        "Empty: only who is logged in to Airflow.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": None,
+                        "sensitive": True,
+                        "default": "",
+                    },
                 },
             }
         },

@@ -8,6 +8,7 @@ from typing import Any
 
 from glacier_provider.catalog.database import Database, Row
 from glacier_provider.core.condition import Condition, Happening, Proven
+from glacier_provider.core.metrics import Activity
 from glacier_provider.core.proof import ProofKind
 from glacier_provider.core.status import ProofState
 
@@ -29,6 +30,21 @@ class Conditions:
     def happenings(self, name: str, *, since: datetime) -> list[Happening]:
         """Return what happened to an application since a moment that is told once, and restores that wait."""
         return [Happening(**row) for row in self._db.rows("happenings_of_each", name=name, since=since)]
+
+    def activity(self, names: Iterable[str]) -> dict[str, Activity]:
+        """Return by name what is under way in each of these applications."""
+        wanted = list(names)
+        unfinished: dict[str, tuple[int, int]] = {}
+        for row in self._db.rows("totals", names=wanted):
+            if row["what"] == "unfinished":
+                archives, size = unfinished.get(row["application"], (0, 0))
+                unfinished[row["application"]] = (archives + row["archives"], size + row["bytes"])
+        return {
+            row["application"]: Activity(
+                *unfinished.get(row["application"], (0, 0)), row["retrievals"], row["since"], row["restores"]
+            )
+            for row in self._db.rows("activity_of_each", names=wanted)
+        }
 
 
 def _condition(row: Row) -> Condition:

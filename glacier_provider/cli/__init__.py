@@ -22,6 +22,7 @@ from glacier_provider.cli import (
     evidence,
     fetch,
     maintenance,
+    metrics,
     notifications,
     show,
     verify,
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     for module in (
         show,
         check,
+        metrics,
         alerts,
         maintenance,
         fetch,

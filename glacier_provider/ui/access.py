@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from hmac import compare_digest
 from typing import Annotated, Any, Literal, Protocol
 
 from airflow.api.common.trigger_dag import trigger_dag
@@ -21,7 +22,8 @@ from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 from airflow.utils.types import DagRunTriggeredByType
-from fastapi import Depends
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials
 from sqlalchemy import select
 
 from glacier_provider.catalog.backups import RUN_DELETED
@@ -175,6 +177,29 @@ def current_rights(user: Annotated[Any, Depends(get_user)]) -> Rights:
     return UserRights(user)
 
 
+class ScraperRights:
+    """What monitoring may do that shows the token of `[glacier_provider] metrics_token`: read."""
+
+    name = "metrics"
+
+    def allowed(self, method: Method, dag_ids: Iterable[str]) -> set[str]:
+        return set(dag_ids) if method == "GET" else set()
+
+    def may_edit(self) -> bool:
+        return False
+
+
+async def metrics_reader(request: Request) -> Rights:
+    """Return the rights of whoever shows the token of the metrics, or is logged in; refuse others (401, 403)."""
+    token = conf.get("glacier_provider", "metrics_token", fallback="") or ""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    bearer = given.strip() if scheme.lower() == "bearer" else ""
+    if token and bearer and compare_digest(bearer.encode(), token.encode()):
+        return ScraperRights()
+    credentials = HTTPAuthorizationCredentials(scheme=scheme, credentials=bearer) if bearer else None
+    return UserRights(await get_user(request, None, credentials))
+
+
 def current_scheduler() -> Scheduler:
     return AirflowScheduler()
 
@@ -187,4 +212,5 @@ def own_addresses() -> set[str]:
 
 
 RightsDep = Annotated[Rights, Depends(current_rights)]
+MetricsReaderDep = Annotated[Rights, Depends(metrics_reader)]
 SchedulerDep = Annotated[Scheduler, Depends(current_scheduler)]

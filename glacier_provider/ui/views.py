@@ -18,6 +18,7 @@ from glacier_provider.core.archive import Amount
 from glacier_provider.core.cost import early_deletion, of_tier, plain, storage_cost
 from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.findings import known_of_backup
+from glacier_provider.core.metrics import Measured, metrics_text
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.proof import (
     Finding,
@@ -34,6 +35,7 @@ from glacier_provider.core.text import NAMED, counted
 from glacier_provider.core.tiers import Tier, retrieval_hours
 from glacier_provider.errors import ConfigurationError, GlacierProviderError
 from glacier_provider.pipelines.free import Holder, lease_of
+from glacier_provider.pipelines.metrics import measured
 from glacier_provider.pipelines.restore import preview_restore
 from glacier_provider.ui import models, money
 from glacier_provider.ui.access import ScheduledDag, TaskState
@@ -97,6 +99,24 @@ def cards(applications: Sequence[Application], known: Known) -> list[models.Card
             found = [_card_with_problem(application, known, error) for application in group]
         made.update((card.name, card) for card in found)
     return [made[application.name] for application in applications]
+
+
+def metrics(applications: Sequence[Application], now: datetime) -> str:
+    """Return the figures of applications for monitoring; those of a catalog that cannot be asked are left out, and that
+    is told."""
+    found: list[Measured] = []
+    catalogs: dict[str, bool] = {}
+    for group in _by_catalog(applications):
+        name = f"{group[0].catalog_conn_id}/{group[0].catalog_schema}"
+        prices = {one.name: one.price_table for one in group}
+        try:
+            with read_only_catalog(group[0]) as catalog:
+                found += measured(catalog, prices, prices=prices)
+        except GlacierProviderError:
+            catalogs[name] = False
+        else:
+            catalogs[name] = True
+    return metrics_text(found, catalogs=catalogs, now=now)
 
 
 def _by_catalog(applications: Sequence[Application]) -> list[list[Application]]:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi import Path as PathValue
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
@@ -28,6 +28,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.pages import BackupFilter, Found, Page
 from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.elsewhere import RestoreTarget
+from glacier_provider.core.metrics import CONTENT_TYPE
 from glacier_provider.core.plan import RestorePart, RestoreRequest
 from glacier_provider.core.status import BackupState, RetrievalStatus
 from glacier_provider.core.tiers import Tier
@@ -45,7 +46,7 @@ from glacier_provider.hooks.resources import Resources
 from glacier_provider.pipelines.delete import plan_deletion, raise_refused
 from glacier_provider.pipelines.free import free_lease, lease_of
 from glacier_provider.ui import access, models, views
-from glacier_provider.ui.access import Rights, RightsDep, SchedulerDep
+from glacier_provider.ui.access import MetricsReaderDep, Rights, RightsDep, SchedulerDep
 from glacier_provider.ui.catalogs import applications, problem_of, read_only_catalog
 from glacier_provider.ui.models import error_responses
 
@@ -80,6 +81,7 @@ def create_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, _tell_faults)
     app.include_router(api)
     app.add_api_route("/api/openapi.json", _document(app), include_in_schema=False)
+    app.add_api_route("/metrics", get_metrics, include_in_schema=False)
     app.mount("/static", Revalidated(directory=STATIC), name="static")
     return app
 
@@ -422,6 +424,14 @@ def free_the_lease(
         if not rights.allowed("POST", [dag]):
             raise HTTPException(403, f"You may not start runs of {dag}.")
         return models.FreedLeaseResponse(**free_lease(catalog, run_ended, force=wanted.force).as_dict())
+
+
+def get_metrics(rights: MetricsReaderDep) -> Response:
+    """The figures of every application that the reader may see, as OpenMetrics text."""
+    found = _applications(rights)
+    seen = _seen(found, rights)
+    text = views.metrics([found[name] for name in seen if name in found], datetime.now(UTC))
+    return Response(text, media_type=CONTENT_TYPE)
 
 
 # --- what the routes share -----------------------------------------------------------------------------------------

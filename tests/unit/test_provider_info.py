@@ -85,7 +85,7 @@ def test_the_option_is_the_one_that_is_read(tmp_path: Path, monkeypatch: pytest.
     from glacier_provider.applications import applications_path
 
     ((section, described),) = get_provider_info()["config"].items()
-    (option,) = described["options"]
+    option, _token = described["options"]
     monkeypatch.delenv("GLACIER_APPLICATIONS")
     monkeypatch.setenv(f"AIRFLOW__{section.upper()}__{option.upper()}", str(tmp_path / "a.yaml"))
     assert applications_path() == tmp_path / "a.yaml"

@@ -60,3 +60,13 @@ SELECT p.name AS application, h.* FROM applications p CROSS JOIN LATERAL (
            AND coalesce(b.deleted_at, b.deletion_began_at) > %(since)s
          ORDER BY b.id DESC LIMIT 100)) AS h
  WHERE p.name = %(name)s ORDER BY h.at;
+
+-- name: activity_of_each
+-- What is under way: restores, and retrievals that are waited for.
+SELECT p.name AS application, g.retrievals, g.since,
+       (SELECT count(*) FROM restores r WHERE r.application_id = p.id AND r.state = 'running') AS restores
+  FROM applications p CROSS JOIN LATERAL (
+       SELECT count(*) AS retrievals, min(g.requested_at) AS since
+         FROM restores r JOIN glacier_retrievals g ON g.restore_id = r.id
+        WHERE r.application_id = p.id AND r.state IN ('planned', 'running') AND g.state = 'requested') AS g
+ WHERE p.name = ANY(%(names)s);

@@ -1,0 +1,197 @@
+"""What monitoring collects of applications, as OpenMetrics text. Pure.
+
+The text is Prometheus' own format as well: the node exporter's textfile collector reads it.
+https://prometheus.io/docs/specs/om/open_metrics_spec/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from glacier_provider.core.condition import Condition, Proven
+from glacier_provider.core.proof import ProofKind
+from glacier_provider.core.restorability import cannot_be_brought_back
+from glacier_provider.core.status import ProofState
+
+CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredClass:
+    """What an application has in one storage class of its stores."""
+
+    storage_class: str
+    archives: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What is under way: archives that are still to be uploaded, retrievals that are waited for, restores."""
+
+    unfinished: int = 0
+    unfinished_bytes: int = 0
+    retrievals: int = 0
+    retrievals_since: datetime | None = None
+    restores: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All figures of one application. `monthly_cost` is in `currency`; None: it is not known what prices hold."""
+
+    condition: Condition
+    stored: Sequence[StoredClass] = ()
+    activity: Activity = Activity()
+    monthly_cost: Decimal | None = None
+    currency: str = ""
+
+
+Samples = Iterator[tuple[Mapping[str, str], float]]
+#: What a family of figures tells, and its samples of an application.
+Family = tuple[str, Callable[[Measured], Samples]]
+
+
+def metrics_text(measured: Iterable[Measured], *, catalogs: Mapping[str, bool], now: datetime) -> str:
+    """Return the figures of applications; `catalogs` tells of each, by name, whether it could be asked."""
+    applications = sorted(measured, key=lambda one: one.condition.application)
+    lines: list[str] = []
+    for name, (words, of) in {**_FAMILIES, **_ages(now)}.items():
+        samples = [
+            _sample(name, {"application": one.condition.application, **labels}, value)
+            for one in applications
+            for labels, value in of(one)
+        ]
+        lines += [f"# TYPE {name} gauge", f"# HELP {name} {words}", *samples] if samples else []
+    lines += ["# TYPE glacier_catalog_up gauge", "# HELP glacier_catalog_up Whether the catalog could be asked."]
+    lines += [_sample("glacier_catalog_up", {"catalog": name}, float(up)) for name, up in sorted(catalogs.items())]
+    return "\n".join([*lines, "# EOF", ""])
+
+
+def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
+    told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    return f"{name}{{{told}}} {value:.17g}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _one(value: float | None, **labels: str) -> Samples:
+    if value is not None:
+        yield labels, float(value)
+
+
+def _of_complete(one: Measured, value: float | None) -> Samples:
+    return _one(value if one.condition.complete_id is not None else None)
+
+
+def _moment(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _duration(one: Measured) -> float | None:
+    since, at = one.condition.complete_since, one.condition.complete_at
+    return None if since is None or at is None else (at - since).total_seconds()
+
+
+def _differences(one: Measured) -> Samples:
+    if one.condition.complete_id is None:
+        return
+    for what in ("unreadable", "changed", "unarchived_references", "other_references"):
+        yield {"kind": what}, float(one.condition.report.get(f"{what}_count") or 0)
+    yield {"kind": "vanished"}, float(one.condition.vanished)
+
+
+def _proofs(one: Measured, of: str) -> Samples:
+    for kind in ProofKind:
+        proven = one.condition.proven.get(kind, Proven())
+        if of == "passed" and proven.passed_at is not None:
+            yield {"kind": kind.value}, proven.passed_at.timestamp()
+        elif of == "ok" and proven.state is not None:
+            yield {"kind": kind.value}, float(proven.state is ProofState.PASSED)
+
+
+def _ages(now: datetime) -> dict[str, Family]:
+    def backup_age(one: Measured) -> Samples:
+        age = one.condition.backup_age(now)
+        return _one(None if age is None else age.total_seconds())
+
+    def proof_age(one: Measured) -> Samples:
+        for kind in ProofKind:
+            age = one.condition.proof_age(kind, now)
+            yield from _one(None if age is None else age.total_seconds(), kind=kind.value)
+
+    return {
+        "glacier_backup_age_seconds": ("How long ago the last complete backup ended.", backup_age),
+        "glacier_proof_age_seconds": ("How long ago a verification or drill last passed.", proof_age),
+    }
+
+
+_FAMILIES: dict[str, Family] = {
+    "glacier_backup_last_complete_timestamp_seconds": (
+        "When the last complete backup ended.",
+        lambda one: _one(_moment(one.condition.complete_at)),
+    ),
+    "glacier_backup_last_complete_id": (
+        "The number of the last complete backup.",
+        lambda one: _one(one.condition.complete_id),
+    ),
+    "glacier_backup_duration_seconds": ("How long the last complete backup took.", lambda one: _one(_duration(one))),
+    "glacier_backup_failed": (
+        "Whether the last backup that ended failed.",
+        lambda one: _one(float(one.condition.failed_id is not None)),
+    ),
+    "glacier_backup_running_since_timestamp_seconds": (
+        "When the backup that is under way began.",
+        lambda one: _one(_moment(one.condition.running_since)),
+    ),
+    "glacier_backup_restorable": (
+        "Whether the rehearsal of the last complete backup found nothing that keeps it from being restored.",
+        lambda one: _of_complete(one, float(cannot_be_brought_back(one.condition.report) is None)),
+    ),
+    "glacier_backup_files": ("Files in the last complete backup.", lambda one: _of_complete(one, one.condition.files)),
+    "glacier_backup_bytes": (
+        "Size of the last complete backup, files and dump.",
+        lambda one: _of_complete(one, one.condition.bytes),
+    ),
+    "glacier_backup_differences": (
+        "Files of the last complete backup that are not as they should be, by kind.",
+        _differences,
+    ),
+    "glacier_archives_lost": ("Lost archives that backups need.", lambda one: _one(one.condition.lost)),
+    "glacier_proof_last_passed_timestamp_seconds": (
+        "When a verification or drill last passed.",
+        lambda one: _proofs(one, "passed"),
+    ),
+    "glacier_proof_ok": ("Whether the last verification or drill passed.", lambda one: _proofs(one, "ok")),
+    "glacier_stored_archives": (
+        "Archives in the stores, by storage class.",
+        lambda one: (({"storage_class": held.storage_class}, float(held.archives)) for held in one.stored),
+    ),
+    "glacier_stored_bytes": (
+        "Size of the archives in the stores, by storage class.",
+        lambda one: (({"storage_class": held.storage_class}, float(held.bytes)) for held in one.stored),
+    ),
+    "glacier_storage_cost_per_month": (
+        "What the archives cost a month by the prices of applications.yaml.",
+        lambda one: _one(None if one.monthly_cost is None else float(one.monthly_cost), currency=one.currency),
+    ),
+    "glacier_uploads_unfinished": (
+        "Archives that are still to be uploaded.",
+        lambda one: _one(one.activity.unfinished),
+    ),
+    "glacier_uploads_unfinished_bytes": (
+        "Size of the archives that are still to be uploaded.",
+        lambda one: _one(one.activity.unfinished_bytes),
+    ),
+    "glacier_retrievals_waiting": ("Retrievals that are waited for.", lambda one: _one(one.activity.retrievals)),
+    "glacier_retrievals_waiting_since_timestamp_seconds": (
+        "When the oldest retrieval that is waited for was requested.",
+        lambda one: _one(_moment(one.activity.retrievals_since)),
+    ),
+    "glacier_restores_running": ("Restores under way.", lambda one: _one(one.activity.restores)),
+}

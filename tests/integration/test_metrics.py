@@ -1,0 +1,163 @@
+"""Metrics: what monitoring reads is what the catalog says, by the parsers of Prometheus' own client."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as as_prometheus
+
+import glacier_provider
+from glacier_provider import cli
+from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.database import Database
+from glacier_provider.core import metrics
+from glacier_provider.core.condition import Condition
+from glacier_provider.core.metrics import Measured, metrics_text
+from glacier_provider.core.prices import LIST_PRICES
+from glacier_provider.pipelines.metrics import measured
+from glacier_provider.postgres import Server
+from tests.integration.test_cli import uri_of
+from tests.support.backups import a_backup_row, a_proof_row, ago, an_archive_row
+
+MONITORING = Path(glacier_provider.__file__).parent / "monitoring"
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def read(text: str) -> Samples:
+    """Return the samples of a text, by both parsers, which must agree."""
+    found = [
+        {(one.name, tuple(sorted(one.labels.items()))): one.value for family in families for one in family.samples}
+        for families in (openmetrics.text_string_to_metric_families(text), as_prometheus(text))
+    ]
+    assert found[0] == found[1]
+    return found[0]
+
+
+def of(samples: Samples, name: str, **labels: str) -> float | None:
+    return samples.get((f"glacier_{name}", tuple(sorted({"application": "dms", **labels}.items()))))
+
+
+def test_each_figure_is_what_the_catalog_says(catalog: Catalog, catalog_database: Server) -> None:
+    at = ago(hours=5)
+    number = a_backup_row(
+        catalog_database, "dms", "complete", at, files=7, size=9000, vanished=2, report={"unreadable_count": 3}
+    )
+    a_backup_row(catalog_database, "dms", "failed", ago(hours=1), error="x")
+    an_archive_row(catalog_database, "dms", number, "file", "lost", state="lost")
+    an_archive_row(catalog_database, "dms", number, "file", "here", size=10**12)
+    an_archive_row(catalog_database, "dms", number, "file", "planned", state="planned", size=500)
+    a_proof_row(catalog_database, "dms", "drill", "passed", ago(days=2))
+    a_proof_row(catalog_database, "dms", "drill", "found", ago(days=1))
+    now = datetime.now(UTC)
+    text = metrics_text(measured(catalog, prices={"dms": LIST_PRICES}), catalogs={"catalog": True}, now=now)
+    samples = read(text)
+    assert of(samples, "backup_last_complete_timestamp_seconds") == pytest.approx(at.timestamp())
+    assert of(samples, "backup_age_seconds") == pytest.approx(5 * 3600, abs=60)
+    assert of(samples, "backup_last_complete_id") == number
+    assert of(samples, "backup_files") == 7
+    assert of(samples, "backup_bytes") == 10_000
+    assert of(samples, "backup_failed") == 1
+    assert of(samples, "backup_restorable") == 1
+    assert of(samples, "backup_differences", kind="unreadable") == 3
+    assert of(samples, "backup_differences", kind="vanished") == 2
+    assert of(samples, "archives_lost") == 1
+    assert of(samples, "proof_age_seconds", kind="drill") == pytest.approx(2 * 86400, abs=60)
+    assert of(samples, "proof_ok", kind="drill") == 0
+    assert of(samples, "proof_ok", kind="verification") is None
+    assert (of(samples, "stored_bytes", storage_class="GLACIER") or 0) >= 10**12
+    assert of(samples, "storage_cost_per_month", currency=LIST_PRICES.currency) == pytest.approx(3.6, abs=0.5)
+    assert of(samples, "uploads_unfinished") == 1
+    assert of(samples, "uploads_unfinished_bytes") == 500
+    assert of(samples, "retrievals_waiting") == 0
+    assert samples[("glacier_catalog_up", (("catalog", "catalog"),))] == 1
+
+
+def test_the_number_of_questions_does_not_grow_with_that_of_applications(
+    catalog: Catalog, catalog_database: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    rows = Database.rows
+
+    def counted(self: Database, name: str, /, **parameters: Any) -> Any:
+        asked.append(name)
+        return rows(self, name, **parameters)
+
+    monkeypatch.setattr(Database, "rows", counted)
+    numbers = []
+    for many in (1, 6):
+        for number in range(many):
+            a_backup_row(catalog_database, f"app{number}", "complete", ago(hours=1))
+        asked.clear()
+        assert len(measured(catalog)) == many
+        numbers.append(len(asked))
+    assert numbers == [4, 4]
+
+
+def test_a_label_may_hold_anything() -> None:
+    strange = 'a"b\\c\nd'
+    samples = read(metrics_text([Measured(Condition(strange))], catalogs={strange: False}, now=datetime.now(UTC)))
+    assert ("glacier_backup_failed", (("application", strange),)) in samples
+
+
+def test_the_collectors_file_is_whole_at_any_instant_and_readable(
+    catalog: Catalog, catalog_database: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_backup_row(catalog_database, "dms", "complete", ago(hours=5))
+    path = tmp_path / "glacier.prom"
+    monkeypatch.setenv("GLACIER_CATALOG_URI", uri_of(catalog_database))
+    before = os.umask(0o077)
+    try:
+        assert cli.main(["metrics", "--output", str(path)]) == 0
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert of(read(path.read_text()), "backup_failed") == 0
+    assert cli.main(["metrics", "--output", str(path), "--catalog", "postgresql://x@127.0.0.1:1/x"]) == 1
+    assert read(path.read_text()) == {("glacier_catalog_up", (("catalog", "catalog"),)): 0}
+    assert os.listdir(tmp_path) == ["glacier.prom"]
+
+
+def told_names() -> set[str]:
+    return {*metrics._FAMILIES, *metrics._ages(datetime.now(UTC)), "glacier_catalog_up"}
+
+
+def test_rules_and_dashboard_ask_for_figures_that_there_are() -> None:
+    rules = yaml.safe_load((MONITORING / "prometheus-rules.yml").read_text())["groups"][0]["rules"]
+    dashboard = json.loads((MONITORING / "grafana.json").read_text())
+    asked = [rule["expr"] for rule in rules] + [
+        target["expr"] for panel in dashboard["panels"] for target in panel["targets"]
+    ]
+    named = {name for expression in asked for name in re.findall(r"\bglacier_\w+", expression)}
+    assert named <= told_names()
+    assert len(named) > 12
+    for rule in rules:
+        assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert set(rule["annotations"]) == {"summary", "description"}
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(ids) == len(set(ids))
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard["panels"]]
+    assert len(places) == len(set(places))
+
+
+def test_promtool_takes_the_rules(tmp_path: Path) -> None:
+    import shutil
+    import subprocess
+
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not here (Debian's package prometheus)")
+    done = subprocess.run(
+        [promtool, "check", "rules", MONITORING / "prometheus-rules.yml"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert tmp_path
