@@ -100,6 +100,19 @@ class EvidenceRows:
         """Note where a document lies now; return whether it was to be written."""
         return bool(self._run("evidence_stored", number=number, sha256=sha256, store_uri=store_uri, key=key))
 
+    def corrupt(self, *, most: int) -> list[Row]:
+        """Return `store_uri` and `key` of archives that are lost though they are there: their content is another."""
+        return self._rows("corrupt_archives", limit=most)
+
+    def note_corrupt(self, number: int, corrupt: Iterable[tuple[str, str]]) -> list[int]:
+        """Note that archives, by store and key, have another content, as the document of this number says; return the
+        ids of those that are archived now."""
+        places = {(uri.partition("?")[0], key) for uri, key in corrupt}
+        rows = self._rows("archives_of_keys", keys=[key for _, key in places])
+        ids = [row["id"] for row in rows if (row["store_uri"].partition("?")[0], row["key"]) in places]
+        self._db.run("note_corrupt", proof_id=number, archive_ids=ids)
+        return ids
+
     def unstored(self) -> list[Row]:
         """Return the first documents that are in no store: `number`, `document`, `sha256`."""
         return self._rows("unstored_evidence", limit=_AT_ONCE)

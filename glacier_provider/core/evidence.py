@@ -34,7 +34,10 @@ _NO_CHECKS = ("choice", "plan", "clear", "spans", "times")
 
 @dataclass(frozen=True, slots=True)
 class ToldEvidence:
-    """A document that can be what it says. `told` is all of it; times are aware."""
+    """A document that can be what it says. `told` is all of it; times are aware.
+
+    `corrupt`: store and key of archives whose content was known to be another than what was written; of a verification.
+    """
 
     number: int
     application: str
@@ -47,6 +50,7 @@ class ToldEvidence:
     backup_id: int | None
     figures: Mapping[str, Any]
     findings: tuple[Finding, ...]
+    corrupt: tuple[tuple[str, str], ...]
     told: Mapping[str, Any] = field(repr=False)
 
 
@@ -155,6 +159,7 @@ def _told(told: dict[str, Any]) -> ToldEvidence:
         backup_id=None if backup.get("id") is None else _number(backup["id"]),
         figures=told["figures"],
         findings=tuple(Finding.from_dict(one) for one in told["findings"]),
+        corrupt=tuple((_text(one["store_uri"]), checked_text(one["key"], 1200)) for one in told.get("corrupt") or ()),
         told=told,
     )
 

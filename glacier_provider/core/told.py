@@ -22,6 +22,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from glacier_provider.core.archive import ArchiveKind, Description
+from glacier_provider.core.checks import Fingerprint
 from glacier_provider.core.manifest import parse_manifest
 from glacier_provider.core.names import name_parts
 from glacier_provider.core.store_uri import StoreUriFault, read_store_uri
@@ -391,6 +392,15 @@ def _report(told: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(_mapping(report, name))
 
 
+def _fingerprint(told: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """Return what the database was known by; None for what is no fingerprint: the backup can be restored without."""
+    try:
+        kept = _report(told, name)
+        return Fingerprint.from_dict(kept).as_dict() if kept else None
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError):
+        return None
+
+
 def check_plain(value: Any) -> None:
     """Raise ToldWrong for JSON that is too deep, or that holds what the catalog's JSON cannot."""
     level = [value]
@@ -428,6 +438,7 @@ _HEAD: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
     "returned_count": _count_or_none,
     "report": _report,
     "roles": _report,
+    "fingerprint": _fingerprint,
 }
 
 

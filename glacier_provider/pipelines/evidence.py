@@ -21,13 +21,14 @@ from glacier_provider.catalog.evidence import FoundEvidence
 from glacier_provider.core.evidence import (
     LARGEST_EVIDENCE,
     Chain,
+    ToldEvidence,
     chain_of,
     checks_of,
     evidence_document,
     read_evidence,
     sha256_of,
 )
-from glacier_provider.core.proof import Finding
+from glacier_provider.core.proof import Finding, ProofKind
 from glacier_provider.core.text import NAMED
 from glacier_provider.core.told import ToldWrong
 from glacier_provider.errors import KeyTaken, StoreError
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 #: So often another catalog may have written the next number before us.
 _TRIES = 5
+#: So many corrupt archives are named for a rebuild.
+_CORRUPT_TOLD = 1000
 
 
 def leave_evidence(application: Application, *, catalog: Catalog, stores: Stores) -> None:
@@ -100,12 +103,17 @@ def remember_evidence(application: Application, *, catalog: Catalog, stores: Sto
     kept = [store for store in map(stores, uris) if isinstance(store, KeepsEvidence)]
     found = {one.number: one for store in kept for one in _found(application, store)}
     count = 0
+    verified: ToldEvidence | None = None
     for one in catalog.evidence.take_up(found[number] for number in sorted(found)):
         with suppress(ToldWrong):
             told = read_evidence(one.data)
             if (told.number, told.application) == (one.number, application.name):
                 catalog.evidence.remember(one.number, told)
                 count += 1
+                verified = told if told.kind is ProofKind.VERIFICATION else verified
+    if verified is not None and verified.corrupt:
+        ids = catalog.evidence.note_corrupt(verified.number, verified.corrupt[:_CORRUPT_TOLD])
+        catalog.lost.note(ids, f"Its content was not what was written, as document {verified.number} of evidence says.")
     return count
 
 
@@ -154,6 +162,7 @@ def _facts(application: Application, proof: Row, catalog: Catalog) -> dict[str, 
         "checks": checks_of(figures, proof["findings"]),
         "findings": proof["findings"],
         "figures": figures,
+        "corrupt": catalog.evidence.corrupt(most=_CORRUPT_TOLD) if proof["kind"] == ProofKind.VERIFICATION else [],
         "written_by": _written_by(catalog),
         "written_at": datetime.now(UTC),
     }

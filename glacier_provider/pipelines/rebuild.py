@@ -93,12 +93,12 @@ def rebuild_catalog(application: Application, *, catalog: Catalog, stores: Store
         rebuilding.list_stores()
         rebuilding.settle_contradictions()
         rebuilding.write()
+        _remember_proofs(application, catalog=catalog, stores=stores)
         catalog.lost.heal()
         lost = _lost(catalog, rebuilding.deletions())
         rebuilding.describe_unnamed()
         adopted, strays, newest = _take_up(catalog, rebuilding.errors, rebuilding.odd_keys)
         catalog.rebuild.finish(archive_id=newest[0], backup_id=max(newest[1], rebuilding.highest_backup))
-        _remember_proofs(application, catalog=catalog, stores=stores)
         files = catalog.rebuild.files
         states = catalog.lists.backups(application.name, limit=10**9)
         miscounted = list(_miscounted(catalog))

@@ -39,10 +39,12 @@ MEMBERS = """
            AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
      WHERE b.state = 'complete' ORDER BY 1, 2"""
 
+FINGERPRINTS = "SELECT backup_id, fingerprint FROM glacier_catalog.fingerprints ORDER BY 1"
+
 
 def known(app: ApplicationUnderTest) -> dict[str, list[tuple[Any, ...]]]:
     with app.catalog_server.connect(autocommit=True) as connection:
-        queries = {"backups": BACKUPS, "archives": ARCHIVES, "members": MEMBERS}
+        queries = {"backups": BACKUPS, "archives": ARCHIVES, "members": MEMBERS, "fingerprints": FINGERPRINTS}
         return {name: connection.execute(query).fetchall() for name, query in queries.items()}  # type: ignore[call-overload]
 
 
@@ -79,6 +81,7 @@ def test_a_rebuilt_catalog_knows_all_that_the_lost_one_knew(dms: ApplicationUnde
     lose_the_catalog(dms)
     rebuilt = rebuild(dms)
     assert known(dms) == before
+    assert len(before["fingerprints"]) == 4, "what restores are compared with"
     assert (rebuilt.backups, rebuilt.complete, rebuilt.adopted, rebuilt.lost_count) == (4, 4, 0, 0)
     assert dms.catalog.counts.wrong() == []  # what pages show was counted on the way
     assert not rebuilt.broken

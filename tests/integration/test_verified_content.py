@@ -17,6 +17,7 @@ from glacier_provider.pipelines.reconcile import reconcile
 from glacier_provider.stores import client_config
 from glacier_provider.stores.s3.batch import BatchAccess, BatchOperations, control_client_config, reached_by_address
 from tests.integration.test_lost import age, in_catalog, key_of, remove, states
+from tests.integration.test_rebuild import lose_the_catalog, rebuild
 from tests.integration.test_verification import found
 from tests.support.application import ApplicationUnderTest
 
@@ -135,6 +136,9 @@ def test_a_corrupt_archive_is_lost_and_named_with_its_backups(verified: Verified
     assert (again["state"], list(found(again))) == ("passed", ["lost_before"]), "that it is listed does not count"
     reconcile(verified.app.application, catalog=verified.app.catalog, stores=verified.app.stores, everything=True)
     assert states(verified.app, "doc2.pdf") == ["lost"], "it is not taken back"
+    lose_the_catalog(verified.app)
+    rebuild(verified.app)
+    assert states(verified.app, "doc2.pdf") == ["lost"], "evidence tells a rebuild of it"
     verified.app.back_up()
     assert states(verified.app, "doc2.pdf") == ["lost", "archived"], "it is archived anew"
 

@@ -43,6 +43,15 @@ SELECT b.id, b.opened_at, b.snapshot_at, b.closed_at, b.server_version, b.client
   FROM application_data_backups b LEFT JOIN glacier_archives a ON a.id = b.database_archive_id
  WHERE b.application_id = %(application_id)s AND b.id = %(backup_id)s;
 
+-- name: corrupt_archives
+-- Archives that are there, and whose content is not what was written: no listing tells that.
+SELECT a.store_uri, a.key FROM glacier_archives a JOIN verified_archives v ON v.archive_id = a.id AND NOT v.matches
+ WHERE a.application_id = %(application_id)s AND a.state = 'lost' ORDER BY a.id LIMIT %(limit)s;
+
+-- name: archives_of_keys
+SELECT id, store_uri, key FROM glacier_archives
+ WHERE application_id = %(application_id)s AND state = 'archived' AND key = ANY(%(keys)s);
+
 -- name: circumstances_of_evidence
 SELECT current_setting('server_version') AS catalog_server, count(*) FILTER (WHERE state = 'complete') AS complete,
        max(id) FILTER (WHERE state = 'complete') AS newest

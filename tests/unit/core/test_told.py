@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glacier_provider.core import told as as_told
 from glacier_provider.core.archive import ArchiveKind, Description
 from glacier_provider.core.manifest import manifest_lines
 from glacier_provider.core.told import (
@@ -333,3 +334,17 @@ def test_a_number_that_no_catalog_gives_is_none() -> None:
     for number in ("0", "9" * 19, "9" * 5000, "١٢", "1_0", " 1", "-1"):
         assert description_from_metadata({**metadata_of(TOLD), "archive-id": number}) is None
     assert key_facts("", f"dms/manifests/{'9' * 400}.json.gz") is None
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        5,
+        [],
+        {"version": 1},
+        {"version": 17, "hashes": True, "tables": {"a": 3}, "objects": {}, "seconds": 0},
+        {"version": 17, "hashes": True, "tables": {"\0": None}, "objects": {}, "seconds": 0},
+    ],
+)
+def test_what_is_no_fingerprint_is_left_out(kept: object) -> None:
+    assert as_told._HEAD["fingerprint"]({"fingerprint": kept}, "fingerprint") is None
