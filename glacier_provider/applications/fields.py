@@ -154,6 +154,13 @@ class RestoreOptions:
         ["row_counts", "schema"],
         otherwise="all but `extensions`",
     )
+    safety_dump: Annotated[bool, Field(strict=True)] = option(
+        False,
+        "`true`: before a restore replaces the application's database, that is dumped into staging; "
+        "`glacier-backup undo-database` brings it back",
+        True,
+    )
+    safety_dump_days: Annotated[int, whole(1, 366)] = option(7, "how long such a dump stays")
     exclude_schemas: Names = option((), "schemas that stay as they are", ["audit"])
     exclude_tables: Tables = option((), "tables that stay as they are", ["public.sessions"])
     lock_timeout_seconds: Seconds = option(60, "how long the restore waits for each lock")

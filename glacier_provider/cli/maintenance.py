@@ -1,4 +1,4 @@
-"""The commands that keep a catalog: migrate, undo-orphans, free-lease, accept-errors, rebuild-catalog.
+"""The commands that keep a catalog: migrate, undo-orphans, undo-database, free-lease, accept-errors, rebuild-catalog.
 
 `rebuild-catalog` needs applications.yaml, an empty database for the catalog, and credentials for the store: those of
 the application's AWS connection, or, where Airflow gives none, what boto3 finds by itself (AWS_PROFILE,
@@ -25,6 +25,11 @@ def add_commands(commands: Any) -> None:
     add_command(commands, "migrate", _migrate, "create the catalog, or bring it to this version")
     undo = add_command(commands, "undo-orphans", _undo_orphans, "move the orphans of a restore back to their places")
     undo.add_argument("restore_id", type=int, metavar="RESTORE_ID")
+    undo = add_command(
+        commands, "undo-database", _undo_database, "bring back the database that a restore replaced (safety_dump)"
+    )
+    undo.add_argument("restore_id", type=int, metavar="RESTORE_ID")
+    undo.add_argument("--dump", metavar="PATH", help="of several that the restore made; the last one otherwise")
     accept = add_command(
         commands, "accept-errors", _accept_errors, "take what a restore by swap made beside, without what failed in it"
     )
@@ -56,6 +61,22 @@ def _undo_orphans(arguments: Arguments) -> None:
         figures = restore.undo_orphans(application, arguments.restore_id, catalog=catalog)
     moved, left = counted(figures["moved_back"], "file"), figures["left"]
     print_answer(arguments, figures, f"{moved} moved back, {left} left in {application.orphan_directory}.")
+
+
+def _undo_database(arguments: Arguments) -> None:
+    from glacier_provider.hooks.resources import Resources
+    from glacier_provider.pipelines import restore
+
+    if arguments.application is None:
+        with open_catalog(arguments) as catalog:
+            arguments.application = catalog.restores.get(arguments.restore_id)["application"]
+    application = named_application(arguments)
+    with airflow_at_hand(), open_catalog(arguments) as catalog, Resources(application) as resources:
+        figures = restore.undo_database(
+            application, arguments.restore_id, catalog=catalog, server=resources.server, path=arguments.dump
+        )
+    told = f"The database is as it was before restore {arguments.restore_id}: {figures['restored']} entries restored."
+    print_answer(arguments, figures, told)
 
 
 def _accept_errors(arguments: Arguments) -> None:

@@ -22,7 +22,7 @@ from glacier_provider.pipelines.backup.check import look_back
 from glacier_provider.pipelines.backup.references import referenced_names
 from glacier_provider.pipelines.backup.step import LAST, backup_step
 from glacier_provider.pipelines.backup.unreadable import leave_out_unreadable
-from glacier_provider.pipelines.shared.staging import staging_directory_of
+from glacier_provider.pipelines.shared.staging import remove_old_safety_dumps, staging_directory_of
 from glacier_provider.staging import remove_tree
 from glacier_provider.stores.contract import ArchiveStore
 
@@ -53,6 +53,7 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
                 log.info("What was lost is archived anew: %d places in earlier backups are filled again.", healed)
     catalog.backups.free_lease(lease_holder("backup", backup_id))
     remove_tree(staging_directory_of(application, "backup", backup_id), below=application.staging_directory)
+    remove_old_safety_dumps(application)
     figures = _figures(catalog, backup_id)
     log.info(
         "Backup %d is complete: database %s, %d files (%s), of them %d new; %s uploaded.",

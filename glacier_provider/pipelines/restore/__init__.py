@@ -4,7 +4,7 @@
 2. `request`: what only the cold has is asked for, once
 3. `wait`: a look at a time, until nothing is pending; between two of them, `notifications`: at what messages name
 4. `download`: the dump into staging, files to their places
-5. `database`: what was chosen of the dump
+5. `database`: what was chosen of the dump; before that, by `safety`, a dump of what it replaces
 6. `orphans`: files that the backup does not contain, aside, and back
 7. `close`: the outcome, and what is tidied up
 
@@ -18,7 +18,7 @@ move only after it (promise 5). The catalog is never part of what is restored (p
 from __future__ import annotations
 
 from glacier_provider.pipelines.restore.close import close_restore
-from glacier_provider.pipelines.restore.database import restore_database
+from glacier_provider.pipelines.restore.database import restore_database, undo_database
 from glacier_provider.pipelines.restore.download import download_archives
 from glacier_provider.pipelines.restore.notifications import NotificationsOutcome, look_at_notifications
 from glacier_provider.pipelines.restore.orphans import move_orphans, undo_orphans
@@ -45,5 +45,6 @@ __all__ = [
     "raise_failed_retrievals",
     "request_retrievals",
     "restore_database",
+    "undo_database",
     "undo_orphans",
 ]

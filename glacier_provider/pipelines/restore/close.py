@@ -11,7 +11,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import IllegalMove
 from glacier_provider.pipelines.restore.step import restore_step
-from glacier_provider.pipelines.shared.staging import staging_directories
+from glacier_provider.pipelines.shared.staging import remove_old_safety_dumps, staging_directories
 from glacier_provider.staging import remove_tree
 
 
@@ -26,6 +26,7 @@ def close_restore(application: Application, restore_id: int, *, catalog: Catalog
         with restore_step(catalog, restore_id, "the end") if changed else nullcontext():
             _complete(restore_id, catalog=catalog)
     _remove_ended_staging(application, catalog)
+    remove_old_safety_dumps(application)
     restore = catalog.restores.get(restore_id)
     seconds = (datetime.now(UTC) - restore["opened_at"]).total_seconds()
     return {

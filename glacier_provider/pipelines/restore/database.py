@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED, names
-from glacier_provider.errors import FileMissing, GlacierProviderError, RestoredInPart, SelectionConflict
+from glacier_provider.errors import FileMissing, GlacierProviderError, LeaseHeld, RestoredInPart, SelectionConflict
 from glacier_provider.files import hash_source, open_source
 from glacier_provider.files.root import file_errors
 from glacier_provider.pipelines.shared.progress import Progress
@@ -41,6 +43,7 @@ from glacier_provider.pipelines.restore.elsewhere import (
     claimed_database,
     target_place_of,
 )
+from glacier_provider.pipelines.restore.safety import chosen_dump, make_safety_dump, safety_exclusions
 from glacier_provider.pipelines.restore.step import restore_step
 from glacier_provider.pipelines.shared.staging import staging_directory_of
 
@@ -91,10 +94,73 @@ def restore_database(
     return _small(outcome)
 
 
+def undo_database(
+    application: Application, restore_id: int, *, catalog: Catalog, server: Server, path: str | None = None
+) -> dict[str, Any]:
+    """Bring back the database that a restore replaced, out of the dump that it made of it: the last one, or `path`.
+
+    As the restore did, in one transaction or by swap; what was written since is replaced. Return `restored`, `removed`
+    and `warnings`. Raise IllegalMove when it made none, FileMissing when that is not here, and as `restore_database`.
+    """
+    from glacier_provider.postgres import table_of_contents, tools_for
+    from glacier_provider.postgres.checks.restored import DatabaseChecks, RestoreChecking
+
+    restore = catalog.restores.get(restore_id)
+    dump = chosen_dump(application, restore, path)
+    with _freed(catalog, restore_id), restore_step(catalog, restore_id, "the database", undo=True) as heartbeat:
+        compression = table_of_contents(dump).header.compression
+        tools = tools_for(server, application.pg_bin_directory, compression=compression)
+        progress = Progress(log, "pg_restore", on_heartbeat=heartbeat).heartbeat
+        done = list(restore["outcome"].get("undone", ()))
+        backup = {"report": {"dump_exclusions": safety_exclusions()}}
+        mark = {**restore, "id": f"{restore_id}_undone_{len(done) + 1}", "outcome": {}}
+        checking = RestoreChecking(DatabaseChecks(), progress)
+        request = RestoreRequest(None)
+        call = _Call(application, backup, mark, request, server, tools, dump, progress, checking)
+        plan = _planned(call)
+        restored = _undone_by_swap(call) if plan is None else _in_place(call, plan)
+        catalog.restores.add_outcome(
+            restore_id, undone=[*done, {"path": str(dump), "at": datetime.now(UTC).isoformat()}]
+        )
+    log.info("The database is as it was in %s.", dump)
+    return {"restored": restored.restored, "removed": restored.removed, "warnings": list(restored.warnings)[:NAMED]}
+
+
+@contextmanager
+def _freed(catalog: Catalog, restore_id: int) -> Iterator[None]:
+    """Free the lease also when an undo fails: no run will come to free it."""
+    try:
+        yield
+    except LeaseHeld:
+        raise  # it is another's
+    except GlacierProviderError:
+        catalog.restores.free_lease(restore_id)
+        raise
+
+
+def _undone_by_swap(call: _Call) -> RestoredDatabase:
+    from glacier_provider.postgres import OnError, restore_by_swap
+
+    return restore_by_swap(
+        call.server,
+        call.tools,
+        call.dump,
+        call.options,
+        mark=call.mark,
+        jobs=call.application.restore.jobs,
+        catalog_schema=call.application.catalog_schema,
+        on_error=OnError.STOP,
+        progress=call.progress,
+        checking=call.checking,
+    )
+
+
 def _into_its_own(call: _Call, catalog: Catalog) -> dict[str, Any]:
     roles = _roles(call)
     fresh = _is_fresh(call, catalog)
     plan = _planned(call)
+    if call.application.restore.safety_dump and not fresh:
+        make_safety_dump(call.application, call.restore["id"], call.server, progress=call.progress, catalog=catalog)
     restored = _swapped(call, catalog) if plan is None else _in_place(call, plan)
     return _outcome(call, restored, roles, fresh=fresh, beside=plan is None)
 

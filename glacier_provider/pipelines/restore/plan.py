@@ -317,7 +317,11 @@ def _skip_ids_in_use(application: Application, catalog: Catalog) -> None:
     the restores that set files aside and staged a dump under it.
     """
     aside = numbered(application.orphan_directory, orphan_prefix(application))
-    used = {*aside, *staging_directories(application, "restore")}
+    used = {
+        *aside,
+        *staging_directories(application, "restore"),
+        *staging_directories(application, "safety"),
+    }
     catalog.restores.skip_ids(max((number for number in used if number < _HIGHEST_ID), default=0))
 
 

@@ -1,14 +1,21 @@
-"""Where the dump of a run is staged."""
+"""Where the dump of a run is staged, and where the dumps that a restore makes of what it replaces stay for a while."""
 
 from __future__ import annotations
 
+import logging
+import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from glacier_provider.applications import Application
-from glacier_provider.staging import numbered
+from glacier_provider.errors import FileError
+from glacier_provider.staging import numbered, remove_tree
 
-RunKind = Literal["backup", "restore"]
+log = logging.getLogger(__name__)
+
+RunKind = Literal["backup", "restore", "safety"]
 
 
 def staging_directory_of(application: Application, kind: RunKind, run_id: int) -> Path:
@@ -19,6 +26,22 @@ def staging_directory_of(application: Application, kind: RunKind, run_id: int) -
 def staging_directories(application: Application, kind: RunKind) -> dict[int, str]:
     """Return the paths of the application's directories of that kind that are there, by the run's id."""
     return numbered(application.staging_directory, _prefix(application, kind))
+
+
+def remove_old_safety_dumps(application: Application) -> None:
+    """Remove the dumps that restores made of what they replaced, once they are older than their days; tell of failures.
+
+    The clock is that of the disk's times: which runs they are of need not be known to any catalog.
+    """
+    oldest = time.time() - application.restore.safety_dump_days * 86400
+    try:
+        for path in staging_directories(application, "safety").values():
+            with suppress(FileNotFoundError):
+                if max(entry.stat().st_mtime for entry in (Path(path), *Path(path).iterdir())) < oldest:
+                    remove_tree(path, below=application.staging_directory)
+                    log.info("The safety dump %s is older than restore.safety_dump_days, and gone.", os.fspath(path))
+    except (FileError, OSError) as error:
+        log.warning("Old safety dumps could not be removed: %s", error)
 
 
 def _prefix(application: Application, kind: RunKind) -> str:
