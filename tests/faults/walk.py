@@ -340,6 +340,11 @@ class Walk:
         if dead is not None and catalog.backups.get(dead)["state"] == "complete":  # died after that
             self.world.note_dead_backup(dead)
 
+    def _staged_late(self, run: Run) -> None:
+        """Who slept before it made its staging directory makes it when it wakes; the next backup clears it."""
+        slept = self.world.here.catalog.backups.of_run(run)
+        self.world.stray_staging.add(f"{self.world.application.name}-backup-{slept}")
+
     def abandon_restore(self) -> None:
         """The same for a restore; Airflow notes its end, and another restore follows."""
         if not self.world.backups:
@@ -418,6 +423,7 @@ class Walk:
             self.events[f"slept in {slept}"] += 1
             if kind == "backup":
                 self._left_by_backup(run)
+                self._staged_late(run)
             elif kind == "delete":
                 self._left_by_deletion(backup_id)
             if self.world.lease_is_held():  # it slept before it began, and began after the others; then it is lost
