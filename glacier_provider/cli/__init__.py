@@ -18,6 +18,7 @@ from glacier_provider.cli import (
     costs,
     counts,
     deletion,
+    doctor,
     drill,
     evidence,
     fetch,
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     for module in (
         show,
         check,
+        doctor,
         metrics,
         alerts,
         maintenance,

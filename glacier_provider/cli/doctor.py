@@ -1,0 +1,84 @@
+"""``glacier-backup doctor``: what is wrong in the first hour, each with its mend; nothing is changed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from glacier_provider.cli.arguments import Arguments, add_command
+from glacier_provider.cli.connections import airflow_at_hand
+from glacier_provider.cli.output import for_terminal, print_json
+from glacier_provider.core.diagnosis import Diagnosis, Judgement, policy_of, terraform_of
+
+if TYPE_CHECKING:
+    from glacier_provider.applications import Application
+
+_MARKS = {Judgement.WELL: "ok", Judgement.DOUBTFUL: "!", Judgement.WRONG: "WRONG", Judgement.UNTRIED: "?"}
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = add_command(
+        commands,
+        "doctor",
+        _doctor,
+        "try connections, privileges, directories, the store and Airflow, and say what to mend",
+    )
+    command.add_argument("--all", action="store_true", help="also what is well")
+    command.add_argument(
+        "--fix-print", action="store_true", help="print the IAM policy, the SQL and Terraform for this configuration"
+    )
+
+
+def _doctor(arguments: Arguments) -> int:
+    from glacier_provider.applications import load_applications
+
+    applications = load_applications(arguments.applications)
+    chosen = [arguments.application] if arguments.application else list(applications)
+    if arguments.fix_print:
+        for name in chosen:
+            _print_fixes(applications.named(name))
+        return 0
+    found: dict[str, list[Diagnosis]] = {}
+    if not arguments.application or arguments.application in applications.wrong:
+        for name, problems in applications.wrong.items():
+            mend = "See: glacier-backup applications"
+            found[name or applications.origin] = [
+                Diagnosis("applications.yaml", Judgement.WRONG, problem, mend) for problem in problems
+            ]
+    with airflow_at_hand():
+        from glacier_provider.hooks.doctor import examine
+
+        for name in chosen:
+            if name in applications:
+                found[name] = list(examine(applications[name]))
+    if arguments.json:
+        print_json({name: [one.as_dict() for one in diagnoses] for name, diagnoses in found.items()})
+    else:
+        _print(arguments, found)
+    return 1 if any(one.judgement is Judgement.WRONG for diagnoses in found.values() for one in diagnoses) else 0
+
+
+def _print(arguments: Arguments, found: dict[str, list[Diagnosis]]) -> None:
+    for name, diagnoses in found.items():
+        print(f"{name}:")
+        for one in diagnoses:
+            if one.judgement is Judgement.WELL and not arguments.all:
+                continue
+            print(f"  {_MARKS[one.judgement]:>5}  {for_terminal(one.about)}: {for_terminal(one.told)}")
+            if one.mend:
+                print(f"         {for_terminal(one.mend)}")
+        wrong = sum(one.judgement is Judgement.WRONG for one in diagnoses)
+        well = sum(one.judgement is Judgement.WELL for one in diagnoses)
+        print(f"  {wrong} wrong, {well} well.")
+
+
+def _print_fixes(application: Application) -> None:
+    from glacier_provider.core.store_uri import parse_store_uri
+    from glacier_provider.pipelines.doctor import statements_of
+
+    uri = parse_store_uri(application.store)
+    print(f"# --- {application.name}: IAM policy ---\n{json.dumps(policy_of(uri), indent=2)}\n")
+    print(f"-- --- {application.name}: SQL ---")
+    print("\n".join(statements_of("glacier_dump", "glacier")))
+    print(f"\n# --- {application.name}: Terraform ---\n{terraform_of(application.name, uri)}")

@@ -1,0 +1,135 @@
+"""What `doctor` found out about one thing, and what mends it; the policies and statements that it prints. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from glacier_provider.core.store_uri import S3Uri, StoreUri
+
+#: Clocks that differ by more are refused by S3 soon: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+CLOCK_SECONDS = 300
+
+
+class Judgement(StrEnum):
+    WELL = "well"
+    DOUBTFUL = "doubtful"  #: it works, and something about it will be regretted
+    WRONG = "wrong"  #: backups or restores will fail
+    UNTRIED = "not tried"  #: it could not be looked at from here
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One thing that was looked at: what it is about, how it is, and what to do when it is not well."""
+
+    about: str
+    judgement: Judgement
+    told: str
+    mend: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        return {"about": self.about, "judgement": self.judgement.value, "told": self.told, "mend": self.mend}
+
+
+def lifecycle_diagnoses(rules: Iterable[dict[str, Any]], prefix: str) -> Iterator[Diagnosis]:
+    """Yield what the lifecycle rules of a bucket do to archives below a prefix, and what they should do and do not."""
+    about, aborts = "bucket lifecycle", False
+    for rule in rules:
+        if rule.get("Status") != "Enabled":
+            continue
+        name = rule.get("ID") or "without a name"
+        given = rule.get("Filter") or {}
+        of = given.get("Prefix") or (given.get("And") or {}).get("Prefix") or rule.get("Prefix") or ""
+        aborts = aborts or ("AbortIncompleteMultipartUpload" in rule and (prefix.startswith(of) or not of))
+        if not (of.startswith(prefix) or prefix.startswith(of)):
+            continue
+        expiration = rule.get("Expiration") or {}
+        if "Days" in expiration or "Date" in expiration:
+            told = f"the lifecycle rule {name} deletes what is below {of or 'the whole bucket'}, archives with it"
+            yield Diagnosis(about, Judgement.WRONG, told, "Remove its Expiration, or limit it to another prefix.")
+        for move in rule.get("Transitions") or ():
+            told = f"the lifecycle rule {name} moves archives to {move.get('StorageClass')} behind the catalog's back"
+            yield Diagnosis(about, Judgement.DOUBTFUL, told, "Remove it, and set storage_class in the store's URI.")
+    if not aborts:
+        yield Diagnosis(
+            about,
+            Judgement.DOUBTFUL,
+            "no lifecycle rule aborts incomplete uploads: parts that a dead worker left are paid for ever",
+            "Add a rule with AbortIncompleteMultipartUpload, DaysAfterInitiation 14.",
+        )
+
+
+def bucket_policy(uri: S3Uri) -> dict[str, Any]:
+    """Return the IAM policy that backups and restores into a bucket need; deletions need more."""
+    bucket = f"arn:aws:s3:::{uri.bucket}"
+    below = f"{bucket}/{uri.prefix}" if uri.prefix else bucket
+    actions = ["s3:PutObject", "s3:GetObject", "s3:RestoreObject", "s3:ListMultipartUploadParts"]
+    actions += ["s3:AbortMultipartUpload"] + (["s3:PutObjectRetention"] if uri.object_lock_days is not None else [])
+    statements: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:ListBucketMultipartUploads"], "Resource": bucket},
+        {"Effect": "Allow", "Action": actions, "Resource": f"{below}/*"},
+        {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": f"{below}/*/manifests/*"},
+    ]
+    if uri.kms_key_id is not None:
+        keys = ["kms:GenerateDataKey", "kms:Decrypt"]
+        statements.append({"Effect": "Allow", "Action": keys, "Resource": uri.kms_key_id})
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def vault_policy(vault: str) -> dict[str, Any]:
+    """Return the IAM policy that backups and restores into a vault need."""
+    actions = [
+        *("DescribeVault", "UploadArchive", "InitiateMultipartUpload", "UploadMultipartPart", "ListParts"),
+        *("ListMultipartUploads", "CompleteMultipartUpload", "AbortMultipartUpload"),
+        *("InitiateJob", "DescribeJob", "ListJobs", "GetJobOutput"),
+    ]
+    resource = f"arn:aws:glacier:*:*:vaults/{vault}"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": [f"glacier:{one}" for one in actions], "Resource": resource}],
+    }
+
+
+def policy_of(uri: StoreUri) -> dict[str, Any]:
+    return bucket_policy(uri) if isinstance(uri, S3Uri) else vault_policy(uri.vault)
+
+
+def terraform_of(name: str, uri: StoreUri) -> str:
+    """Return a Terraform file that makes a store as an application wants it, with the policy for its user."""
+    label = name.replace("-", "_")
+    if not isinstance(uri, S3Uri):
+        place = f'resource "aws_glacier_vault" "{label}" {{\n  name = {json.dumps(uri.vault)}\n}}\n'
+    else:
+        lock = "\n  object_lock_enabled = true" if uri.object_lock_days is not None else ""
+        place = f"""\
+resource "aws_s3_bucket" "{label}" {{
+  bucket = {json.dumps(uri.bucket)}{lock}
+}}
+
+resource "aws_s3_bucket_public_access_block" "{label}" {{
+  bucket                  = aws_s3_bucket.{label}.id
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}}
+
+resource "aws_s3_bucket_lifecycle_configuration" "{label}" {{
+  bucket = aws_s3_bucket.{label}.id
+
+  rule {{
+    id     = "incomplete-uploads"
+    status = "Enabled"
+    filter {{}}
+    abort_incomplete_multipart_upload {{
+      days_after_initiation = 14
+    }}
+  }}
+}}
+"""
+    policy = json.dumps(policy_of(uri), indent=2)
+    head = f'resource "aws_iam_policy" "{label}" {{\n  name   = "glacier-backup-{name}"\n  policy = <<-EOT\n'
+    return f"{place}\n{head}{policy}\nEOT\n}}\n"

@@ -1,0 +1,139 @@
+"""`doctor` as far as Airflow has a part in it: connections, the store, the queue, DAGs, pools and the triggerer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from glacier_provider.applications import Application
+from glacier_provider.core.diagnosis import Diagnosis, Judgement
+from glacier_provider.core.store_uri import S3Uri, parse_store_uri
+from glacier_provider.errors import GlacierProviderError
+from glacier_provider.hooks.resources import (
+    Resources,
+    aws_client,
+    open_batch_of,
+    open_queue_of,
+    open_store_of,
+    server_of,
+)
+
+_WELL, _WRONG = Judgement.WELL, Judgement.WRONG
+
+
+def examine(application: Application) -> Iterator[Diagnosis]:
+    """Yield all that can be found out about an application from this machine."""
+    from glacier_provider.pipelines import doctor
+
+    with Resources(application) as resources:
+        parts: tuple[Callable[[], Iterator[Diagnosis]], ...] = (
+            lambda: doctor.examine_database(application, lambda: server_of(application.postgres_conn_id)),
+            lambda: doctor.examine_catalog(application, lambda: resources.catalog),
+            lambda: doctor.examine_directories(application),
+            lambda: _store(application),
+            lambda: _queue(application),
+            lambda: _batch(application),
+            lambda: _airflow(application),
+        )
+        for part in parts:
+            yield from _whole(part)
+
+
+def _whole(part: Callable[[], Iterator[Diagnosis]]) -> Iterator[Diagnosis]:
+    """Yield what a part found; one that breaks down keeps no other from being looked at."""
+    try:
+        yield from part()
+    except GlacierProviderError as error:
+        yield _told("what follows", error)
+    except Exception as error:  # noqa: BLE001 - of whatever library; its text may hold what nobody may read
+        told = f"it could not be looked at ({type(error).__name__})"
+        yield Diagnosis("what follows", Judgement.UNTRIED, told, "Look into the log of the server that is asked.")
+
+
+def _store(application: Application) -> Iterator[Diagnosis]:
+    from glacier_provider.stores import client_config, client_type
+
+    uri = parse_store_uri(application.store)
+    try:
+        if not isinstance(uri, S3Uri):
+            open_store_of(application, application.store).check()
+            yield Diagnosis("vault", _WELL, f"the vault {uri.vault} answers")
+            return
+        client = aws_client(
+            application, client_type(uri), region=uri.region, config=client_config(uri), subject=application.store
+        )
+    except GlacierProviderError as error:
+        yield _told(f"store ({application.aws_conn_id})", error)
+        return
+    from glacier_provider.stores.s3.examine import examine_bucket
+
+    yield from examine_bucket(uri, client)
+
+
+def _queue(application: Application) -> Iterator[Diagnosis]:
+    if application.notifications.queue is None:
+        return
+    try:
+        queue: Any = open_queue_of(application)
+        queue.receive(wait_seconds=0) if hasattr(queue, "receive") else None
+    except GlacierProviderError as error:
+        yield _told("queue of notifications", error)
+    else:
+        yield Diagnosis("queue of notifications", _WELL, "it can be read")
+
+
+def _batch(application: Application) -> Iterator[Diagnosis]:
+    if application.verify.by != "content" or not application.store.startswith("s3:"):
+        return
+    try:
+        open_batch_of(application, application.store)
+    except GlacierProviderError as error:
+        yield _told("role of S3 Batch Operations", error)
+    else:
+        yield Diagnosis("role of S3 Batch Operations", _WELL, f"{application.verify.role_arn} is named")
+
+
+def _airflow(application: Application) -> Iterator[Diagnosis]:
+    """Look into Airflow's own database, where this process may."""
+    try:
+        found = list(_from_metadata(application))
+    except Exception as error:  # noqa: BLE001 - a worker may not, and a broken Airflow is told by others
+        told = f"Airflow's own database cannot be asked from here ({type(error).__name__})"
+        found = [
+            Diagnosis("Airflow", Judgement.UNTRIED, told, "Run doctor where the scheduler or the API server runs.")
+        ]
+    yield from found
+
+
+def _from_metadata(application: Application) -> Iterator[Diagnosis]:
+    from airflow.jobs.job import Job
+    from airflow.models.dag import DagModel
+    from airflow.models.pool import Pool
+    from airflow.utils.session import create_session
+
+    name = application.name
+    with create_session() as session:
+        if application.pool and session.query(Pool.id).filter(Pool.pool == application.pool).first() is None:
+            told = f"there is no pool {application.pool}: tasks in it are never started, without a word"
+            yield Diagnosis("pool", _WRONG, told, f"airflow pools set {application.pool} 2 'Glacier backups'")
+        for kind in ("backup", "restore"):
+            dag = session.query(DagModel.is_paused).filter(DagModel.dag_id == f"glacier_{kind}__{name}").first()
+            about = f"DAG glacier_{kind}__{name}"
+            if dag is None:
+                mend = "Copy the files of dags/ into the DAGs folder; see: airflow dags list-import-errors"
+                yield Diagnosis(about, _WRONG, "Airflow does not know it", mend)
+            elif dag[0]:
+                judgement = _WRONG if kind == "backup" and application.schedule else Judgement.DOUBTFUL
+                yield Diagnosis(about, judgement, "it is paused", f"airflow dags unpause glacier_{kind}__{name}")
+        alive = datetime.now(UTC) - timedelta(minutes=2)
+        beats = session.query(Job.job_type).filter(Job.state == "running", Job.latest_heartbeat > alive)
+        running = {kind for (kind,) in beats}
+    for job, why in (("SchedulerJob", "nothing is started"), ("TriggererJob", "restores wait for ever")):
+        what = job.removesuffix("Job").lower()
+        if job not in running:
+            yield Diagnosis(what, _WRONG, f"no {what} is alive: {why}", f"Start it: airflow {what}")
+
+
+def _told(about: str, error: GlacierProviderError) -> Diagnosis:
+    return Diagnosis(about, _WRONG, error.message.rstrip("."), error.hint)

@@ -1,0 +1,151 @@
+"""Everything that can be wrong in the first hour, looked at one by one; nothing is changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glacier_provider.applications import Application
+from glacier_provider.core.diagnosis import Diagnosis, Judgement
+from glacier_provider.core.text import names, readable_size
+from glacier_provider.errors import CatalogNotReady, GlacierProviderError
+from glacier_provider.files import Root
+from glacier_provider.staging import free_bytes
+
+if TYPE_CHECKING:
+    from glacier_provider.catalog.catalog import Catalog
+    from glacier_provider.postgres import Server
+
+_WELL, _WRONG, _DOUBTFUL = Judgement.WELL, Judgement.WRONG, Judgement.DOUBTFUL
+
+_SIZE = "SELECT pg_database_size(current_database()), quote_ident(current_user)"
+_TABLES = """
+SELECT format('%%I.%%I', n.nspname, c.relname)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'S', 'm') AND n.nspname <> ALL (%s) AND n.nspname NOT LIKE 'pg\\_%%'
+   AND n.nspname <> 'information_schema' AND NOT EXISTS (
+       SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+   AND NOT (has_schema_privilege(n.oid, 'USAGE') AND CASE c.relkind
+            WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END)
+ ORDER BY 1"""
+
+
+def examine_database(application: Application, server: Callable[[], Server]) -> Iterator[Diagnosis]:
+    """Yield whether the database can be reached, dumped by the client programs, and read by its user."""
+    from glacier_provider.postgres import tools_for
+
+    about = f"database ({application.postgres_conn_id})"
+    try:
+        found = server()
+        with found.connect() as connection:
+            unreadable = [row[0] for row in connection.execute(_TABLES, [list(application.dump.exclude_schemas)])]
+            row = connection.execute(_SIZE).fetchone()
+    except GlacierProviderError as error:
+        yield _of_error(about, error)
+        return
+    assert row is not None
+    size, user = row
+    yield Diagnosis(about, _WELL, f"it answers; {readable_size(int(size))}")
+    if unreadable:
+        mend = f"As superuser: GRANT pg_read_all_data TO {user}; or dump as the owner of these objects."
+        told = f"{user} may not read {len(unreadable)} tables or sequences, and pg_dump would stop: {names(unreadable)}"
+        yield Diagnosis("privileges", _WRONG, told, mend)
+    try:
+        tools = tools_for(found, application.pg_bin_directory, compression=application.dump.compression)
+    except GlacierProviderError as error:
+        yield _of_error("client programs", error)
+    else:
+        yield Diagnosis("client programs", _WELL, f"pg_dump {tools.version} in {tools.directory}")
+    if application.dump.staging == "disk":
+        yield from _space(application, int(size))
+
+
+def _space(application: Application, size: int) -> Iterator[Diagnosis]:
+    path = Path(application.staging_directory)
+    while not path.exists():
+        path = path.parent
+    free, needed = free_bytes(str(path)), int(size * application.dump.space_ratio)
+    if free < needed:
+        told = f"{readable_size(free)} are free for a dump that may need {readable_size(needed)}"
+        mend = "Make room, use another staging_directory, or dump: {staging: none, format: custom}."
+        yield Diagnosis("staging space", _WRONG, told, mend)
+
+
+def examine_directories(application: Application) -> Iterator[Diagnosis]:
+    """Yield whether the directories are there for this user."""
+    about = f"files_directory {application.files_directory}"
+    try:
+        with Root(application.files_directory):
+            names_in = os.listdir(application.files_directory)
+    except GlacierProviderError as error:
+        yield _of_error(about, error)
+    except OSError as error:
+        yield Diagnosis(about, _WRONG, f"it cannot be listed: {error.strerror}", "Let this worker's user read it.")
+    else:
+        if names_in:
+            yield Diagnosis(about, _WELL, "it can be read")
+        else:
+            told = "it is empty: is what should be mounted there not mounted?"
+            yield Diagnosis(about, _DOUBTFUL, told, "Mount it; if it is empty in truth, nothing has to be done.")
+    yield from _writable("staging_directory", application.staging_directory)
+    yield from _writable("orphan_directory", application.orphan_directory)
+    parent = Path(application.orphan_directory)
+    while not parent.exists():
+        parent = parent.parent
+    if (
+        os.path.isdir(application.files_directory)
+        and os.stat(parent).st_dev != os.stat(application.files_directory).st_dev
+    ):
+        told = "it is on another file system than files_directory: orphans are copied instead of renamed"
+        yield Diagnosis("orphan_directory", _DOUBTFUL, told, "Choose a directory beside files_directory.")
+
+
+def _writable(what: str, directory: str) -> Iterator[Diagnosis]:
+    """Yield whether a directory can be written, or made."""
+    path = Path(directory)
+    if path.exists() and not path.is_dir():
+        yield Diagnosis(
+            f"{what} {directory}", _WRONG, "it is no directory", "Name another one, or remove what is there."
+        )
+        return
+    while not path.exists():
+        path = path.parent
+    if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
+        told = f"this user ({os.geteuid()}) may not write in {path}"
+        yield Diagnosis(f"{what} {directory}", _WRONG, told, f"Make it, and chown it to the worker's user: {directory}")
+        return
+    yield Diagnosis(f"{what} {directory}", _WELL, "it can be written")
+
+
+def examine_catalog(application: Application, catalog: Callable[[], Catalog]) -> Iterator[Diagnosis]:
+    """Yield whether the catalog can be reached and is of this version."""
+    about = f"catalog ({application.catalog_conn_id})"
+    try:
+        catalog().check()
+    except CatalogNotReady as error:
+        missing = "version none" in error.message
+        mend = "glacier-backup migrate, or let the first backup make it." if missing else error.hint
+        yield Diagnosis(about, _DOUBTFUL if missing else _WRONG, error.message, mend)
+    except GlacierProviderError as error:
+        yield _of_error(about, error)
+    else:
+        yield Diagnosis(about, _WELL, "it answers, and is of this version")
+
+
+def _of_error(about: str, error: GlacierProviderError) -> Diagnosis:
+    return Diagnosis(about, _WRONG, error.message.rstrip("."), error.hint)
+
+
+def statements_of(user: str, catalog_user: str) -> list[str]:
+    """Return SQL that gives both users what backups need; passwords are for a person to set."""
+    return [
+        f"-- In the application's database, as superuser: {user} may dump.",
+        f"GRANT pg_read_all_data TO {user};",
+        "-- The rehearsal of the schema, and swaps, make databases.",
+        f"ALTER ROLE {user} CREATEDB;",
+        "-- On the server of the catalog.",
+        f"CREATE ROLE {catalog_user} LOGIN;  -- then: \\password {catalog_user}",
+        f"CREATE DATABASE glacier OWNER {catalog_user};",
+    ]
