@@ -40,11 +40,21 @@ class Connection:
             key = hmac.digest(key, word.encode(), "sha256")
         self._key = key
 
-    def ask(self, method: str, path: str, query: str, body: bytes | memoryview, digest: str) -> bytes:
-        """Send a request; return head and body of the answer. Raise OSError when it is refused."""
+    def ask(
+        self, method: str, path: str, query: str, body: bytes | memoryview, digest: str, *, optional: str = ""
+    ) -> bytes:
+        """Send a request; return head and body of the answer. Raise OSError when it is refused.
+
+        `optional`: attributes that a listing tells only when it is asked for them.
+        """
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         signed = "host;x-amz-content-sha256;x-amz-date"
         lines = f"host:{self.host}\nx-amz-content-sha256:{digest}\nx-amz-date:{moment}\n"
+        more = ""
+        if optional:
+            signed += ";x-amz-optional-object-attributes"
+            lines += f"x-amz-optional-object-attributes:{optional}\n"
+            more = f"x-amz-optional-object-attributes: {optional}\r\n"
         canonical = f"{method}\n{path}\n{query}\n{lines}\n{signed}\n{digest}"
         scope = f"{self._day}/{REGION}/s3/aws4_request"
         text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
@@ -52,7 +62,7 @@ class Connection:
         target = f"{path}?{query}" if query else path
         head = (
             f"{method} {target} HTTP/1.1\r\nHost: {self.host}\r\nx-amz-content-sha256: {digest}\r\n"
-            f"x-amz-date: {moment}\r\nContent-Length: {len(body)}\r\n"
+            f"x-amz-date: {moment}\r\n{more}Content-Length: {len(body)}\r\n"
             f"Authorization: AWS4-HMAC-SHA256 Credential={KEY_ID}/{scope},SignedHeaders={signed},"
             f"Signature={signature}\r\n\r\n"
         ).encode()
@@ -80,6 +90,21 @@ class Connection:
         if not data:
             raise OSError("the server closed the connection")
         return data
+
+
+def list_pending(url: str, prefix: str) -> Mapping[str, float]:
+    """List all below a prefix with what is known of its restores; return how many are under way."""
+    connection, empty = Connection(url), hashlib.sha256(b"").hexdigest()
+    pending, token = 0, ""
+    while True:
+        begins = f"continuation-token={quote(token, safe='')}&" if token else ""
+        query = f"{begins}list-type=2&max-keys=1000&prefix={quote(prefix, safe='')}"
+        answer = connection.ask("GET", f"/{BUCKET}", query, b"", empty, optional="RestoreStatus")
+        pending += len(re.findall(rb"<Key>([^<]+)</Key>.*?<IsRestoreInProgress>true<", answer))
+        found = re.search(rb"<NextContinuationToken>([^<]+)<", answer)
+        if found is None:
+            return {"pending": pending}
+        token = found[1].decode()
 
 
 def send_file(url: str, path: str) -> Mapping[str, float]:

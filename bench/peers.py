@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -204,6 +205,21 @@ def put_files(url: str, source: str, threads: int, count: int) -> Mapping[str, f
         with ThreadPoolExecutor(threads) as pool:
             sent = sum(1 for _ in pool.map(put, first_files(source, count)))
     return {"sent": sent}
+
+
+def restore_objects(url: str, keys: str, threads: int) -> Mapping[str, float]:
+    """Ask for objects back by a plain loop of restore_object, in threads with a client in common."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    client = a_client(url, max_pool_connections=threads)
+    wish = {"Days": 1, "GlacierJobParameters": {"Tier": "Bulk"}}
+
+    def ask(key: str) -> None:
+        client.restore_object(Bucket=BUCKET, Key=key, RestoreRequest=wish)
+
+    with ThreadPoolExecutor(threads) as pool:
+        asked = sum(1 for _ in pool.map(ask, json.loads(Path(keys).read_text())))
+    return {"asked": asked}
 
 
 def run_operator(source: str, count: int) -> Mapping[str, float]:

@@ -220,6 +220,10 @@ class Sink(S3Server):
         """Forget all objects: the next upload is a first one."""
         self._ask("/-/forget")
 
+    def cool(self) -> None:
+        """Forget that any object was asked back."""
+        self._ask("/-/cold")
+
     def stored(self) -> tuple[int, int]:
         """Return the number of objects and of their bytes."""
         objects, size = self._ask("/-/stored").split()

@@ -3,9 +3,10 @@
  *     sink PORT LATENCY_MICROSECONDS DIRECTORY
  *
  * It keeps size, checksum and metadata of every object in memory, so that HEAD, If-None-Match and the checksum of an
- * object in parts are answered as S3 answers them. It checks neither signatures nor checksums. GET sends the files
+ * object in parts are answered as S3 answers them, and listed (ListObjectsV2, without delimiters); RestoreObject is taken,
+ * and told as going on for ever. It checks neither signatures nor checksums. GET sends the files
  * below DIRECTORY (/bucket/name is DIRECTORY/name; more headers, a line each, from name.headers), ranges included.
- * GET /-/stored tells "objects bytes", GET /-/forget forgets them all.
+ * GET /-/stored tells "objects bytes", GET /-/forget forgets them all, GET /-/cold that any were asked back.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -132,11 +133,15 @@ struct object {
     char checksum[80];
     struct part *parts; /* of an upload that is not completed */
     int last_part;
+    int restoring;
 };
 
 static struct object *table[BUCKETS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static long long objects, bytes, uploads;
+static struct object **sorted; /* all objects by key, as of `sorted_at` changes */
+static size_t sorted_count;
+static long long changes = 1, sorted_at;
 static long latency;
 static const char *directory;
 
@@ -165,6 +170,7 @@ static void drop(const char *key)
         return;
     struct object *o = *at;
     *at = o->next;
+    changes++;
     if (!o->parts) {
         objects--;
         bytes -= o->size;
@@ -191,7 +197,29 @@ static struct object *add(const char *key, const char *metadata, long long size)
 static void count(struct object *o)
 {
     objects++;
+    changes++;
     bytes += o->size;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp((*(struct object *const *)a)->key, (*(struct object *const *)b)->key);
+}
+
+/* With the lock held. */
+static void sort_objects(void)
+{
+    if (sorted_at == changes)
+        return;
+    free(sorted);
+    sorted = malloc(((size_t)objects + 1) * sizeof *sorted);
+    sorted_count = 0;
+    for (int i = 0; i < BUCKETS; i++)
+        for (struct object *o = table[i]; o; o = o->next)
+            if (!o->parts && sorted_count < (size_t)objects)
+                sorted[sorted_count++] = o;
+    qsort(sorted, sorted_count, sizeof *sorted, by_key);
+    sorted_at = changes;
 }
 
 static void forget(void)
@@ -605,6 +633,11 @@ static int get_object(int socket, const char *path, const char *range, int body_
 {
     char name[4096], headers[HEAD_MAX] = "";
     int file = file_of(path, name, sizeof name) ? open(name, O_RDONLY) : -1;
+    struct stat kind;
+    if (file >= 0 && (fstat(file, &kind) || !S_ISREG(kind.st_mode))) {
+        close(file);
+        file = -1;
+    }
     if (file >= 0) {
         int result = send_file(socket, file, name, range, body_too);
         close(file);
@@ -629,15 +662,104 @@ static int get_object(int socket, const char *path, const char *range, int body_
     return send_all(socket, headers, strlen(headers));
 }
 
+/* ListObjectsV2: keys stay encoded as in a path, of which %2F alone is decoded in what is asked for. */
+static void decode_slashes(char *text)
+{
+    for (char *at; (at = strstr(text, "%2F")) != NULL;) {
+        *at = '/';
+        memmove(at + 1, at + 3, strlen(at + 3) + 1);
+    }
+}
+
+static int list_objects(struct request *r, const char *path)
+{
+    char prefix[4200], after[4200], most[16], bucket[256], begins[4600], from[4600];
+    argument(r, "prefix", prefix, sizeof prefix);
+    argument(r, "continuation-token", after, sizeof after);
+    if (!*after)
+        argument(r, "start-after", after, sizeof after);
+    argument(r, "max-keys", most, sizeof most);
+    decode_slashes(prefix);
+    decode_slashes(after);
+    snprintf(bucket, sizeof bucket, "%s", path);
+    size_t n = strlen(bucket);
+    if (n && bucket[n - 1] == '/')
+        bucket[n - 1] = 0;
+    snprintf(begins, sizeof begins, "%s/%s", bucket, prefix);
+    snprintf(from, sizeof from, "%s/%s", bucket, after);
+    size_t skip = strlen(bucket) + 1, limit = *most ? (size_t)atoi(most) : 1000, room = limit * 700 + 8192, used = 0, count = 0;
+    limit = limit > 1000 ? 1000 : limit;
+    char *body = malloc(room), head[256];
+    const char *last = "";
+    int more = 0;
+    pthread_mutex_lock(&lock);
+    sort_objects();
+    size_t low = 0, high = sorted_count;
+    while (low < high) { /* the first key behind `from`, and at `begins` or behind it */
+        size_t middle = (low + high) / 2;
+        const char *key = sorted[middle]->key;
+        if ((*after && strcmp(key, from) <= 0) || strcmp(key, begins) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    used += (size_t)sprintf(body, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult "
+                                  "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name>");
+    for (; low < sorted_count && !strncmp(sorted[low]->key, begins, strlen(begins)); low++) {
+        struct object *o = sorted[low];
+        if (count == limit) {
+            more = 1;
+            break;
+        }
+        if (used + strlen(o->key) * 2 + 1024 > room)
+            body = realloc(body, room *= 2);
+        last = o->key + skip;
+        used += (size_t)sprintf(body + used,
+                                "<Contents><Key>%s</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>&quot;%s&quot;"
+                                "</ETag><Size>%lld</Size><StorageClass>%s</StorageClass>%s</Contents>",
+                                last, o->etag, o->size, strcasestr(o->metadata, "x-amz-storage-class: GLACIER") ? "GLACIER" : "STANDARD",
+                                o->restoring ? "<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus>" : "");
+        count++;
+    }
+    used += (size_t)sprintf(body + used, "<KeyCount>%zu</KeyCount><MaxKeys>%zu</MaxKeys><IsTruncated>%s</IsTruncated>", count, limit,
+                            more ? "true" : "false");
+    if (more)
+        used += (size_t)sprintf(body + used, "<NextContinuationToken>%s</NextContinuationToken>", last);
+    used += (size_t)sprintf(body + used, "</ListBucketResult>");
+    pthread_mutex_unlock(&lock);
+    snprintf(head, sizeof head,
+             "HTTP/1.1 200 OK\r\nx-amz-request-id: sink\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nServer: sink\r\n"
+             "Content-Type: application/xml\r\nContent-Length: %zu\r\n\r\n", used);
+    int failed = send_all(r->socket, head, strlen(head)) || send_all(r->socket, body, used);
+    free(body);
+    return failed ? -1 : 0;
+}
+
+static int restore_object(int socket, struct described *d)
+{
+    pthread_mutex_lock(&lock);
+    struct object *o = find(d->path);
+    int before = o ? o->restoring : 0;
+    if (o)
+        o->restoring = 1;
+    pthread_mutex_unlock(&lock);
+    if (!o)
+        return refuse(socket, "404 Not Found", "NoSuchKey", 1);
+    return before ? refuse(socket, "409 Conflict", "RestoreAlreadyInProgress", 1) : answer(socket, "202 Accepted", "", "", 1);
+}
+
 static int get(struct request *r, const char *path, const char *range, int body_too)
 {
     const char *xml = "Content-Type: application/xml\r\n";
     const char *slash = path[0] ? strchr(path + 1, '/') : NULL;
     char body[256];
-    if (!strcmp(path, "/-/stored") || !strcmp(path, "/-/forget")) {
+    if (!strcmp(path, "/-/stored") || !strcmp(path, "/-/forget") || !strcmp(path, "/-/cold")) {
         pthread_mutex_lock(&lock);
         if (path[3] == 'f')
             forget();
+        for (int i = 0; path[3] == 'c' && i < BUCKETS; i++)
+            for (struct object *o = table[i]; o; o = o->next)
+                o->restoring = 0;
         snprintf(body, sizeof body, "%lld %lld", objects, bytes);
         pthread_mutex_unlock(&lock);
         return answer(r->socket, "200 OK", "", body, 1);
@@ -655,13 +777,13 @@ static int get(struct request *r, const char *path, const char *range, int body_
         return answer(r->socket, "200 OK", xml, "<?xml version=\"1.0\"?><LocationConstraint/>", 1);
     if (asked(r, "versioning"))
         return answer(r->socket, "200 OK", xml, "<?xml version=\"1.0\"?><VersioningConfiguration/>", 1);
-    return answer(r->socket, "200 OK", xml,
-                  "<?xml version=\"1.0\"?><ListBucketResult><Name>b</Name><KeyCount>0</KeyCount>"
-                  "<IsTruncated>false</IsTruncated></ListBucketResult>", 1);
+    return list_objects(r, path);
 }
 
-static int post(struct request *r, struct described *d, int begin, int many)
+static int post(struct request *r, struct described *d, int begin, int many, int restores)
 {
+    if (restores)
+        return restore_object(r->socket, d);
     if (begin)
         return begin_upload(r->socket, d);
     if (*d->upload)
@@ -683,7 +805,7 @@ static int delete_object(int socket, struct described *d)
 static int handle(struct request *r, struct described *d)
 {
     char method[16], range[128] = "";
-    int begin = asked(r, "uploads"), many = asked(r, "delete"), closing = 0;
+    int begin = asked(r, "uploads"), many = asked(r, "delete"), restores = asked(r, "restore"), closing = 0;
     const char *asked_range = header(r, "Range"), *connection = header(r, "Connection");
     snprintf(method, sizeof method, "%s", r->method);
     snprintf(range, sizeof range, "%s", asked_range ? asked_range : "");
@@ -708,7 +830,7 @@ static int handle(struct request *r, struct described *d)
                  : *d->upload        ? put_part(r->socket, d, size)
                                      : put_object(r->socket, d, size);
     else if (!strcmp(method, "POST"))
-        result = post(r, d, begin, many);
+        result = post(r, d, begin, many, restores);
     else
         result = !strcmp(method, "DELETE") ? delete_object(r->socket, d)
                                            : refuse(r->socket, "405 Method Not Allowed", "MethodNotAllowed", 1);

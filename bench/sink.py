@@ -81,6 +81,7 @@ class Sink:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.stored: dict[str, Stored] = {}
+        self.restoring: set[str] = set()
         self.uploads = 0
 
     def answer(self, request: Request, size: int) -> Answer:
@@ -116,6 +117,13 @@ class Sink:
             name = f"upload-{self.uploads}"
             self.stored[name] = Stored(0, "", request.described, parts={})
             return xml(f"<InitiateMultipartUploadResult><UploadId>{name}</UploadId></InitiateMultipartUploadResult>")
+        if "restore" in request.query:
+            if request.path not in self.stored:
+                return refusal("404 Not Found", "NoSuchKey")
+            if request.path in self.restoring:
+                return refusal("409 Conflict", "RestoreAlreadyInProgress")
+            self.restoring.add(request.path)
+            return Answer("202 Accepted")
         if "delete" in request.query:
             return xml("<DeleteResult></DeleteResult>")
         return self._complete(request)
@@ -138,7 +146,9 @@ class Sink:
         return xml(f'<CompleteMultipartUploadResult><ETag>"{etag}"</ETag>{told}</CompleteMultipartUploadResult>')
 
     def _get(self, request: Request) -> Answer:
-        if request.path in ("/-/stored", "/-/forget"):
+        if request.path in ("/-/stored", "/-/forget", "/-/cold"):
+            if request.path.endswith("cold"):
+                self.restoring.clear()
             if request.path.endswith("forget"):
                 self.stored.clear()
             objects = [each for each in self.stored.values() if each.parts is None]
@@ -148,7 +158,32 @@ class Sink:
         for name in ("ListMultipartUploadsResult", "LocationConstraint", "VersioningConfiguration"):
             if {"List": "uploads", "Loca": "location", "Vers": "versioning"}[name[:4]] in request.query:
                 return xml(f"<{name}></{name}>")
-        return xml("<ListBucketResult><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>")
+        return self._list(request)
+
+    def _list(self, request: Request) -> Answer:
+        """ListObjectsV2, without delimiters."""
+        bucket = request.path.rstrip("/") + "/"
+        begins, most = bucket + request.argument("prefix"), int(request.argument("max-keys") or 1000)
+        after = bucket + (request.argument("continuation-token") or request.argument("start-after"))
+        found = sorted(
+            key for key, one in self.stored.items() if one.parts is None and key.startswith(begins) and key > after
+        )
+        told = "".join(self._listed(key, key.removeprefix(bucket)) for key in found[:most])
+        more = len(found) > most
+        token = f"<NextContinuationToken>{found[most - 1].removeprefix(bucket)}</NextContinuationToken>" if more else ""
+        return xml(
+            f"<ListBucketResult>{told}<KeyCount>{min(len(found), most)}</KeyCount>"
+            f"<IsTruncated>{'true' if more else 'false'}</IsTruncated>{token}</ListBucketResult>"
+        )
+
+    def _listed(self, path: str, key: str) -> str:
+        one = self.stored[path]
+        under_way = "<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus>"
+        return (
+            f"<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>{one.etag}</ETag>"
+            f"<Size>{one.size}</Size><StorageClass>{one.headers.get('x-amz-storage-class', 'STANDARD')}</StorageClass>"
+            f"{under_way if path in self.restoring else ''}</Contents>"
+        )
 
     def _get_object(self, request: Request) -> Answer:
         if request.argument("uploadId"):

@@ -115,7 +115,9 @@ def _ours(workshop: Workshop, server: S3Server, source: Path, count: int, *, con
         )
 
 
-def planned(postgres: Any, server: S3Server, source: Path, *, connections: int) -> dict[str, Any]:
+def planned(
+    postgres: Any, server: S3Server, source: Path, *, connections: int, storage_class: str = "STANDARD"
+) -> dict[str, Any]:
     """Return what `upload` needs: a new catalog with all files planned, and a prefix of its own in the bucket."""
     from glacier_provider.applications import Application
     from glacier_provider.catalog.backups import Run
@@ -130,7 +132,7 @@ def planned(postgres: Any, server: S3Server, source: Path, *, connections: int) 
         files_directory=str(source),
         orphan_directory=str(source.with_name("orphans")),
         staging_directory=str(source.with_name("staging")),
-        store=f"s3://{BUCKET}/{name}?storage_class=STANDARD",
+        store=f"s3://{BUCKET}/{name}?storage_class={storage_class}",
         parallelism=1,
         connections=connections,
     )

@@ -20,6 +20,8 @@ from glacier_provider.errors import CatalogError, CatalogUnavailable, IllegalMov
 
 #: So many neighbouring archive ids are asked for in turn; the mapped tasks of one large restore seldom share any.
 LANE = 16_384
+#: So many are meant, asked for and noted at a time: each time has its commits, and its wait for the last answer.
+_ASKED_AT_ONCE = 5 * PAGE_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +370,7 @@ class Restores:
         """
         after = wanted.first - 1
         while rows := self._db.rows(
-            "archives_to_request", restore_id=restore_id, after=after, last=wanted.last, limit=PAGE_SIZE
+            "archives_to_request", restore_id=restore_id, after=after, last=wanted.last, limit=_ASKED_AT_ONCE
         ):
             after = rows[-1]["id"]
             found = {row["id"]: row for row in rows}

@@ -27,6 +27,11 @@ from glacier_provider.stores.contract import HasRestorePools, Pool, Retrieval, S
 
 log = logging.getLogger(__name__)
 
+#: What the store took is noted in groups of so many, or after this time: what has no note yet when a task dies is asked
+#: for again, and joined.
+_GROUP = 1000
+_GROUP_SECONDS = 2.0
+
 
 def request_retrievals(
     application: Application,
@@ -137,7 +142,7 @@ def _request_page(
     for uri in {intent.store_uri for intent in intents if intent.left_over}:
         asking.stores(uri).forget_retrievals()  # what is known of them here may be older than a request of who died
     refused: list[tuple[int, GlacierProviderError]] = []
-    with GroupCommit(catalog.restores.confirm_retrievals) as taken:
+    with GroupCommit(catalog.restores.confirm_retrievals, size=_GROUP, seconds=_GROUP_SECONDS) as taken:
         careful = []
         for intent, is_taken in _asked_by_processes(intents, asking):
             if is_taken:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from glacier_provider.applications import Application
@@ -139,8 +139,10 @@ def _renew(
 ) -> int:
     """Ask again for what expired while we waited; nothing when all is pending or ready."""
     whole = ArchiveRange(0, 2**62)
-    if not any(True for _ in catalog.restores.archives_to_request(restore_id, whole)):
+    count = sum(len(page) for page in catalog.restores.archives_to_request(restore_id, whole))
+    if count == 0:
         return 0
+    whole = replace(whole, archives=count)
     asked = request_retrievals(application, restore_id, whole, catalog=catalog, stores=stores, batches=batches)
     return asked["requested"]
 

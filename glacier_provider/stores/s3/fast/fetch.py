@@ -30,7 +30,7 @@ _MOST_BYTES = 16 * 1024 * 1024
 _OLDEST = 0.25
 _DESCRIPTORS = 8192
 #: Groups that are not named yet: more are not begun while so many wait for the disk or for leave.
-_GROUPS = 3
+_GROUPS = 8
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class Fetcher(Worker):
     ) -> None:
         super().__init__(shape, credentials, tell)
         self._place = PlacedTogether(directory)
-        self._most = _open_files() // 10
+        self._most = _open_files() // (3 * _GROUPS)  # each has two descriptors
         self._group = _Group()
         self._under_way = 0
         self._durable: list[_Group] = []

@@ -43,6 +43,8 @@ _PATIENCE = 1.0
 #: Names that a process has beyond its connections: what it sends while the task notes a group in the catalog. They are
 #: given so many at a time.
 _AHEAD = 500
+#: The same of files that are brought: these wait for the disk, too, by the group.
+_AHEAD_OF_DISK = 2000
 _GIVEN_AT_ONCE = 100
 
 
@@ -66,6 +68,7 @@ class PoolWork(Generic[_Item, _Told]):
     said: Callable[[_Item], tuple[Any, ...]]
     understood: Callable[[tuple[Any, ...]], _Told]
     may_go_on: Callable[[], None] = lambda: None
+    ahead: int = _AHEAD
 
 
 def start_pool(
@@ -101,6 +104,7 @@ def start_fetching(
         said=tuple,
         understood=lambda told: PlacedFile(*told),
         may_go_on=may_go_on,
+        ahead=_AHEAD_OF_DISK,
     )
     return _started_pool(work, fast_path, processes=processes, connections=connections)
 
@@ -208,7 +212,7 @@ class ProcessPool(Generic[_Item, _Told]):
         if not self._again or time.monotonic() < self._not_before:
             return
         for process in sorted(self._processes, key=lambda one: len(one.given)):
-            room = process.connections + _AHEAD - len(process.given)
+            room = process.connections + self._work.ahead - len(process.given)
             if not process.alive or room < min(_GIVEN_AT_ONCE, len(self._again)):
                 continue
             items = [self._again.popleft() for _ in range(min(room, len(self._again)))]
