@@ -86,6 +86,16 @@ class Catalog:
             orphans=row["outcome"]["orphans"]["moved"],
         )
 
+    def proof(self, backup: Backup, kind: str) -> str:
+        """Return what the newest proof of this kind of a backup came to; raise DemoFailed unless it passed."""
+        proofs = [one for one in self._ask("show", str(backup.id))["proofs"] if one["kind"] == kind]
+        if not proofs or proofs[0]["state"] != "passed":
+            raise DemoFailed(f"no {kind} of backup {backup.id} passed", json.dumps(proofs, indent=1))
+        newest = proofs[0]
+        if newest["evidence"] is None:
+            raise DemoFailed(f"the {kind} of backup {backup.id} left no evidence", json.dumps(newest, indent=1))
+        return f"passed: {newest['words']}; evidence: document {newest['evidence']}"
+
     def table(self) -> str:
         """Return the backups as the command prints them."""
         return self._run("list")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 APPLICATION = "dms"
 BACKUP_DAG, RESTORE_DAG = f"glacier_backup__{APPLICATION}", f"glacier_restore__{APPLICATION}"
+DRILL_DAG, VERIFY_DAG = f"glacier_drill__{APPLICATION}", f"glacier_verify__{APPLICATION}"
 CATALOG = "glacier_catalog"
 
 
@@ -63,6 +64,9 @@ def tell(directory: Path, report: Report, store_kind: str, end: ExitStack) -> Wo
     prove_cold(world, first)
     restore(world, first, change)
     compare(world, before)
+    prove("drill of the last backup", DRILL_DAG, world, second)
+    if world.store.uri.startswith("s3:"):  # a vault makes its inventory once a day
+        prove("verification in the cold", VERIFY_DAG, world, second)
     return world
 
 
@@ -89,7 +93,7 @@ def set_up(directory: Path, report: Report, store_kind: str, end: ExitStack) -> 
         seconds = sample.join()
         step_of_sample = Step("sample application", seconds, _inventory(application, files))
         report.say(f"sample application: {step_of_sample.figures}")
-        rest.wait_until_ready((BACKUP_DAG, RESTORE_DAG))
+        rest.wait_until_ready((BACKUP_DAG, RESTORE_DAG, DRILL_DAG, VERIFY_DAG))
         step.figures = f"API server, scheduler, DAG processor, triggerer at {airflow.url}"
     report.steps.insert(-1, step_of_sample)
     return World(directory, report, application, Catalog(catalog), store, airflow, rest)
@@ -150,6 +154,13 @@ def compare(world: World, before: Fingerprint) -> None:
             raise DemoFailed(f"{len(found)} things are not what they were", "\n".join(found[:40]))
         rows, files = count(after.rows, "row"), count(after.files, "file")
         step.figures = f"{rows}, {files} ({size(after.bytes)}), {len(after.things):,} hashes: all as before"
+
+
+def prove(name: str, dag: str, world: World, backup: Backup) -> None:
+    """Run a drill or a verification; raise DemoFailed unless it passed and left its evidence."""
+    with world.report.step(name) as step:
+        world.rest.run(dag, {})
+        step.figures = world.catalog.proof(backup, "drill" if dag == DRILL_DAG else "verification")
 
 
 def expect(true: bool, otherwise: str) -> None:
@@ -221,6 +232,8 @@ def _applications(directory: Path, store_uri: str) -> Path:
         "schedule": None,
         "settle_seconds": 0,
         "poll_seconds": 1,
+        "drill": {"schedule": None, "sample_files": 50},
+        "verify": {"schedule": None},
         "references_query": "SELECT file_name FROM documents WHERE file_name IS NOT NULL",
     }
     path = directory / "applications.yaml"

@@ -82,7 +82,7 @@ def _show(arguments: Arguments) -> None:
     with open_catalog(arguments) as catalog:
         backup = catalog.lists.backup(arguments.backup_id)
         restores = catalog.lists.restores(backup_id=arguments.backup_id)
-        proofs = catalog.pages.proofs_of_backup(arguments.backup_id)
+        proofs = [_in_words(one) for one in catalog.pages.proofs_of_backup(arguments.backup_id)]
         lost = catalog.lost.of_backups([arguments.backup_id]).get(arguments.backup_id, {"lost_count": 0, "lost": []})
         backup |= {"lost_count": lost["lost_count"], "lost": lost["lost"]}
     if arguments.roles:
@@ -113,12 +113,16 @@ def _drilled(drill: Mapping[str, Any] | None) -> str:
     return shown_time(drill["ended_at"]) if drill["state"] == ProofState.PASSED else str(drill["state"])
 
 
+def _in_words(proof: Mapping[str, Any]) -> dict[str, Any]:
+    return {**proof, "words": proof_words(ProofKind(proof["kind"]), proof["figures"])}
+
+
 def _proven(proofs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield what was proven of a backup, a line for each proof and each of its findings."""
     none = True
     for proof in proofs:
         none = False
-        words = proof_words(ProofKind(proof["kind"]), proof["figures"])
+        words = proof["words"]
         head = f"{proof['kind']} {proof['id']}: {proof['state']}, ended {shown_time(proof['ended_at'])} UTC"
         yield f"{head}: {words}" if words else head
         findings = finding_lines([Finding.from_dict(one) for one in proof["findings"]])
