@@ -52,6 +52,9 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["glacier_provider.triggers.checksums", "glacier_provider.triggers.glacier_job"],
             }
         ],
+        "bundles": [{"integration-name": _INTEGRATION, "python-modules": ["glacier_provider.hooks.dag_bundle"]}],
+        "asset-uris": [{"schemes": ["x-glacier-backup"], "handler": None}],
+        "cli": ["glacier_provider.cli.airflow_command.get_airflow_commands"],
         "plugins": [{"name": "glacier", "plugin-class": "glacier_provider.ui.plugin.GlacierPlugin"}],
         "config": {
             "glacier_provider": {

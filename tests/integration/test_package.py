@@ -20,7 +20,20 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 #: What makes up the package beside its modules.
-DATA = ("*.sql", "py.typed", "*.js", "*.css", "*.html", "*.svg", "*.json")
+DATA = (
+    "*.sql",
+    "py.typed",
+    "*.js",
+    "*.css",
+    "*.html",
+    "*.svg",
+    "*.json",
+    "*.cfg",
+    "*.conf",
+    "*.service",
+    "*.timer",
+    "*.yml",
+)
 
 
 def run(*argv: str | Path, cwd: Path, **variables: str) -> str:
@@ -96,7 +109,7 @@ def test_the_dags_are_in_the_wheel_as_a_bundle(names: set[str]) -> None:
         f"glacier_provider/bundle/{path.name}"
         for path in (ROOT / "dags").glob("*.*")
         if path.suffix in (".py", ".json")
-    }
+    } | {"glacier_provider/bundle/__init__.py"}
 
 
 def test_nothing_else_is_in_the_wheel(names: set[str]) -> None:
