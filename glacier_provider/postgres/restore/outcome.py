@@ -7,6 +7,18 @@ from dataclasses import asdict, dataclass
 
 #: SQLSTATEs of what needs something that is not there: a table, column, function, type, schema.
 MISSING = frozenset({"42P01", "42703", "42883", "42704", "3F000", "42P02"})
+#: Classes of SQLSTATEs that a statement has by what it names or meets, not by the server's state, and 55000.
+#: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_OF_A_STATEMENT = ("0A", "22", "23", "2B", "3F", "42", "44", "P0", "55000")
+
+
+def is_of_the_statement(sqlstate: str) -> bool:
+    """Whether a statement would fail so whenever it is run; not for a lock, a limit, a full disk, a cut connection.
+
+    >>> is_of_the_statement("42P01"), is_of_the_statement("55P03"), is_of_the_statement("53100")
+    (True, False, False)
+    """
+    return sqlstate.startswith(_OF_A_STATEMENT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -313,7 +313,10 @@ def _settled(
     for conflict in edited.conflicts:
         if conflict.entry.desc == "FK CONSTRAINT":
             uncertain.add(conflict.entry.dump_id)
-        elif not _stands(connection, conflict, target):
+        elif _stands(connection, conflict, target):  # perhaps not as it was: without a column, or with another type
+            if conflict.entry.desc in DISPENSABLE:
+                uncertain.add(conflict.entry.dump_id)
+        else:
             reason = f"needs {conflict.needed_name}, which is not restored and not there"
             if conflict.entry.desc in DISPENSABLE:
                 removed[conflict.entry.dump_id] = Removed(conflict.entry, reason)
@@ -324,7 +327,23 @@ def _settled(
     refuse_crossings(target, unsolved)
     if exclusions.tables or exclusions.schemas:  # pg_dump does not note who needs what it left out
         uncertain |= {entry.dump_id for entry in edited.kept if entry.desc in DISPENSABLE}
-    return removed, frozenset(uncertain)
+    return removed, _with_what_needs_them(edited.kept, uncertain)
+
+
+def _with_what_needs_them(kept: Iterable[TocEntry], uncertain: set[int]) -> frozenset[int]:
+    """Return these entries with what a database can be without and that needs one of them, at whatever remove."""
+    found = set(uncertain)
+    needing: dict[int, list[int]] = {}
+    for entry in kept:
+        if entry.desc in DISPENSABLE:
+            for needed in entry.dependencies:
+                needing.setdefault(needed, []).append(entry.dump_id)
+    waiting = list(found)
+    while waiting:
+        new = [each for each in needing.get(waiting.pop(), ()) if each not in found]
+        found.update(new)
+        waiting += new
+    return frozenset(found)
 
 
 def refuse_crossings(target: Target, unsolved: Iterable[str] = ()) -> None:

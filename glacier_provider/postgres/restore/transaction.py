@@ -24,7 +24,7 @@ from glacier_provider.errors import DatabaseBusy, DatabaseUnreachable, GlacierPr
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore import target
 from glacier_provider.postgres.restore.creators import Creators
-from glacier_provider.postgres.restore.outcome import MISSING, FailedStatement, RestoredDatabase
+from glacier_provider.postgres.restore.outcome import FailedStatement, RestoredDatabase, is_of_the_statement
 from glacier_provider.postgres.restore.plan import NO_SUBSCRIPTION, DatabasePlan, plan_database_restore
 from glacier_provider.postgres.restore.rows import Rows, RowsCut
 from glacier_provider.postgres.restore.selection import Selection
@@ -379,7 +379,7 @@ class _Transaction:
             session.text("ROLLBACK TO glacier_entry")
             if refused.state == "23503" and entry.desc == "FK CONSTRAINT":
                 self._unchecked(session, entry, sql, refused)
-            elif refused.state in MISSING:
+            elif is_of_the_statement(refused.state):
                 self._note(entry, f"it could not be restored, since {_lower(refused.text)}")
             else:
                 raise
@@ -447,7 +447,7 @@ class _Transaction:
                 self._failed.append(FailedStatement(f"{kind} {what}", reason, after))
                 return
             session.text("ROLLBACK TO glacier_link")
-        if not refused.state.startswith(("42", "3F", "23")):
+        if not is_of_the_statement(refused.state):
             raise refused
         reason = f"what stays could not be tied to what was restored: {refused.detail or refused.text}"
         self._failed.append(FailedStatement(f"{kind} {what}", reason, after))
