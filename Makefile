@@ -16,7 +16,7 @@ PEERS := $(VENV)/.peers
 APPLICATIONS := $(VENV)/.applications
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test mutants soak applications planned corpus screenshots fields bench lint format check constraints clean
+.PHONY: help setup demo test matrix mutants soak applications planned corpus screenshots fields bench lint format check constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,9 @@ test-long: $(READY) ## run the tests that `make test` leaves out: kills, walks, 
 
 mutants: $(READY) ## break the product in some ninety ways, each of which a test has to notice; MUTANTS=checksum JOBS=2
 	@$(BIN)/python -m tests.mutants $(if $(MUTANTS),--only "$(MUTANTS)") $(if $(JOBS),--jobs $(JOBS))
+
+matrix: $(READY) ## try versions of Airflow and Python, each in an environment of its own; CELLS=3.2.2,3.11
+	@$(BIN)/python -m tests.matrix $(if $(CELLS),--cells "$(CELLS)")
 
 soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 SOAK_STORE=s3 SEED=1; KILLS=all: deaths
 	@$(BIN)/python -m tests.faults.soak --store $(or $(SOAK_STORE),both) --seed $(or $(SEED),1) \
