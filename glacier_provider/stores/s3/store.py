@@ -234,7 +234,7 @@ class S3Store:
         return Retrieval(location, tier)
 
     def retrieval_reports(self, retrievals: Sequence[Retrieval]) -> Iterator[RetrievalReport]:
-        return reports(self._bucket, [retrieval.location.key for retrieval in retrievals])
+        return reports(self._bucket, [retrieval.location.key for retrieval in retrievals], self.fast_path)
 
     def read(
         self,

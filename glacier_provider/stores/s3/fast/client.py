@@ -24,6 +24,7 @@ _Result = TypeVar("_Result")
 #: What goes in one piece through memory: a part, a range. Larger ones take the careful path, by windows.
 LARGEST_PIECE = 32 * MIB
 _GIVEN_AT_ONCE = 256 * 1024  # bytes: they are still in the processor's cache when they are hashed and written
+_LONGEST_PAGE = 8 * MIB  # of a listing: a thousand keys of the longest are a quarter of that
 _A_DIGEST = base64.b64encode(bytes(32)).decode()
 
 
@@ -89,6 +90,22 @@ class FastPath:
         told = reply.header("x-amz-checksum-sha256")
         return reply.header("etag") if told in (None, "", checksum) else None
 
+    def list_page(self, folder: str, after: str, most: int) -> bytes | None:
+        """Return a page of what is below a folder behind `after`, with its restores, as the store tells it."""
+
+        def ask(stand_in: str) -> object:
+            return self.bucket.client.list_objects_v2(
+                Bucket=self.bucket.uri.bucket, Prefix=stand_in, OptionalObjectAttributes=["RestoreStatus"]
+            )
+
+        def send() -> Reply:
+            query = [("list-type", "2"), ("max-keys", str(most)), ("prefix", folder), ("start-after", after)]
+            request = self._requests("ListObjectsV2", ask, of_bucket=True).make("", query=query, most=_LONGEST_PAGE)
+            return self._connection("ListObjectsV2").send(request)
+
+        reply = self._if_it_can(send)
+        return None if reply is None or reply.status != 200 else b"".join(reply.body)
+
     def read(self, key: str, start: int, size: int, take: Callable[[bytes], object]) -> int:
         """Give a range of an object to `take`, piece by piece in order; return how many bytes came.
 
@@ -146,10 +163,10 @@ class FastPath:
     def _credentials(self) -> Credentials:
         return credentials_of(self.bucket.client)
 
-    def _requests(self, operation: str, ask: Callable[[str], object]) -> Requests:
+    def _requests(self, operation: str, ask: Callable[[str], object], *, of_bucket: bool = False) -> Requests:
         with self._making:
             if operation not in self._shapes:
-                self._shapes[operation] = shape_of(self.bucket.client, operation, ask)
+                self._shapes[operation] = shape_of(self.bucket.client, operation, ask, of_bucket=of_bucket)
         mine: dict[str, Requests] = self._of_this_thread("requests")
         credentials = self._credentials()
         if operation not in mine:

@@ -75,10 +75,11 @@ def from_plain(plain: tuple[Any, ...]) -> Shape:
     return Shape(transport=transport, **values)
 
 
-def shape_of(client: Any, operation: str, ask: Callable[[str], object]) -> Shape:
+def shape_of(client: Any, operation: str, ask: Callable[[str], object], *, of_bucket: bool = False) -> Shape:
     """Return the shape of an operation's requests (``PutObject``); `ask` calls the client for the key it is given.
 
-    Raise NoFastPath for requests that the fast path cannot send.
+    With `of_bucket` the requests are about no key; what `ask` is given stands in their query, then. Raise NoFastPath
+    for requests that the fast path cannot send.
     """
     request = _caught(client, operation, ask)
     headers = {name.lower(): _text(value) for name, value in request.headers.items()}
@@ -87,7 +88,7 @@ def shape_of(client: Any, operation: str, ask: Callable[[str], object]) -> Shape
         raise NoFastPath("its requests are signed in another way")
     address = urlsplit(request.url)
     before, stand_in, after = address.path.partition(STAND_IN)
-    if not stand_in or after or "%" in before:
+    if bool(stand_in) is of_bucket or after or "%" in before:
         raise NoFastPath("its addresses are of another form")
     return Shape(
         method=request.method,
