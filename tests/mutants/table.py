@@ -320,7 +320,7 @@ _mutation(
     "the failure of a task is not noted",
     Promise.COMPLETE,
     "glacier_provider/operators/base.py",
-    "            note_failure(run_of(context), reason, step=step_of(error), catalog=resources.catalog)\n",
+    "            note_failure(run, reason, step=step_of(error), catalog=resources.catalog)\n",
     "            pass\n",
     "tests/unit/operators/test_record_failure.py::test_a_backups_failure_is_noted_with_task_and_reason",
 )
