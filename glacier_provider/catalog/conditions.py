@@ -14,6 +14,11 @@ from glacier_provider.core.status import ProofState
 
 #: Figures of a report that has the first of its names only.
 _NAMED = ("unreadable", "changed", "unarchived_references", "other_references")
+#: What may be of any kind of number, or missing.
+_FIGURES = (
+    *("rewritten", "database_bytes", "new_bytes", "seconds"),
+    *("usual_of", "usual_database_bytes", "usual_new_bytes", "usual_seconds"),
+)
 
 
 class Conditions:
@@ -30,6 +35,11 @@ class Conditions:
     def happenings(self, name: str, *, since: datetime) -> list[Happening]:
         """Return what happened to an application since a moment that is told once, and restores that wait."""
         return [Happening(**row) for row in self._db.rows("happenings_of_each", name=name, since=since)]
+
+    def rewritten(self, name: str, *, since: datetime, share: float, least: int) -> Row | None:
+        """Return `id`, `rewritten` and `vanished` of the newest backup of an application since a moment that lost so
+        large a share of all files to other contents, or altogether; None: there is none."""
+        return self._db.row("rewritten_backup", name=name, since=since, share=share, least=least)
 
     def activity(self, names: Iterable[str]) -> dict[str, Activity]:
         """Return by name what is under way in each of these applications."""
@@ -48,9 +58,10 @@ class Conditions:
 
 
 def _condition(row: Row) -> Condition:
-    values = {name: value for name, value in row.items() if name not in ("report", "proven")}
+    values = {name: value for name, value in row.items() if name not in ("report", "proven", *_FIGURES)}
     proven = {ProofKind(kind): _proven(one) for kind, one in (row["proven"] or {}).items()}
-    return Condition(**values, report=_report(row["report"] or {}), proven=proven)
+    figures: dict[str, Any] = {name: float(row[name] or 0) for name in _FIGURES}
+    return Condition(**values, **figures, report=_report(row["report"] or {}), proven=proven)
 
 
 def _report(figures: Mapping[str, Any]) -> dict[str, Any]:

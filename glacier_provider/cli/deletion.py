@@ -39,6 +39,12 @@ def add_commands(commands: Any) -> None:
     )
     retention.add_argument("--delete", action="store_true", help="delete those that may go")
     retention.add_argument("--yes-delete", metavar="APPLICATION", help="confirm --delete by the application's name")
+    retention.add_argument(
+        "--despite-rewrite",
+        type=int,
+        metavar="BACKUP_ID",
+        help="delete although most files were rewritten or vanished in this backup, which you have looked at",
+    )
     reconcile = add_command_of_one(
         commands, "reconcile", _reconcile, "compare the stores with the catalog and settle what is in doubt"
     )
@@ -92,7 +98,7 @@ def _without_password(given: Sequence[str]) -> list[str]:
 def _retention(arguments: Arguments) -> None:
     from glacier_provider.core.retention import Retention
     from glacier_provider.hooks.resources import Resources
-    from glacier_provider.pipelines.delete import delete_backup, judge_backups
+    from glacier_provider.pipelines.delete import delete_backup, judge_backups, refuse_after_rewrite
 
     application = named_application(arguments)
     with open_catalog(arguments) as catalog:
@@ -104,6 +110,7 @@ def _retention(arguments: Arguments) -> None:
                 return
             _print_judged(arguments, judged)
             return
+        refuse_after_rewrite(application, catalog=catalog, despite=arguments.despite_rewrite)
         if arguments.yes_delete != application.name:
             raise ConfigurationError(
                 f"The deletion of {len(going)} backups of {application.name} is not confirmed.",

@@ -15,11 +15,14 @@ from glacier_provider.core.findings import known_of_backup
 from glacier_provider.core.proof import ProofKind
 from glacier_provider.core.restorability import cannot_be_brought_back
 from glacier_provider.core.status import ProofState
-from glacier_provider.core.text import counted
+from glacier_provider.core.text import counted, readable_size
 
-#: A share of files that vanished in one day is told from here on, and from so many files on.
-VANISHED_SHARE = 0.25
-VANISHED_LEAST = 10
+#: A share of files that vanished, or got other contents, in one day is told from here on, and from so many files on.
+REWRITTEN_SHARE = 0.25
+REWRITTEN_LEAST = 10
+#: Backups are compared with those before them when there are so many.
+USUAL_LEAST = 5
+_MB, _GB, _HOUR = 10**6, 10**9, 3600
 
 
 class Grade(IntEnum):
@@ -38,6 +41,7 @@ class Event(StrEnum):
     BACKUP_LATE = "backup_late"  #: the last complete backup is too old, or there is none
     BACKUP_INCOMPLETE = "backup_incomplete"  #: files are lost, unreadable, changed, not there, or very many vanished
     BACKUP_UNRESTORABLE = "backup_unrestorable"  #: its rehearsal says that it cannot be brought back
+    BACKUP_UNUSUAL = "backup_unusual"  #: it is much unlike those before it: an accident, or somebody at work
     DRILL_FAILED = "drill_failed"
     DRILL_OVERDUE = "drill_overdue"
     VERIFICATION_FAILED = "verification_failed"
@@ -99,7 +103,8 @@ class Condition:
 
     `known_since` is when the catalog first heard of it. `complete_*` are of the last complete backup: `since` is when
     it was opened, `at` when it was complete; `report` has figures of its report, and its rehearsal. `failed_*` are of
-    the last backup that ended, if that failed.
+    the last backup that ended, if that failed. `rewritten`: files of the last complete one with another content than
+    before; `usual_*` is the median of the `usual_of` backups before it.
     """
 
     application: str
@@ -117,6 +122,14 @@ class Condition:
     running_id: int | None = None
     running_since: datetime | None = None
     lost: int = 0
+    rewritten: float = 0
+    database_bytes: float = 0
+    new_bytes: float = 0
+    seconds: float = 0
+    usual_of: float = 0
+    usual_database_bytes: float = 0
+    usual_new_bytes: float = 0
+    usual_seconds: float = 0
     proven: Mapping[ProofKind, Proven] = field(default_factory=dict)
 
     def backup_age(self, now: datetime) -> timedelta | None:
@@ -162,6 +175,7 @@ def troubles_of(
         *_failed(condition),
         *_unrestorable(condition),
         *_incomplete(condition),
+        *_unusual(condition),
         *_unproven(condition),
         *_overdue(condition, proofs or {}, now),
     ]
@@ -253,7 +267,7 @@ def _incomplete(condition: Condition) -> Iterator[Trouble]:
         told = f"backup {condition.complete_id}: {sentence[0].lower()}{sentence[1:].rstrip('.')}"
         yield _lacks(condition, Grade.WARNING, told, f"glacier-backup show {condition.complete_id}", sentence)
     before = condition.files + condition.vanished
-    if condition.vanished >= VANISHED_LEAST and condition.vanished >= VANISHED_SHARE * before:
+    if condition.vanished >= REWRITTEN_LEAST and condition.vanished >= REWRITTEN_SHARE * before:
         told = f"{condition.vanished} of {before} files vanished before backup {condition.complete_id}"
         hint = "See whether somebody deleted them; earlier backups hold them until they are deleted."
         yield _lacks(condition, Grade.WARNING, told, hint, f"vanished {condition.complete_id}")
@@ -261,6 +275,36 @@ def _incomplete(condition: Condition) -> Iterator[Trouble]:
 
 def _lacks(condition: Condition, grade: Grade, told: str, hint: str, state: str) -> Trouble:
     return Trouble(condition.application, Event.BACKUP_INCOMPLETE, grade, told, hint, condition.complete_at, state)
+
+
+def _unusual(condition: Condition) -> Iterator[Trouble]:
+    """Yield what is much unlike before: cheap to know, and often the first sign of an accident or an intruder."""
+    one, number = condition, condition.complete_id
+    if one.rewritten >= REWRITTEN_LEAST and one.rewritten >= REWRITTEN_SHARE * one.files:
+        told = f"{one.rewritten:.0f} of {one.files} files have another content than before backup {number}"
+        hint = (
+            "Attached files do not change by themselves: see whether somebody encrypts or destroys them. Retention "
+            "deletes nothing meanwhile; earlier backups hold the earlier contents."
+        )
+        yield _deviates(one, Grade.CRITICAL, told, hint, f"rewritten {number}")
+    if one.usual_of < USUAL_LEAST:
+        return
+    size, usual = one.database_bytes, one.usual_database_bytes
+    if abs(size - usual) > _MB and not usual / 2 <= size <= usual * 3:
+        told = f"the dump of backup {number} has {readable_size(int(size))}; {readable_size(int(usual))} are usual"
+        yield _deviates(one, Grade.WARNING, told, "See what came into the database, or went from it.", "dump size")
+    if one.new_bytes > _GB and one.new_bytes > 10 * one.usual_new_bytes and one.new_bytes > one.bytes / 10:
+        new, before = readable_size(int(one.new_bytes)), readable_size(int(one.usual_new_bytes))
+        told = f"backup {number} has {new} of new files; {before} are usual"
+        yield _deviates(one, Grade.WARNING, told, "See where they come from; they are paid for.", f"new {number}")
+    if one.seconds > one.usual_seconds + _HOUR and one.seconds > 4 * one.usual_seconds:
+        took, before = (readable_age(timedelta(seconds=each)) for each in (one.seconds, one.usual_seconds))
+        told = f"backup {number} took {took}; {before} are usual"
+        yield _deviates(one, Grade.WARNING, told, "Compare the durations of its tasks in Airflow.", "duration")
+
+
+def _deviates(condition: Condition, grade: Grade, told: str, hint: str, state: str) -> Trouble:
+    return Trouble(condition.application, Event.BACKUP_UNUSUAL, grade, told, hint, condition.complete_at, state)
 
 
 _FAILED = {ProofKind.DRILL: Event.DRILL_FAILED, ProofKind.VERIFICATION: Event.VERIFICATION_FAILED}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from glacier_provider.applications import Application
@@ -18,6 +18,7 @@ from glacier_provider.catalog.backups import Run, lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.deletions import Doomed
 from glacier_provider.core.archive import EMPTY_KEY
+from glacier_provider.core.condition import REWRITTEN_LEAST, REWRITTEN_SHARE
 from glacier_provider.core.deletion import DeletionPlan, DeletionRequest, with_fee
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.retention import Judged, apply_rule
@@ -30,6 +31,10 @@ from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.stores.contract import Stores
 
 log = logging.getLogger(__name__)
+
+
+#: So long after a large share of all files was rewritten, retention asks first.
+REWRITE_DAYS = timedelta(days=90)
 
 
 def plan_deletion(backup_id: int, *, catalog: Catalog, prices: Prices | None = None) -> DeletionPlan:
@@ -58,6 +63,21 @@ def judge_backups(application: Application, *, catalog: Catalog) -> list[Judged]
     rows = catalog.deletions.to_judge()
     backups = [(row["id"], BackupState(row["state"]), row["taken_at"].astimezone(zone)) for row in rows]
     return apply_rule(backups, application.retention, now=datetime.now(UTC))
+
+
+def refuse_after_rewrite(application: Application, *, catalog: Catalog, despite: int | None = None) -> None:
+    """Raise BackupNotDeletable when a large share of all files was lately rewritten, or vanished, at once: what the
+    rule lets go may be the last that holds them. `despite` names the backup in which a person has seen that.
+    """
+    since = datetime.now(UTC) - REWRITE_DAYS
+    found = catalog.conditions.rewritten(application.name, since=since, share=REWRITTEN_SHARE, least=REWRITTEN_LEAST)
+    if found is None or found["id"] == despite:
+        return
+    count, what = max((found["rewritten"], "have another content"), (found["vanished"], "vanished"))
+    raise BackupNotDeletable(
+        f"{count} files of {application.name} {what} in backup {found['id']}: earlier backups may be all that is left.",
+        hint=f"Nothing was changed. If that is right as it is, add: --despite-rewrite {found['id']}",
+    )
 
 
 def raise_refused(plan: DeletionPlan, *, force: bool) -> None:

@@ -90,6 +90,10 @@ EVENTS: dict[Event, tuple[Callable[[Server], Any], str]] = {
         ),
         "cannot be restored into its database: No role.",
     ),
+    Event.BACKUP_UNUSUAL: (
+        lambda s: a_backup_row(s, "dms", "complete", ago(hours=1), files=40, report={"new_versions_count": 30}),
+        "30 of 40 files have another content than before backup 1.",
+    ),
     Event.DRILL_FAILED: (
         lambda s: a_proof_row(s, "dms", "drill", "found", ago(hours=1), findings=[{"told": "Rows.", "grave": True}]),
         "The last drill found that something is not as it should be: Rows.",

@@ -45,9 +45,10 @@ def a_backup_row(
     number = _run(
         server,
         "INSERT INTO application_data_backups (application_id, dag_id, dag_run_id, opened_at, closed_at, state,"
-        "  error, files_count, files_bytes, database_bytes, vanished_count, report) VALUES (%(application)s, %(dag)s,"
+        "  error, files_count, files_bytes, database_bytes, vanished_count, new_files_bytes, report)"
+        "  VALUES (%(application)s, %(dag)s,"
         "  gen_random_uuid()::text, %(at)s, %(closed)s, %(begun)s,"
-        "  %(error)s, %(files)s, %(size)s, 1000, %(vanished)s, %(report)s::jsonb) RETURNING id",
+        "  %(error)s, %(files)s, %(size)s, 1000, %(vanished)s, %(new)s, %(report)s::jsonb) RETURNING id",
         application=application,
         dag=f"glacier_backup__{name}",
         begun="running" if state == "complete" else state,
@@ -57,6 +58,7 @@ def a_backup_row(
         files=figures.get("files", 3),
         size=figures.get("size", 3000),
         vanished=figures.get("vanished", 0),
+        new=figures.get("new_bytes", 0),
         report=json.dumps(report or {}),
     )
     if "deleted_at" in figures:

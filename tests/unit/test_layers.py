@@ -32,7 +32,7 @@ ADAPTERS = set(LINE) - {"errors"}
 LINE |= {"pipelines": ADAPTERS}
 BELOW = ADAPTERS | {"pipelines"}
 LINE |= {
-    "hooks": BELOW,
+    "hooks": BELOW | {"bundle"},  # where the DAG files lie; nothing of them is loaded for that
     "triggers": BELOW | {"hooks"},
     "operators": BELOW | {"hooks", "triggers"},
     "sensors": BELOW | {"hooks", "triggers", "operators"},

@@ -4,7 +4,9 @@
 SELECT p.name AS application, p.created_at AS known_since,
        c.id AS complete_id, c.opened_at AS complete_since, c.closed_at AS complete_at, coalesce(c.files_count, 0) AS files,
        coalesce(c.files_bytes, 0) + coalesce(c.database_bytes, 0) AS bytes, coalesce(c.vanished_count, 0) AS vanished,
-       c.report,
+       c.report, c.rewritten, c.database_bytes, c.new_bytes, extract(epoch FROM c.closed_at - c.opened_at) AS seconds,
+       u.backups AS usual_of, u.database_bytes AS usual_database_bytes, u.new_bytes AS usual_new_bytes,
+       u.seconds AS usual_seconds,
        e.id AS failed_id, e.closed_at AS failed_at, coalesce(e.error, '') AS failed_why,
        r.id AS running_id, r.opened_at AS running_since,
        (SELECT count(DISTINCT a.id) FROM glacier_archives a
@@ -23,6 +25,8 @@ SELECT p.name AS application, p.created_at AS known_since,
   FROM applications p
   LEFT JOIN LATERAL (
        SELECT id, opened_at, closed_at, files_count, files_bytes, database_bytes, vanished_count,
+              coalesce(new_files_bytes, 0) AS new_bytes,
+              greatest((report->>'new_versions_count')::bigint, (report->>'changed_count')::bigint, 0) AS rewritten,
               jsonb_strip_nulls(jsonb_build_object(
                   'unreadable_count', report->'unreadable_count', 'unreadable', report->'unreadable'->0,
                   'changed_count', report->'changed_count', 'changed', report->'changed'->0,
@@ -33,6 +37,14 @@ SELECT p.name AS application, p.created_at AS known_since,
                   'in_place', report->'rehearsal'->'in_place')) AS report
          FROM application_data_backups b
         WHERE b.application_id = p.id AND b.state = 'complete' ORDER BY b.id DESC LIMIT 1) AS c ON true
+  -- What its predecessors were like: the median of the last fourteen.
+  LEFT JOIN LATERAL (
+       SELECT count(*) AS backups, percentile_cont(0.5) WITHIN GROUP (ORDER BY h.database_bytes) AS database_bytes,
+              percentile_cont(0.5) WITHIN GROUP (ORDER BY h.new_files_bytes) AS new_bytes,
+              percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM h.closed_at - h.opened_at)) AS seconds
+         FROM (SELECT b.database_bytes, b.new_files_bytes, b.closed_at, b.opened_at FROM application_data_backups b
+                WHERE b.application_id = p.id AND b.state = 'complete' AND b.id < c.id
+                ORDER BY b.id DESC LIMIT 14) AS h) AS u ON true
   LEFT JOIN LATERAL (
        SELECT id, closed_at, left(error, 2000) AS error FROM application_data_backups b
         WHERE b.application_id = p.id AND b.state = 'failed' AND (c.id IS NULL OR b.id > c.id)
@@ -70,3 +82,14 @@ SELECT p.name AS application, g.retrievals, g.since,
          FROM restores r JOIN glacier_retrievals g ON g.restore_id = r.id
         WHERE r.application_id = p.id AND r.state IN ('planned', 'running') AND g.state = 'requested') AS g
  WHERE p.name = ANY(%(names)s);
+
+-- name: rewritten_backup
+-- The newest backup since a moment before which a large share of all files got other contents, or vanished.
+SELECT b.id, greatest((b.report->>'new_versions_count')::bigint, (b.report->>'changed_count')::bigint, 0) AS rewritten,
+       coalesce(b.vanished_count, 0) AS vanished
+  FROM application_data_backups b JOIN applications p ON p.id = b.application_id
+ WHERE p.name = %(name)s AND b.state = 'complete' AND b.opened_at >= %(since)s
+   AND (greatest((b.report->>'new_versions_count')::bigint, (b.report->>'changed_count')::bigint, 0)
+            >= greatest(%(least)s, %(share)s * b.files_count)
+        OR b.vanished_count >= greatest(%(least)s, %(share)s * (b.files_count + b.vanished_count)))
+ ORDER BY b.id DESC LIMIT 1;
