@@ -23,7 +23,7 @@ CACHE = HERE / ".cache" / "matrix"
 #: By version of Airflow, what it needs that pip does not know: later versions came out after it, and break it. Whoever
 #: installs Airflow with its own constraints has these.
 AIRFLOWS = {
-    "3.2.2": ("fastapi<0.137", "starlette<1", "cadwyn<7", "svcs<26"),
+    "3.2.2": ("fastapi<0.137", "svcs<26"),
     "3.3.2": ("fastapi<0.137",),
     "3.4.0b2": ("fastapi<0.137",),
 }
