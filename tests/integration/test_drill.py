@@ -18,7 +18,14 @@ from glacier_provider import cli
 from glacier_provider.applications.fields import DrillOptions
 from glacier_provider.core.proof import ProofKind
 from glacier_provider.core.status import ProofState
-from glacier_provider.errors import IllegalMove, LeaseHeld, RetrievalRefused, TargetRefused, UnknownBackup
+from glacier_provider.errors import (
+    DatabaseUnreachable,
+    IllegalMove,
+    LeaseHeld,
+    RetrievalRefused,
+    TargetRefused,
+    UnknownBackup,
+)
 from glacier_provider.postgres import Server
 from glacier_provider.postgres.tools.private import remove_left_over
 from tests.emulator.faults import FaultKind
@@ -405,6 +412,53 @@ def test_who_may_create_no_database_drills_on_a_server_of_the_worker(
     assert closed["figures"]["database"]["rows"] == 56
     assert "pg_amcheck" in {one["name"] for one in closed["figures"]["database"]["checks"]}
     assert leftovers(owned) == []
+
+
+@pytest.mark.slow
+def test_a_private_server_that_is_gone_is_filled_anew_by_the_next_try(
+    owned: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owned.configure(drill=replace(owned.application.drill, target="private"))
+    owned.back_up()
+    drill = DrillUnderTest(owned)
+    drill.up_to_the_checks()
+    with monkeypatch.context() as broken:
+        broken.setattr("glacier_provider.pipelines.drill.database.check_drilled", an_error)
+        with pytest.raises(DatabaseUnreachable):
+            drill.restore_and_check()
+    assert drill.restore_and_check()["restored"]
+    drill.check_files()
+    drill.clear()
+    closed = drill.close()
+    assert (closed["state"], closed["findings"]) == (ProofState.PASSED, [])
+
+
+def an_error(*_given: Any, **_named: Any) -> None:
+    raise DatabaseUnreachable("It went away.")
+
+
+@pytest.mark.slow
+def test_a_drill_takes_no_place_of_what_people_restored(owned: ApplicationUnderTest, tmp_path: Path) -> None:
+    name = f"{owned.server.dbname}_staging"
+    targets = {"staging": {"database": name, "files_directory": str(tmp_path / "staged")}}
+    owned.configure(restore_targets=targets, drill=replace(owned.application.drill, target="staging"))
+    backup_id = owned.back_up()
+    owned.restore(backup_id, into="staging")
+    drill = DrillUnderTest(owned)
+    drill.open()
+    with pytest.raises(TargetRefused, match=r"holds what the restore .* brought, which was no drill"):
+        drill.plan()
+    drill.clear()
+    assert "drill.target" in drill.close()["error"]
+    assert (tmp_path / "staged" / "doc1.pdf").exists()
+    staged = owned.server.with_database(name)
+    with staged.connect(autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM documents").fetchone() == (3,)
+    with owned.server.with_database("postgres").connect(autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name}".encode())
+    (tmp_path / "staged").rename(tmp_path / "away")
+    assert DrillUnderTest(owned).whole()["state"] == ProofState.PASSED
+    assert DrillUnderTest(owned).whole()["state"] == ProofState.PASSED
 
 
 # --- whose it is ------------------------------------------------------------------------------------------------------

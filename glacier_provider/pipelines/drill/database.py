@@ -12,7 +12,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import name_from_bytes
 from glacier_provider.core.checks import CHECKS, CheckResult
-from glacier_provider.core.drill import AMCHECK, NOT_RESTORED, REFERENCES, findings_of_checks
+from glacier_provider.core.drill import AMCHECK, NOT_RESTORED, PRIVATE_SERVER, REFERENCES, findings_of_checks
 from glacier_provider.core.proof import Finding
 from glacier_provider.core.text import NAMED
 from glacier_provider.errors import ConfigurationError, DumpError, FileMissing, RestoreError
@@ -36,6 +36,8 @@ def restore_and_check(
     place = target_place_of(application, restore, elsewhere)
     assert place is not None  # a drill goes nowhere else
     backup = catalog.backups.get(restore["backup_id"])
+    if place.target.postgres_conn_id == PRIVATE_SERVER and restore["outcome"].get("database"):
+        catalog.restores.add_outcome(restore_id, database=None)  # the server that an earlier try had is gone
     with drill_place(application, place.target, backup, elsewhere, lambda: None) as there:
         restored = restore_into_place(application, proof_id, restore_id, catalog=catalog, elsewhere=there)
         if not restored:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from glacier_provider.applications import Application
+from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.drill import PRIVATE_SERVER
 from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.plan import RestorePart, RestoreRequest
 from glacier_provider.errors import DatabaseRefused
-from glacier_provider.pipelines.restore.elsewhere import Elsewhere, drill_directory
+from glacier_provider.files.target import claimed_by
+from glacier_provider.pipelines.restore.elsewhere import (
+    Elsewhere,
+    drill_database,
+    drill_directory,
+    require_free,
+    target_place_of,
+)
 
 if TYPE_CHECKING:
     from glacier_provider.postgres import Server, Tools
-
-#: What a scratch database of a drill is called begins so.
-DRILL_DATABASE = "glacier_drill_"
 
 
 def method_of_drill(application: Application, elsewhere: Elsewhere) -> str:
@@ -27,7 +31,7 @@ def method_of_drill(application: Application, elsewhere: Elsewhere) -> str:
     target = target_of_drill(application, elsewhere)
     if target.postgres_conn_id == PRIVATE_SERVER:
         return "private"
-    return "scratch" if target.database == scratch_name(application) and not target.postgres_conn_id else "target"
+    return "scratch" if target.database == drill_database(application) and not target.postgres_conn_id else "target"
 
 
 def target_of_drill(application: Application, elsewhere: Elsewhere) -> RestoreTarget:
@@ -44,7 +48,7 @@ def target_of_drill(application: Application, elsewhere: Elsewhere) -> RestoreTa
     conn_id = PRIVATE_SERVER if given == "private" or not _may_create(application, elsewhere) else None
     if conn_id is not None:
         programs_of_drill(application, elsewhere)
-    return RestoreTarget(target.name, conn_id, scratch_name(application), directory)
+    return RestoreTarget(target.name, conn_id, drill_database(application), directory)
 
 
 def _looked_up(application: Application, given: object) -> RestoreTarget:
@@ -52,12 +56,6 @@ def _looked_up(application: Application, given: object) -> RestoreTarget:
     target = request.with_target(application.restore_targets or {}).into
     assert target is not None
     return target
-
-
-def scratch_name(application: Application) -> str:
-    """Return what the application's scratch database is called; another installation's has another name."""
-    of_store = sha256(f"{application.store} {application.catalog_schema}".encode()).hexdigest()[:6]
-    return f"{DRILL_DATABASE}{application.name}_{of_store}"
 
 
 def _may_create(application: Application, elsewhere: Elsewhere) -> bool:
@@ -109,6 +107,17 @@ def drill_place(
             return private if conn_id == PRIVATE_SERVER else elsewhere.server(conn_id)
 
         yield Elsewhere(server_of, elsewhere.applications)
+
+
+def refuse_what_people_have(application: Application, restore: Row, elsewhere: Elsewhere, catalog: Catalog) -> None:
+    """Raise TargetRefused, before anything is paid for, where a drill would take what a restore of people brought."""
+    from glacier_provider.postgres.restore.elsewhere import look_at_database
+
+    place = target_place_of(application, restore, elsewhere)
+    assert place is not None
+    marks = {look_at_database(place.server).mark, claimed_by(place.directory)}
+    for mark in sorted(marks - {None, place.mark}, key=str):
+        require_free(place, str(mark), catalog)
 
 
 def part_of_drill(application: Application) -> RestorePart:

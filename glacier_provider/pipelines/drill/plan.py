@@ -16,7 +16,7 @@ from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.tiers import Tier
 from glacier_provider.errors import RetrievalRefused
-from glacier_provider.pipelines.drill.place import drill_place, part_of_drill, target_of_drill
+from glacier_provider.pipelines.drill.place import drill_place, part_of_drill, refuse_what_people_have, target_of_drill
 from glacier_provider.pipelines.drill.step import drill_step
 from glacier_provider.pipelines.restore.elsewhere import Elsewhere
 from glacier_provider.pipelines.restore.plan import cost_of_figures, plan_restore
@@ -50,6 +50,7 @@ def plan_drill(
                 )
 
             told = planned(wanted)
+            refuse_what_people_have(application, catalog.restores.get(told["restore_id"]), place, catalog)
             spent = catalog.drills.cost_this_month(proof_id)
             left = Decimal(str(application.drill.budget)) - spent
             sample = _affordable(application, told, wanted, left, catalog)

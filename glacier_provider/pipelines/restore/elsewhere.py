@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.applications import Application
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: What a scratch database of a drill is called begins so.
+DRILL_DATABASE = "glacier_drill_"
+
 _MARK = re.compile(r"(?P<application>.+)-restore_(?P<id>\d+)_\d{14}")
 
 
@@ -68,6 +72,7 @@ class Place:
     elsewhere: Elsewhere
     mark: str
     adds: bool = False  #: files are added to the directory, which is not the restore's own
+    drills: bool = False  #: what is brought is thrown away again, and takes no place of what people have restored
 
     @property
     def server(self) -> Server:
@@ -86,7 +91,15 @@ def target_place_of(application: Application, restore: Mapping[str, Any], elsewh
     if target is None:
         return None
     mark = mark_of(application, restore["id"], restore["opened_at"])
-    return Place(application, target, _known(elsewhere), mark, adds=bool(restore["request"].get("only_files")))
+    request = restore["request"]
+    return Place(
+        application,
+        target,
+        _known(elsewhere),
+        mark,
+        adds=bool(request.get("only_files")),
+        drills=bool(request.get("sample")),
+    )
 
 
 def _known(elsewhere: Elsewhere | None) -> Elsewhere:
@@ -106,6 +119,12 @@ def mark_of(application: Application, restore_id: int, opened_at: datetime) -> s
 def drill_directory(application: Application) -> str:
     """Return where drills put files, unless they are told: no run's staging, and nobody's."""
     return f"{application.staging_directory}/{application.name}-drill"
+
+
+def drill_database(application: Application) -> str:
+    """Return what the scratch database of drills is called; another installation's has another name."""
+    of_store = sha256(f"{application.store} {application.catalog_schema}".encode()).hexdigest()[:6]
+    return f"{DRILL_DATABASE}{application.name}_{of_store}"
 
 
 def in_place(application: Application, restore: Mapping[str, Any]) -> Application:
@@ -228,7 +247,7 @@ def claim_directory(place: Place, *, catalog: Catalog) -> None:
     if place.adds:
         make_target(place.directory)
         return
-    claim_target(place.directory, place.mark, may_take=lambda mark: require_over(mark, catalog))
+    claim_target(place.directory, place.mark, may_take=lambda mark: require_free(place, mark, catalog))
 
 
 def require_claimed(place: Place) -> None:
@@ -241,6 +260,37 @@ def require_claimed(place: Place) -> None:
         )
 
 
+def require_free(place: Place, mark: str, catalog: Catalog) -> None:
+    """Raise LeaseHeld while the restore that a place is marked for is under way.
+
+    Raise TargetRefused when this is a drill, and that was none: people may work with what it brought. One that the
+    catalog does not know is taken for a drill only where drills go by themselves.
+    """
+    require_over(mark, catalog)
+    if place.drills and mark != place.mark and not _was_a_drill(place, mark, catalog):
+        raise TargetRefused(
+            f"{place.target or 'The place of the drill'} holds what the restore {mark} brought, which was no drill.",
+            hint="Nothing was changed. Give drills a place of their own (drill.target), or drop what is there.",
+        )
+
+
+def _was_a_drill(place: Place, mark: str, catalog: Catalog) -> bool:
+    told = _MARK.fullmatch(mark)
+    restore = None
+    if told is not None:
+        with suppress(UnknownBackup):
+            restore = catalog.restores.get(int(told["id"]))
+    if restore is None or _mark_of_row(restore) != mark:
+        return drill_database(place.application) == place.server.dbname or place.directory == drill_directory(
+            place.application
+        )
+    return bool((restore["request"] or {}).get("sample"))
+
+
+def _mark_of_row(restore: Mapping[str, Any]) -> str:
+    return f"{restore['application']}-restore_{restore['id']}_{restore['opened_at']:%Y%m%d%H%M%S}"
+
+
 def require_over(mark: str, catalog: Catalog) -> None:
     """Raise LeaseHeld while the restore that a target is marked for is under way; one that nobody knows is over."""
     told = _MARK.fullmatch(mark)
@@ -250,8 +300,7 @@ def require_over(mark: str, catalog: Catalog) -> None:
         restore = catalog.restores.get(int(told["id"]))
     except UnknownBackup:
         return
-    of_its = f"{restore['application']}-restore_{restore['id']}_{restore['opened_at']:%Y%m%d%H%M%S}"
-    is_open = of_its == mark and restore["state"] in ("planned", "running")
+    is_open = _mark_of_row(restore) == mark and restore["state"] in ("planned", "running")
     if is_open and not catalog.backups.is_over(Run(restore["dag_id"], restore["dag_run_id"])):
         raise LeaseHeld(
             f"Restore {restore['id']} of {restore['application']} is under way into the same place.",
@@ -268,5 +317,5 @@ def claimed_database(place: Place, dump: Any, *, catalog: Catalog) -> Iterator[T
     with catalog.beside() as beside, beside.alone(f"the restore into {server.dbname} at {server.host}:{server.port}"):
         check_database_place(place)
         yield claim_database(
-            server, dump, place.mark, may_take=lambda mark: require_over(mark, catalog), progress=log.info
+            server, dump, place.mark, may_take=lambda mark: require_free(place, mark, catalog), progress=log.info
         )
