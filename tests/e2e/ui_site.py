@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -110,6 +110,13 @@ class Site:
             assert time.monotonic() < deadline, "a restore does not end"
             time.sleep(0.5)  # the catalog tells nobody: asked again
 
+    def wait_for(self, there: Callable[[], bool], seconds: float = 300) -> None:
+        """Return when something is there that a worker makes."""
+        deadline = time.monotonic() + seconds
+        while not there():
+            assert time.monotonic() < deadline, "what a run was to make does not come"
+            time.sleep(0.5)  # a directory tells nobody: looked at again
+
     def _ask(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         with self.catalog.connect(autocommit=True) as connection:
             return connection.execute(query.encode(), parameters).fetchall()
@@ -201,11 +208,12 @@ def _environment(directory: Path, application: Server, catalog: Server, store: S
         "poll_seconds": 1,
         "references_query": "SELECT file FROM documents",
     }
+    targets = {"restore_targets": {"copy": {"files_directory": str(directory / "copy")}}}
     others = {
         name: {**entry, "files_directory": str(directory / name), "schedule": "0 2 * * *"} for name in ("wiki", "shop")
     }
     path = directory / "applications.yaml"
-    path.write_text(yaml.safe_dump({"applications": {"dms": entry, **others}}))
+    path.write_text(yaml.safe_dump({"applications": {"dms": {**entry, **targets}, **others}}))
     return {
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,{VIEWER}:viewer",
         # On a busy machine the first answer takes longer than the five seconds that a task waits.
