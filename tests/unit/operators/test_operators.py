@@ -99,7 +99,7 @@ STEPS = {
         RequestRetrievalsOperator,
         restore.request_retrievals,
         [5, ArchiveRange(**RANGE)],
-        "catalog stores",
+        "batches catalog stores",
         restore_id=5,
         archives=RANGE,
     ),
