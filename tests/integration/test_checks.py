@@ -10,6 +10,7 @@ import pytest
 
 from glacier_provider.core.checks import CHECKS, Fingerprint
 from glacier_provider.errors import ChecksFailed
+from glacier_provider.postgres import Server
 from glacier_provider.postgres.checks.restored import DatabaseChecks, check_restored
 from tests.support.application import ApplicationUnderTest, a_small_dms, titles
 from tests.support.postgres import EmbeddedPostgres
@@ -218,3 +219,22 @@ def test_what_a_restore_leaves_alone_is_not_compared(owned: ApplicationUnderTest
     owned.configure(restore=replace(owned.application.restore, exclude_tables=("public.tags", "public.rooms")))
     owned.restore(backup_id)
     assert owned.sql("SELECT count(*) FROM tags") == [(0,)]
+
+
+@pytest.mark.parametrize("left_out", [{"exclude_tables": ("public.logs",)}, {"exclude_schemas": ("extra",)}])
+def test_what_the_dump_left_out_is_not_missed_in_a_new_database(
+    owned: ApplicationUnderTest, new_database: Callable[[], Server], left_out: dict[str, Any]
+) -> None:
+    owned.sql("CREATE SCHEMA extra")
+    for table in ("logs", "extra.logs"):
+        owned.sql(f"CREATE TABLE {table} (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, old serial, line text)")
+        owned.sql(f"CREATE INDEX ON {table} (line)")
+        owned.sql(f"INSERT INTO {table} (line) VALUES ('one'), ('two')")
+    owned.configure(dump=replace(owned.application.dump, **left_out))
+    backup_id = owned.back_up()
+    owned.server = new_database()
+    owned.restore(backup_id, part="database")
+    (done,) = owned.catalog.lists.restores()
+    checks = done["outcome"]["database"]["checks"]
+    assert {"schema", "sequences", "row_counts"} <= {one["name"] for one in checks if one["passed"]}
+    assert all(one["passed"] for one in checks)

@@ -22,7 +22,13 @@ ours AS (
    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't'
      AND n.nspname <> ALL({schemas}) AND n.nspname || '.' || c.relname <> ALL({tables})
      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-                        AND d.deptype IN ('e', 'i') AND d.refclassid <> 'pg_class'::regclass))"""
+                        AND d.deptype IN ('e', 'i') AND d.refclassid <> 'pg_class'::regclass)
+     -- pg_dump leaves the sequence of an identity column out with its table
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
+                       JOIN pg_catalog.pg_namespace m ON m.oid = t.relnamespace
+                      WHERE c.relkind = 'S' AND d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'i'
+                        AND d.refclassid = 'pg_class'::regclass
+                        AND (m.nspname = ANY({schemas}) OR m.nspname || '.' || t.relname = ANY({tables}))))"""
 
 # A row for each object: kind, name, what has to be equal on any server, the definition. Clones that a partitioned table
 # makes in its partitions come with it, under names that the server chooses.
