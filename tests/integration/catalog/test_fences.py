@@ -21,7 +21,7 @@ WITHOUT_FENCE = {
     "proofs": "made without the lease: a lock lets one process at a time do it, and what has ended stays so",
     "evidence": "of a proof that has ended; its number is given once, and what is written under it stays so",
     "alerts": "of no run: each state is claimed by one row, whoever tells it",
-    "batch_jobs": "of a proof or of a restore's requests, which have a fence; each is known by a token that is never given again",
+    "batch_jobs": "of a proof, or of requests, which have a fence; each by a token that is never given again",
     "verified_archives": "what was verified once was verified then, whoever notes it",
     "store_checks": "how far a store was looked through: what is passed over once is looked at in the next round",
 }
