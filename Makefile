@@ -16,7 +16,7 @@ PEERS := $(VENV)/.peers
 APPLICATIONS := $(VENV)/.applications
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test matrix mutants soak applications planned corpus screenshots fields bench lint format check constraints clean
+.PHONY: help setup demo test test-more test-long matrix mutants soak applications planned corpus screenshots fields bench lint format check constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,9 @@ PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: $(READY) ## run the tests; TESTS=path (all of it, the long ones, too) and OPTIONS=... narrow them down
 	@$(PYTEST) $(if $(TESTS),-m "not browser") $(OPTIONS) $(TESTS)
+
+test-more: $(READY) ## run all tests but the long ones: what .ci/run runs
+	@$(PYTEST) -m "not browser and not slow" $(OPTIONS)
 
 test-long: $(READY) ## run the tests that `make test` leaves out: kills, walks, every version of PostgreSQL
 	@$(PYTEST) -m "slow and not browser" --ignore tests/foreign --ignore tests/integration/test_verified_million.py $(OPTIONS)

