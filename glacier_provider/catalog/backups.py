@@ -15,8 +15,10 @@ from glacier_provider.errors import (
     BackupNotRestorable,
     CatalogError,
     CatalogUnavailable,
+    GlacierProviderError,
     IllegalMove,
     LeaseHeld,
+    LeaseLost,
     UnknownBackup,
 )
 
@@ -98,6 +100,16 @@ class Backups:
         except LeaseHeld as error:
             lease = self.lease() or {}
             raise lease_lost(lease.get("holder") or lease.get("last_holder") or "another run") from error
+
+    def raise_if_overtaken(self, fence: Fence | None, error: GlacierProviderError) -> None:
+        """Raise LeaseLost, caused by an error of who worked behind this fence, when another run has had the lease."""
+        if fence is None or isinstance(error, LeaseLost):
+            return
+        lease = None
+        with suppress(GlacierProviderError):  # the error that is known matters more than one of asking
+            lease = self.lease()
+        if lease is not None and lease["token"] is not None and lease["token"] > fence.token:
+            raise lease_lost(lease["holder"] or lease["last_holder"] or "another run") from error
 
     def free_lease(self, holder: str) -> None:
         """Free the lease, if it is this one's. Its fence stands until another run takes the lease."""

@@ -28,7 +28,7 @@ from glacier_provider.catalog.reconciliation import Reconciliation
 from glacier_provider.catalog.restores import Restores
 from glacier_provider.catalog.scans import Scans
 from glacier_provider.catalog.writers import Writers
-from glacier_provider.errors import LeaseHeld
+from glacier_provider.errors import GlacierProviderError, LeaseHeld
 
 
 class Catalog:
@@ -103,12 +103,16 @@ class Catalog:
 
         It is prolonged on a connection of its own, which is opened when it is due: what a transaction does would be
         seen by nobody before its end. Within the block, every statement that changes something raises LeaseLost once
-        another run has taken the lease, and so does that function.
+        another run has taken the lease, and so does that function. Any other error of ours is LeaseLost then, too: who
+        sleeps while others clear what it worked with meets what looks like damage.
         """
         fence = self._database.fence
         with self.beside() as keeper:
             try:
                 yield lambda: keeper.backups.prolong_lease(holder, fence)
+            except GlacierProviderError as error:
+                keeper.backups.raise_if_overtaken(fence, error)
+                raise
             finally:
                 self._database.fence = None
 
