@@ -431,6 +431,50 @@ def test_a_restore_is_started_with_the_keyboard(page: Page, site: Site) -> None:
     expect(page.get_by_text("complete", exact=True).first).to_be_visible(timeout=LONG)
 
 
+# --- elsewhere -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("one_backup")
+def test_one_file_is_fetched_into_a_directory(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}{PAGE}/dms/backups/1")
+    page.get_by_role("button", name="Fetch in/document 2.pdf").click()
+    dialog = page.get_by_role("alertdialog")
+    fetch = dialog.get_by_role("button", name="Fetch it")
+    expect(fetch).to_be_disabled()
+    dialog.get_by_label("Into this directory of the worker").fill(str(site.files.parent / "fetched"))
+    dialog.get_by_text("Show me the plan before anything is asked for").click()
+    fetch.click()
+    expect(page).to_have_url(re.compile("/dags/glacier_restore__dms/runs/manual"))
+    fetched = site.files.parent / "fetched" / "in" / "document 2.pdf"
+    site.wait_for(fetched.exists)
+    site.wait_for_restores()
+    assert fetched.read_bytes() == b"%PDF" + bytes([2]) * 20_000
+    assert [path.name for path in (site.files.parent / "fetched").rglob("*.pdf")] == ["document 2.pdf"]
+
+
+@pytest.mark.usefixtures("one_backup")
+def test_a_backup_is_restored_elsewhere_from_the_page(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}{PAGE}/dms/backups/1/restore")
+    page.get_by_text("copy: the application stays as it is").click()
+    expect(page.get_by_text("Nothing of dms is touched.")).to_be_visible()
+    page.get_by_text("Missing files alone").click()
+    expect(fact(page, "Into")).to_contain_text("copy")
+    page.get_by_role("button", name="Start the restore").click()
+    expect(page).to_have_url(re.compile("/dags/glacier_restore__dms/runs/manual"))
+    copy = site.files.parent / "copy" / "in"
+    site.wait_for(lambda: len(list(copy.glob("*.pdf"))) == 40)
+    site.wait_for_restores()
+    assert (copy / "document 3.pdf").read_bytes() == b"%PDF" + bytes([3]) * 20_000
+
+
+@pytest.mark.usefixtures("one_backup")
+def test_a_backup_and_the_card_say_that_nothing_was_proven(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}{PAGE}/dms/backups/1?tab=proofs")
+    expect(page.get_by_text("Never proven: no drill has restored this backup")).to_be_visible()
+    page.goto(site.url + PAGE)
+    expect(card_of(page).get_by_text("Never proven: neither drill nor verify is set up.")).to_be_visible()
+
+
 # --- deletion ------------------------------------------------------------------------------------------------------
 
 
@@ -569,47 +613,3 @@ def test_without_its_catalog_the_page_says_so_and_airflow_goes_on(page: Page, si
     page.goto(site.url + PAGE)
     expect(page.get_by_role("link", name="#2", exact=True)).to_be_visible()
     assert problems == []
-
-
-# --- elsewhere -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("one_backup")
-def test_one_file_is_fetched_into_a_directory(page: Page, site: Site) -> None:
-    page.goto(f"{site.url}{PAGE}/dms/backups/1")
-    page.get_by_role("button", name="Fetch in/document 2.pdf").click()
-    dialog = page.get_by_role("alertdialog")
-    fetch = dialog.get_by_role("button", name="Fetch it")
-    expect(fetch).to_be_disabled()
-    dialog.get_by_label("Into this directory of the worker").fill(str(site.files.parent / "fetched"))
-    dialog.get_by_text("Show me the plan before anything is asked for").click()
-    fetch.click()
-    expect(page).to_have_url(re.compile("/dags/glacier_restore__dms/runs/manual"))
-    fetched = site.files.parent / "fetched" / "in" / "document 2.pdf"
-    site.wait_for(fetched.exists)
-    site.wait_for_restores()
-    assert fetched.read_bytes() == b"%PDF" + bytes([2]) * 20_000
-    assert [path.name for path in (site.files.parent / "fetched").rglob("*.pdf")] == ["document 2.pdf"]
-
-
-@pytest.mark.usefixtures("one_backup")
-def test_a_backup_is_restored_elsewhere_from_the_page(page: Page, site: Site) -> None:
-    page.goto(f"{site.url}{PAGE}/dms/backups/1/restore")
-    page.get_by_text("copy: the application stays as it is").click()
-    expect(page.get_by_text("Nothing of dms is touched.")).to_be_visible()
-    page.get_by_text("Missing files alone").click()
-    expect(fact(page, "Into")).to_contain_text("copy")
-    page.get_by_role("button", name="Start the restore").click()
-    expect(page).to_have_url(re.compile("/dags/glacier_restore__dms/runs/manual"))
-    copy = site.files.parent / "copy" / "in"
-    site.wait_for(lambda: len(list(copy.glob("*.pdf"))) == 40)
-    site.wait_for_restores()
-    assert (copy / "document 3.pdf").read_bytes() == b"%PDF" + bytes([3]) * 20_000
-
-
-@pytest.mark.usefixtures("one_backup")
-def test_a_backup_and_the_card_say_that_nothing_was_proven(page: Page, site: Site) -> None:
-    page.goto(f"{site.url}{PAGE}/dms/backups/1?tab=proofs")
-    expect(page.get_by_text("Never proven: no drill has restored this backup")).to_be_visible()
-    page.goto(site.url + PAGE)
-    expect(card_of(page).get_by_text("Never proven: neither drill nor verify is set up.")).to_be_visible()
