@@ -84,7 +84,7 @@ def closed_drill(proof: Mapping[str, Any], no_evidence: str | None = None) -> di
     findings = [Finding.from_dict(one) for one in proof["findings"]]
     error, told = proof["error"], finding_lines(findings)
     first = {
-        ProofState.PASSED: f"Backup {proof['backup_id']} was restored, and is what it was.",
+        ProofState.PASSED: f"Backup {proof['backup_id']} was restored, and all that was checked is as it was.",
         ProofState.FOUND: f"Backup {proof['backup_id']} is NOT what it was.",
         ProofState.FAILED: f"The drill of backup {proof['backup_id']} could not be done.",
     }[ProofState(proof["state"])]

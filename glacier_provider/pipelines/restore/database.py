@@ -102,7 +102,7 @@ def undo_database(
     As the restore did, in one transaction or by swap; what was written since is replaced. Return `restored`, `removed`
     and `warnings`. Raise IllegalMove when it made none, FileMissing when that is not here, and as `restore_database`.
     """
-    from glacier_provider.postgres import table_of_contents, tools_for
+    from glacier_provider.postgres import OnError, table_of_contents, tools_for
     from glacier_provider.postgres.checks.restored import DatabaseChecks, RestoreChecking
 
     restore = catalog.restores.get(restore_id)
@@ -118,7 +118,7 @@ def undo_database(
         request = RestoreRequest(None)
         call = _Call(application, backup, mark, request, server, tools, dump, progress, checking)
         plan = _planned(call)
-        restored = _undone_by_swap(call) if plan is None else _in_place(call, plan)
+        restored = _by_swap(call, OnError.STOP) if plan is None else _in_place(call, plan)
         catalog.restores.add_outcome(
             restore_id, undone=[*done, {"path": str(dump), "at": datetime.now(UTC).isoformat()}]
         )
@@ -138,8 +138,8 @@ def _freed(catalog: Catalog, restore_id: int) -> Iterator[None]:
         raise
 
 
-def _undone_by_swap(call: _Call) -> RestoredDatabase:
-    from glacier_provider.postgres import OnError, restore_by_swap
+def _by_swap(call: _Call, on_error: OnError) -> RestoredDatabase:
+    from glacier_provider.postgres import restore_by_swap
 
     return restore_by_swap(
         call.server,
@@ -149,7 +149,7 @@ def _undone_by_swap(call: _Call) -> RestoredDatabase:
         mark=call.mark,
         jobs=call.application.restore.jobs,
         catalog_schema=call.application.catalog_schema,
-        on_error=OnError.STOP,
+        on_error=on_error,
         progress=call.progress,
         checking=call.checking,
     )
@@ -401,21 +401,8 @@ def _on_error(call: _Call) -> OnError:
 
 
 def _swapped(call: _Call, catalog: Catalog) -> RestoredDatabase:
-    from glacier_provider.postgres import restore_by_swap
-
     try:
-        return restore_by_swap(
-            call.server,
-            call.tools,
-            call.dump,
-            call.options,
-            mark=call.mark,
-            jobs=call.application.restore.jobs,
-            catalog_schema=call.application.catalog_schema,
-            on_error=_on_error(call),
-            progress=call.progress,
-            checking=call.checking,
-        )
+        return _by_swap(call, _on_error(call))
     except GlacierProviderError as error:
         _note_beside(call, error, catalog)
         raise
