@@ -23,6 +23,19 @@ _BEFORE = re.compile(r"^pg_restore: (while |from TOC entry )")
 #: The server's severity, in any language, and its sentence: there are two spaces between them.
 _SERVER = re.compile(r"(?:^|[\s:])[^\s:]+: {2}(?P<text>\S.*)")
 _PART = re.compile(r"^(?P<name>[A-Z]+): {2}(?P<text>.*)")
+# A process writes a line in pieces: its name, a space, the severity, and all the text with its line end. Those of
+# several processes (--jobs) come in any order: one line's name and severity may stand before another's text.
+_PIECES = re.compile(r"(?:pg_(?:dump|restore):|error: ?|warning: ?|detail: ?|hint: ?| )+")
+_PIECE = re.compile(r"(?P<tool>pg_\w+):|(?P<severity>[a-z]+): ?")
+#: Texts by which a line's severity is known, whatever stands before them.
+_OF_ERRORS = re.compile(r'could not execute query: |COPY failed for table "')
+_ABOUT = re.compile(r"from TOC entry \d+; \d+ \d+ ")
+_OF_PROGRESS = re.compile(
+    r"(?:while (?:INITIALIZING|PROCESSING TOC|FINALIZING):|no item ready|(?:disabling|enabling) triggers for "
+    r"|(?:(?:skipping|processing|processing missed|launching|finished) item|transferring dependency) \d"
+    r'|(?:creating|executing|dropping|processing data for table|dumping contents of table) .*"'
+    r"|(?:entering|finished) (?:main parallel loop|restore_toc_entries_))"
+)
 # What pg_dump says of itself when it is somebody else who has to say why.
 _EMPTY = re.compile(r"worker process died|PQgetResult\(\) failed|unexpectedly$|lost synchronization")
 _SECRET = re.compile(
@@ -39,6 +52,29 @@ def is_error(line: str) -> bool:
 def is_warning(line: str) -> bool:
     """Tell whether a tool's line is a warning, or a message of the server to psql."""
     return bool(_WARNING.match(line))
+
+
+def of_one_process(line: str) -> str:
+    """Return a tool's line as the process whose text it is wrote it, without what others wrote before its text.
+
+    >>> of_one_process('pg_restore:pg_restore: error:  COPY failed for table "t": ERROR:  relation "x" does not exist')
+    'pg_restore: error: COPY failed for table "t": ERROR:  relation "x" does not exist'
+    >>> of_one_process("pg_restore: error: finished item 12 TABLE DATA t")
+    'pg_restore: finished item 12 TABLE DATA t'
+    """
+    begins = _PIECES.match(line)
+    text = line[begins.end() :] if begins else line
+    pieces = list(_PIECE.finditer(begins[0])) if begins else []
+    tools = [found["tool"] for found in pieces if found["tool"]]
+    severities = [found["severity"] for found in pieces if found["severity"]]
+    if _OF_ERRORS.match(text):
+        severities = ["error"]
+    elif _ABOUT.match(text) or (tools and _OF_PROGRESS.match(text)):
+        severities = []
+    elif not tools:
+        return line
+    tool = tools[0] if tools else "pg_restore"
+    return ": ".join([tool, *severities[:1], text])
 
 
 def without_secrets(line: str) -> str:

@@ -30,6 +30,7 @@ from glacier_provider.postgres.tools.messages import (
     in_one_line,
     is_error,
     is_warning,
+    of_one_process,
     telling,
     without_secrets,
 )
@@ -302,7 +303,8 @@ class Messages:
             begins = True
             while raw := stream.readline(CHUNK):
                 if begins:  # of a longer line the rest is dropped
-                    self._take(self._redact(without_secrets(raw.decode("utf-8", "replace").rstrip()))[:LINE_LENGTH])
+                    line = of_one_process(raw.decode("utf-8", "replace").rstrip())
+                    self._take(self._redact(without_secrets(line))[:LINE_LENGTH])
                 begins = raw.endswith(b"\n")
 
     def _take(self, line: str) -> None:

@@ -119,7 +119,7 @@ def _refuse(ended: Ended, failed: Sequence[FailedStatement], lenient: bool) -> N
 
 def _without_settings(ended: Ended) -> Ended:
     """Return how pg_restore ended, but for settings of its session that the server does not know."""
-    others = [line for line in ended.errors if not _UNKNOWN_SETTING.search(line) and not _BEGINNING.fullmatch(line)]
+    others = [line for line in ended.errors if not _UNKNOWN_SETTING.search(line)]
     if ended.status != 1 or not ended.errors or others:
         return ended
     return replace(ended, status=0, errors=(), tail=tuple(line for line in ended.tail if _IGNORED not in line))
@@ -182,16 +182,14 @@ def _is_of_a_schema(entry: TocEntry) -> bool:
 
 # --- what failed ---------------------------------------------------------------------------------------------------
 
-# Each connection is a process that writes a line in pieces: beginnings of several lines may stand before one's end.
-_FROM_ENTRY = re.compile(r"\bfrom TOC entry (?P<id>\d+); \d")
+# Lines as `of_one_process` gives them: where several connections restore, the lines of one failure may stand apart.
+_FROM_ENTRY = re.compile(r"^pg_restore: from TOC entry (?P<id>\d+); \d")
 _REFUSED = re.compile(
-    r"could not execute query: (?P<query>.*)$"
-    r'|COPY failed for table "(?P<table>.*?)": (?P<copy>.*)$'
-    r"|(?:^|pg_restore: )error: (?P<other>(?!pg_restore: |could not execute query: |COPY failed for table ).+)$"
+    r"^pg_restore: error: (?:could not execute query: (?P<query>.*)"
+    r'|COPY failed for table "(?P<table>.*?)": (?P<copy>.*)|(?P<other>.+))$'
 )
 #: One of these is in each line with which the telling of a failure begins; most lines, a few an entry, have none.
-_TELLING = re.compile(r"from TOC entry |could not execute query: |COPY failed for table |error: ")
-_BEGINNING = re.compile(r"(?:pg_restore: |error: )+")
+_TELLING = re.compile(r"^pg_restore: (?:from TOC entry |error: )")
 _DETAIL = re.compile(r"^(?:DETAIL|CONTEXT):\s+(?P<text>.*)$")
 _COMMAND = re.compile(r"^Command was: (?P<text>.*)$")
 _SEVERITY = re.compile(r"^[A-Z]+: {2}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from glacier_provider.postgres.restore.swap.fill import Failures
 from glacier_provider.postgres.tools import run
-from glacier_provider.postgres.tools.messages import conversation, in_one_line, telling, without_secrets
+from glacier_provider.postgres.tools.messages import conversation, in_one_line, of_one_process, telling, without_secrets
 from glacier_provider.postgres.tools.server import Server
+from tests.unit.postgres.builders import DumpBuilder
 
 SERVER = Server("127.0.0.1", 5432, "app", "pa55-word", "shop")
 DAMAGED = """\
@@ -161,3 +164,52 @@ def test_a_tool_gets_none_of_the_workers_secrets(tmp_path: Path, monkeypatch: py
     }
     short = run.output_of(tool(tmp_path / "psql", "env"))
     assert not any(value and value in short.text for value in SECRETS.values())
+
+
+def shuffled(one: Sequence[str], other: Sequence[str]) -> Iterator[str]:
+    """Yield each order in which the pieces of two processes may be written."""
+    if not one or not other:
+        yield "".join([*one, *other])
+        return
+    for rest in shuffled(one[1:], other):
+        yield one[0] + rest
+    for rest in shuffled(one, other[1:]):
+        yield other[0] + rest
+
+
+def failures(said: str) -> set[tuple[str, str]]:
+    """What the listing of what failed makes of pg_restore's stderr."""
+    dump = DumpBuilder()
+    hearing = Failures([dump.add("TABLE DATA", "public", name) for name in "tu"])
+    for line in said.splitlines():
+        hearing.take(of_one_process(line))
+    return {(one.object, one.said) for one in hearing.found()}
+
+
+def refusal(of: str, missing: str) -> list[str]:
+    """glibc's unbuffered stderr gets the name, the space, the severity and the text each on its own."""
+    said = f'COPY failed for table "{of}": ERROR:  relation "{missing}" does not exist\nCONTEXT:  COPY {of}\n'
+    return ["pg_restore:", " ", "error: ", said]
+
+
+ANNOUNCED = ["pg_restore:", " ", "from TOC entry 1; 0 16385 TABLE DATA public.t app\n"]
+REFUSALS = {
+    ("TABLE DATA public.t", 'relation "x" does not exist (COPY t)'),
+    ("TABLE DATA public.u", 'relation "y" does not exist (COPY u)'),
+}
+
+
+@pytest.mark.parametrize("other", ["finished item 2 TABLE DATA u", 'processing data for table "public.u"'])
+def test_a_refusal_is_told_apart_from_what_another_process_says_meanwhile(other: str) -> None:
+    orders = set(shuffled([*ANNOUNCED, *refusal("t", "x")], ["pg_restore:", " ", f"{other}\n"]))
+    told = {one for one in REFUSALS if one[0].endswith(".t")}
+    assert len(orders) > 50
+    assert {order: found for order in orders if (found := failures(order)) != told} == {}
+
+
+def test_two_refusals_at_once_are_two() -> None:
+    entered = "".join(ANNOUNCED) + "".join(ANNOUNCED).replace("1; 0 16385", "2; 0 16386").replace(
+        "public.t", "public.u"
+    )
+    orders = set(shuffled(refusal("t", "x"), refusal("u", "y")))
+    assert {order: found for order in orders if (found := failures(entered + order)) != REFUSALS} == {}
