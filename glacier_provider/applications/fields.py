@@ -124,7 +124,9 @@ class RestoreOptions:
         "`transaction`: in place, all at once; `swap`: into a new database, which then takes the old one's name; "
         "`auto`: in place, unless the server has too few locks for that and a swap can be made",
     )
-    jobs: Workers = option(2, "connections that a swap restores with")
+    jobs: Workers = option(
+        2, "connections that a swap restores with, and that refresh the planner's statistics after any restore"
+    )
     owner: Literal["keep", "drop"] = option(
         "keep", "`drop`: objects belong to the restoring user, for a cluster without the same roles", "drop"
     )

@@ -347,7 +347,13 @@ def _in_place(call: _Call, plan: DatabasePlan) -> RestoredDatabase:
     from glacier_provider.postgres import drop_beside, restore_planned
 
     restored = restore_planned(
-        plan, call.server, call.tools, call.options, progress=call.progress, checking=call.checking
+        plan,
+        call.server,
+        call.tools,
+        call.options,
+        progress=call.progress,
+        checking=call.checking,
+        jobs=call.application.restore.jobs,
     )
     if call.restore["outcome"].get("beside"):  # an earlier try was to swap
         try:

@@ -20,9 +20,9 @@ from glacier_provider.postgres.dump.disk import restorable_entries, table_of_con
 from glacier_provider.postgres.dump.toc import Toc, TocEntry
 from glacier_provider.postgres.restore.definitions import Token, tokens
 from glacier_provider.postgres.restore.outcome import FailedStatement, RestoredDatabase
+from glacier_provider.postgres.restore.statistics import analyze_all
 from glacier_provider.postgres.restore.swap.check import check_content
 from glacier_provider.postgres.restore.swap.fill import fill
-from glacier_provider.postgres.restore.swap.statistics import analyze_all
 from glacier_provider.postgres.tools.find import Tools, check_client_version, server_version
 from glacier_provider.postgres.tools.options import OnError, PgRestoreOptions
 from glacier_provider.postgres.tools.run import TaskLog
@@ -297,6 +297,7 @@ def fill_database(
     check_client_version(tools, version)
     warnings: list[str] = []
     failed: tuple[FailedStatement, ...] = ()
+    unfresh: tuple[str, ...] = ()
     if found.state == _WHOLE:
         progress(f"{server.dbname} was filled by an earlier try.")
     else:
@@ -308,7 +309,8 @@ def fill_database(
                 mark_database(server, mark, _IN_PART)
         if (failed or found.state == _IN_PART) and on_error is not OnError.ACCEPT:
             raise _in_part(server, failed)
-        warnings += analyze_all(server, jobs, progress)
+        unfresh = analyze_all(server, jobs, progress)
+        warnings += unfresh
         if checking is not None:
             checking.of(server, in_part=bool(failed) or found.state == _IN_PART)
     return RestoredDatabase(
@@ -317,7 +319,7 @@ def fill_database(
         transaction_id=0,
         dump_version=toc.header.server_version,
         server_version=str(version),
-        analyzed=True,
+        analyzed=not unfresh,
         warnings=tuple(warnings),
         failed=tuple(one.as_dict() for one in failed),
     )

@@ -38,6 +38,7 @@ from glacier_provider.postgres.restore.statements import (
     granted_as,
     in_order,
 )
+from glacier_provider.postgres.restore.statistics import analyze_all, analyze_tables
 from glacier_provider.postgres.tools.find import Tools
 from glacier_provider.postgres.tools.messages import without_secrets
 from glacier_provider.postgres.tools.options import Exclusions, Keep, PgRestoreOptions
@@ -87,25 +88,27 @@ def restore_planned(
     *,
     progress: TaskLog,
     checking: RestoreChecking | None = None,
+    jobs: int = 2,
 ) -> RestoredDatabase:
     """As `restore_in_transaction`, by a plan that `plan_database_restore` has just made with the same options.
 
+    The statistics are made afresh over `jobs` connections, once all is committed.
     What `checking` finds wrong before the transaction is committed ends it.
     """
     progress(
         f"Restoring {len(plan.kept)} entries of {plan.dump.name} into {server}; {len(plan.removed)} stay as they are."
     )
     done = _Transaction(plan, server, tools, options, progress, checking).run()
-    warning = _analyze(plan, server, progress)
-    progress(warning or "The database is restored and its statistics are fresh.")
+    unfresh = _statistics(plan, server, jobs, progress)
+    progress(" ".join(("The database is restored.", *unfresh)))
     return RestoredDatabase(
         restored=len(plan.kept) - len(done.failed),
         removed=len(plan.removed),
         transaction_id=done.transaction_id,
         dump_version=plan.header.server_version,
         server_version=str(plan.server_version),
-        analyzed=not warning,
-        warnings=(*_of_others(plan), *_subscriptions(plan), *done.warnings, *([warning] if warning else [])),
+        analyzed=not unfresh,
+        warnings=(*_of_others(plan), *_subscriptions(plan), *done.warnings, *unfresh),
         failed=tuple(one.as_dict() for one in done.failed),
     )
 
@@ -581,21 +584,10 @@ def _status(server: Server, transaction_id: int) -> str:
         return status
 
 
-def _analyze(plan: DatabasePlan, server: Server, progress: TaskLog) -> str:
-    """Refresh the planner's statistics; return a warning when that fails, since the restore itself stands."""
-    statements = ["ANALYZE"]
-    if plan.selection.tables is not None:
-        kinds = ("TABLE", "MATERIALIZED VIEW")
-        tables = [(entry.schema or "", entry.name) for entry in plan.kept if entry.desc in kinds]
-        statements = [f"ANALYZE {quoted(schema)}.{quoted(name)}" for schema, name in tables]
-    report = Reporter(progress)
-    try:
-        with RestoringSession(
-            server.connect(autocommit=True), lambda: report.tell(lambda: "refreshing statistics")
-        ) as session:
-            session.text("SET statement_timeout = 0")
-            for statement in statements:
-                session.text(statement)
-    except (Refused, GlacierProviderError) as error:
-        return f"The database is restored, but ANALYZE failed: {str(error).rstrip('.')}. Run it by hand."
-    return ""
+def _statistics(plan: DatabasePlan, server: Server, jobs: int, progress: TaskLog) -> tuple[str, ...]:
+    if plan.selection.tables is None:
+        return analyze_all(server, jobs, progress)
+    kinds = ("TABLE", "MATERIALIZED VIEW")
+    return analyze_tables(
+        server, [(entry.schema or "", entry.name) for entry in plan.kept if entry.desc in kinds], jobs, progress
+    )

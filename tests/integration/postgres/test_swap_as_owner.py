@@ -345,6 +345,7 @@ def test_statistics_that_cannot_be_had_are_a_warning(sample: SampleServer, owned
     restored = library.swap(dump)
     assert [warning for warning in restored.warnings if "ANALYZE public.parts failed" in warning or "parts" in warning]
     assert library.run("SELECT title FROM docs") == [("one",)]
+    assert library.run("SELECT reltuples FROM pg_class WHERE relname = 'near_part'") == [(0,)]  # -1 without ANALYZE
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])

@@ -16,6 +16,7 @@ from glacier_provider.postgres.dump.disk import restorable_entries, table_of_con
 from glacier_provider.postgres.dump.toc import Toc, TocEntry
 from glacier_provider.postgres.restore.outcome import FailedStatement, RestoredDatabase
 from glacier_provider.postgres.restore.selection import annotates_the_server
+from glacier_provider.postgres.restore.statistics import analyze_all
 from glacier_provider.postgres.restore.swap.beside import (
     comments,
     create_beside,
@@ -29,7 +30,6 @@ from glacier_provider.postgres.restore.swap.fill import Filled, fill
 from glacier_provider.postgres.restore.swap.maintenance import maintenance, maintenance_server
 from glacier_provider.postgres.restore.swap.names import Filling, Swap
 from glacier_provider.postgres.restore.swap.rename import rename_both
-from glacier_provider.postgres.restore.swap.statistics import analyze_all
 from glacier_provider.postgres.tools.find import Tools, check_client_version, server_version
 from glacier_provider.postgres.tools.options import Keep, OnError, PgRestoreOptions
 from glacier_provider.postgres.tools.run import TaskLog
@@ -71,6 +71,7 @@ def restore_by_swap(
         done = swap.previous in comments(connection)  # one transaction renames both: the one name tells of the other
     warnings: tuple[str, ...] = ()
     failed: tuple[FailedStatement, ...] = ()
+    analyzed = True
     if done:
         progress(f"{server.dbname} was swapped by an earlier try.")
     else:
@@ -78,7 +79,7 @@ def restore_by_swap(
             check_swap(server, catalog_schema=catalog_schema)
             job = _Job(server, elsewhere, tools, dump, toc, options, swap, jobs, on_error, progress, checking)
             job.run()
-        warnings, failed = (*job.warnings, *map(str, job.refused)), (*job.failed, *job.refused)
+        analyzed, warnings, failed = job.analyzed, (*job.warnings, *map(str, job.refused)), (*job.failed, *job.refused)
         progress(f"{server.dbname} is restored.")
     progress(f"What {server.dbname} was is kept as {swap.previous}; drop it when it is not needed.")
     return RestoredDatabase(
@@ -87,7 +88,7 @@ def restore_by_swap(
         transaction_id=0,
         dump_version=toc.header.server_version,
         server_version=str(version),
-        analyzed=True,
+        analyzed=analyzed,
         warnings=warnings,
         failed=tuple(one.as_dict() for one in failed),
     )
@@ -136,6 +137,7 @@ class _Job:
     progress: TaskLog
     checking: RestoreChecking | None = None
     warnings: list[str] = field(default_factory=list)
+    analyzed: bool = True
     failed: tuple[FailedStatement, ...] = ()
     refused: tuple[FailedStatement, ...] = ()  #: privileges that nobody has to decide about
     servers_own: tuple[FailedStatement, ...] = ()
@@ -155,7 +157,9 @@ class _Job:
         if reached is Filling.IN_PART and self.on_error is not OnError.ACCEPT:
             raise self._restored_in_part()
         if reached is not Filling.READY:
-            self.warnings += analyze_all(self.beside, self.jobs, self.progress)
+            unfresh = analyze_all(self.beside, self.jobs, self.progress)
+            self.warnings += unfresh
+            self.analyzed = not unfresh
             if reached is Filling.FILLED:
                 self._mark(Filling.READY)
         if self.checking is not None:
