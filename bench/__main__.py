@@ -14,14 +14,16 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from bench import cases
-from bench.harness import Case, Contender, Sample, Verdict, as_json, medians, run_case, verdict
+from bench.harness import Case, Contender, Sample, as_json, medians, run_case
 from bench.processes import BenchFailed
 from bench.servers import Sink, program
+from bench.verdicts import Met, verdict
 from bench.workshop import GIB, Workshop
 
 #: What the largest case needs at scale 1, with room to spare.
@@ -76,12 +78,31 @@ def _results(known: Mapping[str, Mapping[str, Any]], workshop: Workshop, begun: 
 
 
 def earlier(path: Path, scale: float) -> dict[str, dict[str, Any]]:
-    """Return the cases of a file of results of the same scale, by name: what is not measured again stays in it."""
+    """Return the cases of a file of results of the same scale, by name: what is not measured again stays in it.
+
+    Verdicts are given anew from the samples, by today's targets.
+    """
     try:
         results = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return {case["name"]: case for case in results["cases"]} if results.get("scale") == scale else {}
+    known = {case.name: case for case in all_cases()}
+    return {
+        told["name"]: told | {"targets": judged(known[told["name"]], told)}
+        for told in results["cases"]
+        if results.get("scale") == scale and told["name"] in known
+    }
+
+
+def judged(case: Case, told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the verdicts on a case's targets from the samples that were kept; none of contenders that it had not."""
+    samples = [Sample(**sample) for sample in told.get("samples", ())]
+    ran = {sample.contender for sample in samples}
+    return [
+        asdict(verdict(case, target, samples, told["items"]))
+        for target in case.targets
+        if {target.ours, target.peer or target.ours} <= ran
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -137,7 +158,7 @@ def _summary(case: Case, samples: Sequence[Sample], items: Mapping[str, int]) ->
     return {
         "items": dict(items),
         "medians": {name: _rounded(values) for name, values in medians(samples).items()},
-        "targets": [_told(each) for each in verdicts],
+        "targets": [asdict(each) for each in verdicts],
         "samples": [as_json(sample) for sample in samples],
     }
 
@@ -156,12 +177,6 @@ def _counting(case: Case, items: dict[str, int]) -> Case:
     return replace(case, make=make)
 
 
-def _told(each: Verdict) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(each)
-
-
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in values.items()}
 
@@ -169,12 +184,16 @@ def _rounded(values: Mapping[str, float]) -> dict[str, float]:
 def table(targets: Sequence[Mapping[str, Any]]) -> str:
     """Return the targets as a table."""
     width = max((len(target["name"]) for target in targets), default=10)
-    lines = [f"{'target':{width}}  {'measure':10} {'ratio':>9}   {'limit':>9}   met  quiet rounds"]
+    lines = [
+        f"{'target':{width}}  {'measure':10} {'ratio':>9}  {'interval':>17}   {'limit':>9}  {'met':9}  quiet rounds"
+    ]
     for target in targets:
         sign = ">=" if target["at_least"] else "<="
         lines.append(
-            f"{target['name']:{width}}  {target['measure']:10} {target['ratio']:9.3f}  {sign}{target['target']:8.3f}   "
-            f"{'yes' if target['met'] else 'NO':3}  {target['quiet_rounds']} of {len(target['ratios'])}"
+            f"{target['name']:{width}}  {target['measure']:10} {target['ratio']:9.3f}  "
+            f"{target['low']:8.3f}-{target['high']:<8.3f}   {sign}{target['target']:8.3f}  "
+            f"{'NO' if target['met'] == Met.NO else target['met']:9}  "
+            f"{target['quiet_rounds']} of {len(target['ratios'])}"
         )
     return "\n".join(lines)
 

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,9 +33,6 @@ TICK = os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
 #: More than this many cores used by others make a sample noisy.
 NOISE = 0.5
-
-#: A comparison with one of these is of one item: both sides are divided by their contender's items.
-PER_ITEM = ("wall", "cpu", "inside", "inside_cpu", "server_cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,8 @@ class Target:
 
     Measures: wall, cpu, server_cpu, rss (MB), inside and inside_cpu (the function's own, without the process's start),
     or any value that the process reported. Without `peer` the measure itself is compared. `plus` is what the limit
-    allows on top (seconds for all items). With `at_least` the ratio is that of rates: peer's time by ours.
+    allows on top (seconds for all items). With `at_least` the ratio is that of rates: peer's time by ours. What is
+    `counted` (rows, say) is the same whatever else the machine does, as memory is.
     """
 
     name: str
@@ -76,6 +74,7 @@ class Target:
     peer_measure: str | None = None
     plus: float = 0.0
     at_least: bool = False
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +113,6 @@ class Sample:
         if measure not in self.values:
             raise BenchFailed(f"{self.contender} reported no {measure!r}, only {sorted(self.values)}.")
         return float(self.values[measure])
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A target with what was measured: the median of the rounds' ratios."""
-
-    case: str
-    name: str
-    ratio: float
-    target: float
-    met: bool
-    measure: str
-    ratios: Sequence[float]
-    quiet_rounds: int
-    at_least: bool = False
 
 
 # --- running a case ------------------------------------------------------------------------------------------------
@@ -390,46 +374,7 @@ def become_subreaper() -> None:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-# --- comparing -----------------------------------------------------------------------------------------------------
-
-
-def verdict(case: Case, target: Target, samples: Sequence[Sample], items: Mapping[str, int]) -> Verdict:
-    """Return a target's verdict from a case's samples; `items` by contender's name. Raise BenchFailed without any."""
-    rounds = list(_rounds(target, samples))
-    if not rounds:
-        raise BenchFailed(f"{case.name}: no round has both {target.ours!r} and {target.peer!r}.")
-    ratios = [_ratio(target, ours, peer, items) for ours, peer in rounds]
-    ratio = statistics.median(ratios)
-    return Verdict(
-        case=case.name,
-        name=target.name,
-        ratio=round(ratio, 4),
-        target=target.limit,
-        met=ratio >= target.limit if target.at_least else ratio <= target.limit,
-        measure=target.measure,
-        ratios=[round(each, 4) for each in ratios],
-        quiet_rounds=sum(max(ours.foreign, peer.foreign if peer else 0) <= NOISE for ours, peer in rounds),
-        at_least=target.at_least,
-    )
-
-
-def _rounds(target: Target, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Sample | None]]:
-    peers = {sample.round: sample for sample in samples if sample.contender == target.peer}
-    for sample in samples:
-        if sample.contender == target.ours and (target.peer is None or sample.round in peers):
-            yield sample, peers.get(sample.round)
-
-
-def _ratio(target: Target, ours: Sample, peer: Sample | None, items: Mapping[str, int]) -> float:
-    value = ours.value(target.measure) - target.plus
-    if peer is None:
-        return value
-    peer_measure = target.peer_measure or target.measure
-    other = peer.value(peer_measure)
-    if target.measure in PER_ITEM or peer_measure in PER_ITEM:
-        value /= items.get(ours.contender, 1)
-        other /= items.get(peer.contender, 1)
-    return other / value if target.at_least else value / other
+# --- what was measured --------------------------------------------------------------------------------------------
 
 
 def medians(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:

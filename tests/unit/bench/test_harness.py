@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from bench import servers
-from bench.__main__ import all_cases, earlier, file_system, main, table
+from bench.__main__ import all_cases, earlier, file_system, main
 from bench.child import measured, python
-from bench.harness import Case, Contender, Sample, Target, as_json, measure, medians, rotated, run_case, verdict
+from bench.harness import Case, Contender, Sample, as_json, measure, medians, rotated, run_case
 from bench.processes import BenchFailed
 from bench.servers import BUCKET, S3Server, Sink
 from bench.workshop import Workshop
@@ -123,65 +123,6 @@ def test_a_function_tells_its_own_time_and_values() -> None:
 # --- rounds and ratios ---------------------------------------------------------------------------------------------
 
 
-def a_sample(contender: str, number: int, wall: float, *, foreign: float = 0.0, **values: float) -> Sample:
-    return Sample(contender, number, wall, wall / 2, 10.0, 0.0, foreign, 0, values)
-
-
-SAMPLES = [
-    a_sample("ours", 0, 2.0),
-    a_sample("peer", 0, 8.0),
-    a_sample("peer", 1, 4.0),
-    a_sample("ours", 1, 3.0, foreign=1.0),
-    a_sample("ours", 2, 1.0),
-    a_sample("peer", 2, 2.0),
-]
-
-
-def judged(target: Target, samples: Sequence[Sample] = SAMPLES, **items: int) -> tuple[float, bool]:
-    found = verdict(Case("t", "title", no_contenders, (target,)), target, samples, items)
-    return found.ratio, found.met
-
-
-@contextmanager
-def no_contenders(_workshop: Workshop) -> Iterator[Sequence[Contender]]:
-    yield []
-
-
-def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
-    case, target = Case("t", "title", no_contenders), Target("T", "ours", "peer", 0.5)
-    found = verdict(case, target, SAMPLES, {})
-    assert list(found.ratios) == [0.25, 0.75, 0.5]
-    assert (found.ratio, found.met, found.quiet_rounds) == (0.5, True, 2)
-
-
-def test_times_are_compared_for_one_item() -> None:
-    assert judged(Target("T", "ours", "peer", 0.1), ours=100, peer=20) == (0.1, True)
-
-
-def test_what_a_limit_allows_on_top_comes_off_first() -> None:
-    assert judged(Target("T", "ours", "peer", 0.1, plus=0.9)) == (0.1375, False)
-
-
-def test_rates_are_compared_the_other_way_round() -> None:
-    assert judged(Target("T", "ours", "peer", 8, at_least=True)) == (2.0, False)
-    assert judged(Target("T", "ours", "peer", 2, at_least=True)) == (2.0, True)
-
-
-def test_without_a_peer_the_measure_itself_is_compared() -> None:
-    assert judged(Target("T", "ours", None, 200, measure="rss"), ours=1000) == (10.0, True)
-
-
-def test_own_values_are_compared_as_they_are() -> None:
-    samples = [a_sample("ours", 0, 1.0, rows=110.0, allowed=100.0)]
-    target = Target("T", "ours", "ours", 1.1, measure="rows", peer_measure="allowed")
-    assert judged(target, samples, ours=1000) == (1.1, True)
-
-
-def test_a_target_without_samples_of_both_is_an_error() -> None:
-    with pytest.raises(BenchFailed, match="no round has both"):
-        judged(Target("T", "ours", "theirs", 1))
-
-
 def test_each_round_begins_with_another_contender() -> None:
     named = [Contender(name, ("true",)) for name in "abc"]
     assert ["".join(each.name for each in rotated(named, number)) for number in range(4)] == [
@@ -206,15 +147,9 @@ def test_rounds_are_interleaved_and_told() -> None:
 
 
 def test_results_keep_what_was_measured_and_not_what_was_printed() -> None:
-    kept = as_json(a_sample("ours", 0, 1.23456789, rows=3))
+    kept = as_json(Sample("ours", 0, 1.23456789, 0.5, 10.0, 0.0, 0.0, 0, {"rows": 3}))
     assert (kept["wall"], kept["values"]) == (1.2346, {"rows": 3})
     assert "output" not in kept
-
-
-def test_the_table_shows_ratio_limit_and_verdict() -> None:
-    row = {"name": "T1", "measure": "wall", "ratio": 0.5, "target": 0.33, "met": False, "quiet_rounds": 1,
-           "ratios": [0.5, 0.5], "at_least": False}  # fmt: skip
-    assert table([row]).splitlines()[1].split() == ["T1", "wall", "0.500", "<=", "0.330", "NO", "1", "of", "2"]
 
 
 # --- the workshop and its servers ----------------------------------------------------------------------------------
@@ -341,8 +276,8 @@ def test_the_file_system_of_a_directory_is_known() -> None:
 def test_what_is_not_measured_again_stays_in_the_results(tmp_path: Path) -> None:
     results = tmp_path / "results.json"
     assert earlier(results, 1.0) == {}
-    results.write_text('{"scale": 1.0, "cases": [{"name": "t01", "targets": [1]}, {"name": "t02", "targets": []}]}')
-    assert earlier(results, 1.0)["t01"] == {"name": "t01", "targets": [1]}
+    results.write_text('{"scale": 1.0, "cases": [{"name": "t03", "samples": []}, {"name": "t99"}]}')
+    assert earlier(results, 1.0) == {"t03": {"name": "t03", "samples": [], "targets": []}}, "t99 is no case any more"
     assert earlier(results, 0.1) == {}, "figures of another size are not put beside these"
 
 
