@@ -44,6 +44,7 @@
     │   ├── ArchiveMissing        no such archive
     │   ├── ArchiveCold           the archive must be retrieved first
     │   ├── ArchiveCorrupt        bytes differ from their checksum (retry may help)
+    │   │   └── ContentDiffers    all of them came, and are not what was written
     │   ├── KeyTaken              a write-once key holds something else
     │   │   └── OtherContent      what the same file held earlier
     │   ├── RequestRejected       a parameter of a request is wrong
@@ -351,6 +352,14 @@ class ArchiveCorrupt(StoreError):
 
     retryable = True
     hint = "Nothing was put in place; the download is tried again."
+
+
+class ContentDiffers(ArchiveCorrupt):
+    """All bytes that the store has came, and they are not what was written; `found` tells contents apart."""
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None, found: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.found = found
 
 
 class KeyTaken(StoreError):

@@ -33,6 +33,17 @@ class Lost:
                 self._begin_manifests_anew(max(manifests) + 1)
         return lost
 
+    def note_corrupt(self, archive_ids: Sequence[int], how: str, *, proof_id: int | None = None) -> list[Row]:
+        """Note archives as lost whose content is known to be another one: that a store lists them does not bring them
+        back. Return as `note`.
+        """
+        if not archive_ids:
+            return []
+        with self._db.transaction():
+            lost = self.note(archive_ids, how)
+            self._db.run("note_corrupt", archive_ids=[row["id"] for row in lost], proof_id=proof_id)
+        return lost
+
     def heal(self) -> int:
         """Give backups that contain a lost archive one of the same name and content; return how many memberships.
 
@@ -86,8 +97,12 @@ class Lost:
         rows = self._db.rows("backups_of_archives", archive_ids=list(archive_ids))
         return [f"{row['filename']} ({_backups(row['first'], row['last'])})" for row in rows]
 
+    def in_backup(self, backup_id: int, *, limit: int) -> list[Row]:
+        """Return `id` of what is lost of a backup, its dump first, and how many there are in all: `count`."""
+        return self._db.rows("lost_in_backup", backup_id=backup_id, limit=limit)
+
     def of_restore(self, restore_id: int) -> list[Row]:
-        """Return `id`, `kind` and `filename` of what a restore was to bring and is lost."""
+        """Return `id`, `kind`, `filename` and `corrupt` of what a restore was to bring and is lost."""
         return self._db.rows("lost_of_restore", restore_id=restore_id)
 
     def drop_of_restore(self, restore_id: int) -> list[str]:

@@ -35,7 +35,11 @@ class Verifier:
 
     def matches(self) -> bool:
         """Return whether everything taken so far has the checksum."""
-        return self._digest.hexdigest() == self._expected
+        return self.hexdigest() == self._expected
+
+    def hexdigest(self) -> str:
+        """Return the checksum of everything taken so far."""
+        return self._digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,10 @@ class Pieces:
 
     def match(self, digests: Sequence[bytes]) -> bool:
         """Return whether the pieces' digests, in order, make the checksum."""
-        return self.combined(digests).hex() == self.expected
+        return self.hexdigest(digests) == self.expected
+
+    def hexdigest(self, digests: Sequence[bytes]) -> str:
+        return self.combined(digests).hex()
 
 
 #: A tree hash is made of the roots of any equal pieces of 1 MiB times a power of two.

@@ -36,7 +36,7 @@ _NO_CHECKS = ("choice", "plan", "clear", "spans", "times")
 class ToldEvidence:
     """A document that can be what it says. `told` is all of it; times are aware.
 
-    `corrupt`: store and key of archives whose content was known to be another than what was written; of a verification.
+    `corrupt`: store and key of archives whose content was known to be another than what was written.
     """
 
     number: int

@@ -58,6 +58,14 @@ def state_of(findings: Iterable[Finding], *, failed: bool = False) -> ProofState
     return ProofState.FOUND if any(one.grave for one in findings) else ProofState.PASSED
 
 
+def few_enough(differing: int, *, of: int) -> bool:
+    """Return whether so many archives are to be called lost, of those that were read, that came with another content.
+
+    Stores lose few of many. Where more than ten and a tenth differ, it is likelier that something is wrong here.
+    """
+    return differing <= max(10, of // 10)
+
+
 class Standing(StrEnum):
     """How it stands with the proofs of one kind."""
 

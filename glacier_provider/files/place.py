@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Self
 
 from glacier_provider.core.checksum import Verifier
-from glacier_provider.errors import ArchiveCorrupt, OutOfSpace
+from glacier_provider.errors import ArchiveCorrupt, ContentDiffers, OutOfSpace
 from glacier_provider.files.names import name_parts
 from glacier_provider.files.root import AnyPath, Root, file_errors
 from glacier_provider.files.temporary import PendingFile, TemporaryFiles
@@ -141,7 +141,7 @@ def _fill(
             f"The content for {where} is {'longer' if written > size else 'shorter'} than {size} bytes."
         )
     if verifier is not None and not verifier.matches():
-        raise ArchiveCorrupt(f"The content for {where} differs from its checksum.")
+        raise ContentDiffers(f"The content for {where} differs from its checksum.", found=verifier.hexdigest())
 
 
 def _rename(pending: PendingFile, name: bytes, parent: int, where: str) -> None:

@@ -103,17 +103,20 @@ def remember_evidence(application: Application, *, catalog: Catalog, stores: Sto
     kept = [store for store in map(stores, uris) if isinstance(store, KeepsEvidence)]
     found = {one.number: one for store in kept for one in _found(application, store)}
     count = 0
-    verified: ToldEvidence | None = None
+    corrupt: dict[tuple[str, str], int] = {}  # by store and key, the document that told of it
     for one in catalog.evidence.take_up(found[number] for number in sorted(found)):
         with suppress(ToldWrong):
             told = read_evidence(one.data)
             if (told.number, told.application) == (one.number, application.name):
                 catalog.evidence.remember(one.number, told)
                 count += 1
-                verified = told if told.kind is ProofKind.VERIFICATION else verified
-    if verified is not None and verified.corrupt:
-        ids = catalog.evidence.note_corrupt(verified.number, verified.corrupt[:_CORRUPT_TOLD])
-        catalog.lost.note(ids, f"Its content was not what was written, as document {verified.number} of evidence says.")
+                if told.kind is ProofKind.VERIFICATION:
+                    corrupt.clear()  # it names all that was known by then; a drill of earlier versions none
+                corrupt |= dict.fromkeys(told.corrupt, told.number)
+    if corrupt:
+        number = max(corrupt.values())
+        ids = catalog.evidence.note_corrupt(number, list(corrupt)[:_CORRUPT_TOLD])
+        catalog.lost.note(ids, f"Its content was not what was written, as document {number} of evidence says.")
     return count
 
 
@@ -162,7 +165,7 @@ def _facts(application: Application, proof: Row, catalog: Catalog) -> dict[str, 
         "checks": checks_of(figures, proof["findings"]),
         "findings": proof["findings"],
         "figures": figures,
-        "corrupt": catalog.evidence.corrupt(most=_CORRUPT_TOLD) if proof["kind"] == ProofKind.VERIFICATION else [],
+        "corrupt": catalog.evidence.corrupt(most=_CORRUPT_TOLD),
         "written_by": _written_by(catalog),
         "written_at": datetime.now(UTC),
     }

@@ -218,22 +218,42 @@ def test_files_that_are_lost_corrupt_or_of_another_version_are_each_found_and_na
         with open(f"{drill.into['files_directory']}/{name}", "w") as file:
             file.write(content)
     drill.restore_and_check()
-    assert drill.check_files() == {"checked": 4, "bytes": 36, "differing": 2, "missing": 1, "lost": 1}
+    assert drill.check_files() == {"checked": 3, "bytes": 27, "differing": 2, "missing": 0, "lost": 2}
     drill.clear()
     closed = drill.close()
     found = {one["what"]: one for one in closed["findings"]}
-    assert set(found) == {"files", "not_brought", "lost", "references"}
-    assert [name.partition(" ")[0] for name in found["files"]["names"]] == ["doc2.pdf", "doc3.pdf", "doc4.pdf"]
-    assert "could not be brought: what the store has is not what was archived" in found["files"]["names"][0]
-    assert "is not what was archived" in found["files"]["names"][1]
-    assert found["lost"]["names"] == ["doc1.pdf"]
-    assert found["references"]["names"] == ["doc1.pdf"]  # the database knows it
+    assert set(found) == {"files", "lost", "references"}
+    assert [name.partition(" ")[0] for name in found["files"]["names"]] == ["doc3.pdf", "doc4.pdf"]
+    assert "is not what was archived" in found["files"]["names"][0]
+    of = f"(backup {closed['backup_id']})"
+    assert found["lost"]["names"] == [f"doc1.pdf {of}", f"doc2.pdf {of}"]
+    assert found["references"]["names"] == ["doc1.pdf", "doc2.pdf"]  # the database knows them
     assert closed["state"] == ProofState.FOUND
     assert {one["passed"] for one in closed["figures"]["database"]["checks"] if one["name"] != "references"} == {True}
     assert leftovers(owned) == []
     again = DrillUnderTest(owned)  # what was lost is known before it begins
     again.open()
-    assert again.plan()["plan"]["lost"] == ("doc1.pdf",)
+    assert again.plan()["plan"]["lost"] == ("doc1.pdf", "doc2.pdf")
+    again.close()
+    owned.s3.plan.clear()
+    add_document(owned, "doc6.pdf", "content 6")
+    healed = owned.back_up()
+    assert owned.catalog.lost.of_backups([healed, healed - 1]) == {}, "the files are there, and archived anew"
+    assert DrillUnderTest(owned).whole()["state"] == ProofState.PASSED
+
+
+def test_a_dump_that_is_another_in_the_store_is_lost_and_fails_its_backup(owned: ApplicationUnderTest) -> None:
+    backup_id = owned.back_up()
+    owned.s3.plan.inject("GetObject", FaultKind.CORRUPT_BODY, when={"key": "*/database/*"})
+    drill = DrillUnderTest(owned)
+    closed = drill.whole()
+    found = {one["what"]: one for one in closed["findings"]}
+    assert set(found) == {"lost", "not_brought", "not_restored"}
+    assert found["lost"]["names"][0].endswith(f"(backup {backup_id})")
+    assert closed["figures"]["files"]["checked"] == 3
+    assert closed["state"] == ProofState.FOUND
+    assert owned.catalog.backups.get(backup_id)["state"] == "failed"
+    assert leftovers(owned) == []
 
 
 @pytest.mark.slow
@@ -600,6 +620,6 @@ def test_the_command_line_drills_and_says_what_it_found(
         owned.s3.plan.inject("GetObject", FaultKind.CORRUPT_BODY, when={"key": "*doc2.pdf*"})
         assert cli.main(["drill", "dms"]) == 1
     told = capsys.readouterr()
-    assert "doc2.pdf could not be brought" in told.out
+    assert "LOST: 1 archive of the backup cannot be brought back: doc2.pdf (backup" in told.out
     assert "The drill did not pass" in told.err
     assert leftovers(owned) == []

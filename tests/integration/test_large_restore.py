@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from glacier_provider.core.parts import MIB
-from glacier_provider.errors import ArchiveCorrupt, GlacierProviderError
+from glacier_provider.core.checksum import Pieces
+from glacier_provider.errors import ArchiveCorrupt, ArchiveMissing, GlacierProviderError
 from glacier_provider.pipelines.restore import download
 from tests.emulator.faults import FaultKind
 from tests.support.application import ApplicationUnderTest, a_small_dms
@@ -40,14 +41,35 @@ def test_a_run_that_breaks_off_is_brought_to_its_end(app: ApplicationUnderTest, 
     assert [rule["fired"] for rule in app.s3.plan.rules()] == [2]
 
 
-def test_a_damaged_piece_never_gets_its_name(app: ApplicationUnderTest) -> None:
-    planned = app.plan()
+def test_a_piece_that_is_damaged_on_its_way_is_asked_for_again(app: ApplicationUnderTest) -> None:
     app.s3.plan.inject("GetObject", FaultKind.CORRUPT_BODY, when={"key": "*large.mp4"}, count=1)
-    with pytest.raises(ArchiveCorrupt, match="checksum"):
-        app.bring(planned)
+    app.restore()
+    assert app.contents()["films/large.mp4"] == LARGE
+
+
+def test_pieces_that_are_damaged_otherwise_each_time_never_get_their_name_and_nothing_is_lost(
+    app: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = app.plan()
+    found = iter("abcdefgh")
+    with monkeypatch.context() as broken:
+        broken.setattr(Pieces, "match", lambda *_: False)
+        broken.setattr(Pieces, "hexdigest", lambda *_: next(found))
+        with pytest.raises(ArchiveCorrupt, match=r"differs from its checksum\. It arrived as another one each time"):
+            app.bring(planned)
     assert "films/large.mp4" not in app.contents()
     app.bring(planned)
     assert app.contents()["films/large.mp4"] == LARGE
+
+
+def test_what_the_store_itself_has_otherwise_is_lost_from_then_on(app: ApplicationUnderTest) -> None:
+    planned = app.plan()
+    app.s3.plan.inject("GetObject", FaultKind.CORRUPT_BODY, when={"key": "*large.mp4"})
+    with pytest.raises(ArchiveMissing, match=r"large\.mp4 of backup \d+ is LOST: what the store has is not what was wri"):
+        app.bring(planned)
+    assert "films/large.mp4" not in app.contents()
+    rows = app.catalog.lost.in_backup(planned["backup_id"], limit=9)
+    assert app.catalog.lost.places([row["id"] for row in rows]) == [f"films/large.mp4 (backup {planned['backup_id']})"]
 
 
 def test_a_name_that_is_taken_keeps_what_it_has(app: ApplicationUnderTest) -> None:

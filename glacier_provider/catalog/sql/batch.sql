@@ -81,7 +81,7 @@ ON CONFLICT (archive_id) DO UPDATE
 
 -- name: note_corrupt
 INSERT INTO verified_archives (archive_id, verified_at, proof_id, matches)
-SELECT id, clock_timestamp(), %(proof_id)s, false FROM unnest(%(archive_ids)s::bigint[]) AS id
+SELECT id, clock_timestamp(), %(proof_id)s::bigint, false FROM unnest(%(archive_ids)s::bigint[]) AS id
 ON CONFLICT (archive_id) DO UPDATE
    SET verified_at = excluded.verified_at, proof_id = excluded.proof_id, matches = false;
 

@@ -77,6 +77,21 @@ SELECT b.id, count(*) AS lost_count, (array_agg(a.filename ORDER BY a.filename))
  WHERE b.id = ANY(%(ids)s)
  GROUP BY b.id;
 
+-- name: lost_in_backup
+-- What is lost of one backup, its dump first, and how many there are in all.
+SELECT l.id, count(*) OVER () AS count FROM (
+    SELECT a.id, a.kind, a.filename
+      FROM application_data_backups b JOIN glacier_archives a ON a.id = b.database_archive_id
+     WHERE b.id = %(backup_id)s AND a.state = 'lost'
+     UNION ALL
+    SELECT a.id, a.kind, a.filename
+      FROM application_data_backups b
+      JOIN backup_files f ON f.application_id = b.application_id AND f.first_backup_id <= b.id
+                         AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
+      JOIN glacier_archives a ON a.id = f.archive_id AND a.application_id = b.application_id AND a.state = 'lost'
+     WHERE b.id = %(backup_id)s) AS l
+ ORDER BY l.kind, l.filename LIMIT %(limit)s;
+
 -- name: other_backup_of_name
 -- The newest complete backup that contains a readable archive of this name. By the two indexes that each know a part of
 -- the names.
@@ -103,6 +118,8 @@ RETURNING a.filename;
 
 -- name: lost_of_restore
 -- Not what comes from another place than its store.
-SELECT a.id, a.kind, a.filename FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+SELECT a.id, a.kind, a.filename,
+       EXISTS (SELECT FROM verified_archives v WHERE v.archive_id = a.id AND NOT v.matches) AS corrupt
+  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
  WHERE r.restore_id = %(restore_id)s AND a.state = 'lost' AND r.source <> 'directory' AND NOT r.placed
  ORDER BY a.kind, a.filename;

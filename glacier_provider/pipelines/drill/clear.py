@@ -11,7 +11,7 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.drill import PRIVATE_SERVER
-from glacier_provider.errors import GlacierProviderError, IllegalMove
+from glacier_provider.errors import BackupNotRestorable, GlacierProviderError, IllegalMove
 from glacier_provider.files.target import remove_target
 from glacier_provider.pipelines.restore.close import close_restore
 from glacier_provider.pipelines.restore.elsewhere import Elsewhere, target_place_of
@@ -87,5 +87,5 @@ def _end(application: Application, restore: Mapping[str, Any], catalog: Catalog)
         return
     try:
         close_restore(application, restore["id"], catalog=catalog)
-    except IllegalMove as error:
+    except (IllegalMove, BackupNotRestorable) as error:  # its backup was lost or deleted meanwhile
         catalog.restores.fail(restore["id"], f"The drill ended before it was complete. {error.message}")

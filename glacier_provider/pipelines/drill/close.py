@@ -38,13 +38,13 @@ def close_drill(application: Application, proof_id: int, *, catalog: Catalog, st
 
 
 def _lost(backup_id: int, catalog: Catalog) -> list[Finding]:
-    """Return what is known by now to be lost of the backup, in the sample or not."""
-    lost = catalog.lost.of_backups([backup_id]).get(backup_id)
-    if not lost or not lost["lost_count"]:
+    """Return what is known by now to be lost of the backup, in the sample or not, and in which backups it is."""
+    rows = catalog.lost.in_backup(backup_id, limit=NAMED)
+    if not rows:
         return []
-    count = lost["lost_count"]
-    told = f"LOST: {counted(count, 'file')} of the backup in no store any more:"
-    return [Finding(LOST, told, count, tuple(lost["lost"][:NAMED]))]
+    count = rows[0]["count"]
+    told = f"LOST: {counted(count, 'archive')} of the backup cannot be brought back:"
+    return [Finding(LOST, told, count, tuple(catalog.lost.places([row["id"] for row in rows])))]
 
 
 def recovery_times(spans: Mapping[str, tuple[str, str]]) -> dict[str, float]:

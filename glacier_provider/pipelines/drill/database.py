@@ -15,7 +15,7 @@ from glacier_provider.core.checks import CHECKS, CheckResult
 from glacier_provider.core.drill import AMCHECK, NOT_RESTORED, PRIVATE_SERVER, REFERENCES, findings_of_checks
 from glacier_provider.core.proof import Finding
 from glacier_provider.core.text import NAMED
-from glacier_provider.errors import ConfigurationError, DumpError, FileMissing, RestoreError
+from glacier_provider.errors import BackupNotRestorable, ConfigurationError, DumpError, FileMissing, RestoreError
 from glacier_provider.pipelines.drill.place import drill_place
 from glacier_provider.pipelines.drill.step import drill_step
 from glacier_provider.pipelines.restore.database import checks_wanted, restore_database
@@ -59,7 +59,7 @@ def restore_into_place(
                 server=elsewhere.server(application.postgres_conn_id),
                 elsewhere=elsewhere,
             )
-        except (RestoreError, DumpError, FileMissing) as error:
+        except (RestoreError, DumpError, FileMissing, BackupNotRestorable) as error:
             log.error("The dump could not be restored: %s", error)
             catalog.proofs.note(
                 proof_id,

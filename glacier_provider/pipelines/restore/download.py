@@ -15,11 +15,13 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.checksum import Pieces, Verifier, pieces_of
 from glacier_provider.core.parts import MIB, READ_AT_ONCE, Part, parts_of
+from glacier_provider.core.proof import few_enough
 from glacier_provider.core.status import BY_BATCH_JOB, RetrievalStatus
 from glacier_provider.errors import (
     ArchiveCold,
     ArchiveCorrupt,
     ArchiveMissing,
+    ContentDiffers,
     FileChanged,
     FileMissing,
     FileUnreadable,
@@ -40,7 +42,7 @@ from glacier_provider.pipelines.restore.elsewhere import (
     require_claimed,
     target_place_of,
 )
-from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
+from glacier_provider.pipelines.restore.lost import note_corrupt, note_lost, settle_lost
 from glacier_provider.pipelines.restore.pools import Pools
 from glacier_provider.pipelines.restore.step import (
     is_usable_aside,
@@ -71,6 +73,8 @@ BLOCK = MIB
 _POOL_GROUP = 500
 _GROUP_SECONDS = 2.0
 _PLAIN_CHECKSUM = "sha256:"
+#: So often bytes are asked for that differ from their checksum, before the store is believed to have them so.
+TRIES = 3
 
 _Answers = Iterator[tuple[Row, GlacierProviderError | None]]
 
@@ -123,6 +127,7 @@ def _download(
     progress = Progress(log, "Restored", archives=wanted.archives, size=wanted.bytes)
     cold: list[Row] = []
     lost: list[int] = []
+    corrupt: list[tuple[Row, ContentDiffers]] = []
     errors: list[tuple[str, GlacierProviderError]] = []
     note = _note_placed_elsewhere if is_elsewhere else _note_placed
     placed: GroupCommit[Row] = GroupCommit(
@@ -135,6 +140,8 @@ def _download(
                 cold.append(row)
             elif isinstance(answer, ArchiveMissing):
                 lost.append(row["id"])
+            elif isinstance(answer, ContentDiffers):
+                corrupt.append((row, answer))
             elif isinstance(answer, IllegalMove | LeaseLost):
                 raise answer  # the restore is over, or its place another one's
             elif isinstance(answer, GlacierProviderError):
@@ -158,6 +165,10 @@ def _download(
     progress.say()
     catalog.restores.fetch_from_store_instead(restore_id, placer.no_longer_aside)
     note_lost(lost, restore_id, catalog=catalog)
+    if few_enough(len(corrupt), of=progress.archives + len(corrupt)):
+        note_corrupt([row["id"] for row, _ in corrupt], restore_id, catalog=catalog)
+    else:
+        errors += [(row["filename"], error) for row, error in corrupt]
     settle_lost(restore_id, catalog=catalog)
     _raise_not_brought(restore_id, cold, errors, catalog=catalog)
     return {"archives": progress.archives, "bytes": progress.bytes}
@@ -326,6 +337,23 @@ class _Placer:
             raise ArchiveCold(f"{row['filename']} has to be retrieved.") from error
 
     def _fetch(self, row: Row, placement: Placement) -> Placed:
+        """Fetch an archive from its store. Raise ContentDiffers when it has another content, each time the same one;
+        one that is another each time came to harm on its way: ArchiveCorrupt.
+        """
+        found: list[str] = []
+        for left in reversed(range(TRIES)):
+            try:
+                return self._fetch_once(row, placement)
+            except ContentDiffers as error:
+                found.append(error.found)
+                if not left and len(set(found)) == 1:
+                    raise
+                if not left:
+                    raise ArchiveCorrupt(f"{error.message} It arrived as another one each time.") from error
+                log.warning("%s It is asked for again.", error.message)
+        raise AssertionError("the last try returns or raises")
+
+    def _fetch_once(self, row: Row, placement: Placement) -> Placed:
         store = self._stores(row["store_uri"])
         location = Location(row["store_uri"], row["key"])
         size = row["stored_size"]
@@ -391,7 +419,8 @@ def _fetch_in_pieces(
         runs = parts_of(pieces.size, pieces.piece_size * max(1, READ_AT_ONCE // pieces.piece_size))
         digests = [digest for of_run in send_parts(runs, fetch, in_flight=RUNS_AT_ONCE) for digest in of_run]
         if not pieces.match(digests):
-            raise ArchiveCorrupt(f"The content for {row['filename']!r} differs from its checksum.")
+            told = f"The content for {row['filename']!r} differs from its checksum."
+            raise ContentDiffers(told, found=pieces.hexdigest(digests))
         pending.make_durable()
         may_go_on()
         return placement.commit(pending, row["filename"], size=pieces.size)

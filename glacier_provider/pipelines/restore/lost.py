@@ -13,14 +13,19 @@ from glacier_provider.errors import ArchiveMissing
 log = logging.getLogger(__name__)
 
 
-def lost_files(backup_id: int, names: Sequence[str], catalog: Catalog) -> ArchiveMissing:
-    """Return the error of a restore that was to bring lost files: their names, and what can be done about them."""
+def lost_files(backup_id: int, names: Sequence[str], catalog: Catalog, *, corrupt: bool = False) -> ArchiveMissing:
+    """Return the error of a restore that was to bring lost files: their names, and what can be done about them.
+
+    `corrupt`: each of them is in its store still, with a content that is not what was written.
+    """
     elsewhere = catalog.lost.other_backup(names, besides=backup_id)
     others = f" Backup {elsewhere[0]} has {elsewhere[1]} with a content that can be read." if elsewhere else ""
     what = f"The file {names[0]}" if len(names) == 1 else f"{len(names)} files"
     named = "" if len(names) == 1 else f": {some(names)}"
+    verb = "is" if len(names) == 1 else "are"
+    told = "LOST: what the store has is not what was written" if corrupt else "in no store any more"
     return ArchiveMissing(
-        f"{what} of backup {backup_id} {'is' if len(names) == 1 else 'are'} in no store any more{named}.",
+        f"{what} of backup {backup_id} {verb} {told}{named}.",
         hint="To restore the rest, set without_lost, as in "
         f'{{"backup_id": {backup_id}, "without_lost": true}}.{others}',
     )
@@ -30,6 +35,13 @@ def note_lost(archive_ids: Sequence[int], restore_id: int, *, catalog: Catalog) 
     """Note archives that their store does not have, though a restore was to bring them."""
     for row in catalog.lost.note(archive_ids, f"The store did not have it when restore {restore_id} asked for it."):
         log.error("%s is lost: its store does not have it any more.", row["filename"])
+
+
+def note_corrupt(archive_ids: Sequence[int], restore_id: int, *, catalog: Catalog) -> None:
+    """Note archives as lost that a restore was to bring, and whose content is another one in their store."""
+    how = f"Restore {restore_id} found another content in the store: it is not what was written."
+    for row in catalog.lost.note_corrupt(archive_ids, how):
+        log.error("%s is LOST: what the store has is not what was written.", row["filename"])
 
 
 def settle_lost(restore_id: int, *, catalog: Catalog) -> None:
@@ -42,12 +54,15 @@ def settle_lost(restore_id: int, *, catalog: Catalog) -> None:
         return
     restore = catalog.restores.get(restore_id)
     backup_id = restore["backup_id"]
-    if any(row["kind"] == "database" for row in rows):
-        raise ArchiveMissing(
-            f"The dump of backup {backup_id} is in no store any more.", hint=catalog.backups.valid_ids(backup_id)
-        )
+    for row in rows:
+        if row["kind"] == "database":
+            told = "LOST: what the store has is not what was written" if row["corrupt"] else "in no store any more"
+            raise ArchiveMissing(
+                f"The dump of backup {backup_id} is {told}.", hint=catalog.backups.valid_ids(backup_id)
+            )
     if not RestoreRequest.from_params(restore["request"]).without_lost:
-        raise lost_files(backup_id, [row["filename"] for row in rows], catalog)
+        corrupt = all(row["corrupt"] for row in rows)
+        raise lost_files(backup_id, [row["filename"] for row in rows], catalog, corrupt=corrupt)
     note_without(restore_id, catalog.lost.drop_of_restore(restore_id), catalog=catalog)
 
 

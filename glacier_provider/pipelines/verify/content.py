@@ -18,7 +18,7 @@ from glacier_provider.catalog.batch import Due, ReportCompared, Told
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.cost import Stored, checksums_cost, money
-from glacier_provider.core.proof import Finding
+from glacier_provider.core.proof import Finding, few_enough
 from glacier_provider.core.status import BatchJobState
 from glacier_provider.core.store_uri import store_class
 from glacier_provider.core.text import counted, readable_size
@@ -235,7 +235,7 @@ def is_plausible(found: ReportCompared) -> bool:
     something else was compared: nothing is called lost then, and a person looks.
     """
     differing = found.differing.count
-    return found.matched > 0 and differing <= max(10, (found.matched + differing) // 10)
+    return found.matched > 0 and few_enough(differing, of=found.matched + differing)
 
 
 def _really_gone(job: Row, found: ReportCompared, *, catalog: Catalog, stores: Stores) -> list[int]:

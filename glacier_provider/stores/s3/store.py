@@ -21,6 +21,7 @@ from glacier_provider.errors import (
     ArchiveCold,
     ArchiveCorrupt,
     ArchiveMissing,
+    ContentDiffers,
     KeyTaken,
     RetrievalRefused,
     StoreError,
@@ -247,7 +248,7 @@ class S3Store:
         if size == 0:
             return
         url = self._bucket.url(location.key)
-        codes: dict[str, type[StoreError]] = {"InvalidRange": ArchiveCorrupt}
+        codes: dict[str, type[StoreError]] = {"InvalidRange": ContentDiffers}
         with aws_errors("s3:GetObject", url, codes=codes):
             reply = self._bucket.client.get_object(
                 Bucket=self._bucket.uri.bucket, Key=location.key, Range=f"bytes={start}-{start + size - 1}"
@@ -255,7 +256,8 @@ class S3Store:
         body = reply["Body"]
         try:
             if reply["ContentLength"] != size:
-                raise ArchiveCorrupt(f"{url} gives {reply['ContentLength']} of {size} bytes from byte {start}.")
+                told = f"{url} gives {reply['ContentLength']} of {size} bytes from byte {start}."
+                raise ContentDiffers(told, found=f"{reply['ContentLength']} bytes")
             while chunk := _next_chunk(body, url):
                 yield chunk
         finally:

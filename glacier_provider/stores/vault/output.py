@@ -13,7 +13,14 @@ from typing import Any
 
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.treehash import tree_hash
-from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, NotInVault, RequestRejected, StoreUnavailable
+from glacier_provider.errors import (
+    ArchiveCold,
+    ArchiveCorrupt,
+    ContentDiffers,
+    NotInVault,
+    RequestRejected,
+    StoreUnavailable,
+)
 from glacier_provider.stores.aws_errors import aws_errors
 from glacier_provider.stores.vault.calls import Vault
 from glacier_provider.stores.vault.jobs import describe_job
@@ -59,5 +66,6 @@ def _received(vault: Vault, job_id: str, start: int, size: int, key: str) -> byt
         raise ArchiveCorrupt(f"{vault.url(key)} gives {len(data)} of {size} bytes from byte {start}.")
     checksum = reply.get("checksum")
     if checksum and tree_hash(data).hex() != checksum:
-        raise ArchiveCorrupt(f"{vault.url(key)}: the {size} bytes from byte {start} arrived damaged.")
+        told = f"{vault.url(key)}: the {size} bytes from byte {start} arrived damaged."
+        raise ContentDiffers(told, found=tree_hash(data).hex())
     return data
