@@ -44,7 +44,7 @@
     │   ├── ArchiveMissing        no such archive
     │   ├── ArchiveCold           the archive must be retrieved first
     │   ├── ArchiveCorrupt        bytes differ from their checksum (retry may help)
-    │   │   └── ContentDiffers    all of them came, and are not what was written
+    │   │   └── ContentDiffers    all of them came, and are not what was written (retry may help)
     │   ├── KeyTaken              a write-once key holds something else
     │   │   └── OtherContent      what the same file held earlier
     │   ├── RequestRejected       a parameter of a request is wrong

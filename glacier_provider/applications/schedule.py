@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -74,3 +75,18 @@ def proofs_due(application: Application, now: datetime) -> dict[ProofKind, datet
         asked[ProofKind.DRILL] = application.drill.schedule
     grace = PROOF_GRACE + timedelta(hours=application.verify.timeout_hours)
     return {kind: Schedule(when, application.timezone).last_due(now - grace) for kind, when in asked.items()}
+
+
+def proofs_missed(
+    application: Application,
+    passed: Mapping[ProofKind, datetime | None],
+    *,
+    known_since: datetime | None,
+    now: datetime,
+) -> set[ProofKind]:
+    """Return the kinds of proofs of which one was due, and is not there, since one passed last; where none ever did,
+    since the application is known.
+    """
+    begin = max(known_since or now, application.first_day)
+    due = proofs_due(application, now)
+    return {kind for kind, at in due.items() if at is not None and (passed.get(kind) or begin) < at}

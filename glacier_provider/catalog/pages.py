@@ -103,6 +103,10 @@ class Pages:
     def newest_restores(self, names: Sequence[str]) -> dict[str, Row]:
         return {row["application"]: row for row in self._db.rows("newest_restores", names=list(names))}
 
+    def known_since(self, names: Sequence[str]) -> dict[str, datetime]:
+        """Return, by application, when the catalog first heard of it."""
+        return {row["application"]: row["created_at"] for row in self._db.rows("heard_of", names=list(names))}
+
     def first(self, names: Sequence[str]) -> dict[str, datetime]:
         """Return, by application, when its first backup was opened."""
         return {row["application"]: row["opened_at"] for row in self._db.rows("first_backups", names=list(names))}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -70,21 +69,20 @@ class Standing(StrEnum):
     """How it stands with the proofs of one kind."""
 
     OFF = "off"  #: none is asked for, and there never was one
-    NEVER = "never"  #: none has ended yet
+    NEVER = "never"  #: none has ended yet, and none had to
     OK = "ok"  #: the last one passed, in time
     FAILED = "failed"  #: the last one found something, or could not look at all
-    OVERDUE = "overdue"  #: the last one passed, and another one was due since
+    OVERDUE = "overdue"  #: none passed since one was due
 
 
-def standing_of(
-    state: ProofState | None, ended_at: datetime | None, *, due: datetime | None, asked_for: bool
-) -> Standing:
-    """Return how it stands, by how and when the last one ended, and when one was to have ended since (None: never)."""
-    if state is None or ended_at is None:
-        return Standing.NEVER if asked_for else Standing.OFF
+def standing_of(state: ProofState | None, *, missed: bool, asked_for: bool) -> Standing:
+    """Return how it stands, by how the last one ended, and whether one was due that is not there (`missed`)."""
+    if state is None:
+        told = Standing.OVERDUE if missed else Standing.NEVER
+        return told if asked_for else Standing.OFF
     if state is not ProofState.PASSED:
         return Standing.FAILED
-    return Standing.OVERDUE if due is not None and ended_at < due else Standing.OK
+    return Standing.OVERDUE if missed else Standing.OK
 
 
 def proof_words(kind: ProofKind, figures: Mapping[str, Any]) -> str:

@@ -7,13 +7,13 @@ in that one's for a time-out only.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from glacier_provider.applications import Application
-from glacier_provider.applications.schedule import Schedule, proofs_due
+from glacier_provider.applications.schedule import Schedule, proofs_missed
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.alert import NEWS, Alert, AlertTarget, alerts_of
 from glacier_provider.core.condition import AgeLimits, Condition, Event, Grade, Trouble, troubles_of
@@ -133,7 +133,9 @@ def _troubles(application: Application, condition: Condition, now: datetime) -> 
     at_once = timedelta()
     missed = _missed(application, condition, now)
     backup = AgeLimits(at_once if missed else None, at_once if missed > 1 else None)
-    proofs = {kind: AgeLimits(at_once) for kind in _unproven(application, condition, now)}
+    passed = {kind: proven.passed_at for kind, proven in condition.proven.items()}
+    unproven = proofs_missed(application, passed, known_since=condition.known_since, now=now)
+    proofs = {kind: AgeLimits(at_once) for kind in ProofKind if kind in unproven}
     found = troubles_of(condition, now=now, backup=backup, proofs=proofs)
     return [one for one in found if missed or one.event is not Event.BACKUP_LATE]
 
@@ -147,15 +149,6 @@ def _missed(application: Application, condition: Condition, now: datetime) -> in
         return 0
     before = schedule.last_due(due - timedelta(seconds=2))
     return 2 if before is not None and since < before else 1
-
-
-def _unproven(application: Application, condition: Condition, now: datetime) -> Iterator[ProofKind]:
-    """Yield the kinds of proofs of which one was due that is not there."""
-    for kind, due in proofs_due(application, now).items():
-        proven = condition.proven.get(kind)
-        since = (proven and proven.passed_at) or max(condition.known_since or now, application.first_day)
-        if due is not None and since < due:
-            yield kind
 
 
 def _dear(application: Application, catalog: Catalog) -> list[Trouble]:

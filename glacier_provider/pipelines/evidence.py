@@ -21,7 +21,6 @@ from glacier_provider.catalog.evidence import FoundEvidence
 from glacier_provider.core.evidence import (
     LARGEST_EVIDENCE,
     Chain,
-    ToldEvidence,
     chain_of,
     checks_of,
     evidence_document,

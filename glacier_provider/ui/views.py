@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from glacier_provider.applications import Application
-from glacier_provider.applications.schedule import Schedule, proofs_due
+from glacier_provider.applications.schedule import Schedule, proofs_due, proofs_missed
 from glacier_provider.catalog.backups import Run, RunEnded
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
@@ -136,18 +136,22 @@ def _shortfalls(backup: Row) -> list[str]:
     return said
 
 
-def _standings(application: Application, rows: Sequence[Row], now: datetime) -> list[models.StandingResponse]:
+def _standings(
+    application: Application, rows: Sequence[Row], known_since: datetime | None, now: datetime
+) -> list[models.StandingResponse]:
     """Return how it stands with verifications and drills; of those that are neither asked for nor were ever made,
     nothing."""
-    due, by_kind = proofs_due(application, now), {row["kind"]: row for row in rows}
+    by_kind = {ProofKind(row["kind"]): row for row in rows}
+    passed = {kind: row["passed_at"] for kind, row in by_kind.items()}
+    missed = proofs_missed(application, passed, known_since=known_since, now=now)
+    asked = proofs_due(application, now)
     found = []
     for kind in (ProofKind.DRILL, ProofKind.VERIFICATION):
         row = by_kind.get(kind)
         standing = standing_of(
             ProofState(row["state"]) if row else None,
-            row["ended_at"] if row else None,
-            due=due.get(kind),
-            asked_for=kind in due,
+            missed=kind in missed,
+            asked_for=kind in asked,
         )
         if standing is Standing.OFF:
             continue
@@ -178,6 +182,7 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) 
     newest, complete = pages.newest(names), pages.newest(names, ["complete"])
     ended = pages.newest(names, ["complete", "failed"])
     restores, first = pages.newest_restores(names), pages.first(names)
+    known_since = pages.known_since(names)
     held, proofs = pages.totals(names), pages.proofs(names)
     days = _by_application(pages.days({one.name: one.timezone for one in group}, since))
     growth = _by_application(pages.growth(names, since))
@@ -188,7 +193,7 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) 
         done, last = complete.get(name), ended.get(name)
         if done:
             done = {**done, "unrestorable": cannot_be_brought_back(done["report"])}
-        standings = _standings(application, proofs[name], known.now)
+        standings = _standings(application, proofs[name], known_since.get(name), known.now)
         health, late_since = health_of(
             schedule,
             now=known.now,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from glacier_provider.core.parts import MIB
 from glacier_provider.core.checksum import Pieces
+from glacier_provider.core.parts import MIB
 from glacier_provider.errors import ArchiveCorrupt, ArchiveMissing, GlacierProviderError
 from glacier_provider.pipelines.restore import download
 from tests.emulator.faults import FaultKind
@@ -65,7 +65,9 @@ def test_pieces_that_are_damaged_otherwise_each_time_never_get_their_name_and_no
 def test_what_the_store_itself_has_otherwise_is_lost_from_then_on(app: ApplicationUnderTest) -> None:
     planned = app.plan()
     app.s3.plan.inject("GetObject", FaultKind.CORRUPT_BODY, when={"key": "*large.mp4"})
-    with pytest.raises(ArchiveMissing, match=r"large\.mp4 of backup \d+ is LOST: what the store has is not what was wri"):
+    with pytest.raises(
+        ArchiveMissing, match=r"large\.mp4 of backup \d+ is LOST: what the store has is not what was wri"
+    ):
         app.bring(planned)
     assert "films/large.mp4" not in app.contents()
     rows = app.catalog.lost.in_backup(planned["backup_id"], limit=9)

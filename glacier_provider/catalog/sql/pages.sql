@@ -36,6 +36,9 @@ SELECT DISTINCT ON (p.name, date_trunc('week', b.opened_at))
  WHERE p.name = ANY(%(names)s) AND b.state = 'complete' AND b.opened_at >= %(since)s
  ORDER BY p.name, date_trunc('week', b.opened_at), b.id DESC;
 
+-- name: heard_of
+SELECT name AS application, created_at FROM applications WHERE name = ANY(%(names)s);
+
 -- name: first_backups
 SELECT p.name AS application, b.opened_at FROM applications p
  CROSS JOIN LATERAL (SELECT opened_at FROM application_data_backups f

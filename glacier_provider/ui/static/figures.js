@@ -72,7 +72,7 @@ function Unproven({ card, now }) {
   const wrong = (card.proofs || []).filter((one) => one.standing === "failed" || one.standing === "overdue");
   return wrong.map((one) => h(Note, { key: one.kind, status: "error", title: one.standing === "failed"
     ? `The last ${PROOF[one.kind]} did not pass, ${form.ago(one.ended_at, now)}`
-    : `A ${PROOF[one.kind]} is overdue: the last one ended ${form.ago(one.ended_at, now)}` },
+    : `A ${PROOF[one.kind]} is overdue: ${one.ended_at ? `the last one ended ${form.ago(one.ended_at, now)}` : "there never was one"}` },
     one.told.map((told, number) => h(C.Text, { key: number, lineClamp: 3 }, told)),
     one.hint));
 }

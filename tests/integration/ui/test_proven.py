@@ -56,6 +56,21 @@ def test_nothing_that_was_not_asked_for_is_missed(site: Site, get: Get, catalog:
     assert (standings(found), found["health"]) == ({"verification": "never"}, "fresh"), "one is still to come"
 
 
+def test_what_was_due_and_never_done_makes_the_card_red(site: Site, get: Get, catalog: Catalog) -> None:
+    """As the alerts count it: since the application is known."""
+    a_backup(catalog, 1, ["a"])
+    site.configure("dms", drill={"which": "newest"}, verify={"by": "listing", "schedule": None})
+    with catalog.transaction():
+        catalog.proofs._db.connection().execute("UPDATE applications SET created_at = created_at - interval '60 days'")
+    found = card(site, get)
+    assert (standings(found), found["health"]) == ({"drill": "overdue", "verification": "never"}, "unproven")
+    drill = found["proofs"][0]
+    assert (drill["ended_at"], drill["passed_at"]) == (None, None)
+    assert "glacier_drill__dms is paused" in drill["hint"]
+    site.configure("dms", start=f"{datetime.now():%Y-%m-%d}")
+    assert card(site, get)["health"] == "fresh", "nothing was due before its first day"
+
+
 def test_what_was_proven_is_told_with_its_figures(site: Site, get: Get, catalog: Catalog) -> None:
     backup_id = a_backup(catalog, 1, ["a"])
     a_drill(catalog, backup_id)
