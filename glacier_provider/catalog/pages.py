@@ -204,6 +204,12 @@ class Pages:
         found = self._db.rows("proofs_of_backup", backup_id=backup_id)
         return sorted(found, key=lambda row: -int(row["id"]))
 
+    def checked_restores(self, backup_id: int) -> list[Row]:
+        """Return the last restores of one backup whose database was checked, the newest first: `id`, `state`,
+        `closed_at`, `elsewhere`, `checks` (as `CheckResult.as_dict`, or None) and `error`, of checks that failed.
+        """
+        return self._db.rows("checked_restores", backup_id=backup_id)
+
     def drilled(self, backup_ids: Iterable[int]) -> dict[int, Row]:
         """Return, by backup, `state` and `ended_at` of its last drill."""
         return {row["backup_id"]: row for row in self._db.rows("drilled_backups", ids=list(backup_ids))}

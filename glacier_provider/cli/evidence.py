@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from glacier_provider.cli.arguments import Arguments, add_command, add_paging, right_applications
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer, print_rows, shortened, shown_time
+from glacier_provider.core.text import counted, some
 from glacier_provider.errors import ConfigurationError, ProofFailed
 
 if TYPE_CHECKING:
@@ -37,7 +38,12 @@ def add_commands(commands: Any) -> None:
         metavar="DIR",
         help="with --verify: look at documents that were downloaded, without store and catalog",
     )
-    command.add_argument("--save", type=Path, metavar="DIR", help="write the documents of the catalog to DIR")
+    command.add_argument(
+        "--save",
+        type=Path,
+        metavar="DIR",
+        help="write the documents of the catalog that DIR does not have yet to it, and verify the chain there",
+    )
     command.add_argument("--month", metavar="YYYY-MM", help="with --html: a page to print, of this month")
     command.add_argument("--html", type=Path, metavar="FILE", help="where the page is written")
     add_paging(command, 20)
@@ -103,8 +109,9 @@ def _list(arguments: Arguments) -> None:
 
 
 def _in_stores(arguments: Arguments) -> dict[str, Chain]:
+    """Return the chain of each application, by its name; of one in a vault, that of the catalog."""
     from glacier_provider.hooks.resources import Resources, open_store_anywhere
-    from glacier_provider.pipelines.evidence import evidence_in_stores
+    from glacier_provider.pipelines.evidence import evidence_in_stores, evidence_of_catalog, is_kept_by_store
 
     applications = right_applications(arguments)
     chains = {}
@@ -112,7 +119,11 @@ def _in_stores(arguments: Arguments) -> dict[str, Chain]:
         arguments.application = name
         resources = Resources(applications.named(name), open_store=open_store_anywhere)
         with airflow_at_hand(), open_catalog(arguments) as catalog:
-            chains[name] = evidence_in_stores(resources.application, catalog=catalog, stores=resources.stores)
+            application, stores = resources.application, resources.stores
+            if is_kept_by_store(application, stores=stores):
+                chains[name] = evidence_in_stores(application, catalog=catalog, stores=stores)
+            else:
+                chains[f"{name} (the catalog alone has it)"] = evidence_of_catalog(application, catalog=catalog)
     return chains
 
 
@@ -135,8 +146,8 @@ def _in_directory(arguments: Arguments) -> Chain:
     return chain_of(found, application=arguments.application)
 
 
-def _tell(arguments: Arguments, chains: Mapping[str, Chain]) -> None:
-    lines: list[str] = []
+def _tell(arguments: Arguments, chains: Mapping[str, Chain], *before: str) -> None:
+    lines = list(before)
     answer: dict[str, Any] = {}
     for name, chain in chains.items():
         whole = "whole" if not chain.faults else "NOT whole"
@@ -156,17 +167,41 @@ def _tell(arguments: Arguments, chains: Mapping[str, Chain]) -> None:
 
 
 def _save(arguments: Arguments) -> None:
-    _one(arguments)
+    """Add what is not there yet, and overwrite nothing: what was kept earlier tells what the catalog says otherwise."""
+    name = _one(arguments)
     with open_catalog(arguments) as catalog:
         rows = catalog.evidence.listed(limit=10**9)
+    written, other = 0, []
     try:
         arguments.save.mkdir(parents=True, exist_ok=True)
-        for row in rows:
-            (arguments.save / f"{row['number']:012d}.json").write_bytes(row["document"].encode())
+        for row in reversed(rows):
+            path, data = arguments.save / f"{row['number']:012d}.json", row["document"].encode()
+            if not path.exists():
+                _write_whole(path, data)
+                written += 1
+            elif path.read_bytes() != data:
+                other.append(str(row["number"]))
     except OSError as error:
         raise ConfigurationError(f"{error.filename} cannot be written: {error.strerror}.", hint="") from error
-    answer = {"documents": len(rows), "directory": str(arguments.save)}
-    print_answer(arguments, answer, f"{len(rows)} documents written to {arguments.save}.")
+    if other:
+        raise ProofFailed(
+            f"{arguments.save} has {counted(len(other), 'document')} that the catalog has with another content: "
+            f"{some(other)}. It was left as it is.",
+            hint="One of the two was altered, or the directory is another application's, or another catalog's.",
+        )
+    told = f"{counted(written, 'new document')} written to {arguments.save}."
+    if not rows:
+        print_answer(arguments, {"written": 0}, told)
+        return
+    arguments.directory, arguments.application = arguments.save, name
+    _tell(arguments, {str(arguments.save): _in_directory(arguments)}, told)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is there as a whole, or not at all."""
+    temporary = path.with_suffix(".part")
+    temporary.write_bytes(data)
+    temporary.rename(path)
 
 
 def _write_page(arguments: Arguments) -> None:

@@ -18,6 +18,7 @@ from glacier_provider.cli.output import (
     shown_size,
     shown_time,
 )
+from glacier_provider.core.checks import checks_in_words
 from glacier_provider.core.proof import Finding, ProofKind, finding_lines, proof_words
 from glacier_provider.core.restorability import restorability
 from glacier_provider.core.status import BackupState, ProofState
@@ -83,13 +84,14 @@ def _show(arguments: Arguments) -> None:
         backup = catalog.lists.backup(arguments.backup_id)
         restores = catalog.lists.restores(backup_id=arguments.backup_id)
         proofs = [_in_words(one) for one in catalog.pages.proofs_of_backup(arguments.backup_id)]
+        checked = {one["id"]: one for one in catalog.pages.checked_restores(arguments.backup_id)}
         lost = catalog.lost.of_backups([arguments.backup_id]).get(arguments.backup_id, {"lost_count": 0, "lost": []})
         backup |= {"lost_count": lost["lost_count"], "lost": lost["lost"]}
     if arguments.roles:
         _print_roles(backup["report"].get("roles") or {})
         return
     if arguments.json:
-        print_json({**backup, "restores": restores, "proofs": proofs})
+        print_json({**backup, "restores": restores, "proofs": proofs, "checked_restores": list(checked.values())})
         return
     archives = backup.pop("archives")
     if not backup["lost_count"]:
@@ -104,7 +106,9 @@ def _show(arguments: Arguments) -> None:
     for line in _proven(proofs):
         print(line)
     for restore in restores:
-        print(f"restore {restore['id']}: {restore['state']}, opened {shown_time(restore['opened_at'])} UTC")
+        told = checked.get(restore["id"])
+        words = f", {told['error'] or checks_in_words(told['checks'])}" if told else ""
+        print(f"restore {restore['id']}: {restore['state']}, opened {shown_time(restore['opened_at'])} UTC{words}")
 
 
 def _drilled(drill: Mapping[str, Any] | None) -> str:

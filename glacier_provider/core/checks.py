@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -47,6 +47,18 @@ class CheckResult:
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "found": list(self.found), "passed": self.passed}
+
+
+def checks_in_words(checks: Iterable[Mapping[str, Any]]) -> str:
+    """Return what the checks of a restore came to, in a line; they are told as by `CheckResult.as_dict`.
+
+    >>> checks_in_words([{"name": "schema", "passed": True}, {"name": "grants", "passed": False}])
+    '1 check passed, and did not: grants'
+    """
+    told = list(checks)
+    failed = [str(one["name"]) for one in told if not one["passed"]]
+    passed = f"{counted(len(told) - len(failed), 'check')} passed"
+    return f"{passed}, and did not: {', '.join(failed)}" if failed else passed
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,14 @@ def backup_id_of(given: Any, *, hint: str) -> int:
     return number
 
 
+def restore_id_of(given: Any) -> int:
+    """Return the id of a restore; raise ConfigurationError for what is none."""
+    number = whole_number(given)
+    if not 1 <= number < 2**63:
+        raise ConfigurationError(f"restore_id is {given!r}, which is no restore id.", hint="Give a number, as in 7.")
+    return number
+
+
 def truth(given: Any, name: str) -> bool:
     """Return a boolean given as such or as text; raise ConfigurationError, naming what it is for, otherwise."""
     text = str(given).strip().lower()

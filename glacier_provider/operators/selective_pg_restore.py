@@ -41,3 +41,33 @@ class SelectivePgRestoreOperator(GlacierOperator):
         from glacier_provider.postgres import terminate_tools
 
         terminate_tools()
+
+
+class UndoDatabaseOperator(GlacierOperator):
+    """Bring back the database that a restore replaced, out of the dump that it made of it: the last one, or `dump`.
+
+    What was written since is gone. Return a dict of `restored`, `removed` (entries) and `warnings`.
+    """
+
+    template_fields: Sequence[str] = ("application", "restore_id", "dump")
+    ui_color = "#fce5cd"
+
+    def __init__(self, *, restore_id: int | str, dump: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.restore_id = restore_id
+        self.dump = dump
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from glacier_provider.core.params import restore_id_of
+        from glacier_provider.pipelines import restore
+
+        restore_id = restore_id_of(self.restore_id)
+        with self.opened() as r:
+            return restore.undo_database(
+                r.application, restore_id, catalog=r.catalog, server=r.server, path=self.dump or None
+            )
+
+    def on_kill(self) -> None:
+        from glacier_provider.postgres import terminate_tools
+
+        terminate_tools()

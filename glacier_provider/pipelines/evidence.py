@@ -230,7 +230,13 @@ def _write_again(application: Application, numbers: Sequence[int], *, catalog: C
     return written == len(wanted)
 
 
-def evidence_of_catalog(catalog: Catalog) -> Chain:
-    """Return the documents as the catalog alone has them."""
+def evidence_of_catalog(application: Application, *, catalog: Catalog) -> Chain:
+    """Return the documents as the catalog alone has them: where the store, a vault, keeps none."""
     rows = catalog.evidence.listed(limit=10**9)
-    return chain_of([(row["number"], row["document"].encode()) for row in rows])
+    found = [(row["number"], row["document"].encode()) for row in rows]
+    return chain_of(found, application=application.name, known={row["number"]: row["sha256"] for row in rows})
+
+
+def is_kept_by_store(application: Application, *, stores: Stores) -> bool:
+    """Whether an application's store keeps evidence; a vault does not."""
+    return isinstance(stores(application.store), KeepsEvidence)

@@ -112,6 +112,17 @@ class ProofResponse(BaseResponse):
     evidence: int | None = Field(description="the number of its document; null: there is none yet")
 
 
+class CheckedRestoreResponse(BaseResponse):
+    """A restore that people asked for, whose database was checked before it took its place."""
+
+    id: int
+    state: RestoreState
+    closed_at: datetime
+    elsewhere: bool = Field(description="into another place, and not over the application's database")
+    words: str = Field(description="what the checks came to", examples=["9 checks passed"])
+    error: str | None = Field(description="which checks failed, with figures")
+
+
 class StandingResponse(BaseResponse):
     """How it stands with the proofs of one kind: the last one, and the last that passed."""
 
@@ -188,6 +199,7 @@ class BackupDetailResponse(BackupResponse):
     manifest: OwnArchiveResponse | None
     report: dict[str, Any]
     proofs: list[ProofResponse] = []
+    checked_restores: list[CheckedRestoreResponse] = []
     previous: int | None
     previous_complete: int | None
     next: int | None
@@ -493,6 +505,12 @@ class StartedDAGRunResponse(BaseResponse):
 
 
 class UndoOrphansBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    confirm: Literal[True]
+
+
+class UndoDatabaseBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     confirm: Literal[True]

@@ -15,6 +15,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.pages import Pages
 from glacier_provider.core.archive import Amount
+from glacier_provider.core.checks import checks_in_words
 from glacier_provider.core.cost import early_deletion, of_tier, plain, storage_cost
 from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.findings import known_of_backup
@@ -53,6 +54,10 @@ def restore_dag_of(name: str) -> str:
 
 def delete_dag_of(name: str) -> str:
     return f"glacier_delete__{name}"
+
+
+def undo_dag_of(name: str) -> str:
+    return f"glacier_undo__{name}"
 
 
 def dags_of(name: str) -> list[str]:
@@ -307,6 +312,9 @@ def backup_detail(application: Application, backup_id: int, pages: Pages) -> mod
             "cost": money.added(application, held, row["report"]),
             "drilled": pages.drilled([backup_id]).get(backup_id),
             "proofs": [_proof(one) for one in pages.proofs_of_backup(backup_id)],
+            "checked_restores": [
+                {**one, "words": checks_in_words(one["checks"] or ())} for one in pages.checked_restores(backup_id)
+            ],
         }
     )
 

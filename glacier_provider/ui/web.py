@@ -1,7 +1,8 @@
 """The FastAPI app behind the page. Every answer needs a login, and the right to read the application's backup runs.
 
-Reading changes nothing. Three routes act, each by POST: one starts a deletion, one undoes orphans, one frees the lease
-of a run that is over. Backups and restores are started through Airflow's own API, with the person's own rights.
+Reading changes nothing. Four routes act, each by POST: one starts a deletion, one has the database that a restore
+replaced brought back, one undoes orphans, one frees the lease of a run that is over. Backups and restores are started
+through Airflow's own API, with the person's own rights.
 """
 
 from __future__ import annotations
@@ -399,6 +400,36 @@ def move_orphans_back(
         catalog.pages.restore(application.name, restore_id)
     with Resources(application) as resources:
         return models.UndoneOrphansResponse(**restore.undo_orphans(application, restore_id, catalog=resources.catalog))
+
+
+@api.post(
+    "/applications/{application}/restores/{restore_id}/undo-database",
+    status_code=201,
+    responses=error_responses(
+        _400="not JSON, whatever it says",
+        _404="no such restore",
+        _409="not possible now; `hint` says what is",
+        _415="not JSON",
+    ),
+)
+def start_undoing_database(
+    application: ReadableDep,
+    rights: RightsDep,
+    scheduler: SchedulerDep,
+    restore_id: RestoreId,
+    _confirmed: models.UndoDatabaseBody,
+) -> models.StartedDAGRunResponse:
+    """Start bringing back the database that a restore replaced, by a worker; needs the right to start restores."""
+    from glacier_provider.pipelines.restore.safety import dumps_to_undo
+
+    restore_dag, dag = views.restore_dag_of(application.name), views.undo_dag_of(application.name)
+    if not rights.allowed("POST", [restore_dag]):
+        raise HTTPException(403, f"You may not start runs of {restore_dag}.")
+    with read_only_catalog(application) as catalog:
+        row = catalog.pages.restore(application.name, restore_id)
+        dumps_to_undo(application.name, {"application": application.name, **row})
+    run_id = scheduler.start(dag, {"restore_id": restore_id}, by=rights.name)
+    return models.StartedDAGRunResponse(dag_id=dag, dag_run_id=run_id, url=views.run_url(dag, run_id))
 
 
 @api.post(

@@ -411,6 +411,22 @@ def test_orphans_are_moved_back(page: Page, site: Site) -> None:
     assert site.file(41).read_bytes() == b"%PDF new"
 
 
+@pytest.mark.usefixtures("restored")
+def test_the_database_that_a_restore_replaced_is_brought_back_by_a_click(
+    page: Page, viewer: Page, site: Site, shots: Path
+) -> None:
+    viewer.goto(f"{site.url}{PAGE}/dms?tab=restores")
+    expect(viewer.get_by_role("row").nth(1)).to_be_visible()
+    expect(viewer.get_by_role("button", name="Bring back")).to_have_count(0)
+    page.goto(f"{site.url}{PAGE}/dms?tab=restores")
+    page.get_by_role("button", name="Bring back").last.click()
+    dialog = page.get_by_role("alertdialog")
+    expect(dialog).to_contain_text("as it was")
+    page.screenshot(path=str(shots / "bring-back.png"))
+    dialog.get_by_role("button", name="Bring it back").click()
+    expect(page.get_by_text("The undoing you started is complete")).to_be_visible(timeout=LONG)
+
+
 @pytest.mark.usefixtures("two_backups")
 def test_a_restore_is_started_with_the_keyboard(page: Page, site: Site) -> None:
     page.goto(f"{site.url}{PAGE}/dms/backups/2")
@@ -553,6 +569,7 @@ def test_the_lease_of_a_deleted_run_is_freed_on_the_page(
 ACTIONS = {
     "free-lease": ({}, 200),
     "restores/999/undo-orphans": ({"confirm": True}, 404),
+    "restores/999/undo-database": ({"confirm": True}, 404),
     "backups/2/delete": ({"confirm": "something else"}, 409),
 }
 

@@ -208,7 +208,10 @@ def _environment(directory: Path, application: Server, catalog: Server, store: S
         "poll_seconds": 1,
         "references_query": "SELECT file FROM documents",
     }
-    targets = {"restore_targets": {"copy": {"files_directory": str(directory / "copy")}}}
+    targets = {
+        "restore_targets": {"copy": {"files_directory": str(directory / "copy")}},
+        "restore": {"safety_dump": True},
+    }
     others = {
         name: {**entry, "files_directory": str(directory / name), "schedule": "0 2 * * *"} for name in ("wiki", "shop")
     }

@@ -177,17 +177,28 @@ def test_a_rebuilt_catalog_knows_what_was_proven_and_goes_on_with_the_chain(app:
     assert document(app, 3)["previous_sha256"] == sha256_of(body(app, 2))
 
 
-def test_a_vault_keeps_none_and_the_catalog_has_them(on_a_vault: OnAVault) -> None:
+def test_a_vault_keeps_none_and_the_catalog_has_them(
+    on_a_vault: OnAVault, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     on_a_vault.catalog.migrate()
     proof_id = on_a_vault.catalog.proofs.open(ProofKind.VERIFICATION, method="listing")
     on_a_vault.catalog.proofs.close(proof_id)
     leave(on_a_vault)
-    chain = evidence.evidence_of_catalog(on_a_vault.catalog)
+    chain = evidence.evidence_of_catalog(on_a_vault.application, catalog=on_a_vault.catalog)
     assert (len(chain.documents), chain.faults) == (1, ())
     assert (
         evidence.evidence_in_stores(on_a_vault.application, catalog=on_a_vault.catalog, stores=on_a_vault.stores).faults
         == ()
     )
+    with settings_of(on_a_vault):
+        assert cli.main(["evidence", "--verify"]) == 0
+        assert "(the catalog alone has it): 1 document, whole; the last is 1" in capsys.readouterr().out
+        assert cli.main(["evidence", "--save", str(tmp_path / "kept")]) == 0
+        with on_a_vault.catalog_server.connect(autocommit=True) as connection:
+            connection.execute("UPDATE glacier_catalog.evidence SET document = replace(document, 'passed', 'failed')")
+        assert cli.main(["evidence", "--verify"]) == 1
+        assert "Document 1 is not what the catalog wrote." in capsys.readouterr().out
+    assert cli.main(["evidence", "--verify", "--directory", str(tmp_path / "kept")]) == 0
 
 
 def test_the_command_lists_verifies_saves_and_reads_what_was_downloaded(
@@ -205,7 +216,17 @@ def test_the_command_lists_verifies_saves_and_reads_what_was_downloaded(
     assert [row["number"] for row in run("--json").json] == [3, 2, 1]
     told = run("dms", "--verify")
     assert (told.code, told.out) == (0, f"dms: 3 documents, whole; the last is 3, SHA-256 {sha256_of(body(app, 3))}.\n")
-    assert run("--save", tmp_path / "kept").code == 0
+    told = run("--save", tmp_path / "kept")
+    assert (told.code, told.out.partition(" written")[0]) == (0, "3 new documents")
+    assert f"3 documents, whole; the last is 3, SHA-256 {sha256_of(body(app, 3))}" in told.out
+    second = tmp_path / "kept" / f"{2:012d}.json"
+    kept = second.read_bytes()
+    second.write_bytes(kept.replace(b"passed", b"failed"))
+    told = run("--save", tmp_path / "kept")
+    assert (told.code, "has 1 document that the catalog has with another content: 2." in told.err) == (1, True)
+    assert second.read_bytes() != kept, "nothing is overwritten"
+    second.write_bytes(kept)
+    assert run("--save", tmp_path / "kept").out.startswith("0 new documents written")
     now = datetime.now(UTC)
     page = tmp_path / "page.html"
     assert run("--month", f"{now:%Y-%m}", "--html", page).code == 0

@@ -47,6 +47,7 @@ FULL_ENTRY = {
     "poll_seconds": 120,
     "verify": {"by": "content", "role_arn": "arn:aws:iam::123456789012:role/verify", "timeout_hours": 10},
     "drill": {"which": "random", "sample_files": "all"},
+    "restore": {"safety_dump": True},
 }
 
 
@@ -75,6 +76,7 @@ def dags() -> dict[str, DAG]:
         "glacier_delete__full_one",
         "glacier_verify__full_one",
         "glacier_drill__full_one",
+        "glacier_undo__full_one",
     ]
 )
 def dag(request: pytest.FixtureRequest, dags: dict[str, DAG]) -> DAG:
@@ -100,6 +102,7 @@ def test_there_is_one_dag_of_each_kind_for_each_application(dags: dict[str, DAG]
         "glacier_drill__full_one",
         "glacier_restore__full_one",
         "glacier_restore__plain",
+        "glacier_undo__full_one",
         "glacier_verify__full_one",
     ]
 
@@ -136,7 +139,7 @@ def test_a_wrong_application_is_an_import_error_of_its_own_and_the_others_keep_t
 def test_a_file_that_is_not_yaml_is_an_error_of_every_dag_file() -> None:
     APPLICATIONS.write_text("applications: {a: 1")
     errors = parsed().import_errors
-    assert len(errors) == 7
+    assert len(errors) == 8
     assert all("line 1" in text and str(APPLICATIONS) in text for text in errors.values())
 
 
@@ -435,7 +438,7 @@ def test_a_run_has_all_its_tasks_whatever_its_logical_date_is(dags: dict[str, DA
 
 def test_the_end_of_every_run_is_noted_also_where_no_task_can_tell(dags: dict[str, DAG]) -> None:
     # Airflow cannot make a callback's context of a DAG with a param that has no default: a deletion's has two
-    told = [dag for name, dag in dags.items() if not name.startswith("glacier_delete__")]
+    told = [dag for name, dag in dags.items() if not name.startswith(("glacier_delete__", "glacier_undo__"))]
     assert all(dag.on_failure_callback is run_failed for dag in told)
     assert all(dag.on_success_callback is run_succeeded for dag in told)
 

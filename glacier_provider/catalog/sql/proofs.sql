@@ -67,6 +67,15 @@ UNION ALL
    LEFT JOIN evidence e ON e.proof_id = o.id
   WHERE b.id = %(backup_id)s AND b.state = 'complete' ORDER BY o.id DESC LIMIT 1);
 
+-- name: checked_restores
+-- The last restores of one backup that people asked for, and whose database was checked: what passed, and what did not.
+SELECT r.id, r.state, r.closed_at, r.request->>'into' IS NOT NULL AS elsewhere, r.outcome->'database'->'checks' AS checks,
+       CASE WHEN r.error LIKE '%%is not what was dumped%%' THEN left(r.error, 1000) END AS error
+  FROM restores r
+ WHERE r.backup_id = %(backup_id)s AND r.state IN ('complete', 'failed') AND r.request->>'sample' IS NULL
+   AND (jsonb_array_length(coalesce(r.outcome->'database'->'checks', '[]')) > 0 OR r.error LIKE '%%is not what was dumped%%')
+ ORDER BY r.id DESC LIMIT 20;
+
 -- name: drilled_backups
 -- The last drill of each of these backups.
 SELECT b.id AS backup_id, o.state, o.ended_at

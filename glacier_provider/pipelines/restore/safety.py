@@ -70,10 +70,10 @@ def make_safety_dump(
     )
 
 
-def chosen_dump(application: Application, restore: Mapping[str, Any], path: str | None) -> Path:
-    """Return the dump that a restore made of what it replaced, the last one or that of `path`; it is read for that."""
-    made = restore["outcome"].get("safety_dumps") or []
-    if restore["application"] != application.name or not made:
+def dumps_to_undo(application: str, restore: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the dumps that an ended restore of an application made of what it replaced; raise IllegalMove without."""
+    made: list[dict[str, Any]] = restore["outcome"].get("safety_dumps") or []
+    if restore["application"] != application or not made:
         raise IllegalMove(
             f"Restore {restore['id']} made no dump of the database that it replaced.",
             hint="Restores do with restore: {safety_dump: true}. To have an earlier state, restore another backup.",
@@ -83,6 +83,12 @@ def chosen_dump(application: Application, restore: Mapping[str, Any], path: str 
             f"Restore {restore['id']} is {restore['state']}: its database is not to be taken from under it.",
             hint="Wait until it ends, or end its run.",
         )
+    return made
+
+
+def chosen_dump(application: Application, restore: Mapping[str, Any], path: str | None) -> Path:
+    """Return the dump that a restore made of what it replaced, the last one or that of `path`; it is read for that."""
+    made = dumps_to_undo(application.name, restore)
     found = [one for one in made if path is None or one["path"] == path]
     if not found:
         raise IllegalMove(

@@ -44,6 +44,10 @@ export function undoOrphans(application, restoreId) {
   return send("POST", `glacier/api/applications/${application}/restores/${restoreId}/undo-orphans`, { confirm: true });
 }
 
+export function undoDatabase(application, restoreId) {
+  return send("POST", `glacier/api/applications/${application}/restores/${restoreId}/undo-database`, { confirm: true });
+}
+
 export function freeLease(application, force) {
   return send("POST", `glacier/api/applications/${application}/free-lease`, { force });
 }

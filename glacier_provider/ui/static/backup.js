@@ -30,7 +30,7 @@ function Loaded({ name, backup, card, problem, trail, reload }) {
     ["changes", "Changes", h(Changes, { name, backup })],
     ["archives", "Dump and manifest", h(Archives, { backup })],
     ["report", reportTitle(backup.report), h(Report, { report: backup.report })],
-    ["proofs", "Proofs", h(Proofs, { proofs: backup.proofs })],
+    ["proofs", "Proofs", h(Proofs, { proofs: backup.proofs, restores: backup.checked_restores })],
     ["tasks", "Tasks and logs", h(Tasks, { dagId: backup.dag_id, runId: backup.dag_run_id })],
     card && ["restores", "Restores", h(RestoreList, { card, backupId: backup.id })],
   ].filter(Boolean);

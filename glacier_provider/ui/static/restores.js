@@ -1,7 +1,8 @@
-// The restores of an application, or of one backup, and undoing what they moved aside.
+// The restores of an application, or of one backup, and undoing what they moved aside or replaced.
 
-import { query, undoOrphans, useAnswer } from "./api.js";
+import { query, undoDatabase, undoOrphans, useAnswer } from "./api.js";
 import { Ask } from "./dialog.js";
+import { Follow } from "./follow.js";
 import * as form from "./format.js";
 import { backupPath, Button, C, h, Link, Note, Problem, runPath, Time, Waiting } from "./parts.js";
 import { StateBadge } from "./status.js";
@@ -9,7 +10,7 @@ import { Table } from "./table.js";
 
 const { useState } = globalThis.React;
 
-const columnsOf = (card, undo) => [
+const columnsOf = (card, undo, undoDump) => [
   { name: "Restore", show: (row) => `#${row.id}` },
   { name: "Of backup", show: (row) => h(Link, { to: backupPath(card.name, row.backup_id) }, `#${row.backup_id}`) },
   { name: "Started", breaks: true, show: (row) => h(Time, { at: row.opened_at }) },
@@ -22,8 +23,21 @@ const columnsOf = (card, undo) => [
     row.orphans_aside > 0 && card.actions.restore
       ? h(Button, { size: "xs", onClick: () => undo(row) }, `Undo ${form.count(row.orphans_aside)} …`)
       : form.count(row.orphans_aside) },
+  { name: "Database before it", show: (row) => {
+    const kept = lastDump(row);
+    if (!kept) return "–";
+    return card.actions.restore && row.closed_at
+      ? h(Button, { size: "xs", onClick: () => undoDump(row) }, "Bring back …")
+      : form.size(kept.bytes);
+  } },
   { name: "Actions", show: (row) => h(Link, { to: runPath(row.dag_id, row.dag_run_id), "aria-label": `DAG run of restore ${row.id}` }, "Run") },
 ];
+
+/** The dump that a restore made last of the database that it replaced, as long as it is kept. */
+function lastDump(row) {
+  const kept = (row.outcome.safety_dumps || []).at(-1);
+  return kept && new Date(kept.until) > new Date() ? kept : null;
+}
 
 /** Where a restore went: into the application's own places, or another one by its name or what it consists of. */
 const placeOf = (into) => (into ? into.name || [into.database, into.files_directory].filter(Boolean).join(", ") || into.postgres_conn_id : "its own");
@@ -32,19 +46,26 @@ export function RestoreList({ card, backupId = null, round = 0 }) {
   const { data, error, reload } = useAnswer(`/applications/${card.name}/restores${query({ backup_id: backupId })}`, 10000, round);
   const [undoing, setUndoing] = useState({ open: false, restore: null });
   const [undone, setUndone] = useState(null);
+  const [dumped, setDumped] = useState({ open: false, restore: null });
+  const [run, setRun] = useState(null);
   if (!data) return error ? h(Problem, { error }) : h(Waiting);
   const { open, restore } = undoing;
   const act = async () => {
     setUndone(await undoOrphans(card.name, restore.id));
     reload();
   };
+  const bringBack = async () => {
+    const started = await undoDatabase(card.name, dumped.restore.id);
+    setRun({ dagId: started.dag_id, runId: started.dag_run_id });
+  };
   return h(
     C.Box,
     null,
+    run && h(Follow, { what: "undoing", ...run, onSeen: reload, onEnd: () => setRun(null) }),
     undone && h(Note, { status: undone.left ? "warning" : "success", mb: 3 },
       `${form.plural(undone.moved_back, "file")} moved back.`,
       undone.left > 0 && ` ${form.count(undone.left)} stay in the orphan directory: their names are taken, or they are gone.`),
-    h(Table, { label: "Restores", columns: columnsOf(card, (row) => setUndoing({ open: true, restore: row })), rows: data.restores,
+    h(Table, { label: "Restores", columns: columnsOf(card, (row) => setUndoing({ open: true, restore: row }), (row) => setDumped({ open: true, restore: row })), rows: data.restores,
       empty: "Nothing was restored yet." }),
     restore && h(
       Ask,
@@ -52,5 +73,19 @@ export function RestoreList({ card, backupId = null, round = 0 }) {
       h(C.Text, { fontSize: "sm" },
         `${form.plural(restore.orphans_aside, "file")} that restore ${restore.id} moved aside go back to the attached files. Nothing is overwritten.`),
     ),
+    dumped.restore && h(
+      Ask,
+      { open: dumped.open, title: `Bring back the database that restore ${dumped.restore.id} replaced?`, doIt: "Bring it back", palette: "red",
+        act: bringBack, onClose: () => setDumped({ open: false, restore: dumped.restore }) },
+      h(Before, { restore: dumped.restore }),
+    ),
   );
+}
+
+function Before({ restore }) {
+  const kept = lastDump(restore);
+  return kept && h(C.VStack, { align: "stretch", gap: 2 },
+    h(C.Text, { fontSize: "sm" }, "The database is replaced by the dump that was made before the restore, as it was ", h(Time, { at: kept.snapshot_at }),
+      ` (${form.size(kept.bytes)}). What was written since is gone: stop the application first.`),
+    h(C.Text, { fontSize: "sm" }, "A worker does it. The dump stays, and files stay as they are."));
 }

@@ -427,6 +427,51 @@ def test_a_card_says_what_the_person_may_do(site: Site) -> None:
     assert actions(Person(reads=DAGS, starts=DAGS[:1])) == {"back_up": True, "restore": False, "delete": False}
 
 
+# --- the database that a restore replaced ---
+
+
+def bring_back(client: TestClient, restore_id: int, content: str = '{"confirm":true}') -> Any:
+    return client.post(f"/api/applications/dms/restores/{restore_id}/undo-database", content=content, headers=Same)
+
+
+@pytest.fixture
+def replaced(catalog: Catalog, three: list[int]) -> int:
+    """An ended restore that dumped what it replaced."""
+    restore_id = a_restore(catalog, three[0])
+    kept = {"path": "/staging/dms-safety-1/a.dump", "bytes": 10, "sha256": "0" * 64, "until": "2099-01-01T00:00:00Z"}
+    catalog.restores.add_outcome(restore_id, safety_dumps=[kept])
+    catalog.restores.fail(restore_id, "Ended by a test.")
+    return restore_id
+
+
+def test_a_worker_brings_back_what_a_restore_replaced_in_the_persons_name(site: Site, get: Get, replaced: int) -> None:
+    (row,) = get("/applications/dms/restores")["restores"]
+    assert row["outcome"]["safety_dumps"][-1]["bytes"] == 10
+    person = Person(reads=DAGS, starts=["glacier_restore__dms"], name="uma")
+    answer = bring_back(site.seen_by(person), replaced)
+    assert (answer.status_code, answer.json()["url"]) == (201, "dags/glacier_undo__dms/runs/manual__1")
+    assert site.planned.started == [("glacier_undo__dms", {"restore_id": replaced}, "uma")]
+
+
+@pytest.mark.parametrize("person", [VIEWER, Person(reads=DAGS, starts=DAGS[:1]), STRANGER])
+def test_who_may_not_start_restores_brings_no_database_back(site: Site, replaced: int, person: Person) -> None:
+    assert bring_back(site.seen_by(person), replaced).status_code == 403
+    assert site.planned.started == []
+
+
+def test_what_replaced_nothing_or_is_not_confirmed_brings_no_database_back(
+    site: Site, admin: TestClient, catalog: Catalog, three: list[int], replaced: int
+) -> None:
+    assert bring_back(admin, replaced, "{}").status_code == 422
+    assert bring_back(admin, 999).status_code == 404
+    other = a_restore(catalog, three[1])
+    answer = bring_back(admin, other)
+    assert (answer.status_code, answer.json()["kind"]) == (409, "IllegalMove")
+    assert "made no dump of the database that it replaced" in answer.json()["detail"]
+    assert "safety_dump" in answer.json()["hint"]
+    assert site.planned.started == []
+
+
 # --- undo orphans: a route that changes something ---
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.proof import Finding, ProofKind
-from tests.integration.catalog.test_backups import a_backup
+from tests.integration.catalog.test_backups import a_backup, a_run
 from tests.integration.ui.conftest import Get, Site
 
 FIGURES = {
@@ -115,3 +116,23 @@ def test_what_is_overdue_makes_the_card_red(site: Site, get: Get, catalog: Catal
     if health == "unproven":
         assert "glacier_verify__dms is paused" in found["proofs"][0]["hint"]
         assert datetime.fromisoformat(found["proofs"][0]["passed_at"])
+
+
+def test_the_checks_of_restores_are_told_with_the_proofs_of_their_backup(
+    site: Site, get: Get, catalog: Catalog
+) -> None:
+    backup_id = a_backup(catalog, 1, ["a"])
+    checks = [{"name": "row_counts", "passed": True}, {"name": "schema", "passed": True}]
+    for outcome, error in ((checks, ""), ([], "What was restored is not what was dumped: schema: 1 of 3 differ.")):
+        into = {"database": "other"} if error else None
+        request = RestoreRequest.from_params({"backup_id": backup_id, "into": into})
+        restore_id = catalog.restores.open(a_run(200 + len(error)), backup_id, request)
+        catalog.restores.add_outcome(restore_id, database={"checks": outcome})
+        catalog.restores.fail(restore_id, error or "Its files are another matter.")
+    catalog.restores.open(a_run(201), backup_id, RestoreRequest(backup_id))  # nothing was checked yet
+    detail = get(f"/applications/dms/backups/{backup_id}")
+    told = [(one["words"], one["elsewhere"], one["error"]) for one in detail["checked_restores"]]
+    assert told == [
+        ("0 checks passed", True, "What was restored is not what was dumped: schema: 1 of 3 differ."),
+        ("2 checks passed", False, None),
+    ]
