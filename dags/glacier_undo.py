@@ -11,12 +11,13 @@ from glacier_provider.operators.selective_pg_restore import UndoDatabaseOperator
 DOC = """
 ### The database of {name} as it was before a restore
 
-Restores of {name} dump the database that they replace (`restore.safety_dump`). This brings it back: trigger it with
-`{{"restore_id": 7}}`, or by the button beside the restore on the page.
+Restores of {name} dump the database that they replace (`restore.safety_dump`). This brings it back: trigger it with the
+id of the restore, or by the button beside that on the page.
 
 * Stop the application first. What was written since that restore is gone afterwards.
 * It runs on a worker that mounts the staging directory, where the dump stays for {days} days.
 * Files are another matter: `glacier-backup undo-orphans <restore id>` moves back what was moved aside.
+* The task can be cleared: it brings the same dump back once more.
 """
 
 
