@@ -16,6 +16,7 @@ from glacier_provider.catalog.scans import FileSeen, Scans
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.status import BY_BATCH_JOB, RetrievalStatus
+from glacier_provider.core.text import NAMED
 from glacier_provider.errors import CatalogError, CatalogUnavailable, IllegalMove, UnknownBackup
 
 #: So many neighbouring archive ids are asked for in turn; the mapped tasks of one large restore seldom share any.
@@ -133,8 +134,14 @@ class Restores:
         restore = self.get(restore_id)
         if restore["state"] != "complete":
             self._backups.restorable(restore["backup_id"])  # deleted meanwhile: its error says so
+            if "clearing" in restore["outcome"]:
+                raise IllegalMove(
+                    f"Restore {restore_id} is over: it was a drill's, whose places are cleared.",
+                    hint="Begin a new drill.",
+                )
             raise IllegalMove(
-                f"Restore {restore_id} is over: it was a drill's, whose places are cleared.", hint="Begin a new drill."
+                f"Another restore of {restore['application']} was made since restore {restore_id} failed.",
+                hint="Clear the task plan_restore of this run, with all that follow it, or trigger a new one.",
             )
         raise IllegalMove(f"Restore {restore_id} is already complete.")
 
@@ -280,6 +287,37 @@ class Restores:
                 self._db.run("plan_database", restore_id=restore_id, archive_id=backup["database_archive_id"])
                 figures += self._db.rows("database_figures", archive_id=backup["database_archive_id"])
         return Comparison(present=present, members=members, differing=differing, lost=lost, figures=figures)
+
+    def others_since(self, restore_id: int) -> bool:
+        """Whether another restore has changed the application's directory or database since this one was opened."""
+        return self._db.row("restores_since", restore_id=restore_id) is not None
+
+    def gone_since_plan(
+        self,
+        restore: Row,
+        files: Iterable[FileSeen],
+        *,
+        same: Callable[[Sequence[SetAside]], Sequence[int]],
+        overtaken: bool,
+        replaces: bool,
+    ) -> list[Row]:
+        """Return the first files of the backup that its plan found in the directory and that are not there.
+
+        As `name` and `total`. When it was `overtaken` by another restore, what it brought counts as well, and, if it
+        `replaces`, also what is there with another content; `same` as in `compare`.
+        """
+        ids = {"application_id": self._backups.application_id, "backup_id": restore["backup_id"]}
+        with self._db.transaction():
+            self._scans.load_all(files)
+            self._db.row("scan_memory")
+            self._db.run("compare_archives", application_id=ids["application_id"], names=None)
+            self._db.run("odd_members", **ids)
+            if overtaken and replaces:
+                doubtful = [SetAside(**row, subdirectory="") for row in self._db.rows("doubtful_members")]
+                self._db.run("settle_doubtful", same=list(same(doubtful)) if doubtful else [])
+            return self._db.rows(
+                "gone_since_plan", restore_id=restore["id"], overtaken=overtaken, replaces=replaces, limit=NAMED
+            )
 
     def compare_elsewhere(
         self,

@@ -567,8 +567,14 @@ class ChangingWorld(World):
         return any(state == "lost" or (state == "archived" and key not in held) for state, key in rows)
 
     def _aside(self) -> set[str]:
-        aside = {os.path.relpath(path, self.orphans) for path in self.orphans.rglob("*") if path.is_file()}
-        return {name for name in aside if not Path(name).parts[0].endswith("-undone")}
+        """Return what lies aside, below the directory for it; it only grows, and is looked at after every deed."""
+        base = len(str(self.orphans)) + 1
+        return {
+            f"{path[base:]}/{name}"
+            for path, _, names in os.walk(self.orphans)
+            for name in names
+            if not path[base:].partition("/")[0].endswith("-undone")
+        }
 
     def check_journal(self) -> None:
         moves = self.sql("SELECT state, subdirectory, filename FROM orphan_moves", catalog=True)

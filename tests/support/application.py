@@ -137,14 +137,26 @@ class ApplicationUnderTest:
 
     def bring(self, planned: dict[str, Any]) -> None:
         """Request, wait and download what a plan tells."""
-        restore_id = planned["restore_id"]
-        ranges = [ArchiveRange.from_dict(share) for share in planned["ranges"]]
-        common: dict[str, Any] = {"catalog": self.catalog, "stores": self.stores}
-        for wanted in ranges:
-            restore.request_retrievals(self.application, restore_id, wanted, **common)
-        self.wait(restore_id)
-        for wanted in ranges:
-            restore.download_archives(self.application, restore_id, wanted, **common, elsewhere=self.elsewhere)
+        self.ask(planned)
+        self.wait(planned["restore_id"])
+        self.download(planned)
+
+    def ask(self, planned: dict[str, Any]) -> None:
+        for wanted in map(ArchiveRange.from_dict, planned["ranges"]):
+            restore.request_retrievals(
+                self.application, planned["restore_id"], wanted, catalog=self.catalog, stores=self.stores
+            )
+
+    def download(self, planned: dict[str, Any]) -> None:
+        for wanted in map(ArchiveRange.from_dict, planned["ranges"]):
+            restore.download_archives(
+                self.application,
+                planned["restore_id"],
+                wanted,
+                catalog=self.catalog,
+                stores=self.stores,
+                elsewhere=self.elsewhere,
+            )
 
     def wait(self, restore_id: int, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds

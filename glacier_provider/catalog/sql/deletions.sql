@@ -17,8 +17,8 @@ UPDATE restores SET state = 'failed', closed_at = clock_timestamp(), error = 'It
 
 -- name: create_going
 -- What goes with a backup. Lives as long as the transaction.
--- A file: in this backup (or in none that is left), no longer in the directory, and in no other one that can be restored
--- or is being made.
+-- A file: in this backup (or in none that is left), no longer in the directory, and in no other one that can be restored,
+-- is being made, or was complete until its dump was lost: that may come back.
 -- A manifest: of this backup or of one deleted before, once no manifest of a complete backup continues it.
 CREATE TEMPORARY TABLE going ON COMMIT DROP AS
 WITH RECURSIVE continued (id) AS (
@@ -49,7 +49,8 @@ SELECT DISTINCT a.id, a.kind FROM backup_files f JOIN glacier_archives a ON a.id
    AND NOT EXISTS (
        SELECT FROM backup_files o JOIN application_data_backups b
            ON b.application_id = o.application_id AND b.id BETWEEN o.first_backup_id AND o.last_backup_id
-        WHERE o.archive_id = a.id AND b.id <> %(backup_id)s AND b.state IN ('complete', 'running'))
+        WHERE o.archive_id = a.id AND b.id <> %(backup_id)s
+          AND (b.state IN ('complete', 'running') OR b.state = 'failed' AND b.manifest_archive_id IS NOT NULL))
 UNION
 -- And what was left behind: files that left the directory when the backups that contain them were deleted already. Not
 -- files that a rebuild found without knowing their backup's members: they stay as long as the backup that made them.

@@ -12,9 +12,15 @@ ON CONFLICT (application_id, dag_id, dag_run_id) DO NOTHING
 RETURNING id;
 
 -- name: reopen_restore
--- The same run plans again: what it meant to bring is found out anew. What came of another backup is not this one's.
+-- The same run plans again: what it meant to bring is found out anew. What came of another backup is not this one's;
+-- nor is the database, once another restore has changed something since.
 UPDATE restores SET state = 'planned', backup_id = b.id, request = %(request)s, closed_at = NULL, error = NULL,
-       lease_token = NULL, outcome = CASE WHEN backup_id = b.id THEN outcome ELSE '{}' END
+       lease_token = NULL,
+       outcome = CASE WHEN backup_id <> b.id THEN '{}'
+                      WHEN EXISTS (SELECT FROM restores other
+                                    WHERE other.application_id = restores.application_id AND other.id <> restores.id
+                                      AND other.last_lease_token > restores.last_lease_token) THEN outcome - 'database'
+                      ELSE outcome END
   FROM (SELECT id FROM application_data_backups WHERE id = %(backup_id)s AND state = 'complete' FOR SHARE) AS b
  WHERE restores.id = %(restore_id)s AND state <> 'complete'
 RETURNING restores.id;
@@ -27,7 +33,8 @@ SELECT r.*, p.name AS application, b.state AS backup_state
 
 -- name: start_restore
 -- One that failed in a step that is known goes on as failed until that step or the last one (none is named) is begun.
--- A drill whose places are cleared never goes on.
+-- A drill whose places are cleared never goes on, nor what failed before another one changed something: its plan is of
+-- what was there before that.
 UPDATE restores
    SET state = CASE WHEN undone THEN 'running' ELSE restores.state END,
        closed_at = CASE WHEN undone THEN NULL ELSE closed_at END,
@@ -38,6 +45,11 @@ UPDATE restores
          WHERE r.id = %(restore_id)s AND b.state = 'complete' FOR SHARE OF b FOR UPDATE OF r) AS b
  WHERE restores.id = %(restore_id)s AND state IN ('planned', 'running', 'failed')
    AND NOT jsonb_exists(outcome, 'clearing')
+   AND NOT (state = 'failed' AND request ->> 'into' IS NULL AND EXISTS (
+        SELECT FROM restores other
+         WHERE other.application_id = restores.application_id AND other.id <> restores.id
+           AND other.last_lease_token IS NOT NULL
+           AND (other.closed_at IS NULL OR other.closed_at > restores.closed_at)))
 RETURNING restores.id, missing_noted;
 
 -- name: restore_that_is_over
@@ -52,14 +64,17 @@ SELECT r.state FROM restores r
                AND (other.closed_at IS NULL OR other.closed_at > r.closed_at)));
 
 -- name: note_restore_lease
--- Behind which fence the restore changes something. No row when another one did so since it began to.
+-- Behind which fence the restore changes something. No row when another one did so since it began to, or since it
+-- restored the database, however often it was planned since.
 UPDATE restores r
    SET lease_token = CASE WHEN %(anyhow)s THEN r.lease_token ELSE coalesce(r.lease_token, %(token)s) END,
        last_lease_token = %(token)s
  WHERE r.id = %(restore_id)s
-   AND (%(anyhow)s OR r.lease_token IS NULL OR NOT EXISTS (
+   AND (%(anyhow)s OR NOT EXISTS (
         SELECT FROM restores other
-         WHERE other.application_id = r.application_id AND other.id <> r.id AND other.last_lease_token > r.lease_token))
+         WHERE other.application_id = r.application_id AND other.id <> r.id
+           AND other.last_lease_token
+               > coalesce(r.lease_token, CASE WHEN jsonb_exists(r.outcome, 'database') THEN r.last_lease_token END)))
 RETURNING r.id;
 
 -- name: ended_restores
@@ -160,6 +175,23 @@ SELECT a.id AS archive_id, a.filename, a.stored_size AS size, a.checksum, o.subd
   JOIN glacier_archives a ON a.id = c.id
  WHERE (c.found IS NULL OR %(replaces)s) AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
  ORDER BY a.id, o.id DESC;
+
+-- name: restores_since
+-- Others that changed the application's directory or database since this one was opened.
+SELECT other.id FROM restores r JOIN restores other ON other.application_id = r.application_id AND other.id <> r.id
+ WHERE r.id = %(restore_id)s AND other.last_lease_token IS NOT NULL
+   AND (other.closed_at IS NULL OR other.closed_at > r.opened_at)
+ LIMIT 1;
+
+-- name: gone_since_plan
+-- Neither in the directory as it is wanted, nor staged to be put there, nor lost; nor, unless another restore was made,
+-- what this one brings.
+SELECT c.filename AS name, count(*) OVER () AS total FROM compared c
+ WHERE (c.found IS NULL OR %(overtaken)s AND %(replaces)s) AND c.state = 'archived'
+   AND NOT EXISTS (SELECT FROM restore_archives r
+                    WHERE r.restore_id = %(restore_id)s AND r.archive_id = c.id
+                      AND (r.replaces OR NOT %(overtaken)s))
+ ORDER BY c.filename LIMIT %(limit)s;
 
 -- name: lock_notes
 -- Two that start at once and miss the same files, one after the other.

@@ -10,6 +10,7 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import IllegalMove
+from glacier_provider.pipelines.restore.present import require_still_there
 from glacier_provider.pipelines.restore.step import restore_step
 from glacier_provider.pipelines.shared.staging import remove_old_safety_dumps, staging_directories
 from glacier_provider.staging import remove_tree
@@ -24,6 +25,8 @@ def close_restore(application: Application, restore_id: int, *, catalog: Catalog
         # Files alone are added beside whatever else goes on, without the lease.
         changed = catalog.restores.has_changed(restore_id) or catalog.restores.goes_elsewhere(restore_id)
         with restore_step(catalog, restore_id, "the end") if changed else nullcontext():
+            if not changed:
+                require_still_there(application, restore_id, catalog=catalog)
             _complete(restore_id, catalog=catalog)
     _remove_ended_staging(application, catalog)
     remove_old_safety_dumps(application)

@@ -20,6 +20,7 @@ from glacier_provider.errors import DirectoryUnusable, FileMissing, IllegalMove,
 from glacier_provider.files import FileSource, Placement, Root, move_aside, move_back, open_source, walk
 from glacier_provider.files.names import name_parts
 from glacier_provider.files.walk import LARGEST_INODE
+from glacier_provider.pipelines.restore.present import require_still_there
 from glacier_provider.pipelines.restore.step import is_there, lies_aside, orphan_prefix, restore_step, staged_version
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.progress import Progress
@@ -45,6 +46,8 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
             hint="Clear the task restore_database.",
         )
     with restore_step(catalog, restore_id, "the orphans") as heartbeat:
+        if not request.database:  # else that was the first thing to change
+            require_still_there(application, restore_id, catalog=catalog)
         # With the lease in our hands nobody else moves. Its own too: it may have been planned again since.
         for begun in (*catalog.restores.unfinished_moves(restore_id), restore_id):
             _finish_planned_moves(application, begun, catalog=catalog)

@@ -28,7 +28,7 @@ from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.core.tiers import Tier, retrieval_hours
 from glacier_provider.errors import BackupNotRestorable, ConfigurationError, RetrievalRefused
-from glacier_provider.files import Root, name_parts, walk
+from glacier_provider.files import Root, name_parts
 from glacier_provider.files.target import claimed_by
 from glacier_provider.files.walk import LARGEST_INODE
 from glacier_provider.pipelines.costs import look_seconds
@@ -42,15 +42,15 @@ from glacier_provider.pipelines.restore.elsewhere import (
     target_place_of,
 )
 from glacier_provider.pipelines.restore.lost import lost_files, note_without
+from glacier_provider.pipelines.restore.present import files_there, those_that_are_same
 from glacier_provider.pipelines.restore.step import (
-    is_intact,
     is_there,
     is_usable_aside,
     lies_aside,
     orphan_prefix,
     require_same,
 )
-from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE, in_parallel
+from glacier_provider.pipelines.shared.parallel import SMALLEST_SHARE
 from glacier_provider.pipelines.shared.staging import staging_directories
 from glacier_provider.staging import numbered
 from glacier_provider.stores.contract import Stores
@@ -142,9 +142,9 @@ def _compared(
         restore_id,
         backup,
         request,
-        _files_there(application),
+        files_there(application),
         lambda aside: _usable(application, aside),
-        same=lambda files: _same(application, files),
+        same=lambda files: those_that_are_same(application, files),
         orphan_directory=application.orphan_directory,
     )
     _settle_moves_back(application, catalog)
@@ -161,13 +161,13 @@ def _compared_elsewhere(
     if request.only_files:
         _require_in_backup(backup, request, catalog)
     if request.files and os.path.isdir(place.application.files_directory):
-        files = _named_there(place, request) if request.only_files else _files_there(place.application)
+        files = _named_there(place, request) if request.only_files else files_there(place.application)
     compared = catalog.restores.compare_elsewhere(
         restore_id,
         backup,
         request,
         files,
-        same=lambda seen: _same(place.application, seen),
+        same=lambda seen: those_that_are_same(place.application, seen),
         keep_placed=request.files and not place.adds and claimed_by(place.directory) == place.mark,
     )
     if not place.adds or not os.path.lexists(place.directory):
@@ -325,15 +325,6 @@ def _skip_ids_in_use(application: Application, catalog: Catalog) -> None:
     catalog.restores.skip_ids(max((number for number in used if number < _HIGHEST_ID), default=0))
 
 
-def _files_there(application: Application) -> Iterator[FileSeen]:
-    found = walk(
-        application.files_directory,
-        on_skip=lambda _name, _reason: None,
-        leave_out=(application.orphan_directory, application.staging_directory),
-    )
-    return ((file.name, file.size, file.mtime_ns, file.inode) for file in found)
-
-
 def _settle_moves_aside(application: Application, catalog: Catalog) -> None:
     """Note files that a restore moved to the orphan directory before it died: they are not paid for again."""
     for begun in catalog.restores.unfinished_moves(0):
@@ -358,17 +349,6 @@ def _usable(application: Application, aside: Sequence[SetAside]) -> dict[int, in
         ):
             found[file.archive_id] = file.move_id
     return found
-
-
-def _same(application: Application, files: Sequence[SetAside]) -> list[int]:
-    """Return the archive ids of files in the directory that have the archived content; they are read for that."""
-    log.info("%s may have changed since a scan saw them; their contents are compared.", counted(len(files), "file"))
-
-    def is_same(file: SetAside) -> bool:
-        return is_intact(application.files_directory, file.filename, size=file.size, checksum=file.checksum)
-
-    answers = in_parallel(is_same, files, workers=application.connections)
-    return [file.archive_id for file, answer in answers if answer is True]
 
 
 def _plan(
