@@ -41,6 +41,8 @@ RunEnded = Callable[[Run], str | None]
 RUN_DELETED = "deleted"
 #: A run that Airflow does not know is over when its lease was not prolonged for so long: steps do it twice a minute.
 LEASE_QUIET_SECONDS = 180.0
+#: How long a transaction is waited for whose process perhaps sleeps, before it is ended.
+_PATIENCE = "3s"
 HOLDERS = ("backup", "restore", "deletion")
 _BACKUP_GOES_ON = "The next backup goes on with what is archived."
 _RESTORE_GOES_ON = "A new restore pays for nothing twice."
@@ -83,7 +85,7 @@ class Backups:
         Raise LeaseHeld when another run has it, CatalogNotReady when the catalog is of another version.
         """
         self._db.require_version()
-        self._db.announce(self.application_id)
+        self._db.announce(self.application_id, holder)
         lease = self.lease()
         if lease is not None and lease["last_holder"] not in (None, holder):
             if lease["held"] and lease["holder"] != holder and not self._is_dead(lease):
@@ -167,7 +169,7 @@ class Backups:
         for _ in range(3):
             try:
                 with self._db.transaction():
-                    self._db.row("wait_for_a_lock", patience="3s")
+                    self._db.row("wait_for_a_lock", patience=_PATIENCE)
                     change()
                     self._db.row("wait_for_a_lock", patience=f"{round(LOCK_SECONDS * 1000)}ms")
                 return
@@ -199,7 +201,7 @@ class Backups:
         for _ in range(3):
             try:
                 with self._db.transaction():
-                    self._db.row("wait_for_a_lock", patience="3s")
+                    self._db.row("wait_for_a_lock", patience=_PATIENCE)
                     taken = self._db.row(
                         "take_lease",
                         application_id=self.application_id,

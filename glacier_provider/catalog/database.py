@@ -128,6 +128,7 @@ class Database:
         self._connect = connect
         self._connection: psycopg.Connection[Any] | None = None
         self._shown: Fence | None = None  # the fence that the session knows of
+        self._who = ""  # whose session it is, as in "restore 3"
         self._is_known = False
         self._within = 0  # so many transactions, one in the other
         self._works: list[str] = []
@@ -251,10 +252,11 @@ class Database:
         with self._errors():
             _require_version(self.connection(), self.schema)
 
-    def announce(self, application_id: int, who: str = "0") -> None:
+    def announce(self, application_id: int, who: str = "") -> None:
         """Have the session be found by who waits for us, before we have a lease or without any, as in "restore 3"."""
+        self._who = who
         if self._shown is None:
-            name = f"{self.stale_sessions(application_id)}{who}"
+            name = f"{self.stale_sessions(application_id)}{who or '0'}"
             self.connection().execute("SELECT set_config('application_name', %s, false)", [name])
 
     def stale_sessions(self, application_id: int) -> str:
@@ -270,7 +272,8 @@ class Database:
         shown = "" if fence is None else f"{fence.application_id} {fence.token}"
         connection.execute("SELECT set_config('glacier_provider.fence', %s, false)", [shown])
         if fence is not None:
-            name = f"{self.stale_sessions(fence.application_id)}{fence.token}"
+            # With who it is: a token that is being taken is known to nobody else before it is committed.
+            name = f"{self.stale_sessions(fence.application_id)}{fence.token} {self._who}".rstrip()
             connection.execute("SELECT set_config('application_name', %s, false)", [name])
         elif self._shown is not None:
             connection.execute("RESET application_name")
@@ -348,7 +351,8 @@ class Database:
             "LEFT JOIN {fences} f ON f.application_id = a.id LEFT JOIN {restores} r ON who = 'restore ' || r.id "
             "WHERE s.datname = current_database() AND s.xact_start IS NOT NULL AND s.wait_event_type = 'Client' "
             "AND (NOT coalesce(a.lease_until >= clock_timestamp(), false) "
-            "OR who NOT IN ('0', f.token::text) AND who ~ '^[0-9]+$' OR r.state IN ('complete', 'failed'))"
+            "OR split_part(who, ' ', 1) NOT IN ('0', f.token::text) AND who ~ '^[0-9]' "
+            "OR r.state IN ('complete', 'failed'))"
         )
         tables = {name: sql.Identifier(self.schema, name) for name in ("applications", "fences", "restores")}
         with suppress(Exception), self._connect() as connection:  # of another role, say; then it is waited for

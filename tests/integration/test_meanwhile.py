@@ -19,14 +19,12 @@ def app(dms: ApplicationUnderTest) -> ApplicationUnderTest:
 
 
 def key_of_dump(app: ApplicationUnderTest, backup_id: int) -> str:
-    ((key,),) = in_catalog(
-        app, f"SELECT key FROM glacier_archives WHERE kind = 'database' AND backup_id = {backup_id} AND state = 'archived'"
-    )
-    return str(key)
+    rows = in_catalog(app, "SELECT backup_id, key FROM glacier_archives WHERE kind = 'database' AND state = 'archived'")
+    return str(dict(rows)[backup_id])
 
 
 def away(app: ApplicationUnderTest, key: str) -> dict[str, object]:
-    """Take an object away, as a rule of the bucket or a person does; return what puts it back, as a version of it is."""
+    """Take an object away, as a rule of the bucket or a person does; return what puts it back, as a version does."""
     client = app.s3.client()
     client.restore_object(Bucket=app.bucket, Key=key, RestoreRequest={"Days": 1})
     kept = client.head_object(Bucket=app.bucket, Key=key)
@@ -83,7 +81,9 @@ def test_a_restore_that_waited_while_another_one_was_made_brings_what_that_one_t
     app.sql("UPDATE documents SET title = 'of today'")
     app.restore(second)
     assert app.contents().get("doc.pdf") == content
-    with pytest.raises(IllegalMove, match=r"1 file of its backup left the directory, or changed: doc\.pdf.*plan_restore"):
+    with pytest.raises(
+        IllegalMove, match=r"1 file of its backup left the directory, or changed: doc\.pdf.*plan_restore"
+    ):
         app.finish(waiting["restore_id"])
     app.bring(app.plan(first, run))
     app.finish(waiting["restore_id"])

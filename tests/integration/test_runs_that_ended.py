@@ -77,6 +77,29 @@ def in_catalog(dms: ApplicationUnderTest, statement: str) -> None:
         connection.execute(statement)
 
 
+@pytest.mark.parametrize("kind", ["backup", "restore"])
+def test_a_run_is_noted_as_over_though_its_process_sleeps_while_it_takes_the_lease(
+    dms: ApplicationUnderTest, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transaction has the row of the lease, and its token is known to nobody."""
+    monkeypatch.setattr("glacier_provider.catalog.backups._PATIENCE", "50ms")
+    backup_id, run = dms.back_up(), dms.a_run(kind)
+    with a_catalog(dms.catalog_server) as asleep:
+        if kind == "restore":
+            number = dms.plan(backup_id, run)["restore_id"]
+            dms.catalog.restores.start(number)
+        else:
+            number = backup.open_backup(dms.application, run, catalog=dms.catalog, store=dms.store)
+            dms.catalog.backups.fail(number, "by hand")
+        with pytest.raises(LeaseLost), asleep.transaction():  # noqa: PT012 - it sleeps in its transaction
+            asleep.restores.take_lease(number) if kind == "restore" else asleep.backups.go_on(number)
+            if kind == "backup":
+                dms.catalog.backups.open(ANOTHER)
+            else:
+                assert dms.catalog.backups.run_is_over(run, "failed") == [f"restore {number}"]
+            asleep.backups.lease()
+
+
 def test_a_run_that_ended_without_its_backup_is_noted_and_a_complete_one_stays(dms: ApplicationUnderTest) -> None:
     complete, run = dms.back_up(), dms.a_run()
     opened = backup.open_backup(dms.application, run, catalog=dms.catalog, store=dms.store)

@@ -81,15 +81,20 @@ SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity
    AND starts_with(application_name, %(name)s);
 
 -- name: end_transactions_of_run
--- Airflow says that the run is over: what a process of it that sleeps has open is ended, or it would be waited for.
+-- Airflow says that the run is over: what a process of it that sleeps has open is ended, or it would be waited for. One is
+-- found by its token, or, while it is taking that, by its number.
 WITH whose AS (
-    SELECT lease_token::text AS who FROM application_data_backups
+    SELECT lease_token::text AS token, 'backup ' || id AS holder FROM application_data_backups
      WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s
     UNION ALL
-    SELECT unnest(ARRAY['restore ' || id, last_lease_token::text]) FROM restores
-     WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s)
-SELECT pg_terminate_backend(s.pid) AS ended FROM pg_stat_activity s JOIN whose ON s.application_name = %(names)s || who
- WHERE s.datname = current_database() AND s.pid <> pg_backend_pid() AND s.xact_start IS NOT NULL;
+    SELECT last_lease_token::text, 'restore ' || id FROM restores
+     WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s),
+sessions AS (
+    SELECT pid, substr(application_name, length(%(names)s) + 1) AS who FROM pg_stat_activity
+     WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+       AND starts_with(application_name, %(names)s))
+SELECT pg_terminate_backend(s.pid) AS ended FROM sessions s JOIN whose w
+    ON split_part(s.who, ' ', 1) = w.token OR s.who = w.holder OR s.who ~ ('^[0-9]+ ' || w.holder || '$');
 
 -- name: wait_for_a_lock
 SELECT set_config('lock_timeout', %(patience)s, true);

@@ -1,4 +1,4 @@
-"""What of a backup is in the attached-files directory: looked at for the plan, and once more before anything changes."""
+"""What of a backup is in the attached-files directory: looked at for the plan, and again before anything changes."""
 
 from __future__ import annotations
 
@@ -66,6 +66,6 @@ def require_still_there(application: Application, restore_id: int, *, catalog: C
         raise IllegalMove(
             f"Since restore {restore_id} was planned, {counted(gone[0]['total'], 'file')} of its backup left the "
             f"directory, or changed: {names}. Nothing of the database was touched.",
-            hint="Clear the task plan_restore of this run, with all that follow it: it brings them too. What is on offer "
-            "already is not paid for again.",
+            hint="Clear the task plan_restore of this run, with all that follow it: it brings them too. What is on "
+            "offer already is not paid for again.",
         )
