@@ -628,7 +628,8 @@ _mutation(
     f"{PIPELINES}/restore/download.py",
     "        if not pieces.match(digests):\n",
     "        if False:\n",
-    "tests/integration/test_large_restore.py::test_a_damaged_piece_never_gets_its_name",
+    "tests/integration/test_large_restore.py::"
+    "test_pieces_that_are_damaged_otherwise_each_time_never_get_their_name_and_nothing_is_lost",
 )
 _mutation(
     "a staged dump is not hashed before it replaces a database",
@@ -919,9 +920,34 @@ _mutation(
     "a file that another backup contains is deleted",
     Promise.WHOLE,
     f"{SQL}/deletions.sql",
-    "        WHERE o.archive_id = a.id AND b.id <> %(backup_id)s AND b.state IN ('complete', 'running'))\nUNION\n",
-    "        WHERE o.archive_id = a.id AND b.id <> %(backup_id)s AND b.state IN ('running'))\nUNION\n",
+    "(b.state IN ('complete', 'running') OR b.state = 'failed' AND",
+    "(b.state IN ('running') OR b.state = 'failed' AND",
     "tests/integration/test_deletion.py",
+)
+_mutation(
+    "a file of a backup whose dump is lost, and may come back, is deleted",
+    Promise.WORLD,
+    f"{SQL}/deletions.sql",
+    " OR b.state = 'failed' AND b.manifest_archive_id IS NOT NULL)",
+    ")",
+    "tests/integration/test_meanwhile.py::test_a_backup_whose_dump_comes_back_still_has_the_files_that_it_had",
+)
+_mutation(
+    "a database is replaced though files went while its restore waited",
+    Promise.WORLD,
+    f"{PIPELINES}/restore/database.py",
+    "        require_still_there(application, restore_id, catalog=catalog)\n",
+    "",
+    "tests/integration/test_meanwhile.py::test_a_restore_that_waited_while_a_person_deleted_files_brings_them",
+)
+_mutation(
+    "a database that another restore replaced since counts as restored",
+    Promise.FENCED,
+    f"{SQL}/restores.sql",
+    "CASE WHEN jsonb_exists(r.outcome, 'database') THEN r.last_lease_token END",
+    "NULL",
+    "tests/integration/test_meanwhile.py::"
+    "test_a_restore_that_is_planned_again_after_another_one_restores_the_database_again",
 )
 _mutation(
     "the newest complete backup may go by a rule",
