@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from glacier_provider.core.checks import Fingerprint
-from glacier_provider.postgres.tools.sql import literal, quoted
+from glacier_provider.postgres.tools.sql import joined_by_hashes, literal, quoted
 
 if TYPE_CHECKING:
     from glacier_provider.postgres.tools.server import Connection
@@ -147,12 +147,14 @@ def take_fingerprint(
     left_out["ours"] = _OURS.format(**left_out)
     version = int(str(ask("SELECT current_setting('server_version_num')")[0][0])) // 10000
     objects: dict[str, dict[str, tuple[str, str]]] = {"extension": {}}
-    for kind, name, flag, digest in ask(_OBJECTS.format(**left_out)):
+    with joined_by_hashes(ask):
+        known, numbers, tables_there = (ask(sql.format(**left_out)) for sql in (_OBJECTS, _SEQUENCES, _TABLES))
+    for kind, name, flag, digest in known:
         objects.setdefault(str(kind), {})[_text(name)] = (str(flag), str(digest))
-    if found := _sequences(ask, ask(_SEQUENCES.format(**left_out))):
+    if found := _sequences(ask, numbers):
         objects["sequence"] = found
     counted: dict[str, tuple[int, str | None] | None] = {}
-    for schema, name, may_read, columns in ask(_TABLES.format(**left_out)):
+    for schema, name, may_read, columns in tables_there:
         table = f"{quoted(str(schema))}.{quoted(str(name))}"
         counted[_text(f"{schema}.{name}")] = _rows(ask, table, columns or "", hashes) if may_read == "true" else None
     return Fingerprint(version, hashes, counted, objects, round(time.monotonic() - began, 2))
@@ -162,7 +164,8 @@ def tables_to_lock(ask: Ask, *, schemas: Iterable[str], tables: Iterable[str], r
     """Return the tables whose rows will be counted, quoted."""
     left_out = {"schemas": _array(schemas), "tables": _array(tables), "rowless": _array(rowless)}
     left_out["ours"] = _OURS.format(**left_out)
-    found = ask(_TABLES.format(**left_out))
+    with joined_by_hashes(ask):
+        found = ask(_TABLES.format(**left_out))
     return [
         f"{quoted(str(schema))}.{quoted(str(name))}" for schema, name, may_read, _columns in found if may_read == "true"
     ]

@@ -17,7 +17,7 @@ from glacier_provider.postgres.restore.outcome import FailedStatement
 from glacier_provider.postgres.restore.session import Refused, RestoringSession
 from glacier_provider.postgres.restore.target import named_queries
 from glacier_provider.postgres.tools.server import Server, database_errors, error_of
-from glacier_provider.postgres.tools.sql import quoted
+from glacier_provider.postgres.tools.sql import joined_by_hashes, quoted
 
 _ROWS_LOOKED_AT = 5
 _SECONDS = 5
@@ -76,7 +76,8 @@ def rehearse_expressions(server: Server, excluded: frozenset[str], *, tell: Call
     with server.connect() as connection, database_errors(server, "looking for expressions"):
         connection.read_only = True
         connection.execute("SELECT set_config('search_path', '', true)")
-        rows = connection.execute(named_queries("expressions.sql")["expressions"].encode()).fetchall()
+        with joined_by_hashes(lambda statement: connection.execute(statement.encode())):
+            rows = connection.execute(named_queries("expressions.sql")["expressions"].encode()).fetchall()
     found = [one for row in rows if (one := _Expression(*row)).schema not in excluded]
     failed: list[FailedStatement] = []
     conditions: list[FailedStatement] = []

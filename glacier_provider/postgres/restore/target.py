@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from glacier_provider.postgres.restore.selection import ObjectIdentity, Selection
 from glacier_provider.postgres.tools.find import Version
 from glacier_provider.postgres.tools.options import Exclusions
-from glacier_provider.postgres.tools.sql import TableName
+from glacier_provider.postgres.tools.sql import TableName, joined_by_hashes
 
 if TYPE_CHECKING:
     from glacier_provider.postgres.tools.server import Connection
@@ -204,7 +204,8 @@ def _sql_file(file: str) -> str:
 
 
 def _rows(connection: Connection, name: str) -> Iterable[tuple[Any, ...]]:
-    return connection.execute(named_queries("target.sql")[name].encode()).fetchall()
+    with joined_by_hashes(lambda statement: connection.execute(statement.encode())):
+        return connection.execute(named_queries("target.sql")[name].encode()).fetchall()
 
 
 def _row(connection: Connection, statement: LiteralString) -> tuple[Any, ...]:

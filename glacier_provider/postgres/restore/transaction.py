@@ -44,7 +44,7 @@ from glacier_provider.postgres.tools.messages import without_secrets
 from glacier_provider.postgres.tools.options import Exclusions, Keep, PgRestoreOptions
 from glacier_provider.postgres.tools.run import CHUNK, Reporter, TaskLog
 from glacier_provider.postgres.tools.server import Server, database_errors, error_of
-from glacier_provider.postgres.tools.sql import literal, quoted
+from glacier_provider.postgres.tools.sql import joined_by_hashes, literal, quoted
 
 if TYPE_CHECKING:
     from glacier_provider.postgres.checks.restored import RestoreChecking
@@ -240,11 +240,12 @@ class _Transaction:
         """Drop what is replaced; return what has to stay, with descriptions."""
         queries = target.named_queries("drop.sql")
         self._doing = "dropping what the dump replaces"
-        staying = {str(one): str(described) for one, described in session.text(queries["staying"])}
+        with joined_by_hashes(session.text):
+            staying = {str(one): str(described) for one, described in session.text(queries["staying"])}
+            self._links = [(str(k), str(w), str(b), str(a)) for k, w, b, a in session.text(queries["links"])]
+            subscribed = [str(name) for (name,) in session.text(queries["subscribed"])]
+            drops = session.text(queries["drops"])
         session.text(f"SELECT set_config('glacier_provider.staying', {literal(','.join(staying))}, true)")
-        self._links = [(str(k), str(w), str(b), str(a)) for k, w, b, a in session.text(queries["links"])]
-        subscribed = [str(name) for (name,) in session.text(queries["subscribed"])]
-        drops = session.text(queries["drops"])
         for _, _, before, _ in self._links:
             if before:
                 session.text(before)

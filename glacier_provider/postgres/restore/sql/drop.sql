@@ -12,11 +12,13 @@ SELECT CASE WHEN c.relispartition THEN 2 ELSE 3 END, format('DROP %s IF EXISTS',
 FROM object o JOIN pg_catalog.pg_class c ON c.oid = o.objid,
   pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
 WHERE o.stays IS NULL AND o.classid = 'pg_catalog.pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-  AND NOT EXISTS (  -- what goes with its table: sequences
-    SELECT FROM pg_catalog.pg_depend d
-      JOIN object owner ON owner.stays IS NULL AND owner.classid = d.refclassid AND owner.objid = d.refobjid
-    WHERE d.classid = o.classid AND d.objid = o.objid AND d.objsubid = 0 AND d.deptype IN ('i', 'a', 'S')
-      AND d.refclassid = 'pg_catalog.pg_class'::regclass AND NOT c.relispartition)
+  -- what goes with its table: sequences. By a hash of them all: the server expects one object, and would look through
+  -- all for each
+  AND (c.relispartition OR o.objid NOT IN (
+    SELECT d.objid FROM pg_catalog.pg_depend d
+    WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0 AND d.deptype IN ('i', 'a', 'S')
+      AND d.refclassid = 'pg_catalog.pg_class'::regclass
+      AND d.refobjid IN (SELECT objid FROM object WHERE stays IS NULL AND classid = 'pg_catalog.pg_class'::regclass)))
 UNION ALL
 SELECT 4, 'DROP SCHEMA', quote_ident(name) FROM schema WHERE stays IS NULL
 UNION ALL
