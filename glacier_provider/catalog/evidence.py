@@ -90,6 +90,7 @@ class EvidenceRows:
             method=told.method,
             state=told.outcome.value,
             backup_id=told.backup_id,
+            opened_at=told.backup_opened_at,
             began_at=told.began_at,
             ended_at=told.ended_at,
             figures=json.dumps(told.figures),

@@ -36,6 +36,7 @@ _NO_CHECKS = ("choice", "plan", "clear", "spans", "times")
 class ToldEvidence:
     """A document that can be what it says. `told` is all of it; times are aware.
 
+    `backup_opened_at` tells the backup apart from another one that has its id in another life of the catalog.
     `corrupt`: store and key of archives whose content was known to be another than what was written.
     """
 
@@ -48,6 +49,7 @@ class ToldEvidence:
     began_at: datetime
     ended_at: datetime
     backup_id: int | None
+    backup_opened_at: datetime | None
     figures: Mapping[str, Any]
     findings: tuple[Finding, ...]
     corrupt: tuple[tuple[str, str], ...]
@@ -157,11 +159,17 @@ def _told(told: dict[str, Any]) -> ToldEvidence:
         began_at=began_at,
         ended_at=ended_at,
         backup_id=None if backup.get("id") is None else _number(backup["id"]),
+        backup_opened_at=_moment(backup.get("opened_at")),
         figures=told["figures"],
         findings=tuple(Finding.from_dict(one) for one in told["findings"]),
         corrupt=tuple((_text(one["store_uri"]), checked_text(one["key"], 1200)) for one in told.get("corrupt") or ()),
         told=told,
     )
+
+
+def _moment(value: Any) -> datetime | None:
+    moment = None if value is None else datetime.fromisoformat(value)
+    return None if moment is None or moment.tzinfo is None else moment
 
 
 def _number(value: Any) -> int:

@@ -58,10 +58,20 @@ SELECT current_setting('server_version') AS catalog_server, count(*) FILTER (WHE
   FROM application_data_backups WHERE application_id = %(application_id)s;
 
 -- name: remember_proof
--- The row of a proof, as its document tells it.
+-- The row of a proof, as its document tells it. A backup that another one has the id of now is known by when it was opened;
+-- one that is in no catalog any more keeps its id, unless that is another one's.
 WITH made AS (
     INSERT INTO proofs (application_id, kind, method, state, backup_id, began_at, ended_at, figures, findings)
-    VALUES (%(application_id)s, %(kind)s, %(method)s, %(state)s, %(backup_id)s, %(began_at)s, %(ended_at)s,
+    VALUES (%(application_id)s, %(kind)s, %(method)s, %(state)s,
+            coalesce((SELECT b.id FROM application_data_backups b
+                       WHERE b.application_id = %(application_id)s AND b.opened_at = %(opened_at)s::timestamptz
+                       ORDER BY b.id = %(backup_id)s::bigint DESC, b.id DESC LIMIT 1),
+                     (SELECT %(backup_id)s::bigint
+                       WHERE NOT EXISTS (SELECT FROM application_data_backups b
+                                          WHERE b.id = %(backup_id)s::bigint
+                                            AND (b.application_id <> %(application_id)s
+                                                 OR b.opened_at <> %(opened_at)s::timestamptz)))),
+            %(began_at)s, %(ended_at)s,
             %(figures)s::jsonb, %(findings)s::jsonb)
     RETURNING id)
 UPDATE evidence e SET proof_id = made.id FROM made
