@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,6 +112,10 @@ class RestoreChecking:
         """Check within a restore's transaction, before it is committed; raise ChecksFailed."""
         self.exempt = tuple(map(NotRestored.of, exempt))
         self._take(run_checks(session.text, self._checks, self.exempt) if self._checks.any else ())
+
+    def without(self, refused: Iterable[str]) -> None:
+        """Note grants that the restore could not make, by the entries' names: it tells of them, and they are exempt."""
+        self.exempt = tuple(NotRestored("ACL", "", name) for name in refused)
 
     def of(self, server: Server, *, in_part: bool = False) -> None:
         """Check a database that nobody uses yet; raise ChecksFailed, unless a person took it as it is, `in_part`.

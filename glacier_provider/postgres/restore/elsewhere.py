@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from glacier_provider.postgres.restore.definitions import Token, tokens
 from glacier_provider.postgres.restore.outcome import FailedStatement, RestoredDatabase
 from glacier_provider.postgres.restore.statistics import analyze_all
 from glacier_provider.postgres.restore.swap.check import check_content
-from glacier_provider.postgres.restore.swap.fill import fill
+from glacier_provider.postgres.restore.swap.fill import Filled, fill
 from glacier_provider.postgres.tools.find import Tools, check_client_version, server_version
 from glacier_provider.postgres.tools.options import OnError, PgRestoreOptions
 from glacier_provider.postgres.tools.run import TaskLog
@@ -302,9 +302,10 @@ def fill_database(
         progress(f"{server.dbname} was filled by an earlier try.")
     else:
         if found.state != _IN_PART:
-            failed, warnings = _filled(
-                server, tools, dump, toc, options, jobs=jobs, on_error=on_error, progress=progress
-            )
+            filled = _filled(server, tools, dump, toc, options, jobs=jobs, on_error=on_error, progress=progress)
+            failed, warnings = filled.failed, [*filled.warnings, *map(str, filled.refused)]
+            if checking is not None:
+                checking.without(one.object for one in filled.refused)
             if failed:
                 mark_database(server, mark, _IN_PART)
         if (failed or found.state == _IN_PART) and on_error is not OnError.ACCEPT:
@@ -335,7 +336,7 @@ def _filled(
     jobs: int,
     on_error: OnError,
     progress: TaskLog,
-) -> tuple[tuple[FailedStatement, ...], list[str]]:
+) -> Filled:
     warnings: list[str] = []
     entries: list[TocEntry] = []
     for entry in restorable_entries(tools, dump, toc):
@@ -348,7 +349,7 @@ def _filled(
         check_content(connection, server, toc.header, entries, options, lenient=lenient)
     progress(f"Restoring {len(entries)} entries of {dump.name} into {server}.")
     filled = fill(server, tools, dump, entries, options, jobs=jobs, lenient=lenient, progress=progress)
-    return tuple(filled.failed), [*warnings, *filled.warnings, *map(str, filled.refused)]
+    return replace(filled, warnings=(*warnings, *filled.warnings))
 
 
 def _in_part(server: Server, failed: tuple[FailedStatement, ...]) -> RestoredInPart:
