@@ -96,6 +96,7 @@ DEEDS = {
     "back_up_and_die": 4,
     "restore": 4,
     "restore_and_die": 4,
+    "overlap_restores": 1,
     "abandon_backup": 1,
     "abandon_restore": 1,
     "delete_backup": 3,
@@ -322,6 +323,38 @@ class Walk:
     def restore_and_die(self) -> None:
         self._restore(Kill(self.chance.choice(RESTORE_STEPS), self.chance.randint(1, 35)))
 
+    def overlap_restores(self) -> None:
+        """A restore has brought its files, another one is made, and the first goes on, or says what left meanwhile."""
+        if not self.world.backups:
+            return
+        self.world.unreadable.clear()
+        one, other, run = self._some_backup(), self._some_backup(), self.world.a_run("restore")
+        self.world.between = lambda: self._restore_between(other)
+        try:
+            try:
+                self.world.plan_view()
+                restore_id = self.world.restore(one, run)
+            except IllegalMove as error:
+                if "Clear the task plan_restore" not in str(error):
+                    raise
+                self.events["a restore was told what left while it waited"] += 1
+                self.world.plan_view()
+                restore_id = self.world.restore(one, run)
+        except BackupNotRestorable:
+            self.abandoned = True
+            self._restore_something()
+            return
+        finally:
+            self.world.between = lambda: None
+        self.restores.append(restore_id)
+        self.world.check_all(abandoned=self.abandoned)
+
+    def _restore_between(self, backup_id: int) -> None:
+        self.world.between = lambda: None
+        self.world.plan_view()
+        with contextlib.suppress(BackupNotRestorable):
+            self.restores.append(self.world.restore(backup_id))
+
     def abandon_backup(self) -> None:
         """A machine is lost with its scheduler: the run is never continued, its lease ends by itself."""
         run = self.world.a_run("backup")
@@ -340,10 +373,11 @@ class Walk:
         if dead is not None and catalog.backups.get(dead)["state"] == "complete":  # died after that
             self.world.note_dead_backup(dead)
 
-    def _staged_late(self, run: Run) -> None:
-        """Who slept before it made its staging directory makes it when it wakes; the next backup clears it."""
-        slept = self.world.here.catalog.backups.of_run(run)
-        self.world.stray_staging.add(f"{self.world.application.name}-backup-{slept}")
+    def _staged_late(self, kind: str, run: Run) -> None:
+        """Who slept before it made its staging directory makes it when it wakes; the next run that ends clears it."""
+        catalog = self.world.here.catalog
+        slept = catalog.backups.of_run(run) if kind == "backup" else catalog.restores.of_run(run)
+        self.world.stray_staging.add(f"{self.world.application.name}-{kind}-{slept}")
 
     def abandon_restore(self) -> None:
         """The same for a restore; Airflow notes its end, and another restore follows."""
@@ -423,7 +457,8 @@ class Walk:
             self.events[f"slept in {slept}"] += 1
             if kind == "backup":
                 self._left_by_backup(run)
-                self._staged_late(run)
+            if kind in ("backup", "restore"):
+                self._staged_late(kind, run)
             elif kind == "delete":
                 self._left_by_deletion(backup_id)
             if self.world.lease_is_held():  # it slept before it began, and began after the others; then it is lost

@@ -134,6 +134,7 @@ class World:
         self.last_try = False
         self.skip = ""  # a task that a person marks as done
         self.meanwhile: Callable[[], object] = lambda: None  # what others do while a process sleeps
+        self.between: Callable[[], object] = lambda: None  # what others do once a restore has brought its files
         self.sql("CREATE TABLE documents (id integer PRIMARY KEY, title text NOT NULL)")
 
     def close(self) -> None:
@@ -363,6 +364,7 @@ class World:
                 break
         else:
             self._bring(restore_id, ranges)
+        self.between()
         self.task(
             "restore_database",
             lambda has: restore.restore_database(app, restore_id, catalog=has.catalog, server=self.server),

@@ -26,8 +26,9 @@ from tests.mutants.mutation import PACKAGE, Mutation, NotFoundOnce
 from tests.mutants.table import MUTATIONS
 
 CHECKOUT = Path(__file__).parents[2]
-#: Longer than the tests of any mutation take, also when it makes them wait in vain.
+#: Longer than the tests of any mutation take, also when it makes them wait in vain; and for each test of all of them.
 SECONDS = 600
+SECONDS_EACH = 60
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Copy:
         seconds = next(self._time)  # bytecode of another version has another time: compiled files know seconds alone
         os.utime(path, (seconds, seconds))
 
-    def run(self, tests: Sequence[str], *options: str, module: str = "") -> Outcomes:
+    def run(self, tests: Sequence[str], *options: str, module: str = "", seconds: float = SECONDS) -> Outcomes:
         """Run tests in the copy."""
         told = self.place.parent / f"{self.place.name}.json"
         told.unlink(missing_ok=True)
@@ -69,10 +70,10 @@ class Copy:
         environment = {**self.environment(), "MUTANTS_OUTCOMES": str(told), "MUTANTS_MODULE": module}
         try:
             done = subprocess.run(
-                argv, cwd=self.place, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+                argv, cwd=self.place, env=environment, capture_output=True, text=True, timeout=seconds, check=False
             )
         except subprocess.TimeoutExpired:
-            return Outcomes(broken=(f"the tests did not end within {SECONDS} s",))
+            return Outcomes(broken=(f"the tests did not end within {seconds:.0f} s",))
         if not told.exists():
             return Outcomes(broken=((done.stdout + done.stderr).strip()[-2000:],))
         read = json.loads(told.read_text(encoding="utf-8"))
@@ -114,7 +115,7 @@ def copied(place: Path) -> Copy:
 def without_mutation(copy: Copy, mutations: Iterable[Mutation], jobs: int) -> Outcomes:
     """Run the tests of all mutations as they are."""
     tests = sorted({test for mutation in mutations for test in mutation.tests})
-    return copy.run(tests, "-n", str(jobs), "--dist", "loadfile")
+    return copy.run(tests, "-n", str(jobs), "--dist", "loadfile", seconds=SECONDS + SECONDS_EACH * len(tests))
 
 
 def judged(mutation: Mutation, copies: SimpleQueue[Copy], sound: Outcomes) -> tuple[bool, str]:
@@ -144,10 +145,11 @@ def verdict(outcomes: Outcomes) -> tuple[bool, str]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("--only", default="", help="mutations with this in their name or file")
+    parser.add_argument("--only", default="", help="mutations with this in their name or file; words by commas: any")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     chosen = parser.parse_args(arguments)
-    mutations = [one for one in MUTATIONS if chosen.only.lower() in f"{one.name} {one.file}".lower()]
+    words = [word.strip() for word in chosen.only.lower().split(",")]
+    mutations = [one for one in MUTATIONS if any(word in f"{one.name} {one.file}".lower() for word in words)]
     if not mutations:
         parser.error(f"no mutation has {chosen.only!r} in its name")
     began = time.monotonic()
