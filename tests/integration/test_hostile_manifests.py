@@ -102,6 +102,18 @@ def test_each_odd_manifest_is_left_out_by_its_name_and_the_others_come_back(dms:
     assert known(dms) == before
 
 
+def test_other_bytes_than_were_written_and_places_that_nobody_named_are_left_out(dms: ApplicationUnderTest) -> None:
+    backups = some_history(dms)
+    shelf = Shelf(dms)
+    entries = shelf.entries(backups[3])
+    shelf.put(backups[3], shelf.bytes[shelf.key(backups[3])], sha256="0" * 64)
+    lose_the_catalog(dms)
+    assert "its bytes are not those that were written" in rebuild(dms).left_out[0]
+    shelf.put_entries(backups[3], HOSTILE["another bucket"](entries))
+    lose_the_catalog(dms)
+    assert "it names archives in s3://somebody-elses/pre" in rebuild(dms).left_out[0]
+
+
 def test_what_is_no_manifest_at_all_is_left_out_by_its_name(dms: ApplicationUnderTest) -> None:
     backups = some_history(dms)
     shelf = Shelf(dms)

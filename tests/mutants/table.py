@@ -922,7 +922,8 @@ _mutation(
     f"{SQL}/deletions.sql",
     "(b.state IN ('complete', 'running') OR b.state = 'failed' AND",
     "(b.state IN ('running') OR b.state = 'failed' AND",
-    "tests/integration/test_deletion.py",
+    "tests/integration/test_deletion.py::test_a_deleted_backup_takes_with_it_what_it_alone_needs",
+    "tests/integration/test_deletion.py::test_a_file_of_deleted_backups_between_goes_with_the_last_of_them",
 )
 _mutation(
     "a file of a backup whose dump is lost, and may come back, is deleted",
@@ -979,7 +980,8 @@ _mutation(
     f"{PIPELINES}/rebuild.py",
     "        if manifest.description.sha256 not in (None, sha256):\n",
     "        if False:\n",
-    "tests/integration/test_hostile_manifests.py",
+    "tests/integration/test_hostile_manifests.py::"
+    "test_other_bytes_than_were_written_and_places_that_nobody_named_are_left_out",
 )
 _mutation(
     "a manifest sends us to any place with our credentials",
@@ -987,7 +989,8 @@ _mutation(
     f"{PIPELINES}/rebuild.py",
     "        if place_of(uri) not in known:\n",
     "        if False:\n",
-    "tests/integration/test_hostile_manifests.py",
+    "tests/integration/test_hostile_manifests.py::"
+    "test_other_bytes_than_were_written_and_places_that_nobody_named_are_left_out",
 )
 _mutation(
     "a manifest may unpack without end",
@@ -995,7 +998,7 @@ _mutation(
     "glacier_provider/core/told.py",
     "        if room < 0:\n",
     "        if False:\n",
-    "tests/unit/core/test_told.py",
+    "tests/unit/core/test_told.py::test_what_unpacks_without_end_takes_little_room",
 )
 _mutation(
     "a backup whose chain of manifests is torn comes back as complete",
@@ -1003,7 +1006,7 @@ _mutation(
     f"{PIPELINES}/rebuild.py",
     "        self.errors |= {ids[number]: error for number, error in errors.items()}\n",
     "        errors = {}\n",
-    "tests/integration/test_rebuild.py",
+    "tests/integration/test_rebuild.py::test_backups_behind_an_unreadable_manifest_are_named_and_the_others_come_back",
 )
 _mutation(
     "what is not being deleted counts as deleted",
@@ -1046,7 +1049,7 @@ _mutation(
     "glacier_provider/ui/web.py",
     "    if wanted.confirm.strip() != plan.confirm:\n",
     "    if False:\n",
-    "tests/integration/ui/test_money_and_deletion.py",
+    "tests/integration/ui/test_money_and_deletion.py::test_a_deletion_has_to_be_confirmed_by_typing",
 )
 
 MUTATIONS = tuple(_table)
