@@ -289,7 +289,7 @@ class Restores:
         return Comparison(present=present, members=members, differing=differing, lost=lost, figures=figures)
 
     def others_since(self, restore_id: int) -> bool:
-        """Whether another restore has changed the application's directory or database since this one was opened."""
+        """Whether another restore has changed the application's directory or database since this one was planned."""
         return self._db.row("restores_since", restore_id=restore_id) is not None
 
     def gone_since_plan(

@@ -90,6 +90,26 @@ def test_a_restore_that_waited_while_another_one_was_made_brings_what_that_one_t
     assert app.contents()["doc.pdf"] == b"content"
 
 
+def test_a_restore_that_waited_while_an_earlier_one_was_undone_brings_its_own_content(
+    app: ApplicationUnderTest,
+) -> None:
+    app.write("doc.pdf", b"content")
+    first = app.back_up()
+    app.write("doc.pdf", b"CONTENT")
+    app.back_up()
+    undone = app.restore(first)["restore_id"]
+    run = app.a_run("restore")
+    waiting = app.plan(first, run)
+    app.bring(waiting)
+    app.undo_orphans(undone)
+    assert app.contents()["doc.pdf"] == b"CONTENT"
+    with pytest.raises(IllegalMove, match=r"1 file of its backup left the directory, or changed: doc\.pdf"):
+        app.finish(waiting["restore_id"])
+    app.bring(app.plan(first, run))
+    app.finish(waiting["restore_id"])
+    assert app.contents()["doc.pdf"] == b"content"
+
+
 def test_a_restore_that_waited_while_a_person_deleted_files_brings_them(app: ApplicationUnderTest) -> None:
     app.write("doc.pdf", b"content")
     first, run = app.back_up(), app.a_run("restore")

@@ -106,7 +106,11 @@ UPDATE restores SET outcome = outcome || %(outcome)s WHERE id = %(restore_id)s
 RETURNING id;
 
 -- name: record_plan
-UPDATE restores SET plan = %(plan)s WHERE id = %(restore_id)s AND state = 'planned'
+-- With the fence of who had the lease last: what others change since is behind that one, or a later one.
+UPDATE restores r
+   SET plan = %(plan)s::jsonb
+              || jsonb_build_object('fence', (SELECT token FROM fences f WHERE f.application_id = r.application_id))
+ WHERE id = %(restore_id)s AND state = 'planned'
 RETURNING id;
 
 -- name: compare_archives
@@ -177,10 +181,10 @@ SELECT a.id AS archive_id, a.filename, a.stored_size AS size, a.checksum, o.subd
  ORDER BY a.id, o.id DESC;
 
 -- name: restores_since
--- Others that changed the application's directory or database since this one was opened.
+-- Others that changed the application's directory or database since this one was planned, or brought back what they had
+-- changed.
 SELECT other.id FROM restores r JOIN restores other ON other.application_id = r.application_id AND other.id <> r.id
- WHERE r.id = %(restore_id)s AND other.last_lease_token IS NOT NULL
-   AND (other.closed_at IS NULL OR other.closed_at > r.opened_at)
+ WHERE r.id = %(restore_id)s AND other.last_lease_token >= coalesce((r.plan ->> 'fence')::bigint, 0)
  LIMIT 1;
 
 -- name: gone_since_plan
