@@ -14,9 +14,10 @@ unexport PYTHONPATH
 export ONCE KEEP STORE
 PEERS := $(VENV)/.peers
 APPLICATIONS := $(VENV)/.applications
+DOCS := $(VENV)/.docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-more test-long matrix mutants soak applications planned corpus screenshots fields bench lint format check constraints clean
+.PHONY: help setup demo test test-more test-long matrix mutants soak applications planned corpus screenshots docs fields bench lint format check constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +61,10 @@ applications: $(APPLICATIONS) ## back up and restore sites made with Wagtail and
 screenshots: $(READY) ## take the pictures of the documents from a running Airflow; needs Chromium
 	@$(BIN)/python -m tests.e2e.screenshots docs/images
 
+docs: $(DOCS) ## make the documentation site in build/docs, with pages from docstrings, parsers and models
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -W ignore -m mkdocs build --quiet
+	@echo "The documentation is in build/docs/index.html."
+
 fields: $(READY) ## write anew what is made from the fields of applications.yaml: JSON Schema, guide, example
 	@$(BIN)/python -m tests.support.fields
 
@@ -82,7 +87,7 @@ check: lint test ## lint and test
 constraints: $(READY) ## pin the newest versions in constraints.txt
 	@printf '%s\n' hatchling editables uv > $(VENV)/tools.in
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
-	  --extra dev --extra bench --extra applications --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --extra dev --extra bench --extra applications --extra docs --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	  pyproject.toml $(VENV)/tools.in | sed 's/ *;.*//' | LC_ALL=C sort -u > $(VENV)/constraints.txt
 	@mv $(VENV)/constraints.txt constraints.txt
 
@@ -106,11 +111,12 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m compileall -qq -j0 -x '/($(LATER))/' $(VENV)/lib/python*/site-packages || true
 	@touch $@
 
-# The tools that `make bench` compares with (restic is not among them: it is a package of the system), and what the
-# sites are made with whose backups are tried.
+# The tools that `make bench` compares with (restic is not among them: it is a package of the system), what the sites are
+# made with whose backups are tried, and what makes the documentation.
 $(PEERS): EXTRA := bench
 $(APPLICATIONS): EXTRA := applications
-$(PEERS) $(APPLICATIONS): $(READY)
+$(DOCS): EXTRA := docs
+$(PEERS) $(APPLICATIONS) $(DOCS): $(READY)
 	@echo "Installing the extra $(EXTRA) into $(VENV) ..."
 	@test -w "$$HOME" || export UV_CACHE_DIR="$(CURDIR)/.cache/uv" PIP_NO_CACHE_DIR=1; \
 	if $(BIN)/uv --version >/dev/null 2>&1 && \

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Ctrl-C. `check` has the exit codes of monitoring plug-ins instead.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    arguments = _parser().parse_args(given)
+    arguments = command_parser().parse_args(given)
     arguments.given = given
     log_to_stderr()
     try:
@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code or 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of `glacier-backup`, with all commands."""
     words = "Look at the catalog of Glacier backups, and keep it."
     parser = argparse.ArgumentParser(prog="glacier-backup", description=words)
     parser.add_argument("--version", action="version", version=__version__)

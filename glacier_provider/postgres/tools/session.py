@@ -43,6 +43,7 @@ _OURS = {
     "IntervalStyle": "postgres",
     "extra_float_digits": "1",
     "gin_fuzzy_search_limit": "0",  # else a search finds a part of what there is
+    "jit": "off",  # of a query over the catalogs nothing is known, it seems dear, and is compiled for seconds
     "TimeZone": "UTC",
     "row_security": "off",  # an error rather than fewer rows
     "standard_conforming_strings": "on",
