@@ -46,7 +46,7 @@ matrix: $(READY) ## try versions of Airflow and Python, each in an environment o
 
 soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 SOAK_STORE=s3 SEED=1; KILLS=all: deaths
 	@$(BIN)/python -m tests.faults.soak --store $(or $(SOAK_STORE),both) --seed $(or $(SEED),1) \
-	  $(if $(KILLS),--kills $(KILLS),--steps $(or $(STEPS),20000)) $(if $(JOBS),--jobs $(JOBS))
+	  $(if $(KILLS),--kills $(KILLS),--steps $(or $(STEPS),20000)) $(if $(JOBS),--jobs $(JOBS)) $(if $(LEAVE),--leave $(LEAVE))
 
 planned: $(READY) ## restore any databases at random and compare with the plan; EXAMPLES=100 SEED=1
 	@PLANNED_EXAMPLES=$(or $(EXAMPLES),100) PLANNED_SEED=$(or $(SEED),1) PLANNED_SHRINK=1 \

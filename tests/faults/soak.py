@@ -30,6 +30,7 @@ from typing import TypeVar
 from tests.emulator.s3 import S3Emulator
 from tests.faults.changing import ChangingWorld
 from tests.faults.kills import Survey, kill_all, survey
+from tests.faults.left import leave
 from tests.faults.mail import NONSENSE
 from tests.faults.places import Place, S3Place, VaultPlace, a_vault_emulator
 from tests.faults.walk import DEEDS, MESSAGE_FAULTS, RESTORE_FAULTS, Walk
@@ -91,6 +92,7 @@ class Job:
     seed: int
     steps: int = 0
     kills: Survey | None = None
+    leave: str = ""
 
     @property
     def name(self) -> str:
@@ -154,6 +156,10 @@ def _walk(world: ChangingWorld, job: Job, figures: Figures) -> None:
     walk = Walk(world, job.seed)
     try:
         walk.go(job.steps, tell=Teller(job.name).tell)
+    except BaseException:
+        if job.leave:
+            leave(world, Path(job.leave) / f"{job.store}-{job.seed}", walk.deeds)
+        raise
     finally:
         figures.counts["steps"] = sum(walk.done.values())
         figures.counts.update({f"deed: {name.replace('_', ' ')}": number for name, number in walk.done.items()})
@@ -212,10 +218,10 @@ def apart(work: Callable[..., Answer], *arguments: object) -> Answer:
 # --- all together --------------------------------------------------------------------------------------------------
 
 
-def walks(store: str, seed: int, steps: int) -> list[Job]:
+def walks(store: str, seed: int, steps: int, leave_in: str = "") -> list[Job]:
     """Divide steps into walks."""
     shares = [min(STEPS_OF_A_WALK, steps - first) for first in range(0, steps, STEPS_OF_A_WALK)]
-    return [Job(store, seed + number, steps=share) for number, share in enumerate(shares)]
+    return [Job(store, seed + number, steps=share, leave=leave_in) for number, share in enumerate(shares)]
 
 
 def deaths(store: str, seed: int, found: Survey, runs: Sequence[str], most: int | None) -> list[Job]:
@@ -301,7 +307,7 @@ def main() -> int:
             jobs = _deaths_of(pool, soak, stores, options)
         else:
             print(f"--steps {options.steps} --seed {options.seed}, {options.jobs} worlds at a time", flush=True)
-            jobs = [walks(store, options.seed, options.steps) for store in stores]
+            jobs = [walks(store, options.seed, options.steps, options.leave) for store in stores]
         well = soak.run([job for turn in _turns(jobs) for job in turn])
     print(f"{soak.table()}\n{time.monotonic() - began:.0f} s in all", flush=True)
     if options.kills is None and options.steps >= 1000 and (never := soak.never(EXPECTED)):
@@ -337,6 +343,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--kills", metavar="all|N", type=_kills, help="die at instants instead of walking")
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS, help="with --kills: only of these")
+    parser.add_argument(
+        "--leave", default="", metavar="DIRECTORY", help="what a walk that fails leaves is written there"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worlds at a time")
     return parser.parse_args()
 

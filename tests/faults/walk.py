@@ -127,6 +127,7 @@ class Walk:
         self.seed = seed
         self.chance = random.Random(seed)
         self.done: Counter[str] = Counter()
+        self.deeds: list[str] = []
         self.abandoned = False
         self.every = self.chance.choice([DAY, DAY, 7 * DAY, 30 * DAY])
         self.most_files = MOST_FILES
@@ -149,6 +150,7 @@ class Walk:
         """Take so many steps, and tell of each; an error carries the seed and the step as a note."""
         for step in range(1, steps + 1):
             (deed,) = self.chance.choices(list(DEEDS), list(DEEDS.values()))
+            self.deeds.append(f"{step} {deed}; backups {sorted(self.world.backups)}")
             try:
                 getattr(self, deed)()
             except BaseException as error:
