@@ -13,6 +13,7 @@ from glacier_provider.core.proof import ProofKind
 from glacier_provider.core.store_uri import S3Uri, parse_store_uri
 from glacier_provider.errors import ProofFailed, StoreDenied, StoreUnavailable
 from glacier_provider.pipelines import verify
+from glacier_provider.pipelines.evidence import evidence_in_stores
 from glacier_provider.pipelines.reconcile import reconcile
 from glacier_provider.stores import client_config
 from glacier_provider.stores.s3.batch import BatchAccess, BatchOperations, control_client_config, reached_by_address
@@ -74,6 +75,12 @@ class Verified:
         return verify.close_verification(
             self.app.application, proof_id, catalog=self.app.catalog, stores=self.app.stores
         )
+
+    def run_listing(self) -> int:
+        """Verify by listing up to the last step; return the id."""
+        proof_id = verify.open_verification(self.app.application, catalog=self.app.catalog, method="listing")
+        self.listing(proof_id)
+        return proof_id
 
     def run(self) -> dict[str, Any]:
         proof_id = self.open()
@@ -333,6 +340,36 @@ def test_a_verification_that_is_killed_anywhere_is_gone_on_with_and_paid_for_onc
     assert verified.left() == []
     assert in_catalog(verified.app, "SELECT count(*) FROM proofs WHERE state = 'running'") == [(0,)]
     assert in_catalog(verified.app, "SELECT count(*) FROM batch_jobs WHERE NOT cleared") == [(0,)]
+
+
+#: What a verification calls when it opens, lists and leaves its evidence.
+ENDS = (
+    "glacier_provider.catalog.proofs.Proofs.open",
+    "glacier_provider.catalog.proofs.Proofs.note",
+    "glacier_provider.catalog.evidence.EvidenceRows.take_up",
+    "glacier_provider.catalog.evidence.EvidenceRows.draft",
+    "glacier_provider.catalog.evidence.EvidenceRows.stored",
+)
+
+
+@pytest.mark.slow
+def test_a_verification_that_is_killed_at_its_beginning_or_its_evidence_leaves_a_whole_chain(
+    verified: Verified,
+) -> None:
+    app = verified.app
+    for name in ENDS:
+        live = killed_at(name, 1)
+        try:
+            with pytest.raises(Killed):
+                verified.close(verified.run_listing())
+        finally:
+            live()
+        app.catalog.close()
+        assert verified.close(verified.run_listing())["state"] == "passed", name
+        chain = evidence_in_stores(app.application, catalog=app.catalog, stores=app.stores)
+        assert (chain.faults, chain.missing, chain.altered) == ((), (), ()), name
+        assert len(chain.documents) == in_catalog(app, "SELECT count(*) FROM proofs")[0][0], name
+        assert in_catalog(app, "SELECT count(*) FROM proofs WHERE state = 'running'") == [(0,)], name
 
 
 def test_a_verification_whose_run_is_over_has_failed_and_its_jobs_are_read_by_the_next(verified: Verified) -> None:
