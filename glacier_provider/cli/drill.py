@@ -12,7 +12,8 @@ from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.cli.arguments import Arguments, add_command_of_one, named_application
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer
-from glacier_provider.errors import GlacierProviderError
+from glacier_provider.core.status import ProofState
+from glacier_provider.errors import GlacierProviderError, ProofFailed
 
 if TYPE_CHECKING:
     from glacier_provider.applications import Application
@@ -36,6 +37,8 @@ def _drill(arguments: Arguments) -> None:
         closed = _drilled(application, catalog, resources)
     lines = closed["lines"]
     print_answer(arguments, {name: value for name, value in closed.items() if name != "lines"}, "\n".join(lines))
+    if closed["state"] != ProofState.PASSED:
+        raise ProofFailed(f"The drill did not pass: what it says of backup {closed['backup_id']} is above.", hint="")
     verify.raise_unproven(closed)
 
 

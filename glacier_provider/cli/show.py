@@ -129,7 +129,7 @@ def _proven(proofs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         words = proof["words"]
         head = f"{proof['kind']} {proof['id']}: {proof['state']}, ended {shown_time(proof['ended_at'])} UTC"
         yield f"{head}: {words}" if words else head
-        findings = finding_lines([Finding.from_dict(one) for one in proof["findings"]])
+        findings = finding_lines([Finding.from_dict(one) for one in proof["findings"]], proof["error"])
         yield from (f"  {for_terminal(told)}" for told in (*([proof["error"]] if proof["error"] else []), *findings))
     if none:
         yield "never proven: no drill has restored it, and nothing was verified since it was complete"

@@ -27,6 +27,7 @@ def add_commands(commands: Any) -> None:
     command = add_command(
         commands, "verify", _verify, "compare what is in the stores with the catalog, without retrieving it"
     )
+    command.add_argument("named", nargs="?", metavar="APPLICATION", help="only this application")
     command.add_argument(
         "--by",
         choices=["listing", "content"],
@@ -40,7 +41,8 @@ def add_commands(commands: Any) -> None:
 
 def _verify(arguments: Arguments) -> None:
     applications = right_applications(arguments)
-    names = [arguments.application] if arguments.application else list(applications)
+    only = arguments.named or arguments.application
+    names = [applications.named(only).name] if only else list(applications)
     told = {name: _verified(applications.named(name), arguments) for name in names}
     lines = [line for name, closed in told.items() for line in (f"{name}:", *(f"  {one}" for one in closed["lines"]))]
     print_answer(arguments, {name: _without_lines(closed) for name, closed in told.items()}, "\n".join(lines))

@@ -146,7 +146,12 @@ def merged_findings(findings: Iterable[Finding], *, most: int) -> list[Finding]:
     return list(found.values())
 
 
-def finding_lines(findings: Sequence[Finding]) -> list[str]:
-    """Return findings as a person reads them, the grave ones first."""
-    ordered = sorted(findings, key=lambda one: not one.grave)
+def finding_lines(findings: Sequence[Finding], error: str | None = None) -> list[str]:
+    """Return findings as a person reads them, the grave ones first; not those that an error, told before, tells whole.
+
+    >>> finding_lines([Finding("not_done", "No money."), Finding("lost", "Lost:", 1, ("a",))], "No money.")
+    ['Lost: a.']
+    """
+    untold = (one for one in findings if not error or one.names or one.told not in error)
+    ordered = sorted(untold, key=lambda one: not one.grave)
     return [f"{one.told} {some(one.names, one.count)}.".strip() if one.names else one.told for one in ordered]

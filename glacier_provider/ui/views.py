@@ -321,7 +321,7 @@ def backup_detail(application: Application, backup_id: int, pages: Pages) -> mod
 
 def _proof(row: Row) -> models.ProofResponse:
     kind = ProofKind(row["kind"])
-    findings = finding_lines([Finding.from_dict(one) for one in row["findings"]])
+    findings = finding_lines([Finding.from_dict(one) for one in row["findings"]], row["error"])
     return models.ProofResponse.model_validate(
         {**row, "words": proof_words(kind, row["figures"]), "findings": findings[:NAMED]}
     )

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.e2e.ui_site import PAGE, Site, a_chromium, a_page, a_site, log_in, shoot
 
-LONG = 300_000
+LONG = 900_000
 HEIGHT = 860
 
 

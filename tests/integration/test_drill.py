@@ -19,6 +19,7 @@ from glacier_provider.applications.fields import DrillOptions
 from glacier_provider.core.proof import ProofKind
 from glacier_provider.core.status import ProofState
 from glacier_provider.errors import (
+    ConfigurationError,
     DatabaseUnreachable,
     IllegalMove,
     LeaseHeld,
@@ -27,6 +28,7 @@ from glacier_provider.errors import (
     UnknownBackup,
 )
 from glacier_provider.pipelines.evidence import evidence_in_stores
+from glacier_provider.pipelines.restore.elsewhere import Elsewhere
 from glacier_provider.postgres import Server
 from glacier_provider.postgres.tools.private import remove_left_over
 from tests.emulator.faults import FaultKind
@@ -379,6 +381,29 @@ def test_the_living_database_is_no_target(owned: ApplicationUnderTest) -> None:
     drill.clear()
     assert "is the database of the application" in drill.close()["error"]
     assert len(titles(owned)) == 3
+
+
+def test_a_place_that_is_none_is_said_and_keeps_no_later_drill_waiting_to_clear_it(
+    owned: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def server(conn_id: str) -> Server:
+        if conn_id == "no_such":
+            raise ConfigurationError("There is no Airflow connection no_such.")
+        return owned.server
+
+    there = Elsewhere(server, lambda: [owned.application])
+    monkeypatch.setattr(ApplicationUnderTest, "elsewhere", property(lambda _: there))
+    with pytest.raises(UnknownBackup, match=r"The application dms has no complete backup yet"):
+        DrillUnderTest(owned).open()
+    owned.back_up()
+    owned.configure(drill=replace(owned.application.drill, target={"postgres_conn_id": "no_such", "database": "x"}))
+    drill = DrillUnderTest(owned)
+    drill.open()
+    with pytest.raises(ConfigurationError, match="no_such"):
+        drill.plan()
+    drill.clear()
+    assert "no_such" in drill.close()["error"]
+    assert owned.catalog.drills.to_clear() == []
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.drill import PRIVATE_SERVER
-from glacier_provider.errors import BackupNotRestorable, GlacierProviderError, IllegalMove
+from glacier_provider.core.status import RestoreState
+from glacier_provider.errors import BackupNotRestorable, ConfigurationError, GlacierProviderError, IllegalMove
 from glacier_provider.files.target import remove_target
 from glacier_provider.pipelines.restore.close import close_restore
 from glacier_provider.pipelines.restore.elsewhere import Elsewhere, target_place_of
@@ -60,12 +61,28 @@ def _cleared(
 
 def _clear(application: Application, restore: Row, catalog: Catalog, elsewhere: Elsewhere) -> list[str]:
     """Clear after one restore; return the database that is left, to be replaced, if any."""
-    from glacier_provider.postgres.restore.elsewhere import drop_marked
-
     restore_id = restore["id"]
+    never_began = restore["state"] == RestoreState.PLANNED or bool(restore["outcome"].get("never_began"))
     _end(application, restore, catalog)
     # From now on whoever of it still works, or wakes up, is told that it is over.
-    catalog.restores.add_outcome(restore_id, clearing=True)
+    catalog.restores.add_outcome(restore_id, clearing=True, never_began=never_began)
+    try:
+        kept = _clear_place(application, restore, elsewhere)
+    except ConfigurationError:
+        if not never_began:
+            raise
+        kept = []  # its place is none: that is why
+    remove_tree(staging_directory_of(application, "restore", restore_id), below=application.staging_directory)
+    catalog.restores.release_database(restore_id)
+    catalog.restores.add_outcome(restore_id, cleared=True)
+    log.info("Nothing is left of the drill's restore %d.", restore_id)
+    return kept
+
+
+def _clear_place(application: Application, restore: Row, elsewhere: Elsewhere) -> list[str]:
+    """Drop its database and remove its directory; return the database that is left, if any."""
+    from glacier_provider.postgres.restore.elsewhere import drop_marked
+
     place = target_place_of(application, restore, elsewhere)
     assert place is not None
     kept = []
@@ -74,10 +91,6 @@ def _clear(application: Application, restore: Row, catalog: Catalog, elsewhere: 
         kept.append(str(place.server.dbname))
     if place.target.files_directory:
         remove_target(place.directory, place.mark)
-    remove_tree(staging_directory_of(application, "restore", restore_id), below=application.staging_directory)
-    catalog.restores.release_database(restore_id)
-    catalog.restores.add_outcome(restore_id, cleared=True)
-    log.info("Nothing is left of the drill's restore %d.", restore_id)
     return kept
 
 

@@ -82,13 +82,13 @@ def _unfinished(figures: Mapping[str, Any], findings: list[Mapping[str, Any]]) -
 def closed_drill(proof: Mapping[str, Any], no_evidence: str | None = None) -> dict[str, Any]:
     """Return a drill that has ended as tasks and programs hand it on, and why it has no evidence."""
     findings = [Finding.from_dict(one) for one in proof["findings"]]
-    error, told = proof["error"], finding_lines(findings)
+    error = proof["error"]
+    told = finding_lines(findings, error)
     first = {
         ProofState.PASSED: f"Backup {proof['backup_id']} was restored, and all that was checked is as it was.",
         ProofState.FOUND: f"Backup {proof['backup_id']} is NOT what it was.",
         ProofState.FAILED: f"The drill of backup {proof['backup_id']} could not be done.",
     }[ProofState(proof["state"])]
-    told = [one for one in told if error is None or one not in error]
     return {
         "proof_id": proof["id"],
         "kind": proof["kind"],

@@ -12,7 +12,7 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.proof import ProofKind
-from glacier_provider.errors import LeaseHeld
+from glacier_provider.errors import LeaseHeld, UnknownBackup
 from glacier_provider.pipelines.drill.clear import clear_left_over
 from glacier_provider.pipelines.drill.place import method_of_drill
 from glacier_provider.pipelines.restore.elsewhere import Elsewhere
@@ -91,5 +91,9 @@ def _chosen(application: Application, seed: int, catalog: Catalog) -> Row:
     """Return the backup to restore; raise UnknownBackup or BackupNotRestorable."""
     options = application.drill
     found = catalog.drills.recent_backups(options.among if options.which == "random" else 1)
-    chosen = random.Random(seed).choice(found) if found else 0
-    return catalog.backups.restorable(chosen)
+    if not found:
+        raise UnknownBackup(
+            f"The application {application.name} has no complete backup yet.",
+            hint=f"Make one first: trigger the DAG glacier_backup__{application.name}.",
+        )
+    return catalog.backups.restorable(random.Random(seed).choice(found))

@@ -96,7 +96,9 @@ def closed_proof(proof: Mapping[str, Any], no_evidence: str | None = None) -> di
     }[ProofState(proof["state"])]
     looked = [] if listed is None else [f"{counted(listed, 'archive')} listed by the stores."]
     content = figures.get("content", {})
-    if "matched" in content:
+    if content.get("asked") == 0:
+        looked.append("No checksum was due: each archive was written, or verified, within verify.days.")
+    elif "matched" in content:
         looked.append(
             f"{counted(content['matched'], 'archive')} of {content['asked']} have the checksum that they were written "
             "with, as S3 computed it where they lie."
