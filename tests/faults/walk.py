@@ -614,6 +614,8 @@ class Walk:
         )
         if self.world.liar is not None and self.chance.random() < 0.6:
             faults.append(self.chance.choice(MESSAGE_FAULTS))
+        while faults.count(FaultKind.CORRUPT_BODY) > 1:  # the same wrong bytes three times would be a loss, and said so
+            faults.remove(FaultKind.CORRUPT_BODY)
         for fault in faults:
             rare = OPERATIONS.get(fault)
             operation = "*" if rare is None else rare[0 if self.world.place.exact else 1]
