@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pkgutil
 import signal
@@ -257,6 +258,8 @@ def test_a_dump_that_is_another_in_the_store_is_lost_and_fails_its_backup(owned:
     assert closed["state"] == ProofState.FOUND
     assert owned.catalog.backups.get(backup_id)["state"] == "failed"
     assert leftovers(owned) == []
+    told = json.loads(owned.catalog.evidence.listed(limit=1)[0]["document"])["corrupt"]
+    assert ["/database/" in one["key"] for one in told] == [True], "a rebuilt catalog knows it by that"
 
 
 @pytest.mark.slow
