@@ -48,9 +48,9 @@ soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 S
 	@$(BIN)/python -m tests.faults.soak --store $(or $(SOAK_STORE),both) --seed $(or $(SEED),1) \
 	  $(if $(KILLS),--kills $(KILLS),--steps $(or $(STEPS),20000)) $(if $(JOBS),--jobs $(JOBS)) $(if $(LEAVE),--leave $(LEAVE))
 
-planned: $(READY) ## restore any databases at random and compare with the plan; EXAMPLES=100 SEED=1
+planned: $(READY) ## restore any databases at random and compare with the plan; EXAMPLES=100 SEED=1 OPTIONS=...
 	@PLANNED_EXAMPLES=$(or $(EXAMPLES),100) PLANNED_SEED=$(or $(SEED),1) PLANNED_SHRINK=1 \
-		$(BIN)/python -m pytest -q tests/integration/postgres/test_as_planned.py
+		$(BIN)/python -m pytest -q -m "" $(OPTIONS) tests/integration/postgres/test_as_planned.py
 
 corpus: $(READY) ## restore PostgreSQL's own regression database in every way; VERSIONS=15,18 WAYS=new,itself,swap
 	@$(BIN)/python -m tests.corpus $(if $(VERSIONS),--versions $(VERSIONS)) $(if $(WAYS),--ways $(WAYS))

@@ -181,6 +181,23 @@ def test_an_extension_that_only_the_application_has_says_nothing_of_the_backup(
     assert "EXTENSION citext" in new_server
 
 
+def test_an_extension_that_an_administrator_made_stays_and_has_to_be_made_on_a_new_server(
+    mere: ApplicationUnderTest, postgres: EmbeddedPostgres
+) -> None:
+    dbname = mere.server.dbname
+    postgres.execute("CREATE EXTENSION postgres_fdw", dbname)
+    postgres.execute("GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO mere", dbname)
+    mere.sql("CREATE SERVER other FOREIGN DATA WRAPPER postgres_fdw")
+    mere.sql("CREATE FOREIGN TABLE there (n int) SERVER other")
+    in_place, new_server = restorability(rehearsed(mere))
+    assert in_place == "Restores into its database: yes."
+    assert "EXTENSION postgres_fdw: permission denied" in new_server
+    assert "FOREIGN TABLE public.there: needs SERVER other" in new_server
+    assert new_server.endswith(
+        "Have a superuser make these in the new database first, or restore there as a superuser."
+    )
+
+
 def test_without_any_server_it_is_said_that_nothing_was_rehearsed(
     mere: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

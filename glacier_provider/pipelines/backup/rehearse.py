@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -149,7 +149,7 @@ class _Rehearsal:
         made = {entry.dump_id for entry in plan.kept}
         # what the dump left out is missing in an empty database alone
         stumbles = tried.stumbles if tried is not None else ()
-        found = [one for one in stumbles if not one.is_unknown]
+        found = _about_this_database([one for one in stumbles if not one.is_unknown], made)
         found = [one for one in found if not (one.missing and one.entry.dump_id in plan.uncertain)]
         passed_over = [str(one.failed) for one in found if one.entry.dump_id in made and one.is_passed_over]
         found = [one for one in found if not one.is_passed_over]
@@ -242,7 +242,8 @@ class _Rehearsal:
         unknown = [one for one in stumbles if one.is_unknown]
         failures = [str(one.failed) for one in stumbles if one not in lost and one not in unknown]
         if failures:
-            return _listed(NO, f"statements are refused{_said_of(place)}", failures, _MEND)
+            denied = all(one.is_denied for one in stumbles if one not in lost and one not in unknown)
+            return _listed(NO, f"statements are refused{_said_of(place)}", failures, _DENIED if denied else _MEND)
         if unknown:
             return _listed(UNKNOWN, f"Tried {place}, which lacks what these take", [str(one.failed) for one in unknown])
         return _listed(LOSSES, "", [str(one.failed) for one in lost]) if lost else Outlook(YES)
@@ -267,7 +268,23 @@ _WHEEL = (
     "version or a newer one would do as well, if this worker had it."
 )
 _BEHIND = "What the dump leaves out would be left behind in the old database by a swap."
+_DENIED = "Have a superuser make these in the new database first, or restore there as a superuser."
 _MEND = "Mend what is named in the database; the next backup then tells whether that was all."
+
+
+def _about_this_database(stumbles: Sequence[Stumble], made: Collection[int]) -> list[Stumble]:
+    """Leave out what failed for the sake of something that is in the living database, and stays there.
+
+    An extension above all: most are made by an administrator, once.
+    """
+    there: set[int] = set()
+    of_an_extension = False
+    for one in stumbles:
+        if (one.needs in there) or (one.needs is None and one.entry.dump_id not in made and not one.is_passed_over):
+            there.add(one.entry.dump_id)
+            of_an_extension |= one.entry.desc == "EXTENSION"
+    found = [one for one in stumbles if one.entry.dump_id not in there]
+    return [one for one in found if not (of_an_extension and one.missing)]
 
 
 def _listed(verdict: str, why: str, found: list[str], hint: str = "") -> Outlook:

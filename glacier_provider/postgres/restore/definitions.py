@@ -117,6 +117,12 @@ def granted_roles(sql: str) -> frozenset[str]:
     return frozenset(role for statement in statements(sql) for role in _roles_of_grant(statement))
 
 
+def revoked_from(sql: str) -> frozenset[str]:
+    """Return the roles from which the REVOKE statements of an ACL take something."""
+    found = (statement for statement in statements(sql) if statement and statement[0].is_word("REVOKE"))
+    return frozenset(role for statement in found for role in _roles_of_grant(statement))
+
+
 def policy_roles(sql: str) -> frozenset[str]:
     """Return the roles of ``CREATE POLICY ... TO role, ... [USING | WITH CHECK]``."""
     parts = tokens(sql)

@@ -1,8 +1,9 @@
 """What a schema without rows never runs, tried on a few living rows: read-only, under the empty search_path of a dump.
 
-Generated columns, checks of tables and domains, indexes and partition keys by expression, the queries of materialized
-views: a restore runs them over its rows, and fails with them. Conditions of triggers: a restore runs none, and whoever
-changes rows later under such a search_path does.
+Generated columns, checks of tables and domains (in whatever types these are), indexes and partition keys by expression,
+the queries of materialized views: a restore runs them over its rows, and fails with them. So it does with a regclass
+that names an index, which is made after the rows. Conditions of triggers: a restore runs none, and whoever changes rows
+later under such a search_path does.
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ class _Expression:
             chosen = f"old.ctid = ANY (ARRAY(SELECT ctid FROM ONLY {table} LIMIT {_ROWS_LOOKED_AT}))"
             few = f"ONLY {table} AS old, ONLY {table} AS new WHERE {chosen} AND new.ctid = old.ctid"
             return f"SELECT pg_catalog.count(({trigger_condition(self.sql)})::text) FROM {few}"
+        if self.how == "no index":
+            indexes = f"pg_catalog.pg_class AS i ON i.oid = t.{self.sql} AND i.relkind IN ('i', 'I') AND i.oid >= 16384"
+            return f"SELECT t.{self.sql}::text FROM ONLY {table} AS t JOIN {indexes} LIMIT 1"
         few = f"(SELECT * FROM ONLY {table} LIMIT {_ROWS_LOOKED_AT}) AS {quoted(self.table)}"
         value = f"pg_catalog.bool_and({self.sql})" if self.must_hold else f"pg_catalog.count(({self.sql})::text)"
         return f"SELECT {value} FROM {few}"
@@ -104,4 +108,6 @@ def _evaluated(session: RestoringSession, one: _Expression) -> str | None:
             return None
         said = f"{refused.text} ({refused.context.splitlines()[0]})" if refused.context else refused.text
         return re.sub(r"\s+", " ", said)
+    if one.how == "no index":
+        return f"a row names the index {answer[0][0]}, which a restore makes after the rows" if answer else None
     return "a row does not meet it any more" if one.must_hold and answer and answer[0][0] == "f" else None

@@ -37,6 +37,7 @@ from glacier_provider.postgres.restore.selection import (
     attachments,
     edit,
     is_of_the_server,
+    privileges_of_members,
 )
 from glacier_provider.postgres.restore.statements import ROWS, SETTINGS, change_of_owner
 from glacier_provider.postgres.restore.target import (
@@ -64,6 +65,8 @@ _OF_A_RELATION = ("TABLE ", "FOREIGN TABLE ", "COLUMN ", "VIEW ", "MATERIALIZED 
 MOST_OF_THE_LOCKS = 2.4
 
 BELONGS = "belongs to the role "  #: how the reason of what stays begins, when another role owns it
+#: why privileges on what an extension made are not restored
+OF_A_MEMBER = "of an object of an extension, which this user cannot change"
 #: why a dump's subscription is not made: it would write into what was just restored, as soon as it is enabled
 NO_SUBSCRIPTION = "subscriptions are left to people"
 _REPLACEABLE = frozenset({"FUNCTION", "PROCEDURE"})
@@ -190,7 +193,8 @@ def plan_contents(
         uncertain |= _of_fewer_rows(entries, edited, removed, left_out)
         kept = tuple(entry for entry in edited.kept if entry.dump_id not in removed)
         check_extensions((entry.name for entry in kept if entry.desc == "EXTENSION"), target)
-        kept, fitted = _fitted(_partitions_last(kept), target, options)
+        members = frozenset() if target.superuser else privileges_of_members(toc.entries)
+        kept, fitted = _fitted(_partitions_last(kept), target, options, members)
         _check_something_is_ours(kept, entries, target)
         _check_roles(kept, target, options)
         _check_superuser(kept, target)
@@ -589,8 +593,11 @@ def _roles_hint(options: PgRestoreOptions) -> str:
 
 
 def _check_schemas(kept: Iterable[TocEntry], target: Target, options: PgRestoreOptions) -> None:
-    """Nothing can be made in a schema of another role that does not let this user, and the owner-to-be."""
-    closed = target.schemas.keys() - target.open_schemas
+    """Nothing can be made in a schema of another role that does not let this user, and the owner-to-be.
+
+    Where its own schema is closed to it, it lets itself.
+    """
+    closed = {name for name, owned in target.schemas.items() if not owned} - target.open_schemas
     gives = options.owner is Keep.KEEP and not target.superuser
     found: dict[tuple[str, str], TocEntry] = {}
     for entry in kept:
@@ -626,13 +633,15 @@ def _partitions_last(kept: tuple[TocEntry, ...]) -> tuple[TocEntry, ...]:
 
 
 def _fitted(
-    kept: tuple[TocEntry, ...], target: Target, options: PgRestoreOptions
+    kept: tuple[TocEntry, ...], target: Target, options: PgRestoreOptions, members: frozenset[int]
 ) -> tuple[tuple[TocEntry, ...], tuple[Removed, ...]]:
     """Leave out what outlives the drop, annotations of it that only its owner could change, and dropped privileges."""
     contents = {entry.dump_id: entry for entry in kept}
     left: dict[int, Removed] = {}
     for entry in kept:
         reason = _outlives(entry, target) or _annotates(entry, contents, target) or _attaches(entry, contents)
+        if entry.dump_id in members and entry.owner not in target.inherited:
+            reason = OF_A_MEMBER
         if options.privileges is Keep.DROP and entry.desc in ("USER MAPPING", "ACL", "DEFAULT ACL"):
             reason = "privileges, and user mappings with them, are dropped"
         if reason:

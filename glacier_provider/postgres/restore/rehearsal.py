@@ -20,7 +20,11 @@ from glacier_provider.postgres.restore.creators import Creators
 from glacier_provider.postgres.restore.outcome import MISSING, FailedStatement
 from glacier_provider.postgres.restore.roles import named_roles, of_the_database
 from glacier_provider.postgres.restore.scratch import private_scratch_database, scratch_database
-from glacier_provider.postgres.restore.selection import annotates_the_server, is_of_the_server
+from glacier_provider.postgres.restore.selection import (
+    annotates_the_server,
+    is_of_the_server,
+    privileges_of_members,
+)
 from glacier_provider.postgres.restore.session import Refused, RestoringSession
 from glacier_provider.postgres.restore.statements import (
     LARGE_OBJECTS,
@@ -28,6 +32,7 @@ from glacier_provider.postgres.restore.statements import (
     SETTINGS,
     Storage,
     change_of_owner,
+    closed_schemas,
     definition,
     granted_as,
     in_order,
@@ -48,6 +53,7 @@ _LEFT_OUT = SETTINGS | {ROWS, LARGE_OBJECTS, "SEQUENCE SET", "MATERIALIZED VIEW 
 _LEFT_OUT |= {"BLOB", "BLOB METADATA", "SUBSCRIPTION", "SUBSCRIPTION TABLE"}
 _USER = "SELECT current_user, (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)"
 _CLIENT_ENCODING = re.compile(r"client_encoding\s*=\s*'([^']+)'")
+_DENIED = "42501"  # insufficient_privilege
 _OF_ROLES = {"ACL", "DEFAULT ACL", "POLICY", "USER MAPPING"}
 
 
@@ -56,7 +62,8 @@ class Stumble:
     """An entry whose statement was refused; `missing`: it needs what is not there, as what the dump left out.
 
     With `is_passed_over` a restore lists it and goes on, as with what a role granted as which this user cannot act.
-    With `is_unknown` the server of the rehearsal, which is not the application's, lacks what it takes.
+    With `is_unknown` the server of the rehearsal, which is not the application's, lacks what it takes. `needs` is the
+    id of an entry that failed before, for whose sake this one was not tried; `is_denied`: this user may not make it.
     """
 
     entry: TocEntry
@@ -64,6 +71,8 @@ class Stumble:
     missing: bool
     is_passed_over: bool = False
     is_unknown: bool = False
+    needs: int | None = None
+    is_denied: bool = False
 
 
 def rehearse_schema(
@@ -122,9 +131,14 @@ class _Rehearsal:
         self._failed: dict[int, Stumble] = {}
         self._passed_over: list[Stumble] = []
         self._creators = Creators()
-        self._user, superuser = session.text(_USER)[0]
+        user, superuser = session.text(_USER)[0]
+        self._user = str(user)
         self._is_superuser = superuser == "t"
         self._roles = {str(name): can_act == "t" for name, can_act in session.text(ROLES)}
+        self._closed = frozenset() if self._is_superuser else closed_schemas(toc.entries)
+        members = frozenset() if self._is_superuser else privileges_of_members(toc.entries)
+        of_members = (self._contents[each] for each in members)
+        self._of_others = {entry.dump_id for entry in of_members if not self._roles.get(entry.owner)}
 
     def failures(self) -> list[Stumble]:
         self._note_the_servers_own()
@@ -143,6 +157,8 @@ class _Rehearsal:
     def _is_rehearsed(self, entry: TocEntry) -> bool:
         if entry.desc in _LEFT_OUT or of_the_database(entry) or is_of_the_server(entry.schema):
             return False
+        if entry.dump_id in self._of_others:
+            return False
         if self._options.privileges is Keep.DROP and entry.desc in ("ACL", "DEFAULT ACL", "USER MAPPING"):
             return False
         about_large_objects = entry.name.startswith("LARGE OBJECT")
@@ -160,7 +176,9 @@ class _Rehearsal:
             entry = tried[refused.piece]
             failed = FailedStatement(str(entry), refused.text, self._sql(entry).strip())
             unknown = not self._is_own and self._may_be_known_elsewhere(entry, refused)
-            self._failed[entry.dump_id] = Stumble(entry, failed, refused.state in MISSING, is_unknown=unknown)
+            self._failed[entry.dump_id] = Stumble(
+                entry, failed, refused.state in MISSING, is_unknown=unknown, is_denied=refused.state == _DENIED
+            )
             entries = tried[refused.piece + 1 :]
 
     def _refusal(self, entries: Sequence[TocEntry]) -> Refused | None:
@@ -187,7 +205,7 @@ class _Rehearsal:
         needed = next((self._failed[each] for each in entry.dependencies if each in self._failed), None)
         if needed is not None:
             failed = FailedStatement(str(entry), f"needs {needed.entry}", self._sql(entry).strip())
-            self._failed[entry.dump_id] = Stumble(entry, failed, needed.missing, is_unknown=needed.is_unknown)
+            self._failed[entry.dump_id] = replace(needed, entry=entry, failed=failed, needs=needed.entry.dump_id)
         return needed is not None
 
     def _may_be_known_elsewhere(self, entry: TocEntry, refused: Refused) -> bool:
@@ -209,6 +227,8 @@ class _Rehearsal:
 
     def _has_to_be_let(self, entry: TocEntry) -> bool:
         """Whether who is given an entry perhaps may not create it; asked once, when its schema is there."""
+        if entry.schema and entry.schema in self._closed and not self._creators.knows(entry.schema, self._user):
+            return True
         gives = self._options.owner is Keep.KEEP and entry.owner != self._user and change_of_owner(entry)
         if not (entry.schema and gives and not self._is_superuser and entry.owner in self._roles):
             return False
@@ -220,17 +240,21 @@ class _Rehearsal:
         assert entry.schema is not None
         self._session.text("BEGIN")
         try:
-            self._creators.let(self._session, entry.schema, entry.owner)
+            if entry.schema in self._closed:
+                self._creators.let_in(self._session, entry.schema, self._user)
+            if self._has_to_be_let(entry):
+                self._creators.let(self._session, entry.schema, entry.owner)
         except Refused:  # then the entry is
             self._session.text("ROLLBACK")
         else:
             self._session.text("COMMIT")
 
     def _note_the_servers_own(self) -> None:
-        """Note what only a superuser can give in a new database: privileges on the server's own objects."""
+        """Note what only a superuser can give in a new database: privileges on the server's and extensions' objects."""
         for entry in self._toc.entries:
             kept = entry.desc != "ACL" or self._options.privileges is Keep.KEEP
-            if annotates_the_server(entry) and kept and not self._is_superuser:
+            of_others = annotates_the_server(entry) or entry.dump_id in self._of_others
+            if of_others and kept and not self._is_superuser:
                 failed = FailedStatement(str(entry), "a superuser has to give this", entry.definition.strip())
                 self._passed_over.append(Stumble(entry, failed, missing=False, is_passed_over=True))
 

@@ -292,6 +292,24 @@ def is_of_the_server(schema: str | None) -> bool:
     return schema is not None and (schema.startswith("pg_") or schema == "information_schema")
 
 
+def privileges_of_members(entries: Iterable[TocEntry]) -> frozenset[int]:
+    """Return the ids of the privileges on what an extension made: a dump has no entry of that itself.
+
+    Most often it belongs to the superuser who made the extension, or to the first of all where any user may make it.
+    """
+    entries = list(entries)
+    known = {entry.dump_id for entry in entries}
+    return frozenset(
+        entry.dump_id
+        for entry in entries
+        if entry.desc == "ACL"
+        and entry.dependencies
+        and known.isdisjoint(entry.dependencies)
+        and not is_of_the_server(entry.schema)
+        and not entry.name.startswith(("SCHEMA ", "DATABASE "))
+    )
+
+
 def annotates_the_server(entry: TocEntry) -> bool:
     """Tell whether an entry is a privilege, a comment or a label of an object of the server itself: a superuser's."""
     return entry.desc in _ANNOTATIONS and is_of_the_server(entry.schema)

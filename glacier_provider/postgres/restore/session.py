@@ -65,6 +65,11 @@ class RestoringSession:
         self.warnings: list[str] = []
         self.stopped = False
 
+    @property
+    def process(self) -> int:
+        """The id of the server process that this session talks to."""
+        return self._pgconn.backend_pid
+
     def stop(self) -> None:
         """Cancel what runs and refuse what follows; from any thread or a signal handler."""
         import psycopg

@@ -42,8 +42,8 @@ def in_order(entries: Iterable[TocEntry]) -> list[TocEntry]:
     schemas: dict[str, list[TocEntry]] = {}
     entries = list(entries)
     for entry in entries:
-        if entry.desc == "ACL" and entry.schema is None and entry.name.startswith("SCHEMA "):
-            schemas.setdefault(unquoted(entry.name.removeprefix("SCHEMA ")), []).append(entry)
+        if (schema := schema_of_privileges(entry)) is not None:
+            schemas.setdefault(schema, []).append(entry)
     made = {entry.name for entry in entries if entry.desc == "SCHEMA"}
     early = {each.dump_id for found in schemas.values() for each in found}
     first += [each for name, found in schemas.items() if name not in made for each in found]
@@ -59,6 +59,23 @@ def in_order(entries: Iterable[TocEntry]) -> list[TocEntry]:
             if entry.desc == "SCHEMA":
                 first += schemas.get(entry.name, ())
     return first + privileges + last
+
+
+def schema_of_privileges(entry: TocEntry) -> str | None:
+    """Return the schema whose privileges an entry brings, None for any other entry."""
+    if entry.desc != "ACL" or entry.schema is not None or not entry.name.startswith("SCHEMA "):
+        return None
+    return unquoted(entry.name.removeprefix("SCHEMA "))
+
+
+def closed_schemas(entries: Iterable[TocEntry]) -> frozenset[str]:
+    """Return the schemas whose privileges take something from their own owner: it could make nothing there."""
+    found = ((schema_of_privileges(entry), entry) for entry in entries)
+    return frozenset(
+        schema
+        for schema, entry in found
+        if schema is not None and entry.owner in definitions.revoked_from(entry.definition)
+    )
 
 
 def _is_last(entry: TocEntry) -> bool:

@@ -50,7 +50,8 @@ class Target:
     are those that a restore of some tables does not touch; `default_privileges` why they stay, or None.
     `foreign_large_objects` are those that this user cannot remove, `large_objects` the others; `open_schemas` are those
     that stay and this user can create in; `locks` is how many locks the server has room for, and `locks_to_drop` about
-    how many the drop takes; `unpublished` are replaced tables in publications of others, who alone can add them again.
+    how many the drop takes; `unpublished` are replaced tables in publications of others, who alone can add them again;
+    `rebuilt` are views that stay, go with what they need and are made again at the end.
     """
 
     version: Version
@@ -74,6 +75,7 @@ class Target:
     locks_to_drop: int
     crossings: tuple[Crossing, ...]
     unpublished: tuple[str, ...] = ()
+    rebuilt: tuple[TableName, ...] = ()
 
 
 def inspect(connection: Connection, setting: str) -> Target:
@@ -115,6 +117,7 @@ def inspect(connection: Connection, setting: str) -> Target:
         configuration_tables={(schema, name): text for schema, name, text in _rows(connection, "configuration_tables")},
         crossings=tuple(Crossing(*row) for row in _rows(connection, "crossings")),
         unpublished=tuple(what for (what,) in _rows(connection, "unpublished")),
+        rebuilt=tuple((schema, name) for schema, name in _rows(connection, "rebuilt")),
     )
 
 
@@ -167,10 +170,18 @@ _LOOKUPS = {
 }
 
 
-def other_sessions(connection: Connection) -> tuple[str, ...]:
-    """Return a line for each of up to five other sessions in the database, those in the oldest transaction first."""
-    rows = _rows(connection, "sessions")
-    return tuple(f"process {pid} ({name}, user {user}, {state}, for {age} s)" for pid, name, user, state, age in rows)
+def other_sessions(connection: Connection, ours: int) -> tuple[str, ...]:
+    """Return a line for each of some sessions in the database but the process `ours`, those first that hold locks."""
+    return tuple(
+        f"process {pid} ({name}, user {user}{f', {state}, for {age} s' if state else ''})"
+        for pid, name, user, state, age in _rows(connection, "sessions")
+        if pid != ours
+    )
+
+
+def prepared_transactions(connection: Connection) -> tuple[str, ...]:
+    """Return the identifiers of some transactions that are prepared in the database."""
+    return tuple(str(gid) for gid, _ in _rows(connection, "prepared"))
 
 
 def selection_setting(selection: Selection, exclusions: Exclusions) -> str:
@@ -182,8 +193,13 @@ def selection_setting(selection: Selection, exclusions: Exclusions) -> str:
     outside = {*selection.exclude_tables, *exclusions.tables, *exclusions.table_data}
     schemas = sorted({*selection.exclude_schemas, *exclusions.schemas})
     relations = sorted(selection.tables or ()) if only else sorted(outside)
+    undumped = {
+        "schemas": sorted(exclusions.schemas),
+        "relations": sorted({*exclusions.tables, *exclusions.table_data}),
+    }
     # as it is: bytes that are no text in any encoding, as a SQL_ASCII database may have them, have no escape
-    return json.dumps({"schemas": schemas, "relations": relations, "only": only}, ensure_ascii=False)
+    setting = {"schemas": schemas, "relations": relations, "only": only, "undumped": undumped}
+    return json.dumps(setting, ensure_ascii=False)
 
 
 def set_local(connection: Connection, name: str, value: str) -> None:

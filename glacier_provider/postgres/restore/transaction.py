@@ -24,21 +24,28 @@ from glacier_provider.errors import DatabaseBusy, DatabaseUnreachable, GlacierPr
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore import target
 from glacier_provider.postgres.restore.creators import Creators
-from glacier_provider.postgres.restore.outcome import FailedStatement, RestoredDatabase, is_of_the_statement
-from glacier_provider.postgres.restore.plan import NO_SUBSCRIPTION, DatabasePlan, plan_database_restore
+from glacier_provider.postgres.restore.outcome import MISSING, FailedStatement, RestoredDatabase, is_of_the_statement
+from glacier_provider.postgres.restore.plan import (
+    NO_SUBSCRIPTION,
+    OF_A_MEMBER,
+    DatabasePlan,
+    plan_database_restore,
+)
 from glacier_provider.postgres.restore.rows import Rows, RowsCut
-from glacier_provider.postgres.restore.selection import Selection
+from glacier_provider.postgres.restore.selection import RELATIONS, Selection
 from glacier_provider.postgres.restore.session import Refused, RestoringSession
 from glacier_provider.postgres.restore.statements import (
     LARGE_OBJECTS,
     ROWS,
     Storage,
     change_of_owner,
+    closed_schemas,
     definition,
     granted_as,
     in_order,
 )
 from glacier_provider.postgres.restore.statistics import analyze_all, analyze_tables
+from glacier_provider.postgres.restore.views import views_as_they_are
 from glacier_provider.postgres.tools.find import Tools
 from glacier_provider.postgres.tools.messages import without_secrets
 from glacier_provider.postgres.tools.options import Exclusions, Keep, PgRestoreOptions
@@ -159,7 +166,11 @@ class _Transaction:
         self._missing: set[int] = set()
         self._in_part: list[TocEntry] = []  # restored as far as it can be, and told: no check has to tell it again
         self._links: list[tuple[str, str, str, str]] = []
+        self._views: list[TocEntry] = []
+        self._later: list[TocEntry] = []  # what may need one of these views
         self._creators = Creators()
+        owned = {name for name, owned in plan.target.schemas.items() if owned}
+        self._closed = (owned - plan.target.open_schemas) | closed_schemas(plan.kept)
         self._placed = Storage(options)
         self._waiting: list[tuple[TocEntry, bytes]] = []
         self._waiting_size = 0
@@ -169,10 +180,12 @@ class _Transaction:
 
     def run(self) -> _Committed:
         plan = self._plan
+        self._views = views_as_they_are(self._server, self._tools, plan.target)
         session = RestoringSession(self._server.connect(autocommit=True), self._tell)
         with session, Rows(self._tools, plan.dump, in_order(plan.kept), plan.toc.codec) as rows:
             try:
                 self._begin(session)
+                self._note_privileges_of_members()
                 staying = self._drop(session)
                 for entry in in_order(plan.kept):
                     if entry.desc == "FK CONSTRAINT":  # it may refer to rows of a partition that stayed
@@ -180,6 +193,7 @@ class _Transaction:
                     self._restore(session, rows, entry)
                 self._send(session)
                 self._put_together(session, partitions=True)
+                self._make_views_again(session)
                 self._put_together(session, partitions=False)
                 self._creators.no_more(session)
                 self._check_staying(session, staying)
@@ -285,8 +299,11 @@ class _Transaction:
             session.text(f"WITH {', '.join(deletions)} SELECT 1")
 
     def _restore(self, session: RestoringSession, rows: Rows, entry: TocEntry) -> None:
-        if entry.schema and self._gives(entry) and not self._plan.target.superuser:
-            self._let_create(session, entry.schema, entry.owner)
+        if entry.schema and not self._plan.target.superuser:
+            if entry.schema in self._closed:
+                self._let_in(session, entry.schema)
+            if self._gives(entry):
+                self._let_create(session, entry.schema, entry.owner)
         if entry.desc in (ROWS, LARGE_OBJECTS) or entry.dump_id in self._plan.uncertain:
             self._send(session)
             self._doing = f"restoring {entry}"
@@ -302,6 +319,12 @@ class _Transaction:
             self._doing = f"letting {role} create in the schema {schema}"
             self._creators.let(session, schema, role)
 
+    def _let_in(self, session: RestoringSession, schema: str) -> None:
+        if not self._creators.knows(schema, self._plan.user):
+            self._send(session)  # as above
+            self._doing = f"letting {self._plan.user} into the schema {schema}, which is closed to it"
+            self._creators.let_in(session, schema, self._plan.user)
+
     def _restore_alone(self, session: RestoringSession, rows: Rows, entry: TocEntry) -> None:
         if entry.desc == ROWS:
             before = rows.read
@@ -312,7 +335,7 @@ class _Transaction:
         elif entry.desc == LARGE_OBJECTS:
             self._bring_large_objects(session, rows)
         elif any(needed in self._missing for needed in entry.dependencies):
-            self._note(entry, "it needs what could not be restored")
+            self._note(entry, "it needs what could not be restored", may_come=True)
         else:
             self._try(session, entry)
 
@@ -373,6 +396,13 @@ class _Transaction:
                 self._failed.append(FailedStatement(str(entry), reason, "\n".join(refused)))
                 self._in_part.append(entry)
 
+    def _note_privileges_of_members(self) -> None:
+        """List the privileges on what extensions made, where one of these is made anew; else they are as they were."""
+        if any(entry.desc == "EXTENSION" for entry in self._plan.kept):
+            of_members = [removed.entry for removed in self._plan.removed if removed.reason == OF_A_MEMBER]
+            self._failed += [FailedStatement(str(e), f"it is {OF_A_MEMBER}", e.definition.strip()) for e in of_members]
+            self._in_part += of_members
+
     def _try(self, session: RestoringSession, entry: TocEntry) -> None:
         """Restore what may need something that was left out; note it when it cannot be."""
         place, sql = self._placed.before(entry), self._definition(entry)
@@ -384,7 +414,8 @@ class _Transaction:
             if refused.state == "23503" and entry.desc == "FK CONSTRAINT":
                 self._unchecked(session, entry, sql, refused)
             elif is_of_the_statement(refused.state):
-                self._note(entry, f"it could not be restored, since {_lower(refused.text)}")
+                why = f"it could not be restored, since {_lower(refused.text)}"
+                self._note(entry, why, may_come=refused.state in MISSING)
             else:
                 raise
 
@@ -404,8 +435,11 @@ class _Transaction:
             )
         )
 
-    def _note(self, entry: TocEntry, reason: str) -> None:
+    def _note(self, entry: TocEntry, reason: str, *, may_come: bool = False) -> None:
         self._missing.add(entry.dump_id)
+        if may_come and self._views:
+            self._later.append(entry)
+            return
         self._failed.append(FailedStatement(str(entry), reason, without_secrets(self._definition(entry).strip())))
 
     def _bring_large_objects(self, session: RestoringSession, rows: Rows) -> None:
@@ -436,10 +470,62 @@ class _Transaction:
                 continue
             self._doing = f"putting the {kind} {what} together again"
             try:
-                session.text(f"SAVEPOINT glacier_link;\n{after};\nRELEASE glacier_link")
+                session.text("SAVEPOINT glacier_link")
+                session.text(f"{after};\nRELEASE glacier_link")
             except Refused as refused:
                 session.text("ROLLBACK TO glacier_link")
                 self._untied(session, kind, what, after, refused)
+
+    def _make_views_again(self, session: RestoringSession) -> None:
+        """Make the views that went with what they need, and what needs them in turn, as long as one more can be."""
+        waiting = [(entry, True) for entry in self._views] + [(entry, False) for entry in self._later]
+        self._views, self._later = [], []
+        while waiting:
+            failed: list[tuple[TocEntry, bool, Refused]] = []
+            for entry, is_view in waiting:
+                self._doing = f"making {entry} again"
+                session.text("SAVEPOINT glacier_entry")
+                try:
+                    self._make_again(session, entry, is_view)
+                except Refused as refused:
+                    session.text("ROLLBACK TO glacier_entry")
+                    if not is_of_the_statement(refused.state):
+                        raise
+                    failed.append((entry, is_view, refused))
+            if len(failed) == len(waiting):
+                for entry, _, why_not in failed:
+                    why = f"it could not be made again, since {_lower(why_not.text)}"
+                    self._failed.append(FailedStatement(str(entry), why, without_secrets(entry.definition.strip())))
+                return
+            waiting = [(entry, is_view) for entry, is_view, _ in failed]
+
+    def _make_again(self, session: RestoringSession, entry: TocEntry, is_view: bool) -> None:
+        if not is_view:
+            session.run(self._bytes(f"{self._definition(entry)};\nRELEASE glacier_entry"))
+            self._missing.discard(entry.dump_id)
+            return
+        sql = entry.definition
+        if not self._plan.target.superuser:
+            sql, _ = granted_as(sql, self._plan.target.roles)
+            if entry.schema and change_of_owner(entry) and entry.owner != self._plan.user:
+                self._let_create(session, entry.schema, entry.owner)
+        sql += change_of_owner(entry)
+        session.run(self._bytes(f"{self._placed.before(entry)}{sql}"))
+        if entry.desc in RELATIONS:
+            self._take_back_privileges(session, entry)
+        session.text("RELEASE glacier_entry")
+
+    def _take_back_privileges(self, session: RestoringSession, view: TocEntry) -> None:
+        """Take from a view that is made again what default privileges gave; its own come after it."""
+        name = f"{quoted(view.schema or '')}.{quoted(view.name)}"
+        given = session.text(
+            "SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' "
+            "ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END "
+            "FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) AS a "
+            f"WHERE c.oid = {literal(name)}::pg_catalog.regclass AND a.grantee <> c.relowner"
+        )
+        for (grantee,) in given:
+            session.text(f"REVOKE ALL ON TABLE {name} FROM {grantee}")
 
     def _untied(self, session: RestoringSession, kind: str, what: str, after: str, refused: Refused) -> None:
         if refused.state == "42710":  # the dump has it, too
@@ -486,7 +572,7 @@ class _Transaction:
             )
         for line in error.lines():
             self._progress(line)
-        return _refusal(self._server, error, self._doing, self._plan)
+        return _refusal(self._server, error, self._doing, self._plan, session.process)
 
     def _unless_committed(self, failure: GlacierProviderError, session: RestoringSession) -> _Committed:
         """Raise what went wrong once it is sure that nothing changed; return what was committed all the same."""
@@ -516,20 +602,20 @@ def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _refusal(server: Server, refused: Refused, doing: str, plan: DatabasePlan) -> GlacierProviderError:
+def _refusal(server: Server, refused: Refused, doing: str, plan: DatabasePlan, ours: int) -> GlacierProviderError:
     """Return what a refused statement means."""
     text = refused.text.rstrip(".")
     meaning = meaning_of(refused.state, text)
     if meaning in (Meaning.CUT, Meaning.STARTING):
         return DatabaseUnreachable(f"The server ended the connection during the restore: {text}.", hint=meaning.hint)
     if refused.state in ("55P03", "40P01"):
-        return DatabaseBusy(f"A lock could not be had: {text}. {_holders(server)}".strip(), hint=_STOP_IT)
+        return _no_lock(server, text, ours)
     detail = refused.detail.rstrip(".")
     shown = f"{text} ({detail})" if detail else text
     message = f"PostgreSQL refused a statement while {doing}: {shown} [SQLSTATE {refused.state}]."
     if meaning.passes:
         return error_of(meaning, message)
-    return RestoreFailed(message, hint=_hint(refused.state, meaning, plan))
+    return RestoreFailed(message, hint=_hint(refused.state, meaning, plan) or _watched(refused, plan))
 
 
 _STOP_IT = "Stop the application while it is restored, or raise lock_timeout_seconds."
@@ -548,11 +634,30 @@ def _hint(state: str, meaning: Meaning, plan: DatabasePlan) -> str | None:
     return meaning.hint if meaning is Meaning.READ_ONLY else None
 
 
-def _holders(server: Server) -> str:
+def _watched(refused: Refused, plan: DatabasePlan) -> str | None:
+    """Say who may be behind a refusal by a function: event triggers that stay run with whatever a restore does."""
+    watching = [tag for kind, _, tag in plan.target.staying if kind == "EVENT TRIGGER"]
+    if not (watching and refused.context):
+        return None
+    return (
+        f"Event triggers that stay may have refused it, since they run with what a restore does: {names(watching)}. "
+        f"Have their owner disable them meanwhile: ALTER EVENT TRIGGER {quoted(watching[0])} DISABLE."
+    )
+
+
+def _no_lock(server: Server, text: str, ours: int) -> DatabaseBusy:
+    sessions: tuple[str, ...] = ()
+    prepared: tuple[str, ...] = ()
     with suppress(GlacierProviderError), server.connect() as connection, database_errors(server, "asking for sessions"):
-        found = target.other_sessions(connection)
-        return f"Other sessions now: {'; '.join(found)}." if found else ""
-    return ""
+        sessions = target.other_sessions(connection, ours)
+        prepared = target.prepared_transactions(connection)
+    told = f"A lock could not be had: {text}."
+    told += f" Other sessions now: {'; '.join(sessions)}." if sessions else ""
+    if not prepared:
+        return DatabaseBusy(told, hint=_STOP_IT)
+    told += f" Prepared transactions, which keep their locks: {', '.join(prepared)}."
+    end = f"End each prepared transaction in that database, for example: ROLLBACK PREPARED {literal(prepared[0])}."
+    return DatabaseBusy(told, hint=f"{end} {_STOP_IT}")
 
 
 def _outcome(server: Server, transaction_id: int | None) -> str:

@@ -36,6 +36,15 @@ def pg_dump(
     return tuple(argv)
 
 
+def pg_dump_relations(
+    tools: Tools, relations: Iterable[tuple[str, str]], *, database: str, target: Path
+) -> tuple[str, ...]:
+    """Dump some relations into a file, as they are when the command reads them."""
+    argv = [tools.path("pg_dump"), f"--dbname={conninfo(database)}", "--format=custom", f"--file={target}"]
+    argv += ["--compress=0", "--no-password", "--lock-wait-timeout=10000"]
+    return (*argv, *(f"--table={exactly(*name)}" for name in relations))
+
+
 def pg_restore_read_through(tools: Tools, dump: Path | None) -> tuple[str, ...]:
     """Read every byte of a dump, or of stdin, and write nothing."""
     return (tools.path("pg_restore"), "--file=/dev/null", *([_operand(dump)] if dump is not None else []))

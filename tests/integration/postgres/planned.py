@@ -383,6 +383,7 @@ _NOT_COMPARED |= {"BLOB", "BLOBS", "BLOB METADATA", "BLOB DATA"}
 #: From 18 on they have names, which are others where the first is taken by a partition that stayed.
 _NAMED_NOT_NULL = re.compile(r"CONSTRAINT \w+_not_null\d* NOT NULL")
 _TIED_ANEW = {"FK CONSTRAINT", "TABLE ATTACH", "INDEX ATTACH", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA"}
+_TIED_ANEW |= {"POLICY", "RULE", "STATISTICS"}
 _SYSTEM = ("pg_catalog", "information_schema")
 
 
@@ -461,6 +462,12 @@ class _Comparison:
     def _is_accounted_for(self, key: Key) -> bool:
         return key in self.after.pieces or key in self._removed or key[1] in _SYSTEM or self._is_told(key)
 
+    def _is_made_again(self, piece: Piece) -> bool:
+        """A view that the dump left out goes with what it needs, and comes back."""
+        kind, schema, name = piece.home
+        left_out = schema in self.exclusions.schemas or (schema, name) in self.exclusions.tables
+        return kind in ("VIEW", "MATERIALIZED VIEW") and left_out
+
     def _is_told(self, key: Key) -> bool:
         return key[2] in self.told or key[2].rpartition(" ")[2] in self.told
 
@@ -474,7 +481,7 @@ class _Comparison:
             yield f"stays, and changed: {key} of {piece.home} from {was.text!r} to {piece.text!r}"
         elif key[0] not in _TIED_ANEW and was.owner != piece.owner:
             yield f"stays, and changed: {key} of {piece.home} belongs to {piece.owner} and did to {was.owner}"
-        elif key[0] not in _TIED_ANEW and was.oid != piece.oid:
+        elif key[0] not in _TIED_ANEW and was.oid != piece.oid and not self._is_made_again(piece):
             yield f"stays, and is another: {key} of {piece.home}"
 
     def _as_dumped(self, key: Key, piece: Piece) -> Iterator[str]:

@@ -10,14 +10,18 @@ import os
 
 import pytest
 
-from tests.integration.postgres.conftest import SampleServer
+from tests.integration.postgres.conftest import OLDEST, SampleServer
 from tests.integration.postgres.planned import AnyDatabase, a_case, shrunk
 
 EXAMPLES = int(os.environ.get("PLANNED_EXAMPLES", "2"))
 FIRST = int(os.environ.get("PLANNED_SEED", "1"))
 
 
-@pytest.fixture(scope="module", params=["older", "newer"])
+#: The oldest version is for those who ask for more examples than the few that each run of the tests has.
+VERSIONS = ["older", "newer"] + ["oldest"] * (OLDEST is not None and "PLANNED_EXAMPLES" in os.environ)
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
 def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AnyDatabase:
     sample: SampleServer = request.getfixturevalue(request.param)
     return AnyDatabase(sample.postgres, tmp_path_factory.mktemp("planned"))

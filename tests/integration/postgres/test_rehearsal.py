@@ -187,6 +187,48 @@ def test_everything_that_a_restore_runs_over_rows_is_tried(ends: Library) -> Non
     assert all("words" in one.said or "known" in one.said for one in found.failed)
 
 
+IN_OTHER_TYPES = (
+    "CREATE FUNCTION plain(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT lower($1)'",
+    "CREATE FUNCTION is_folded(text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN plain($1) = $1; END'",
+    "CREATE DOMAIN folded AS text CHECK (is_folded(VALUE))",
+    "CREATE TYPE pair AS (a folded, b int)",
+    "CREATE TYPE span AS RANGE (subtype = folded, multirange_type_name = spans)",
+    "CREATE TABLE entry (r int, f folded)",
+    "CREATE TABLE pairs (p pair); INSERT INTO pairs VALUES (ROW('a', 1))",
+    "CREATE TABLE many (p pair[]); INSERT INTO many VALUES (ARRAY[ROW('a', 1)::pair])",
+    "CREATE TABLE ranges (s span, m spans); INSERT INTO ranges VALUES (span('a', 'b'), spans(span('a', 'b')))",
+    "CREATE TABLE entries (r entry); INSERT INTO entries VALUES (ROW(1, 'a'))",
+)
+
+
+def test_a_domain_within_another_type_is_tried_too(ends: Library) -> None:
+    ends.run(*IN_OTHER_TYPES)
+    found = rehearse_expressions(ends.owner, frozenset(), tell=nothing).failed
+    expected = {
+        "p of public.pairs",
+        "p of public.many",
+        "s of public.ranges",
+        "m of public.ranges",
+        "r of public.entries",
+    }
+    assert {one.object.removeprefix("domain of column ") for one in found} == expected
+    assert all("plain(text) does not exist" in one.said for one in found)
+
+
+def test_a_row_that_names_an_index_is_found(ends: Library) -> None:
+    """An index is made when the rows are there."""
+    ends.run("CREATE TABLE docs (id int PRIMARY KEY)", "CREATE TABLE named (what regclass)")
+    ends.run("INSERT INTO named VALUES ('docs'), ('pg_class_oid_index')")
+    assert [one.said for one in rehearse_expressions(ends.owner, frozenset(), tell=nothing).failed] == []
+    ends.run("INSERT INTO named VALUES ('docs_pkey')")
+    dump = ends.dump()
+    found = rehearse_expressions(ends.owner, frozenset(), tell=nothing).failed
+    assert [one.object for one in found] == ["column what of public.named"]
+    assert "names the index public.docs_pkey" in found[0].said
+    with pytest.raises(GlacierProviderError, match="docs_pkey"):
+        ends.restore(dump)
+
+
 @pytest.mark.parametrize("about", RUN_BY_A_RESTORE)
 def test_a_restore_does_fail_with_what_is_found(library: Library, about: str) -> None:
     library.run(LOOKUP + RUN_BY_A_RESTORE[about])

@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,8 @@ from glacier_provider.postgres import (
     terminate_tools,
 )
 from tests.integration.postgres.conftest import SampleServer
+from tests.integration.postgres.test_what_stays import SUPERUSER, Library
+from tests.integration.postgres.test_what_stays import ends as ends
 from tests.support.postgres import EmbeddedPostgres
 
 CATALOG = """
@@ -97,12 +100,6 @@ def refuses(
     ("statement", "stays", "goes"),
     [
         ("CREATE VIEW glacier_catalog.v AS SELECT id FROM orders", "view glacier_catalog.v", "table public.orders"),
-        ("CREATE TABLE glacier_catalog.child () INHERITS (animals)", "glacier_catalog.child", "table public.animals"),
-        (
-            "ALTER TABLE glacier_catalog.glacier_archives ADD n bigint DEFAULT nextval('public.lonely')",
-            "table glacier_catalog.glacier_archives",
-            "sequence public.lonely",
-        ),
     ],
 )  # fmt: skip
 def test_what_the_catalog_needs_of_the_application_is_found_first(
@@ -173,7 +170,35 @@ def test_a_lock_that_the_application_holds_stops_the_restore_and_names_the_sessi
         application.execute("SELECT count(*) FROM public.orders")
         text = refuses(DatabaseBusy, sample, server, dump, options=PgRestoreOptions(lock_timeout_seconds=0.2))
     assert "web worker 7" in text
+    assert "process" in text
+    assert "glacier_provider" not in text  # the restore itself holds nothing any more
     assert "as it was" in text
+
+
+def test_a_session_of_another_role_is_named_to_an_owner_who_may_not_look_at_it(ends: Library) -> None:
+    ends.run("CREATE TABLE docs (id int)", "GRANT SELECT ON docs TO PUBLIC")
+    dump = ends.dump()
+    web = ends.another_role()
+    ends.run(f"ALTER ROLE {web} LOGIN PASSWORD 'web'", by=SUPERUSER)
+    with replace(ends.owner, user=web, password="web").connect() as application:
+        application.execute("SET application_name = 'web worker 8'")
+        application.execute("SELECT count(*) FROM public.docs")
+        with pytest.raises(DatabaseBusy, match=f"web worker 8, user {web}"):
+            ends.restore(dump, options=PgRestoreOptions(lock_timeout_seconds=0.2))
+
+
+def test_an_event_trigger_that_stays_and_refuses_is_named_with_what_helps(ends: Library) -> None:
+    refusing = "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''frozen''; END'"
+    ends.run("CREATE TABLE docs (id int)")
+    ends.run(refusing.replace("RAISE", "RAISE EXCEPTION"), by=SUPERUSER)
+    name = f'"Frozen {ends.role}"'
+    tags = "WHEN TAG IN ('DROP TABLE')"
+    ends.run(f"CREATE EVENT TRIGGER {name} ON ddl_command_start {tags} EXECUTE FUNCTION refuse()", by=SUPERUSER)
+    dump = ends.dump()
+    with pytest.raises(RestoreFailed, match="frozen") as refused:
+        ends.restore(dump)
+    ends.run(refused.value.hint.partition("meanwhile: ")[2].removesuffix("."), by=SUPERUSER)
+    ends.restore(dump)
 
 
 @pytest.mark.parametrize("form", list(DumpFormat))

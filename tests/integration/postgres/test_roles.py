@@ -179,3 +179,32 @@ def test_what_only_a_superuser_can_make_and_is_there_stays(library: Library) -> 
     library.run(ONLY_A_SUPERUSERS["EVENT TRIGGER"], by=SUPERUSER)
     dump = library.dump()
     assert library.restore(dump, OWNER, DROP_OWNER).failed == ()
+
+
+CLOSED = (
+    "CREATE SCHEMA app; CREATE TABLE app.t (id serial PRIMARY KEY); INSERT INTO app.t DEFAULT VALUES",
+    "CREATE TABLE app.f (id int REFERENCES app.t); CREATE MATERIALIZED VIEW app.m AS SELECT id FROM app.t",
+    "CREATE TABLE public.t (id int)",
+    "REVOKE CREATE ON SCHEMA app FROM {owner}; GRANT CREATE, USAGE ON SCHEMA app TO {stranger}",
+)
+CLOSED_PUBLIC = "REVOKE CREATE ON SCHEMA public FROM pg_database_owner, PUBLIC"
+
+
+@pytest.mark.parametrize("how", ["in place", "swap", "swap with a table of a friend"])
+def test_schemas_that_are_closed_to_their_own_owner_are_closed_again_afterwards(library: Library, how: str) -> None:
+    """A way to freeze a schema; where a dump is restored, privileges are given after all else."""
+    names = {"owner": library.role, "stranger": f"{library.role}_stranger"}
+    library.run(*(statement.format(**names) for statement in CLOSED))
+    library.run(CLOSED_PUBLIC, by=SUPERUSER)
+    if how == "swap with a table of a friend":
+        friend = f"{library.role}_friend"
+        library.run(f"ALTER TABLE app.f OWNER TO {friend}", f"GRANT USAGE ON SCHEMA app TO {friend}", by=SUPERUSER)
+    before = library.everything()
+    dump = library.dump()
+    assert rehearsed(library, dump) == []
+    library.run("DELETE FROM app.f; DELETE FROM app.t", by=SUPERUSER)
+    if how == "in place":
+        library.restore(dump)
+    else:
+        swap(library, dump)
+    assert library.everything() == before

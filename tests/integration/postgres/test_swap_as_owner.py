@@ -20,7 +20,7 @@ from glacier_provider.errors import (
     RestoredInPart,
     RestoreFailed,
 )
-from glacier_provider.postgres import Keep, OnError, PgRestoreOptions, check_swap
+from glacier_provider.postgres import Keep, OnError, PgRestoreOptions, Selection, check_swap, restore_in_transaction
 from glacier_provider.postgres.dump.disk import table_of_contents
 from glacier_provider.postgres.restore.elsewhere import claim_database
 from glacier_provider.postgres.restore.rehearsal import rehearse_schema
@@ -301,17 +301,25 @@ def test_an_application_that_comes_back_at_once_does_not_stop_the_swap(owned: Ow
     assert library.run("SELECT count(*) FROM docs") == [(1,)]
 
 
-def test_a_prepared_transaction_is_told_before_the_database_is_filled(private_server: object, tmp_path: Path) -> None:
+def test_prepared_transactions_and_replication_slots_are_told(private_server: object, tmp_path: Path) -> None:
     private_server.stop()  # type: ignore[attr-defined]
-    private_server._settings["max_prepared_transactions"] = "5"  # type: ignore[attr-defined]
+    wanted = {"max_prepared_transactions": "5", "wal_level": "logical", "max_wal_senders": "2"}
+    private_server._settings.update(wanted)  # type: ignore[attr-defined]
     private_server.start()  # type: ignore[attr-defined]
     library = OwnedDatabase(private_server, DOCUMENTS)  # type: ignore[arg-type]
     dump = library.dump(tmp_path)
     library.run("BEGIN; INSERT INTO docs VALUES (3, 'prepared'); PREPARE TRANSACTION 'two phases'")
     with pytest.raises(DatabaseBusy, match="two phases") as busy:
         library.swap(dump)
+    options = PgRestoreOptions(lock_timeout_seconds=0.2)
+    with pytest.raises(DatabaseBusy, match="keep their locks: two phases") as locked:
+        restore_in_transaction(library.server, library.tools, dump, Selection(), options, progress=print)
+    assert "glacier_provider" not in locked.value.message
+    assert "ROLLBACK PREPARED" in locked.value.hint
     library.run(busy.value.hint.partition("example: ")[2].partition(";")[0])
-    library.swap(dump)
+    library.as_superuser("SELECT pg_create_logical_replication_slot('consumer', 'pgoutput')")
+    (warning,) = library.swap(dump).warnings
+    assert warning.startswith(f"The replication slot consumer stays with {library.name}_before_")
     assert library.run("SELECT count(*) FROM docs") == [(1,)]
 
 

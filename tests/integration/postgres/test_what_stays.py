@@ -387,6 +387,102 @@ def test_privileges_on_objects_of_the_server_itself_stop_no_swap_and_are_told_be
     assert ends.run("SELECT has_function_privilege('pg_catalog.pg_reload_conf()', 'EXECUTE')") == [(True,)]
 
 
+def test_privileges_on_what_an_extension_made_stay_or_are_listed_where_it_is_made_anew(library: Library) -> None:
+    """A trusted extension's objects belong to the first superuser, whoever makes it: the server would only warn."""
+    web = library.another_role()
+    library.run("CREATE EXTENSION hstore", "CREATE TABLE docs (h hstore)")
+    library.run(
+        f"GRANT EXECUTE ON FUNCTION hstore_to_json(hstore) TO {web}",
+        "REVOKE ALL ON FUNCTION hstore_out(hstore) FROM PUBLIC",
+        f"GRANT USAGE ON LANGUAGE plpgsql TO {web}",
+        by=SUPERUSER,
+    )
+    before = library.everything()
+    dump = library.dump()
+    stumbles = rehearse_schema(library.owner, table_of_contents(dump), PgRestoreOptions(), tell=lambda: None)
+    assert len(stumbles) == 3
+    assert all(one.is_passed_over for one in stumbles)
+    assert library.restore(dump).failed == ()
+    assert library.everything() == before
+    library.restore(dump, SUPERUSER)
+    assert library.everything() == before
+    library.run("DROP EXTENSION hstore CASCADE")
+    listed = {one["object"] for one in library.restore(dump).failed}
+    assert "ACL public.FUNCTION hstore_to_json(public.hstore)" in listed
+    done = restore_by_swap(
+        library.owner, library.tools, dump, PgRestoreOptions(), mark="restore_1_1", jobs=2, progress=print
+    )
+    assert {one["object"] for one in done.failed} == {one.failed.object for one in stumbles}
+    library.run(*(one["statement"] for one in done.failed), by=SUPERUSER)
+    assert library.everything() == before
+
+
+REPORTS = (
+    "CREATE TABLE docs (id int PRIMARY KEY, t text); INSERT INTO docs VALUES (1, 'a')",
+    "CREATE SCHEMA rep; CREATE VIEW rep.v WITH (security_barrier) AS SELECT id, t FROM docs",
+    "COMMENT ON VIEW rep.v IS 'it''s'; COMMENT ON COLUMN rep.v.id IS 'c'; ALTER VIEW rep.v ALTER t SET DEFAULT 'x'",
+    "GRANT SELECT ON rep.v TO {web} WITH GRANT OPTION; GRANT UPDATE (t) ON rep.v TO {web}",
+    "CREATE VIEW rep.w AS SELECT count(*) AS c FROM rep.v",
+    "CREATE MATERIALIZED VIEW rep.m AS SELECT * FROM rep.w; CREATE UNIQUE INDEX ON rep.m (c)",
+    "CREATE VIEW of_a_report AS SELECT c FROM rep.m; CREATE MATERIALIZED VIEW kept AS SELECT c FROM of_a_report",
+    "CREATE INDEX ON kept (c); GRANT SELECT ON kept TO {web}; CREATE VIEW rep.z AS SELECT c FROM kept",
+    "CREATE FUNCTION rep.put() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    "CREATE TRIGGER put INSTEAD OF INSERT ON rep.v FOR EACH ROW EXECUTE FUNCTION rep.put()",
+    "CREATE RULE nothing AS ON DELETE TO rep.v DO INSTEAD NOTHING",
+    "CREATE TABLE rep.days (d int, doc int REFERENCES docs); INSERT INTO rep.days VALUES (1, 1)",
+    "CREATE POLICY one ON rep.days FOR SELECT TO {web} USING (EXISTS (SELECT FROM docs WHERE id = d))",
+    "CREATE POLICY two ON rep.days AS RESTRICTIVE FOR INSERT WITH CHECK (d IN (SELECT id FROM docs))",
+    "CREATE RULE r AS ON UPDATE TO rep.days DO ALSO DELETE FROM docs WHERE id = OLD.d",
+    "ALTER TABLE rep.days DISABLE RULE r; COMMENT ON RULE r ON rep.days IS 'r'",
+    "COMMENT ON POLICY one ON rep.days IS 'p'",
+    "CREATE STATISTICS rep.st (mcv) ON id, t FROM docs; ALTER STATISTICS rep.st SET STATISTICS 33",
+    "CREATE STATISTICS rep.plain ON id, t FROM docs; COMMENT ON STATISTICS rep.st IS 's'",
+    "CREATE SEQUENCE counter; SELECT nextval('counter'); ALTER TABLE rep.days ALTER d SET DEFAULT nextval('counter')",
+    "CREATE TABLE counted (n int DEFAULT nextval('counter'))",
+    "ALTER DEFAULT PRIVILEGES IN SCHEMA rep GRANT ALL ON TABLES TO {web}",
+)
+
+
+@pytest.mark.parametrize("user", [OWNER, SUPERUSER])
+def test_what_a_schema_that_the_dump_left_out_has_over_its_tables_is_there_afterwards(ends: Library, user: str) -> None:
+    """No dump has these views, policies, rules and statistics, and the tables that they need are replaced."""
+    web = ends.another_role()
+    ends.run(*(statement.format(web=web) for statement in REPORTS))
+    before = ends.everything()
+    dump = ends.dump(exclude_schemas=("rep",))
+    ends.run("DELETE FROM rep.days", "DELETE FROM docs", "INSERT INTO docs VALUES (1, 'b')")
+    ends.run("INSERT INTO rep.days (doc, d) VALUES (1, 1)", "REFRESH MATERIALIZED VIEW kept")
+    done = ends.restore(dump, user)
+    assert done.failed == ()
+    assert ends.everything() == before
+
+
+def test_a_view_that_the_dump_left_out_and_that_no_longer_fits_is_listed_with_its_statement(ends: Library) -> None:
+    ends.run("CREATE TABLE docs (id int)", "CREATE SCHEMA rep", "CREATE VIEW rep.ids AS SELECT id FROM docs")
+    dump = ends.dump(exclude_schemas=("rep",))
+    ends.run("ALTER TABLE docs ADD n int", "CREATE VIEW rep.later AS SELECT n FROM docs")
+    (failed,) = ends.restore(dump).failed
+    assert failed["object"] == "VIEW rep.later"
+    assert failed["statement"].startswith("CREATE VIEW rep.later AS")
+    assert ends.run("SELECT count(*) FROM rep.ids") == [(0,)]
+
+
+CHILDREN = (
+    "CREATE TABLE docs (id int); CREATE TABLE child (n int) INHERITS (docs); INSERT INTO child VALUES (1, 2)",
+    "CREATE VIEW nothing AS SELECT 1 AS n; CREATE MATERIALIZED VIEW sums AS SELECT n FROM nothing",
+)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"tables": {("public", "docs")}}])
+def test_a_table_that_stays_inherits_from_one_that_is_replaced(ends: Library, chosen: dict[str, Any]) -> None:
+    ends.run(*CHILDREN)
+    left_out = () if chosen else (("public", "child"), ("public", "sums"))
+    dump = ends.dump(exclude_table_data=left_out)
+    ends.run("INSERT INTO child VALUES (3, 4)")
+    ends.restore(dump, **chosen)
+    assert ends.run("SELECT array_agg(id ORDER BY id) FROM docs") == [([1, 3],)]
+
+
 @pytest.mark.parametrize(
     "made",
     [

@@ -110,6 +110,8 @@ FROM pg_catalog.pg_largeobject_metadata m WHERE pg_catalog.pg_has_role(m.lomowne
 SELECT format('%s %s', o.classid, o.objid), pg_catalog.pg_describe_object(o.classid, o.objid, 0)
 FROM object o LEFT JOIN pg_catalog.pg_constraint k ON o.classid = 'pg_catalog.pg_constraint'::regclass AND k.oid = o.objid
 WHERE o.stays IS NOT NULL AND k.contype IS DISTINCT FROM 'f'
+  AND NOT EXISTS (SELECT FROM rebuilt WHERE rebuilt.oid = o.rel)
+  AND NOT EXISTS (SELECT FROM tied WHERE tied.classid = o.classid AND tied.objid = o.objid)
   AND NOT EXISTS (  -- what a partition has of its parent goes and comes with its attachment
     SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid AND d.deptype IN ('P', 'S'))
 UNION ALL
@@ -137,6 +139,42 @@ SELECT 'partition' AS kind, c.full AS what, format('ALTER TABLE %s DETACH PARTIT
   format('ALTER TABLE %s ATTACH PARTITION %s %s', p.full, c.full, pg_catalog.pg_get_expr(k.relpartbound, k.oid)) AS after
 FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class k ON k.oid = h.inhrelid AND k.relispartition AND k.relkind IN ('r', 'p', 'f')
   JOIN named c ON c.oid = h.inhrelid AND c.stays JOIN named p ON p.oid = h.inhparent AND NOT p.stays
+UNION ALL
+SELECT 'inheritance', c.full, format('ALTER TABLE %s NO INHERIT %s', c.full, p.full),
+  format('ALTER TABLE %s INHERIT %s', c.full, p.full)
+FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class k ON k.oid = h.inhrelid AND NOT k.relispartition AND k.relkind IN ('r', 'f')
+  JOIN named c ON c.oid = h.inhrelid AND c.stays JOIN named p ON p.oid = h.inhparent AND NOT p.stays
+UNION ALL
+SELECT 'policy', format('%I on %s', p.polname, t.full), format('DROP POLICY %I ON %s', p.polname, t.full),
+  format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s%s', p.polname, t.full,
+    CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+    CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+    (SELECT string_agg(CASE WHEN r = 0 THEN 'PUBLIC' ELSE quote_ident(pg_catalog.pg_get_userbyid(r)) END, ', ')
+      FROM unnest(p.polroles) AS r),
+    ' USING (' || pg_catalog.pg_get_expr(p.polqual, p.polrelid) || ')',
+    ' WITH CHECK (' || pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) || ')')
+  || format('; COMMENT ON POLICY %I ON %s IS %L', p.polname, t.full, pg_catalog.obj_description(p.oid, 'pg_policy'))
+FROM tied JOIN pg_catalog.pg_policy p ON tied.classid = 'pg_catalog.pg_policy'::regclass AND p.oid = tied.objid
+  JOIN named t ON t.oid = p.polrelid
+UNION ALL
+SELECT 'statistics', format('%I.%I', n.nspname, s.stxname), '',
+  pg_catalog.pg_get_statisticsobjdef(s.oid)
+  || format('; ALTER STATISTICS %I.%I OWNER TO %I', n.nspname, s.stxname, pg_catalog.pg_get_userbyid(s.stxowner))
+  || CASE WHEN s.stxstattarget >= 0
+       THEN format('; ALTER STATISTICS %I.%I SET STATISTICS %s', n.nspname, s.stxname, s.stxstattarget) ELSE '' END
+  || format('; COMMENT ON STATISTICS %I.%I IS %L', n.nspname, s.stxname,
+       pg_catalog.obj_description(s.oid, 'pg_statistic_ext'))
+FROM tied JOIN pg_catalog.pg_statistic_ext s ON tied.classid = 'pg_catalog.pg_statistic_ext'::regclass
+    AND s.oid = tied.objid
+  JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
+UNION ALL
+SELECT 'rule', format('%I on %s', r.rulename, t.full), format('DROP RULE %I ON %s', r.rulename, t.full),
+  pg_catalog.pg_get_ruledef(r.oid)
+  || CASE WHEN r.ev_enabled = 'O' THEN '' ELSE format(' ALTER TABLE %s %s RULE %I', t.full,
+    CASE r.ev_enabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, r.rulename) END
+  || format('; COMMENT ON RULE %I ON %s IS %L', r.rulename, t.full, pg_catalog.obj_description(r.oid, 'pg_rewrite'))
+FROM tied JOIN pg_catalog.pg_rewrite r ON tied.classid = 'pg_catalog.pg_rewrite'::regclass AND r.oid = tied.objid
+  JOIN named t ON t.oid = r.ev_class
 UNION ALL
 SELECT 'foreign key', format('%I on %s', k.conname, t.full), format('ALTER TABLE %s DROP CONSTRAINT %I', t.full, k.conname),
   format('ALTER TABLE %s ADD CONSTRAINT %I %s', t.full, k.conname, pg_catalog.pg_get_constraintdef(k.oid))

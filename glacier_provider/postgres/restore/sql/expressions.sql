@@ -1,16 +1,29 @@
 -- name: expressions
 -- purpose: what restored rows run, or what runs over them: (schema, table, what it is, SQL, how it is tried). Of the
 --   partitions that have the same, the three largest stand for the others.
-WITH RECURSIVE relation AS (
+WITH RECURSIVE part (whole, part) AS (  -- what a type is made of
+  SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE t.typtype = 'd'
+  UNION ALL
+  SELECT t.oid, t.typelem FROM pg_catalog.pg_type t WHERE t.typcategory = 'A' AND t.typelem <> 0
+  UNION ALL
+  SELECT c.reltype, a.atttypid
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+   WHERE c.reltype <> 0 AND c.relkind IN ('c', 'r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped
+     AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+  UNION ALL
+  SELECT r.rngtypid, r.rngsubtype FROM pg_catalog.pg_range r
+  UNION ALL
+  SELECT r.rngmultitypid, r.rngtypid FROM pg_catalog.pg_range r),
+relation AS (
   SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpages, c.relispopulated, c.relispartition,
          CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid) ELSE c.oid END AS root
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
      AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'),
-checked_domain AS (
+checked AS (  -- types whose values are checked when they are read
   SELECT k.contypid AS oid FROM pg_catalog.pg_constraint k WHERE k.contype = 'c' AND k.contypid <> 0 AND k.convalidated
   UNION
-  SELECT t.oid FROM checked_domain JOIN pg_catalog.pg_type t ON t.typbasetype = checked_domain.oid AND t.typtype = 'd'),
+  SELECT part.whole FROM checked JOIN part ON part.part = checked.oid),
 expression AS (
   SELECT a.attrelid AS relid, 'generated column' AS kind, a.attname AS name,
          format('(%s)', pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS sql, 'value' AS how
@@ -39,10 +52,12 @@ expression AS (
   UNION ALL
   SELECT a.attrelid, 'domain of column', a.attname,
          format('(%I::text::%s)', a.attname, pg_catalog.format_type(a.atttypid, NULL)), 'value'
-    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-   WHERE NOT a.attisdropped AND a.attnum > 0
-     AND (t.oid IN (SELECT oid FROM checked_domain)
-          OR t.typcategory = 'A' AND t.typelem IN (SELECT oid FROM checked_domain))
+    FROM pg_catalog.pg_attribute a
+   WHERE NOT a.attisdropped AND a.attnum > 0 AND a.atttypid IN (SELECT oid FROM checked)
+  UNION ALL
+  SELECT a.attrelid, 'column', a.attname, format('%I', a.attname), 'no index'
+    FROM pg_catalog.pg_attribute a
+   WHERE NOT a.attisdropped AND a.attnum > 0 AND a.atttypid = 'pg_catalog.regclass'::regtype
   UNION ALL
   SELECT r.oid, 'materialized view', '', pg_catalog.pg_get_viewdef(r.oid), 'rows'
     FROM relation r WHERE r.relkind = 'm' AND r.relispopulated

@@ -3,10 +3,14 @@
 --   relations `object (classid, objid, nsp, rel, stays)` and `schema (oid, name, stays)`; what has no reason to stay is
 --   replaced. `rel` is the relation that an object is or belongs to. Each class that pg_depend knows is here, or is a
 --   piece of one that is (see the tests).
---   The setting glacier_provider.selection holds {"schemas": [name], "relations": [[schema, name]], "only": boolean}:
+--   The setting glacier_provider.selection holds {"schemas": [name], "relations": [[schema, name]], "only": boolean,
+--   "undumped": {"schemas": ..., "relations": ...}}:
 --   with `only`, the named relations and what belongs to them are replaced and nothing else; without it, everything is
 --   replaced but the named schemas, the named relations with what belongs to them, members of extensions, what belongs
 --   to roles that this user cannot act as, what it could not create again, and what any of these needs.
+--   `rebuilt (oid)` are views that stay although they need what is replaced: the dump left them out, so that nothing
+--   else could bring them back; they go with what they need and are made again at the end. `tied` are rules and policies
+--   of tables that stay, and statistics in schemas that stay, of which the same is true.
 WITH RECURSIVE selection AS (
   SELECT chosen, (chosen ->> 'only')::boolean AS partly,
     coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false) AS super
@@ -166,12 +170,20 @@ WITH RECURSIVE selection AS (
   SELECT 'pg_catalog.pg_subscription'::regclass::oid, oid, NULL, NULL, subowner, 'subscriptions stay as they are'
   FROM pg_catalog.pg_subscription
   WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+), free_sequence AS (  -- no column's own
+  SELECT c.oid FROM pg_catalog.pg_class c
+  WHERE c.relkind = 'S' AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+      AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i'))
 ), needed (classid, objid, by_class, by_object) AS (
   -- what a staying object needs stays with it, unless it is a relation: that is what a restore is for
   SELECT g.classid, g.objid, s.classid, s.objid
   FROM judged s JOIN pg_catalog.pg_depend d ON d.classid = s.classid AND d.objid = s.objid
     JOIN judged g ON g.classid = d.refclassid AND g.objid = d.refobjid
-  WHERE s.stays IS NOT NULL AND g.stays IS NULL AND g.rel IS NULL
+  WHERE s.stays IS NOT NULL AND g.stays IS NULL AND (
+    g.rel IS NULL
+    -- a sequence that counts for a table that stays: the dump's value could be given again
+    OR g.objid IN (SELECT oid FROM free_sequence) AND s.classid = 'pg_catalog.pg_attrdef'::regclass)
   UNION
   SELECT g.classid, g.objid, n.by_class, n.by_object
   FROM needed n, LATERAL (
@@ -205,4 +217,41 @@ WITH RECURSIVE selection AS (
       ) THEN 'published by a publication that stays'
     END
   FROM selection, user_schema s
+), undumped_view AS (
+  SELECT c.oid
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace, selection
+  WHERE c.relkind IN ('v', 'm') AND c.relowner IN (SELECT oid FROM ours) AND (
+    n.nspname IN (SELECT jsonb_array_elements_text(coalesce(chosen #> '{undumped,schemas}', '[]')))
+    OR (n.nspname, c.relname) IN (
+      SELECT pair ->> 0, pair ->> 1
+      FROM jsonb_array_elements(coalesce(chosen #> '{undumped,relations}', '[]')) AS r (pair)))
+), rebuilt (oid) AS (
+  SELECT u.oid FROM undumped_view u
+  WHERE EXISTS (
+    SELECT FROM pg_catalog.pg_rewrite r
+      JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+      JOIN object g ON g.classid = d.refclassid AND g.objid = d.refobjid AND g.stays IS NULL
+    WHERE r.ev_class = u.oid)
+  UNION
+  SELECT u.oid
+  FROM rebuilt b JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = b.oid
+      AND d.classid = 'pg_catalog.pg_rewrite'::regclass
+    JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
+    JOIN undumped_view u ON u.oid = r.ev_class
+), tied (classid, objid) AS (
+  SELECT o.classid, o.objid
+  FROM object o JOIN pg_catalog.pg_class c ON c.oid = o.rel AND c.relowner IN (SELECT oid FROM ours)
+    LEFT JOIN pg_catalog.pg_rewrite w ON o.classid = 'pg_catalog.pg_rewrite'::regclass AND w.oid = o.objid
+  WHERE o.stays IS NOT NULL AND o.rel NOT IN (SELECT oid FROM rebuilt)
+    AND (o.classid = 'pg_catalog.pg_policy'::regclass OR w.rulename <> '_RETURN')
+    AND EXISTS (
+      SELECT FROM pg_catalog.pg_depend d
+        JOIN object g ON g.classid = d.refclassid AND g.objid = d.refobjid
+          AND (g.stays IS NULL OR g.rel IN (SELECT oid FROM rebuilt))
+      WHERE d.classid = o.classid AND d.objid = o.objid)
+  UNION ALL
+  SELECT o.classid, o.objid
+  FROM object o JOIN pg_catalog.pg_statistic_ext s ON s.oid = o.objid AND s.stxowner IN (SELECT oid FROM ours)
+    JOIN object t ON t.classid = 'pg_catalog.pg_class'::regclass AND t.objid = s.stxrelid AND t.stays IS NULL
+  WHERE o.classid = 'pg_catalog.pg_statistic_ext'::regclass AND o.stays IS NOT NULL
 )

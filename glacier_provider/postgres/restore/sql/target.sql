@@ -117,17 +117,20 @@ SELECT m.oid::bigint, pg_catalog.pg_has_role(m.lomowner, 'USAGE') FROM pg_catalo
   SELECT d.classid, d.objid, d.objsubid, d.refclassid, d.refobjid, stays.rel AS rel, goes.rel AS goes_rel
   FROM pg_catalog.pg_depend d
     JOIN object stays ON stays.classid = d.classid AND stays.objid = d.objid AND stays.stays IS NOT NULL
-    JOIN object goes ON goes.classid = d.refclassid AND goes.objid = d.refobjid AND goes.stays IS NULL
+      AND NOT EXISTS (SELECT FROM rebuilt WHERE rebuilt.oid = stays.rel)
+    JOIN object goes ON goes.classid = d.refclassid AND goes.objid = d.refobjid
+      AND (goes.stays IS NULL OR EXISTS (SELECT FROM rebuilt WHERE rebuilt.oid = goes.rel))
   WHERE NOT EXISTS (
       SELECT FROM pg_catalog.pg_constraint k
         JOIN pg_catalog.pg_class c ON c.oid = k.conrelid AND c.relowner IN (SELECT oid FROM ours)
       WHERE d.classid = 'pg_catalog.pg_constraint'::regclass AND k.oid = d.objid AND k.contype = 'f')
     AND d.deptype NOT IN ('P', 'S')
     AND NOT EXISTS (
-      SELECT FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid AND c.relispartition
+      SELECT FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid
         AND c.relowner IN (SELECT oid FROM ours)
       WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
         AND h.inhrelid = d.objid AND h.inhparent = d.refobjid)
+    AND NOT EXISTS (SELECT FROM tied WHERE tied.classid = d.classid AND tied.objid = d.objid)
 )
 SELECT DISTINCT
   CASE WHEN rel IS NOT NULL AND classid IN ('pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_attrdef'::regclass,
@@ -139,6 +142,13 @@ SELECT DISTINCT
 FROM step
 ORDER BY 1, 2
 LIMIT 100
+
+-- name: rebuilt
+-- purpose: views that stay, go with what they need, and are made again: (schema, name).
+-- begins: objects
+SELECT n.nspname, c.relname
+FROM rebuilt r JOIN pg_catalog.pg_class c ON c.oid = r.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ORDER BY 1, 2
 
 -- name: unpublished
 -- purpose: memberships of replaced tables in publications that stay and belong to others: they end with the drop.
@@ -209,10 +219,17 @@ FROM object o LEFT JOIN pg_catalog.pg_class c ON o.classid = 'pg_catalog.pg_clas
 WHERE o.stays IS NULL
 
 -- name: sessions
--- purpose: other sessions in this database, the likely holders of a lock.
+-- purpose: sessions in this database, the likely holders of a lock first: (process, name, role, state, seconds). Of other
+--   roles' sessions state and time are hidden from who is no superuser.
 SELECT pid, coalesce(nullif(application_name, ''), 'unnamed'), usename, state,
   round(extract(epoch FROM clock_timestamp() - coalesce(xact_start, state_change)))::bigint
-FROM pg_catalog.pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-ORDER BY xact_start NULLS LAST
-LIMIT 5
+FROM pg_catalog.pg_stat_activity a
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+  AND (leader_pid IS NULL OR leader_pid = pid)
+ORDER BY EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = a.pid AND l.relation >= 16384) DESC,
+  xact_start NULLS LAST
+LIMIT 6
+
+-- name: prepared
+-- purpose: transactions that were prepared in this database and keep their locks, whatever ends: (identifier, role).
+SELECT gid, owner FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 5

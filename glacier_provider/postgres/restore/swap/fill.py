@@ -163,7 +163,7 @@ def in_rounds(entries: Iterable[TocEntry]) -> tuple[list[TocEntry], list[TocEntr
 
 def _rounds(entries: Sequence[TocEntry], by_hand: Privileges, jobs: int) -> list[list[TocEntry]]:
     """Return what pg_restore restores, one round after the other; schemas first, where owners need something there."""
-    left = [entry for entry in entries if entry.dump_id not in by_hand.chains]
+    left = [entry for entry in entries if entry.dump_id not in {**by_hand.chains, **by_hand.closing}]
     schemas = [entry for entry in left if _is_of_a_schema(entry)] if by_hand.gives else []
     early = {entry.dump_id for entry in schemas}
     left = [entry for entry in left if entry.dump_id not in early]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore import definitions
 from glacier_provider.postgres.restore.outcome import FailedStatement
-from glacier_provider.postgres.restore.statements import change_of_owner, definition, granted_as
+from glacier_provider.postgres.restore.statements import (
+    change_of_owner,
+    closed_schemas,
+    definition,
+    granted_as,
+    schema_of_privileges,
+)
 from glacier_provider.postgres.restore.target import ROLES
 from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
 from glacier_provider.postgres.tools.server import Server, database_errors
@@ -23,7 +29,8 @@ class Privileges:
 
     `chains` are entries whose privileges other roles granted: pg_restore would ask for SET SESSION AUTHORIZATION, which
     is a superuser's. And who is given an object has to be allowed to make it in its schema, which is nothing that it
-    must have had when it got it: `let_create`, once the schemas are there. `finish` takes that back.
+    must have had when it got it: `let_create`, once the schemas are there. `finish` takes that back. What closes a
+    schema to its own owner, `closing`, is for the very end.
     """
 
     def __init__(self, beside: Server, options: PgRestoreOptions, entries: Sequence[TocEntry]) -> None:
@@ -31,7 +38,10 @@ class Privileges:
         self._let: list[tuple[str, str]] = []
         superuser = self._ask("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")[0][0]
         keeps = options.privileges is Keep.KEEP and not superuser
-        self.chains = {entry.dump_id: entry for entry in entries if keeps and _is_chain(entry)}
+        closed = closed_schemas(entries) if not superuser else frozenset()
+        self.closing = {entry.dump_id: entry for entry in entries if keeps and schema_of_privileges(entry) in closed}
+        chains = (entry for entry in entries if keeps and _is_chain(entry))
+        self.chains = {entry.dump_id: entry for entry in chains if entry.dump_id not in self.closing}
         given = {(entry.schema, entry.owner) for entry in entries if entry.schema and change_of_owner(entry)}
         others = {pair for pair in given if pair[1] != beside.user}
         self.gives = sorted(others) if options.owner is Keep.KEEP and not superuser else []
@@ -45,18 +55,26 @@ class Privileges:
 
     def finish(self) -> tuple[FailedStatement, ...]:
         """Grant what others granted, as they did; return what only a role could grant as which this user cannot act."""
-        refused = []
+        refused: list[FailedStatement] = []
         contents = {entry.dump_id: entry for entry in self._entries}
-        roles = {str(name): bool(can_act) for name, can_act in self._ask(ROLES)} if self.chains else {}
+        by_hand = [*self.chains.values(), *self.closing.values()]
+        roles = {str(name): bool(can_act) for name, can_act in self._ask(ROLES)} if by_hand else {}
         for entry in self.chains.values():
-            text, left = granted_as(definition(entry, contents), roles)
-            self._ask(f"BEGIN;\n{text}\nCOMMIT")
-            if left:
-                reason = f"a role as which {self._beside.user} cannot act granted this"
-                refused.append(FailedStatement(str(entry), reason, "\n".join(left)))
+            refused += self._grant(entry, contents, roles)
         for schema, role in self._let:
             self._ask(f"REVOKE CREATE ON SCHEMA {quoted(schema)} FROM {quoted(role)}")
+        for entry in self.closing.values():
+            refused += self._grant(entry, contents, roles)
         return tuple(refused)
+
+    def _grant(
+        self, entry: TocEntry, contents: Mapping[int, TocEntry], roles: Mapping[str, bool]
+    ) -> Iterator[FailedStatement]:
+        text, left = granted_as(definition(entry, contents), roles)
+        self._ask(f"BEGIN;\n{text}\nCOMMIT")
+        if left:
+            reason = f"a role as which {self._beside.user} cannot act granted this"
+            yield FailedStatement(str(entry), reason, "\n".join(left))
 
     def _ask(self, statement: str, parameters: Sequence[object] | None = None) -> list[tuple[object, ...]]:
         doing = "giving privileges in the new database"

@@ -15,7 +15,7 @@ from glacier_provider.postgres.cluster.properties import copy_properties
 from glacier_provider.postgres.dump.disk import restorable_entries, table_of_contents
 from glacier_provider.postgres.dump.toc import Toc, TocEntry
 from glacier_provider.postgres.restore.outcome import FailedStatement, RestoredDatabase
-from glacier_provider.postgres.restore.selection import annotates_the_server
+from glacier_provider.postgres.restore.selection import annotates_the_server, privileges_of_members
 from glacier_provider.postgres.restore.statistics import analyze_all
 from glacier_provider.postgres.restore.swap.beside import (
     comments,
@@ -103,6 +103,15 @@ def drop_beside(server: Server, mark: str) -> None:
 
 
 _SERVERS_OWN = "it is of an object of the server itself, which a superuser has to change in the restored database"
+_OF_A_MEMBER = "it is of an object of an extension, which a superuser has to change in the restored database"
+_SLOTS = "SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = %s ORDER BY slot_name"
+_SLOT_STAYS = (
+    "The replication slot {slot} stays with {previous}: whoever reads it hears nothing of the restored database, and "
+    "it keeps WAL until it is dropped. Create it again in the restored database, with a new copy for its reader."
+)
+_ITSELF = """
+SELECT rolsuper, ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles WHERE pg_has_role(oid, 'USAGE'))
+  FROM pg_catalog.pg_roles WHERE rolname = current_user"""
 
 
 def _content(dump: Path, options: PgRestoreOptions) -> str:
@@ -165,6 +174,8 @@ class _Job:
         if self.checking is not None:
             self.checking.of(self.beside, in_part=reached is Filling.IN_PART)
         with maintenance(self.elsewhere, "copying what belongs to the database") as connection:
+            slots = [str(slot) for (slot,) in connection.execute(_SLOTS, (self.swap.database,)).fetchall()]
+            self.warnings += [_SLOT_STAYS.format(slot=slot, previous=self.swap.previous) for slot in slots]
             self.warnings += copy_properties(connection, self.swap.database, self.swap.beside)
         rename_both(self.server, self.elsewhere, self.swap, self.progress)
 
@@ -231,16 +242,22 @@ class _Job:
                 yield entry
 
     def _without_the_servers_own(self, connection: Connection, entries: list[TocEntry]) -> list[TocEntry]:
-        """Leave out, and list, the privileges and comments of the server's own objects that this user cannot give."""
-        asked = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
-        if (connection.execute(asked).fetchone() or (False,))[0]:
+        """Leave out, and list, privileges and comments that this user cannot give: of the server's and extensions'."""
+        superuser, ours = connection.execute(_ITSELF).fetchone() or (False, [])
+        if superuser:
             return entries
-        self.servers_own = tuple(
-            FailedStatement(str(entry), _SERVERS_OWN, entry.definition.strip())
+        members = privileges_of_members(entries)
+        reasons = {
+            entry.dump_id: _SERVERS_OWN if annotates_the_server(entry) else _OF_A_MEMBER
             for entry in entries
-            if annotates_the_server(entry)
+            if annotates_the_server(entry) or (entry.dump_id in members and entry.owner not in ours)
+        }
+        self.servers_own = tuple(
+            FailedStatement(str(entry), reasons[entry.dump_id], entry.definition.strip())
+            for entry in entries
+            if entry.dump_id in reasons
         )
-        return [entry for entry in entries if not annotates_the_server(entry)]
+        return [entry for entry in entries if entry.dump_id not in reasons]
 
     def _drop_half_filled(self) -> None:
         """Free the disk of a database that was filled in vain; should that fail too, the next try does it."""
