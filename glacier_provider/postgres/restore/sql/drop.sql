@@ -110,8 +110,8 @@ FROM pg_catalog.pg_largeobject_metadata m WHERE pg_catalog.pg_has_role(m.lomowne
 SELECT format('%s %s', o.classid, o.objid), pg_catalog.pg_describe_object(o.classid, o.objid, 0)
 FROM object o LEFT JOIN pg_catalog.pg_constraint k ON o.classid = 'pg_catalog.pg_constraint'::regclass AND k.oid = o.objid
 WHERE o.stays IS NOT NULL AND k.contype IS DISTINCT FROM 'f'
-  AND NOT EXISTS (SELECT FROM rebuilt WHERE rebuilt.oid = o.rel)
-  AND NOT EXISTS (SELECT FROM tied WHERE tied.classid = o.classid AND tied.objid = o.objid)
+  AND (o.rel IS NULL OR o.rel NOT IN (SELECT oid FROM rebuilt))
+  AND (o.classid, o.objid) NOT IN (SELECT classid, objid FROM tied)
   AND NOT EXISTS (  -- what a partition has of its parent goes and comes with its attachment
     SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid AND d.deptype IN ('P', 'S'))
 UNION ALL

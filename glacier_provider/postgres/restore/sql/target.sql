@@ -117,9 +117,9 @@ SELECT m.oid::bigint, pg_catalog.pg_has_role(m.lomowner, 'USAGE') FROM pg_catalo
   SELECT d.classid, d.objid, d.objsubid, d.refclassid, d.refobjid, stays.rel AS rel, goes.rel AS goes_rel
   FROM pg_catalog.pg_depend d
     JOIN object stays ON stays.classid = d.classid AND stays.objid = d.objid AND stays.stays IS NOT NULL
-      AND NOT EXISTS (SELECT FROM rebuilt WHERE rebuilt.oid = stays.rel)
+      AND (stays.rel IS NULL OR stays.rel NOT IN (SELECT oid FROM rebuilt))
     JOIN object goes ON goes.classid = d.refclassid AND goes.objid = d.refobjid
-      AND (goes.stays IS NULL OR EXISTS (SELECT FROM rebuilt WHERE rebuilt.oid = goes.rel))
+      AND (goes.stays IS NULL OR goes.rel IN (SELECT oid FROM rebuilt))
   WHERE NOT EXISTS (
       SELECT FROM pg_catalog.pg_constraint k
         JOIN pg_catalog.pg_class c ON c.oid = k.conrelid AND c.relowner IN (SELECT oid FROM ours)
