@@ -38,7 +38,6 @@ def joined_by_hashes(run: Callable[[str], object]) -> Iterator[None]:
     It knows nothing of objects that are new, or that a query has found itself, and expects one: then it looks at all of
     them for each of them. (PostgreSQL, "Planner Method Configuration".)
     """
-    # A join that only a nested loop can make then seems so dear that the server would compile the query, for seconds.
-    run("SET enable_nestloop = off; SET jit = off")
+    run("SET enable_nestloop = off")
     yield
-    run("RESET enable_nestloop; RESET jit")  # after an error the session has no use any more
+    run("RESET enable_nestloop")  # after an error the session has no use any more
