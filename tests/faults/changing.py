@@ -19,7 +19,7 @@ from typing import Any
 from glacier_provider.catalog.backups import RUN_DELETED, Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.reconciliation import Verdict
-from glacier_provider.errors import ArchiveMissing, BackupNotRestorable, StoreUnavailable
+from glacier_provider.errors import ArchiveMissing, BackupNotRestorable, IllegalMove, StoreUnavailable
 from glacier_provider.pipelines.rebuild import Rebuilt, rebuild_catalog
 from glacier_provider.pipelines.reconcile import Reconciled, reconcile
 from tests.faults import shrunk
@@ -210,15 +210,24 @@ class ChangingWorld(World):
         self.unreadable.clear()
         run = run or self.a_run("restore")
         try:
-            return super().restore(backup_id, run, kill, **params)
+            return self._restore(backup_id, run, kill, **params)
         except ArchiveMissing as error:
             self._told_of_loss(backup_id, run, error, without=bool(params))
         run = self.a_run("restore")
         try:
-            return super().restore(backup_id, run, None, without_lost=True)
+            return self._restore(backup_id, run, None, without_lost=True)
         except ArchiveMissing as error:  # the files were known to be lost, and now the dump is
             self._told_of_loss(backup_id, run, error, without=True)
             raise AssertionError("what is lost but the dump stops no restore without it") from error
+
+    def _restore(self, backup_id: int, run: Run, kill: Kill | None, **params: Any) -> int:
+        try:
+            return super().restore(backup_id, run, kill, **params)
+        except IllegalMove as error:  # its task fails, and Airflow's callback notes that
+            restore_id = self.here.catalog.restores.of_run(run)
+            if restore_id is not None:
+                self.here.catalog.restores.fail(restore_id, str(error))
+            raise
 
     def _told_of_loss(self, backup_id: int, run: Run, error: ArchiveMissing, *, without: bool) -> None:
         self._forget_kill()
