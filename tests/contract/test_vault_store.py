@@ -33,6 +33,7 @@ from glacier_provider.errors import (
 )
 from glacier_provider.stores import client_config, open_store
 from glacier_provider.stores.contract import Retrieval
+from glacier_provider.stores.vault.calls import Vault
 from glacier_provider.stores.vault.store import VaultStore
 from tests.contract.kit import (
     HOUR,
@@ -706,6 +707,23 @@ def test_a_check_finds_a_vault_that_may_only_be_read_and_leaves_nothing(vault_ki
     vault_kit.break_next("begin", FaultKind.ACCESS_DENIED)
     with pytest.raises(StoreDenied, match="glacier:InitiateMultipartUpload on glacier://contract"):
         vault_kit.open().check()
+
+
+def test_a_check_whose_upload_is_gone_before_it_is_aborted_is_no_error(
+    vault_kit: VaultKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process slept: a vault forgets an upload that was idle for a day."""
+    asked = Vault.ask
+
+    def ask(vault: Vault, operation: str, **arguments: Any) -> Any:
+        reply = asked(vault, operation, **arguments)
+        if operation == "InitiateMultipartUpload":
+            asked(vault, "AbortMultipartUpload", uploadId=reply["uploadId"])
+        return reply
+
+    monkeypatch.setattr(Vault, "ask", ask)
+    vault_kit.open().check()
+    assert vault_kit.emulator.count("AbortMultipartUpload") == 2
 
 
 def test_a_denied_operation_names_its_permission_and_the_archive(vault_kit: VaultKit) -> None:

@@ -138,7 +138,7 @@ class VaultStore:
         vault = self._vault
         vault.ask("DescribeVault")
         reply = vault.ask("InitiateMultipartUpload", archiveDescription="glacier-provider check", partSize=str(MIB))
-        vault.ask("AbortMultipartUpload", uploadId=reply["uploadId"])
+        abort(vault, reply["uploadId"])  # one that is gone, when the process slept for a day, is aborted
 
     def put(self, data: bytes, description: Description) -> Receipt:
         """Store a small archive by one UploadArchive, or in one part when the outcome of that is unknown."""
