@@ -202,5 +202,5 @@ def _objects(kind: str, expected: Fingerprint, found: Fingerprint, same_version:
         if flag != its_flag:
             if not (kind == "sequence" and its_flag == "ahead"):  # it was behind when it was dumped, and is not now
                 yield f"{said} is {words.get(its_flag, its_flag)}, and was {words.get(flag, flag)}"
-        elif same_version and digest != its_digest:
+        elif same_version and digest != its_digest and digest.startswith("~") == its_digest.startswith("~"):
             yield f"{said} {_OTHER}"

@@ -32,6 +32,7 @@ from glacier_provider.postgres import (
     restore_in_transaction,
     table_of_contents,
 )
+from glacier_provider.postgres.checks.fingerprint import over, take_fingerprint
 from glacier_provider.postgres.restore import transaction
 from glacier_provider.postgres.restore.rehearsal import rehearse_schema
 from tests.integration.postgres.conftest import OLDEST, SampleServer
@@ -465,6 +466,28 @@ def test_a_view_that_the_dump_left_out_and_that_no_longer_fits_is_listed_with_it
     assert failed["object"] == "VIEW rep.later"
     assert failed["statement"].startswith("CREATE VIEW rep.later AS")
     assert ends.run("SELECT count(*) FROM rep.ids") == [(0,)]
+
+
+IN_A_LIST = (
+    "CREATE TABLE w (s varchar(9) DEFAULT 'a' CHECK (s IN ('a', 'b')), n int)",
+    "CREATE UNIQUE INDEX u ON w (n) WHERE s IN ('a', 'b'); CREATE VIEW v AS SELECT n FROM w WHERE s IN ('a', 'b')",
+    "CREATE POLICY p ON w USING (s IN ('a', 'b'))",
+)
+
+
+def test_a_list_of_texts_is_the_same_condition_however_the_server_spells_it(ends: Library) -> None:
+    def known() -> Any:
+        with ends.owner.connect() as connection:
+            connection.execute("SET search_path = ''")
+            return take_fingerprint(over(connection), hashes=False).objects
+
+    ends.run(*IN_A_LIST)
+    before, text = known(), ends.everything()
+    ends.restore(ends.dump())
+    assert ends.everything() != text
+    assert known() == before
+    ends.run("DROP INDEX u", "CREATE UNIQUE INDEX u ON w (n) WHERE s IN ('a', 'c')")
+    assert known() != before
 
 
 CHILDREN = (
