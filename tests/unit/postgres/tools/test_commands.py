@@ -102,7 +102,7 @@ def test_the_rows_of_a_restore() -> None:
 
 def test_no_command_is_told_a_server_and_so_no_password() -> None:
     builders = [each for name, each in inspect.getmembers(commands, inspect.isfunction) if name.startswith("p")]
-    assert len(builders) == 6
+    assert len(builders) == 7
     assert not any("Server" in str(inspect.signature(each)) for each in builders)
 
 
