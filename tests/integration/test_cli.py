@@ -193,7 +193,7 @@ def test_one_backup_is_shown_with_its_archives_and_its_restores(ask: Ask) -> Non
     assert not {"files_count", "opened_at", "database_archive_id"} & set(" ".join(lines).split())
     assert any(line.strip().startswith("in place: 4 archives, 34 B") for line in lines)
     assert lines[-1].startswith("restore 1: complete, opened 20")
-    assert lines[-1].endswith("UTC")
+    assert lines[-1].endswith(" UTC, 7 checks passed")
 
 
 def test_one_backup_as_json(ask: Ask) -> None:

@@ -48,7 +48,7 @@ def analyze_all(server: Server, jobs: int, progress: TaskLog) -> tuple[str, ...]
 
 def analyze_tables(server: Server, tables: Iterable[tuple[str, str]], jobs: int, progress: TaskLog) -> tuple[str, ...]:
     """As `analyze_all`, of some tables, each (schema, name)."""
-    named = [f"{quoted(schema)}.{quoted(name)}".encode() for schema, name in tables]
+    named = [f"{quoted(schema)}.{quoted(name)}".encode("utf-8", "surrogateescape") for schema, name in tables]
     return _analyze(server, named, jobs, progress)
 
 

@@ -463,9 +463,10 @@ class _Comparison:
         return key in self.after.pieces or key in self._removed or key[1] in _SYSTEM or self._is_told(key)
 
     def _is_made_again(self, piece: Piece) -> bool:
-        """A view that the dump left out goes with what it needs, and comes back."""
+        """A view that the dump left out, or its rows, goes with what it needs, and comes back."""
         kind, schema, name = piece.home
-        left_out = schema in self.exclusions.schemas or (schema, name) in self.exclusions.tables
+        relations = {*self.exclusions.tables, *self.exclusions.table_data}
+        left_out = schema in self.exclusions.schemas or (schema, name) in relations
         return kind in ("VIEW", "MATERIALIZED VIEW") and left_out
 
     def _is_told(self, key: Key) -> bool:

@@ -71,7 +71,7 @@ SUPERUSERS_WAYS = [("newer", SUPERUSER, ALTERED), (_OLD, SUPERUSER, EVERYTHING_G
 _BESIDE_THE_POINT = (
     '"wal_level" is insufficient',
     "wal_level is insufficient",
-    "The database is restored, but ANALYZE failed: foreign-data wrapper",
+    "Not all statistics are fresh: ANALYZE p failed: foreign-data wrapper",
 )
 
 
