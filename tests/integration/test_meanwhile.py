@@ -123,6 +123,20 @@ def test_a_restore_that_waited_while_a_person_deleted_files_brings_them(app: App
     assert app.contents()["doc.pdf"] == b"content"
 
 
+def test_a_restore_that_waited_while_the_directory_was_unmounted_says_so(app: ApplicationUnderTest) -> None:
+    app.write("doc.pdf", b"content")
+    waiting = app.plan(app.back_up())
+    app.bring(waiting)
+    app.sql("UPDATE documents SET title = 'of today'")
+    unmounted = app.files.rename(app.files.with_name("elsewhere"))
+    with pytest.raises(IllegalMove, match=r"left the directory.*is to be mounted, do that first.*plan_restore"):
+        app.finish(waiting["restore_id"])
+    assert set(titles(app)) == {"of today"}
+    unmounted.rename(app.files)
+    app.finish(waiting["restore_id"])
+    assert app.contents()["doc.pdf"] == b"content"
+
+
 def test_a_restore_of_files_alone_that_waited_is_not_complete_without_them(app: ApplicationUnderTest) -> None:
     app.write("doc.pdf", b"content")
     first = app.back_up()

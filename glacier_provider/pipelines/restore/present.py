@@ -49,14 +49,15 @@ def require_still_there(application: Application, restore_id: int, *, catalog: C
     """
     restore = catalog.restores.get(restore_id)
     request = RestoreRequest.from_params(restore["request"])
-    if not request.files or request.into is not None or not os.path.isdir(application.files_directory):
+    if not request.files or request.into is not None:
         return
     overtaken = catalog.restores.others_since(restore_id)
     if not overtaken and not restore["plan"].get("present", {}).get("archives"):
         return  # all of it was brought by this restore, just now
+    is_there = os.path.isdir(application.files_directory)
     gone = catalog.restores.gone_since_plan(
         restore,
-        files_there(application),
+        files_there(application) if is_there else (),
         same=lambda files: those_that_are_same(application, files),
         overtaken=overtaken,
         replaces=request.replaces,
@@ -66,6 +67,11 @@ def require_still_there(application: Application, restore_id: int, *, catalog: C
         raise IllegalMove(
             f"Since restore {restore_id} was planned, {counted(gone[0]['total'], 'file')} of its backup left the "
             f"directory, or changed: {names}. Nothing of the database was touched.",
-            hint="Clear the task plan_restore of this run, with all that follow it: it brings them too. What is on "
+            hint=(
+                ""
+                if is_there
+                else f"{application.files_directory} is not there: if it is to be mounted, do that first. "
+            )
+            + "Clear the task plan_restore of this run, with all that follow it: it brings them too. What is on "
             "offer already is not paid for again.",
         )
