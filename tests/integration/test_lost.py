@@ -12,6 +12,7 @@ from glacier_provider.core.archive import Amount
 from glacier_provider.errors import ArchiveMissing, BackupNotRestorable, StoreDenied
 from glacier_provider.pipelines import backup
 from glacier_provider.pipelines.reconcile import reconcile
+from tests.integration.test_deletion import delete
 from tests.integration.test_rebuild import lose_the_catalog, rebuild
 from tests.support.application import ApplicationUnderTest
 
@@ -180,37 +181,21 @@ def test_reconciliation_notes_what_is_lost_and_takes_it_back(app: ApplicationUnd
     app.write("doc.pdf", b"the only copy")
     first = app.back_up()
     key = key_of(app, "doc.pdf")
-    client = app.s3.client()
-    kept = client.head_object(Bucket=app.bucket, Key=key, ChecksumMode="ENABLED")
+    kept = app.s3.client().head_object(Bucket=app.bucket, Key=key)
     remove(app, "doc.pdf")
     (done,) = reconcile(app.application, catalog=app.catalog, stores=app.stores, everything=True)
     assert done.lost == 1
     assert any("LOST" in line and "doc.pdf" in line for line in done.lines())
     assert lost_of(app, first) == ["doc.pdf"]
-    client.put_object(
-        Bucket=app.bucket,
-        Key=key,
-        Body=b"the only copy",
-        Metadata=kept["Metadata"],
-        ChecksumAlgorithm="SHA256",
-        StorageClass="GLACIER",
-    )
+    put_back(app, key, kept)
     (done,) = reconcile(app.application, catalog=app.catalog, stores=app.stores, everything=True)
     assert done.back == 1
     assert lost_of(app, first) == []
 
 
-def test_what_turns_up_after_it_was_archived_anew_is_known_and_no_second_copy_that_nobody_knows(
-    app: ApplicationUnderTest,
-) -> None:
-    app.write("doc.pdf", b"the only copy")
-    first = app.back_up()
-    key, client = key_of(app, "doc.pdf"), app.s3.client()
-    kept = client.head_object(Bucket=app.bucket, Key=key)
-    age(app)
-    remove(app, "doc.pdf")
-    app.back_up()
-    client.put_object(
+def put_back(app: ApplicationUnderTest, key: str, kept: dict[str, Any]) -> None:
+    """The store has again what it had lost."""
+    app.s3.client().put_object(
         Bucket=app.bucket,
         Key=key,
         Body=b"the only copy",
@@ -218,7 +203,26 @@ def test_what_turns_up_after_it_was_archived_anew_is_known_and_no_second_copy_th
         ChecksumAlgorithm="SHA256",
         StorageClass="GLACIER",
     )
+
+
+def lost_archived_anew_and_back(app: ApplicationUnderTest) -> tuple[list[int], str]:
+    """Return the backups, and the key of what no backup needs any more."""
+    app.write("doc.pdf", b"the only copy")
+    first = app.back_up()
+    key = key_of(app, "doc.pdf")
+    kept = app.s3.client().head_object(Bucket=app.bucket, Key=key)
+    age(app)
+    remove(app, "doc.pdf")
+    second = app.back_up()
+    put_back(app, key, kept)
     reconcile(app.application, catalog=app.catalog, stores=app.stores, everything=True)
+    return [first, second], key
+
+
+def test_what_turns_up_after_it_was_archived_anew_is_known_and_no_second_copy_that_nobody_knows(
+    app: ApplicationUnderTest,
+) -> None:
+    (first, _), _ = lost_archived_anew_and_back(app)
     assert states(app, "doc.pdf") == ["archived", "archived"]
     assert in_catalog(app, "SELECT superseded FROM glacier_archives WHERE filename = 'doc.pdf' ORDER BY id") == [
         (True,),
@@ -226,6 +230,18 @@ def test_what_turns_up_after_it_was_archived_anew_is_known_and_no_second_copy_th
     ]
     app.restore(first)
     assert app.catalog.counts.wrong() == []
+
+
+def test_what_turns_up_after_it_was_archived_anew_goes_with_the_next_deletion(app: ApplicationUnderTest) -> None:
+    """Also while the backup that made it stays: that contains the archive that was made anew."""
+    (first, second), key = lost_archived_anew_and_back(app)
+    app.back_up()
+    delete(app, second)
+    there = {entry["Key"] for entry in app.s3.client().list_objects_v2(Bucket=app.bucket)["Contents"]}
+    assert key not in there
+    (app.files / "doc.pdf").unlink()
+    app.restore(first)
+    assert (app.files / "doc.pdf").read_bytes() == b"the only copy"
 
 
 def test_a_store_that_was_emptied_is_noticed_the_same_day_and_filled_again(app: ApplicationUnderTest) -> None:

@@ -52,8 +52,10 @@ SELECT DISTINCT a.id, a.kind FROM backup_files f JOIN glacier_archives a ON a.id
         WHERE o.archive_id = a.id AND b.id <> %(backup_id)s
           AND (b.state IN ('complete', 'running') OR b.state = 'failed' AND b.manifest_archive_id IS NOT NULL))
 UNION
--- And what was left behind: files that left the directory when the backups that contain them were deleted already. Not
--- files that a rebuild found without knowing their backup's members: they stay as long as the backup that made them.
+-- And what was left behind: files that left the directory when the backups that contain them were deleted already, and
+-- copies of what a backup contains: of files that were lost, archived anew, and are there again (by the two indexes that
+-- each know a part of the names). Not files that a rebuild found without knowing their backup's members: they stay as
+-- long as the backup that made them.
 SELECT a.id, a.kind FROM glacier_archives a
  WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.state = 'archived'
    AND a.retrieval_status <> 'exists'
@@ -64,7 +66,17 @@ SELECT a.id, a.kind FROM glacier_archives a
         WHERE o.archive_id = a.id AND b.id <> %(backup_id)s AND b.state IN ('complete', 'running', 'failed'))
    AND (EXISTS (SELECT FROM backup_files o WHERE o.archive_id = a.id)
         OR NOT EXISTS (SELECT FROM application_data_backups b
-                        WHERE b.id = a.backup_id AND b.id <> %(backup_id)s AND b.state IN ('complete', 'running', 'failed')));
+                        WHERE b.id = a.backup_id AND b.id <> %(backup_id)s AND b.state IN ('complete', 'running', 'failed'))
+        OR EXISTS (
+            SELECT FROM (SELECT * FROM glacier_archives n
+                          WHERE n.application_id = a.application_id AND n.filename = a.filename AND n.kind = 'file'
+                            AND n.state = 'archived' AND NOT n.superseded
+                          UNION ALL
+                         SELECT * FROM glacier_archives n
+                          WHERE n.application_id = a.application_id AND n.filename = a.filename AND n.kind = 'file'
+                            AND n.state = 'archived' AND n.superseded) AS n
+              JOIN backup_files o ON o.archive_id = n.id
+             WHERE n.id <> a.id AND n.stored_size = a.stored_size AND (n.sha256 = a.sha256 OR n.checksum = a.checksum)));
 
 -- name: going_amounts
 -- What goes, by store, kind and day.
