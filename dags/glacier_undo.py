@@ -1,23 +1,26 @@
-"""Bring back the database that a restore replaced: one DAG for each application with `restore.safety_dump`."""
+"""Undo what a restore did: one DAG for each application of applications.yaml. Wiring only."""
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
 from glacier_provider.operators.base import ANY_DATE, default_args
+from glacier_provider.operators.orphan_file import OrphanFileOperator
 from glacier_provider.operators.selective_pg_restore import UndoDatabaseOperator
 
 DOC = """
-### The database of {name} as it was before a restore
+### Undoing a restore of {name}
 
-Restores of {name} dump the database that they replace (`restore.safety_dump`). This brings it back: trigger it with the
-id of the restore, or by the button beside that on the page.
+Trigger it with the id of the restore, or by the buttons beside that on the page. `what` is to be undone:
 
-* Stop the application first. What was written since that restore is gone afterwards.
-* It runs on a worker that mounts the staging directory, where the dump stays for {days} days.
-* Files are another matter: `glacier-backup undo-orphans <restore id>` moves back what was moved aside.
-* The task can be cleared: it brings the same dump back once more.
+* `database`: it becomes as it was before the restore, out of the dump that this made of what it replaced
+  (`restore.safety_dump`), which stays for {days} days. Stop the application first: what was written since is gone.
+* `files`: what the restore moved aside goes back to its place. What took a place since stays; nothing is overwritten.
+* `both`.
+
+It runs on a worker that mounts the directories. Its tasks can be cleared: they go on, or do the same once more.
+By hand: `glacier-backup undo-database` and `glacier-backup undo-orphans`, with the id of the restore.
 """
 
 
@@ -28,24 +31,31 @@ def undo_params() -> dict[str, Param]:
             type=["string", "integer"],
             pattern="^[1-9][0-9]*$",
             title="Restore",
-            description_md="Id of the restore whose replaced database is to come back.",
+            description_md="Id of the restore that is to be undone.",
+        ),
+        "what": Param(
+            "database",
+            type="string",
+            enum=["database", "files", "both"],
+            title="What",
+            description_md="The database, the files that were moved aside, or both.",
         ),
         "dump": Param(
             None,
             type=["null", "string"],
             title="Dump",
-            description_md="Path of one of the dumps that it made; the last one otherwise.",
+            description_md="Path of one of the dumps that the restore made of the database; the last one otherwise.",
         ),
     }
 
 
 def undo_dag(application: Application) -> DAG:
-    """Return the DAG that undoes what restores made of the database of one application."""
+    """Return the DAG that undoes restores of one application."""
     name = application.name
     with DAG(
         dag_id=f"glacier_undo__{name}",
         dag_display_name=f"Undoing a restore of {name}",
-        description=f"The database of {name} as it was before a restore replaced it",
+        description=f"{name} as it was before a restore",
         doc_md=DOC.format(name=name, days=application.restore.safety_dump_days),
         schedule=None,
         start_date=ANY_DATE,
@@ -56,13 +66,24 @@ def undo_dag(application: Application) -> DAG:
         params=undo_params(),
         default_args=default_args(application),
     ) as dag:
-        UndoDatabaseOperator(
-            task_id="undo_database", restore_id="{{ params.restore_id }}", dump="{{ params.dump or '' }}"
+        restore_id = "{{ params.restore_id }}"
+        database = UndoDatabaseOperator(
+            task_id="undo_database",
+            restore_id=restore_id,
+            dump="{{ params.dump or '' }}",
+            wanted="{{ params.what in ('database', 'both') }}",
         )
+        files = OrphanFileOperator(
+            task_id="undo_orphans",
+            restore_id=restore_id,
+            undo=True,
+            wanted="{{ params.what in ('files', 'both') }}",
+            trigger_rule=TriggerRule.NONE_FAILED,
+        )
+        database >> files
     return dag
 
 
 for _application in load_applications().values():
-    if _application.restore.safety_dump:
-        _dag = undo_dag(_application)
-        globals()[_dag.dag_id] = _dag
+    _dag = undo_dag(_application)
+    globals()[_dag.dag_id] = _dag

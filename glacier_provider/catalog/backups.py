@@ -43,7 +43,7 @@ RUN_DELETED = "deleted"
 LEASE_QUIET_SECONDS = 180.0
 #: How long a transaction is waited for whose process perhaps sleeps, before it is ended.
 _PATIENCE = "3s"
-HOLDERS = ("backup", "restore", "deletion")
+HOLDERS = ("backup", "restore", "undo", "deletion")
 _BACKUP_GOES_ON = "The next backup goes on with what is archived."
 _RESTORE_GOES_ON = "A new restore pays for nothing twice."
 
@@ -159,6 +159,9 @@ class Backups:
             ended.extend(self._db.rows("end_proofs_of_run", **ids, error=f"{over}{clear}".strip()))
             for row in ended:
                 self._db.run("free_lease", application_id=self.application_id, holder=row["holder"])
+            lease = self.lease()  # of what has no state of its own to end: a deletion, an undo
+            if lease is not None and lease["holder"] is not None and self.holder_run(lease) == run:
+                self._db.run("free_lease", application_id=self.application_id, holder=lease["holder"])
 
         names = self._db.stale_sessions(self.application_id)
         self._without_sleepers(note, "end_transactions_of_run", names=names, **ids)
@@ -433,5 +436,5 @@ def how_it_ended(run: Run, lease: Row, run_ended: RunEnded) -> str | None:
 
 
 def lease_holder(kind: str, number: int) -> str:
-    """Return the name under which a backup or restore holds its application's lease."""
+    """Return the name under which one of `HOLDERS` has its application's lease."""
     return f"{kind} {number}"

@@ -163,19 +163,32 @@ class Restores:
         self._db.row("missing_noted", restore_id=restore_id)
         self._db.run("note_missing", restore_id=restore_id)
 
-    def take_lease(self, restore_id: int, *, anyhow: bool = False) -> None:
+    def take_lease(self, restore_id: int) -> None:
         """Take the application's lease for the steps that change its database and directory.
 
-        Raise LeaseHeld when another run has it, IllegalMove when another restore changed them since this one began to,
-        unless it is `anyhow`: then the lease is not taken.
+        Raise LeaseHeld when another run has it, IllegalMove when another restore changed them since this one began to:
+        then the lease is not taken.
         """
         with self._db.transaction():
             token = self._backups.take_lease(lease_holder("restore", restore_id))
-            if self._db.row("note_restore_lease", restore_id=restore_id, token=token, anyhow=anyhow) is None:
+            if self._db.row("note_restore_lease", restore_id=restore_id, token=token) is None:
                 raise IllegalMove(
                     f"Another restore of {self._backups.application} was made since restore {restore_id} began to.",
                     hint="Clear the task plan_restore of this run, with all that follow it, or trigger a new one.",
                 )
+
+    def take_lease_to_undo(self, restore_id: int, run: Run | None) -> None:
+        """Take the application's lease to undo what a restore did, whatever came after it, in a run of Airflow or none.
+
+        Under a name of its own: that the restore's run is over says nothing of who undoes it. Raise LeaseHeld when
+        another run has it.
+        """
+        from psycopg.types.json import Jsonb
+
+        by = None if run is None else {"dag_id": run.dag_id, "dag_run_id": run.dag_run_id}
+        with self._db.transaction():
+            token = self._backups.take_lease(lease_holder("undo", restore_id))
+            self._db.run("note_undo_lease", restore_id=restore_id, token=token, undoing=Jsonb({"undoing": by}))
 
     def has_changed(self, restore_id: int) -> bool:
         """Whether the restore has ever taken the lease, to change something."""
@@ -223,9 +236,6 @@ class Restores:
             )
         self.add_outcome(restore_id, beside={**beside, "accepted": True})
         return int(beside["failed_count"])
-
-    def free_lease(self, restore_id: int) -> None:
-        self._backups.free_lease(lease_holder("restore", restore_id))
 
     # --- planning --------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, XComNotFound
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, XComNotFound
 
 from glacier_provider.errors import GlacierProviderError, IllegalMove
 from glacier_provider.hooks.ping import ping_failed
@@ -118,6 +118,14 @@ def run_of(context: Context) -> Run:
 
     run: Any = context["dag_run"]
     return Run(dag_id=run.dag_id, dag_run_id=run.run_id)
+
+
+def skip_unless(wanted: bool | str) -> None:
+    """Skip the task that is not wanted, as a template says; raise ConfigurationError for neither true nor false."""
+    from glacier_provider.core.params import truth
+
+    if not truth(wanted, "wanted"):
+        raise AirflowSkipException("This run is not to do it.")
 
 
 def is_last_try(context: Context) -> bool:

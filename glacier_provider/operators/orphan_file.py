@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.operators.base import GlacierOperator, number_of
+from glacier_provider.operators.base import GlacierOperator, number_of, run_of, skip_unless
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -14,22 +14,27 @@ if TYPE_CHECKING:
 class OrphanFileOperator(GlacierOperator):
     """Move orphans of a restore to the orphan directory, keeping their relative paths, or back with `undo`.
 
-    Nothing is deleted or overwritten; each move is journalled in the catalog before it is made. Return a dict of
-    figures.
+    Nothing is deleted or overwritten; each move is journalled in the catalog before it is made. The task is skipped
+    unless it is `wanted`. Return a dict of figures.
     """
 
-    template_fields: Sequence[str] = ("application", "restore_id", "undo")
+    template_fields: Sequence[str] = ("application", "restore_id", "undo", "wanted")
     ui_color = "#ead1dc"
 
-    def __init__(self, *, restore_id: int, undo: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, restore_id: int | str, undo: bool = False, wanted: bool | str = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.restore_id = restore_id
         self.undo = undo
+        self.wanted = wanted
 
     def execute(self, context: Context) -> dict[str, int]:
-        from glacier_provider.core.params import truth
+        from glacier_provider.core.params import restore_id_of, truth
         from glacier_provider.pipelines import restore
 
         with self.opened() as r:
-            act = restore.undo_orphans if truth(self.undo, "undo") else restore.move_orphans
-            return act(r.application, number_of(self.restore_id, "restore's id", "plan_restore"), catalog=r.catalog)
+            skip_unless(self.wanted)
+            if truth(self.undo, "undo"):
+                restore_id = restore_id_of(self.restore_id)
+                return restore.undo_orphans(r.application, restore_id, catalog=r.catalog, run=run_of(context))
+            restore_id = number_of(self.restore_id, "restore's id", "plan_restore")
+            return restore.move_orphans(r.application, restore_id, catalog=r.catalog)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.operators.base import GlacierOperator, number_of
+from glacier_provider.operators.base import GlacierOperator, number_of, run_of, skip_unless
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -46,25 +46,34 @@ class SelectivePgRestoreOperator(GlacierOperator):
 class UndoDatabaseOperator(GlacierOperator):
     """Bring back the database that a restore replaced, out of the dump that it made of it: the last one, or `dump`.
 
-    What was written since is gone. Return a dict of `restored`, `removed` (entries) and `warnings`.
+    What was written since is gone. The task is skipped unless it is `wanted`. Return a dict of `restored`, `removed`
+    (entries) and `warnings`.
     """
 
-    template_fields: Sequence[str] = ("application", "restore_id", "dump")
+    template_fields: Sequence[str] = ("application", "restore_id", "dump", "wanted")
     ui_color = "#fce5cd"
 
-    def __init__(self, *, restore_id: int | str, dump: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, restore_id: int | str, dump: str | None = None, wanted: bool | str = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.restore_id = restore_id
         self.dump = dump
+        self.wanted = wanted
 
     def execute(self, context: Context) -> dict[str, Any]:
         from glacier_provider.core.params import restore_id_of
         from glacier_provider.pipelines import restore
 
-        restore_id = restore_id_of(self.restore_id)
         with self.opened() as r:
+            skip_unless(self.wanted)
             return restore.undo_database(
-                r.application, restore_id, catalog=r.catalog, server=r.server, path=self.dump or None
+                r.application,
+                restore_id_of(self.restore_id),
+                catalog=r.catalog,
+                server=r.server,
+                path=self.dump or None,
+                run=run_of(context),
             )
 
     def on_kill(self) -> None:

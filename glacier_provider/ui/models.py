@@ -530,11 +530,6 @@ class FreedLeaseResponse(BaseResponse):
     text: str = Field(description="what was done, in words")
 
 
-class UndoneOrphansResponse(BaseResponse):
-    moved_back: int
-    left: int = Field(description="files that stay aside, because their name is taken or they are gone")
-
-
 def error_responses(**texts: str) -> dict[int | str, dict[str, Any]]:
     """Return the error answers of a route for its documentation, as in `error_responses(_404="no such backup")`."""
     common = {

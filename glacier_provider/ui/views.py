@@ -428,6 +428,8 @@ def _lease_response(holder: Holder) -> models.LeaseResponse:
 def dag_of_holder(holder: Holder | None, application: str) -> str:
     """Return the DAG whose runs a person must be allowed to start to free what this one holds."""
     dag = holder.run.dag_id if holder is not None and holder.run is not None else ""
+    if dag == undo_dag_of(application):
+        return restore_dag_of(application)
     return dag if dag in dags_of(application) else backup_dag_of(application)
 
 

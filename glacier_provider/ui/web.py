@@ -47,7 +47,7 @@ from glacier_provider.hooks.resources import Resources
 from glacier_provider.pipelines.delete import plan_deletion, raise_refused
 from glacier_provider.pipelines.free import free_lease, lease_of
 from glacier_provider.ui import access, models, views
-from glacier_provider.ui.access import MetricsReaderDep, Rights, RightsDep, SchedulerDep
+from glacier_provider.ui.access import MetricsReaderDep, Rights, RightsDep, Scheduler, SchedulerDep
 from glacier_provider.ui.catalogs import applications, problem_of, read_only_catalog
 from glacier_provider.ui.models import error_responses
 
@@ -380,6 +380,7 @@ def get_restores(
 
 @api.post(
     "/applications/{application}/restores/{restore_id}/undo-orphans",
+    status_code=201,
     responses=error_responses(
         _400="not JSON, whatever it says",
         _404="no such restore",
@@ -387,19 +388,18 @@ def get_restores(
         _415="not JSON",
     ),
 )
-def move_orphans_back(
-    application: ReadableDep, rights: RightsDep, restore_id: RestoreId, _confirmed: models.UndoOrphansBody
-) -> models.UndoneOrphansResponse:
-    """Move the files that a restore moved aside back to where they were; needs the right to start restores."""
-    from glacier_provider.pipelines import restore
-
-    dag = views.restore_dag_of(application.name)
-    if not rights.allowed("POST", [dag]):
-        raise HTTPException(403, f"You may not start runs of {dag}.")
+def start_moving_orphans_back(
+    application: ReadableDep,
+    rights: RightsDep,
+    scheduler: SchedulerDep,
+    restore_id: RestoreId,
+    _confirmed: models.UndoOrphansBody,
+) -> models.StartedDAGRunResponse:
+    """Start moving back the files that a restore moved aside, by a worker; needs the right to start restores."""
+    _require_right_to_undo(application, rights)
     with read_only_catalog(application) as catalog:
         catalog.pages.restore(application.name, restore_id)
-    with Resources(application) as resources:
-        return models.UndoneOrphansResponse(**restore.undo_orphans(application, restore_id, catalog=resources.catalog))
+    return _start_undoing(application, scheduler, restore_id, "files", by=rights.name)
 
 
 @api.post(
@@ -422,13 +422,24 @@ def start_undoing_database(
     """Start bringing back the database that a restore replaced, by a worker; needs the right to start restores."""
     from glacier_provider.pipelines.restore.safety import dumps_to_undo
 
-    restore_dag, dag = views.restore_dag_of(application.name), views.undo_dag_of(application.name)
-    if not rights.allowed("POST", [restore_dag]):
-        raise HTTPException(403, f"You may not start runs of {restore_dag}.")
+    _require_right_to_undo(application, rights)
     with read_only_catalog(application) as catalog:
         row = catalog.pages.restore(application.name, restore_id)
         dumps_to_undo(application.name, {"application": application.name, **row})
-    run_id = scheduler.start(dag, {"restore_id": restore_id}, by=rights.name)
+    return _start_undoing(application, scheduler, restore_id, "database", by=rights.name)
+
+
+def _require_right_to_undo(application: Application, rights: Rights) -> None:
+    dag = views.restore_dag_of(application.name)
+    if not rights.allowed("POST", [dag]):
+        raise HTTPException(403, f"You may not start runs of {dag}.")
+
+
+def _start_undoing(
+    application: Application, scheduler: Scheduler, restore_id: int, what: str, *, by: str
+) -> models.StartedDAGRunResponse:
+    dag = views.undo_dag_of(application.name)
+    run_id = scheduler.start(dag, {"restore_id": restore_id, "what": what}, by=by)
     return models.StartedDAGRunResponse(dag_id=dag, dag_run_id=run_id, url=views.run_url(dag, run_id))
 
 

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import pytest
 
-from glacier_provider.errors import StoreDenied
+from glacier_provider.errors import LeaseHeld, StoreDenied
 from glacier_provider.pipelines import restore
 from glacier_provider.pipelines.shared import parallel
 from glacier_provider.pipelines.shared.parallel import in_parallel
@@ -125,6 +125,9 @@ def test_orphans_moved_before_a_death_are_undone_too(backed_up: Case) -> None:
         world.restore(backup_id, run, Kill("move_orphans", "after rename to a new name", abandoned=True))
     restore_id = world.here.catalog.restores.of_run(run)
     assert restore_id is not None
+    with pytest.raises(LeaseHeld, match=f"restore {restore_id}"):  # it may be at it still
+        restore.undo_orphans(world.application, restore_id, catalog=world.here.catalog)
+    world.here.catalog.restores.fail(restore_id, "as Airflow notes the end of a dead run")
     restore.undo_orphans(world.application, restore_id, catalog=world.here.catalog)
     assert {name: world.contents().get(name) for name in before} == before
     world.check_journal()

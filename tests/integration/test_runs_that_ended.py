@@ -15,6 +15,7 @@ from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.errors import ArchiveCold, CatalogNotReady, DirectoryUnusable, IllegalMove, LeaseHeld, LeaseLost
 from glacier_provider.operators.base import number_of, range_of
 from glacier_provider.pipelines import backup, restore
+from glacier_provider.pipelines.restore.step import undo_step
 from glacier_provider.pipelines.shared.failure import note_end
 from tests.conftest import a_catalog
 from tests.integration.test_rebuild import lose_the_catalog, rebuild
@@ -287,7 +288,61 @@ def test_what_is_still_pending_is_not_called_expired(dms: ApplicationUnderTest) 
     assert dms.catalog.restores.counts(number).keys() == {"pending"}
 
 
-# --- undone elsewhere ---
+# --- undone ---
+
+UNDOING = Run("glacier_undo__dms", "manual__1")
+
+
+def restored(dms: ApplicationUnderTest) -> int:
+    """A restore whose run is over."""
+    return int(dms.restore(dms.back_up())["restore_id"])
+
+
+def test_who_undoes_a_restore_keeps_the_lease_though_the_run_of_that_is_over(dms: ApplicationUnderTest) -> None:
+    number, server = restored(dms), dms.catalog_server
+
+    def ended(run: Run) -> str | None:
+        return None if run == UNDOING else "success"
+
+    with (
+        Catalog(server.connect, schema="glacier_catalog", application="dms", run_ended=ended) as asking_catalog,
+        undo_step(dms.catalog, number, "the orphans", UNDOING),
+        pytest.raises(LeaseHeld, match=f"undo {number}"),
+    ):
+        asking_catalog.backups.open(ANOTHER)
+    assert dms.catalog.backups.open(ANOTHER) > 0, "it is free afterwards"
+
+
+def test_the_lease_of_an_undo_whose_run_is_over_is_taken_at_once(dms: ApplicationUnderTest) -> None:
+    dms.catalog.restores.take_lease_to_undo(restored(dms), UNDOING)
+    with asking(dms, "failed") as catalog:
+        assert catalog.backups.open(ANOTHER) > 0
+
+
+def test_the_end_of_a_run_that_undid_frees_its_lease_and_ends_nothing_else(dms: ApplicationUnderTest) -> None:
+    number = restored(dms)
+    dms.catalog.restores.take_lease_to_undo(number, UNDOING)
+    assert note_end(UNDOING, "failed", catalog=dms.catalog) == []
+    assert dms.catalog.backups.lease()["holder"] is None  # type: ignore[index]
+    assert dms.catalog.restores.get(number)["state"] == "complete"
+
+
+def test_who_undoes_by_hand_keeps_the_lease_whatever_airflow_says(dms: ApplicationUnderTest) -> None:
+    dms.catalog.restores.take_lease_to_undo(restored(dms), None)
+    with asking(dms, "failed") as catalog, pytest.raises(LeaseHeld):
+        catalog.backups.open(ANOTHER)
+
+
+def test_two_that_undo_the_same_are_not_in_each_others_way(dms: ApplicationUnderTest) -> None:
+    number = restored(dms)
+    with (
+        undo_step(dms.catalog, number, "the orphans", UNDOING) as heartbeat,
+        a_catalog(dms.catalog_server) as another,
+    ):
+        with pytest.raises(LeaseHeld), undo_step(another, number, "the orphans", UNDOING):
+            pass
+        heartbeat()
+        assert dms.catalog.backups.lease()["held"]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("missing", ["unmounted", "empty"])

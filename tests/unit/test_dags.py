@@ -103,6 +103,7 @@ def test_there_is_one_dag_of_each_kind_for_each_application(dags: dict[str, DAG]
         "glacier_restore__full_one",
         "glacier_restore__plain",
         "glacier_undo__full_one",
+        "glacier_undo__plain",
         "glacier_verify__full_one",
     ]
 
@@ -127,7 +128,7 @@ def test_a_wrong_application_is_an_import_error_of_its_own_and_the_others_keep_t
 ) -> None:
     describe(dms={**ENTRY, **changes}, shop={**ENTRY, "files_directory": "/srv/shop/files"})
     bag = parsed()
-    assert set(bag.dags) == {f"glacier_{kind}__shop" for kind in ("backup", "restore", "delete")}
+    assert set(bag.dags) == {f"glacier_{kind}__shop" for kind in ("backup", "restore", "delete", "undo")}
     # Airflow takes the DAGs of a file away that has an error, so that it is another file's.
     ((name, text),) = bag.import_errors.items()
     assert Path(name).name == "glacier_applications.py"
@@ -190,7 +191,7 @@ def test_parsing_asks_no_network_and_no_database(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout.splitlines()[-1])
     assert told["errors"] == {}
-    assert len(told["dags"]) == 300
+    assert len(told["dags"]) == 400
     assert told["touched"] == []
     assert not {"psycopg", "boto3", "botocore", "fastapi", "zstandard", "alembic"} & set(told["loaded"])
 
@@ -202,7 +203,7 @@ def test_the_files_can_lie_in_any_bundle(tmp_path: Path) -> None:
     describe(dms=ENTRY)
     bag = DagBag(str(tmp_path))
     assert bag.import_errors == {}
-    assert len(bag.dags) == 3
+    assert len(bag.dags) == 4
 
 
 # --- what both have in common --------------------------------------------------------------------------------------

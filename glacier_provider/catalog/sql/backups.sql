@@ -43,6 +43,10 @@ SELECT dag_id, dag_run_id FROM application_data_backups WHERE id = %(number)s;
 -- name: run_of_restore
 SELECT dag_id, dag_run_id FROM restores WHERE id = %(number)s;
 
+-- name: run_of_undo
+SELECT outcome -> 'undoing' ->> 'dag_id' AS dag_id, outcome -> 'undoing' ->> 'dag_run_id' AS dag_run_id
+  FROM restores WHERE id = %(number)s;
+
 -- name: run_of_deletion
 SELECT report -> 'deleted_by' ->> 'dag_id' AS dag_id, report -> 'deleted_by' ->> 'dag_run_id' AS dag_run_id
   FROM application_data_backups WHERE id = %(number)s;
@@ -88,7 +92,11 @@ WITH whose AS (
      WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s
     UNION ALL
     SELECT last_lease_token::text, 'restore ' || id FROM restores
-     WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s),
+     WHERE application_id = %(application_id)s AND dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s
+    UNION ALL
+    SELECT last_lease_token::text, 'undo ' || id FROM restores
+     WHERE application_id = %(application_id)s AND outcome -> 'undoing' ->> 'dag_id' = %(dag_id)s
+       AND outcome -> 'undoing' ->> 'dag_run_id' = %(dag_run_id)s),
 sessions AS (
     SELECT pid, substr(application_name, length(%(names)s) + 1) AS who FROM pg_stat_activity
      WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL

@@ -67,15 +67,18 @@ SELECT r.state FROM restores r
 -- Behind which fence the restore changes something. No row when another one did so since it began to, or since it
 -- restored the database, however often it was planned since.
 UPDATE restores r
-   SET lease_token = CASE WHEN %(anyhow)s THEN r.lease_token ELSE coalesce(r.lease_token, %(token)s) END,
-       last_lease_token = %(token)s
+   SET lease_token = coalesce(r.lease_token, %(token)s), last_lease_token = %(token)s
  WHERE r.id = %(restore_id)s
-   AND (%(anyhow)s OR NOT EXISTS (
+   AND NOT EXISTS (
         SELECT FROM restores other
          WHERE other.application_id = r.application_id AND other.id <> r.id
            AND other.last_lease_token
-               > coalesce(r.lease_token, CASE WHEN jsonb_exists(r.outcome, 'database') THEN r.last_lease_token END)))
+               > coalesce(r.lease_token, CASE WHEN jsonb_exists(r.outcome, 'database') THEN r.last_lease_token END))
 RETURNING r.id;
+
+-- name: note_undo_lease
+-- Who undoes what the restore did, behind which fence.
+UPDATE restores SET last_lease_token = %(token)s, outcome = outcome || %(undoing)s WHERE id = %(restore_id)s;
 
 -- name: ended_restores
 SELECT id FROM restores

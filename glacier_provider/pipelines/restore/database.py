@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.applications import Application
+from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED, names
-from glacier_provider.errors import FileMissing, GlacierProviderError, LeaseHeld, RestoredInPart, SelectionConflict
+from glacier_provider.errors import FileMissing, GlacierProviderError, RestoredInPart, SelectionConflict
 from glacier_provider.files import hash_source, open_source
 from glacier_provider.files.root import file_errors
 from glacier_provider.pipelines.shared.progress import Progress
@@ -45,7 +45,7 @@ from glacier_provider.pipelines.restore.elsewhere import (
 )
 from glacier_provider.pipelines.restore.present import require_still_there
 from glacier_provider.pipelines.restore.safety import chosen_dump, make_safety_dump, safety_exclusions
-from glacier_provider.pipelines.restore.step import restore_step
+from glacier_provider.pipelines.restore.step import restore_step, undo_step
 from glacier_provider.pipelines.shared.staging import staging_directory_of
 
 log = logging.getLogger(__name__)
@@ -97,19 +97,26 @@ def restore_database(
 
 
 def undo_database(
-    application: Application, restore_id: int, *, catalog: Catalog, server: Server, path: str | None = None
+    application: Application,
+    restore_id: int,
+    *,
+    catalog: Catalog,
+    server: Server,
+    path: str | None = None,
+    run: Run | None = None,
 ) -> dict[str, Any]:
     """Bring back the database that a restore replaced, out of the dump that it made of it: the last one, or `path`.
 
-    As the restore did, in one transaction or by swap; what was written since is replaced. Return `restored`, `removed`
-    and `warnings`. Raise IllegalMove when it made none, FileMissing when that is not here, and as `restore_database`.
+    As the restore did, in one transaction or by swap; what was written since is replaced. `run`: of Airflow, by which
+    others know whether it goes on. Return `restored`, `removed` and `warnings`. Raise IllegalMove when it made none,
+    FileMissing when that is not here, LeaseHeld while another run works on the application, and as `restore_database`.
     """
     from glacier_provider.postgres import OnError, table_of_contents, tools_for
     from glacier_provider.postgres.checks.restored import DatabaseChecks, RestoreChecking
 
     restore = catalog.restores.get(restore_id)
     dump = chosen_dump(application, restore, path)
-    with _freed(catalog, restore_id), restore_step(catalog, restore_id, "the database", undo=True) as heartbeat:
+    with undo_step(catalog, restore_id, "the database", run) as heartbeat:
         compression = table_of_contents(dump).header.compression
         tools = tools_for(server, application.pg_bin_directory, compression=compression)
         progress = Progress(log, "pg_restore", on_heartbeat=heartbeat).heartbeat
@@ -126,18 +133,6 @@ def undo_database(
         )
     log.info("The database is as it was in %s.", dump)
     return {"restored": restored.restored, "removed": restored.removed, "warnings": list(restored.warnings)[:NAMED]}
-
-
-@contextmanager
-def _freed(catalog: Catalog, restore_id: int) -> Iterator[None]:
-    """Free the lease also when an undo fails: no run will come to free it."""
-    try:
-        yield
-    except LeaseHeld:
-        raise  # it is another's
-    except GlacierProviderError:
-        catalog.restores.free_lease(restore_id)
-        raise
 
 
 def _by_swap(call: _Call, on_error: OnError) -> RestoredDatabase:

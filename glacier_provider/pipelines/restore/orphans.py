@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from glacier_provider.applications import Application
+from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import Amount
@@ -21,7 +22,14 @@ from glacier_provider.files import FileSource, Placement, Root, move_aside, move
 from glacier_provider.files.names import name_parts
 from glacier_provider.files.walk import LARGEST_INODE
 from glacier_provider.pipelines.restore.present import require_still_there
-from glacier_provider.pipelines.restore.step import is_there, lies_aside, orphan_prefix, restore_step, staged_version
+from glacier_provider.pipelines.restore.step import (
+    is_there,
+    lies_aside,
+    orphan_prefix,
+    restore_step,
+    staged_version,
+    undo_step,
+)
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directory_of
@@ -156,10 +164,14 @@ def _move_page(application: Application, page: Sequence[Row], *, catalog: Catalo
             progress.add(1, row["size"])
 
 
-def undo_orphans(application: Application, restore_id: int, *, catalog: Catalog) -> dict[str, int]:
+def undo_orphans(
+    application: Application, restore_id: int, *, catalog: Catalog, run: Run | None = None
+) -> dict[str, int]:
     """Move the orphans of a restore back to where they were; return `moved_back` and `left`.
 
     A file whose name is taken meanwhile stays in the orphan directory and in the journal, and is named in the log.
+    `run`: of Airflow, by which others know whether it goes on. Raise LeaseHeld while another run works on the
+    application, DirectoryUnusable where its directories are not mounted.
     """
     restore = catalog.restores.get(restore_id)
     if restore["application"] != application.name:
@@ -173,7 +185,7 @@ def undo_orphans(application: Application, restore_id: int, *, catalog: Catalog)
     if "moved" in journal and not os.path.isdir(application.orphan_directory):
         raise _not_mounted(application, restore_id)
     left = count = 0
-    with restore_step(catalog, restore_id, "the orphans", undo=True) as heartbeat:
+    with undo_step(catalog, restore_id, "the orphans", run) as heartbeat:
         if not _finish_planned_moves(application, restore_id, catalog=catalog):
             raise _not_mounted(application, restore_id)
         for page in catalog.restores.orphans(restore_id, "moved"):

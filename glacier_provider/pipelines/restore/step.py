@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from glacier_provider.applications import Application
-from glacier_provider.catalog.backups import lease_holder
+from glacier_provider.catalog.backups import Run, lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import name_to_bytes
 from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
-from glacier_provider.errors import FileError, GlacierProviderError, NameTaken
+from glacier_provider.errors import CatalogError, FileError, GlacierProviderError, NameTaken
 from glacier_provider.files import open_source
 from glacier_provider.pipelines.shared.lease import asked_often, kept_lease
 from glacier_provider.pipelines.shared.step import named_step
@@ -23,13 +23,12 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def restore_step(catalog: Catalog, restore_id: int, step: str, *, undo: bool = False) -> Iterator[Callable[[], None]]:
+def restore_step(catalog: Catalog, restore_id: int, step: str) -> Iterator[Callable[[], None]]:
     """Hold the application's lease, behind its fence, for a step that changes its database or directory.
 
-    Yields a function that raises LeaseLost once another run has the lease. What is undone may be of a restore after
-    which others were made; the lease is free afterwards. Raise LeaseHeld when another run has it, or when another
-    process of this restore is at the same step, IllegalMove when another restore was made since this one began to
-    change something.
+    Yields a function that raises LeaseLost once another run has the lease. Raise LeaseHeld when another run has it, or
+    when another process of this restore is at the same step, IllegalMove when another restore was made since this one
+    began to change something.
 
     A restore into another place changes nothing of the application: it takes no lease, and what it yields raises once
     the restore is over.
@@ -39,12 +38,28 @@ def restore_step(catalog: Catalog, restore_id: int, step: str, *, undo: bool = F
         with catalog.beside() as beside, beside.alone(f"{step} of restore {restore_id}"):
             yield asked_often(lambda: beside.restores.require_going_on(restore_id))
         return
-    catalog.restores.take_lease(restore_id, anyhow=undo)
+    catalog.restores.take_lease(restore_id)
     holder = lease_holder("restore", restore_id)
     with kept_lease(catalog, holder) as heartbeat, catalog.alone(f"{step} of restore {restore_id}"):
         yield heartbeat
-    if undo:
-        catalog.restores.free_lease(restore_id)
+
+
+@contextmanager
+def undo_step(catalog: Catalog, restore_id: int, step: str, run: Run | None) -> Iterator[Callable[[], None]]:
+    """The same for what undoes a restore, which may be one after which others were made; the lease is free afterwards.
+
+    `run` is the run of Airflow that does it: not the restore's, which is over. Without one, only who does it frees the
+    lease, or time, or a person. Raise LeaseHeld when another run has the lease, or another process is at it.
+    """
+    holder = lease_holder("undo", restore_id)
+    with catalog.alone(f"undoing {step} of restore {restore_id}"):
+        catalog.restores.take_lease_to_undo(restore_id, run)
+        try:
+            with kept_lease(catalog, holder) as heartbeat:
+                yield heartbeat
+        finally:
+            with suppress(CatalogError):  # it ends by itself
+                catalog.backups.free_lease(holder)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import { query, undoDatabase, undoOrphans, useAnswer } from "./api.js";
 import { Ask } from "./dialog.js";
 import { Follow } from "./follow.js";
 import * as form from "./format.js";
-import { backupPath, Button, C, h, Link, Note, Problem, runPath, Time, Waiting } from "./parts.js";
+import { backupPath, Button, C, h, Link, Problem, runPath, Time, Waiting } from "./parts.js";
 import { StateBadge } from "./status.js";
 import { Table } from "./table.js";
 
@@ -45,14 +45,13 @@ const placeOf = (into) => (into ? into.name || [into.database, into.files_direct
 export function RestoreList({ card, backupId = null, round = 0 }) {
   const { data, error, reload } = useAnswer(`/applications/${card.name}/restores${query({ backup_id: backupId })}`, 10000, round);
   const [undoing, setUndoing] = useState({ open: false, restore: null });
-  const [undone, setUndone] = useState(null);
   const [dumped, setDumped] = useState({ open: false, restore: null });
   const [run, setRun] = useState(null);
   if (!data) return error ? h(Problem, { error }) : h(Waiting);
   const { open, restore } = undoing;
   const act = async () => {
-    setUndone(await undoOrphans(card.name, restore.id));
-    reload();
+    const started = await undoOrphans(card.name, restore.id);
+    setRun({ dagId: started.dag_id, runId: started.dag_run_id });
   };
   const bringBack = async () => {
     const started = await undoDatabase(card.name, dumped.restore.id);
@@ -62,16 +61,13 @@ export function RestoreList({ card, backupId = null, round = 0 }) {
     C.Box,
     null,
     run && h(Follow, { what: "undoing", ...run, onSeen: reload, onEnd: () => setRun(null) }),
-    undone && h(Note, { status: undone.left ? "warning" : "success", mb: 3 },
-      `${form.plural(undone.moved_back, "file")} moved back.`,
-      undone.left > 0 && ` ${form.count(undone.left)} stay in the orphan directory: their names are taken, or they are gone.`),
     h(Table, { label: "Restores", columns: columnsOf(card, (row) => setUndoing({ open: true, restore: row }), (row) => setDumped({ open: true, restore: row })), rows: data.restores,
       empty: "Nothing was restored yet." }),
     restore && h(
       Ask,
       { open, title: `Undo the orphans of restore ${restore.id}?`, doIt: "Move them back", act, onClose: () => setUndoing({ open: false, restore }) },
       h(C.Text, { fontSize: "sm" },
-        `${form.plural(restore.orphans_aside, "file")} that restore ${restore.id} moved aside go back to the attached files. Nothing is overwritten.`),
+        `${form.plural(restore.orphans_aside, "file")} that restore ${restore.id} moved aside go back to the attached files, by a worker. Nothing is overwritten: what has its name taken stays aside.`),
     ),
     dumped.restore && h(
       Ask,

@@ -28,3 +28,19 @@ def test_the_database_that_a_restore_replaced_is_brought_back(
     assert titles(app) == later
     assert app.catalog.backups.lease()["holder"] is None  # type: ignore[index]
     assert run_dag(app, "undo", {"restore_id": 999}).failed == ["undo_database"]
+
+
+def test_what_a_restore_moved_aside_comes_back_and_the_database_stays(
+    make_application: Callable[..., ApplicationUnderTest],
+) -> None:
+    app = a_small_dms(make_application())
+    first = app.back_up()
+    app.write("later.pdf", "made since")
+    figures = app.restore(first)
+    assert not (app.files / "later.pdf").exists()
+    app.sql("INSERT INTO documents (title) VALUES ('Made since the restore')")
+    now = titles(app)
+    ran = run_dag(app, "undo", {"restore_id": figures["restore_id"], "what": "files"})
+    assert (ran.state, ran.failed) == ("success", [])
+    assert (app.files / "later.pdf").read_text() == "made since"
+    assert titles(app) == now

@@ -115,7 +115,7 @@ STEPS = {
         SelectivePgRestoreOperator, restore.restore_database, [5], "catalog elsewhere server", restore_id=5
     ),
     "move orphans": _step(OrphanFileOperator, restore.move_orphans, [5], "catalog", restore_id=5),
-    "undo orphans": _step(OrphanFileOperator, restore.undo_orphans, [5], "catalog", restore_id=5, undo=True),
+    "undo orphans": _step(OrphanFileOperator, restore.undo_orphans, [5], "catalog run", restore_id=5, undo=True),
     "close restore": _step(CloseRestoreOperator, restore.close_restore, [5], "catalog", restore_id=5),
 }
 PLAN = _step(PlanRestoreOperator, restore.plan_restore, [], "catalog elsewhere stores", request={"backup_id": 42})
