@@ -58,6 +58,8 @@ class Objects:
         self._lock = threading.RLock()
         self._sorted: dict[str, list[str]] = {}
         self.announcer: Announcer | None = None
+        self.largest_page = MAX_KEYS  #: keys that a page of a listing has at most: a page may have fewer than asked for
+        self.empty_pages = False  #: whether each page of a listing follows one that is empty and tells of more
 
     def retrievals_take(self, seconds: float | Mapping[str, float]) -> None:
         """Let restores that begin from now on take so long, all of them or by tier."""
@@ -163,19 +165,21 @@ class Objects:
         bucket = self.bucket(request.bucket)
         if bucket is None or "delimiter" in query:
             return ask_moto()
-        if "continuation-token" in query:
-            after = bytes.fromhex(query["continuation-token"]).decode("utf-8", "surrogateescape")
-        else:
-            after = query.get("start-after", "")
+        token, after = query.get("continuation-token", ""), query.get("start-after", "")
+        if token:
+            after = bytes.fromhex(token.lstrip("-")).decode("utf-8", "surrogateescape")
         limit = min(int(query.get("max-keys", MAX_KEYS)), MAX_KEYS)
-        names, truncated = self._page(bucket, query.get("prefix", ""), after, limit)
+        if self.empty_pages and not token.startswith("-"):
+            names, truncated, token = [], True, "-" + after.encode("utf-8", "surrogateescape").hex()
+        else:
+            names, truncated = self._page(bucket, query.get("prefix", ""), after, min(limit, self.largest_page))
+            token = names[-1].encode("utf-8", "surrogateescape").hex() if truncated else ""
         with_restore = "RestoreStatus" in request.headers.get("x-amz-optional-object-attributes", "")
         encode = quote if query.get("encoding-type") == "url" else str
         contents = [self._listed(bucket.keys[name], encode, with_restore) for name in names]
-        token = names[-1].encode("utf-8", "surrogateescape").hex() if truncated and names else None
         answer = {"Name": bucket.name, "Prefix": encode(query.get("prefix", "")), "KeyCount": len(names)}
         answer |= {"MaxKeys": limit, "EncodingType": query.get("encoding-type"), "IsTruncated": truncated}
-        return xml_answer("ListBucketResult", {**answer, "NextContinuationToken": token, "Contents": contents})
+        return xml_answer("ListBucketResult", {**answer, "NextContinuationToken": token or None, "Contents": contents})
 
     def _page(self, bucket: Any, prefix: str, after: str, limit: int) -> tuple[list[str], bool]:
         if bucket.name not in self._sorted:

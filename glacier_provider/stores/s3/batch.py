@@ -217,21 +217,11 @@ class BatchOperations:
 
     def clear(self, token: str) -> list[str]:
         """Delete the manifest and the reports of a job; return the keys of what may not be deleted."""
-        bucket, folder = self._bucket, self.folder(token)
         left: list[str] = []
-        after = ""
-        while True:
-            with aws_errors("s3:ListBucket", bucket.url(folder)):
-                page = bucket.client.list_objects_v2(
-                    Bucket=bucket.uri.bucket, Prefix=folder, MaxKeys=AT_ONCE, StartAfter=after
-                )
-            keys = [entry["Key"] for entry in page.get("Contents", [])]
-            if keys:
+        for page in self._bucket.pages(self.folder(token), MaxKeys=AT_ONCE):
+            if keys := [entry["Key"] for entry in page.get("Contents", [])]:
                 left += self._delete(keys)
-                after = keys[-1]
-            if not page.get("IsTruncated"):
-                break
-        abort_uploads(bucket, self._manifest_key(token))
+        abort_uploads(self._bucket, self._manifest_key(token))
         return left
 
     def _delete(self, keys: list[str]) -> list[str]:

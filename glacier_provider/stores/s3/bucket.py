@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -99,6 +99,23 @@ class Bucket:
         """
         if error_code(refused) in ("400", "403"):
             self.client.list_objects_v2(Bucket=self.uri.bucket, Prefix=key, MaxKeys=1)
+
+    def pages(self, folder: str, **asked: Any) -> Iterator[Mapping[str, Any]]:
+        """Yield the pages of a listing of what is below a folder; `asked` are further parameters of ListObjectsV2.
+
+        Whether more comes is what the store says, whatever a page holds: it may have fewer keys than were asked for, or
+        none (https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html).
+        """
+        while True:
+            with aws_errors("s3:ListBucket", self.url(folder)):
+                page = self.client.list_objects_v2(Bucket=self.uri.bucket, Prefix=folder, **asked)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            if not page.get("NextContinuationToken"):
+                raise StoreError(f"The listing of {self.url(folder)} is cut, and does not tell where it goes on.")
+            asked = {name: value for name, value in asked.items() if name != "StartAfter"}
+            asked["ContinuationToken"] = page["NextContinuationToken"]
 
     def write_arguments(self, storage_class: str) -> dict[str, Any]:
         """Return what every object of this store is created with: class, encryption, lock."""

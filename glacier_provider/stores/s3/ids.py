@@ -7,7 +7,6 @@ their ids: whether a higher one is there is one request a folder, and which one 
 from __future__ import annotations
 
 from glacier_provider.core.archive import ArchiveKind
-from glacier_provider.stores.aws_errors import aws_errors
 from glacier_provider.stores.s3.bucket import Bucket
 from glacier_provider.stores.s3.keys import folder_of, id_path, key_facts
 
@@ -57,12 +56,9 @@ def _next(bucket: Bucket, application: str, kind: ArchiveKind, above: int, limit
     """Return the lowest number above one, up to a limit, or None."""
     folder = folder_of(bucket.uri.prefix, application, kind)
     start = f"{above + 1:012d}" if kind is ArchiveKind.MANIFEST else id_path(above + 1)
-    with aws_errors("s3:ListBucket", bucket.url(folder)):
-        page = bucket.client.list_objects_v2(
-            Bucket=bucket.uri.bucket, Prefix=folder, StartAfter=f"{folder}{start}", MaxKeys=100
-        )
-    for entry in page.get("Contents", []):  # what is none of ours may lie between
-        facts = key_facts(bucket.uri.prefix, entry["Key"])
-        if facts is not None and above < facts.number <= limit:
-            return facts.number
+    for page in bucket.pages(folder, StartAfter=f"{folder}{start}", MaxKeys=100):
+        for entry in page.get("Contents", []):  # what is none of ours may lie between
+            facts = key_facts(bucket.uri.prefix, entry["Key"])
+            if facts is not None and above < facts.number <= limit:
+                return facts.number
     return None

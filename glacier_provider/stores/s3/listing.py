@@ -18,7 +18,6 @@ from typing import Any
 from glacier_provider.core.parts import LISTED_AT_ONCE, WORTH_LISTING
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.store_uri import COLD_CLASSES
-from glacier_provider.stores.aws_errors import aws_errors
 from glacier_provider.stores.contract import RetrievalReport
 from glacier_provider.stores.s3.bucket import Bucket
 from glacier_provider.stores.s3.fast.client import FastPath
@@ -72,16 +71,15 @@ def _listed_from(
     data = fast_path.list_page(folder, key[:-1], LISTED_AT_ONCE) if fast_path is not None else None
     if data is not None and (understood := understood_page(data)) is not None:
         return understood
-    with aws_errors("s3:ListBucket", bucket.url(folder)):
-        page = bucket.client.list_objects_v2(
-            Bucket=bucket.uri.bucket,
-            Prefix=folder,
-            StartAfter=key[:-1],  # every other key before `key` is also before this
-            MaxKeys=LISTED_AT_ONCE,
-            OptionalObjectAttributes=["RestoreStatus"],
-        )
+    pages = bucket.pages(
+        folder,
+        StartAfter=key[:-1],  # every other key before `key` is also before this
+        MaxKeys=LISTED_AT_ONCE,
+        OptionalObjectAttributes=["RestoreStatus"],
+    )
+    page = next((page for page in pages if page.get("Contents")), {})  # an empty one may have others behind it
     entries = page.get("Contents", [])
-    last = entries[-1]["Key"] if page.get("IsTruncated") and entries else None
+    last = entries[-1]["Key"] if page.get("IsTruncated") else None
     return {entry["Key"]: _report(entry) for entry in entries}, last
 
 
@@ -95,7 +93,9 @@ def understood_page(data: bytes) -> tuple[Mapping[str, RetrievalReport], str | N
     told = _TRUNCATED.findall(text)
     if not text.rstrip().endswith("</ListBucketResult>") or len(told) != 1 or text.count("<Contents>") != len(entries):
         return None
-    last = entries[-1]["Key"] if told == ["true"] and entries else None
+    if told == ["true"] and not entries:
+        return None  # what follows it is asked for by the careful path
+    last = entries[-1]["Key"] if told == ["true"] else None
     return {entry["Key"]: _report(entry) for entry in entries}, last
 
 

@@ -459,18 +459,10 @@ class S3Store:
                     yield StoredArchive(head.key, head.size, head.description, head.checksum, head.created_at)
 
     def _pages(self, folder: str, *, after: str = "") -> Iterator[_Page]:
-        token: dict[str, str] = {"StartAfter": after} if after else {}
-        while True:
-            with aws_errors("s3:ListBucket", self._bucket.url(folder)):
-                page = self._bucket.client.list_objects_v2(Bucket=self._bucket.uri.bucket, Prefix=folder, **token)
+        for page in self._bucket.pages(folder, **({"StartAfter": after} if after else {})):
             # The catalog keeps no NUL, and no key of ours has one.
             entries = [entry for entry in page.get("Contents", []) if "\0" not in entry["Key"]]
-            # Whether more comes is what the store says, whatever the page holds.
-            is_last = not page.get("IsTruncated")
-            yield _Page(entries, is_last)
-            if is_last:
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+            yield _Page(entries, is_last=not page.get("IsTruncated"))
 
     def _is_archive(self, key: str, kind: ArchiveKind | None) -> bool:
         if kind is None:
