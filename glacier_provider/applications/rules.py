@@ -30,7 +30,7 @@ from glacier_provider.core.drill import DRILL_CHECKS
 from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.notification import parse_queue
 from glacier_provider.core.prices import LIST_PRICES, STORE_CLASSES, BatchPrices, ClassPrices, override
-from glacier_provider.core.store_uri import StoreUriFault, read_store_uri, store_uri_pattern
+from glacier_provider.core.store_uri import StoreUriFault, check_new_store, store_uri_pattern
 from glacier_provider.core.tables import TABLE_PATTERN
 from glacier_provider.core.tiers import Tier
 from glacier_provider.errors import ConfigurationError
@@ -107,7 +107,7 @@ def _check_store(text: str) -> str:
     if re.search(r"^\s|[\0-\x1f]", text):  # they would be left out in silence
         raise MustBe(f"{_STORE_WORDS} (there is white space in it)")
     try:
-        read_store_uri(text)
+        check_new_store(text)
     except StoreUriFault as fault:
         raise MustBe(f"{_STORE_WORDS} ({fault})") from None
     return text

@@ -8,6 +8,8 @@ from datetime import datetime
 from glacier_provider.catalog.backups import Backups
 from glacier_provider.catalog.database import Database, Row
 
+_MOST_MANIFESTS = 1000  # at once; the next look takes the next ones
+
 
 class Lost:
     """The archives of one application that are not in their stores, though nobody deleted them."""
@@ -28,9 +30,8 @@ class Lost:
             lost = self._db.rows("note_lost", application_id=application_id, archive_ids=list(archive_ids), how=how)
             if any(row["kind"] == "database" for row in lost):
                 self._db.rows("backups_without_dump", application_id=application_id)
-            manifests = [row["backup_id"] for row in lost if row["kind"] == "manifest"]
-            if manifests:
-                self._begin_manifests_anew(max(manifests) + 1)
+            if any(row["kind"] == "manifest" for row in lost):  # the newest may continue it through others
+                self._begin_manifests_anew((self._backups.newest_complete() or 0) + 1)
         return lost
 
     def note_corrupt(self, archive_ids: Sequence[int], how: str, *, proof_id: int | None = None) -> list[Row]:
@@ -66,6 +67,14 @@ class Lost:
         """Return the first backup whose manifest another one may continue."""
         row = self._db.row("manifests_from", application_id=self._backups.application_id)
         return int(row["id"]) if row else 0
+
+    def manifests(self, store_uri: str) -> list[Row]:
+        """Return the lost manifests of a store, the oldest first: `id`, `backup_id`, `filename`, `sha256`, and which
+        they continue: `previous_backup_id` (None: none) with `previous_sha256`.
+        """
+        return self._db.rows(
+            "lost_manifests", application_id=self._backups.application_id, store_uri=store_uri, limit=_MOST_MANIFESTS
+        )
 
     def of_backups(self, backup_ids: Iterable[int]) -> dict[int, Row]:
         """Return `lost_count` and `lost` (the first names) of the backups that contain lost files."""

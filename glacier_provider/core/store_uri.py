@@ -23,6 +23,8 @@ from glacier_provider.core.text import nearest
 from glacier_provider.errors import ConfigurationError
 
 COLD_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
+#: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html: 100 years.
+MOST_LOCK_DAYS = 36_500
 STORAGE_CLASSES = (*COLD_CLASSES, "GLACIER_IR", "STANDARD_IA", "STANDARD")
 
 
@@ -46,7 +48,7 @@ class _Scheme(NamedTuple):
     parameters: Mapping[str, _Parameter]
 
 
-_REGION = _Parameter(r"[a-z]{2}(-[a-z]+)+-[0-9]", "region=eu-central-1", "a Region")
+_REGION = _Parameter(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}", "region=eu-central-1", "a Region")
 _TOPIC = r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}"
 _SEGMENT = r"[A-Za-z0-9!_.*'()-]"  # of a prefix
 _S3 = _Scheme(
@@ -173,6 +175,18 @@ def read_store_uri(text: str) -> StoreUri:
     )
 
 
+def check_new_store(text: str) -> None:
+    """Raise StoreUriFault for a store URI that no archives can go to; what some went to once is read all the same."""
+    place = read_store_uri(text)
+    if not isinstance(place, S3Uri):
+        return
+    if why := _no_bucket_of_archives(place.bucket):
+        raise StoreUriFault(f"{place.bucket!r} is no bucket that can keep archives: {why}", _S3.example)
+    if (place.object_lock_days or 0) > MOST_LOCK_DAYS:
+        wrong = f"object_lock_days is {place.object_lock_days}, and S3 locks for {MOST_LOCK_DAYS} days at most"
+        raise StoreUriFault(wrong, _example(_S3, "object_lock_days"))
+
+
 def store_class(text: str) -> str:
     """Return what prices go by: the S3 storage class of a store, or VAULT."""
     place = parse_store_uri(text)
@@ -214,6 +228,20 @@ def _check_s3(bucket: str, path: str) -> None:
     prefix = path.strip("/")
     if len(prefix) > 256 or not re.fullmatch(_S3.path, path) or {".", ".."} & set(prefix.split("/")):
         raise StoreUriFault(f"{prefix!r} is not a usable prefix (letters, digits, ! _ . * ' ( ) - and /)", _S3.example)
+
+
+def _no_bucket_of_archives(bucket: str) -> str | None:
+    """Return why a name that looks like a bucket's is none, or that of another kind of bucket.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    """
+    if bucket.endswith("--x-s3"):
+        return "a directory bucket has no archive storage classes"
+    if bucket.endswith(("--ol-s3", "--table-s3", ".mrap")):
+        return "it is the name of an access point or of a table bucket"
+    if ".." in bucket or re.fullmatch(r"[0-9]+(\.[0-9]+){3}", bucket) or bucket.startswith(("xn--", "sthree-")):
+        return "no bucket may have such a name"
+    return None
 
 
 def _check_vault(vault: str, path: str) -> None:

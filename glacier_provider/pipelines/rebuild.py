@@ -16,7 +16,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -28,7 +28,7 @@ from glacier_provider.core.archive import ArchiveKind, Description, Location, St
 from glacier_provider.core.findings import told_of_count
 from glacier_provider.core.manifest import Continued, chains_of
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.core.store_uri import place_of
+from glacier_provider.core.store_uri import COLD_CLASSES, place_of
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.core.told import (
     ToldArchive,
@@ -146,6 +146,7 @@ class _Manifest:
 
     stored: StoredArchive
     description: Description
+    store_uri: str
     retrieval: Retrieval | None = None
     told: ToldBackup | None = None
     sha256: str = ""
@@ -200,8 +201,7 @@ class _Rebuilding:
                 hint="Check the store's bucket and prefix, and the application's name, in applications.yaml.",
             )
         log.info("%s found.", counted(len(found), "manifest"))
-        if not self.store.features.chooses_keys:  # elsewhere their class can be read at once
-            found = _retrieved(found, self.store)
+        found = [one for uri in self._places() for one in self._readable(uri, found)]
         for number, manifest in enumerate(found):
             try:
                 with self.catalog.rebuild.loading():
@@ -216,16 +216,37 @@ class _Rebuilding:
 
     def _found(self) -> Iterator[_Manifest]:
         """Yield what the store holds of manifests; what does not say rightly what it is, is left out."""
-        for stored in self.store.archives(self.application.name, kind=ArchiveKind.MANIFEST):
+        for uri in self._places():
+            try:
+                yield from self._found_in(self.stores(uri))
+            except (StoreError, ConfigurationError) as error:
+                if uri == self.application.store or error.retryable:
+                    raise
+                log.error("The manifests of %s could not be looked for: %s", uri, error)
+                self.left_out.append(f"{uri}: {error.message}")
+
+    def _places(self) -> list[str]:
+        """Return the application's store and those before it, each bucket and prefix once."""
+        uris = [self.application.store]
+        for uri in self.application.earlier_stores:
+            if not any(_same_place(uri, one) for one in uris):
+                uris.append(uri)
+        return uris
+
+    def _found_in(self, store: ArchiveStore) -> Iterator[_Manifest]:
+        for stored in store.archives(self.application.name, kind=ArchiveKind.MANIFEST):
             told = stored.description
             if told is None:
                 self._leave_out(stored.key, None, "it does not say what it is")
             elif told.application != self.application.name or told.filename != f"{told.backup_id:012d}.json.gz":
                 self._leave_out(stored.key, None, f"it says that it is {told.filename!r} of {told.application!r}")
-            elif self.store.features.chooses_keys and not stored.key.endswith(f"/{told.filename}"):
+            elif store.features.chooses_keys and not stored.key.endswith(f"/{told.filename}"):
                 self._leave_out(stored.key, None, f"it says that it is {told.filename!r}")
             else:
-                yield _Manifest(stored, told)
+                yield _Manifest(stored, told, store.uri)
+
+    def _readable(self, uri: str, manifests: Sequence[_Manifest]) -> list[_Manifest]:
+        return _readable([one for one in manifests if one.store_uri == uri], self.stores(uri))
 
     def _load(self, number: int, manifest: _Manifest) -> _Manifest:
         """Load what a manifest tells; raise ToldWrong or StoreError when it cannot be used."""
@@ -254,15 +275,15 @@ class _Rebuilding:
         sha256 = digest.hexdigest()
         if manifest.description.sha256 not in (None, sha256):
             raise ToldWrong("its bytes are not those that were written")
-        verbs.load_archives(number, [(ArchiveKind.MANIFEST.value, _itself(manifest, self.store.uri, sha256))])
+        verbs.load_archives(number, [(ArchiveKind.MANIFEST.value, _itself(manifest, sha256))])
         for uri in uris:
             self.uris.setdefault(uri, set()).add(number)
-        return _Manifest(manifest.stored, manifest.description, manifest.retrieval, told, sha256)
+        return replace(manifest, told=told, sha256=sha256)
 
     def _bytes(self, manifest: _Manifest, digest: Any) -> Iterator[bytes]:
-        location = Location(self.store.uri, manifest.stored.key)
+        location = Location(manifest.store_uri, manifest.stored.key)
         job_id = manifest.retrieval.job_id if manifest.retrieval else None
-        for piece in self.store.read(location, 0, manifest.stored.size, job_id=job_id):
+        for piece in self.stores(manifest.store_uri).read(location, 0, manifest.stored.size, job_id=job_id):
             digest.update(piece)
             yield piece
 
@@ -320,7 +341,8 @@ class _Rebuilding:
 
     def deletions(self) -> Iterator[str]:
         """Yield the SHA-256 of manifests whose backups were deleted, as the store tells it, and later manifests do."""
-        yield from self.store.noted_deletions(self.application.name)
+        for uri in {self.store.uri, *(manifest.store_uri for manifest in self.manifests.values())}:
+            yield from self.stores(uri).noted_deletions(self.application.name)
         for _, told in self._told():
             yield from told.deleted
 
@@ -329,6 +351,7 @@ class _Rebuilding:
     def list_stores(self) -> None:
         """Load what the stores list of this application; a place once, whatever classes were written to it."""
         places = {uri.partition("?")[0]: uri for uri in sorted(self.uris)}
+        places |= {one.store_uri.partition("?")[0]: one.store_uri for one in self.manifests.values()}
         places[self.application.store.partition("?")[0]] = self.application.store
         for uri in sorted(places.values()):
             try:
@@ -499,7 +522,7 @@ def _reason(error: Exception) -> str:
     return error.message if isinstance(error, StoreError) else str(error)
 
 
-def _itself(manifest: _Manifest, store_uri: str, sha256: str) -> ToldArchive:
+def _itself(manifest: _Manifest, sha256: str) -> ToldArchive:
     told, size = manifest.description, manifest.stored.size
     checksum = manifest.stored.checksum or f"sha256:{sha256}"
     return ToldArchive(
@@ -511,7 +534,7 @@ def _itself(manifest: _Manifest, store_uri: str, sha256: str) -> ToldArchive:
         sha256,
         checksum,
         told.encoding,
-        store_uri,
+        manifest.store_uri,
         manifest.stored.key,
         manifest.stored.created_at.isoformat() if manifest.stored.created_at else None,
     )
@@ -538,6 +561,20 @@ def _is_alike(one: Row, other: Row) -> bool:
     return same_dump and all(one[name] == other[name] for name in names)
 
 
+def _readable(manifests: Sequence[_Manifest], store: ArchiveStore) -> list[_Manifest]:
+    """Return them once all can be read: those of a bucket at once, unless a rule of it has moved some to the cold."""
+    if not store.features.chooses_keys:
+        return _retrieved(manifests, store)
+    moved = [one for one in manifests if one.stored.storage_class in COLD_CLASSES]
+    places = [Retrieval(Location(store.uri, one.stored.key), "Standard") for one in moved]
+    states = {report.key: report.status for report in store.retrieval_reports(places)}
+    cold = [one for one in moved if states[one.stored.key] is not RetrievalStatus.READY]
+    if cold:
+        log.warning("%s lie in the cold: a lifecycle rule of the bucket moves them.", counted(len(cold), "manifest"))
+        _retrieved(cold, store)
+    return list(manifests)
+
+
 def _retrieved(manifests: Sequence[_Manifest], store: ArchiveStore) -> list[_Manifest]:
     asked = [
         store.request_retrieval(
@@ -553,9 +590,10 @@ def _retrieved(manifests: Sequence[_Manifest], store: ArchiveStore) -> list[_Man
     if waiting:
         raise StoreUnavailable(
             f"{store.uri} is bringing {counted(len(waiting), 'manifest')} of {len(manifests)}.",
-            hint="That takes 3 to 5 hours. Run the same command again then; nothing is asked for twice.",
+            hint="That takes 3 to 5 hours, from DEEP_ARCHIVE up to 12. Run the same command again then; "
+            "nothing is asked for twice.",
         )
-    return [_Manifest(one.stored, one.description, retrieval) for one, retrieval in zip(manifests, asked, strict=True)]
+    return [replace(one, retrieval=retrieval) for one, retrieval in zip(manifests, asked, strict=True)]
 
 
 # --- the stores ----------------------------------------------------------------------------------------------------

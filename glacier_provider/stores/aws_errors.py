@@ -36,14 +36,16 @@ _DENIED = """
     RequestTimeTooSkewed SignatureDoesNotMatch TokenRefreshRequired UnrecognizedClientException
 """
 _UNAVAILABLE = """
-    408 429 BandwidthLimitExceeded ConditionalRequestConflict InternalError InternalFailure InternalServerError
-    OperationAborted PriorRequestNotComplete ProvisionedThroughputExceededException RequestLimitExceeded
-    RequestThrottled RequestThrottledException RequestTimeout RequestTimeoutException ServiceUnavailable
-    ServiceUnavailableException SlowDown ThrottledException Throttling ThrottlingException TooManyRequests
-    TooManyRequestsException TransactionInProgressException
+    307 408 429 BandwidthLimitExceeded ConditionalRequestConflict IncompleteBody InternalError InternalFailure
+    InternalServerError OperationAborted PriorRequestNotComplete ProvisionedThroughputExceededException
+    Redirect RequestLimitExceeded RequestThrottled RequestThrottledException RequestTimeout
+    RequestTimeoutException ServiceUnavailable ServiceUnavailableException SlowDown TemporaryRedirect
+    ThrottledException Throttling ThrottlingException TooManyRequests TooManyRequestsException
+    TransactionInProgressException
 """
 _WRONG_REGION = "301 AuthorizationHeaderMalformed IllegalLocationConstraintException PermanentRedirect"
 _CORRUPT = "BadDigest InvalidDigest XAmzContentChecksumMismatch XAmzContentSHA256Mismatch"
+_OF_THE_KEY = "KMS.DisabledException KMS.InvalidKeyUsageException KMS.KMSInvalidStateException KMS.NotFoundException"
 _REFUSED = "GlacierExpeditedRetrievalNotAvailable InsufficientCapacityException PolicyEnforcedException"
 
 _CLASSES: Mapping[str, type[StoreError]] = {
@@ -51,8 +53,10 @@ _CLASSES: Mapping[str, type[StoreError]] = {
     **dict.fromkeys(_UNAVAILABLE.split(), StoreUnavailable),
     **dict.fromkeys(_WRONG_REGION.split(), StoreMissing),
     **dict.fromkeys(_CORRUPT.split(), ArchiveCorrupt),
+    **dict.fromkeys(_OF_THE_KEY.split(), StoreDenied),
     **dict.fromkeys(_REFUSED.split(), RetrievalRefused),
     "NoSuchBucket": StoreMissing,
+    "NotImplemented": StoreError,
     "NoSuchKey": ArchiveMissing,
     "InvalidObjectState": ArchiveCold,
 }
@@ -60,6 +64,12 @@ _CLASSES: Mapping[str, type[StoreError]] = {
 _HINTS: Mapping[str, str] = {
     **dict.fromkeys(_WRONG_REGION.split(), "The bucket is in another Region: set region in the store URI."),
     **dict.fromkeys(_CORRUPT.split(), "Nothing was stored; the upload is tried again."),
+    **dict.fromkeys(
+        _OF_THE_KEY.split(),
+        "It is about the key of KMS that encrypts (kms_key_id of the store URI, or the bucket's default): enable it, "
+        "or cancel its deletion; without it nothing that it encrypted can be read again.",
+    ),
+    "NotImplemented": "Use a store that implements S3's API as AWS documents it.",
     "ExpiredToken": "The credentials have expired: renew those of the AWS connection.",
     "ExpiredTokenException": "The credentials have expired: renew those of the AWS connection.",
     **dict.fromkeys(

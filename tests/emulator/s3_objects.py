@@ -67,7 +67,7 @@ class Objects:
 
     def perform(self, request: S3Request, ask_moto: AskMoto) -> Answer:
         """Answer one request; the body is checked against its checksums before anything else happens."""
-        if refusal := _limit_fault(request) or body_fault(request.headers, request.body):
+        if refusal := _limit_fault(request) or _checksum_fault(request) or body_fault(request.headers, request.body):
             return refusal
         handler = getattr(self, f"_{_snake(request.operation)}", None)
         with self._lock:
@@ -232,7 +232,8 @@ class Objects:
         if answer.status == 200:
             upload_id = re.search(rb"<UploadId>([^<]+)<", answer.body)
             assert upload_id is not None
-            self.bucket(request.bucket).multiparts[upload_id.group(1).decode()].initiated = self._clock.now()
+            upload = self.bucket(request.bucket).multiparts[upload_id.group(1).decode()]
+            upload.initiated, upload.is_locked = self._clock.now(), _is_locked(request)
         return answer
 
     def _upload(self, request: S3Request) -> Any:
@@ -247,6 +248,8 @@ class Objects:
         sent = request.headers.get("x-amz-checksum-sha256")
         if upload.metadata.get("x-amz-checksum-algorithm") == "SHA256" and sent is None:
             return error(400, "InvalidRequest", "Checksum Type mismatch occurred, expected checksum Type: sha256")
+        if getattr(upload, "is_locked", False) and "content-md5" not in request.headers:
+            return error(400, "InvalidRequest", "Content-MD5 is required when object lock parameters are specified")
         number = int(request.query["partNumber"])
         if not 1 <= number <= 10_000:
             return error(400, "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
@@ -371,6 +374,19 @@ class Objects:
         if self.announcer is not None:
             self.announcer.expect(bucket, key)
         return Answer(202)
+
+
+def _is_locked(request: S3Request) -> bool:
+    return any(name.startswith("x-amz-object-lock-") for name in request.headers)
+
+
+def _checksum_fault(request: S3Request) -> Answer | None:
+    """Refuse a locked object without a checksum: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html."""
+    has_one = {"content-md5", "x-amz-sdk-checksum-algorithm"} & set(request.headers)
+    if request.operation != "PutObject" or not _is_locked(request) or has_one:
+        return None
+    words = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
+    return error(400, "InvalidRequest", words)
 
 
 def _limit_fault(request: S3Request) -> Answer | None:

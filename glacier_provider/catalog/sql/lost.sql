@@ -123,3 +123,12 @@ SELECT a.id, a.kind, a.filename,
   FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
  WHERE r.restore_id = %(restore_id)s AND a.state = 'lost' AND r.source <> 'directory' AND NOT r.placed
  ORDER BY a.kind, a.filename;
+
+-- name: lost_manifests
+-- Manifests of backups, lost, with those that they continue.
+SELECT a.id, a.backup_id, a.filename, a.sha256, b.previous_backup_id, before.sha256 AS previous_sha256
+  FROM glacier_archives a JOIN application_data_backups b ON b.manifest_archive_id = a.id
+  LEFT JOIN application_data_backups p ON p.id = b.previous_backup_id
+  LEFT JOIN glacier_archives before ON before.id = p.manifest_archive_id
+ WHERE b.application_id = %(application_id)s AND a.state = 'lost' AND a.kind = 'manifest' AND a.store_uri = %(store_uri)s
+ ORDER BY a.backup_id LIMIT %(limit)s;

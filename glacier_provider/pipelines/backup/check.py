@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import StoredArchive
 from glacier_provider.core.text import NAMED, counted, some
-from glacier_provider.errors import ArchiveCorrupt, ArchiveMissing, StoreDenied
+from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, ArchiveMissing, StoreDenied
+from glacier_provider.pipelines.backup.manifest import write_lost_manifests
 from glacier_provider.pipelines.costs import LOOKED_AT, pages_a_look
 from glacier_provider.pipelines.shared.listing import compared_parts
 from glacier_provider.stores.contract import ArchiveStore, IsWatched
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 
 #: What was written just now may not be in a listing that was on its way.
 MARGIN = timedelta(minutes=5)
+NO_LIFECYCLE = "Look for a lifecycle rule of the bucket that moves objects, and have it leave this prefix alone."
 
 
 def check_store(application: Application, backup_id: int, *, catalog: Catalog, store: ArchiveStore) -> None:
@@ -37,13 +40,18 @@ def check_store(application: Application, backup_id: int, *, catalog: Catalog, s
     share = pages_a_look(application, stored)
     after, pages = (known["position"], share) if same else ("", None)
     as_of = datetime.now(UTC) - MARGIN
-    lost = []
+    lost, moved, moved_count = [], [], 0
+    parts = compared_parts(application, store, catalog=catalog, as_of=as_of, after=after, pages=pages, uris=[store.uri])
     try:
-        for part in compared_parts(application, store, catalog=catalog, as_of=as_of, after=after, pages=pages):
+        for part in parts:
             missing = [row["id"] for row in part.differing]
             lost += catalog.lost.note(missing, f"The store did not list it on {as_of:%Y-%m-%d}.")
+            if of_other_class := part.others.get("class"):
+                moved += of_other_class["names"]
+                moved_count += of_other_class["count"]
     except StoreDenied as error:
         log.warning("What %s holds cannot be looked at: %s", store.uri, error)
+    write_lost_manifests(application, catalog=catalog, store=store)
     names = [row["filename"] for row in lost]
     if lost:
         log.error(
@@ -57,6 +65,16 @@ def check_store(application: Application, backup_id: int, *, catalog: Catalog, s
         catalog.backups.add_to_report(
             backup_id, lost_found_count=len(lost), lost_found=names[:NAMED], store_changed=None if same else store.uri
         )
+    if moved_count:
+        log.warning(
+            "%s of %s lie in another storage class of %s than they were put into: %s. %s",
+            counted(moved_count, "archive"),
+            application.name,
+            store.uri,
+            some(moved),
+            NO_LIFECYCLE,
+        )
+        catalog.backups.add_to_report(backup_id, other_class_count=moved_count, other_class=moved[:NAMED])
 
 
 def _is_same_store(application: Application, known: dict[str, object], *, catalog: Catalog, store: IsWatched) -> bool:
@@ -70,6 +88,10 @@ def _is_same_store(application: Application, known: dict[str, object], *, catalo
     except StoreDenied as error:
         log.warning("It cannot be told whether %s is the store of yesterday: %s", uri, error)
         return True
+    except ArchiveCold as error:
+        log.warning("It cannot be told whether %s is the store of yesterday: %s %s", uri, error.message, NO_LIFECYCLE)
+        _leave_marker(application, known, catalog=catalog, store=store)
+        return True
     if data is not None and _mark_of(data) == known["mark"]:
         if not known["marked"]:
             catalog.checks.marked(uri)
@@ -82,10 +104,14 @@ def _is_same_store(application: Application, known: dict[str, object], *, catalo
             else ("holds the marker of another catalog: give each catalog a prefix of its own")
         )
         log.error("The store %s %s. All of it is looked through.", uri, found)
+    _leave_marker(application, known, catalog=catalog, store=store)
+    return same
+
+
+def _leave_marker(application: Application, known: Mapping[str, object], *, catalog: Catalog, store: IsWatched) -> None:
     told = {"catalog": known["mark"], "application": application.name, "left_at": datetime.now(UTC).isoformat()}
     store.leave_marker(application.name, json.dumps(told).encode())
-    catalog.checks.marked(uri)
-    return same
+    catalog.checks.marked(getattr(store, "uri", ""))
 
 
 def _mark_of(data: bytes) -> str | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from glacier_provider.applications import Application
@@ -13,15 +12,15 @@ from glacier_provider.catalog.archives import PlannedArchive, Upload
 from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Location
-from glacier_provider.core.checks import fit_for_manifest
-from glacier_provider.core.manifest import manifest_lines
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import IllegalMove
 from glacier_provider.pipelines.backup.check import look_back
+from glacier_provider.pipelines.backup.manifest import manifest_of
 from glacier_provider.pipelines.backup.references import referenced_names
 from glacier_provider.pipelines.backup.step import LAST, backup_step
 from glacier_provider.pipelines.backup.unreadable import leave_out_unreadable
+from glacier_provider.pipelines.shared.listing import is_same_place
 from glacier_provider.pipelines.shared.staging import remove_old_safety_dumps, staging_directory_of
 from glacier_provider.staging import remove_tree
 from glacier_provider.stores.contract import ArchiveStore
@@ -46,7 +45,7 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
             parts, in_parts = catalog.backups.uploaded_parts(backup_id, part_size=application.part_size_mib * MIB)
             catalog.backups.add_to_report(backup_id, upload_parts=parts, uploads_in_parts=in_parts)
             catalog.backups.require_archived(backup_id)  # a manifest names only what is in the store
-            previous = _previous_of_manifest(catalog, backup_id)
+            previous = _previous_of_manifest(application, backup_id, catalog=catalog)
             manifest_id = _archive_manifest(application, backup_id, previous, catalog=catalog, store=store)
             catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=previous or None)
             if healed := catalog.lost.heal():
@@ -113,7 +112,7 @@ def _compare_references(application: Application, backup_id: int, *, catalog: Ca
         )
 
 
-def _previous_of_manifest(catalog: Catalog, backup_id: int) -> int:
+def _previous_of_manifest(application: Application, backup_id: int, *, catalog: Catalog) -> int:
     """Return the backup whose manifest this one continues, or 0 for a manifest that lists every file.
 
     A manifest holds changes only, so that its size follows the change and not the number of files (promise 12). Once
@@ -123,13 +122,17 @@ def _previous_of_manifest(catalog: Catalog, backup_id: int) -> int:
     changes = catalog.archives.changes_since_full_manifest(backup_id)
     if previous is None or changes is None or previous < catalog.lost.manifests_from():
         return 0
+    before = catalog.archives.of_backup(previous, ArchiveKind.MANIFEST)
+    if before is None or not is_same_place(before["store_uri"], application.store):
+        return 0  # a store has all that brings its backups back
     return previous if changes <= max(catalog.backups.get(backup_id)["files_count"], 100) else 0
 
 
 def _archive_manifest(
     application: Application, backup_id: int, previous: int, *, catalog: Catalog, store: ArchiveStore
 ) -> int:
-    data = gzip.compress(b"".join(_manifest(backup_id, previous, catalog)), mtime=0)
+    before = catalog.archives.of_backup(previous, ArchiveKind.MANIFEST) if previous else None
+    data = manifest_of(backup_id, previous, before["sha256"] if before is not None else None, catalog=catalog)
     filename, sha256 = f"{backup_id:012d}.json.gz", hashlib.sha256(data).hexdigest()
     planned = catalog.archives.plan_manifest(
         backup_id, filename=filename, size=len(data), sha256=sha256, store_uri=application.store
@@ -162,63 +165,6 @@ def _withdraw_manifests(
         if told.sha256 in earlier:
             log.info("A manifest that an earlier try wrote is replaced: %s.", found.key)
             store.delete(Location(store.uri, found.key))
-
-
-def _manifest(backup_id: int, previous: int, catalog: Catalog) -> Iterator[bytes]:
-    backup = catalog.backups.get(backup_id)
-    database = catalog.archives.get(backup["database_archive_id"])
-    told = {name: backup[name] for name in _TOLD_OF_BACKUP}
-    before = catalog.archives.of_backup(previous, ArchiveKind.MANIFEST) if previous else None
-    report = dict(told["report"])
-    roles = report.pop("roles", None)
-    head = {
-        **told,
-        "report": report,
-        "roles": roles,
-        "fingerprint": fit_for_manifest(catalog.backups.fingerprint(backup_id)),
-        "previous": previous or None,
-        # By this it is known which one is meant, should another life of the catalog have given the id as well.
-        "previous_sha256": before["sha256"] if before is not None else None,
-        "database": {name: database[name] for name in _TOLD_OF_ARCHIVE},
-        # By this a rebuild tells a deleted backup from one whose dump was lost.
-        "deleted": catalog.deletions.outlived_manifests(),
-    }
-    return manifest_lines(
-        head, catalog.archives.added_since(previous, backup_id), catalog.archives.removed_since(previous, backup_id)
-    )
-
-
-_TOLD_OF_BACKUP = (
-    "id",
-    "application",
-    "dag_id",
-    "dag_run_id",
-    "opened_at",
-    "snapshot_at",
-    "scanned_at",
-    "server_version",
-    "client_version",
-    "dump_format",
-    "files_count",
-    "files_bytes",
-    "new_files_count",
-    "new_files_bytes",
-    "vanished_count",
-    "returned_count",
-    "report",
-)
-_TOLD_OF_ARCHIVE = (
-    "id",
-    "filename",
-    "original_size",
-    "stored_size",
-    "sha256",
-    "checksum",
-    "encoding",
-    "store_uri",
-    "key",
-    "archived_at",
-)
 
 
 def _restorable(report: Mapping[str, Any]) -> dict[str, Any]:

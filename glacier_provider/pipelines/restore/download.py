@@ -44,6 +44,7 @@ from glacier_provider.pipelines.restore.elsewhere import (
 )
 from glacier_provider.pipelines.restore.lost import note_corrupt, note_lost, settle_lost
 from glacier_provider.pipelines.restore.pools import Pools
+from glacier_provider.pipelines.restore.request import COLD_THOUGH_READABLE
 from glacier_provider.pipelines.restore.step import (
     is_usable_aside,
     lies_aside,
@@ -170,7 +171,7 @@ def _download(
     else:
         errors += [(row["filename"], error) for row, error in corrupt]
     settle_lost(restore_id, catalog=catalog)
-    _raise_not_brought(restore_id, cold, errors, catalog=catalog)
+    _raise_not_brought(restore_id, cold, errors, catalog=catalog, stores=stores)
     return {"archives": progress.archives, "bytes": progress.bytes}
 
 
@@ -506,7 +507,13 @@ def _identities(application: Application, rows: Sequence[Row]) -> Iterator[tuple
                     yield row["id"], info.st_mtime_ns, info.st_ino & LARGEST_INODE
 
 
-def _raise_not_brought(restore_id: int, cold: list[Row], errors: NamedErrors, *, catalog: Catalog) -> None:
+def _is_read_at_once(row: Row, stores: Stores) -> bool:
+    return row["source"] == "store" and not stores(row["store_uri"]).features.retrieval
+
+
+def _raise_not_brought(
+    restore_id: int, cold: list[Row], errors: NamedErrors, *, catalog: Catalog, stores: Stores
+) -> None:
     log_errors(log, errors)
     expired = [
         row["id"]
@@ -514,6 +521,15 @@ def _raise_not_brought(restore_id: int, cold: list[Row], errors: NamedErrors, *,
         if row["source"] != "directory" and row["status"] in (RetrievalStatus.READY, RetrievalStatus.LOCAL)
     ]
     catalog.restores.retrievals_expired(expired)
+    moved = sorted({row["store_uri"] for row in cold if _is_read_at_once(row, stores)})
+    if moved:
+        catalog.restores.add_outcome(restore_id, **{COLD_THOUGH_READABLE: moved})
+        raise ArchiveCold(
+            f"{len(cold)} archives of restore {restore_id} lie in the cold, though {', '.join(moved)} is read at once: "
+            "a lifecycle rule of the bucket has moved them.",
+            hint="Clear the task request_retrievals with those that follow it: it asks for them back, which costs and "
+            "takes what their class does. Then end that rule.",
+        )
     if expired:
         raise ArchiveCold(
             f"{len(expired)} archives of restore {restore_id} can no longer be read: their retrieval has expired."

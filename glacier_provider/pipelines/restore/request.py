@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 #: for again, and joined.
 _GROUP = 1000
 _GROUP_SECONDS = 2.0
+#: In the outcome of a restore: its download found archives in the cold of which the store says that they are read at
+#: once. A rule of the bucket has moved them.
+COLD_THOUGH_READABLE = "cold_though_readable"
 
 
 def request_retrievals(
@@ -181,6 +184,8 @@ def _asked_by_processes(intents: Sequence[RetrievalIntent], asking: _Asking) -> 
 
 
 def _needs_retrieval(catalog: Catalog, restore_id: int, stores: Stores) -> bool:
+    if catalog.restores.get(restore_id)["outcome"].get(COLD_THOUGH_READABLE):
+        return True
     uris = catalog.restores.store_uris(restore_id)
     return any(stores(uri).features.retrieval for uri in uris)
 

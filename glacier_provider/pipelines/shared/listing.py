@@ -49,7 +49,12 @@ def compared_parts(
 
 def same_place(uri: str, uris: Sequence[str]) -> list[str]:
     """Return the stores that lie in the same bucket below the same prefix, or in the same vault."""
-    return [one for one in {uri, *uris} if _place(one) == _place(uri)]
+    return [one for one in {uri, *uris} if is_same_place(one, uri)]
+
+
+def is_same_place(one: str, other: str) -> bool:
+    """Whether two stores, of whatever storage classes, are one bucket and prefix, or one vault."""
+    return _place(one) == _place(other)
 
 
 def _place(uri: str) -> tuple[str, ...]:

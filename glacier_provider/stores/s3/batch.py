@@ -220,16 +220,9 @@ class BatchOperations:
         left: list[str] = []
         for page in self._bucket.pages(self.folder(token), MaxKeys=AT_ONCE):
             if keys := [entry["Key"] for entry in page.get("Contents", [])]:
-                left += self._delete(keys)
+                left += self._bucket.delete_objects(keys)
         abort_uploads(self._bucket, self._manifest_key(token))
         return left
-
-    def _delete(self, keys: list[str]) -> list[str]:
-        with aws_errors("s3:DeleteObject", self._bucket.url(keys[0])):
-            reply = self._bucket.client.delete_objects(
-                Bucket=self._bucket.uri.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
-            )
-        return [entry["Key"] for entry in reply.get("Errors") or []]
 
     def _manifest_key(self, token: str) -> str:
         return f"{self.folder(token)}manifest.csv"
@@ -250,7 +243,11 @@ class BatchOperations:
         with aws_errors("s3:PutObject", bucket.url(key)):
             if second is None:
                 reply = bucket.client.put_object(
-                    **address, Body=first, ServerSideEncryption="AES256", ChecksumAlgorithm="SHA256"
+                    **address,
+                    Body=first,
+                    ServerSideEncryption="AES256",
+                    ChecksumAlgorithm="SHA256",
+                    ChecksumSHA256=base64_text(hashlib.sha256(first).digest()),  # else it goes unsigned, in a trailer
                 )
                 return _etag(reply)
             # With a checksum, which a bucket with Object Lock asks for.

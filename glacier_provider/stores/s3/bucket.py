@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -129,6 +130,33 @@ class Bucket:
             arguments |= {"ObjectLockMode": self.uri.object_lock_mode, "ObjectLockRetainUntilDate": until}
         return arguments
 
+    def md5_of_part(self, pieces: Iterable[bytes]) -> str | None:
+        """Return the Content-MD5 of a part in these pieces where UploadPart asks for it: for objects with a lock.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html
+        """
+        if self.uri.object_lock_days is None:
+            return None
+        digest = hashlib.md5(usedforsecurity=False)
+        for piece in pieces:
+            digest.update(piece)
+        return base64_text(digest.digest())
+
+    def delete_objects(self, keys: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Delete objects, at most 1,000, by one request; return by key the reply's errors.
+
+        It carries Content-MD5, which the API asks for and botocore leaves out:
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+        """
+        self.client.meta.events.register(
+            "before-call.s3.DeleteObjects", _add_content_md5, unique_id="glacier-provider-content-md5"
+        )
+        with aws_errors("s3:DeleteObject", self.url(keys[0])):
+            reply = self.client.delete_objects(
+                Bucket=self.uri.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+            )
+        return {entry["Key"]: entry for entry in reply.get("Errors") or []}
+
     def adopt(self, key: str, description: Description, has_checksum: Callable[[str], bool]) -> Receipt | None:
         """Return the receipt of an archive that is there already, or None when its key is free.
 
@@ -174,6 +202,11 @@ def receipt_checksum(value: str | None, part_size: str | None) -> str | None:
     if not parts:
         return f"sha256:{hexadecimal}"
     return f"sha256-parts:{part_size}:{hexadecimal}" if part_size else None
+
+
+def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
+    digest = hashlib.md5(params["body"], usedforsecurity=False)
+    params["headers"]["Content-MD5"] = base64_text(digest.digest())
 
 
 def base64_text(digest: bytes) -> str:

@@ -44,13 +44,10 @@ def _is_key_of(prefix: str, key: str, description: Description) -> bool:
 
 def _delete(bucket: Bucket, keys: Sequence[str]) -> dict[str, StoreError]:
     try:
-        with aws_errors("s3:DeleteObject", bucket.url(keys[0])):
-            reply = bucket.client.delete_objects(
-                Bucket=bucket.uri.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
-            )
+        errors = bucket.delete_objects(keys)
     except StoreError as error:
         return dict.fromkeys(keys, error)
-    return {entry["Key"]: _refused(bucket, entry) for entry in reply.get("Errors") or []}
+    return {key: _refused(bucket, entry) for key, entry in errors.items()}
 
 
 def _refused(bucket: Bucket, entry: Mapping[str, Any]) -> StoreError:

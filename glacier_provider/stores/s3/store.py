@@ -228,7 +228,7 @@ class S3Store:
                     Bucket=self._bucket.uri.bucket, Key=location.key, RestoreRequest=request
                 )
             except ClientError as exc:
-                if refused := _refusal(exc, self._bucket.url(location.key), tier):
+                if refused := self._refusal(exc, location.key, tier):
                     raise refused from exc
                 if error_code(exc) not in _NOTHING_TO_RETRIEVE:
                     raise
@@ -336,7 +336,13 @@ class S3Store:
                 descriptions = pool.map(self._description, [entry["Key"] for entry in chosen]) if described else None
                 for entry in chosen:
                     description = next(descriptions) if descriptions is not None else None
-                    yield StoredArchive(entry["Key"], entry["Size"], description, created_at=entry.get("LastModified"))
+                    yield StoredArchive(
+                        entry["Key"],
+                        entry["Size"],
+                        description,
+                        created_at=entry.get("LastModified"),
+                        storage_class=entry.get("StorageClass", "STANDARD"),
+                    )
 
     def marker(self, application: str) -> bytes | None:
         key = marker_key(self._bucket.uri.prefix, application)
@@ -476,6 +482,20 @@ class S3Store:
         head = self._bucket.head(key)
         return head.description if head is not None else None
 
+    def _refusal(self, error: Any, key: str, tier: str) -> RetrievalRefused | None:
+        """Return the refusal of a retrieval that S3 finds wrong (400), or None for any other error."""
+        if http_status(error) != 400 or error_code(error) in ("ExpiredToken", "RequestTimeout", "InvalidToken"):
+            return None
+        told = f"S3 refused the retrieval of {self._bucket.url(key)} by the tier {tier} ({error_code(error)})"
+        head = self._bucket.head(key)
+        if head is None or head.storage_class == self._bucket.uri.storage_class:
+            return RetrievalRefused(f"{told}.")
+        tiers = retrieval_hours(str(replace(self._bucket.uri, storage_class=head.storage_class)))
+        return RetrievalRefused(
+            f"{told}: it lies in {head.storage_class}. A lifecycle rule of the bucket has moved it.",
+            hint=f"Restore with one of the tiers {', '.join(tiers)}, then end that rule.",
+        )
+
     def _check_wish(self, url: str, tier: str, days: int) -> None:
         if days < 1:
             raise RetrievalRefused(f"{days} days is not how long a copy can be kept.", hint="Ask for at least one day.")
@@ -545,13 +565,6 @@ class _Taken(Exception):
 #: Running already, or not in the cold at all (GLACIER_IR, STANDARD):
 #: https://docs.aws.amazon.com/AmazonS3/latest/API/API_RestoreObject.html
 _NOTHING_TO_RETRIEVE = ("RestoreAlreadyInProgress", "InvalidObjectState", "ObjectAlreadyInActiveTierError")
-
-
-def _refusal(error: Any, url: str, tier: str) -> RetrievalRefused | None:
-    """Return the refusal of a retrieval that S3 finds wrong (400), or None for any other error."""
-    if http_status(error) != 400 or error_code(error) in ("ExpiredToken", "RequestTimeout", "InvalidToken"):
-        return None
-    return RetrievalRefused(f"S3 refused a {tier} retrieval of {url} ({error_code(error)}).")
 
 
 def _next_chunk(body: Any, url: str) -> bytes:

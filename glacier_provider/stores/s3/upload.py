@@ -142,7 +142,8 @@ class S3Upload:
         if stored is not None and (stored.size, stored.digest) == (part.size, digest):
             return stored
         if self.fast_path is not None and data:
-            etag = self.fast_path.send_part(self.key, upload_id, part.number, data, digest)
+            md5 = self.bucket.md5_of_part([data])
+            etag = self.fast_path.send_part(self.key, upload_id, part.number, data, digest, md5)
             if etag is not None:
                 return StoredPart(part.number, part.size, etag, digest)
         del data  # the careful path reads it again, by windows
@@ -155,7 +156,7 @@ class S3Upload:
         return data
 
     def _send_carefully(self, source: Source, upload_id: str, part: Part, digest: bytes) -> StoredPart:
-        checksum = base64_text(digest)
+        checksum, md5 = base64_text(digest), self.bucket.md5_of_part(windows(source, part))
         self.rate_limit.take(part.size)
         with aws_errors("s3:PutObject", self.bucket.url(self.key), codes={"NoSuchUpload": StoreUnavailable}):
             reply = self.bucket.client.upload_part(
@@ -165,6 +166,7 @@ class S3Upload:
                 Body=PartBody(source, part),
                 ContentLength=part.size,
                 ChecksumSHA256=checksum,
+                **({} if md5 is None else {"ContentMD5": md5}),
             )
         if reply.get("ChecksumSHA256", checksum) != checksum:
             raise StoreUnavailable(f"part {part.number} of {self.bucket.url(self.key)} arrived with another checksum.")

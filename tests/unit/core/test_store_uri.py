@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glacier_provider.core.store_uri import STORAGE_CLASSES, S3Uri, VaultUri, parse_store_uri, store_uri_pattern
+from glacier_provider.core.store_uri import (
+    STORAGE_CLASSES,
+    S3Uri,
+    StoreUriFault,
+    VaultUri,
+    check_new_store,
+    parse_store_uri,
+    store_uri_pattern,
+)
 from glacier_provider.errors import ConfigurationError
 from glacier_provider.stores import client_type, open_store
 from glacier_provider.stores.s3.store import S3Store, s3_client_config
@@ -85,6 +93,28 @@ def test_a_bad_uri_is_explained_with_an_example(text: str, named: str) -> None:
     (examples,) = re.findall(r"Example: (\S+(?: or \S+)?)\. ", str(caught.value))
     for example in examples.split(" or "):
         assert str(parse_store_uri(example)) != text
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("s3://backups--euc1-az1--x-s3/prod", "directory bucket"),
+        ("s3://backups--ol-s3/prod", "access point"),
+        ("s3://192.168.5.4/prod", "such a name"),
+        ("s3://my..backups/prod", "such a name"),
+        ("s3://xn--backups/prod", "such a name"),
+        ("s3://backups?object_lock_days=36501", "36500 days at most"),
+    ],
+)
+def test_what_can_keep_no_archives_is_refused_to_new_ones_and_read_for_old_ones(text: str, named: str) -> None:
+    with pytest.raises(StoreUriFault, match=named):
+        check_new_store(text)
+    parse_store_uri(text)
+
+
+@pytest.mark.parametrize("region", ["eusc-de-east-1", "us-gov-west-1", "us-isob-east-1", "mx-central-1"])
+def test_regions_of_every_partition_are_known(region: str) -> None:
+    check_new_store(f"s3://my-backups?region={region}")
 
 
 def test_credentials_in_a_uri_are_refused_and_not_repeated() -> None:

@@ -54,6 +54,12 @@ def translated(error: Exception, **options: Any) -> StoreError:
         (reply("RequestTimeoutException", 408), StoreUnavailable),
         (reply("InternalError", 500), StoreUnavailable),
         (reply("SomethingNew", 502), StoreUnavailable),
+        (reply("TemporaryRedirect", 307), StoreUnavailable),
+        (reply("307", 307), StoreUnavailable),
+        (reply("IncompleteBody", 400), StoreUnavailable),
+        (reply("OperationAborted", 409), StoreUnavailable),
+        (reply("NotImplemented", 501), StoreError),
+        (reply("KMS.DisabledException", 400), StoreDenied),
         (reply("429", 429), StoreUnavailable),
         (reply("GlacierExpeditedRetrievalNotAvailable", 503), RetrievalRefused),
         (reply("PolicyEnforcedException", 400), RetrievalRefused),
@@ -90,6 +96,7 @@ def test_the_message_names_operation_subject_and_aws_own_words() -> None:
 def test_some_codes_say_what_to_do() -> None:
     assert "s3://" in translated(reply("NoLongerSupportedException")).hint
     assert "Standard" in translated(reply("InsufficientCapacityException", 503)).hint
+    assert "kms_key_id" in translated(reply("KMS.KMSInvalidStateException", 400)).hint
     assert "region" in translated(reply("PermanentRedirect", 301)).hint
 
 

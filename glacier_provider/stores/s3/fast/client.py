@@ -45,7 +45,8 @@ class FastPath:
         arguments = self.bucket.write_arguments(self.bucket.uri.storage_class)
 
         def ask(key: str) -> object:
-            return self._call("put_object", key, Body=b"", IfNoneMatch="*", ChecksumSHA256=_A_DIGEST, **arguments)
+            checksum = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _A_DIGEST}
+            return self._call("put_object", key, Body=b"", IfNoneMatch="*", **checksum, **arguments)
 
         return self._shape_and_credentials("PutObject", ask)
 
@@ -66,9 +67,15 @@ class FastPath:
     def credentials(self) -> Credentials | None:
         return self._if_it_can(self._credentials)
 
-    def send_part(self, key: str, upload_id: str, number: int, data: bytes, digest: bytes) -> str | None:
-        """Send one part of at most `LARGEST_PIECE` bytes; return its ETag when the store has taken it as it is."""
+    def send_part(
+        self, key: str, upload_id: str, number: int, data: bytes, digest: bytes, md5: str | None = None
+    ) -> str | None:
+        """Send one part of at most `LARGEST_PIECE` bytes; return its ETag when the store has taken it as it is.
+
+        `digest` is its SHA-256, `md5` what is sent as Content-MD5.
+        """
         checksum = base64.b64encode(digest).decode()
+        own = [("x-amz-checksum-sha256", checksum)] + ([("content-md5", md5)] if md5 is not None else [])
 
         def ask(key: str) -> object:
             return self._call("upload_part", key, Body=b"", UploadId="x", PartNumber=1, ChecksumSHA256=_A_DIGEST)
@@ -76,7 +83,7 @@ class FastPath:
         def send() -> Reply:
             request = self._requests("UploadPart", ask).make(
                 key,
-                [("x-amz-checksum-sha256", checksum)],
+                own,
                 query=[("partNumber", str(number)), ("uploadId", upload_id)],
                 body=data,
                 payload=digest.hex(),

@@ -114,7 +114,7 @@ class Requests:
         also: Sequence[str] = (),
         most: int | None = None,
     ) -> Request:
-        """Return a request for a key. `own` are headers to sign (small names beginning with ``x-amz-``), `also`
+        """Return a request for a key. `own` are headers to sign (small names, all that begin with ``x-amz-``), `also`
         lines that are not signed; `payload` is the hex SHA-256 of `body`; `most` bytes are taken of the answer's.
         """
         stamp, path, method = self._now(), self._path_of(key), self._shape.method
