@@ -570,7 +570,7 @@ def _readable(manifests: Sequence[_Manifest], store: ArchiveStore) -> list[_Mani
     states = {report.key: report.status for report in store.retrieval_reports(places)}
     cold = [one for one in moved if states[one.stored.key] is not RetrievalStatus.READY]
     if cold:
-        log.warning("%s lie in the cold: a lifecycle rule of the bucket moves them.", counted(len(cold), "manifest"))
+        log.warning("In the cold, where a lifecycle rule moves them: %s.", counted(len(cold), "manifest"))
         _retrieved(cold, store)
     return list(manifests)
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glacier_provider.errors import ArchiveMissing
+from glacier_provider.errors import ArchiveMissing, StoreUnavailable
 from glacier_provider.pipelines.delete import delete_backup
 from tests.integration.test_rebuild import known, lose_the_catalog, rebuild, some_history
 from tests.support.application import ApplicationUnderTest
@@ -131,18 +131,21 @@ def test_what_is_no_manifest_at_all_is_left_out_by_its_name(dms: ApplicationUnde
     assert sorted(map(int, named)) == [backups[3], 77, 78, 10**11]
 
 
-def test_a_manifest_that_lies_in_the_cold_is_left_out(dms: ApplicationUnderTest) -> None:
+def test_an_odd_manifest_that_lies_in_the_cold_is_waited_for_and_left_out(dms: ApplicationUnderTest) -> None:
     backups = some_history(dms)
     shelf = Shelf(dms)
     key = shelf.key(backups[3])
     shelf.client.put_object(
         Bucket=dms.bucket,
         Key=key,
-        Body=shelf.bytes[key],
+        Body=b"\x1f\x8b odd",
         Metadata=shelf.objects[key]["Metadata"],
         StorageClass="GLACIER",
     )
     lose_the_catalog(dms)
+    with pytest.raises(StoreUnavailable, match=r"is bringing 1 manifest of 1"):
+        rebuild(dms)
+    dms.s3.clock.advance(60)
     rebuilt = rebuild(dms)
     assert (rebuilt.complete, len(rebuilt.left_out)) == (3, 1)
 
