@@ -52,6 +52,10 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["glacier_provider.triggers.checksums", "glacier_provider.triggers.glacier_job"],
             }
         ],
+        "extra-links": [
+            "glacier_provider.operators.links.BackupLink",
+            "glacier_provider.operators.links.StoreLink",
+        ],
         "bundles": [{"integration-name": _INTEGRATION, "python-modules": ["glacier_provider.hooks.dag_bundle"]}],
         "asset-uris": [{"schemes": ["x-glacier-backup"], "handler": None}],
         "cli": ["glacier_provider.cli.airflow_command.get_airflow_commands"],

@@ -40,7 +40,8 @@ def _alerts(arguments: Arguments) -> None:
 
 def _test(_: Arguments, applications: list[Application]) -> list[dict[str, Any]]:
     from glacier_provider.core.alert import a_test_alert
-    from glacier_provider.hooks.alerts import page_link, send_alert
+    from glacier_provider.hooks.alerts import send_alert
+    from glacier_provider.hooks.web import page_link
     from glacier_provider.pipelines.alerts import targets_of, tell
 
     told: list[dict[str, Any]] = []
@@ -52,7 +53,7 @@ def _test(_: Arguments, applications: list[Application]) -> list[dict[str, Any]]
 
 
 def _show(arguments: Arguments, applications: list[Application]) -> list[dict[str, Any]]:
-    from glacier_provider.hooks.alerts import page_link
+    from glacier_provider.hooks.web import page_link
     from glacier_provider.pipelines.alerts import current_alerts
 
     rows: list[dict[str, Any]] = []
@@ -66,7 +67,8 @@ def _show(arguments: Arguments, applications: list[Application]) -> list[dict[st
 
 
 def _send(arguments: Arguments, applications: list[Application]) -> list[dict[str, Any]]:
-    from glacier_provider.hooks.alerts import page_link, send_alert
+    from glacier_provider.hooks.alerts import send_alert
+    from glacier_provider.hooks.web import page_link
     from glacier_provider.pipelines.alerts import tell_alerts
 
     failures: list[dict[str, Any]] = []

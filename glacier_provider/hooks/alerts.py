@@ -20,21 +20,12 @@ from glacier_provider.hooks.resources import connection_of
 
 #: Of one step of a request; how long a target may take in all is a matter of who sends.
 HTTP_SECONDS = 10.0
-_PAGE = "plugin/glacier-backups"
 
 
 def send_alert(target: AlertTarget, alert: Alert) -> None:
     """Tell one target of one alert; raise NotTold or ConfigurationError."""
     with _told_as_ours(target):
         _SENDERS[target.kind](target, alert)
-
-
-def page_link() -> str:
-    """Return the address of the page in Airflow, "" where that is not known."""
-    from airflow.sdk import conf
-
-    base = str(conf.get("api", "base_url", fallback="") or "").rstrip("/")
-    return f"{base}/{_PAGE}" if base else ""
 
 
 def url_of(text: str) -> str:

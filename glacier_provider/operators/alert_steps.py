@@ -21,7 +21,8 @@ class TellAlertsOperator(BaseOperator):
     """
 
     def execute(self, context: Context) -> None:
-        from glacier_provider.hooks.alerts import page_link, send_alert, unreachable_catalogs
+        from glacier_provider.hooks.alerts import send_alert, unreachable_catalogs
+        from glacier_provider.hooks.web import page_link
         from glacier_provider.pipelines import alerts
 
         link, failures = page_link(), list[alerts.Failure]()

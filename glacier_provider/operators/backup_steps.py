@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 class OpenBackupOperator(GlacierOperator):
     """Migrate the catalog, check store and directories, take the lease; return the backup's id."""
 
+    backup_id: int | None = None  #: for the link to it, once there is one
+
     def execute(self, context: Context) -> int:
         from glacier_provider.pipelines import backup
 
         with self.opened() as r:
-            backup_id = backup.open_backup(r.application, run_of(context), catalog=r.catalog, store=r.store)
+            self.backup_id = backup_id = backup.open_backup(
+                r.application, run_of(context), catalog=r.catalog, store=r.store
+            )
             ping_started(r.application, run_of(context))
         return backup_id
 

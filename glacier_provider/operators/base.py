@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, X
 from glacier_provider.errors import GlacierProviderError, IllegalMove
 from glacier_provider.hooks.ping import ping_failed
 from glacier_provider.hooks.resources import Resources, find_application
+from glacier_provider.operators.links import BackupLink, Links
 from glacier_provider.pipelines.shared.step import step_of
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class GlacierOperator(NothingTold):
     """
 
     template_fields: Sequence[str] = ("application",)
+    operator_extra_links: Links = (BackupLink(),)
 
     def __init__(self, *, application: str | Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)

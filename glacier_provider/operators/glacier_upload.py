@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.operators.base import GlacierOperator, is_last_try, number_of, range_of
+from glacier_provider.operators.links import BackupLink, Links, StoreLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,6 +21,7 @@ class GlacierUploadOperator(GlacierOperator):
     """
 
     template_fields: Sequence[str] = ("application", "backup_id", "archives")
+    operator_extra_links: Links = (BackupLink(), StoreLink())
     ui_color = "#d9ead3"
 
     def __init__(self, *, backup_id: int, archives: Mapping[str, int] | None = None, **kwargs: Any) -> None:

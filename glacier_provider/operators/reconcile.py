@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.operators.base import GlacierOperator
+from glacier_provider.operators.links import BackupLink, Links, StoreLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -25,6 +26,7 @@ class ReconcileOperator(GlacierOperator):
     """
 
     template_fields: Sequence[str] = ("application", "everything")
+    operator_extra_links: Links = (BackupLink(), StoreLink())
 
     def __init__(self, *, everything: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)

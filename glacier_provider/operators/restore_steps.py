@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.operators.base import GlacierOperator, emit_asset_event, number_of, range_of, run_of
+from glacier_provider.operators.links import BackupLink, Links, StoreLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -61,6 +62,8 @@ class _RestoreRangeOperator(GlacierOperator):
 
 class RequestRetrievalsOperator(_RestoreRangeOperator):
     """Ask the store for what only the cold has; each archive once, whatever is repeated."""
+
+    operator_extra_links: Links = (BackupLink(), StoreLink())
 
     def execute(self, context: Context) -> dict[str, int]:
         from glacier_provider.pipelines import restore

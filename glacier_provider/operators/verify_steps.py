@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.operators.base import GlacierOperator, emit_asset_event, number_of, run_of, task_errors
+from glacier_provider.operators.links import BackupLink, Links, StoreLink
 from glacier_provider.operators.reconcile import MOST_WAITS, WAIT_SECONDS
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class VerifyListingOperator(_VerificationOperator):
 
     A vault that has no inventory to be read is asked for one, and the task waits for it in the triggerer.
     """
+
+    operator_extra_links: Links = (BackupLink(), StoreLink())
 
     def execute(self, context: Context) -> dict[str, Any]:
         return self._look(waits=0)

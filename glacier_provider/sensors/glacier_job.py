@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowSensorTimeout
 from glacier_provider.errors import GlacierProviderError
 from glacier_provider.hooks.resources import Resources, find_application
 from glacier_provider.operators.base import NothingTold, number_of, task_errors
+from glacier_provider.operators.links import BackupLink, Links
 from glacier_provider.triggers.glacier_job import FAILED, TIMEOUT, GlacierJobTrigger
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class GlacierJobSensor(NothingTold, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("application", "restore_id")
+    operator_extra_links: Links = (BackupLink(),)
     ui_color = "#cfe2f3"
 
     def __init__(
