@@ -18,6 +18,7 @@ from typing import Any
 
 from glacier_provider.catalog.backups import RUN_DELETED, Run
 from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.core.names import TEMPORARY
 from glacier_provider.core.reconciliation import Verdict
 from glacier_provider.errors import ArchiveMissing, BackupNotRestorable, IllegalMove, StoreUnavailable
 from glacier_provider.pipelines.rebuild import Rebuilt, rebuild_catalog
@@ -25,7 +26,7 @@ from glacier_provider.pipelines.reconcile import Reconciled, reconcile
 from tests.faults import shrunk
 from tests.faults.clocks import Clocks
 from tests.faults.past import Past
-from tests.faults.world import FAMILY, HOUR, LONG_AGO, TRIES, Files, Kill, Rows, World
+from tests.faults.world import FAMILY, HOUR, LONG_AGO, TRIES, Abandoned, Files, Kill, Rows, World
 
 DAY = 86400.0
 LOOKED_THROUGH = 1000  # archives that one look at a bucket lists
@@ -211,6 +212,10 @@ class ChangingWorld(World):
         run = run or self.a_run("restore")
         try:
             return self._restore(backup_id, run, kill, **params)
+        except Abandoned:
+            if kill is not None and not kill.sleeps:  # who slept has changed nothing since
+                self.note_dead_restore(backup_id)
+            raise
         except ArchiveMissing as error:
             self._told_of_loss(backup_id, run, error, without=bool(params))
         run = self.a_run("restore")
@@ -237,7 +242,22 @@ class ChangingWorld(World):
         if restore_id is not None:
             self.here.catalog.restores.fail(restore_id, str(error))
         if backup_id not in self.backups:
+            self.note_dead_restore(backup_id)
             raise BackupNotRestorable("Its dump is lost.") from error
+
+    def note_dead_restore(self, backup_id: int) -> None:
+        """A restore is left in the middle: each file is what it was, or what the backup holds, or aside; rows agree."""
+        files, rows = self.backups.get(backup_id) or self.fallen[backup_id]
+        there = {name: content for name, content in self.contents().items() if TEMPORARY not in name.split("/")}
+        for name, content in there.items():
+            assert content in (self.present.get(name), files.get(name)), f"{name} has another content"
+        aside = {path.partition("/")[2] for path in self._aside()}
+        assert not (gone := set(self.present) - set(there) - aside), f"neither there nor aside: {sorted(gone)}"
+        before = self.rows
+        self.look_again()
+        assert sorted(self.rows) in (sorted(before), sorted(rows)), "rows of neither"
+        self.present = there
+        self.events["a restore was left in the middle"] += 1
 
     def _check_told(self, backup_id: int, error: ArchiveMissing, *, without: bool) -> None:
         """A loss that a restore met is true, and known from now on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -81,12 +83,23 @@ def _ended(data: bytes, *, killed: bool) -> Ended:
 
 def _live(work: Callable[[], object], pipe: int, kill_at: int | str | None, how: int = signal.SIGKILL) -> None:
     try:
+        _leave_sockets()
         _install(_Watch(pipe, kill_at, how))
         work()
     except BaseException:
         _write(pipe, "!" + traceback.format_exc()[-3000:])
     finally:
         os._exit(0)
+
+
+def _leave_sockets() -> None:
+    """Have none of the parent's sockets: a connection that one of its servers closes would stay open for as long."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for name in os.listdir("/dev/fd"):
+        with suppress(OSError):  # the directory's own, which is closed by now
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                os.dup2(nothing, int(name))  # and not closed: its number stays with whoever has it
+    os.close(nothing)
 
 
 def _write(pipe: int, word: str) -> None:

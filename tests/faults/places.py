@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -134,6 +135,8 @@ class S3Place:
     uri: str = field(init=False)
     _seen: dict[str, Any] = field(default_factory=dict)
     _values: dict[str, bytes] = field(default_factory=dict)
+    _told: dict[str, Held] = field(default_factory=dict)
+    _clients: dict[tuple[int, str], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.emulator.create_bucket(self.bucket)
@@ -145,16 +148,20 @@ class S3Place:
 
     def opener(self) -> Callable[[], ArchiveStore]:
         url = self.emulator.url
-        return lambda: open_store(
-            self.uri, client=a_session().client("s3", endpoint_url=url, config=client_config(self.uri)), part_size=PART
-        )
+
+        def client() -> Any:
+            return a_session().client("s3", endpoint_url=url, config=client_config(self.uri))
+
+        return lambda: open_store(self.uri, client=_of_this_process(self._clients, url, client), part_size=PART)
 
     def held(self) -> list[Held]:
-        return [
-            Held(name, key.size, description_from_metadata(_plain(key.metadata)), _checksum(key))
-            for name, key in self._keys.items()
-            if not is_no_archive(name)
-        ]
+        return [self._tell(name, key) for name, key in self._keys.items() if not is_no_archive(name)]
+
+    def _tell(self, name: str, key: Any) -> Held:
+        """Return what lies under a key; of an object that is the same as at the last look nothing has changed."""
+        if name not in self._told:
+            self._told[name] = Held(name, key.size, description_from_metadata(_plain(key.metadata)), _checksum(key))
+        return self._told[name]
 
     @property
     def _keys(self) -> Any:
@@ -163,6 +170,7 @@ class S3Place:
             key = keys[name]
             if self._seen.get(name) is not key:
                 self._seen[name], self._values[name] = key, bytes(key.value)
+                self._told.pop(name, None)
         return keys
 
     @property
@@ -236,6 +244,14 @@ class S3Place:
         return S3Place(self.emulator, f"{self.bucket}-{number}", self.exact, self.storage_class)
 
 
+def _of_this_process(clients: dict[tuple[int, str], Any], url: str, make: Callable[[], Any]) -> Any:
+    """Return this process's client of a server: to make one takes long, and its connections do not survive a fork."""
+    mine = (os.getpid(), url)
+    if mine not in clients:
+        clients[mine] = make()
+    return clients[mine]
+
+
 def _checksum(key: Any) -> str | None:
     return receipt_checksum(key.checksum_value or None, _plain(key.metadata).get("part-size"))
 
@@ -253,6 +269,7 @@ class VaultPlace:
     vault: str = "sleepers"
     exact: bool = False
     _lost: list[str] = field(default_factory=list)
+    _clients: dict[tuple[int, str], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.emulator.archive_operations.create_vault(self.vault)
@@ -264,12 +281,15 @@ class VaultPlace:
 
     def opener(self) -> Callable[[], ArchiveStore]:
         url, ahead = self.emulator.url, timedelta(seconds=self.emulator.clock.offset)
+        place = parse_store_uri(self.uri)
+        assert isinstance(place, VaultUri)
+
+        def client() -> Any:
+            return a_session().client("glacier", endpoint_url=url, config=client_config(place))
 
         def open_it() -> ArchiveStore:
-            place = parse_store_uri(self.uri)
-            assert isinstance(place, VaultUri)
-            client = a_session().client("glacier", endpoint_url=url, config=client_config(place))
-            return VaultStore(place, client=client, part_size=PART, now=lambda: datetime.now(UTC) + ahead)
+            client_of_mine = _of_this_process(self._clients, url, client)
+            return VaultStore(place, client=client_of_mine, part_size=PART, now=lambda: datetime.now(UTC) + ahead)
 
         return open_it
 

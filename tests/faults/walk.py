@@ -442,7 +442,7 @@ class Walk:
             "delete": "delete_backup",
         }
         kill = Kill(step[kind], self.chance.randint(1, 40), sleeps=True)
-        self.world.meanwhile = lambda: self._others_work(run, kind)
+        self.world.meanwhile = lambda: self._others_work(run, kind, backup_id)
         self.abandoned = True
         self.world.unreadable.clear()
         if not self.world.present:
@@ -471,10 +471,11 @@ class Walk:
         self.world.settle_fallen()
         self.world.check_all(abandoned=True)
 
-    def _others_work(self, run: Run, kind: str) -> None:
+    def _others_work(self, run: Run, kind: str, backup_id: int) -> None:
         self.world.pass_time(2 * HOUR)
         if kind == "restore":
             self.world.here.catalog.backups.run_is_over(run, "failed")  # as Airflow notes it: it held no lease
+            self.world.note_dead_restore(backup_id)
         if kind != "backup":
             self._restore_something()
         self._back_up(None, check=False)
