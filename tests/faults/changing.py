@@ -214,7 +214,7 @@ class ChangingWorld(World):
             return self._restore(backup_id, run, kill, **params)
         except Abandoned:
             if kill is not None and not kill.sleeps:  # who slept has changed nothing since
-                self.note_dead_restore(backup_id)
+                self.note_half_restored(backup_id)
             raise
         except ArchiveMissing as error:
             self._told_of_loss(backup_id, run, error, without=bool(params))
@@ -242,10 +242,10 @@ class ChangingWorld(World):
         if restore_id is not None:
             self.here.catalog.restores.fail(restore_id, str(error))
         if backup_id not in self.backups:
-            self.note_dead_restore(backup_id)
+            self.note_half_restored(backup_id)
             raise BackupNotRestorable("Its dump is lost.") from error
 
-    def note_dead_restore(self, backup_id: int) -> None:
+    def note_half_restored(self, backup_id: int) -> None:
         """A restore is left in the middle: each file is what it was, or what the backup holds, or aside; rows agree."""
         files, rows = self.backups.get(backup_id) or self.fallen[backup_id]
         there = {name: content for name, content in self.contents().items() if TEMPORARY not in name.split("/")}

@@ -331,7 +331,7 @@ class Walk:
             return
         self.world.unreadable.clear()
         one, other, run = self._some_backup(), self._some_backup(), self.world.a_run("restore")
-        self.world.between = lambda: self._restore_between(other)
+        self.world.between = lambda: self._restore_between(one, other)
         try:
             try:
                 self.world.plan_view()
@@ -351,8 +351,9 @@ class Walk:
         self.restores.append(restore_id)
         self.world.check_all(abandoned=self.abandoned)
 
-    def _restore_between(self, backup_id: int) -> None:
+    def _restore_between(self, half_restored: int, backup_id: int) -> None:
         self.world.between = lambda: None
+        self.world.note_half_restored(half_restored)
         self.world.plan_view()
         with contextlib.suppress(BackupNotRestorable):
             self.restores.append(self.world.restore(backup_id))
@@ -475,7 +476,7 @@ class Walk:
         self.world.pass_time(2 * HOUR)
         if kind == "restore":
             self.world.here.catalog.backups.run_is_over(run, "failed")  # as Airflow notes it: it held no lease
-            self.world.note_dead_restore(backup_id)
+            self.world.note_half_restored(backup_id)
         if kind != "backup":
             self._restore_something()
         self._back_up(None, check=False)
