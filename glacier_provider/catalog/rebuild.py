@@ -162,7 +162,8 @@ class Rebuild:
         self._db.run("rebuild_opened_ranges", **ids, backup_id=backup_id)
 
     def write_present(self) -> None:
-        """Note the files of the newest backup as being in their directory."""
+        """Note the files of the newest backup as being in their directory, but for those with another version since."""
+        self._db.run("rebuild_doubtful_ranges", application_id=self._application_id)
         self._db.run("rebuild_present", application_id=self._application_id)
 
     def miscounted(self) -> list[Row]:

@@ -71,7 +71,6 @@ class ChangingWorld(World):
         self.unreadable: dict[str, int] = {}
         self.hidden: Files = {}
         self.restores: list[int] = []
-        self.restore_failed = False
         self._contents: dict[str, bytes] = {}
         self._may_keep: dict[str, bytes] = {}
         self._past: Past | None = None
@@ -84,7 +83,8 @@ class ChangingWorld(World):
         self.here.catalog.migrate()
         self._clocks.start()
         self._small.start()
-        self._clocks.set_catalog(self.catalog_server, anew=True)
+        self._clocks.make_catalog(self.catalog_server)
+        self._clocks.set_catalog(self.sql)
 
     def close(self) -> None:
         self._small.stop()
@@ -102,7 +102,7 @@ class ChangingWorld(World):
 
     def pass_time(self, seconds: float) -> None:
         super().pass_time(seconds)
-        self._clocks.set_catalog(self.catalog_server)
+        self._clocks.set_catalog(self.sql)
 
     # --- the directory ---
 
@@ -238,7 +238,6 @@ class ChangingWorld(World):
         self._forget_kill()
         self._check_told(backup_id, error, without=without)
         restore_id = self.here.catalog.restores.of_run(run)
-        self.restore_failed = True
         if restore_id is not None:
             self.here.catalog.restores.fail(restore_id, str(error))
         if backup_id not in self.backups:
@@ -291,7 +290,6 @@ class ChangingWorld(World):
                 assert there[name] == self.present[name]
                 self.events["a restore leaves what nothing tells of"] += 1
                 expected[name] = there[name]
-        self.restore_failed = False
         self.events["a restore without lost files"] += bool(lost)
         self.present, self.rows = expected, list(rows)
 
@@ -427,7 +425,7 @@ class ChangingWorld(World):
         self._disconnect()
         self._past.come_back(same_place=same_place)
         self.here = self._parts()
-        self._clocks.set_catalog(self.catalog_server)
+        self._clocks.set_catalog(self.sql)
         self.backups, self.fallen = dict(self._copied.backups), dict(self._copied.fallen)
         self._after_another_life()
         self.events[f"catalog: went back{', by failover' if same_place else ', by an older dump'}"] += 1
@@ -448,7 +446,8 @@ class ChangingWorld(World):
         self.sql("DROP SCHEMA glacier_catalog CASCADE", catalog=True)
         self.here = self._parts()
         self.here.catalog.migrate()
-        self._clocks.set_catalog(self.catalog_server, anew=True)
+        self._clocks.make_catalog(self.catalog_server)
+        self._clocks.set_catalog(self.sql)
         rebuilt = self._rebuilt()
         self._past = self._copied = None
         self._check_rebuilt(rebuilt, whole)
@@ -542,9 +541,9 @@ class ChangingWorld(World):
             assert not other, f"backup {number} holds what is {other}"
 
     def _may_stay(self, staged: str) -> bool:
-        """A restore that failed leaves what it had brought to the next one that ends."""
-        unended = self.restore_failed or bool(self.sql(_UNENDED_RESTORES, catalog=True))
-        return staged in self.stray_staging or ("restore" in staged and unended)
+        """A restore that failed, or whose run is over, leaves what it had brought to the next one that ends."""
+        waiting = {f"{self.application.name}-restore-{number}" for (number,) in self.sql(_NOT_CLEARED, catalog=True)}
+        return staged in self.stray_staging or staged in waiting
 
     def lost_of(self, backup_id: int) -> list[str]:
         rows = self.sql(_MEMBER_STATES, backup_id, catalog=True)
@@ -667,8 +666,14 @@ SELECT DISTINCT l.filename, l.id, n.id FROM backup_files f JOIN glacier_archives
  WHERE l.state = 'lost' AND l.kind = 'file'
 """
 
-#: Restores whose run is over, which nobody told; they changed nothing yet, and could go on.
-_UNENDED_RESTORES = "SELECT id FROM restores WHERE state IN ('planned', 'running') AND last_lease_token IS NULL"
+#: Restores that did not come to their end, and none did after they ended; those of which nobody told that their run is
+#: over changed nothing yet, and could go on.
+_NOT_CLEARED = """
+SELECT r.id FROM restores r
+ WHERE r.state IN ('planned', 'running') AND r.last_lease_token IS NULL
+    OR r.state = 'failed'
+       AND NOT EXISTS (SELECT FROM restores o WHERE o.state = 'complete' AND o.closed_at > r.closed_at)
+"""
 
 _ON_THEIR_WAY = """
 SELECT key FROM glacier_archives WHERE key IS NOT NULL AND state IN ('deleting', 'failed', 'lost')

@@ -75,13 +75,15 @@ class Clocks:
         while self._moved:
             setattr(*self._moved.pop())
 
-    def set_catalog(self, server: Server, *, anew: bool = False) -> None:
-        """Have a catalog's clock show what the others show; `anew` when its schema was made since the last time."""
+    def make_catalog(self, server: Server) -> None:
+        """Give a catalog whose schema is new a clock that can be set."""
         with server.connect(autocommit=True) as connection:
-            if anew:
-                connection.execute(_AHEAD)
-                for name in ("clock_timestamp", "now"):
-                    connection.execute(_FUNCTION.format(name))  # type: ignore[call-overload]
-                for (statement,) in connection.execute(_DEFAULTS).fetchall():
-                    connection.execute(statement)
-            connection.execute("UPDATE soak.clock SET ahead = make_interval(secs => %s)", [self._ahead()])
+            connection.execute(_AHEAD)
+            for name in ("clock_timestamp", "now"):
+                connection.execute(_FUNCTION.format(name))  # type: ignore[call-overload]
+            for (statement,) in connection.execute(_DEFAULTS).fetchall():
+                connection.execute(statement)
+
+    def set_catalog(self, ask: Callable[..., object]) -> None:
+        """Have a catalog's clock show what the others show; `ask` runs a statement in it."""
+        ask("UPDATE soak.clock SET ahead = make_interval(secs => %s)", self._ahead(), catalog=True)

@@ -344,6 +344,7 @@ class Walk:
                 restore_id = self.world.restore(one, run)
         except BackupNotRestorable:
             self.abandoned = True
+            self.world.between = lambda: None
             self._restore_something()
             return
         finally:

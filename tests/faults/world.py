@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from psycopg import OperationalError
+
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
@@ -164,18 +166,22 @@ class World:
         return Path(self.application.orphan_directory)
 
     def sql(self, statement: str, *parameters: Any, catalog: bool = False) -> list[tuple[Any, ...]]:
-        cursor = self._connection(catalog).execute(statement, parameters or None)
-        return cursor.fetchall() if cursor.description else []
+        """Ask on a connection of the test's own; anew when its server was stopped since, or its session ended."""
+        try:
+            return self._ask(catalog, statement, parameters)
+        except OperationalError:
+            if stale := self._connections.pop(catalog, None):
+                stale.close()
+            return self._ask(catalog, statement, parameters)
 
-    def _connection(self, catalog: bool) -> Any:
-        """Return a connection of the test's own: opening one for each question takes longer than the question."""
-        known = self._connections.get(catalog)
-        if known is None or not _answers(known):
+    def _ask(self, catalog: bool, statement: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        if catalog not in self._connections:
             known = (self.catalog_server if catalog else self.server).connect(autocommit=True)
             if catalog:
                 known.execute("SET search_path TO glacier_catalog, pg_catalog")
             self._connections[catalog] = known
-        return known
+        cursor = self._connections[catalog].execute(statement, parameters or None)
+        return cursor.fetchall() if cursor.description else []
 
     def add_file(self, chance: random.Random, size: int | None = None) -> str:
         """Write a file of a new name, as old as all others."""
@@ -632,14 +638,6 @@ def _archive_of(text: str) -> int | None:
     """Return the archive id in the description of a vault's upload."""
     told = description_from_text(text)
     return told.archive_id if told else None
-
-
-def _answers(connection: Any) -> bool:
-    """Whether a connection is still good: some tests stop its server, or end its session."""
-    with suppress(Exception):
-        connection.execute("SELECT 1")
-        return True
-    return False
 
 
 #: Archives of files that left the directory and are in no backup that can be restored or goes on.

@@ -39,6 +39,13 @@ MEMBERS = """
            AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
      WHERE b.state = 'complete' ORDER BY 1, 2"""
 
+NAMES = """
+    SELECT b.id, a.filename FROM glacier_catalog.application_data_backups b
+      JOIN glacier_catalog.backup_files f ON f.first_backup_id <= b.id
+           AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
+      JOIN glacier_catalog.glacier_archives a ON a.id = f.archive_id
+     WHERE b.state = 'complete' ORDER BY 1, 2"""
+
 FINGERPRINTS = "SELECT backup_id, fingerprint FROM glacier_catalog.fingerprints ORDER BY 1"
 
 
@@ -46,6 +53,11 @@ def known(app: ApplicationUnderTest) -> dict[str, list[tuple[Any, ...]]]:
     with app.catalog_server.connect(autocommit=True) as connection:
         queries = {"backups": BACKUPS, "archives": ARCHIVES, "members": MEMBERS, "fingerprints": FINGERPRINTS}
         return {name: connection.execute(query).fetchall() for name, query in queries.items()}  # type: ignore[call-overload]
+
+
+def names_of_backups(app: ApplicationUnderTest) -> list[tuple[Any, ...]]:
+    with app.catalog_server.connect(autocommit=True) as connection:
+        return connection.execute(NAMES).fetchall()
 
 
 def lose_the_catalog(app: ApplicationUnderTest) -> None:
@@ -221,6 +233,34 @@ def test_files_behind_an_unreadable_manifest_stay_when_another_backup_is_deleted
     delete_backup(dms.application, backups[0], dms.a_run("delete"), catalog=dms.catalog, stores=dms.stores)
     left = {stored.description.filename for stored in dms.store.archives() if stored.description}
     assert "large.bin" in left, "the fourth backup's alone, whose members nobody knows"
+
+
+@pytest.mark.parametrize("content", [b"first", b"other"])
+@pytest.mark.parametrize("changed_files", ["archive", "report"])
+def test_a_name_whose_newest_version_is_behind_an_unreadable_manifest_is_in_the_next_backup_once(
+    dms: ApplicationUnderTest, content: bytes, changed_files: str
+) -> None:
+    """The newest backup that can be read has the first version, one behind it the other; either may be there now."""
+    dms.write("twice.txt", b"first")
+    first = dms.back_up()
+    second = dms.back_up()
+    dms.write("twice.txt", b"other")
+    third = dms.back_up()
+    (key,) = [s.key for s in dms.store.archives(described=False) if s.key.endswith(f"{second:012d}.json.gz")]
+    dms.s3.client().delete_object(Bucket=dms.bucket, Key=key)
+    lose_the_catalog(dms)
+    assert rebuild(dms).complete == 1
+    assert dms.catalog.backups.get(third)["state"] == "failed"
+    dms.configure(changed_files=changed_files)
+    dms.write("twice.txt", content)
+    fourth = dms.back_up()
+    assert [number for number, name in names_of_backups(dms) if name == "twice.txt"] == [first, fourth]
+    (dms.files / "twice.txt").unlink()
+    dms.restore(fourth)
+    if changed_files == "archive":
+        assert dms.contents()["twice.txt"] == content
+    dms.restore(first)
+    assert dms.contents()["twice.txt"] == b"first"
 
 
 def test_what_was_scanned_before_the_tables_were_emptied_is_scanned_again(dms: ApplicationUnderTest) -> None:

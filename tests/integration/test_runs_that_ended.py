@@ -15,8 +15,10 @@ from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.errors import ArchiveCold, CatalogNotReady, DirectoryUnusable, IllegalMove, LeaseHeld, LeaseLost
 from glacier_provider.operators.base import number_of, range_of
 from glacier_provider.pipelines import backup, restore
+from glacier_provider.pipelines.restore import download
 from glacier_provider.pipelines.restore.step import undo_step
 from glacier_provider.pipelines.shared.failure import note_end
+from glacier_provider.staging import prepare_staging
 from tests.conftest import a_catalog
 from tests.integration.test_rebuild import lose_the_catalog, rebuild
 from tests.support.application import ApplicationUnderTest
@@ -99,6 +101,27 @@ def test_a_run_is_noted_as_over_though_its_process_sleeps_while_it_takes_the_lea
             else:
                 assert dms.catalog.backups.run_is_over(run, "failed") == [f"restore {number}"]
             asleep.backups.lease()
+
+
+def test_a_restore_that_slept_says_that_it_is_over_and_not_what_the_next_one_cleared_away(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup_id = dms.back_up()
+    planned = dms.plan(backup_id)
+    dms.ask(planned)
+    dms.wait(planned["restore_id"])
+
+    def sleep(directory: str, *subdirectories: str) -> str:
+        monkeypatch.setattr(download, "prepare_staging", prepare_staging)
+        path = prepare_staging(directory, *subdirectories)
+        dms.catalog.restores.fail(planned["restore_id"], "its run was over")
+        dms.restore(backup_id)
+        assert not Path(path).exists()
+        return path
+
+    monkeypatch.setattr(download, "prepare_staging", sleep)
+    with pytest.raises(IllegalMove, match=r"is over \(failed\) since this process began"):
+        dms.download(planned)
 
 
 def test_a_run_that_ended_without_its_backup_is_noted_and_a_complete_one_stays(dms: ApplicationUnderTest) -> None:

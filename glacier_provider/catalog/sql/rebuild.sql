@@ -202,6 +202,14 @@ SELECT t.archive_id, %(application_id)s, %(backup_id)s FROM told_archives t
  WHERE t.manifest = %(manifest)s AND t.kind = 'file'
    AND NOT EXISTS (SELECT FROM backup_files f WHERE f.archive_id = t.archive_id AND f.last_backup_id IS NULL);
 
+-- name: rebuild_doubtful_ranges
+-- The newest backup that can be read has them, and what came later is known to have had another version under their
+-- name: which of the two is in the directory, the next scan finds out.
+UPDATE backup_files f SET last_backup_id = (
+       SELECT max(b.id) FROM application_data_backups b WHERE b.application_id = %(application_id)s)
+  FROM glacier_archives a
+ WHERE a.id = f.archive_id AND f.application_id = %(application_id)s AND f.last_backup_id IS NULL AND a.superseded;
+
 -- name: rebuild_present
 -- As far as the newest backup knows they are in their directory; the next scan or restore looks.
 UPDATE glacier_archives a SET retrieval_status = 'exists'

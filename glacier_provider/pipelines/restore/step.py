@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.backups import Run, lease_holder
@@ -14,7 +14,7 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import name_to_bytes
 from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
-from glacier_provider.errors import CatalogError, FileError, GlacierProviderError, NameTaken
+from glacier_provider.errors import CatalogError, CatalogUnavailable, FileError, GlacierProviderError, NameTaken
 from glacier_provider.files import open_source
 from glacier_provider.pipelines.shared.lease import asked_often, kept_lease
 from glacier_provider.pipelines.shared.step import named_step
@@ -35,8 +35,8 @@ def restore_step(catalog: Catalog, restore_id: int, step: str) -> Iterator[Calla
     """
     if catalog.restores.goes_elsewhere(restore_id):
         catalog.restores.start(restore_id)
-        with catalog.beside() as beside, beside.alone(f"{step} of restore {restore_id}"):
-            yield asked_often(lambda: beside.restores.require_going_on(restore_id))
+        with _while_it_goes_on(catalog, restore_id, alone=f"{step} of restore {restore_id}") as may_go_on:
+            yield may_go_on
         return
     catalog.restores.take_lease(restore_id)
     holder = lease_holder("restore", restore_id)
@@ -70,8 +70,22 @@ def shared_step(catalog: Catalog, restore_id: int, step: str) -> Iterator[Callab
     before each thing that cannot be taken back.
     """
     catalog.restores.start(restore_id, step)
-    with named_step(step), catalog.beside() as beside:
-        yield asked_often(lambda: beside.restores.require_going_on(restore_id))
+    with named_step(step), _while_it_goes_on(catalog, restore_id) as may_go_on:
+        yield may_go_on
+
+
+@contextmanager
+def _while_it_goes_on(catalog: Catalog, restore_id: int, *, alone: str = "") -> Iterator[Callable[[], None]]:
+    """Yield the function of a step without the lease. As under it, any error of ours is that the restore is over, once
+    it is: who sleeps while others clear what it worked with meets what looks like damage.
+    """
+    with catalog.beside() as beside, beside.alone(alone) if alone else nullcontext():
+        try:
+            yield asked_often(lambda: beside.restores.require_going_on(restore_id))
+        except GlacierProviderError:
+            with suppress(CatalogUnavailable):
+                beside.restores.require_going_on(restore_id)
+            raise
 
 
 def orphan_prefix(application: Application) -> str:
