@@ -217,10 +217,10 @@ class ChangingWorld(World):
                 self.note_half_restored(backup_id)
             raise
         except ArchiveMissing as error:
-            self._told_of_loss(backup_id, run, error, without=bool(params))
+            self._told_of_loss(backup_id, run, error, without=False)
         run = self.a_run("restore")
         try:
-            return self._restore(backup_id, run, None, without_lost=True)
+            return self._restore(backup_id, run, None, **params, without_lost=True)
         except ArchiveMissing as error:  # the files were known to be lost, and now the dump is
             self._told_of_loss(backup_id, run, error, without=True)
             raise AssertionError("what is lost but the dump stops no restore without it") from error
@@ -478,7 +478,10 @@ class ChangingWorld(World):
         assert set(whole) <= keys, f"{len(set(whole) - keys)} backups did not come back: {rebuilt}"
         assert keys <= set(self.ever), f"complete, and never was: {keys - set(self.ever)}"
         self.backups = {number: (self.ever[key].files, self.ever[key].rows) for number, key in rows}
-        self.fallen.clear()
+        fallen = self.sql(_FALLEN, catalog=True)
+        self.fallen = {
+            number: (self.ever[key].files, self.ever[key].rows) for number, key in fallen if key in self.ever
+        }
         self.events["backups rebuilt"] += len(rows)
         self.events["backups that no rebuild could bring"] += len(set(self.ever) - keys)
 
@@ -657,6 +660,12 @@ SELECT d.key, m.key, pm.key FROM application_data_backups b
 _DUMP_STATE = """
 SELECT d.key, d.state FROM application_data_backups b JOIN glacier_archives d ON d.id = b.database_archive_id
  WHERE b.id = %s
+"""
+
+#: Backups that are complete once their dump is there again.
+_FALLEN = """
+SELECT b.id, d.key FROM application_data_backups b JOIN glacier_archives d ON d.id = b.database_archive_id
+ WHERE b.state = 'failed' AND d.state = 'lost'
 """
 
 _NOT_HEALED = """

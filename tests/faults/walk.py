@@ -47,6 +47,8 @@ RESTORE_FAULTS = (
     FaultKind.POLICY,
     FaultKind.CAPACITY,
 )
+#: How restores ask for what is cold: None is the application's usual tier; capacity is refused to Expedited ones alone.
+TIERS = (None, None, "Expedited", "Standard", "Bulk")
 #: What can happen to messages; chosen more often than it would be among all others.
 MESSAGE_FAULTS = (FaultKind.LOSE_NOTIFICATION, FaultKind.DUPLICATE_NOTIFICATION, FaultKind.FAIL_JOB)
 #: Faults of one operation: of any other they would be something else.
@@ -126,6 +128,7 @@ class Walk:
         self.world = world
         self.seed = seed
         self.chance = random.Random(seed)
+        self.tiers = random.Random(f"tiers of {seed}")
         self.done: Counter[str] = Counter()
         self.deeds: list[str] = []
         self.abandoned = False
@@ -597,7 +600,8 @@ class Walk:
         listens = self.chance.random() < 0.5 or (kill is not None and kill.step.startswith("hear"))
         try:
             with self.world.listening(self.chance) if listens else contextlib.nullcontext():
-                restore_id = self._attempt(lambda run: self.world.restore(backup_id, run, kill), "restore")
+                tier = self.tiers.choice(TIERS)
+                restore_id = self._attempt(lambda run: self.world.restore(backup_id, run, kill, tier=tier), "restore")
         except BackupNotRestorable:
             self.world.settle_fallen()
             assert backup_id not in self.world.backups
