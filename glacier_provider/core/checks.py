@@ -126,7 +126,8 @@ def compare(
 ) -> tuple[CheckResult, ...]:
     """Return the result of each of `checks` that can be made: without hashes in both there is no `row_hashes`.
 
-    `exempt` are objects that were not restored, and that is known ("schema.name", "schema.table name").
+    `exempt` are objects that were not restored, and that is known ("schema.name", "schema.table name", of an extension
+    "extension name").
     """
     expected = _without(expected, exempt)
     results = []
@@ -152,7 +153,11 @@ def _without(expected: Fingerprint, exempt: frozenset[str]) -> Fingerprint:
         expected,
         tables={name: one for name, one in expected.tables.items() if not is_exempt(name, exempt)},
         objects={
-            kind: {name: one for name, one in named.items() if not is_exempt(name, exempt)}
+            kind: {
+                name: one
+                for name, one in named.items()
+                if not (f"extension {name}" in exempt if kind == "extension" else is_exempt(name, exempt))
+            }
             for kind, named in expected.objects.items()
         },
     )

@@ -221,6 +221,20 @@ def test_what_a_restore_leaves_alone_is_not_compared(owned: ApplicationUnderTest
     assert owned.sql("SELECT count(*) FROM tags") == [(0,)]
 
 
+def test_an_extension_that_no_chosen_table_needs_is_not_missed_elsewhere(
+    owned: ApplicationUnderTest, new_database: Callable[[], Server]
+) -> None:
+    owned.configure(restore=replace(owned.application.restore, checks=CHECKS))
+    backup_id = owned.back_up()
+    there, owned.server = owned.server, new_database()
+    owned.restore(backup_id, part="database", tables=["public.documents"])
+    assert owned.sql("SELECT count(*) FROM documents") == [(3,)]
+    owned.server = there  # where the extension stays, it is still compared
+    owned.sql("ALTER EXTENSION pg_trgm UPDATE TO '1.6'")
+    with pytest.raises(ChecksFailed, match=r"extension pg_trgm is 1.6, and was 1.5"):
+        owned.restore(backup_id, part="database")
+
+
 @pytest.mark.parametrize("left_out", [{"exclude_tables": ("public.logs",)}, {"exclude_schemas": ("extra",)}])
 def test_what_the_dump_left_out_is_not_missed_in_a_new_database(
     owned: ApplicationUnderTest, new_database: Callable[[], Server], left_out: dict[str, Any]

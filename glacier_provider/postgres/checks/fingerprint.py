@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from glacier_provider.core.checks import Fingerprint
 from glacier_provider.postgres.tools.sql import joined_by_hashes, literal, quoted
@@ -17,7 +17,7 @@ Ask: TypeAlias = Callable[[str], Sequence[Sequence[str | None]]]
 
 _OURS = """
 ours AS (
-  SELECT c.oid, n.nspname, c.relname, c.relkind, c.relacl, c.relowner, c.relpersistence
+  SELECT c.oid, n.nspname, c.relname, c.relkind, c.relacl, c.relowner, c.relpersistence, c.relhassubclass
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't'
      AND n.nspname <> ALL({schemas}) AND n.nspname || '.' || c.relname <> ALL({tables})
@@ -107,20 +107,48 @@ SELECT nspname, relname, (has_table_privilege(oid, 'SELECT') AND NOT row_securit
          WHERE a.attrelid = ours.oid AND a.attnum > 0 AND NOT a.attisdropped)
   FROM ours WHERE relkind = 'r' ORDER BY 1, 2"""
 
-# Sequences that count up and belong to a column of whole numbers.
+# Sequences that count up and belong to a column of whole numbers; whether its table has all its rows in itself.
 _SEQUENCES = """
 WITH {ours}
-SELECT s.nspname, s.relname, o.nspname, o.relname, a.attname
+SELECT s.nspname, s.relname, o.nspname, o.relname, a.attname, (o.relkind = 'r' AND NOT o.relhassubclass)::text
   FROM ours o JOIN pg_catalog.pg_depend d ON d.refobjid = o.oid AND d.refclassid = 'pg_class'::regclass
    AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
-  JOIN (SELECT c.oid, c.relname, n.nspname FROM pg_catalog.pg_class c
+  JOIN (SELECT c.oid, c.relname, c.relpersistence, n.nspname FROM pg_catalog.pg_class c
           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S') s ON s.oid = d.objid
   JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid AND q.seqincrement > 0 AND NOT q.seqcycle
   JOIN pg_catalog.pg_attribute a ON a.attrelid = o.oid AND a.attnum = d.refobjsubid
  WHERE o.relkind IN ('r', 'p') AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
    AND has_table_privilege(o.oid, 'SELECT') AND has_table_privilege(s.oid, 'SELECT')
    AND NOT row_security_active(o.oid) AND o.nspname || '.' || o.relname <> ALL({rowless})
+   AND NOT ('u' IN (o.relpersistence, s.relpersistence) AND pg_is_in_recovery())
  ORDER BY 1, 2"""
+
+#: Tables, or sequences, that one statement looks at: to ask of each by itself takes twice as long.
+TOGETHER = 100
+
+
+class Table(NamedTuple):
+    """A table with rows of its own: whether they may be read, and its columns, quoted, in the order of their names."""
+
+    schema: str
+    name: str
+    may_read: bool
+    columns: str
+
+    @property
+    def quoted(self) -> str:
+        return _quoted(self.schema, self.name)
+
+
+class _Sequence(NamedTuple):
+    """A sequence and its column; `alone`: all rows of the column's table are in the table itself, not in others."""
+
+    schema: str
+    name: str
+    of_schema: str
+    table: str
+    column: str
+    alone: bool
 
 
 def over(connection: Connection) -> Ask:
@@ -138,42 +166,49 @@ def take_fingerprint(
     ask: Ask,
     *,
     hashes: bool = False,
-    schemas: Iterable[str] = (),
-    tables: Iterable[str] = (),
-    rowless: Iterable[str] = (),
+    schemas: Collection[str] = (),
+    tables: Collection[str] = (),
+    rowless: Collection[str] = (),
+    known: Sequence[Table] | None = None,
 ) -> Fingerprint:
     """Return what a database is known by, in the caller's transaction or snapshot.
 
-    Left out are `schemas` and `tables` ("schema.name"), and of `rowless` tables the rows. The session's search_path has
-    to be empty, as those of dumps and restores are: definitions are spelt by it.
+    Left out are `schemas` and `tables` ("schema.name"), and of `rowless` tables the rows; `known` are the tables, if
+    `read_tables` was asked. The session's search_path has to be empty, as those of dumps and restores are: definitions
+    are spelt by it.
     """
     began = time.monotonic()
-    left_out = {"schemas": _array(schemas), "tables": _array(tables), "rowless": _array(rowless)}
-    left_out["ours"] = _OURS.format(**left_out)
+    left_out = _left_out(schemas, tables, rowless)
     version = int(str(ask("SELECT current_setting('server_version_num')")[0][0])) // 10000
-    objects: dict[str, dict[str, tuple[str, str]]] = {"extension": {}}
     with joined_by_hashes(ask):
-        known, numbers, tables_there = (ask(sql.format(**left_out)) for sql in (_OBJECTS, _SEQUENCES, _TABLES))
-    for kind, name, flag, digest in known:
+        found, numbers = (ask(sql.format(**left_out)) for sql in (_OBJECTS, _SEQUENCES))
+    if known is None:
+        known = read_tables(ask, schemas=schemas, tables=tables, rowless=rowless)
+    objects: dict[str, dict[str, tuple[str, str]]] = {"extension": {}}
+    for kind, name, flag, digest in found:
         objects.setdefault(str(kind), {})[_text(name)] = (str(flag), str(digest))
-    if found := _sequences(ask, numbers):
-        objects["sequence"] = found
-    counted: dict[str, tuple[int, str | None] | None] = {}
-    for schema, name, may_read, columns in tables_there:
-        table = f"{quoted(str(schema))}.{quoted(str(name))}"
-        counted[_text(f"{schema}.{name}")] = _rows(ask, table, columns or "", hashes) if may_read == "true" else None
+    sequences = [
+        _Sequence(str(schema), str(name), str(of_schema), str(table), str(column), alone == "true")
+        for schema, name, of_schema, table, column, alone in numbers
+    ]
+    counted, largest = _rows(ask, known, sequences, hashes)
+    if positions := _positions(ask, sequences, largest):
+        objects["sequence"] = positions
     return Fingerprint(version, hashes, counted, objects, round(time.monotonic() - began, 2))
 
 
-def tables_to_lock(ask: Ask, *, schemas: Iterable[str], tables: Iterable[str], rowless: Iterable[str]) -> list[str]:
-    """Return the tables whose rows will be counted, quoted."""
-    left_out = {"schemas": _array(schemas), "tables": _array(tables), "rowless": _array(rowless)}
-    left_out["ours"] = _OURS.format(**left_out)
+def read_tables(
+    ask: Ask, *, schemas: Collection[str] = (), tables: Collection[str] = (), rowless: Collection[str] = ()
+) -> list[Table]:
+    """Return the tables that a fingerprint counts; what is left out is as there."""
     with joined_by_hashes(ask):
-        found = ask(_TABLES.format(**left_out))
-    return [
-        f"{quoted(str(schema))}.{quoted(str(name))}" for schema, name, may_read, _columns in found if may_read == "true"
-    ]
+        found = ask(_TABLES.format(**_left_out(schemas, tables, rowless)))
+    return [Table(str(schema), str(name), read == "true", columns or "") for schema, name, read, columns in found]
+
+
+def _left_out(schemas: Collection[str], tables: Collection[str], rowless: Collection[str]) -> dict[str, str]:
+    left_out = {"schemas": _array(schemas), "tables": _array(tables), "rowless": _array(rowless)}
+    return {**left_out, "ours": _OURS.format(**left_out)}
 
 
 def _text(value: str | None) -> str:
@@ -185,28 +220,73 @@ def _array(values: Iterable[str]) -> str:
     return f"ARRAY[{', '.join(map(literal, values))}]::text[]"
 
 
-def _rows(ask: Ask, table: str, columns: str, hashes: bool) -> tuple[int, str | None]:
-    """Return how many rows a table has, and the sum of their hashes, which is the same in any order.
+def _quoted(schema: str, name: str) -> str:
+    return f"{quoted(schema)}.{quoted(name)}"
 
-    The columns are in the order of their names: a dump gives a table that inherits some, or lost one, another order.
+
+def _of_each(ask: Ask, selects: Sequence[str]) -> list[Sequence[str | None]]:
+    """Return the one row that each of these queries has, of many of them by one statement."""
+    rows: list[Sequence[str | None]] = []
+    for at in range(0, len(selects), TOGETHER):
+        some = enumerate(selects[at : at + TOGETHER])
+        found = ask(" UNION ALL ".join(f"SELECT {number}, {select}" for number, select in some))
+        rows += [row[1:] for row in sorted(found, key=lambda row: int(str(row[0])))]
+    return rows
+
+
+_Largest: TypeAlias = dict[_Sequence, int | None]
+
+
+def _rows(
+    ask: Ask, tables: Sequence[Table], sequences: Sequence[_Sequence], hashes: bool
+) -> tuple[dict[str, tuple[int, str | None] | None], _Largest]:
+    """Return by name how many rows each table has, with `hashes` the sum of theirs; and the largest value of each
+    sequence's column, None without rows.
+
+    A sum is the same in any order. The columns are in the order of their names: a dump gives a table that inherits
+    some, or lost one, another order.
     """
-    if not hashes:
-        return int(str(ask(f"SELECT count(*) FROM ONLY {table}")[0][0])), None
+    numbered: dict[tuple[str, str], list[_Sequence]] = {}
+    for one in sequences:
+        if one.alone:
+            numbered.setdefault((one.of_schema, one.table), []).append(one)
+    counted: dict[str, tuple[int, str | None] | None] = {_text(f"{one.schema}.{one.name}"): None for one in tables}
+    largest: _Largest = {}
+    readable = [(one, numbered.get((one.schema, one.name), ())) for one in tables if one.may_read]
+    figures = _of_each(ask, [_count(table, of_it, hashes) for table, of_it in readable])
+    for (table, of_it), (count, total, values) in zip(readable, figures, strict=True):
+        counted[_text(f"{table.schema}.{table.name}")] = (int(str(count)), total)
+        largest.update(zip(of_it, map(_number, str(values).split(",")), strict=False))
+    spread = [one for one in sequences if one not in largest]
+    asked = [f"max({quoted(one.column)}) FROM {_quoted(one.of_schema, one.table)}" for one in spread]
+    largest.update((one, _number(value)) for one, (value,) in zip(spread, _of_each(ask, asked), strict=True))
+    return counted, largest
+
+
+def _count(table: Table, sequences: Sequence[_Sequence], hashes: bool) -> str:
     # The type's output decides, as in a dump: what a dump brings back has the same text.
-    ((count, total),) = ask(
-        f"SELECT count(*), coalesce(sum(hashtextextended(ROW({columns})::text, 0)::numeric), 0) FROM ONLY {table}"
-    )
-    return int(str(count)), str(total)
+    each = f"hashtextextended(ROW({table.columns})::text, 0)::numeric"
+    total = f"coalesce(sum({each}), 0)::text" if hashes else "NULL"
+    values = ", ',', ".join(f"max({quoted(one.column)})" for one in sequences)
+    return f"count(*), {total}, concat({values or 'NULL'}) FROM ONLY {table.quoted}"
 
 
-def _sequences(ask: Ask, found: Sequence[Sequence[str | None]]) -> dict[str, tuple[str, str]]:
+def _number(value: str | None) -> int | None:
+    return int(value) if value else None
+
+
+def _positions(ask: Ask, sequences: Sequence[_Sequence], largest: _Largest) -> dict[str, tuple[str, str]]:
     """Return of each sequence whether its next value is behind what its column holds."""
+    used = [one for one in sequences if largest[one] is not None]
+    asked = [f"last_value, is_called::int FROM {_quoted(one.schema, one.name)}" for one in used]
+    # Added here: what follows the last of all is no number of the server's.
+    following = {
+        one: int(str(last)) + int(str(called)) for one, (last, called) in zip(used, _of_each(ask, asked), strict=True)
+    }
     names: dict[str, tuple[str, str]] = {}
-    for row in found:
-        schema, name, of_schema, table, column = map(str, row)
-        ((behind,),) = ask(
-            f"SELECT CASE WHEN (SELECT max({quoted(column)}) FROM {quoted(of_schema)}.{quoted(table)})"
-            f" >= last_value + is_called::int THEN 'behind' ELSE 'ahead' END FROM {quoted(schema)}.{quoted(name)}"
-        )
-        names[_text(f"{of_schema}.{table}\t{schema}.{name}")] = (str(behind), "")
+    for one in sequences:
+        value = largest[one]
+        behind = value is not None and value >= following[one]
+        name = _text(f"{one.of_schema}.{one.table}\t{one.schema}.{one.name}")
+        names[name] = ("behind" if behind else "ahead", "")
     return names

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from glacier_provider.core.checks import Fingerprint
 from glacier_provider.errors import GlacierProviderError
-from glacier_provider.postgres.checks.fingerprint import over, tables_to_lock, take_fingerprint
+from glacier_provider.postgres.checks.fingerprint import TOGETHER, Table, over, read_tables, take_fingerprint
 from glacier_provider.postgres.tools.server import Server, database_errors
 from glacier_provider.postgres.tools.sql import literal
 
@@ -55,12 +55,12 @@ class FingerprintMeanwhile:
             yield
             return
         try:
-            connection = self._begun(snapshot)
+            connection, tables = self._begun(snapshot)
         except GlacierProviderError as error:
             self.trouble = error.message
             yield
             return
-        thread = threading.Thread(target=self._take, args=[connection], name="fingerprint", daemon=True)
+        thread = threading.Thread(target=self._take, args=[connection, tables], name="fingerprint", daemon=True)
         thread.start()
         try:
             yield
@@ -76,8 +76,8 @@ class FingerprintMeanwhile:
             with suppress(psycopg.Error):
                 connection.close()
 
-    def _begun(self, snapshot: Snapshot) -> Connection:
-        """Return a session in the snapshot, with the tables locked that it will read."""
+    def _begun(self, snapshot: Snapshot) -> tuple[Connection, list[Table]]:
+        """Return a session in the snapshot, with the tables locked that it will read; and the tables."""
         import psycopg
 
         connection = self._server.connect()
@@ -88,20 +88,22 @@ class FingerprintMeanwhile:
                 connection.execute(f"SET TRANSACTION SNAPSHOT {literal(snapshot.id)}".encode())
                 connection.execute(f"SET LOCAL lock_timeout = '{round(self._lock_timeout * 1000)}ms'".encode())
                 connection.execute("SET LOCAL search_path = ''")
-                tables = tables_to_lock(over(connection), **self._left_out)
-                for at in range(0, len(tables), 100):
-                    some = ", ".join(f"ONLY {table}" for table in tables[at : at + 100])
+                tables = read_tables(over(connection), **self._left_out)
+                readable = [f"ONLY {table.quoted}" for table in tables if table.may_read]
+                for at in range(0, len(readable), TOGETHER):
+                    some = ", ".join(readable[at : at + TOGETHER])
                     locking = f"LOCK TABLE {some} IN ACCESS SHARE MODE"
                     connection.execute(locking.encode("utf-8", "surrogateescape"))
         except BaseException:
             connection.close()
             raise
-        return connection
+        return connection, tables
 
-    def _take(self, connection: Connection) -> None:
+    def _take(self, connection: Connection, tables: Sequence[Table]) -> None:
         try:
             with database_errors(self._server, "taking the fingerprint"):
-                self.taken = take_fingerprint(over(connection), hashes=self._hashes, **self._left_out)
+                ask = over(connection)
+                self.taken = take_fingerprint(ask, hashes=self._hashes, known=tables, **self._left_out)
         except GlacierProviderError as error:
             self.trouble = error.message
         except Exception as error:  # a fault of ours: in a thread nobody else tells it, and the dump is good without

@@ -43,6 +43,11 @@ class NotRestored:
     def of(cls, entry: TocEntry) -> NotRestored:
         return cls(entry.desc, str(entry.schema), entry.name)
 
+    @property
+    def known_as(self) -> str:
+        """As a fingerprint names it: an extension belongs to no schema."""
+        return f"extension {self.name}" if self.desc == "EXTENSION" else f"{self.schema}.{self.name}"
+
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> NotRestored:
         return cls(str(kept["desc"]), str(kept["schema"]), str(kept["name"]))
@@ -66,7 +71,7 @@ def run_checks(ask: Ask, checks: DatabaseChecks, exempt: Sequence[NotRestored] =
     ask("SELECT set_config('search_path', '', true)")
     if checks.expected is not None and checks.checks:
         found = take_fingerprint(ask, hashes=checks.expected.hashes, schemas=[checks.catalog_schema])
-        left_out = frozenset(f"{entry.schema}.{entry.name}" for entry in exempt)
+        left_out = frozenset(entry.known_as for entry in exempt)
         # Which of the grants a role could not make is told by the restore; they are not told apart here.
         grants_lack = any(entry.desc in ("ACL", "DEFAULT ACL") for entry in exempt)
         chosen = [name for name in checks.checks if not (name == GRANTS and grants_lack)]

@@ -68,6 +68,7 @@ BELONGS = "belongs to the role "  #: how the reason of what stays begins, when a
 #: why privileges on what an extension made are not restored
 OF_A_MEMBER = "of an object of an extension, which this user cannot change"
 #: why a dump's subscription is not made: it would write into what was just restored, as soon as it is enabled
+EXTENSION_STAYS = "the extension is there and stays"
 NO_SUBSCRIPTION = "subscriptions are left to people"
 _REPLACEABLE = frozenset({"FUNCTION", "PROCEDURE"})
 _PIECES_OF_A_SYSTEM_OBJECT = frozenset({"ACL", "COMMENT", "SECURITY LABEL"})
@@ -653,7 +654,7 @@ def _outlives(entry: TocEntry, target: Target) -> str:
     if entry.desc == "SCHEMA" and entry.name in target.schemas:
         return "the schema is there and stays"
     if entry.desc == "EXTENSION" and target.extensions.get(entry.name):
-        return "the extension is there and stays"
+        return EXTENSION_STAYS
     if entry.desc in ("SUBSCRIPTION", "SUBSCRIPTION TABLE"):
         return NO_SUBSCRIPTION
     if entry.desc == "DEFAULT ACL" and entry.owner in target.roles and entry.owner not in target.inherited:

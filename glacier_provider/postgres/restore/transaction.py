@@ -26,6 +26,7 @@ from glacier_provider.postgres.restore import target
 from glacier_provider.postgres.restore.creators import Creators
 from glacier_provider.postgres.restore.outcome import MISSING, FailedStatement, RestoredDatabase, is_of_the_statement
 from glacier_provider.postgres.restore.plan import (
+    EXTENSION_STAYS,
     NO_SUBSCRIPTION,
     OF_A_MEMBER,
     DatabasePlan,
@@ -200,7 +201,7 @@ class _Transaction:
                 self._check_read(rows)
                 if self._checking is not None:
                     self._doing = "checking what is restored"
-                    lacking = [removed.entry for removed in plan.removed]
+                    lacking = [removed.entry for removed in plan.removed if removed.reason != EXTENSION_STAYS]
                     lacking += [self._contents[number] for number in self._missing if number in self._contents]
                     self._checking.in_session(session, [*lacking, *self._in_part])
                 # Who slept meanwhile finds out here that the lease is another's, before anything is replaced.
@@ -312,6 +313,15 @@ class _Transaction:
         elif sql := self._sql(entry):
             self._note_grants(entry)
             self._wait(session, entry, self._bytes(sql))
+        if self._meets_default_privileges(entry):
+            self._send(session)
+            self._doing = f"taking from {entry} what default privileges gave"
+            self._take_back_privileges(session, entry)
+
+    def _meets_default_privileges(self, entry: TocEntry) -> bool:
+        """Whether it is made while default privileges are there: beside chosen tables they stay as they are."""
+        partly = self._plan.selection.tables is not None and self._options.privileges is Keep.KEEP
+        return partly and entry.desc in RELATIONS and entry.dump_id not in self._missing
 
     def _let_create(self, session: RestoringSession, schema: str, role: str) -> None:
         if not self._creators.knows(schema, role):
@@ -515,17 +525,25 @@ class _Transaction:
             self._take_back_privileges(session, entry)
         session.text("RELEASE glacier_entry")
 
-    def _take_back_privileges(self, session: RestoringSession, view: TocEntry) -> None:
-        """Take from a view that is made again what default privileges gave; its own come after it."""
-        name = f"{quoted(view.schema or '')}.{quoted(view.name)}"
-        given = session.text(
-            "SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' "
+    def _take_back_privileges(self, session: RestoringSession, relation: TocEntry) -> None:
+        """Take from a new relation what default privileges gave, and give its owner all: its own come after it."""
+        name = f"{quoted(relation.schema or '')}.{quoted(relation.name)}"
+        changes = session.text(
+            "SELECT DISTINCT pg_catalog.pg_get_userbyid(c.relowner), CASE a.grantee "
+            f"WHEN c.relowner THEN {literal(f'GRANT ALL ON TABLE {name} TO ')} "
+            f"ELSE {literal(f'REVOKE ALL ON TABLE {name} FROM ')} END || CASE a.grantee WHEN 0 THEN 'PUBLIC' "
             "ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END "
-            "FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) AS a "
-            f"WHERE c.oid = {literal(name)}::pg_catalog.regclass AND a.grantee <> c.relowner"
+            "FROM pg_catalog.pg_class c, "
+            "pg_catalog.aclexplode(c.relacl || pg_catalog.acldefault('r', c.relowner)) AS a "
+            f"WHERE c.oid = pg_catalog.to_regclass({literal(name)}) AND c.relacl IS NOT NULL"
         )
-        for (grantee,) in given:
-            session.text(f"REVOKE ALL ON TABLE {name} FROM {grantee}")
+        for owner, change in changes:
+            as_it = (
+                ""
+                if self._plan.target.superuser or owner == self._plan.user
+                else f"SET LOCAL ROLE {quoted(str(owner))};"
+            )
+            session.text(f"{as_it}{change}{as_it and '; RESET ROLE'}")
 
     def _untied(self, session: RestoringSession, kind: str, what: str, after: str, refused: Refused) -> None:
         if refused.state == "42710":  # the dump has it, too

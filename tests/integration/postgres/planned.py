@@ -477,13 +477,20 @@ class _Comparison:
         if key[0] in ("ACL", "COMMENT") and piece.home[0] == "SCHEMA":  # those of the dump come to those of today
             return
         if was is None:
-            yield f"stays, and has got {key} of {piece.home}: {piece.text!r}"
+            # A chosen table is published again by what published it, and stays.
+            if key[0] != "PUBLICATION TABLE" or self._text_of(self.dumped, key) != piece.text:
+                yield f"stays, and has got {key} of {piece.home}: {piece.text!r}"
         elif was.text != piece.text and not self._is_told(key) and not _is_tied_to_a_parent(key, piece):
             yield f"stays, and changed: {key} of {piece.home} from {was.text!r} to {piece.text!r}"
         elif key[0] not in _TIED_ANEW and was.owner != piece.owner:
             yield f"stays, and changed: {key} of {piece.home} belongs to {piece.owner} and did to {was.owner}"
         elif key[0] not in _TIED_ANEW and was.oid != piece.oid and not self._is_made_again(piece):
             yield f"stays, and is another: {key} of {piece.home}"
+
+    @staticmethod
+    def _text_of(state: State, key: Key) -> str | None:
+        piece = state.pieces.get(key)
+        return None if piece is None else piece.text
 
     def _as_dumped(self, key: Key, piece: Piece) -> Iterator[str]:
         was = self.dumped.pieces.get(key)

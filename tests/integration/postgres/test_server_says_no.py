@@ -23,6 +23,7 @@ from glacier_provider.postgres import (
     find_tools,
     restore_in_transaction,
 )
+from glacier_provider.postgres.checks.fingerprint import over, take_fingerprint
 from glacier_provider.postgres.tools.server import require_primary
 from tests.integration.postgres.conftest import EACH, NEWER
 from tests.support.postgres import EmbeddedPostgres
@@ -186,7 +187,8 @@ def pair(
         run(
             server,
             "CREATE TABLE docs AS SELECT g AS n, repeat('x', 500) AS t FROM generate_series(1, 20000) g",
-            'CREATE UNLOGGED TABLE "Work" AS SELECT 1 AS n',
+            'CREATE UNLOGGED TABLE "Work" (n serial)',
+            'INSERT INTO "Work" VALUES (1)',
         )
         yield both
 
@@ -212,6 +214,18 @@ def test_a_dump_of_a_standby_names_the_unlogged_tables_that_come_back_empty(
     for name, postgres, expected in (("p", pair[0], ()), ("s", pair[1], (("public", "Work"),))):
         dump = dump_to_path(of_owner(postgres), tools, PARALLEL, tmp_path / name, progress=print)
         assert dump.unlogged_tables == expected
+
+
+def test_a_standby_has_a_fingerprint_without_the_rows_that_it_does_not_have(
+    pair: tuple[EmbeddedPostgres, EmbeddedPostgres],
+) -> None:
+    caught_up(*pair)
+    rows = []
+    for postgres in pair:
+        with of_owner(postgres).connect() as connection:
+            connection.execute("SET search_path = ''")
+            rows.append(take_fingerprint(over(connection)).tables["public.Work"])
+    assert rows == [(1, None), None]
 
 
 def test_a_recovery_conflict_is_tried_again_and_told_with_its_settings(

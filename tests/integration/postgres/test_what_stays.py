@@ -606,6 +606,52 @@ def test_a_publication_made_since_keeps_the_tables_that_are_restored(library: Li
     library.restore(dump, exclude_tables={("public", "docs"), ("public", "audit")}, exclude_schemas={"stats"})
 
 
+@pytest.mark.parametrize("user", [OWNER, SUPERUSER])
+def test_a_chosen_table_has_its_own_privileges_and_not_those_that_new_ones_are_given(
+    everywhere: Library, user: str
+) -> None:
+    """Nobody can read it who could not when it was dumped."""
+    reader, keeper, library = everywhere.another_role(), everywhere.another_role(), everywhere.role
+    everywhere.run(
+        f"GRANT {keeper} TO {library}",
+        f"GRANT CREATE, USAGE ON SCHEMA public TO {keeper}",
+        "CREATE TABLE plain (id serial, other integer GENERATED ALWAYS AS IDENTITY)",
+        "CREATE TABLE kept (id serial)",
+        f"ALTER TABLE kept OWNER TO {keeper}",
+        "CREATE TABLE granted (id integer)",
+        f"GRANT SELECT ON granted TO {reader}",
+        "CREATE VIEW seen AS SELECT 1 AS n",
+        by=SUPERUSER,
+    )
+    everywhere.run(
+        *(f"ALTER {kind} {name} OWNER TO {library}" for kind, name in (("TABLE", "plain"), ("VIEW", "seen"))),
+        f"ALTER TABLE granted OWNER TO {library}",
+        by=SUPERUSER,
+    )
+    before = everywhere.run(PRIVILEGES)
+    dump = everywhere.dump()
+    for whose in (library, "postgres"):
+        everywhere.run(
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {whose} GRANT ALL ON TABLES TO PUBLIC",
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {whose} IN SCHEMA public GRANT ALL ON SEQUENCES TO {reader}",
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {whose} REVOKE DELETE ON TABLES FROM {whose}",
+            by=SUPERUSER,
+        )
+    given = everywhere.run(DEFAULT_PRIVILEGES)
+    everywhere.restore(dump, user, tables={("public", name) for name in ("plain", "kept", "granted", "seen")})
+    assert everywhere.run(PRIVILEGES) == before
+    assert everywhere.run(DEFAULT_PRIVILEGES) == given
+
+
+PRIVILEGES = """
+SELECT c.relname, array(SELECT a.grantee::regrole::text || ' ' || a.privilege_type FROM aclexplode(
+    coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))) a ORDER BY 1)
+FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'S', 'v') ORDER BY 1"""
+DEFAULT_PRIVILEGES = (
+    "SELECT defaclrole, defaclnamespace, defaclobjtype, defaclacl::text FROM pg_default_acl ORDER BY 1, 2, 3"
+)
+
+
 def test_publications_of_others_keep_the_tables_that_are_restored(everywhere: Library) -> None:
     everywhere.run(*DOCS)
     everywhere.run(

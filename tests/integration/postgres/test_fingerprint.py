@@ -1,0 +1,94 @@
+"""What a database is known by is right for tables and sequences of any shape, and asked for in few statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from glacier_provider.core.checks import Fingerprint
+from glacier_provider.postgres import Server
+from glacier_provider.postgres.checks.fingerprint import TOGETHER, over, take_fingerprint
+from tests.integration.postgres.conftest import SampleServer
+
+LAST = 2**63 - 1
+
+
+def fingerprint(server: Server, *, hashes: bool = False, asked: list[str] | None = None) -> Fingerprint:
+    with server.connect() as connection:
+        connection.execute("SET search_path = ''")
+        answers = over(connection)
+
+        def ask(sql: str) -> Sequence[Sequence[str | None]]:
+            if asked is not None:
+                asked.append(sql)
+            return answers(sql)
+
+        return take_fingerprint(ask, hashes=hashes)
+
+
+def made(sample: SampleServer, name: str, *statements: str) -> Server:
+    server = sample.postgres.create_database(name)
+    for statement in statements:
+        sample.postgres.execute(statement, name)
+    return server
+
+
+def test_very_many_tables_are_asked_for_together(sample: SampleServer) -> None:
+    server = made(
+        sample,
+        "together",
+        f"""DO $$ BEGIN FOR n IN 1..{3 * TOGETHER} LOOP
+          EXECUTE format('CREATE TABLE t_%s (id serial, note text)', n);
+          EXECUTE format('INSERT INTO t_%s (note) SELECT ''x'' FROM generate_series(1, %s)', n, n % 5);
+        END LOOP; END $$""",
+        "SELECT setval('t_3_id_seq', 1)",
+    )
+    asked: list[str] = []
+    known = fingerprint(server, asked=asked)
+    assert len(asked) < 20
+    assert known.tables == {f"public.t_{n}": (n % 5, None) for n in range(1, 3 * TOGETHER + 1)}
+    behind = [name for name, (said, _) in known.objects["sequence"].items() if said == "behind"]
+    assert behind == ["public.t_3\tpublic.t_3_id_seq"]
+
+
+def test_a_sequence_is_compared_with_all_rows_that_its_column_has(sample: SampleServer) -> None:
+    server = made(
+        sample,
+        "sequences",
+        "CREATE TABLE two (a serial, b serial); INSERT INTO two VALUES (1, 7)",
+        "CREATE TABLE parent (id serial); CREATE TABLE child () INHERITS (parent); INSERT INTO child VALUES (9)",
+        "CREATE TABLE parts (id serial) PARTITION BY LIST (id); CREATE TABLE part PARTITION OF parts FOR VALUES IN (4)",
+        "INSERT INTO parts VALUES (4)",
+        "CREATE TABLE empty (id smallserial)",
+        f"CREATE TABLE last (id bigserial); INSERT INTO last VALUES ({LAST}); SELECT setval('last_id_seq', {LAST})",
+        f"CREATE TABLE next (id bigserial); INSERT INTO next VALUES ({LAST})",
+        f"SELECT setval('next_id_seq', {LAST}, false)",
+    )
+    found = {name.partition(".")[2]: said for name, (said, _) in fingerprint(server).objects["sequence"].items()}
+    assert found == {
+        "two\tpublic.two_a_seq": "behind",
+        "two\tpublic.two_b_seq": "behind",
+        "parent\tpublic.parent_id_seq": "behind",
+        "parts\tpublic.parts_id_seq": "behind",
+        "empty\tpublic.empty_id_seq": "ahead",
+        "last\tpublic.last_id_seq": "ahead",
+        "next\tpublic.next_id_seq": "behind",
+    }
+
+
+def test_rows_have_the_sum_of_their_hashes(sample: SampleServer) -> None:
+    server = made(
+        sample,
+        "hashes",
+        "CREATE TABLE ones (id serial, note text); INSERT INTO ones (note) VALUES ('one'), ('two'), (NULL)",
+        "CREATE TABLE others (id integer, note text); INSERT INTO others VALUES (3, NULL), (2, 'two'), (1, 'one')",
+        "CREATE TABLE nothing (id integer)",
+        "CREATE TABLE without_columns (); INSERT INTO without_columns DEFAULT VALUES",
+    )
+    tables = fingerprint(server, hashes=True).tables
+    ((total,),) = sample.postgres.execute(
+        "SELECT sum(hashtextextended(ROW(id, note)::text, 0)::numeric)::text FROM ones", "hashes"
+    )
+    assert tables["public.ones"] == tables["public.others"] == (3, total)
+    assert tables["public.nothing"] == (0, "0")
+    assert tables["public.without_columns"] is not None
+    assert tables["public.without_columns"][0] == 1
