@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from glacier_provider.postgres.cluster.roles import create_roles, read_roles, role_statements
     from glacier_provider.postgres.dump.disk import table_of_contents
     from glacier_provider.postgres.dump.pg_dump import Dump, dump_to_path
-    from glacier_provider.postgres.dump.snapshot import database_size, large_objects
+    from glacier_provider.postgres.dump.snapshot import database_size, extent_of
     from glacier_provider.postgres.dump.stream import compressed_here, decompress, dump_to_stream
     from glacier_provider.postgres.restore.outcome import RestoredDatabase
     from glacier_provider.postgres.restore.plan import DatabasePlan, plan_database_restore
@@ -45,7 +45,7 @@ _ROOMS = {
     "cluster.roles": ("create_roles", "read_roles", "role_statements"),
     "dump.disk": ("table_of_contents",),
     "dump.pg_dump": ("Dump", "dump_to_path"),
-    "dump.snapshot": ("database_size", "large_objects"),
+    "dump.snapshot": ("database_size", "extent_of"),
     "dump.stream": ("compressed_here", "decompress", "dump_to_stream"),
     "restore.outcome": ("RestoredDatabase",),
     "restore.plan": ("DatabasePlan", "plan_database_restore"),
@@ -81,9 +81,9 @@ __all__ = [
     "drop_beside",
     "dump_to_path",
     "dump_to_stream",
+    "extent_of",
     "find_tools",
     "is_fresh",
-    "large_objects",
     "plan_database_restore",
     "read_roles",
     "restore_by_swap",

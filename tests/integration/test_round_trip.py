@@ -353,6 +353,22 @@ def test_many_large_objects_are_dumped_into_one_file_and_come_back(
     assert after == before
 
 
+def test_many_small_tables_are_dumped_into_one_file_and_come_back(
+    dms: ApplicationUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    dms.sql("""DO $$ BEGIN FOR n IN 1..1001 LOOP
+      EXECUTE format('CREATE TABLE small_%s AS SELECT %s AS n', n, n); IF n % 200 = 0 THEN COMMIT; END IF;
+    END LOOP; END $$""")
+    with caplog.at_level("INFO"):
+        backup_id = dms.back_up()
+    assert dms.catalog.backups.get(backup_id)["dump_format"] == "custom"
+    assert any(" small tables, and" in record.getMessage() for record in caplog.records)
+    dms.sql("DELETE FROM small_7")
+    dms.sql("DROP TABLE small_1000")
+    dms.restore(backup_id)
+    assert dms.sql("SELECT a.n, b.n FROM small_7 a, small_1000 b") == [(7, 1000)]
+
+
 def test_an_application_whose_database_has_no_encoding_comes_back_byte_by_byte(
     dms: ApplicationUnderTest, postgres: EmbeddedPostgres
 ) -> None:

@@ -157,12 +157,27 @@ def database_size(server: Server) -> int:
         return int(row[0])
 
 
-def large_objects(server: Server) -> int:
-    """Return how many large objects the database has; raise as `Server.connect`."""
-    with server.connect(autocommit=True) as connection, database_errors(server, "counting its large objects"):
-        row = connection.execute("SELECT count(*) FROM pg_catalog.pg_largeobject_metadata").fetchone()
-        assert row is not None  # count has one row
-        return int(row[0])
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many large objects and tables a database has, for each of which a directory has a file, and its bytes."""
+
+    large_objects: int
+    tables: int
+    size: int
+
+
+_EXTENT = """
+SELECT (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata),
+       (SELECT count(*) FROM pg_catalog.pg_class WHERE relkind = 'r' AND relpersistence <> 't' AND oid >= 16384),
+       pg_catalog.pg_database_size(current_database())"""
+
+
+def extent_of(server: Server) -> Extent:
+    """Return what a dump of the database would hold; raise as `Server.connect`."""
+    with server.connect(autocommit=True) as connection, database_errors(server, "asking what there is to dump"):
+        row = connection.execute(_EXTENT).fetchone()
+        assert row is not None  # a SELECT without FROM has one row
+        return Extent(*map(int, row))
 
 
 def _check_room(directory: Path, snapshot: Snapshot, options: PgDumpOptions) -> None:
