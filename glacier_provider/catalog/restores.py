@@ -210,10 +210,13 @@ class Restores:
         self._db.row("fail_restore", restore_id=restore_id, error=error, step=step)
         self._backups.free_lease(lease_holder("restore", restore_id))
 
-    def ended(self, restore_ids: Sequence[int]) -> list[int]:
-        """Return which of these restores are complete or failed."""
+    def ended(self, restore_ids: Sequence[int], *, of: int | None = None) -> list[int]:
+        """Return which of these restores, or of those of one backup, are complete or failed."""
         rows = self._db.rows(
-            "ended_restores", application_id=self._backups.application_id, restore_ids=list(restore_ids)
+            "ended_restores",
+            application_id=self._backups.application_id,
+            restore_ids=list(restore_ids),
+            backup_id=of,
         )
         return [row["id"] for row in rows]
 

@@ -24,10 +24,12 @@ from glacier_provider.core.prices import Prices
 from glacier_provider.core.retention import Judged, apply_rule
 from glacier_provider.core.status import BackupState
 from glacier_provider.core.text import readable_size
-from glacier_provider.errors import BackupNotDeletable, CatalogError, StoreDenied, StoreError
+from glacier_provider.errors import BackupNotDeletable, CatalogError, FileError, StoreDenied, StoreError
 from glacier_provider.pipelines.shared.errors import raise_gravest
 from glacier_provider.pipelines.shared.lease import kept_lease
 from glacier_provider.pipelines.shared.progress import Progress
+from glacier_provider.pipelines.shared.staging import staging_directories
+from glacier_provider.staging import remove_tree
 from glacier_provider.stores.contract import Stores
 
 log = logging.getLogger(__name__)
@@ -111,6 +113,7 @@ def delete_backup(
         catalog.deletions.begin(backup_id, run, force=force, first=lambda doomed: _delete_first(doomed, stores))
         try:
             with kept_lease(catalog, holder) as heartbeat:
+                _remove_staged(application, backup_id, catalog=catalog)
                 _note_in_stores(application, catalog=catalog, stores=stores)
                 progress = _delete_marked(application, catalog=catalog, stores=stores, heartbeat=heartbeat)
         finally:
@@ -136,6 +139,16 @@ def _delete_first(doomed: Doomed, stores: Stores) -> None:
             hint="Nothing was changed, and the backup can be restored as before. A vault lock or an object lock keeps "
             "archives for its time; else the credentials need the permission to delete (see the operations guide).",
         ) from error
+
+
+def _remove_staged(application: Application, backup_id: int, *, catalog: Catalog) -> None:
+    """Remove what restores of the backup have staged, where this worker has it: nobody goes on with them."""
+    try:
+        staged = staging_directories(application, "restore")
+        for ended in catalog.restores.ended(list(staged), of=backup_id):
+            remove_tree(staged[ended], below=application.staging_directory)
+    except FileError as error:
+        log.warning("What restores of backup %d have staged could not be removed: %s", backup_id, error)
 
 
 def _note_in_stores(application: Application, *, catalog: Catalog, stores: Stores) -> None:

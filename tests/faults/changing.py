@@ -681,6 +681,7 @@ _NOT_CLEARED = """
 SELECT r.id FROM restores r
  WHERE r.state IN ('planned', 'running') AND r.last_lease_token IS NULL
     OR r.state = 'failed'
+       AND NOT EXISTS (SELECT FROM application_data_backups b WHERE b.id = r.backup_id AND b.state = 'deleted')
        AND NOT EXISTS (SELECT FROM restores o WHERE o.state = 'complete' AND o.closed_at > r.closed_at)
 """
 

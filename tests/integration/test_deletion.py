@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -261,3 +262,20 @@ def test_a_key_that_is_not_of_the_archive_is_left_alone(three: Three) -> None:
     with pytest.raises(Exception, match="not the key of archive"):
         three.delete(1)
     assert "doc1.pdf" in names(three.app)
+
+
+def test_what_a_restore_had_staged_goes_with_its_backup_and_its_process_is_told(
+    three: Three,
+) -> None:
+    """The dump of a deleted backup would lie on the worker until the next restore ends, which may be never."""
+    app = three.app
+    left, kept = app.plan(three.ids[0]), app.plan(three.ids[1])
+    for planned in (left, kept):
+        app.bring(planned)
+        app.catalog.restores.fail(planned["restore_id"], "its worker died")
+    three.delete(0)
+    staged = sorted(path.name for path in Path(app.application.staging_directory).iterdir())
+    assert staged == [f"dms-restore-{kept['restore_id']}"]
+    with pytest.raises(IllegalMove, match="is over"):
+        app.catalog.restores.require_going_on(left["restore_id"])
+    app.catalog.restores.require_going_on(kept["restore_id"])

@@ -54,14 +54,16 @@ RETURNING restores.id, missing_noted;
 
 -- name: restore_that_is_over
 -- Complete; a drill whose places are being cleared; or failed, and another one has changed something since: nothing of it
--- may come between that. One that failed goes on otherwise, as long as tasks of its run do.
+-- may come between that; or its backup was deleted. One that failed goes on otherwise, as long as tasks of its run do.
 SELECT r.state FROM restores r
  WHERE r.id = %(restore_id)s
    AND (r.state = 'complete' OR jsonb_exists(r.outcome, 'clearing')
         OR r.state = 'failed' AND EXISTS (
             SELECT FROM restores other
              WHERE other.application_id = r.application_id AND other.id <> r.id AND other.last_lease_token IS NOT NULL
-               AND (other.closed_at IS NULL OR other.closed_at > r.closed_at)));
+               AND (other.closed_at IS NULL OR other.closed_at > r.closed_at))
+        OR r.state = 'failed' AND EXISTS (
+            SELECT FROM application_data_backups b WHERE b.id = r.backup_id AND b.state IN ('deleting', 'deleted')));
 
 -- name: note_restore_lease
 -- Behind which fence the restore changes something. No row when another one did so since it began to, or since it
@@ -82,7 +84,8 @@ UPDATE restores SET last_lease_token = %(token)s, outcome = outcome || %(undoing
 
 -- name: ended_restores
 SELECT id FROM restores
- WHERE application_id = %(application_id)s AND id = ANY(%(restore_ids)s) AND state IN ('complete', 'failed');
+ WHERE application_id = %(application_id)s AND id = ANY(%(restore_ids)s) AND state IN ('complete', 'failed')
+   AND (%(backup_id)s::bigint IS NULL OR backup_id = %(backup_id)s);
 
 -- name: complete_restore
 UPDATE restores SET state = 'complete', closed_at = clock_timestamp(), error = NULL, outcome = outcome || %(outcome)s
