@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _TOKEN = re.compile(
     r"""
       (?P<space>\s+|--[^\n]*)
     | (?P<quoted>"(?:[^"]|"")*")
-    | (?P<string>'(?:[^']|'')*')
+    | (?P<string>'(?:[^']|'')*' | \$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)
     | (?P<word>[^\W\d][\w$]*)
     | (?P<other>.)
     """,
@@ -110,6 +110,18 @@ def trigger_condition(sql: str) -> str | None:
             if depth == 0:
                 return sql[begin : found.start()]
     return None
+
+
+def attributes_of_a_routine(parts: Iterable[Token]) -> Iterator[Token]:
+    """Yield the tokens from LANGUAGE up to the body of a routine: its arguments and its text may say the same words."""
+    depth, begun = 0, False
+    for token in parts:
+        depth += {"(": 1, ")": -1}.get(token.text, 0) if token.kind == "other" else 0
+        if begun and token.is_word("AS", "BEGIN", "RETURN"):
+            return
+        begun = begun or (depth == 0 and token.is_word("LANGUAGE"))
+        if begun:
+            yield token
 
 
 def granted_roles(sql: str) -> frozenset[str]:

@@ -538,8 +538,8 @@ def is_a_superusers(entry: TocEntry, untrusted_languages: frozenset[str]) -> boo
         return False
     words = definitions.tokens(entry.definition)
     pairs = list(pairwise(words))
-    if entry.desc == "TYPE":  # of its own making
-        return any(word.is_word("INPUT") for word in words)
+    if entry.desc == "TYPE":  # of its own making; a composite one may have a column of that name
+        return any(one.is_word("INPUT") and two.text == "=" for one, two in pairs)
     if entry.desc == "CAST":
         return any(one.is_word("WITHOUT") and two.is_word("FUNCTION") for one, two in pairs)
     if entry.desc == "PUBLICATION":
@@ -547,11 +547,18 @@ def is_a_superusers(entry: TocEntry, untrusted_languages: frozenset[str]) -> boo
     if entry.desc == "AGGREGATE":
         texts = [word.text.upper() for word in words]
         return any(texts[at : at + 3] == ["STYPE", "=", "INTERNAL"] for at in range(len(texts)))
+    if entry.desc in _REPLACEABLE:
+        words = list(definitions.attributes_of_a_routine(words))
+        return any(word.is_word("LEAKPROOF") for word in words) or _language(words) in untrusted_languages
     if any(one.is_word("LANGUAGE") and two.name in untrusted_languages for one, two in pairs):
         return True
-    if entry.desc == "TRANSFORM":  # of a type that nobody else owns
-        return not any(each.text == "." and not before.is_word("PG_CATALOG") for before, each in pairs)
-    return any(word.is_word("LEAKPROOF") for word in words)
+    # a transform of a type that nobody else owns
+    return not any(each.text == "." and not before.is_word("PG_CATALOG") for before, each in pairs)
+
+
+def _language(attributes: Sequence[definitions.Token]) -> str:
+    """Return the language that the attributes of a routine begin with."""
+    return attributes[1].name if len(attributes) > 1 else ""
 
 
 _LANGUAGE = re.compile(r'LANGUAGE (?:"((?:[^"]|"")+)"|([^\W\d][\w$]*))')  # as pg_dump writes it

@@ -104,8 +104,29 @@ def test_each_statement_of_the_sql_files_has_a_name_and_a_purpose() -> None:
         ("CREATE FUNCTION s.f() RETURNS void\n    LANGUAGE plpgsql\n    AS $$ x $$", False),
         ("CREATE FUNCTION s.f() RETURNS text\n    LANGUAGE sql\n    AS 'SELECT ''in LANGUAGE c, leakproof'''", False),
         ("CREATE FUNCTION s.f(c text) RETURNS text\n    LANGUAGE sql\n    AS 'SELECT c'", False),
+        ("CREATE FUNCTION s.f() RETURNS bool\n    LANGUAGE sql\n    AS $$SELECT leakproof FROM s.t$$", False),
+        ("CREATE FUNCTION s.f() RETURNS bool\n    LANGUAGE sql\n    BEGIN ATOMIC SELECT t.leakproof FROM s.t; END", False),
+        ("CREATE FUNCTION s.f(leakproof bool) RETURNS bool\n    LANGUAGE sql\n    RETURN leakproof", False),
+        (
+            "CREATE FUNCTION s.f() RETURNS void\n    LANGUAGE plpgsql\n    AS $_$BEGIN EXECUTE $$ CREATE FUNCTION g() "
+            "RETURNS int LANGUAGE c AS 'g' $$; END$_$",
+            False,
+        ),
+        ("CREATE FUNCTION s.f(leakproof bool) RETURNS void\n    LANGUAGE sql IMMUTABLE LEAKPROOF\n    RETURN 1", True),
     ],
 )
 def test_a_routine_is_a_superusers_by_its_language_and_not_by_what_it_says(text: str, is_one: bool) -> None:
     made = entry("FUNCTION", "f()", schema="s", definition=text)
     assert is_a_superusers(made, frozenset({"c", "internal", 'pl"odd'})) is is_one
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("CREATE TYPE s.t (\n    INTERNALLENGTH = 4,\n    INPUT = s.t_in,\n    OUTPUT = s.t_out\n);\n", True),
+        ("CREATE TYPE s.t AS (\n\tinput text,\n\toutput text\n);\n", False),
+        ("CREATE TYPE s.t AS ENUM (\n    'INPUT',\n    'output'\n);\n", False),
+    ],
+)
+def test_a_type_is_a_superusers_by_how_it_is_read_and_not_by_a_columns_name(text: str, is_one: bool) -> None:
+    assert is_a_superusers(entry("TYPE", "t", schema="s", definition=text), frozenset()) is is_one
