@@ -82,7 +82,9 @@ class DumpOptions:
     compression: Compression | None = option(None, "of the dump", "zstd:3", otherwise="the best that the client has")
     exclude_schemas: Names = option((), "schemas not to dump", ["audit"])
     exclude_tables: Tables = option((), "tables not to dump", ["public.sessions"])
-    exclude_table_data: Tables = option((), "tables to dump without their rows", ["public.cache"])
+    exclude_table_data: Tables = option(
+        (), "tables to dump without their rows; partitions, and what inherits, each by its own name", ["public.cache"]
+    )
     lock_timeout_seconds: Seconds = option(60, "how long pg_dump waits for a lock")
     fingerprint: Literal["counts", "hashes", "off"] = option(
         "counts",

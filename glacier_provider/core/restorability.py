@@ -37,7 +37,8 @@ def cannot_be_brought_back(report: Mapping[str, Any]) -> str | None:
     found = _verdict(report, "in_place")
     if found.get("verdict") != NO:
         return None
-    return " ".join(part for part in (found.get("why"), found.get("hint")) if part) or "The rehearsal failed."
+    reasons = "; ".join(_reasons(found))
+    return " ".join(part for part in (reasons and f"{reasons}.", found.get("hint")) if part) or "The rehearsal failed."
 
 
 def restorability(report: Mapping[str, Any]) -> list[str]:
@@ -50,13 +51,17 @@ def restorability(report: Mapping[str, Any]) -> list[str]:
 
 
 def _sentence(words: str, found: Mapping[str, Any]) -> str:
-    names = list(found.get("found", ()))
-    more = found.get("count", 0) - len(names)
-    reasons = [found["why"].rstrip(".")] if found.get("why") else []
-    reasons += names + ([f"and {more} more"] if more > 0 else [])
+    reasons = _reasons(found)
     told = f" ({'; '.join(reasons)})" if reasons else ""
     hint = f" {found['hint']}" if found.get("hint") else ""
     return f"{words}: {_WORDS.get(str(found['verdict']), found['verdict'])}{told}.{hint}"
+
+
+def _reasons(found: Mapping[str, Any]) -> list[str]:
+    names = list(found.get("found", ()))
+    more = found.get("count", 0) - len(names)
+    why = [found["why"].rstrip(".")] if found.get("why") else []
+    return why + names + ([f"and {more} more"] if more > 0 else [])
 
 
 def _verdict(report: Mapping[str, Any], place: str) -> Mapping[str, Any]:

@@ -6,12 +6,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from glacier_provider.applications import DumpOptions, RehearsalOptions, RestoreOptions
+from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.restorability import cannot_be_brought_back, restorability
-from glacier_provider.pipelines import backup
+from glacier_provider.errors import DatabaseRefused, RestoreFailed
+from glacier_provider.pipelines import backup, restore
 from glacier_provider.postgres import Server
 from glacier_provider.postgres.tools.private import PRIVATE_DIRECTORY
 from tests.support.application import ApplicationUnderTest
@@ -261,3 +264,172 @@ def test_a_rehearsal_that_is_cleared_later_leaves_a_complete_backup_as_it_is(dms
     assert newest is not None
     again = backup.rehearse_restore(dms.application, newest, catalog=dms.catalog, server=dms.server)
     assert again == before == dms.catalog.backups.get(newest)["report"]["rehearsal"]
+
+
+@pytest.fixture
+def owned(mere: ApplicationUnderTest, postgres: EmbeddedPostgres) -> Iterator[ApplicationUnderTest]:
+    """The application of a user who is no superuser, owns its database and may create others."""
+    postgres.execute("ALTER ROLE mere CREATEDB")
+    yield mere
+    for (name,) in postgres.execute("SELECT datname FROM pg_database"):
+        if str(name).startswith(f"{mere.server.dbname}_"):
+            postgres.drop_database(str(name))
+
+
+def test_a_swap_is_told_what_only_a_transaction_can_leave_as_it_is(
+    owned: ApplicationUnderTest, postgres: EmbeddedPostgres
+) -> None:
+    """An event trigger of the administrator stays in the living database, and cannot be made in a new one."""
+    postgres.execute(
+        "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+        "CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION watch()",
+        owned.server.dbname,
+    )
+    assert restorability(rehearsed(owned))[0].startswith("Restores into its database: yes")
+    owned.configure(restore=RestoreOptions(mode="swap"))
+    why = cannot_be_brought_back(rehearsed(owned))
+    assert why is not None
+    assert "postgres" in why
+    with pytest.raises(DatabaseRefused, match="postgres"):
+        restore.plan_restore(
+            owned.application,
+            owned.a_run("restore"),
+            RestoreRequest.from_params({"backup_id": "latest"}),
+            catalog=owned.catalog,
+            stores=owned.stores,
+            server=owned.server,
+        )
+
+
+def refused(dms: ApplicationUnderTest) -> str:
+    """Restore the last backup, which the server refuses; return what it said, and leave the next restore its way."""
+    with pytest.raises(RestoreFailed) as caught:
+        dms.restore()
+    dms.catalog.restores.free_lease(dms.catalog.lists.restores()[0]["id"])
+    return str(caught.value)
+
+
+def test_an_event_trigger_that_stays_and_uses_a_replaced_table_makes_a_restore_uncertain(
+    owned: ApplicationUnderTest, postgres: EmbeddedPostgres
+) -> None:
+    """It writes each statement of the restore down, in a table that is not there meanwhile; what is told helps."""
+    owned.sql("CREATE TABLE statements (tag text)")
+    postgres.execute(
+        "CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " 'BEGIN INSERT INTO public.statements VALUES (tg_tag); END';"
+        "CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION note()",
+        owned.server.dbname,
+    )
+    in_place = restorability(rehearsed(owned))[0]
+    assert in_place.startswith("Restores into its database: not known")
+    assert "restore.exclude_tables: [public.statements]" in in_place
+    assert "public.statements" in refused(owned)
+    owned.configure(restore=RestoreOptions(exclude_tables=("public.statements",)))
+    assert restorability(rehearsed(owned))[0] == "Restores into its database: yes."
+    owned.restore()
+    postgres.execute("DROP EVENT TRIGGER note", owned.server.dbname)
+
+
+def test_a_role_that_sessions_take_on_is_the_one_that_is_told_what_it_lacks(
+    owned: ApplicationUnderTest, postgres: EmbeddedPostgres
+) -> None:
+    postgres.execute("CREATE ROLE holder; GRANT holder TO mere")
+    postgres.execute(f"ALTER DATABASE {owned.server.dbname} OWNER TO holder; ALTER ROLE mere SET role = 'holder'")
+    owned.configure(restore=RestoreOptions(mode="swap"))
+    why = str(cannot_be_brought_back(rehearsed(owned)))
+    assert 'ALTER ROLE "holder" CREATEDB' in why
+    postgres.execute('ALTER ROLE "holder" CREATEDB')
+    assert cannot_be_brought_back(rehearsed(owned)) is None
+    postgres.execute("ALTER ROLE mere RESET role")
+    postgres.execute("REASSIGN OWNED BY holder TO mere; DROP OWNED BY holder; DROP ROLE holder", owned.server.dbname)
+
+
+def test_what_stays_in_the_living_database_is_nothing_to_a_swap(
+    owned: ApplicationUnderTest, postgres: EmbeddedPostgres
+) -> None:
+    """What depends on a replaced table and belongs to another role stops a transaction alone."""
+    postgres.execute(
+        "CREATE ROLE reader; CREATE SCHEMA reports AUTHORIZATION reader; GRANT reader TO mere;"
+        " CREATE VIEW reports.titles AS SELECT title FROM public.documents; ALTER VIEW reports.titles OWNER TO reader",
+        owned.server.dbname,
+    )
+    owned.configure(restore=RestoreOptions(exclude_schemas=("reports",)))
+    assert cannot_be_brought_back(rehearsed(owned)) is not None
+    owned.configure(restore=RestoreOptions(mode="swap", exclude_schemas=()))
+    assert cannot_be_brought_back(rehearsed(owned)) is None
+    postgres.execute("DROP SCHEMA reports CASCADE; DROP ROLE reader", owned.server.dbname)
+
+
+def test_a_swap_into_a_database_that_cannot_be_entered_is_told(
+    owned: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where pg_hba.conf, or a pooler, lets a user into databases that it names alone."""
+    connect = Server.connect
+
+    def of_known_names(server: Server, **how: bool) -> object:
+        if server.dbname.startswith("glacier_rehearsal_"):
+            raise DatabaseRefused(f"no pg_hba.conf entry for database {server.dbname!r}.")
+        return connect(server, **how)
+
+    monkeypatch.setattr(Server, "connect", of_known_names)
+    assert cannot_be_brought_back(rehearsed(owned)) is None
+    owned.configure(restore=RestoreOptions(mode="swap"))
+    assert "pg_hba.conf" in str(cannot_be_brought_back(rehearsed(owned)))
+
+
+def test_a_table_that_inherits_from_one_that_was_left_out_and_is_there_can_be_brought_back(
+    dms: ApplicationUnderTest,
+) -> None:
+    dms.sql("CREATE TABLE parts (id integer)")
+    dms.sql("CREATE TABLE some_parts () INHERITS (parts)")
+    dms.configure(dump=DumpOptions(exclude_tables=("public.parts",)))
+    in_place, new_server = restorability(rehearsed(dms))
+    assert in_place == "Restores into its database: yes."
+    assert "some_parts" in new_server
+    dms.restore()
+
+
+@pytest.mark.parametrize("mode", ["transaction", "swap"])
+def test_what_asks_for_a_setting_of_the_database_finds_it_wherever_it_is_made(
+    owned: ApplicationUnderTest, postgres: EmbeddedPostgres, mode: Literal["transaction", "swap"]
+) -> None:
+    """Also where an administrator set it, who alone may carry it over to another database."""
+    postgres.execute(f"ALTER DATABASE {owned.server.dbname} SET app.tenant = 'sky blue'")
+    asks = "SELECT current_setting('app.tenant')"
+    owned.sql(f"CREATE FUNCTION tenant() RETURNS text IMMUTABLE LANGUAGE sql AS $$ {asks} $$")
+    owned.sql("CREATE TABLE tenants (id integer, tenant text GENERATED ALWAYS AS (public.tenant()) STORED)")
+    owned.sql("INSERT INTO tenants VALUES (1)")
+    owned.sql(f"CREATE MATERIALIZED VIEW ours AS {asks} AS tenant FROM documents")
+    owned.configure(restore=RestoreOptions(mode=mode))
+    assert restorability(rehearsed(owned)) == ["Restores into its database: yes.", "Restores on a new server: yes."]
+    owned.restore()
+    assert owned.sql("SELECT DISTINCT tenant FROM ours") == [("sky blue",)]
+
+
+LOOKS_UP = (
+    "CREATE TABLE words (word text)",
+    "INSERT INTO words VALUES ('a')",
+    "CREATE FUNCTION known(text) RETURNS boolean LANGUAGE sql AS 'SELECT $1 IN (SELECT word FROM public.words)'",
+    "CREATE TABLE entries (word text CHECK (known(word)))",
+    "INSERT INTO entries VALUES ('a')",
+)
+
+
+def test_a_check_that_reads_another_table_is_told_where_its_rows_come_later(dms: ApplicationUnderTest) -> None:
+    dms.sql("; ".join(LOOKS_UP))
+    assert "it reads" in str(cannot_be_brought_back(rehearsed(dms)))
+    refused(dms)
+    dms.sql("ALTER TABLE entries RENAME TO xwords")  # pg_dump goes by the names
+    assert restorability(rehearsed(dms)) == ["Restores into its database: yes.", "Restores on a new server: yes."]
+    dms.restore()
+    dms.configure(restore=RestoreOptions(mode="swap", jobs=1))
+    assert restorability(rehearsed(dms))[0] == "Restores into its database: yes."
+    dms.configure(restore=RestoreOptions(mode="swap", jobs=2))
+    assert "restore.jobs to 1" in restorability(rehearsed(dms))[0]
+
+
+def test_rows_that_break_a_foreign_key_are_told_for_every_server(dms: ApplicationUnderTest) -> None:
+    dms.sql("SET session_replication_role = replica; INSERT INTO tags VALUES (99, 'lost')")
+    assert all("(99) is not" in line for line in restorability(rehearsed(dms)))
+    dms.configure(restore=RestoreOptions(exclude_tables=("public.tags",)))
+    assert cannot_be_brought_back(rehearsed(dms)) is None

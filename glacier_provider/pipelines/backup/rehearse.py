@@ -7,9 +7,10 @@ copy. See docs/adr/0031.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,10 @@ from glacier_provider.pipelines.shared.staging import staging_directory_of
 
 if TYPE_CHECKING:
     from glacier_provider.postgres import DatabasePlan, Exclusions, PgRestoreOptions, Server
-    from glacier_provider.postgres.dump.toc import Toc
-    from glacier_provider.postgres.restore.expressions import Expressions
+    from glacier_provider.postgres.dump.toc import Toc, TocEntry
+    from glacier_provider.postgres.restore.expressions import Expressions, Reading
     from glacier_provider.postgres.restore.rehearsal import Stumble
+    from glacier_provider.postgres.restore.session import RestoringSession
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +91,8 @@ def _rehearsed(
     one = _Rehearsal(application, server, toc, exclusions, lambda: progress.heartbeat("rehearsing"))
     plan, refused = one.plan()
     expressions = one.expressions()
-    tried = one.schema(elsewhere) if application.rehearsal.mode == "schema" else None
-    in_place = refused or one.in_place(plan, tried, expressions)
+    tried = one.schema(elsewhere, expressions) if application.rehearsal.mode == "schema" else None
+    in_place = refused or (one.in_place(plan, tried, expressions) if plan else one.swapped(tried, expressions))
     if tried is None:
         return {"in_place": in_place.as_dict()}
     return {"in_place": in_place.as_dict(), "new_server": tried.outlook.as_dict(), "place": tried.place}
@@ -116,8 +118,8 @@ class _Rehearsal:
         return PgRestoreOptions(Keep(wanted.owner), Keep(wanted.privileges), Keep(wanted.tablespaces))
 
     def plan(self) -> tuple[DatabasePlan | None, Outlook | None]:
-        """Return the plan of a restore into the living database, or why it would be refused."""
-        from glacier_provider.postgres import Selection, check_swap
+        """Return the plan of a restore into the living database, or why it would be refused; neither of a swap."""
+        from glacier_provider.postgres import Selection
         from glacier_provider.postgres.restore.plan import plan_contents
 
         restore = self.application.restore
@@ -127,19 +129,48 @@ class _Rehearsal:
         )
         try:
             if restore.mode == "swap":
-                check_swap(self.server, catalog_schema=self.application.catalog_schema)
-                if self._left_out():
-                    return None, Outlook(NO, _BEHIND, "Set restore.mode to transaction: there it stays as it is.")
-            return plan_contents(self.server, self.toc, selection, self.options, self.exclusions), None
+                self._check_swap()
+                behind = Outlook(NO, _BEHIND, "Set restore.mode to transaction: there it stays as it is.")
+                return None, behind if self._left_out() else None
+            plan = plan_contents(self.server, self.toc, selection, self.options, self.exclusions)
+            if not plan.fits_a_transaction and self._swaps():
+                self._check_swap()
+                return None, None
+            return plan, None
         except GlacierProviderError as error:
             verdict = UNKNOWN if error.retryable else NO
             return None, Outlook(verdict, error.message, error.hint)
 
-    def in_place(self, plan: DatabasePlan | None, tried: _Tried | None, expressions: Expressions | None) -> Outlook:
+    def _check_swap(self) -> None:
+        """Return when this dump can be swapped in, as far as is known before a database is made for it."""
+        from glacier_provider.postgres import check_swap
+        from glacier_provider.postgres.restore.swap.check import check_dump
+
+        check_swap(self.server, catalog_schema=self.application.catalog_schema)
+        lenient = self.application.restore.on_error != "stop"
+        check_dump(self.server, self.toc, self.options, lenient=lenient)
+
+    def swapped(self, tried: _Tried | None, expressions: Expressions | None) -> Outlook:
+        """Return what a swap would do: nothing that is in the living database helps in the new one."""
+        if tried is not None and tried.refused is not None:
+            return Outlook(NO, tried.refused.message, _NO_NEW_DATABASE.format(database=self.server.dbname))
+        found = [one for one in tried.stumbles if not one.is_unknown] if tried is not None else []
+        failures = [str(one.failed) for one in found if not one.is_passed_over]
+        failures += [str(one) for one in expressions.failed] if expressions else []
+        in_order = self._read_too_early(tried)
+        is_parallel = self.application.restore.jobs > 1
+        if failures or (in_order and not is_parallel):
+            place = _said_of(tried.place) if tried is not None else ""
+            return _listed(NO, f"statements would be refused{place}", failures + in_order, _MEND)
+        if is_parallel and (perhaps := self._read_too_early(tried, any_order=True)):
+            return _listed(UNKNOWN, _ANY_ORDER, perhaps, _MEND if in_order else _ONE_JOB)
+        losses = [str(one.failed) for one in found if one.is_passed_over]
+        return _listed(LOSSES if losses else YES, "", losses + _notes(expressions))
+
+    def in_place(self, plan: DatabasePlan, tried: _Tried | None, expressions: Expressions | None) -> Outlook:
         from glacier_provider.postgres.restore.plan import MOST_OF_THE_LOCKS
 
-        assert plan is not None  # else it was refused
-        if plan.locks > MOST_OF_THE_LOCKS * plan.target.locks and not self._swaps():
+        if plan.locks > MOST_OF_THE_LOCKS * plan.target.locks:
             return Outlook(
                 NO,
                 f"One transaction takes about {plan.locks:,} locks, and the server has room for {plan.target.locks:,}.",
@@ -150,25 +181,45 @@ class _Rehearsal:
         # what the dump left out is missing in an empty database alone
         stumbles = tried.stumbles if tried is not None else ()
         found = _about_this_database([one for one in stumbles if not one.is_unknown], made)
-        found = [one for one in found if not (one.missing and one.entry.dump_id in plan.uncertain)]
+        found = [one for one in found if not (one.missing and self._is_there(one.entry, plan))]
         passed_over = [str(one.failed) for one in found if one.entry.dump_id in made and one.is_passed_over]
         found = [one for one in found if not one.is_passed_over]
         failures = [str(one.failed) for one in found if one.entry.dump_id in made]
         failures += [str(one) for one in expressions.failed] if expressions else []
+        failures += self._read_too_early(tried)
         if failures:
             place = _said_of(tried.place) if tried is not None else ""
             return _listed(NO, f"statements would be refused{place}", failures, _MEND)
+        if (found_by := _watching(plan)) is not None:
+            return found_by
         losses = [f"{one.entry}: {one.reason}" for one in plan.removed if one.reason.startswith("needs ")]
         losses += [f"{kind} {schema}.{name} stays as it is: another role's" for kind, schema, name in plan.of_others]
         losses += [
             f"publication of {one}: only its owner can add the restored table" for one in plan.target.unpublished
         ]
         losses += passed_over
-        if not plan.fits_a_transaction and not self._swaps():
+        if not plan.fits_a_transaction:
             losses.append(f"it may take more locks ({plan.locks:,}) than the server surely has ({plan.target.locks:,})")
-        # no restore runs them: they are told, and stop nothing
-        notes = [f"{one}; no restore runs it" for one in expressions.conditions] if expressions else []
-        return _listed(LOSSES if losses else YES, "", losses + notes)
+        return _listed(LOSSES if losses else YES, "", losses + _notes(expressions))
+
+    def _read_too_early(self, tried: _Tried | None, *, any_order: bool = False) -> list[str]:
+        """Return what needs the rows of other tables before they are there: in the dump's order, or in `any_order`."""
+        places = {(e.schema or "", e.name): at for at, e in enumerate(self.toc.entries) if e.desc == "TABLE DATA"}
+        failing = tried.need_rows if tried is not None else ()
+        return [
+            str(one.failed)
+            for one in failing
+            if any(name in places and (any_order or places[name] > places.get(one.table, 0)) for name in one.tables)
+        ]
+
+    def _is_there(self, entry: TocEntry, plan: DatabasePlan) -> bool:
+        """Whether what an entry needs is only missing where nothing is: the plan has asked the living database."""
+        from glacier_provider.postgres.restore.definitions import qualified_names
+
+        if entry.dump_id in plan.uncertain:
+            return True
+        named = set(qualified_names(entry.definition))
+        return any(name[0] in self.exclusions.schemas or name in self.exclusions.tables for name in named)
 
     def _swaps(self) -> bool:
         """Whether the database would be swapped where one transaction has too few locks."""
@@ -192,16 +243,30 @@ class _Rehearsal:
 
         left_alone = (self.application.catalog_schema, *self.application.restore.exclude_schemas)
         excluded = frozenset({*self.exclusions.schemas, *left_alone})
+        tables = {*self.exclusions.tables, *self.exclusions.table_data}
+        tables |= {parse_table(name) for name in self.application.restore.exclude_tables}
         try:
-            return rehearse_expressions(self.server, excluded, tell=self.tell)
+            return rehearse_expressions(self.server, excluded, tables=frozenset(tables), tell=self.tell)
         except DatabaseRefused as error:
             log.warning("Expressions were not looked at: %s", error)
             return None
 
-    def schema(self, elsewhere: Callable[[], Server | None]) -> _Tried:
-        """Make the schema in a scratch database: here, else elsewhere, else on a server of our own."""
+    def schema(self, elsewhere: Callable[[], Server | None], expressions: Expressions | None) -> _Tried:
+        """Make the schema in a scratch database: here, else elsewhere, else on a server of our own.
+
+        There what reads other tables is tried without their rows.
+        """
+        from glacier_provider.postgres.restore.rehearsal import fails_without_rows
+
+        readings = expressions.readings if expressions else ()
+        need_rows: list[Reading] = []
+
+        def then(session: RestoringSession) -> None:
+            need_rows.extend(one for one in readings if fails_without_rows(session, one))
+
         refusals: list[GlacierProviderError] = []
-        for place, try_it in self._places(elsewhere):
+        at_home: GlacierProviderError | None = None
+        for place, try_it in self._places(elsewhere, then):
             try:
                 stumbles = try_it()
             except GlacierProviderError as error:
@@ -209,26 +274,35 @@ class _Rehearsal:
                     raise  # it says nothing of the others: the application's server is what the plan needs, too
                 log.warning("It could not be rehearsed %s: %s", place, error)
                 refusals.append(error)
+                at_home = error if place == _AT_HOME else at_home
             else:
                 log.info("The schema was made %s, and is gone again.", place)
-                return _Tried(stumbles, self._new_server(stumbles, place), place)
+                found = _Tried(stumbles, self._new_server(stumbles, place), place, at_home, tuple(need_rows))
+                of_rows = [str(one) for one in expressions.failed] if expressions else []
+                of_rows += self._read_too_early(found)
+                if of_rows and found.outlook.verdict != NO:
+                    return replace(found, outlook=_listed(NO, "statements would be refused", of_rows, _MEND))
+                return found
         why = " ".join(error.message for error in refusals)
-        return _Tried((), Outlook(UNKNOWN, f"It was not rehearsed: {why}", f"{refusals[0].hint} {_WHEEL}"))
+        unknown = Outlook(UNKNOWN, f"It was not rehearsed: {why}", f"{refusals[0].hint} {_WHEEL}")
+        return _Tried((), unknown, refused=at_home)
 
     def _places(
-        self, elsewhere: Callable[[], Server | None]
+        self, elsewhere: Callable[[], Server | None], then: Callable[[RestoringSession], None]
     ) -> Iterator[tuple[str, Callable[[], tuple[Stumble, ...]]]]:
         """Yield where the schema can be made and how, the best first."""
         from glacier_provider.postgres.restore.rehearsal import rehearse_privately, rehearse_schema
         from glacier_provider.postgres.tools.find import Version, find_server_programs
 
-        made = partial(rehearse_schema, toc=self.toc, options=self.options, tell=self.tell)
+        made = partial(rehearse_schema, toc=self.toc, options=self.options, tell=self.tell, then=then)
         yield _AT_HOME, lambda: made(self.server)
         if (other := elsewhere()) is not None:
             yield f"at {other.host or 'the local socket'}:{other.port}", lambda: made(other, is_own=False)
         dumped = Version.parse(self.toc.header.server_version) or Version(0)
         if (programs := find_server_programs(dumped.major)) is not None:
-            private = partial(rehearse_privately, self.server, programs, self.toc, self.options, tell=self.tell)
+            private = partial(
+                rehearse_privately, self.server, programs, self.toc, self.options, tell=self.tell, then=then
+            )
             yield f"on a private server of this worker, PostgreSQL {programs.version}", private
 
     def _new_server(self, stumbles: tuple[Stumble, ...], place: str) -> Outlook:
@@ -251,11 +325,48 @@ class _Rehearsal:
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """What was refused when the schema was made, what that means for a new server, and where it was."""
+    """What was refused when the schema was made, what that means for a new server, and where it was.
+
+    `refused`: no database could be made, or entered, on the application's server. `need_rows` fail without the rows of
+    other tables.
+    """
 
     stumbles: tuple[Stumble, ...]
     outlook: Outlook
     place: str = ""
+    refused: GlacierProviderError | None = None
+    need_rows: tuple[Reading, ...] = ()
+
+
+def _watching(plan: DatabasePlan) -> Outlook | None:
+    """Return that it is not known what event triggers do which stay and use a table that is replaced, if there are any.
+
+    They run with each statement of a restore, also while that table is gone.
+    """
+    from glacier_provider.postgres.restore.selection import RELATIONS
+    from glacier_provider.postgres.tools.sql import quoted
+
+    found: dict[str, str] = {}
+    for trigger, text in plan.target.event_triggers:
+        for kind, schema, name in plan.target.replaced:
+            named = rf'\b(?:INTO|FROM|UPDATE|JOIN)\s+(?:"?{re.escape(schema or "")}"?\.)?"?{re.escape(name)}(?![\w.])'
+            if kind in RELATIONS and re.search(named, text, re.IGNORECASE):
+                found.setdefault(trigger, f"{schema}.{name}")
+    if not found:
+        return None
+    trigger, table = next(iter(found.items()))
+    return _listed(
+        UNKNOWN,
+        "event triggers stay, run with what a restore does, and use what is not there meanwhile",
+        [f"EVENT TRIGGER {one}: {used}" for one, used in found.items()],
+        f"Have its owner disable it for a restore (ALTER EVENT TRIGGER {quoted(trigger)} DISABLE), or let its table "
+        f"stay: restore.exclude_tables: [{table}].",
+    )
+
+
+def _notes(expressions: Expressions | None) -> list[str]:
+    """Return what no restore runs: it is told, and stops nothing."""
+    return [f"{one}; no restore runs it" for one in expressions.conditions] if expressions else []
 
 
 def _said_of(place: str) -> str:
@@ -268,6 +379,12 @@ _WHEEL = (
     "version or a newer one would do as well, if this worker had it."
 )
 _BEHIND = "What the dump leaves out would be left behind in the old database by a swap."
+_ANY_ORDER = "rows are restored over several connections, in any order, and these need others to be there"
+_ONE_JOB = "Set restore.jobs to 1: in the dump's order those come first."
+_NO_NEW_DATABASE = (
+    "A swap fills a new database, {database}_restore_…: let this user make it and connect to it (pg_hba.conf, a "
+    "pooler), or set restore.mode to transaction."
+)
 _DENIED = "Have a superuser make these in the new database first, or restore there as a superuser."
 _MEND = "Mend what is named in the database; the next backup then tells whether that was all."
 

@@ -158,6 +158,7 @@ def _into_its_own(call: _Call, catalog: Catalog) -> dict[str, Any]:
     plan = _planned(call)
     if call.application.restore.safety_dump and not fresh:
         make_safety_dump(call.application, call.restore["id"], call.server, progress=call.progress, catalog=catalog)
+    _properties(call, fresh=fresh, settings_alone=True)
     restored = _swapped(call, catalog) if plan is None else _in_place(call, plan)
     return _outcome(call, restored, roles, fresh=fresh, beside=plan is None)
 
@@ -169,6 +170,7 @@ def _into_another(call: _Call, place: Place, catalog: Catalog) -> dict[str, Any]
     with claimed_database(place, call.dump, catalog=catalog) as found:
         roles = _roles(call)
         plan = _planned_elsewhere(call, found)
+        _properties(call, fresh=True, settings_alone=True)
         restored = _filled(call, found, catalog) if plan is None else _in_place(call, plan)
         outcome = _outcome(call, restored, roles, fresh=True, beside=plan is None)
         mark_whole(call.server, place.mark)
@@ -282,15 +284,22 @@ def _is_fresh(call: _Call, catalog: Catalog) -> bool:
     return bool(known)
 
 
-def _properties(call: _Call, *, fresh: bool) -> tuple[str, ...]:
-    """Give the restored database the properties of the dumped one, where that is wanted; return what could not be."""
+def _properties(call: _Call, *, fresh: bool, settings_alone: bool = False) -> tuple[str, ...]:
+    """Give the database the properties of the dumped one, where that is wanted; return what could not be.
+
+    Of a database that was empty the settings come first: what is restored may ask for them.
+    """
+    if settings_alone and not fresh:
+        return ()
     from glacier_provider.postgres import restore_properties
 
     wanted = call.application.restore.database_properties
     if call.request.tables or wanted == "keep" or (wanted == "auto" and not fresh):
         return ()
     try:
-        return restore_properties(call.server, call.dump, call.options, replace=wanted == "dump")
+        return restore_properties(
+            call.server, call.dump, call.options, replace=wanted == "dump", settings_alone=settings_alone
+        )
     except GlacierProviderError as error:  # every row is restored
         return (f"Settings and privileges of the database were not restored: {error.message}",)
 

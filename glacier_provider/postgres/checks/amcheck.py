@@ -32,7 +32,7 @@ def check_pages(server: Server, tools: Tools, tell: Callable[[], None]) -> Check
     program = tools.path("pg_amcheck")
     if not os.access(program, os.X_OK):
         return f"The client in {tools.directory} has no pg_amcheck."
-    with server.connect(autocommit=True) as connection, database_errors(server, "asking for amcheck"):
+    with server.connect(autocommit=True, bare=True) as connection, database_errors(server, "asking for amcheck"):
         row = connection.execute(_RELATIONS).fetchone()
     is_superuser, available, relations = row if row is not None else (False, 0, 0)
     if not is_superuser:

@@ -43,6 +43,7 @@ SELECT coalesce(r.rolname, ''), split_part(c, '=', 1), substr(c, strpos(c, '=') 
   FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
   LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) AS c
  WHERE d.datname = %s"""
+_OURS = " AND (s.setrole = 0 OR r.rolname = session_user) ORDER BY s.setrole"  # those of the role prevail
 _PRIVILEGES = """
 SELECT coalesce(g.rolname, ''), a.privilege_type, a.is_grantable
   FROM pg_catalog.pg_database d, aclexplode(d.datacl) a LEFT JOIN pg_catalog.pg_roles g ON g.oid = a.grantee
@@ -68,7 +69,21 @@ def copy_properties(connection: Connection, source: str, target: str) -> tuple[s
         whom = quoted(grantee) if grantee else "PUBLIC"
         statements.append(f"GRANT {privilege} ON DATABASE {name} TO {whom}" + " WITH GRANT OPTION" * bool(grantable))
     refused = [_attempt(connection, [statement], statement) for statement in statements]
-    for role, setting, value in connection.execute(_SETTINGS, (source,)).fetchall():
+    return (*(reason for reason in refused if reason), *copy_settings(connection, source, target))
+
+
+def copy_settings(connection: Connection, source: str, target: str) -> tuple[str, ...]:
+    """Give `target` the settings of `source`, and none besides; return what could not be set.
+
+    What is made in a database may ask for them: a generated column, a materialized view.
+    """
+    wanted = connection.execute(_SETTINGS, (source,)).fetchall()
+    there = connection.execute(_SETTINGS, (target,)).fetchall()
+    for role, setting in {each[:2] for each in there} - {each[:2] for each in wanted}:
+        reset = f"{_whose(role, target)} RESET {_setting(setting)}"
+        _attempt(connection, [reset], reset)
+    refused = []
+    for role, setting, value in wanted:
         beginning = f"{_whose(role, target)} SET {_setting(setting)}"
         if setting.lower() in _LISTS:  # FROM CURRENT, since it cannot be written down as one text
             chosen = f"SELECT set_config({literal(setting)}, {literal(value)}, true)"
@@ -77,6 +92,15 @@ def copy_properties(connection: Connection, source: str, target: str) -> tuple[s
             statements = [f"{beginning} TO {literal(value)}"]
         refused.append(_attempt(connection, statements, f"{beginning} TO {_shown_value(setting, value)}"))
     return tuple(reason for reason in refused if reason)
+
+
+def own_settings(connection: Connection, database: str) -> dict[str, str]:
+    """Return the settings of an application's own that a session of this user has in a database.
+
+    To set them for another database takes a superuser, or GRANT SET ON PARAMETER; for a session, nothing.
+    """
+    found = connection.execute(_SETTINGS + _OURS, (database,)).fetchall()
+    return {setting: value for _, setting, value in found if "." in setting}
 
 
 # --- from a dump to a database -------------------------------------------------------------------------------------
@@ -99,10 +123,16 @@ SELECT 'setting', coalesce(r.rolname, ''), split_part(c, '=', 1)
   LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) AS c WHERE d.datname = %(name)s"""
 
 
-def restore_properties(server: Server, dump: Path, options: PgRestoreOptions, *, replace: bool) -> tuple[str, ...]:
+def restore_properties(
+    server: Server, dump: Path, options: PgRestoreOptions, *, replace: bool, settings_alone: bool = False
+) -> tuple[str, ...]:
     """Give the database what the dumped one had: what it has none of, or, `replace`, all. Return what could not be."""
     properties = dumped_properties(table_of_contents(dump).entries, server.dbname, options)
-    with server.connect(autocommit=True) as connection, database_errors(server, "setting what belongs to the database"):
+    properties = tuple(one for one in properties if not settings_alone or one.key[0] == "setting")
+    with (
+        server.connect(autocommit=True, bare=True) as connection,
+        database_errors(server, "setting what belongs to the database"),
+    ):
         there = {tuple(row) for row in connection.execute(_THERE, {"name": server.dbname}).fetchall()}
         chosen = [one for one in properties if replace or _padded(one.key) not in there]
         return tuple(reason for one in chosen if (reason := _attempt(connection, [one.statement], one.shown)))
@@ -266,6 +296,9 @@ SELECT NOT EXISTS (
 
 def is_fresh(server: Server, *, catalog_schema: str) -> bool:
     """Tell whether nothing was made in this database yet, but for extensions and our catalog."""
-    with server.connect(autocommit=True) as connection, database_errors(server, "looking whether it is empty"):
+    with (
+        server.connect(autocommit=True, bare=True) as connection,
+        database_errors(server, "looking whether it is empty"),
+    ):
         row = connection.execute(_FRESH, {"schema": catalog_schema, "first": _FIRST_OF_USERS}).fetchone()
     return bool(row and row[0])

@@ -50,7 +50,7 @@ SELECT (SELECT coalesce(json_agg(json_build_object(
 
 def read_roles(server: Server) -> dict[str, Any]:
     """Return the `roles` that the database needs and their `memberships`, as the catalog and the manifest keep them."""
-    with server.connect(autocommit=True) as connection, database_errors(server, "reading its roles"):
+    with server.connect(autocommit=True, bare=True) as connection, database_errors(server, "reading its roles"):
         row = connection.execute(_NEEDED).fetchone()
     roles, memberships = row or ([], [])
     for role in roles:
@@ -154,7 +154,7 @@ def create_roles(server: Server, recorded: Mapping[str, Any]) -> tuple[str, ...]
     import psycopg
 
     left: list[str] = []
-    with server.connect(autocommit=True) as connection, database_errors(server, "making roles"):
+    with server.connect(autocommit=True, bare=True) as connection, database_errors(server, "making roles"):
         there = {str(name) for (name,) in connection.execute("SELECT rolname FROM pg_catalog.pg_roles").fetchall()}
         row = connection.execute("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").fetchone()
         superuser = bool(row and row[0])

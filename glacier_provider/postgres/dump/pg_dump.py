@@ -199,6 +199,8 @@ def _server_error(text: str, said: str, told: str) -> GlacierProviderError:
     meaning = meaning_of_text(said) or meaning_of_text(told)
     if meaning is Meaning.BUSY or (meaning is None and re.search(r"does not exist", said)):
         return DatabaseBusy(f"{text} A table was locked, changed or dropped while it was to be dumped.")
+    if meaning is Meaning.DENIED and (found := re.search(r"large object (\d+)", told)):
+        return DatabaseRefused(text, hint=_OF_A_LARGE_OBJECT.format(oid=found[1]))
     if meaning is Meaning.DENIED:
         return DatabaseRefused(text, hint=_POLICIES if "row-level security" in told else _PRIVILEGES)
     if meaning in (Meaning.DAMAGED, Meaning.TOO_LARGE) or (meaning is Meaning.MEMORY and "COPY" in told):
@@ -209,6 +211,10 @@ def _server_error(text: str, said: str, told: str) -> GlacierProviderError:
 
 
 _PRIVILEGES = "Dump as a user who may read every table, such as the owner of the database."
+_OF_A_LARGE_OBJECT = (
+    "It belongs to another role, as perhaps others do: have that role, or a superuser, GRANT SELECT ON LARGE OBJECT "
+    "{oid} to this user, or dump as one who may read all of them, such as a superuser."
+)
 _POLICIES = (
     "Policies hide rows of this table from the user, and a dump would lack them. Dump as a superuser or as a role with "
     "BYPASSRLS, or as the table's owner after ALTER TABLE ... NO FORCE ROW LEVEL SECURITY; or leave its rows out with "

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from glacier_provider.core.text import readable_size
+from glacier_provider.core.text import names, readable_size
 from glacier_provider.errors import (
     ConfigurationError,
     DatabaseError,
@@ -20,9 +20,9 @@ from glacier_provider.errors import (
     ToolFailed,
 )
 from glacier_provider.postgres.tools.find import Tools, Version, check_client_version, server_version
-from glacier_provider.postgres.tools.options import PgDumpOptions
+from glacier_provider.postgres.tools.options import Exclusions, PgDumpOptions
 from glacier_provider.postgres.tools.server import Server, database_errors
-from glacier_provider.postgres.tools.sql import TableName
+from glacier_provider.postgres.tools.sql import TableName, quoted
 
 if TYPE_CHECKING:
     from glacier_provider.postgres.tools.server import Connection
@@ -39,7 +39,7 @@ class Snapshot:
 
     `server` is the server as client programs should meet it. `locked` counts the tables and sequences that a dump
     locks, `locks` how many locks the server surely has room for. `unlogged_tables` are those whose rows a standby does
-    not have.
+    not have; of `dumped_all_the_same` the rows are dumped although those of a table above them are not.
     """
 
     id: str
@@ -50,12 +50,20 @@ class Snapshot:
     locked: int = 0
     locks: int = 0
     unlogged_tables: tuple[TableName, ...] = ()
+    dumped_all_the_same: tuple[str, ...] = ()
 
     def warnings(self) -> tuple[str, ...]:
         """Return what should be known before the dump begins."""
+        told: tuple[str, ...] = ()
+        if self.dumped_all_the_same:
+            told = (
+                f"dump.exclude_table_data leaves out no rows of {names(self.dumped_all_the_same)}: pg_dump leaves out "
+                "those of the table that is named, not those of its partitions or of what inherits from it. Name them.",
+            )
         if self.locked <= self.locks:
-            return ()
+            return told
         return (
+            *told,
             f"The dump locks {self.locked} tables and sequences, and the server surely has room for {self.locks} locks "
             "(max_locks_per_transaction * (max_connections + max_prepared_transactions)): raise "
             "max_locks_per_transaction before pg_dump fails with 'out of shared memory'.",
@@ -83,7 +91,7 @@ def snapshot_to_dump(
 
     Raise ToolTooOld, OutOfSpace, ConfigurationError for a query that fails, and as `Server.connect`.
     """
-    with _exported(server) as (connection, snapshot):
+    with _exported(server, options.exclusions) as (connection, snapshot):
         check_client_version(tools, snapshot.version)
         if room is not None:
             _check_room(room, snapshot, options)
@@ -117,13 +125,20 @@ _UNLOGGED = """
 SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'r' AND c.relpersistence = 'u' ORDER BY 1, 2"""
 
+_BELOW = """
+WITH RECURSIVE below AS (
+  SELECT pg_catalog.to_regclass(named)::oid AS oid FROM unnest(%(tables)s::text[]) AS named
+  UNION SELECT h.inhrelid FROM below JOIN pg_catalog.pg_inherits h ON h.inhparent = below.oid)
+SELECT n.nspname, c.relname FROM below JOIN pg_catalog.pg_class c ON c.oid = below.oid AND c.relkind IN ('r', 'f')
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY 1, 2"""
+
 
 @contextmanager
-def _exported(server: Server) -> Iterator[tuple[Connection, Snapshot]]:
+def _exported(server: Server, exclusions: Exclusions) -> Iterator[tuple[Connection, Snapshot]]:
     """Open a transaction that other sessions can look through as well, until the block ends."""
     import psycopg
 
-    connection = server.connect()
+    connection = server.connect(bare=True)
     try:
         with database_errors(server, "taking a snapshot"):
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -132,6 +147,9 @@ def _exported(server: Server) -> Iterator[tuple[Connection, Snapshot]]:
             assert row is not None  # a SELECT without FROM has one row
             locked, locks, recovering = connection.execute(_LOCKED).fetchone() or (0, 0, False)
             unlogged = connection.execute(_UNLOGGED).fetchall() if recovering else []
+            excluded = [f"{quoted(schema)}.{quoted(name)}" for schema, name in exclusions.table_data]
+            below = connection.execute(_BELOW, {"tables": excluded}).fetchall() if excluded else []
+            left_out = {*exclusions.table_data, *exclusions.tables}
             snapshot = Snapshot(
                 id=row[0],
                 server=server.for_tools(connection),
@@ -141,6 +159,11 @@ def _exported(server: Server) -> Iterator[tuple[Connection, Snapshot]]:
                 locked=locked,
                 locks=locks,
                 unlogged_tables=tuple((str(schema), str(name)) for schema, name in unlogged),
+                dumped_all_the_same=tuple(
+                    f"{schema}.{name}"
+                    for schema, name in below
+                    if (schema, name) not in left_out and schema not in exclusions.schemas
+                ),
             )
         yield connection, snapshot
     finally:
@@ -151,7 +174,7 @@ def _exported(server: Server) -> Iterator[tuple[Connection, Snapshot]]:
 
 def database_size(server: Server) -> int:
     """Return the bytes that the database takes on its server; raise as `Server.connect`."""
-    with server.connect(autocommit=True) as connection, database_errors(server, "asking for the size"):
+    with server.connect(autocommit=True, bare=True) as connection, database_errors(server, "asking for the size"):
         row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
         assert row is not None  # a SELECT without FROM has one row
         return int(row[0])
@@ -174,7 +197,10 @@ SELECT (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata),
 
 def extent_of(server: Server) -> Extent:
     """Return what a dump of the database would hold; raise as `Server.connect`."""
-    with server.connect(autocommit=True) as connection, database_errors(server, "asking what there is to dump"):
+    with (
+        server.connect(autocommit=True, bare=True) as connection,
+        database_errors(server, "asking what there is to dump"),
+    ):
         row = connection.execute(_EXTENT).fetchone()
         assert row is not None  # a SELECT without FROM has one row
         return Extent(*map(int, row))

@@ -21,7 +21,7 @@ from glacier_provider.postgres.dump.toc import Toc, TocEntry
 from glacier_provider.postgres.restore.definitions import Token, tokens
 from glacier_provider.postgres.restore.outcome import FailedStatement, RestoredDatabase
 from glacier_provider.postgres.restore.statistics import analyze_all
-from glacier_provider.postgres.restore.swap.check import check_content
+from glacier_provider.postgres.restore.swap.check import check_content, without_the_servers_own
 from glacier_provider.postgres.restore.swap.fill import Filled, fill
 from glacier_provider.postgres.tools.find import Tools, check_client_version, server_version
 from glacier_provider.postgres.tools.options import OnError, PgRestoreOptions
@@ -56,7 +56,7 @@ _THERE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = %s)"
 
 def identify_database(server: Server) -> DatabaseIdentity:
     """Return which database this is; raise as `Server.connect`, and DatabaseRefused where the server does not tell."""
-    with server.connect(autocommit=True) as connection:
+    with server.connect(autocommit=True, bare=True) as connection:
         system, oid, _, _ = _identity(connection, server)
     return DatabaseIdentity(system, oid)
 
@@ -94,7 +94,7 @@ class TargetDatabase:
 def look_at_database(server: Server) -> TargetDatabase:
     """Return what is there, and change nothing; raise as `Server.connect`, and TargetRefused for an alias."""
     try:
-        connection = server.connect(autocommit=True)
+        connection = server.connect(autocommit=True, bare=True)
     except DatabaseRefused:
         with maintenance_of(server) as other:
             row = other.execute(_THERE, (server.dbname,)).fetchone()
@@ -128,7 +128,7 @@ def maintenance_of(server: Server) -> Iterator[Connection]:
     for name in _MAINTENANCE:
         other = server.with_database(name)
         try:
-            connection = other.connect(autocommit=True)
+            connection = other.connect(autocommit=True, bare=True)
         except DatabaseRefused as error:
             refused = refused or error
             continue
@@ -202,7 +202,7 @@ def claim_database(
 
 def mark_database(server: Server, mark: str, state: str = _UNFINISHED) -> None:
     """Write on a database that it is ours; what its comment says otherwise stays."""
-    with server.connect(autocommit=True) as connection:
+    with server.connect(autocommit=True, bare=True) as connection:
         system, oid, name, comment = _identity(connection, server)
         said = _MARKER.sub("", comment)
         marker = f"{said} [glacier_provider: {mark} in {system}/{oid}, {state}]".strip()
@@ -292,7 +292,7 @@ def fill_database(
     """
     server, mark = found.server, str(found.mark)
     toc = table_of_contents(dump)
-    with server.connect(autocommit=True) as connection:
+    with server.connect(autocommit=True, bare=True) as connection:
         version = server_version(connection)
     check_client_version(tools, version)
     warnings: list[str] = []
@@ -346,10 +346,11 @@ def _filled(
             entries.append(entry)
     lenient = on_error is not OnError.STOP
     with maintenance_of(server) as connection:
+        entries, own = without_the_servers_own(connection, entries)
         check_content(connection, server, toc.header, entries, options, lenient=lenient)
     progress(f"Restoring {len(entries)} entries of {dump.name} into {server}.")
     filled = fill(server, tools, dump, entries, options, jobs=jobs, lenient=lenient, progress=progress)
-    return replace(filled, warnings=(*warnings, *filled.warnings))
+    return replace(filled, warnings=(*warnings, *filled.warnings), refused=(*own, *filled.refused))
 
 
 def _in_part(server: Server, failed: tuple[FailedStatement, ...]) -> RestoredInPart:

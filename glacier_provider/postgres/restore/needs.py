@@ -24,6 +24,7 @@ from glacier_provider.postgres.restore.roles import named_roles, of_the_database
 from glacier_provider.postgres.restore.selection import Selection
 from glacier_provider.postgres.restore.statements import SETTINGS
 from glacier_provider.postgres.restore.swap import check_swap
+from glacier_provider.postgres.restore.swap.check import check_roles_beside
 from glacier_provider.postgres.restore.target import Target, inspect, selection_setting
 from glacier_provider.postgres.tools.find import tools_for
 from glacier_provider.postgres.tools.options import Exclusions, Keep, PgRestoreOptions
@@ -107,7 +108,7 @@ def check_restore(
         check_swap(server, catalog_schema=catalog_schema)
     is_whole = selection.tables is None and not selection.exclude_tables
     is_whole = is_whole and set(selection.exclude_schemas) <= {catalog_schema}
-    with server.connect() as connection, database_errors(server, "looking at the target database"):
+    with server.connect(bare=True) as connection, database_errors(server, "looking at the target database"):
         require_primary(connection, server)
         connection.rollback()
         connection.read_only = True
@@ -117,6 +118,9 @@ def check_restore(
             check_extensions(needs.extensions, target)
             if not roles_are_created:
                 check_roles(_named(needs, options), target, options)
+            if mode is Mode.SWAP and options.owner is Keep.KEEP:  # in a new database nothing stays for its owner
+                there = [owner for owner in needs.owners if owner in target.roles]
+                check_roles_beside(connection, server, there, there)
             if options.tablespaces is Keep.KEEP:
                 check_tablespaces(connection, target.user, needs.tablespaces)
     if mode is not Mode.SWAP and selection.tables is None:

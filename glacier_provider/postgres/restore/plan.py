@@ -180,7 +180,7 @@ def plan_contents(
     chosen = _chosen(entries, selection, empty)
     left_out = replace(exclusions, table_data=tuple({*exclusions.table_data, *empty}))
     setting = selection_setting(chosen, left_out)
-    with server.connect() as connection, database_errors(server, "looking at the target database"):
+    with server.connect(bare=True) as connection, database_errors(server, "looking at the target database"):
         require_primary(connection, server)
         connection.rollback()
         connection.read_only = True

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from glacier_provider.core.sqlstate import Meaning, meaning_of
 from glacier_provider.errors import DatabaseError, DatabaseRefused
+from glacier_provider.postgres.cluster.properties import own_settings
 from glacier_provider.postgres.cluster.roles import read_roles
 from glacier_provider.postgres.dump.toc import Toc, TocEntry
 from glacier_provider.postgres.restore.creators import Creators
+from glacier_provider.postgres.restore.expressions import Reading
 from glacier_provider.postgres.restore.outcome import MISSING, FailedStatement
 from glacier_provider.postgres.restore.roles import named_roles, of_the_database
 from glacier_provider.postgres.restore.scratch import private_scratch_database, scratch_database
@@ -40,7 +42,7 @@ from glacier_provider.postgres.restore.statements import (
 from glacier_provider.postgres.restore.target import ROLES
 from glacier_provider.postgres.tools.find import Tools
 from glacier_provider.postgres.tools.options import Keep, PgRestoreOptions
-from glacier_provider.postgres.tools.server import Server, error_of
+from glacier_provider.postgres.tools.server import Server, database_errors, error_of
 from glacier_provider.postgres.tools.sql import literal
 
 if TYPE_CHECKING:
@@ -76,20 +78,37 @@ class Stumble:
 
 
 def rehearse_schema(
-    server: Server, toc: Toc, options: PgRestoreOptions, *, tell: Callable[[], None], is_own: bool = True
+    server: Server,
+    toc: Toc,
+    options: PgRestoreOptions,
+    *,
+    tell: Callable[[], None],
+    is_own: bool = True,
+    then: Callable[[RestoringSession], None] = lambda _: None,
 ) -> tuple[Stumble, ...]:
     """Make all that a dump defines, without rows, in a scratch database of `server`; return what failed.
 
     Everything is tried, so that one pass finds everything; what needs what failed is not tried. `is_own`: it is the
-    application's own server; of another, what it lacks is not known. Raise as `scratch_database`.
+    application's own server; of another, what it lacks is not known. `then` gets the session when all is made. Raise as
+    `scratch_database`.
     """
     like = "" if is_own else _encoding(toc)
     with scratch_database(server, like) as scratch, _session(scratch, toc, tell) as session:
-        return tuple(_Rehearsal(session, toc, options, is_own=is_own).failures())
+        for name, value in _own_settings(server).items() if is_own else ():
+            session.text(f"SELECT pg_catalog.set_config({literal(name)}, {literal(value)}, false)")
+        failures = tuple(_Rehearsal(session, toc, options, is_own=is_own).failures())
+        then(session)
+        return failures
 
 
 def rehearse_privately(
-    server: Server, programs: Tools, toc: Toc, options: PgRestoreOptions, *, tell: Callable[[], None]
+    server: Server,
+    programs: Tools,
+    toc: Toc,
+    options: PgRestoreOptions,
+    *,
+    tell: Callable[[], None],
+    then: Callable[[RestoringSession], None] = lambda _: None,
 ) -> tuple[Stumble, ...]:
     """As `rehearse_schema`, on a server of our own with the roles that `server` has. Raise as `private_server`."""
     recorded = read_roles(server)
@@ -98,7 +117,24 @@ def rehearse_privately(
         private_scratch_database(programs, _encoding(toc), server.user, recorded, named, tell) as scratch,
         _session(scratch, toc, tell) as session,
     ):
-        return tuple(_Rehearsal(session, toc, options, is_own=False).failures())
+        failures = tuple(_Rehearsal(session, toc, options, is_own=False).failures())
+        then(session)
+        return failures
+
+
+def fails_without_rows(session: RestoringSession, reading: Reading) -> bool:
+    """Tell whether an expression that reads other tables fails where these have no rows."""
+    try:
+        return session.text(reading.trial)[0][0] == "f"
+    except Refused as refused:
+        if _no_finding(refused) is not None:
+            raise
+        return True
+
+
+def _own_settings(server: Server) -> dict[str, str]:
+    with server.connect(autocommit=True, bare=True) as connection, database_errors(server, "reading its settings"):
+        return own_settings(connection, server.dbname)
 
 
 def _encoding(toc: Toc) -> str:
@@ -111,7 +147,8 @@ def _encoding(toc: Toc) -> str:
 def _session(scratch: Server, toc: Toc, tell: Callable[[], None]) -> Iterator[RestoringSession]:
     with RestoringSession(scratch.connect(autocommit=True), tell) as session:
         try:
-            for name, value in (("check_function_bodies", "off"), ("xmloption", "content"), ("search_path", "")):
+            settings = {"check_function_bodies": "off", "xmloption": "content"}
+            for name, value in (settings | dict.fromkeys(("search_path", "default_tablespace"), "")).items():
                 session.text(f"SET {name} = {literal(value)}")
             session.text("SET client_min_messages = error; SET row_security = off; SET lock_timeout = '60s'")
             for entry in toc.entries:

@@ -11,7 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.errors import DatabaseRefused, GlacierProviderError
+from glacier_provider.postgres.cluster.properties import copy_settings
 from glacier_provider.postgres.cluster.roles import role_statements
+from glacier_provider.postgres.restore.swap.beside import encoding_like
 from glacier_provider.postgres.restore.swap.maintenance import maintenance_server
 from glacier_provider.postgres.tools.find import Tools
 from glacier_provider.postgres.tools.private import private_server
@@ -38,11 +40,16 @@ def scratch_database(server: Server, like: str = "") -> Iterator[Server]:
     """
     name = f"{SCRATCH}{int(time.time()):x}_{secrets.token_hex(6)}"
     maintenance = _maintenance(server)
-    with maintenance.connect(autocommit=True) as connection, database_errors(maintenance, "making a scratch database"):
+    with (
+        maintenance.connect(autocommit=True, bare=True) as connection,
+        database_errors(maintenance, "making a scratch database"),
+    ):
         _may_create(connection, server)
         _drop_left_over(connection)
-        encoding = like or _encoding_of(server)
+        encoding = like or encoding_like(connection, server.dbname)
         connection.execute(f"CREATE DATABASE {quoted(name)} TEMPLATE template0 {encoding}".encode())
+        if not like:
+            copy_settings(connection, server.dbname, name)
         connection.execute(f"COMMENT ON DATABASE {quoted(name)} IS {literal(_MARK)}".encode())
     try:
         yield server.with_database(name)
@@ -61,7 +68,7 @@ def _maintenance(server: Server) -> Server:
 
 def _drop(maintenance: Server, name: str) -> None:
     with (
-        maintenance.connect(autocommit=True) as connection,
+        maintenance.connect(autocommit=True, bare=True) as connection,
         database_errors(maintenance, "dropping a scratch database"),
     ):
         connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)".encode())
@@ -69,12 +76,13 @@ def _drop(maintenance: Server, name: str) -> None:
 
 def _may_create(connection: Connection, server: Server) -> None:
     row = connection.execute(
-        "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
+        "SELECT rolcreatedb OR rolsuper, current_user FROM pg_catalog.pg_roles WHERE rolname = current_user"
     ).fetchone()
-    if not (row and row[0]):
+    may_create, user = row or (False, server.user)
+    if not may_create:
         raise DatabaseRefused(
-            f"The user {server.user!r} may create no database to rehearse in.",
-            hint=f"ALTER ROLE {quoted(server.user)} CREATEDB, or name another server in rehearsal.postgres_conn_id.",
+            f"The user {user!r} may create no database to rehearse in.",
+            hint=f"ALTER ROLE {quoted(user)} CREATEDB, or name another server in rehearsal.postgres_conn_id.",
         )
 
 
@@ -96,17 +104,6 @@ def _drop_left_over(connection: Connection) -> None:
         connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)}".encode())
 
 
-def _encoding_of(server: Server) -> str:
-    """Return the encoding and locale of the application's database, for CREATE DATABASE."""
-    with server.connect(autocommit=True) as connection, database_errors(server, "asking for the encoding"):
-        row = connection.execute(
-            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_catalog.pg_database"
-            " WHERE datname = current_database()"
-        ).fetchone()
-    assert row is not None  # we are in it
-    return f"ENCODING {literal(row[0])} LC_COLLATE {literal(row[1])} LC_CTYPE {literal(row[2])}"
-
-
 @contextmanager
 def private_scratch_database(
     programs: Tools,
@@ -123,7 +120,10 @@ def private_scratch_database(
     """
     with private_server(programs, tell) as server:
         name, password = f"{SCRATCH}{secrets.token_hex(6)}", secrets.token_urlsafe(16)
-        with server.connect(autocommit=True) as connection, database_errors(server, "making what a dump needs"):
+        with (
+            server.connect(autocommit=True, bare=True) as connection,
+            database_errors(server, "making what a dump needs"),
+        ):
             make_roles(connection, recorded, (user, *others))
             can_enter = f"LOGIN CONNECTION LIMIT -1 PASSWORD {literal(password)} VALID UNTIL 'infinity'"
             connection.execute(f"ALTER ROLE {quoted(user)} {can_enter}".encode())

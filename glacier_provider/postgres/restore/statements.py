@@ -150,7 +150,7 @@ class Storage:
         return "".join(self._changes(entry))
 
     def _changes(self, entry: TocEntry) -> Iterator[str]:
-        if self._keep and entry.tablespace != (self._tablespace or ""):
+        if self._keep and entry.tablespace != self._tablespace:  # the session's own may be a role's or a database's
             self._tablespace = entry.tablespace
             yield f"SET LOCAL default_tablespace = {literal(entry.tablespace)};\n"
         if entry.access_method and entry.access_method != self._method:

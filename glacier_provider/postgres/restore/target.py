@@ -51,7 +51,8 @@ class Target:
     `foreign_large_objects` are those that this user cannot remove, `large_objects` the others; `open_schemas` are those
     that stay and this user can create in; `locks` is how many locks the server has room for, and `locks_to_drop` about
     how many the drop takes; `unpublished` are replaced tables in publications of others, who alone can add them again;
-    `rebuilt` are views that stay, go with what they need and are made again at the end.
+    `rebuilt` are views that stay, go with what they need and are made again at the end; `event_triggers` are those that
+    stay and run with what a restore does, with the text of their functions.
     """
 
     version: Version
@@ -76,6 +77,7 @@ class Target:
     crossings: tuple[Crossing, ...]
     unpublished: tuple[str, ...] = ()
     rebuilt: tuple[TableName, ...] = ()
+    event_triggers: tuple[tuple[str, str], ...] = ()
 
 
 def inspect(connection: Connection, setting: str) -> Target:
@@ -117,6 +119,7 @@ def inspect(connection: Connection, setting: str) -> Target:
         configuration_tables={(schema, name): text for schema, name, text in _rows(connection, "configuration_tables")},
         crossings=tuple(Crossing(*row) for row in _rows(connection, "crossings")),
         unpublished=tuple(what for (what,) in _rows(connection, "unpublished")),
+        event_triggers=tuple((name, text) for name, text in _rows(connection, "event_triggers")),
         rebuilt=tuple((schema, name) for schema, name in _rows(connection, "rebuilt")),
     )
 

@@ -52,7 +52,7 @@ from glacier_provider.postgres.tools.messages import without_secrets
 from glacier_provider.postgres.tools.options import Exclusions, Keep, PgRestoreOptions
 from glacier_provider.postgres.tools.run import CHUNK, Reporter, TaskLog
 from glacier_provider.postgres.tools.server import Server, database_errors, error_of
-from glacier_provider.postgres.tools.sql import joined_by_hashes, literal, quoted
+from glacier_provider.postgres.tools.sql import joined_by_hashes, literal, quoted, unquoted
 
 if TYPE_CHECKING:
     from glacier_provider.postgres.checks.restored import RestoreChecking
@@ -633,9 +633,15 @@ def _refusal(server: Server, refused: Refused, doing: str, plan: DatabasePlan, o
     message = f"PostgreSQL refused a statement while {doing}: {shown} [SQLSTATE {refused.state}]."
     if meaning.passes:
         return error_of(meaning, message)
-    return RestoreFailed(message, hint=_hint(refused.state, meaning, plan) or _watched(refused, plan))
+    hint = _hint(refused.state, meaning, plan) or _watched(refused, plan) or _moved(server, refused, plan)
+    is_of_the_dump = doing.startswith("restoring ") and is_of_the_statement(refused.state)
+    return RestoreFailed(message, hint=hint or (_AGAIN if is_of_the_dump else None))
 
 
+_AGAIN = (
+    "It would fail again, since it is so in the dump. With restore: {mode: swap, on_error: list}, or into another "
+    "database with on_error: list, everything else is restored beside, what fails is listed, and a person decides."
+)
 _STOP_IT = "Stop the application while it is restored, or raise lock_timeout_seconds."
 
 
@@ -663,10 +669,43 @@ def _watched(refused: Refused, plan: DatabasePlan) -> str | None:
     )
 
 
+_EXTENSIONS = """
+SELECT e.extname, n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"""
+_IN_A_SCHEMA = re.compile(r"WITH SCHEMA (.+);\s*\Z")
+
+
+def _moved(server: Server, refused: Refused, plan: DatabasePlan) -> str | None:
+    """Say which extension stands in another schema than that in which the dump names what is its."""
+    if refused.state not in MISSING:
+        return None
+    there: dict[str, str] = {}
+    with (
+        suppress(GlacierProviderError),
+        server.connect(bare=True) as connection,
+        database_errors(server, "asking for schemas"),
+    ):
+        there = dict(connection.execute(_EXTENSIONS).fetchall())
+    for entry in plan.toc.entries:
+        found = _IN_A_SCHEMA.search(entry.definition) if entry.desc == "EXTENSION" else None
+        wanted = unquoted(found[1]) if found else None
+        stands = there.get(entry.name, wanted)
+        if wanted is not None and stands != wanted and wanted in refused.text:
+            return (
+                f"The extension {entry.name} is in the schema {stands}, and was in {wanted} when this was dumped: "
+                f"ALTER EXTENSION {quoted(entry.name)} SET SCHEMA {quoted(wanted)}, once that schema is there; then "
+                "clear this task."
+            )
+    return None
+
+
 def _no_lock(server: Server, text: str, ours: int) -> DatabaseBusy:
     sessions: tuple[str, ...] = ()
     prepared: tuple[str, ...] = ()
-    with suppress(GlacierProviderError), server.connect() as connection, database_errors(server, "asking for sessions"):
+    with (
+        suppress(GlacierProviderError),
+        server.connect(bare=True) as connection,
+        database_errors(server, "asking for sessions"),
+    ):
         sessions = target.other_sessions(connection, ours)
         prepared = target.prepared_transactions(connection)
     told = f"A lock could not be had: {text}."
@@ -696,7 +735,10 @@ def _outcome(server: Server, transaction_id: int | None) -> str:
 
 
 def _status(server: Server, transaction_id: int) -> str:
-    with server.connect(autocommit=True) as connection, database_errors(server, "asking for the transaction's outcome"):
+    with (
+        server.connect(autocommit=True, bare=True) as connection,
+        database_errors(server, "asking for the transaction's outcome"),
+    ):
         row = connection.execute("SELECT txid_status(%s)", (transaction_id,)).fetchone()
         status = str(row[0]) if row and row[0] else ""
         if status == "in progress":

@@ -16,7 +16,7 @@ from glacier_provider.errors import (
     DatabaseRefused,
     DatabaseUnreachable,
 )
-from glacier_provider.postgres.tools.session import KEEPALIVES, begin_session, variables_for_tools
+from glacier_provider.postgres.tools.session import KEEPALIVES, begin_session, options_of, variables_for_tools
 
 if TYPE_CHECKING:
     import psycopg
@@ -98,8 +98,13 @@ class Server:
         with database_errors(self, "reading its settings"):
             return replace(self, variables=variables_for_tools(connection))
 
-    def connect(self, *, autocommit: bool = False) -> Connection:
-        """Return a new psycopg connection, whose session has what `begin_session` sets.
+    def with_settings(self, settings: Mapping[str, str]) -> Server:
+        """Return this server as client programs meet it with these settings besides."""
+        given = " ".join(filter(None, (self.variables.get("PGOPTIONS"), options_of(settings))))
+        return replace(self, variables={**self.variables, **({"PGOPTIONS": given} if given else {})})
+
+    def connect(self, *, autocommit: bool = False, bare: bool = False) -> Connection:
+        """Return a new psycopg connection, whose session has what `begin_session` sets; `bare` as there.
 
         Raise DatabaseUnreachable when nothing answers and DatabaseBusy when there is no place for another connection
         (a retry may help both), DatabaseRefused when the server says no.
@@ -115,7 +120,7 @@ class Server:
             raise _connection_error(self, str(exc)) from exc
         try:
             with database_errors(self, "beginning a session"):
-                begin_session(connection)
+                begin_session(connection, bare=bare)
                 connection.autocommit = autocommit
         except BaseException:
             connection.close()

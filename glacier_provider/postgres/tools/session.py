@@ -6,6 +6,7 @@ statement. The client programs can be told by PGOPTIONS alone, so they get only 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -60,6 +61,7 @@ CASE WHEN pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.~) 'pg_c
       FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS s
      WHERE s OPERATOR(pg_catalog.<>) 'pg_catalog'), false)
 END"""
+_NO_PATH = "pg_catalog.set_config('search_path', '', false)"
 # What the server was configured with is its owner's choice; a role must not lose what it was told to be safe.
 _COMMIT = """
 CASE WHEN pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off' THEN (
@@ -73,9 +75,11 @@ SELECT pg_catalog.set_config('session_replication_role', 'origin', false)
  WHERE pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.<>) 'origin'"""
 
 
-def begin_session(connection: Connection) -> None:
+def begin_session(connection: Connection, *, bare: bool = False) -> None:
     """Set what a session depends on, outside of any transaction; raise psycopg's errors.
 
+    A `bare` session finds nothing but the server's own without a schema: whoever may create a function could plant one
+    that fits our statements better than the server's (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).
     Text comes as `str` from a database of any encoding; bytes that are no UTF-8, which only SQL_ASCII can hold, are
     escaped as Python does in file names (surrogateescape).
     """
@@ -87,7 +91,7 @@ def begin_session(connection: Connection) -> None:
     version = connection.info.server_version
     chosen = [(name, value) for name, value in settings.items() if version >= since.get(name, 0)]
     calls = ", ".join(f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in chosen)
-    connection.execute(f"SELECT {calls}, {_PATH}, {_COMMIT}".encode())
+    connection.execute(f"SELECT {calls}, {_NO_PATH if bare else _PATH}, {_COMMIT}".encode())
     with suppress(psycopg.errors.InsufficientPrivilege):  # it is the catalog that cannot do without its triggers
         connection.execute(_TRIGGERS_ON)
     if encoding == "SQL_ASCII":
@@ -115,9 +119,18 @@ def variables_for_tools(connection: Connection) -> Mapping[str, str]:
     found = connection.execute(_DIFFERENT, (json.dumps(_COMMON),)).fetchall()
     variables = {"PGCLIENTENCODING": client_encoding(connection)}
     if found:
-        variables["PGOPTIONS"] = " ".join(f"-c {name}={_escaped(_COMMON[name])}" for (name,) in found)
+        variables["PGOPTIONS"] = options_of({name: _COMMON[name] for (name,) in found})
     return variables
 
 
+def options_of(settings: Mapping[str, str]) -> str:
+    """Return what PGOPTIONS takes for settings: a space parts, a backslash keeps the next character.
+
+    >>> options_of({"app.name": "a b"})
+    '-c app.name=a\\\\ b'
+    """
+    return " ".join(f"-c {name}={_escaped(value)}" for name, value in settings.items())
+
+
 def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+    return re.sub(r"([\\\s])", r"\\\1", value)

@@ -124,6 +124,30 @@ def test_a_table_whose_policies_bind_its_owner_says_so_and_what_helps(sample: Sa
     assert dump_to_path(server, sample.tools, PgDumpOptions(), tmp_path / "f", progress=print).size > 0
 
 
+def test_rows_of_partitions_that_are_dumped_all_the_same_are_told(sample: SampleServer, tmp_path: Path) -> None:
+    """pg_dump leaves out the rows of the table that is named, which a partitioned one does not have."""
+    server = sample.new(
+        "CREATE TABLE days (d int) PARTITION BY LIST (d); CREATE TABLE day1 PARTITION OF days FOR VALUES IN (1);"
+        'CREATE TABLE "Day 2" PARTITION OF days FOR VALUES IN (2); CREATE TABLE plain (n int)',
+        empty=True,
+    )
+    left_out = (("public", "days"), ("public", "day1"), ("public", "plain"), ("public", "gone"))
+    options = PgDumpOptions(exclude_table_data=left_out)
+    told = dump_to_path(server, sample.tools, options, tmp_path / "dump", progress=print).warnings
+    assert ["public.Day 2" in one and "day1" not in one for one in told] == [True]
+    options = PgDumpOptions(exclude_table_data=(*left_out, ("public", "Day 2")))
+    assert dump_to_path(server, sample.tools, options, tmp_path / "dump", progress=print).warnings == ()
+
+
+def test_a_large_object_that_may_not_be_read_says_what_to_grant(sample: SampleServer, tmp_path: Path) -> None:
+    server = sample.new("SELECT lo_create(4711)", empty=True)
+    sample.postgres.execute("DROP ROLE IF EXISTS reader_of_none; CREATE ROLE reader_of_none LOGIN PASSWORD 'none'")
+    reader = replace(server, user="reader_of_none", password="none")
+    with pytest.raises(DatabaseRefused) as caught:
+        dump_to_path(reader, sample.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
+    assert "GRANT SELECT ON LARGE OBJECT 4711" in str(caught.value.hint)
+
+
 def test_a_lock_that_is_not_freed_in_time_fails_the_dump(sample: SampleServer, tmp_path: Path) -> None:
     server = sample.new()
     with server.connect() as other:

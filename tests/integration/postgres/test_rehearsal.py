@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glacier_provider.errors import DatabaseRefused, DatabaseUnreachable, GlacierProviderError
+from glacier_provider.errors import DatabaseRefused, DatabaseUnreachable, GlacierProviderError, RestoreFailed
 from glacier_provider.postgres import PgRestoreOptions, table_of_contents
 from glacier_provider.postgres.dump.contents import read_contents, write_contents
 from glacier_provider.postgres.restore.expressions import rehearse_expressions
@@ -14,9 +14,11 @@ from glacier_provider.postgres.restore.plan import plan_contents
 from glacier_provider.postgres.restore.rehearsal import (
     _Rehearsal,
     _session,
+    fails_without_rows,
     rehearse_schema,
 )
 from glacier_provider.postgres.restore.scratch import SCRATCH, scratch_database
+from glacier_provider.postgres.restore.session import RestoringSession
 from tests.integration.postgres.conftest import SampleServer
 from tests.integration.postgres.test_what_stays import DOCS, LEFT_OUT, LOGINS, SUPERUSER, Library
 from tests.integration.postgres.test_what_stays import ends as ends
@@ -308,3 +310,82 @@ def test_locks_are_estimated_before_anything_is_begun(library: Library) -> None:
     plan = library.plan(library.dump())
     assert 30 * 15 < plan.locks < 30 * 40
     assert plan.fits_a_transaction
+
+
+BREAKS = {
+    "foreign key b_a_fkey of public.b": "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (a int REFERENCES a);"
+    " ALTER TABLE b DISABLE TRIGGER ALL; INSERT INTO b VALUES (NULL), (5); ALTER TABLE b ENABLE TRIGGER ALL",
+    "foreign key b_a_c_fkey of public.b": "CREATE TABLE a (id int, c text, PRIMARY KEY (c, id)) PARTITION BY HASH (id);"
+    " CREATE TABLE a1 PARTITION OF a FOR VALUES WITH (MODULUS 1, REMAINDER 0); CREATE TABLE b (a int, c text,"
+    " FOREIGN KEY (a, c) REFERENCES a (id, c)); ALTER TABLE b DISABLE TRIGGER ALL; INSERT INTO b VALUES (5, 'x');"
+    " ALTER TABLE b ENABLE TRIGGER ALL",
+    "check small of public.a": "CREATE FUNCTION most() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 900';"
+    " CREATE TABLE a (n int CONSTRAINT small CHECK (n < public.most())); INSERT INTO a SELECT generate_series(1, 800);"
+    " CREATE OR REPLACE FUNCTION most() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 700'",
+    "materialized view public.m": "CREATE TABLE a (n int); CREATE MATERIALIZED VIEW m AS SELECT 1 / (50 - n) FROM a;"
+    " INSERT INTO a SELECT generate_series(1, 80)",
+    "unique index once of public.m": "CREATE TABLE a (n int); CREATE MATERIALIZED VIEW m AS SELECT n, n AS o FROM a;"
+    " CREATE UNIQUE INDEX once ON m (n) INCLUDE (o); INSERT INTO a SELECT n % 70 FROM generate_series(1, 80) AS n",
+}
+
+
+@pytest.mark.parametrize("about", BREAKS)
+def test_a_row_among_many_with_which_a_restore_fails_is_found(ends: Library, about: str) -> None:
+    ends.run(f"SET search_path = public; {BREAKS[about]}", by=SUPERUSER)
+    superuser = ends.of(SUPERUSER)
+    found = rehearse_expressions(superuser, frozenset(), tell=nothing)
+    assert [one.object for one in found.failed] == [about]
+    assert found.unseen == 0
+    tables = frozenset({("public", "a"), ("public", "m")})  # of what no restore replaces nothing is said
+    assert rehearse_expressions(superuser, frozenset(), tell=nothing, tables=tables).failed == ()
+    hurried = rehearse_expressions(superuser, frozenset(), tell=nothing, seconds=0)
+    assert (hurried.failed, hurried.unseen > 0) == ((), True)
+    with pytest.raises(RestoreFailed) as caught:
+        ends.restore(ends.dump(), by=SUPERUSER)
+    assert "on_error: list" in str(caught.value.hint)
+
+
+def test_a_materialized_view_is_tried_as_its_owner_who_runs_it_in_a_restore(ends: Library) -> None:
+    """Policies bind the owner of the view, and not the owner of the table; a restore switches no policy on."""
+    reader = f"{ends.role}_reader"
+    ends.run(f"CREATE ROLE {reader}; GRANT {reader} TO {ends.role}", by=SUPERUSER)
+    ends.run(
+        "CREATE TABLE notes (n int); INSERT INTO notes VALUES (1); ALTER TABLE notes ENABLE ROW LEVEL SECURITY",
+        f"GRANT SELECT ON notes TO {reader}; CREATE MATERIALIZED VIEW m AS SELECT n FROM notes",
+    )
+    assert rehearse_expressions(ends.owner, frozenset(), tell=nothing).failed == ()
+    ends.run(f"ALTER MATERIALIZED VIEW m OWNER TO {reader}", by=SUPERUSER)
+    for by in ("owner", SUPERUSER):
+        found = rehearse_expressions(ends.of(by), frozenset(), tell=nothing).failed
+        assert [one.object for one in found] == ["materialized view public.m"]
+        assert "row-level security" in found[0].said
+
+
+def test_what_reads_rows_that_come_later_is_tried_without_them(library: Library) -> None:
+    library.run(
+        "CREATE TABLE words (word text); INSERT INTO words VALUES ('a'); CREATE TABLE empty (word text)",
+        "CREATE FUNCTION known(text) RETURNS boolean LANGUAGE plpgsql AS "
+        "'BEGIN RETURN EXISTS (SELECT FROM public.words WHERE word = $1); END'",
+        "CREATE FUNCTION free(text) RETURNS boolean LANGUAGE sql AS "
+        "'SELECT NOT EXISTS (SELECT FROM public.empty WHERE word = $1)'",
+        "CREATE DOMAIN known_word AS text CHECK (known(VALUE))",
+        "CREATE TABLE t (a text CHECK (known(a)), b known_word, c text CHECK (free(c)), d text CHECK (lower(d) = d))",
+        "INSERT INTO t VALUES ('a', 'a', 'it''s \\', 'd')",
+    )
+    found = rehearse_expressions(library.owner, frozenset(), tell=nothing)
+    assert found.failed == ()
+    tables = {one.failed.object.split()[-3]: one.tables for one in found.readings}
+    assert tables == {
+        "t_a_check": (("public", "words"),),
+        "b": (("public", "words"),),
+        "t_c_check": (("public", "empty"),),
+    }
+    failing: list[str] = []
+
+    def then(session: RestoringSession) -> None:
+        failing.extend(one.failed.object for one in found.readings if fails_without_rows(session, one))
+
+    toc = table_of_contents(library.dump())
+    assert rehearse_schema(library.owner, toc, PgRestoreOptions(), tell=nothing, then=then) == ()
+    assert "check t_a_check of public.t" in failing
+    assert "domain of column b of public.t" in failing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -199,6 +200,21 @@ def test_an_event_trigger_that_stays_and_refuses_is_named_with_what_helps(ends: 
         ends.restore(dump)
     ends.run(refused.value.hint.partition("meanwhile: ")[2].removesuffix("."), by=SUPERUSER)
     ends.restore(dump)
+
+
+def test_an_extension_that_moved_to_another_schema_is_named_with_what_helps(
+    sample: SampleServer, tmp_path: Path
+) -> None:
+    server = sample.new(
+        "CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; CREATE TABLE t (c ext.citext)", empty=True
+    )
+    path = dumped(sample, server, tmp_path / "dump")
+    sample.run(server, "ALTER EXTENSION citext SET SCHEMA public")
+    told = refuses(RestoreFailed, sample, server, path)
+    found = re.search(r"ALTER EXTENSION .* SET SCHEMA [^,]*", told)
+    assert found is not None
+    sample.run(server, found[0])
+    restore_in_transaction(server, sample.tools, path, WITHOUT_CATALOG, progress=print)
 
 
 @pytest.mark.parametrize("form", list(DumpFormat))

@@ -17,11 +17,13 @@ from glacier_provider.postgres import (
     PgRestoreOptions,
     Selection,
     Server,
+    check_swap,
     dump_to_path,
     find_tools,
     restore_by_swap,
     restore_in_transaction,
 )
+from glacier_provider.postgres.restore.rehearsal import rehearse_schema
 from glacier_provider.postgres.tools.server import require_primary
 from tests.integration.postgres.conftest import EACH
 from tests.support.postgres import EmbeddedPostgres
@@ -116,6 +118,32 @@ def test_settings_of_a_role_or_a_database_change_no_dump_and_no_restore(
     restore_in_transaction(server, tools, dump.path, Selection(), progress=print)
     with server.connect(autocommit=True) as connection:
         assert connection.execute(CONTENT).fetchall() == before
+
+
+#: They fit how we call the server's own better than these do, whatever the search_path: by the types of the arguments.
+FITTING = ("format(text, text)", "format(text, name)", "starts_with(name, text)", "shobj_description(oid, text)")
+FITTING += ("has_database_privilege(oid, name)", "pg_database_size(text)", "to_jsonb(name)")
+
+
+def test_a_function_that_fits_better_than_the_servers_own_is_never_called(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """Who planted it would have it run by whoever backs up; with all of these settings the database is swapped, too."""
+    settings = {**ODD, "search_path": "traps, public"}
+    server = odd_database(postgres, "odd_trapped", settings, of="database")
+    caught = "RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE ''caught''; END'"
+    for one in FITTING:
+        postgres.execute(
+            f"CREATE FUNCTION traps.{one} {caught}; ALTER FUNCTION traps.{one} OWNER TO owner", "odd_trapped"
+        )
+    tools = find_tools(postgres.bin_directory)
+    check_swap(server, catalog_schema="glacier_catalog")
+    dump = dump_to_path(server, tools, PgDumpOptions(), tmp_path / "d", progress=print)
+    assert dump.contents is not None
+    assert rehearse_schema(server, dump.contents, PgRestoreOptions(), tell=lambda: None) == ()
+    restore_in_transaction(server, tools, dump.path, Selection(), progress=print)
+    restore_by_swap(server, tools, dump.path, PgRestoreOptions(), mark="odd", jobs=2, progress=print)
+    assert postgres.execute("SELECT body FROM public.notes", "odd_trapped") == [("a\\b",)]
 
 
 def test_a_swap_outlasts_the_timeouts_of_its_role(postgres: EmbeddedPostgres, tmp_path: Path) -> None:

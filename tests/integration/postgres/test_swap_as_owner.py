@@ -415,7 +415,7 @@ def test_the_rules_of_an_icu_locale_are_those_of_the_old_database(
         f" daticurules = {quote(RULES) if rules else 'NULL'} WHERE datname = '{library.name}'"
     )
     with library.postgres.server().connect() as connection:
-        statement = create_statement(connection, Swap(library.name, MARK))
+        statement = create_statement(connection, library.name, Swap(library.name, MARK).beside)
     assert "LOCALE_PROVIDER icu ICU_LOCALE E'de'" in statement
     assert (f"ICU_RULES E{quote(RULES)}" in statement) == rules
     assert "TABLESPACE" not in statement

@@ -150,6 +150,15 @@ SELECT n.nspname, c.relname
 FROM rebuilt r JOIN pg_catalog.pg_class c ON c.oid = r.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 ORDER BY 1, 2
 
+-- name: event_triggers
+-- purpose: event triggers that stay and run with what a restore does: (name, text of the function).
+-- begins: objects
+SELECT e.evtname, p.prosrc
+FROM pg_catalog.pg_event_trigger e JOIN pg_catalog.pg_proc p ON p.oid = e.evtfoid
+  JOIN object o ON o.classid = 'pg_catalog.pg_event_trigger'::regclass AND o.objid = e.oid AND o.stays IS NOT NULL
+WHERE e.evtenabled IN ('O', 'A') AND e.evtevent <> 'login'
+ORDER BY 1
+
 -- name: unpublished
 -- purpose: memberships of replaced tables in publications that stay and belong to others: they end with the drop.
 -- begins: objects

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glacier_provider.core.text import readable_size
 from glacier_provider.errors import GlacierProviderError, NameTaken
+from glacier_provider.postgres.cluster.properties import copy_settings
 from glacier_provider.postgres.restore.swap.maintenance import maintenance
 from glacier_provider.postgres.restore.swap.names import Filling, Swap
 from glacier_provider.postgres.tools.run import TaskLog
@@ -60,34 +61,42 @@ def create_beside(server: Server, connection: Connection, swap: Swap, progress: 
     for name, comment in there.items():
         if swap.is_left_over(name, comment):
             _drop_left_over(connection, name, progress)
-    connection.execute(create_statement(connection, swap).encode())
+    connection.execute(create_statement(connection, swap.database, swap.beside).encode())
+    copy_settings(connection, swap.database, swap.beside)  # what is refused is told at the end, with the privileges
     mark_beside(connection, swap, Filling.UNFINISHED)
 
 
-def create_statement(connection: Connection, swap: Swap) -> str:
-    """Return the statement that makes the new database like the old one: owner, encoding, locale, tablespace."""
-    row = connection.execute(_LIKE_THE_OLD, (swap.database,)).fetchone()
+def create_statement(connection: Connection, like: str, name: str) -> str:
+    """Return the statement that makes a database like another one: owner, encoding, locale, tablespace."""
+    owner, encoding, collate, ctype, tablespace, *locale = _row_of(connection, like)
+    parts = [f"CREATE DATABASE {quoted(name)} TEMPLATE template0 OWNER {quoted(owner)}"]
+    parts.append(_encoding(encoding, collate, ctype, *locale))
+    if tablespace:  # the template's own may be used by anybody, unless it is named
+        parts.append(f"TABLESPACE {quoted(tablespace)}")
+    return " ".join(parts)
+
+
+def encoding_like(connection: Connection, like: str) -> str:
+    """Return the clauses of CREATE DATABASE that give a database the encoding and locale of another one."""
+    _, encoding, collate, ctype, _, *locale = _row_of(connection, like)
+    return _encoding(encoding, collate, ctype, *locale)
+
+
+def _row_of(connection: Connection, database: str) -> tuple[Any, ...]:
+    row = connection.execute(_LIKE_THE_OLD, (database,)).fetchone()
     assert row is not None  # we are its server's
-    return _create(swap.beside, *row)
+    return row
 
 
-def _create(
-    name: str,
-    owner: str,
+def _encoding(
     encoding: str,
     collate: str,
     ctype: str,
-    tablespace: str | None,
     provider: str | None,
     locale: str | None,
     rules: str | None,
 ) -> str:
-    parts = [
-        f"CREATE DATABASE {quoted(name)} TEMPLATE template0 OWNER {quoted(owner)}",
-        f"ENCODING {literal(encoding)} LC_COLLATE {literal(collate)} LC_CTYPE {literal(ctype)}",
-    ]
-    if tablespace:  # the template's own may be used by anybody, unless it is named
-        parts.append(f"TABLESPACE {quoted(tablespace)}")
+    parts = [f"ENCODING {literal(encoding)} LC_COLLATE {literal(collate)} LC_CTYPE {literal(ctype)}"]
     if provider == "i":
         parts.append(f"LOCALE_PROVIDER icu ICU_LOCALE {literal(locale or '')}")
         parts += [f"ICU_RULES {literal(rules)}"] if rules else []
@@ -135,6 +144,6 @@ def kept_beside(elsewhere: Server, swap: Swap) -> str:
 
 
 def _is_empty(database: Server) -> bool:
-    with database.connect(autocommit=True) as connection, database_errors(database, "looking into it"):
+    with database.connect(autocommit=True, bare=True) as connection, database_errors(database, "looking into it"):
         row = connection.execute(_EMPTY).fetchone()
     return bool(row and row[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,16 +45,18 @@ def fill(
     jobs: int,
     lenient: bool,
     progress: TaskLog,
+    settings: Mapping[str, str] | None = None,
 ) -> Filled:
     """Restore the dump with `jobs` connections; stop at the first error, or, `lenient`, go on and return them all.
 
+    `settings` are those of the application's own that its database has, for whatever asks for them while it is made.
     Raise RestoreFailed or ToolKilled.
     """
     by_hand = Privileges(beside, options, entries)
     rounds = _rounds(entries, by_hand, jobs)
-    with beside.connect(autocommit=True) as connection:
+    with beside.connect(autocommit=True, bare=True) as connection:
         newer = tools.version.major > server_version(connection).major
-        reached = beside.for_tools(connection)
+        reached = beside.for_tools(connection).with_settings(settings or {})
     warnings: list[str] = []
     failed: list[FailedStatement] = []
     with tempfile.TemporaryDirectory(prefix="glacier-") as work:

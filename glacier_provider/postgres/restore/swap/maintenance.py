@@ -28,7 +28,10 @@ def maintenance_server(server: Server) -> Server:
     usual = server.with_database(USUAL)
     if server.dbname != USUAL and _answers(usual):
         return usual
-    with server.connect(autocommit=True) as connection, database_errors(server, "looking for another database"):
+    with (
+        server.connect(autocommit=True, bare=True) as connection,
+        database_errors(server, "looking for another database"),
+    ):
         names = [str(name) for (name,) in connection.execute(_OTHERS).fetchall()]
     found = next((other for other in map(server.with_database, names) if _answers(other)), None)
     if found is None:
@@ -41,7 +44,7 @@ def maintenance_server(server: Server) -> Server:
 
 def _answers(database: Server) -> bool:
     try:
-        database.connect().close()
+        database.connect(bare=True).close()
     except DatabaseRefused:
         return False
     return True
@@ -50,5 +53,5 @@ def _answers(database: Server) -> bool:
 @contextmanager
 def maintenance(elsewhere: Server, doing: str) -> Iterator[Connection]:
     """Connect for one step: a connection held while a database is filled would be idle for hours, and may be cut."""
-    with elsewhere.connect(autocommit=True) as connection, database_errors(elsewhere, doing):
+    with elsewhere.connect(autocommit=True, bare=True) as connection, database_errors(elsewhere, doing):
         yield connection

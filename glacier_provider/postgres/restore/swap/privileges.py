@@ -78,7 +78,7 @@ class Privileges:
 
     def _ask(self, statement: str, parameters: Sequence[object] | None = None) -> list[tuple[object, ...]]:
         doing = "giving privileges in the new database"
-        with self._beside.connect(autocommit=True) as connection, database_errors(self._beside, doing):
+        with self._beside.connect(autocommit=True, bare=True) as connection, database_errors(self._beside, doing):
             cursor = connection.execute(statement.encode("utf-8", "surrogateescape"), parameters)
             return cursor.fetchall() if cursor.description else []
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from glacier_provider.core.text import counted
 from glacier_provider.errors import GlacierProviderError, RestoredInPart
-from glacier_provider.postgres.cluster.properties import copy_properties
+from glacier_provider.postgres.cluster.properties import copy_properties, own_settings
 from glacier_provider.postgres.dump.disk import restorable_entries, table_of_contents
 from glacier_provider.postgres.dump.toc import Toc, TocEntry
 from glacier_provider.postgres.restore.outcome import FailedStatement, RestoredDatabase
-from glacier_provider.postgres.restore.selection import annotates_the_server, privileges_of_members
 from glacier_provider.postgres.restore.statistics import analyze_all
 from glacier_provider.postgres.restore.swap.beside import (
     comments,
@@ -25,19 +24,23 @@ from glacier_provider.postgres.restore.swap.beside import (
     mark_beside,
     progress_of,
 )
-from glacier_provider.postgres.restore.swap.check import check_content, check_swap
+from glacier_provider.postgres.restore.swap.check import (
+    check_content,
+    check_swap,
+    what_a_swap_restores,
+    without_the_servers_own,
+)
 from glacier_provider.postgres.restore.swap.fill import Filled, fill
 from glacier_provider.postgres.restore.swap.maintenance import maintenance, maintenance_server
 from glacier_provider.postgres.restore.swap.names import Filling, Swap
 from glacier_provider.postgres.restore.swap.rename import rename_both
 from glacier_provider.postgres.tools.find import Tools, check_client_version, server_version
-from glacier_provider.postgres.tools.options import Keep, OnError, PgRestoreOptions
+from glacier_provider.postgres.tools.options import OnError, PgRestoreOptions
 from glacier_provider.postgres.tools.run import TaskLog
 from glacier_provider.postgres.tools.server import Server
 
 if TYPE_CHECKING:
     from glacier_provider.postgres.checks.restored import RestoreChecking
-    from glacier_provider.postgres.tools.server import Connection
 
 
 def restore_by_swap(
@@ -102,16 +105,11 @@ def drop_beside(server: Server, mark: str) -> None:
             drop(connection, swap.beside)
 
 
-_SERVERS_OWN = "it is of an object of the server itself, which a superuser has to change in the restored database"
-_OF_A_MEMBER = "it is of an object of an extension, which a superuser has to change in the restored database"
 _SLOTS = "SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = %s ORDER BY slot_name"
 _SLOT_STAYS = (
     "The replication slot {slot} stays with {previous}: whoever reads it hears nothing of the restored database, and "
     "it keeps WAL until it is dropped. Create it again in the restored database, with a new copy for its reader."
 )
-_ITSELF = """
-SELECT rolsuper, ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles WHERE pg_has_role(oid, 'USAGE'))
-  FROM pg_catalog.pg_roles WHERE rolname = current_user"""
 
 
 def _content(dump: Path, options: PgRestoreOptions) -> str:
@@ -200,9 +198,9 @@ class _Job:
         return error
 
     def _filled(self) -> Filled:
-        entries = list(self._restorable())
+        entries = self._restorable()
         with maintenance(self.elsewhere, "creating the new database") as connection:
-            entries = self._without_the_servers_own(connection, entries)
+            entries, self.servers_own = without_the_servers_own(connection, entries)
             check_content(
                 connection,
                 self.server,
@@ -212,6 +210,7 @@ class _Job:
                 lenient=self.on_error is not OnError.STOP,
             )
             create_beside(self.server, connection, self.swap, self.progress)
+            settings = own_settings(connection, self.swap.database)
         self.progress(f"Restoring {len(entries)} entries of {self.dump.name} into the new database {self.swap.beside}.")
         try:
             return fill(
@@ -223,41 +222,22 @@ class _Job:
                 jobs=self.jobs,
                 lenient=self.on_error is not OnError.STOP,
                 progress=self.progress,
+                settings=settings,
             )
         except GlacierProviderError:
             self._drop_half_filled()
             raise
 
-    def _restorable(self) -> Iterator[TocEntry]:
-        """Yield the entries that a restore in a transaction would bring, too."""
-        for entry in restorable_entries(self.tools, self.dump, self.toc):
-            if entry.desc == "SUBSCRIPTION":
-                self.warnings.append(
-                    f"{entry} is not restored: the one of {self.swap.previous} goes on there, and may be the only user "
-                    "of its slot. Disable it and set its slot to NONE before that database is dropped."
-                )
-            elif entry.desc == "SUBSCRIPTION TABLE":
-                continue
-            elif not (entry.desc == "USER MAPPING" and self.options.privileges is Keep.DROP):  # a privilege
-                yield entry
-
-    def _without_the_servers_own(self, connection: Connection, entries: list[TocEntry]) -> list[TocEntry]:
-        """Leave out, and list, privileges and comments that this user cannot give: of the server's and extensions'."""
-        superuser, ours = connection.execute(_ITSELF).fetchone() or (False, [])
-        if superuser:
-            return entries
-        members = privileges_of_members(entries)
-        reasons = {
-            entry.dump_id: _SERVERS_OWN if annotates_the_server(entry) else _OF_A_MEMBER
+    def _restorable(self) -> list[TocEntry]:
+        """Return the entries that a restore in a transaction would bring, too."""
+        entries = restorable_entries(self.tools, self.dump, self.toc)
+        self.warnings += [
+            f"{entry} is not restored: the one of {self.swap.previous} goes on there, and may be the only user of its "
+            "slot. Disable it and set its slot to NONE before that database is dropped."
             for entry in entries
-            if annotates_the_server(entry) or (entry.dump_id in members and entry.owner not in ours)
-        }
-        self.servers_own = tuple(
-            FailedStatement(str(entry), reasons[entry.dump_id], entry.definition.strip())
-            for entry in entries
-            if entry.dump_id in reasons
-        )
-        return [entry for entry in entries if entry.dump_id not in reasons]
+            if entry.desc == "SUBSCRIPTION"
+        ]
+        return what_a_swap_restores(entries, self.options)
 
     def _drop_half_filled(self) -> None:
         """Free the disk of a database that was filled in vain; should that fail too, the next try does it."""

@@ -68,10 +68,11 @@ def test_the_privileges_of_a_schema_come_with_it_and_others_late() -> None:
     assert in_order(dump.entries) == [of_public, odd, of_schema, table, index, acl, trigger, refresh]
 
 
-def test_tablespaces_are_set_when_they_change_and_not_when_they_are_dropped() -> None:
+def test_tablespaces_are_set_at_first_and_when_they_change_and_not_when_they_are_dropped() -> None:
+    """At first, since a role or a database may have another default."""
     here, there = entry("TABLE", "a"), entry("TABLE", "b", tablespace="fast", access_method="heap")
     keeping = Storage(PgRestoreOptions())
-    assert [bool(keeping.before(each)) for each in (here, there, there, here)] == [False, True, False, True]
+    assert [bool(keeping.before(each)) for each in (here, here, there, there, here)] == [True, False, True, False, True]
     dropping = Storage(PgRestoreOptions(tablespaces=Keep.DROP))
     assert "tablespace" not in dropping.before(there)
 
@@ -105,7 +106,10 @@ def test_each_statement_of_the_sql_files_has_a_name_and_a_purpose() -> None:
         ("CREATE FUNCTION s.f() RETURNS text\n    LANGUAGE sql\n    AS 'SELECT ''in LANGUAGE c, leakproof'''", False),
         ("CREATE FUNCTION s.f(c text) RETURNS text\n    LANGUAGE sql\n    AS 'SELECT c'", False),
         ("CREATE FUNCTION s.f() RETURNS bool\n    LANGUAGE sql\n    AS $$SELECT leakproof FROM s.t$$", False),
-        ("CREATE FUNCTION s.f() RETURNS bool\n    LANGUAGE sql\n    BEGIN ATOMIC SELECT t.leakproof FROM s.t; END", False),
+        (
+            "CREATE FUNCTION s.f() RETURNS bool\n    LANGUAGE sql\n    BEGIN ATOMIC SELECT t.leakproof FROM s.t; END",
+            False,
+        ),
         ("CREATE FUNCTION s.f(leakproof bool) RETURNS bool\n    LANGUAGE sql\n    RETURN leakproof", False),
         (
             "CREATE FUNCTION s.f() RETURNS void\n    LANGUAGE plpgsql\n    AS $_$BEGIN EXECUTE $$ CREATE FUNCTION g() "
