@@ -55,6 +55,19 @@ def hashed_tree(directory: Path, count: int, *, digits: int = 4) -> Path:
     return _tree(directory, hashed_names(count, digits=digits))
 
 
+def spread_tree(directory: Path, count: int, *, directories: int) -> Path:
+    """Make `count` empty files, evenly in so many directories (two levels, 100 in the upper one); return where."""
+    return _tree(directory, spread_names(count, directories=directories))
+
+
+def spread_names(count: int, *, directories: int) -> Iterator[str]:
+    """Yield the relative names of `spread_tree`, directory by directory."""
+    wide = max(1, directories // 100)
+    for number in range(count):
+        folder = number * directories // count
+        yield f"{folder // wide:03}/{folder % wide:05}/document-{number:08}.pdf"
+
+
 def flat_names(count: int, *, first: int = 0) -> Iterator[str]:
     """Yield the relative names of `flat_tree`; those from `first` on."""
     for number in range(first, first + count):

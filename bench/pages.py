@@ -1,61 +1,91 @@
-"""How much longer the page in Airflow's UI takes for a large catalog than for a small one.
+"""How much longer the page in Airflow's UI and the command line take for a large catalog than for a small one.
 
-    python -m bench.pages
+    python -m bench.pages [--many]
 
-Prints for each view of the page the milliseconds with 100 backups and 10,000 archives, those with 10,000 backups and
-1,000,000 archives, and their ratio. One in a hundred files is away, as after years of deletions.
+Prints for each view the milliseconds with 100 backups and 10,000 archives of one application, those with 10,000 backups
+and 1,000,000 archives, and their ratio; with `--many` of 100 applications, each with 100 backups and 1,000 archives,
+and with 10,000 backups and 100,000 archives. One in a hundred files is away, as after years of deletions.
 """
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from bench.processes import BenchFailed
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.pages import BackupFilter, Page, Pages
+from glacier_provider.cli import main as glacier_backup
 from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
 from tests.support.postgres import EmbeddedPostgres
 
-SMALL, LARGE = (100, 10_000), (10_000, 1_000_000)
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a catalog is: each application has so many backups and archives."""
+
+    applications: int
+    backups: int
+    archives: int
+
+    @property
+    def names(self) -> list[str]:
+        return ["dms", *(f"app{number}" for number in range(2, self.applications + 1))]
+
+
+ONE = Size(1, 100, 10_000), Size(1, 10_000, 1_000_000)
+MANY = Size(100, 100, 1_000), Size(100, 10_000, 100_000)
 
 FILL = """
-INSERT INTO applications (id, name) VALUES (1, 'dms');
-CREATE TEMPORARY TABLE asked AS SELECT {backups}::bigint AS backups, {archives}::bigint AS archives;
+INSERT INTO applications (id, name)
+SELECT n, CASE n WHEN 1 THEN 'dms' ELSE 'app' || n END FROM generate_series(1, {applications}) AS n;
+CREATE TEMPORARY TABLE asked AS
+SELECT {backups}::bigint AS backups, {archives}::bigint AS archives, {applications}::bigint AS applications;
 INSERT INTO glacier_archives (id, application_id, kind, filename, backup_id, original_size, stored_size, checksum,
                               store_uri, key, state, retrieval_status, archived_at)
-SELECT n, 1, 'file', 'in/document ' || n || '.pdf', 1 + (n - 1) * backups / archives, 1000, 1000, 'sha256:' || n,
-       's3://bucket/prefix', 'file' || n, 'archived', CASE WHEN n % 100 = 0 THEN 'available' ELSE 'exists' END, now()
-  FROM asked, generate_series(1, archives) AS n;
+SELECT (app - 1) * archives + n, app, 'file', 'in/document ' || n || '.pdf',
+       (app - 1) * backups + 1 + (n - 1) * backups / archives, 1000, 1000, 'sha256:' || n,
+       's3://bucket/prefix', 'file' || app || '/' || n, 'archived',
+       CASE WHEN n % 100 = 0 THEN 'available' ELSE 'exists' END, now()
+  FROM asked, generate_series(1, applications) AS app, generate_series(1, archives) AS n;
 INSERT INTO backup_files
-SELECT id, 1, backup_id, CASE WHEN retrieval_status = 'available' THEN least(backups, backup_id + 50) END
+SELECT id, application_id, backup_id,
+       CASE WHEN retrieval_status = 'available' THEN least(application_id * backups, backup_id + 50) END
   FROM asked, glacier_archives;
 INSERT INTO glacier_archives (id, application_id, kind, filename, backup_id, original_size, stored_size, checksum,
                               store_uri, key, state, archived_at)
-SELECT archives + n, 1, 'database', 'dump' || n, n, 5000, 5000, 'sha256:' || n, 's3://bucket/prefix', 'dump' || n,
-       'archived', now()
-  FROM asked, generate_series(1, backups) AS n;
+SELECT applications * archives + n, 1 + (n - 1) / backups, 'database', 'dump' || n, n, 5000, 5000, 'sha256:' || n,
+       's3://bucket/prefix', 'dump' || n, 'archived', now()
+  FROM asked, generate_series(1, applications * backups) AS n;
 INSERT INTO application_data_backups (id, application_id, state, dag_id, dag_run_id, opened_at, closed_at, scanned_at,
        database_archive_id, manifest_archive_id, files_count, files_bytes, new_files_count, new_files_bytes)
-SELECT n, 1, 'complete', 'glacier_backup__dms', 'run' || n, now() - (backups - n) * interval '1 day', now(), now(),
-       archives + n, archives + n, archives, archives * 1000, 100, 100000
-  FROM asked, generate_series(1, backups) AS n;
+SELECT n, 1 + (n - 1) / backups, 'complete', 'glacier_backup__' || (1 + (n - 1) / backups), 'run' || n,
+       now() - (backups - 1 - (n - 1) % backups) * interval '1 day', now(), now(),
+       applications * archives + n, applications * archives + n, archives, archives * 1000, 100, 100000
+  FROM asked, generate_series(1, applications * backups) AS n;
 """
 
 
-def fill(server: Server, backups: int, archives: int) -> None:
+def fill(server: Server, size: Size) -> None:
     with server.connect(autocommit=True) as connection:
         connection.execute("SET search_path TO glacier_catalog")
-        connection.execute(FILL.format(backups=backups, archives=archives).encode())
+        amounts = {"applications": size.applications, "backups": size.backups, "archives": size.archives}
+        connection.execute(FILL.format(**amounts).encode())
         connection.execute("VACUUM ANALYZE")
 
 
-def views(catalog: Pages, backups: int) -> Mapping[str, Callable[[], object]]:
+def views(catalog: Pages, size: Size) -> Mapping[str, Callable[[], object]]:
     """Return what the page asks, by what the page is."""
-    middle, dms = backups // 2, BackupFilter("dms")
+    backups, middle, dms = size.backups, size.backups // 2, BackupFilter("dms")
     return {
-        "overview": lambda: overview(catalog),
+        "overview": lambda: overview(catalog, size.names),
         "newest backups": lambda: catalog.backups(dms, Page()),
         "backups years ago": lambda: catalog.backups(dms, Page(offset=middle)),
         "backups by files": lambda: catalog.backups(dms, Page(sort="files")),
@@ -77,23 +107,48 @@ def views(catalog: Pages, backups: int) -> Mapping[str, Callable[[], object]]:
     }
 
 
-def overview(catalog: Pages) -> None:
+def overview(catalog: Pages, names: list[str]) -> None:
     since = datetime.now(UTC) - timedelta(days=380)
     for states in (["running", "complete", "failed"], ["complete"], ["complete", "failed"]):
-        catalog.newest(["dms"], states)
-    catalog.newest_restores(["dms"])
-    catalog.first(["dms"])
-    catalog.days({"dms": "UTC"}, since)
-    catalog.growth(["dms"], since)
-    catalog.totals(["dms"])
-    catalog.proofs(["dms"])
+        catalog.newest(names, states)
+    catalog.newest_restores(names)
+    catalog.first(names)
+    catalog.days(dict.fromkeys(names, "UTC"), since)
+    catalog.growth(names, since)
+    catalog.totals(names)
+    catalog.proofs(names)
 
 
-def opened(server: Server, backups: int, archives: int) -> Catalog:
+def commands(server: Server, size: Size) -> Mapping[str, Callable[[], object]]:
+    """Return what the command line shows, by its words."""
+    middle = str(size.backups // 2)
+    uri = f"postgresql://{server.user}:{server.password}@{server.host}:{server.port}/{server.dbname}"
+
+    def command(*words: str) -> tuple[str, Callable[[], object]]:
+        def run() -> None:
+            os.environ["GLACIER_CATALOG_URI"] = uri
+            with redirect_stdout(io.StringIO()):
+                status = glacier_backup(list(words))
+            if status:
+                raise BenchFailed(f"glacier-backup {' '.join(words)} ended with {status}")
+
+        return f"glacier-backup {words[0]}", run
+
+    return dict(
+        [
+            command("list", "--application", "dms"),
+            command("show", middle),
+            command("archives", middle),
+            command("restores", "--application", "dms"),
+        ]
+    )
+
+
+def opened(server: Server, size: Size) -> Catalog:
     """Return a catalog of this size, opened as the page opens it."""
     catalog = a_catalog(server)
     catalog.migrate()
-    fill(server, backups, archives)
+    fill(server, size)
     connection = catalog._database.connection()
     connection.execute("SET jit TO off")
     connection.execute("SET plan_cache_mode TO force_custom_plan")
@@ -111,17 +166,16 @@ def _best_of_both(small: Callable[[], object], large: Callable[[], object]) -> t
     return min(spent[0][1:]), min(spent[1][1:])
 
 
-def main() -> None:
+def main(*, many: bool) -> None:
     with EmbeddedPostgres() as postgres:
-        sizes = {"small": SMALL, "large": LARGE}
-        catalogs = [opened(postgres.create_database(name), *size) for name, size in sizes.items()]
-        asked = [views(catalog.pages, size[0]) for catalog, size in zip(catalogs, sizes.values(), strict=True)]
+        asked = []
+        for name, size in zip(("small", "large"), MANY if many else ONE, strict=True):
+            server = postgres.create_database(name)
+            asked.append({**views(opened(server, size).pages, size), **commands(server, size)})
         for name in asked[0]:
             small, large = _best_of_both(asked[0][name], asked[1][name])
-            print(f"{name:26}{small:8.1f} ms {large:8.1f} ms   ratio {large / small:5.1f}")
-        for catalog in catalogs:
-            catalog.close()
+            print(f"{name:26}{small:8.1f} ms {large:8.1f} ms   ratio {large / small:5.1f}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(many="--many" in sys.argv[1:])

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.certificates import trusted
 from bench.child import python
 from bench.harness import Contender
 from bench.servers import BUCKET, KEY_ID, REGION, SECRET, S3Server, program
@@ -23,7 +24,8 @@ def rclone_environment(server: S3Server) -> dict[str, str]:
     """Return the configuration of the remote `bench:` for rclone."""
     settings = {"TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": server.url, "REGION": REGION, "FORCE_PATH_STYLE": "true",
                 "ACCESS_KEY_ID": server.key_id, "SECRET_ACCESS_KEY": server.secret, "LIST_VERSION": "2"}  # fmt: skip
-    return {f"RCLONE_CONFIG_BENCH_{name}": value for name, value in settings.items()} | {"RCLONE_CONFIG": os.devnull}
+    env = {f"RCLONE_CONFIG_BENCH_{name}": value for name, value in settings.items()} | {"RCLONE_CONFIG": os.devnull}
+    return env | ({"RCLONE_CA_CERT": trust} if (trust := trusted()) else {})
 
 
 def rclone(

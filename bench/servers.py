@@ -13,6 +13,7 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -21,10 +22,11 @@ import time
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from bench.certificates import make_certificate, trusted, trusting
 from bench.processes import CHECKOUT, BenchFailed, clean_environment
 
 KEY_ID, SECRET, REGION = "bench", "bench-secret-key", "us-east-1"
@@ -58,15 +60,24 @@ class LocalServer(ABC):
 
     name: str
     seconds_to_start = 60.0
+    secure = False  #: speaks TLS; clients trust its certificate as long as it runs
 
     def __init__(self) -> None:
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._scratch = Path()
+        self._certificate: tuple[Path, Path] | None = None
+        self._trust = ExitStack()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.secure else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def certificate(self) -> tuple[str, str]:
+        """The paths of the server's certificate and of its key."""
+        assert self._certificate is not None, "only a secure server has one"
+        return str(self._certificate[0]), str(self._certificate[1])
 
     @property
     def kept(self) -> Path:
@@ -99,6 +110,9 @@ class LocalServer(ABC):
     def __enter__(self) -> Self:
         self._scratch = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-", dir=scratch_parent()))
         try:
+            if self.secure:
+                self._certificate = make_certificate(self._scratch)
+                self._trust.enter_context(trusting(self._certificate[0]))
             self._start()
             self.prepare()
         except BaseException:
@@ -135,6 +149,7 @@ class LocalServer(ABC):
     def stop(self) -> None:
         """End the server and all that it started, and remove what it kept."""
         self._end()
+        self._trust.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _end(self) -> None:
@@ -165,7 +180,7 @@ class S3Server(LocalServer):
             aws_access_key_id=self.key_id, aws_secret_access_key=self.secret, region_name=REGION
         )
         options = {"s3": {"addressing_style": "path"}, "retries": {"total_max_attempts": 5}, **config}
-        return session.client("s3", endpoint_url=self.url, config=Config(**options))
+        return session.client("s3", endpoint_url=self.url, config=Config(**options), verify=trusted())
 
     def prepare(self) -> None:
         self.new_bucket(BUCKET)
@@ -203,13 +218,20 @@ class Sink(S3Server):
     def command(self, scratch: Path) -> Sequence[str]:
         arguments = [str(self.port), str(round(self.latency * 1e6)), str(self.directory or scratch)]
         compiler = _compiler()
+        if self.secure:
+            arguments += self.certificate
+            if compiler is None or not Path("/usr/include/openssl/ssl.h").exists():
+                raise BenchFailed(
+                    "A sink that speaks TLS is compiled: cc and OpenSSL's headers (libssl-dev) are needed."
+                )
         if compiler is None:
             return [sys.executable, "-m", "bench.sink", *arguments]
         binary = scratch / "sink"
         if not binary.exists():
-            subprocess.run(
-                [compiler, "-O2", "-pthread", "-o", str(binary), str(SINK_SOURCE)], check=True, capture_output=True
-            )
+            with_tls = ["-DTLS"] if self.secure else []
+            libraries = ["-lssl", "-lcrypto"] if self.secure else []
+            argv = [compiler, "-O2", "-pthread", *with_tls, "-o", str(binary), str(SINK_SOURCE), *libraries]
+            subprocess.run(argv, check=True, capture_output=True)
         return [str(binary), *arguments]
 
     def new_bucket(self, name: str | None = None) -> str:
@@ -230,8 +252,16 @@ class Sink(S3Server):
         return int(objects), int(size)
 
     def _ask(self, path: str) -> str:
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+        context = ssl.create_default_context(cafile=trusted()) if self.secure else None
+        with urllib.request.urlopen(self.url + path, timeout=10, context=context) as answer:
             return str(answer.read().decode())
+
+
+class SecureSink(Sink):
+    """The same over TLS 1.3."""
+
+    name = "secure-sink"
+    secure = True
 
 
 class RcloneServer(S3Server):
@@ -278,8 +308,14 @@ class SeaweedFS(S3Server):
             "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-filer", "-s3",
             f"-s3.port={self.port}", f"-s3.config={keys}", "-master.volumeSizeLimitMB=1024", "-volume.max=0",
-            "-master.volumePreallocate=false", "-master.telemetry=false",
+            "-master.volumePreallocate=false", "-master.telemetry=false", *self._tls(),
         ]  # fmt: skip
+
+    def _tls(self) -> Sequence[str]:
+        if not self.secure:
+            return []
+        certificate, key = self.certificate
+        return [f"-s3.cert.file={certificate}", f"-s3.key.file={key}"]
 
     def prepare(self) -> None:
         """The gate answers before the parts behind it have met."""
@@ -296,6 +332,13 @@ class SeaweedFS(S3Server):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.5)  # it tells nobody when it is ready: asked again
+
+
+class SecureSeaweedFS(SeaweedFS):
+    """The same over TLS: 1.3 is what it agrees on with all clients here."""
+
+    name = "secure-seaweedfs"
+    secure = True
 
 
 class VaultServer(LocalServer):

@@ -1,7 +1,8 @@
 /* An S3-shaped server that drops what it gets: it shows the limit of a client, not its own.
  *
- *     sink PORT LATENCY_MICROSECONDS DIRECTORY
+ *     sink PORT LATENCY_MICROSECONDS DIRECTORY [CERTIFICATE KEY]
  *
+ * With a certificate (PEM, built with -DTLS -lssl -lcrypto) it speaks TLS 1.3.
  * It keeps size, checksum and metadata of every object in memory, so that HEAD, If-None-Match and the checksum of an
  * object in parts are answered as S3 answers them, and listed (ListObjectsV2, without delimiters); RestoreObject is taken,
  * and told as going on for ever. It checks neither signatures nor checksums. GET sends the files
@@ -25,6 +26,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+static SSL_CTX *secure;
+static __thread SSL *session; /* of the one connection that a thread serves */
+#endif
 
 #define HEAD_MAX 65536
 #define BUCKETS 262144
@@ -276,10 +284,28 @@ static void argument(struct request *r, const char *name, char *out, size_t most
         }
 }
 
+static ssize_t give(int socket, const char *data, size_t size)
+{
+#ifdef TLS
+    if (session)
+        return SSL_write(session, data, size < (1 << 20) ? (int)size : 1 << 20);
+#endif
+    return send(socket, data, size, MSG_NOSIGNAL);
+}
+
+static ssize_t take(int socket, char *into, size_t size)
+{
+#ifdef TLS
+    if (session)
+        return SSL_read(session, into, size < (1 << 20) ? (int)size : 1 << 20);
+#endif
+    return recv(socket, into, size, 0);
+}
+
 static int send_all(int socket, const char *data, size_t size)
 {
     while (size) {
-        ssize_t n = send(socket, data, size, MSG_NOSIGNAL);
+        ssize_t n = give(socket, data, size);
         if (n <= 0)
             return -1;
         data += n;
@@ -294,7 +320,7 @@ static int read_head(struct request *r)
     char *end;
     r->buffer[r->held] = 0;
     while (!(end = strstr(r->buffer, "\r\n\r\n"))) {
-        ssize_t n = r->held < HEAD_MAX ? recv(r->socket, r->buffer + r->held, HEAD_MAX - r->held, 0) : 0;
+        ssize_t n = r->held < HEAD_MAX ? take(r->socket, r->buffer + r->held, HEAD_MAX - r->held) : 0;
         if (n <= 0)
             return 0;
         r->held += (size_t)n;
@@ -334,7 +360,13 @@ static int drop_bytes(int socket, long long size)
 {
     while (size > 0) {
         size_t most = size < (1 << 20) ? (size_t)size : 1 << 20;
+#ifdef TLS
+        char dropped[1 << 16];
+        ssize_t n = session ? take(socket, dropped, most < sizeof dropped ? most : sizeof dropped)
+                            : recv(socket, NULL, most, MSG_TRUNC);
+#else
         ssize_t n = recv(socket, NULL, most, MSG_TRUNC);
+#endif
         if (n <= 0)
             return -1;
         size -= n;
@@ -345,10 +377,10 @@ static int drop_bytes(int socket, long long size)
 /* A byte of the body, or -1. `at` walks through what the buffer holds, then through the socket. */
 static int next_byte(struct request *r, size_t *at)
 {
-    unsigned char byte;
+    char byte;
     if (*at < r->held)
         return (unsigned char)r->buffer[(*at)++];
-    return recv(r->socket, &byte, 1, 0) == 1 ? byte : -1;
+    return take(r->socket, &byte, 1) == 1 ? (unsigned char)byte : -1;
 }
 
 static long long drop_chunks(struct request *r, size_t *at)
@@ -588,6 +620,17 @@ static int file_of(const char *path, char *out, size_t most)
 static int send_range(int socket, int file, off_t start, long long size)
 {
     while (size > 0) {
+#ifdef TLS
+        if (session) {
+            char some[1 << 16];
+            ssize_t read = pread(file, some, size < (long long)sizeof some ? (size_t)size : sizeof some, start);
+            if (read <= 0 || send_all(socket, some, (size_t)read))
+                return -1;
+            start += read;
+            size -= read;
+            continue;
+        }
+#endif
         ssize_t n = sendfile(socket, file, &start, size < (1 << 20) ? (size_t)size : 1 << 20);
         if (n <= 0)
             return -1;
@@ -842,8 +885,21 @@ static void *serve(void *given)
     struct request *r = calloc(1, sizeof *r);
     struct described *d = calloc(1, sizeof *d);
     r->socket = (int)(intptr_t)given;
+#ifdef TLS
+    if (secure) {
+        session = SSL_new(secure);
+        SSL_set_fd(session, r->socket);
+    }
+    if (!secure || SSL_accept(session) == 1)
+#endif
     while (read_head(r) && !handle(r, d))
         ;
+#ifdef TLS
+    if (session) {
+        SSL_shutdown(session);
+        SSL_free(session);
+    }
+#endif
     close(r->socket);
     free(r);
     free(d);
@@ -852,10 +908,26 @@ static void *serve(void *given)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: sink PORT LATENCY_MICROSECONDS DIRECTORY\n");
+    if (argc != 4 && argc != 6) {
+        fprintf(stderr, "usage: sink PORT LATENCY_MICROSECONDS DIRECTORY [CERTIFICATE KEY]\n");
         return 2;
     }
+#ifdef TLS
+    if (argc == 6) {
+        secure = SSL_CTX_new(TLS_server_method());
+        SSL_CTX_set_min_proto_version(secure, TLS1_3_VERSION);
+        if (SSL_CTX_use_certificate_file(secure, argv[4], SSL_FILETYPE_PEM) != 1 ||
+            SSL_CTX_use_PrivateKey_file(secure, argv[5], SSL_FILETYPE_PEM) != 1) {
+            ERR_print_errors_fp(stderr);
+            return 1;
+        }
+    }
+#else
+    if (argc == 6) {
+        fprintf(stderr, "sink: built without TLS\n");
+        return 2;
+    }
+#endif
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     signal(SIGPIPE, SIG_IGN);
     latency = atol(argv[2]);

@@ -12,10 +12,12 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench import data
+from bench.certificates import trusted
 from bench.child import measured, python
 from bench.harness import Case, Contender, Sample, Target
 from bench.peers import boto3_loop, rclone_copy
@@ -31,16 +33,20 @@ OURS = "glacier_provider"
 
 @contextmanager
 def on_a_sink(workshop: Workshop) -> Iterator[Sequence[Contender]]:
+    with against_rclone(workshop, Sink()) as (contenders, sink, source, count):
+        loop = boto3_loop("boto3 16 threads", sink, source, threads=16, count=min(count, 5000), before=sink.forget)
+        yield [*contenders, loop]
+
+
+@contextmanager
+def against_rclone(workshop: Workshop, sink: Sink) -> Iterator[tuple[list[Contender], Sink, Path, int]]:
+    """Yield ours and rclone, as it is and lean, on a sink that is started here; it, the source, and how many files."""
     source, count = _source(workshop)
-    fewer = min(count, 5000)
-    with workshop.serving(Sink()) as sink, _ours(workshop, sink, source, count, connections=32) as ours:
+    with workshop.serving(sink), _ours(workshop, sink, source, count, connections=32) as ours:
         every: dict[str, Any] = {"items": count, "before": sink.forget}
-        yield [
-            ours,
-            rclone_copy("rclone", sink, source, "a", "--transfers", "32", **every),
-            rclone_copy("rclone lean", sink, source, "b", "--transfers", "32", *LEAN, **every),
-            boto3_loop("boto3 16 threads", sink, source, threads=16, count=fewer, before=sink.forget),
-        ]
+        plain = rclone_copy("rclone", sink, source, "a", "--transfers", "32", **every)
+        lean = rclone_copy("rclone lean", sink, source, "b", "--transfers", "32", *LEAN, **every)
+        yield [ours, plain, lean], sink, source, count
 
 
 @contextmanager
@@ -56,21 +62,24 @@ def far_away(workshop: Workshop) -> Iterator[Sequence[Contender]]:
         ]
 
 
-def on_a_server(make: Callable[[], S3Server]) -> Callable[[Workshop], Any]:
+def on_a_server(
+    make: Callable[[], S3Server], ways: Mapping[str, Sequence[str]] = {"rclone": ()}
+) -> Callable[[Workshop], Any]:
+    """Ours, and rclone in these ways (options by name), on a server that keeps what it gets."""
+
     @contextmanager
     def contenders(workshop: Workshop) -> Iterator[Sequence[Contender]]:
         source, count = _source(workshop)
-        rounds = iter(range(1_000_000))
         with workshop.serving(make()) as server, _ours(workshop, server, source, count, connections=32) as ours:
-            there = [f"rclone-{next(rounds)}"]
-            rclone = rclone_copy("rclone", server, source, there[0], "--transfers", "32", items=count)
-            yield [ours, Contender(**{**_fields(rclone), "before": lambda: _forget(server, there[0])})]
+
+            def theirs(name: str, options: Sequence[str]) -> Contender:
+                prefix, every = name.replace(" ", "-"), ("--transfers", "32", *options)
+                before = partial(_forget, server, prefix)
+                return rclone_copy(name, server, source, prefix, *every, items=count, before=before)
+
+            yield [ours, *(theirs(name, options) for name, options in ways.items())]
 
     return contenders
-
-
-def _fields(contender: Contender) -> dict[str, Any]:
-    return {name: getattr(contender, name) for name in Contender.__slots__}
 
 
 def _forget(server: S3Server, prefix: str) -> None:
@@ -177,7 +186,8 @@ def open_bench_store(url: str, uri: str, **options: Any) -> Any:
 
     session = boto3.session.Session(aws_access_key_id=KEY_ID, aws_secret_access_key=SECRET, region_name=REGION)
     config = client_config(uri).merge(Config(s3={"addressing_style": "path"}))
-    return open_store(uri, client=session.client("s3", endpoint_url=url, config=config), **options)
+    client = session.client("s3", endpoint_url=url, config=config, verify=trusted())
+    return open_store(uri, client=client, **options)
 
 
 def _inside(name: str, peer: str, limit: float) -> Target:

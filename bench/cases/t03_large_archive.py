@@ -32,17 +32,21 @@ OWN = "rclone, of its own upload"
 
 @contextmanager
 def uploads(workshop: Workshop) -> Iterator[Sequence[Contender]]:
+    with against_rclone(workshop, Sink()) as (contenders, sink, path):
+        yield [*contenders, minimal_client("minimal client", sink, path, before=sink.forget)]
+
+
+@contextmanager
+def against_rclone(workshop: Workshop, sink: Sink) -> Iterator[tuple[list[Contender], Sink, Path]]:
+    """Yield ours and rclone, as it is and tuned, on a sink that is started here; and what they send."""
     size = workshop.scaled(GIB, least=64 * 1024 * 1024)
     path = workshop.in_memory(f"large-{size}", size, lambda path: data.large_file(path, size))
-    with workshop.serving(Sink()) as sink:
+    with workshop.serving(sink):
         arguments = {"url": sink.url, "path": str(path)}
         every: dict[str, Any] = {"before": sink.forget}
-        yield [
-            python(OURS, "bench.cases.t03_large_archive:upload", arguments=arguments, **every),
-            rclone_copyto("rclone", sink, path, "default", **every),
-            rclone_copyto("rclone tuned", sink, path, "tuned", *TUNED, **every),
-            minimal_client("minimal client", sink, path, **every),
-        ]
+        ours = python(OURS, "bench.cases.t03_large_archive:upload", arguments=arguments, **every)
+        plain = rclone_copyto("rclone", sink, path, "default", **every)
+        yield [ours, plain, rclone_copyto("rclone tuned", sink, path, "tuned", *TUNED, **every)], sink, path
 
 
 def upload(url: str, path: str) -> Mapping[str, float]:

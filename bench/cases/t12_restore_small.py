@@ -1,4 +1,4 @@
-"""T12, T13, T14, T15: very many small files asked for, waited for and brought, by the product's own restore.
+"""T12, T13, T14: very many small files asked for, waited for and brought, by the product's own restore.
 
 Ours verifies each file, has it on the disk before it gets its name, and each in the catalog. rclone copies what it sent
 itself (it knows the MD5 of that), and makes nothing durable. Requests are compared with a loop of boto3, looks with the
@@ -92,9 +92,13 @@ def archived(
         yield Archived(postgres, server, setup, values, count)
 
 
-def _small(workshop: Workshop) -> tuple[Path, int]:
-    count = workshop.scaled(FILES, least=1000)
-    return workshop.in_memory(f"small-{count}", count * data.SMALL, lambda path: data.small_files(path, count)), count
+def _small(workshop: Workshop, files: int = FILES, size: int = data.SMALL) -> tuple[Path, int]:
+    count = workshop.scaled(files, least=1000)
+
+    def make(path: Path) -> Path:
+        return data.small_files(path, count, size=size)
+
+    return workshop.in_memory(f"small-{count}-{size}", count * size, make), count
 
 
 def _clear(target: Path) -> None:
@@ -105,12 +109,14 @@ def _clear(target: Path) -> None:
 # --- T12: down -----------------------------------------------------------------------------------------------------
 
 
-def down(make: Callable[..., S3Server], *, transfers: int) -> Callable[[Workshop], Any]:
+def down(
+    make: Callable[..., S3Server], *, transfers: int, files: int = FILES, size: int = data.SMALL
+) -> Callable[[Workshop], Any]:
     """Down from a server that `make` returns; it gets the directory of which a sink serves the bytes."""
 
     @contextmanager
     def contenders(workshop: Workshop) -> Iterator[Sequence[Contender]]:
-        source, count = _small(workshop)
+        source, count = _small(workshop, files, size)
         bytes_of = workshop.scratch("t12-bytes")
         with (
             workshop.serving(make(bytes_of)) as server,
@@ -139,6 +145,7 @@ def down(make: Callable[..., S3Server], *, transfers: int) -> Callable[[Workshop
                     items=count,
                     before=lambda: sent.plan("ready", ours),
                     after=whole(ours),
+                    timeout=7200,
                 ),
                 rclone(
                     "rclone",
@@ -152,6 +159,7 @@ def down(make: Callable[..., S3Server], *, transfers: int) -> Callable[[Workshop
                     items=count,
                     before=lambda: _clear(theirs),
                     after=whole(theirs),
+                    timeout=7200,
                 ),
             ]
 

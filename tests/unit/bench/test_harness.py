@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import base64
+import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import SSLError
 
 from bench import servers
 from bench.__main__ import all_cases, earlier, file_system, main
+from bench.certificates import trusted
 from bench.child import measured, python
 from bench.harness import Case, Contender, Sample, as_json, measure, medians, rotated, run_case
 from bench.processes import BenchFailed
-from bench.servers import BUCKET, S3Server, Sink
+from bench.servers import BUCKET, S3Server, SecureSink, Sink
 from bench.workshop import Workshop
 
 SPIN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
@@ -199,11 +203,32 @@ def test_the_sink_answers_as_s3_and_keeps_no_bytes(
         os.kill(pid, 0)
 
 
+def test_the_sink_over_tls_answers_the_same_to_who_trusts_it(tmp_path: Path) -> None:
+    if servers._compiler() is None or not Path("/usr/include/openssl/ssl.h").exists():
+        pytest.skip("no C compiler, or no headers of OpenSSL")
+    with SecureSink(directory=tmp_path) as sink:
+        assert sink.url.startswith("https://")
+        put_and_ask(sink)
+        upload_in_parts(sink)
+        read_a_file(sink, tmp_path)
+        with pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+            boto3_client_that_trusts_nobody(sink.url).list_buckets()
+    assert trusted() is None
+
+
+def boto3_client_that_trusts_nobody(url: str) -> Any:
+    import boto3
+
+    session = boto3.session.Session(aws_access_key_id="x", aws_secret_access_key="y", region_name="us-east-1")
+    return session.client("s3", endpoint_url=url)
+
+
 def put_and_ask(sink: S3Server) -> None:
     client = sink.client()
     body = b"x" * 20_000
-    put = {"Bucket": BUCKET, "Key": "a dir/ä", "ChecksumAlgorithm": "SHA256", "Metadata": {"k": "v"}}
-    told = client.put_object(**put, Body=body, IfNoneMatch="*")["ChecksumSHA256"]
+    told = sha256_of(body)
+    put = {"Bucket": BUCKET, "Key": "a dir/ä", "ChecksumSHA256": told, "Metadata": {"k": "v"}}
+    assert client.put_object(**put, Body=body, IfNoneMatch="*")["ChecksumSHA256"] == told
     head = client.head_object(Bucket=BUCKET, Key="a dir/ä", ChecksumMode="ENABLED")
     assert (head["ContentLength"], head["ChecksumSHA256"], head["Metadata"]) == (20_000, told, {"k": "v"})
     with pytest.raises(client.exceptions.ClientError, match="PreconditionFailed"):
@@ -214,16 +239,18 @@ def put_and_ask(sink: S3Server) -> None:
         client.head_object(Bucket=BUCKET, Key="nothing")
 
 
-def upload_in_parts(sink: S3Server) -> None:
-    import base64
-    import hashlib
+def sha256_of(body: bytes) -> str:
+    """As a header of its own: over TLS boto3 sends it behind the body, otherwise, as the product never does."""
+    return base64.b64encode(hashlib.sha256(body).digest()).decode()
 
+
+def upload_in_parts(sink: S3Server) -> None:
     client, address = sink.client(), {"Bucket": BUCKET, "Key": "large"}
     upload = {**address, "UploadId": client.create_multipart_upload(**address, ChecksumAlgorithm="SHA256")["UploadId"]}
     bodies = [b"y" * 5 * 1024 * 1024, b"the end"]
     parts = []
     for number, body in enumerate(bodies, 1):
-        told = client.upload_part(**upload, PartNumber=number, Body=body, ChecksumAlgorithm="SHA256")
+        told = client.upload_part(**upload, PartNumber=number, Body=body, ChecksumSHA256=sha256_of(body))
         parts.append({"PartNumber": number, "ETag": told["ETag"], "ChecksumSHA256": told["ChecksumSHA256"]})
     done = client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
     composite = hashlib.sha256(b"".join(hashlib.sha256(body).digest() for body in bodies)).digest()
