@@ -168,6 +168,52 @@ def test_an_assertion_that_does_not_hold_ends_the_restore(owned: ApplicationUnde
     assert len(titles(owned)) == 3
 
 
+WRITES = {
+    "ends the transaction": "SELECT true; COMMIT; SELECT true",
+    "undoes it": "SELECT true; ROLLBACK; SELECT true",
+    "only ends it": "COMMIT",
+    "changes rows": "UPDATE rooms SET floor = 77 WHERE id = 7 RETURNING true",
+    "changes rows in a query": "WITH changed AS (UPDATE rooms SET floor = 77 RETURNING 1) SELECT true FROM changed",
+    "calls what changes rows": "SELECT write_down()",
+    "draws a number": "SELECT nextval('rooms_id_seq') > 0",
+}
+
+
+@pytest.mark.parametrize("how", ["in place", "by swap", "elsewhere"])
+def test_an_assertion_changes_nothing_and_ends_nothing(owned: ApplicationUnderTest, how: str) -> None:
+    """It is one query that reads, whatever the configuration has in its place."""
+    owned.sql(
+        "CREATE FUNCTION write_down() RETURNS boolean LANGUAGE sql AS "
+        "'UPDATE public.rooms SET floor = 77 WHERE id = 7 RETURNING true'"
+    )
+    backup_id = owned.back_up()
+    owned.sql("UPDATE rooms SET floor = 5")
+    if how == "by swap":
+        owned.configure(restore=replace(owned.application.restore, mode="swap"))
+    into = {"into": {"database": f"{owned.server.dbname}_other"}} if how == "elsewhere" else {}
+    owned.configure(assertions=WRITES)
+    planned = owned.plan(backup_id, **into)
+    owned.bring(planned)
+    with pytest.raises(ChecksFailed) as said:
+        owned.finish(planned["restore_id"])
+    for name in WRITES:
+        assert f"assertion {name}: 1 of 1 differ (it fails: " in said.value.message
+    assert owned.sql("SELECT DISTINCT floor FROM rooms") == [(5,)]
+
+
+def test_an_assertion_may_end_as_sql_ends_and_give_rows_without_end(owned: ApplicationUnderTest) -> None:
+    owned.configure(
+        assertions={
+            "with its end": "SELECT true;  -- at last\n",
+            "a table": "TABLE all_true",
+            "many": "SELECT true FROM rooms a, rooms b, rooms c, rooms d, rooms e, rooms f",
+        }
+    )
+    owned.sql("CREATE VIEW all_true AS SELECT count(*) = 50 FROM rooms")
+    figures = owned.restore(owned.back_up())
+    assert all(one["passed"] for one in figures["outcome"]["database"]["checks"])
+
+
 def test_a_grant_that_a_swap_lacks_is_told_and_does_not_stop_it(owned: ApplicationUnderTest) -> None:
     """A swap lists privileges that it could not give, perhaps in an earlier try of which this one knows nothing."""
     backup_id = owned.back_up()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Runs a query and returns its rows, each value as the server's text: over psycopg, or within a restore's transaction.
 Ask: TypeAlias = Callable[[str], Sequence[Sequence[str | None]]]
+#: Runs one statement that gives no rows, and refuses text that holds two.
+RunOne: TypeAlias = Callable[[str], None]
 
 _OURS = """
 ours AS (
@@ -160,6 +162,15 @@ def over(connection: Connection) -> Ask:
         return [tuple(None if value is None else str(value) for value in row) for row in rows]
 
     return ask
+
+
+def one_over(connection: Connection) -> RunOne:
+    """Return a function that runs one statement over a psycopg connection, by the protocol that takes no second one."""
+
+    def run(sql: str) -> None:
+        connection.execute(sql.encode("utf-8", "surrogateescape"), binary=True)
+
+    return run
 
 
 def take_fingerprint(

@@ -8,7 +8,7 @@ from typing import Any
 
 from glacier_provider.core.checks import CHECKS, GRANTS, CheckResult, Fingerprint, compare
 from glacier_provider.errors import ChecksFailed
-from glacier_provider.postgres.checks.fingerprint import Ask, over, take_fingerprint
+from glacier_provider.postgres.checks.fingerprint import Ask, RunOne, one_over, over, take_fingerprint
 from glacier_provider.postgres.dump.snapshot import read_references
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore.session import Refused, RestoringSession
@@ -62,10 +62,12 @@ def check_restored(
     with server.connect() as connection, database_errors(server, "checking the database"):
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
-        return run_checks(over(connection), checks, exempt)
+        return run_checks(over(connection), one_over(connection), checks, exempt)
 
 
-def run_checks(ask: Ask, checks: DatabaseChecks, exempt: Sequence[NotRestored] = ()) -> tuple[CheckResult, ...]:
+def run_checks(
+    ask: Ask, one: RunOne, checks: DatabaseChecks, exempt: Sequence[NotRestored] = ()
+) -> tuple[CheckResult, ...]:
     """Return the results of all checks, within the caller's transaction. `exempt`: what is known not to be restored."""
     results: list[CheckResult] = []
     ask("SELECT set_config('search_path', '', true)")
@@ -77,7 +79,7 @@ def run_checks(ask: Ask, checks: DatabaseChecks, exempt: Sequence[NotRestored] =
         chosen = [name for name in checks.checks if not (name == GRANTS and grants_lack)]
         results += compare(checks.expected, found, exempt=left_out, checks=chosen)
     for name, sql in checks.assertions.items():
-        results.append(_asserted(ask, name, sql))
+        results.append(_asserted(ask, one, name, sql))
     return tuple(results)
 
 
@@ -85,17 +87,24 @@ _PATH = """
 SELECT set_config('search_path', (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'), true)"""
 
 
-def _asserted(ask: Ask, name: str, sql: str) -> CheckResult:
-    """Return whether a query's first value is true; it finds the application's tables as the application does."""
+def _asserted(ask: Ask, one: RunOne, name: str, sql: str) -> CheckResult:
+    """Return whether a query's first value is true; it finds the application's tables as the application does.
+
+    It is asked within a restore that is not committed yet: as a cursor it can be nothing but one query, which may
+    change nothing, and of which one row is read.
+    """
     import psycopg
 
     ask(_PATH)
     ask("SAVEPOINT glacier_assertion")
     try:
-        rows = ask(sql)
+        ask("SET LOCAL transaction_read_only = on")
+        one(f"DECLARE glacier_assertion NO SCROLL CURSOR FOR {sql}")
+        rows = ask("FETCH glacier_assertion")
     except (Refused, psycopg.Error) as error:
-        ask("ROLLBACK TO SAVEPOINT glacier_assertion")
         return CheckResult(f"assertion {name}", 1, 1, (f"it fails: {str(error).strip().splitlines()[0]}",))
+    finally:
+        ask("ROLLBACK TO SAVEPOINT glacier_assertion")
     said = rows[0][0] if rows and rows[0] else None
     if str(said).lower() in ("t", "true"):
         return CheckResult(f"assertion {name}", 1)
@@ -116,7 +125,7 @@ class RestoreChecking:
     def in_session(self, session: RestoringSession, exempt: Sequence[TocEntry]) -> None:
         """Check within a restore's transaction, before it is committed; raise ChecksFailed."""
         self.exempt = tuple(map(NotRestored.of, exempt))
-        self._take(run_checks(session.text, self._checks, self.exempt) if self._checks.any else ())
+        self._take(run_checks(session.text, session.one, self._checks, self.exempt) if self._checks.any else ())
 
     def without(self, refused: Iterable[str]) -> None:
         """Note grants that the restore could not make, by the entries' names: it tells of them, and they are exempt."""

@@ -234,8 +234,9 @@ def read_references(server: Server, connection: Connection, query: str, take: Re
             # The query is the application's: it finds its tables, and its day, as the application does.
             cursor.execute("SET LOCAL search_path TO DEFAULT")
             cursor.execute("SET LOCAL TimeZone TO DEFAULT")
-            # psycopg's own server-side cursors cannot take every text of a database without an encoding
-            cursor.execute(b"DECLARE glacier_references NO SCROLL CURSOR FOR " + query.encode())
+            # psycopg's own server-side cursors cannot take every text of a database without an encoding; `binary` has
+            # the server refuse what would end the query and begin another statement
+            cursor.execute(b"DECLARE glacier_references NO SCROLL CURSOR FOR " + query.encode(), binary=True)
             fetch = f"FETCH FORWARD {REFERENCE_BATCH} FROM glacier_references".encode()
             while rows := cursor.execute(fetch).fetchall():
                 batch = [_reference(row) for row in rows if row[0] is not None]

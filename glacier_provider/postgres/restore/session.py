@@ -89,6 +89,11 @@ class RestoringSession:
         rows = self.run(sql.encode(self.codec, "surrogateescape"))
         return [tuple(None if v is None else v.decode(self.codec, "surrogateescape") for v in row) for row in rows]
 
+    def one(self, sql: str) -> None:
+        """Run one statement that others wrote: the server refuses text that holds two. Raise Refused."""
+        whole = sql.encode(self.codec, "surrogateescape")
+        self._results(whole, send=lambda: self._pgconn.send_query_params(whole, None))
+
     def run_all(self, pieces: Sequence[bytes]) -> None:
         """Run pieces of SQL, each of one or more statements, in one round trip; raise Refused, which tells the piece.
 
@@ -138,10 +143,12 @@ class RestoringSession:
 
     # --- the protocol ----------------------------------------------------------------------------------------------
 
-    def _results(self, sql: bytes, results: list[PGresult] | None = None) -> list[PGresult]:
+    def _results(
+        self, sql: bytes, results: list[PGresult] | None = None, send: Callable[[], None] | None = None
+    ) -> list[PGresult]:
         if self.stopped:
             raise Refused("57014", "the restore was ended from outside")
-        self._guarded(lambda: self._pgconn.send_query(sql), sql)
+        self._guarded(send or (lambda: self._pgconn.send_query(sql)), sql)
         return self._finished(sql, results)
 
     def _unreadable(self, pieces: Sequence[bytes]) -> Refused | None:
