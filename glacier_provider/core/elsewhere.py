@@ -13,6 +13,7 @@ from glacier_provider.errors import ConfigurationError
 
 _EXAMPLE = '{"database": "library_staging", "files_directory": "/srv/staging/uploads"}'
 _LONGEST_NAME = 63  # bytes, as PostgreSQL keeps them
+_SHOWN = 200  # characters of what was given
 #: Databases that every server has for itself.
 _OF_THE_SERVER = ("postgres", "template0", "template1")
 
@@ -59,11 +60,13 @@ class RestoreTarget:
         if isinstance(given, str) and given.lstrip().startswith("{"):
             try:
                 given = json.loads(given)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise _wrong(given, "which is no JSON") from None
         if given is None or given == "":
             return None
         if isinstance(given, str):
+            if not _can_be_kept(given):
+                raise _wrong(given, "which is no name: it has a NUL, or is no text in UTF-8")
             return cls(name=given.strip())
         if not isinstance(given, Mapping):
             raise _wrong(given, "which is neither a name nor a mapping")
@@ -79,6 +82,8 @@ class RestoreTarget:
                 )
             if value is not None and not (isinstance(value, str) and value.strip()):
                 raise _wrong(value, f"which is no text for {key}")
+            if value is not None and not _can_be_kept(value):
+                raise _wrong(value, f"which is no {key}: it has a NUL, or is no text in UTF-8")
         target = cls(**{key: value for key, value in given.items() if value is not None})
         _check_database(target.database)
         if target.files_directory is not None and not _is_absolute(target.files_directory):
@@ -91,11 +96,14 @@ class RestoreTarget:
         return target
 
 
+def _can_be_kept(text: str) -> bool:
+    """Whether a text has neither a NUL nor half a letter, which the catalog cannot keep."""
+    return re.search("[\0\ud800-\udfff]", text) is None
+
+
 def _is_absolute(path: str) -> bool:
     parts = path.split("/")
-    return (
-        path.startswith("/") and ".." not in parts and "\0" not in path and any(one not in ("", ".") for one in parts)
-    )
+    return path.startswith("/") and ".." not in parts and any(one not in ("", ".") for one in parts)
 
 
 def _check_database(name: str | None) -> None:
@@ -106,7 +114,7 @@ def _check_database(name: str | None) -> None:
             f"The database of a restore target is {name!r}, which every server needs for itself.",
             hint=f"Name one of its own, as in {_EXAMPLE}.",
         )
-    if len(name.encode("utf-8", "surrogatepass")) > _LONGEST_NAME or re.search(r"[\0-\x1f]", name):
+    if len(name.encode()) > _LONGEST_NAME or re.search(r"[\0-\x1f]", name):
         raise ConfigurationError(
             f"The database of a restore target is {name!r}, which is no name of a database.",
             hint=f"It has at most {_LONGEST_NAME} bytes.",
@@ -114,6 +122,8 @@ def _check_database(name: str | None) -> None:
 
 
 def _wrong(given: Any, why: str) -> ConfigurationError:
+    said = repr(given)
+    shown = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
     return ConfigurationError(
-        f"into is {given!r}, {why}.", hint=f"Give the name of one of the application's restore_targets, or {_EXAMPLE}."
+        f"into is {shown}, {why}.", hint=f"Give the name of one of the application's restore_targets, or {_EXAMPLE}."
     )

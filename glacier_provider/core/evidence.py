@@ -22,7 +22,7 @@ from typing import Any
 from glacier_provider.core.proof import Finding, ProofKind
 from glacier_provider.core.status import ProofState
 from glacier_provider.core.strict_json import strict_json
-from glacier_provider.core.told import HIGHEST_ID, ToldWrong, check_plain, checked_text
+from glacier_provider.core.told import HIGHEST_ID, ToldWrong, check_plain, checked_text, checked_time
 
 EVIDENCE_FORMAT = 1
 #: No document is longer, in bytes: one that would be names fewer things.
@@ -142,9 +142,9 @@ def read_evidence(data: bytes) -> ToldEvidence:
 
 def _told(told: dict[str, Any]) -> ToldEvidence:
     backup = told["backup"] or {}
-    began_at, ended_at = (datetime.fromisoformat(told[name]) for name in ("began_at", "ended_at"))
+    began_at, ended_at = (checked_time(told[name]) for name in ("began_at", "ended_at"))
     outcome = ProofState(told["outcome"])
-    if began_at.tzinfo is None or ended_at.tzinfo is None or outcome is ProofState.RUNNING:
+    if outcome is ProofState.RUNNING:
         raise ValueError("not ended")
     check_plain(told)
     if not isinstance(told["figures"], dict):
@@ -168,8 +168,7 @@ def _told(told: dict[str, Any]) -> ToldEvidence:
 
 
 def _moment(value: Any) -> datetime | None:
-    moment = None if value is None else datetime.fromisoformat(value)
-    return None if moment is None or moment.tzinfo is None else moment
+    return None if value is None else checked_time(value)
 
 
 def _number(value: Any) -> int:

@@ -61,6 +61,8 @@ def month_bounds(text: str) -> tuple[datetime, datetime]:
     """Return the first moment of a month like 2026-11, and of the next one; raise ValueError for no month."""
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}", text):
         raise ValueError(f"{text!r} is no month")
+    if text >= "9999-12":
+        raise ValueError(f"{text!r} has no month after it")
     since = datetime(int(text[:4]), int(text[5:]), 1, tzinfo=UTC)
     return since, (since + timedelta(days=32)).replace(day=1)
 

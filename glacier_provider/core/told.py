@@ -12,7 +12,6 @@ What is odd raises ToldWrong, a ValueError that says where and why.
 
 from __future__ import annotations
 
-import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,6 +31,8 @@ from glacier_provider.errors import UnsafePath
 HIGHEST_ID = 10**15
 #: Sizes, in bytes; and counts.
 _HIGHEST_SIZE = 2**62
+#: Any number; NaN is not below it either.
+_LARGEST_NUMBER = 2**63
 #: The longest line: of a backup, whose report names what a person should look at; of one file.
 _LONGEST_HEAD = 8 << 20
 _LONGEST_LINE = 64 << 10
@@ -344,7 +345,11 @@ def _mapping(told: object, name: str) -> Mapping[str, Any]:
 
 
 def _time(told: Mapping[str, Any], name: str) -> datetime:
-    value = told.get(name)
+    return checked_time(told.get(name), name)
+
+
+def checked_time(value: object, name: str = "a time") -> datetime:
+    """Return a time of these centuries, in UTC; raise ToldWrong for what is none, or has no zone."""
     try:
         at = datetime.fromisoformat(value)  # type: ignore[arg-type]  # what is no text raises, as what is no time
         if at.tzinfo is not None and 1970 < at.year < 3000:
@@ -414,7 +419,7 @@ def check_plain(value: Any) -> None:
                 below += one
             elif isinstance(one, str) and _UNSTORABLE.search(one):
                 raise ToldWrong("a text of the report cannot be kept")
-            elif isinstance(one, float) and not math.isfinite(one):
+            elif isinstance(one, int | float) and not abs(one) < _LARGEST_NUMBER:
                 raise ToldWrong("a number of the report is none")
         if not below:
             return

@@ -18,6 +18,7 @@ import pytest
 
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWUSER = 0x10000000
+_MS_BIND = 0x1000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
 _SYS_CAPSET = 126 if os.uname().machine == "x86_64" else 91
 
@@ -116,11 +117,21 @@ def drop_privileges() -> None:
 
 def mount_small(directory: os.PathLike[str], *, size: int, inodes: int = 1000) -> None:
     """Mount a tmpfs of `size` bytes over `directory`, in this child's own mount namespace: it ends with the child."""
+    options = f"size={size},nr_inodes={inodes},mode=0777".encode()
+    _mount(b"tmpfs", os.fsencode(directory), b"tmpfs", 0, options)
+
+
+def mount_again(source: os.PathLike[str], directory: os.PathLike[str]) -> None:
+    """Mount a directory once more over another one, in this child's own mount namespace: it ends with the child."""
+    _mount(os.fsencode(source), os.fsencode(directory), None, _MS_BIND, None)
+
+
+def _mount(source: bytes, directory: bytes, kind: bytes | None, flags: int, options: bytes | None) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
 
     def require(answer: int) -> None:
         if answer != 0:
-            raise Cannot(f"no small file system can be mounted here: {os.strerror(ctypes.get_errno())}")
+            raise Cannot(f"nothing can be mounted here: {os.strerror(ctypes.get_errno())}")
 
     if os.geteuid() == 0:
         require(libc.unshare(_CLONE_NEWNS))
@@ -129,8 +140,7 @@ def mount_small(directory: os.PathLike[str], *, size: int, inodes: int = 1000) -
         require(libc.unshare(_CLONE_NEWNS | _CLONE_NEWUSER))
         _map_ids(user, group)
     require(libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None))
-    options = f"size={size},nr_inodes={inodes},mode=0777".encode()
-    require(libc.mount(b"tmpfs", os.fsencode(directory), b"tmpfs", 0, options))
+    require(libc.mount(source, directory, kind, flags, options))
 
 
 def _map_ids(user: int, group: int) -> None:

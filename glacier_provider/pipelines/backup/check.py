@@ -117,7 +117,7 @@ def _leave_marker(application: Application, known: Mapping[str, object], *, cata
 def _mark_of(data: bytes) -> str | None:
     try:
         told = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     mark = told.get("catalog") if isinstance(told, dict) else None
     return mark if isinstance(mark, str) else None

@@ -58,6 +58,12 @@ def test_elsewhere_no_orphans_move_and_nothing_is_replaced() -> None:
         ({}, "names neither a database nor a directory"),
         (7, "neither a name nor a mapping"),
         ("{", "no JSON"),
+        ('{"a":' * 5000, "no JSON"),
+        ({"database": "x\ud800"}, "is no database: it has a NUL, or is no text in UTF-8"),
+        ('{"files_directory": "/srv/\\udce9"}', "is no files_directory: it has a NUL"),
+        ({"postgres_conn_id": "x\0"}, "is no postgres_conn_id: it has a NUL"),
+        ("x\0", "is no name: it has a NUL"),
+        ([1] * 10**5, r"into is \[1, .*…, which is neither a name nor a mapping"),
     ],
 )
 def test_a_target_that_makes_no_sense_is_refused_in_words(into: Any, match: str) -> None:

@@ -87,6 +87,9 @@ def test_a_document_in_the_place_of_another_is_noticed() -> None:
         evidence_document(1, None, {**FACTS, "began_at": "2026-11-02T03:00:00"}),
         evidence_document(1, None, {**FACTS, "kind": "x\0"}),
         evidence_document(1, None, {**FACTS, "method": "x\0"}),
+        evidence_document(1, None, {**FACTS, "began_at": "0001-01-01T00:00:00+23:59"}),
+        evidence_document(1, None, {**FACTS, "ended_at": "9999-12-31T23:59:59-23:59"}),
+        evidence_document(1, None, {**FACTS, "figures": {"database": {"bytes": 10**400}}}),
         evidence_document(10**16, None, FACTS),
     ],
 )

@@ -116,7 +116,7 @@ def test_days_before_the_first_backup_and_the_day_that_goes_on_are_not_missed() 
     assert days_without_backup(facts(known_since=None, backups=[])) == []
 
 
-@pytest.mark.parametrize("text", ["2026-13", "2026-1", "november", "2026-11-01", "٢٠٢٦-11", ""])
+@pytest.mark.parametrize("text", ["2026-13", "2026-1", "november", "2026-11-01", "9999-12", "٢٠٢٦-11", ""])
 def test_what_is_no_month_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         month_bounds(text)
