@@ -9,20 +9,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from glacier_provider.errors import DirectoryUnusable, TargetRefused
+from glacier_provider.files.mounts import Mounted, mounted, place_in_file_system
 from glacier_provider.files.names import TEMPORARY
 from glacier_provider.files.root import NOFOLLOW_DIRECTORY, Root, file_errors, unusable
 
 _MARKERS = "restored"
 _MARKER = "marker.json"
-_MOUNTS = Path("/proc/self/mountinfo")
 _LONGEST = 65_536
 
 
@@ -94,12 +92,17 @@ def claim_target(path: str, mark: str, *, may_take: Callable[[str], None]) -> No
             _write(root, markers, Claim(mark, cleared=True))
 
 
-def remove_target(path: str, mark: str) -> None:
+def remove_target(path: str, mark: str, *, made: bool = False) -> None:
     """Remove a directory that is ours by the restore `mark`, with all that it holds; leave any other one alone.
 
-    Killed at any instant, the next call goes on. Raise TargetRefused where something is mounted inside.
+    With `made`, the restore was about to make it: killed before it marked it, it has left it empty. Killed at any
+    instant, the next call goes on. Raise TargetRefused where something is mounted inside.
     """
-    if claimed_by(path) == mark:
+    found = look_at_target(path)
+    if made and found.exists and found.empty and found.claim is None:
+        with Root(path) as root:
+            _remove_empty(path, root)
+    elif found.claim is not None and found.claim.mark == mark:
         with Root(path) as root, _turn(root):
             claim = _read(root)
             if claim is None or claim.mark != mark:
@@ -112,7 +115,8 @@ def remove_target(path: str, mark: str) -> None:
 def _remove_empty(path: str, root: Root) -> None:
     """Remove the directory with our marker, the marker last of all that was in it."""
     with file_errors("remove", path):
-        shutil.rmtree(TEMPORARY, dir_fd=root.fd)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(TEMPORARY, dir_fd=root.fd)
         with suppress(OSError):  # somebody put something there
             os.rmdir(path)
 
@@ -168,7 +172,7 @@ def _read(root: Root) -> Claim | None:
         told = json.loads(text)
         if told["inode"] == os.fstat(root.fd).st_ino:
             return Claim(str(told["mark"]), told["cleared"] is True)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         pass  # cut, or not ours
     return None
 
@@ -201,17 +205,11 @@ def _clear(root: Root) -> None:
 
 def _refuse_mounts(path: str) -> None:
     """Raise TargetRefused when something is mounted inside: what lies there is not what a restore brought."""
-    try:
-        lines = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return  # a system without it
     inside = os.path.join(os.path.realpath(path), "")
-    for line in lines:
-        fields = line.split(" ")
-        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]) if len(fields) > 4 else ""
-        if point.startswith(inside):
+    for one in mounted():
+        if one.point.startswith(inside):
             raise TargetRefused(
-                f"The directory {path} is to be cleared, and {point} is mounted inside.",
+                f"The directory {path} is to be cleared, and {one.point} is mounted inside.",
                 hint="Nothing was changed. Unmount it, or give another directory.",
             )
 
@@ -219,9 +217,11 @@ def _refuse_mounts(path: str) -> None:
 def lies_in(path: str, others: Iterable[str]) -> str | None:
     """Return which of `others` a directory is, lies in or holds, by device and inode; None when it is none of them.
 
-    What is not there yet is judged by the directory that it would be made in.
+    What is not there yet is judged by the directory that it would be made in. A part of one that is mounted once more
+    has nothing of it above: it is known by its place in its file system.
     """
     own, above = _itself(path), _upwards(path)
+    mounts = list(mounted())
     for other in others:
         its = _itself(other)
         if its is not None and its in above:
@@ -230,7 +230,17 @@ def lies_in(path: str, others: Iterable[str]) -> str | None:
             return other
         if os.path.realpath(path) == os.path.realpath(other):
             return other
+        if _lies_in_once_more(path, other, mounts) or _lies_in_once_more(other, path, mounts):
+            return other
     return None
+
+
+def _lies_in_once_more(path: str, other: str, mounts: list[Mounted]) -> bool:
+    """Whether a path is, or lies in, another one in the file system that both are mounted from."""
+    one, its = (place_in_file_system(os.path.realpath(each), mounts) for each in (path, other))
+    if one is None or its is None or one[0] != its[0]:
+        return False
+    return os.path.join(one[1], "").startswith(os.path.join(its[1], ""))
 
 
 def _itself(path: str) -> tuple[int, int] | None:

@@ -539,7 +539,7 @@ def test_backups_go_on_while_a_drill_does(owned: ApplicationUnderTest) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["scratch", "private"])
+@pytest.mark.parametrize("place", ["scratch", "target", "private"])
 def test_a_drill_that_is_killed_at_any_step_is_cleared_after_by_the_next(
     owned: ApplicationUnderTest, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -550,6 +550,9 @@ def test_a_drill_that_is_killed_at_any_step_is_cleared_after_by_the_next(
     owned.catalog.backups._run_ended = lambda _run: "failed"
     if place == "private":
         owned.configure(drill=replace(owned.application.drill, target="private"))
+    target = {"database": f"{owned.server.dbname}_target", "files_directory": f"{owned.files.parent}/target"}
+    if place == "target":
+        owned.configure(drill=replace(owned.application.drill, target=target))
     owned.back_up()
     for step in DrillUnderTest.STEPS:
         for where in INSTANTS[step]:
@@ -563,6 +566,7 @@ def test_a_drill_that_is_killed_at_any_step_is_cleared_after_by_the_next(
             following.open()
             remove_left_over()
             assert leftovers(owned) == [], (step, where)
+            assert left_of_target(owned, target) == [], (step, where)
             assert list(private_servers.glob("glacier_postgres_*")) == [], (step, where)
             following.clear()
             following.close()
@@ -578,10 +582,13 @@ INSTANTS = {
     "plan": ["glacier_provider.catalog.restores.Restores.open+", "glacier_provider.catalog.restores.Restores.ranges"],
     "retrieve": ["glacier_provider.catalog.restores.Restores.confirm_retrievals"],
     "download": [
+        "glacier_provider.files.target.make_target+",
+        "glacier_provider.files.target._write",
         "glacier_provider.files.target.claim_target+",
         "glacier_provider.catalog.restores.Restores.placed_elsewhere",
     ],
     "restore_and_check": [
+        "glacier_provider.postgres.restore.elsewhere._create+",
         "glacier_provider.postgres.restore.elsewhere.claim_database+",
         "glacier_provider.postgres.restore.elsewhere.mark_whole",
         "glacier_provider.postgres.checks.restored.check_restored+",
@@ -599,6 +606,13 @@ INSTANTS = {
         "glacier_provider.catalog.evidence.EvidenceRows.stored",
     ],
 }
+
+
+def left_of_target(app: ApplicationUnderTest, target: dict[str, str]) -> list[str]:
+    with app.server.with_database("postgres").connect(autocommit=True) as connection:
+        rows = connection.execute("SELECT datname FROM pg_database WHERE datname = %s", (target["database"],))
+        found = [row[0] for row in rows.fetchall()]
+    return found + [one for one in (target["files_directory"],) if os.path.lexists(one)]
 
 
 def killed_at(drill: DrillUnderTest, step: str, where: str) -> None:

@@ -86,11 +86,14 @@ def _clear_place(application: Application, restore: Row, elsewhere: Elsewhere) -
     place = target_place_of(application, restore, elsewhere)
     assert place is not None
     kept = []
-    if place.target.postgres_conn_id != PRIVATE_SERVER and not drop_marked(place.server, place.mark):
+    made = restore["outcome"]
+    if place.target.postgres_conn_id != PRIVATE_SERVER and not drop_marked(
+        place.server, place.mark, made=bool(made.get("makes_database"))
+    ):
         log.warning("%s stays: its user may create no database, and could not make it again.", place.server)
         kept.append(str(place.server.dbname))
     if place.target.files_directory:
-        remove_target(place.directory, place.mark)
+        remove_target(place.directory, place.mark, made=bool(made.get("makes_directory")))
     return kept
 
 

@@ -8,6 +8,7 @@ only when that one is over. See docs/adr/0037.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -70,6 +71,7 @@ class Place:
     application: Application
     target: RestoreTarget
     elsewhere: Elsewhere
+    restore_id: int
     mark: str
     adds: bool = False  #: files are added to the directory, which is not the restore's own
     drills: bool = False  #: what is brought is thrown away again, and takes no place of what people have restored
@@ -96,6 +98,7 @@ def target_place_of(application: Application, restore: Mapping[str, Any], elsewh
         application,
         target,
         _known(elsewhere),
+        restore["id"],
         mark,
         adds=bool(request.get("only_files")),
         drills=bool(request.get("sample")),
@@ -247,6 +250,8 @@ def claim_directory(place: Place, *, catalog: Catalog) -> None:
     if place.adds:
         make_target(place.directory)
         return
+    if not os.path.lexists(place.directory):
+        catalog.restores.add_outcome(place.restore_id, makes_directory=True)  # before it is, and known by its marker
     claim_target(place.directory, place.mark, may_take=lambda mark: require_free(place, mark, catalog))
 
 
@@ -315,7 +320,9 @@ def claimed_database(place: Place, dump: Any, *, catalog: Catalog) -> Iterator[T
 
     server = place.server
     with catalog.beside() as beside, beside.alone(f"the restore into {server.dbname} at {server.host}:{server.port}"):
-        check_database_place(place)
+        found = check_database_place(place)
+        if found.identity is None or found.mark not in (None, place.mark):
+            catalog.restores.add_outcome(place.restore_id, makes_database=True)  # before it is, and known by its marker
         yield claim_database(
             server, dump, place.mark, may_take=lambda mark: require_free(place, mark, catalog), progress=log.info
         )

@@ -215,14 +215,16 @@ def mark_whole(server: Server, mark: str) -> None:
     mark_database(server, mark, _WHOLE)
 
 
-def drop_marked(server: Server, mark: str) -> bool:
+def drop_marked(server: Server, mark: str, *, made: bool = False) -> bool:
     """Drop a database that is ours by the restore `mark`, whoever is in it; return whether there is none of it now.
 
     One that this user could not make again stays as it is, to be replaced by the next restore. One of another restore,
-    or of nobody, is left alone. Raise as `Server.connect`.
+    or of nobody, is left alone; but with `made`, the restore was about to make it: killed before it marked it, it has
+    left it empty. Raise as `Server.connect`.
     """
     found = look_at_database(server)
-    if found.mark != mark:
+    is_begun = made and found.identity is not None and found.mark is None and found.empty
+    if found.mark != mark and not is_begun:
         return True
     if not may_create_databases(server):
         return False
