@@ -161,10 +161,20 @@ def _told(told: dict[str, Any]) -> ToldEvidence:
         backup_id=None if backup.get("id") is None else _number(backup["id"]),
         backup_opened_at=_moment(backup.get("opened_at")),
         figures=told["figures"],
-        findings=tuple(Finding.from_dict(one) for one in told["findings"]),
+        findings=tuple(_finding(one) for one in told["findings"]),
         corrupt=tuple((_text(one["store_uri"]), checked_text(one["key"], 1200)) for one in told.get("corrupt") or ()),
         told=told,
     )
+
+
+def _finding(told: Mapping[str, Any]) -> Finding:
+    """Return a finding whose values are what queries of the catalog take them for."""
+    texts = (told["what"], told["told"], *told["names"])
+    if not isinstance(told["names"], list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("no text")
+    if type(told["count"]) is not int or type(told["grave"]) is not bool:
+        raise ValueError("no finding")
+    return Finding.from_dict(told)
 
 
 def _moment(value: Any) -> datetime | None:

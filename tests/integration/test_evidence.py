@@ -11,9 +11,11 @@ import pytest
 
 from glacier_provider import cli
 from glacier_provider.core.evidence import read_evidence, sha256_of
+from glacier_provider.core.month import month_page
 from glacier_provider.core.proof import Finding, ProofKind
 from glacier_provider.errors import ProofFailed
 from glacier_provider.pipelines import evidence, verify
+from glacier_provider.pipelines.month import facts_of_month
 from tests.integration.test_cli_deletion import Answer
 from tests.integration.test_lost import in_catalog
 from tests.integration.test_rebuild import lose_the_catalog, rebuild
@@ -180,6 +182,39 @@ def test_a_rebuilt_catalog_knows_what_was_proven_and_goes_on_with_the_chain(app:
     assert after["backup_id"] == backup["id"] != backup_id
     verified(app)
     assert document(app, 3)["previous_sha256"] == sha256_of(body(app, 2))
+
+
+def test_evidence_that_somebody_wrote_breaks_nothing_in_a_rebuilt_catalog(app: ApplicationUnderTest) -> None:
+    """What cannot be so proves nothing; what can be is shown as it is, and counts as no money."""
+    a_drill(app, an_old_backup(app))
+    leave(app)
+    now = datetime.now(UTC)
+    whole = {**document(app, 1), "began_at": now.isoformat(), "ended_at": now.isoformat()}
+    finding = {"what": "x", "told": "x", "count": 1, "names": [], "grave": True}
+    changes: list[dict[str, Any]] = [
+        {"findings": [{**finding, "grave": "maybe"}]},
+        {"began_at": "0001-01-01T00:00:00+23:59"},
+        *({"figures": {"plan": {"cost": cost, "currency": 5}}} for cost in ("much", "NaN", "-1000", "1e400", 7, [])),
+        {"figures": {"database": 5, "files": {"checked": "all"}, "times": {"recovery": "long"}, "spans": 3}},
+        {"figures": {"database": {"bytes": -1, "tables": True, "checks": [5, {}]}}, "findings": [finding]},
+    ]
+    for number, change in enumerate(changes, 2):
+        made = json.dumps({**whole, **change, "number": number}).encode()
+        app.s3.client().put_object(Bucket=app.bucket, Key=key(app, number), Body=made)
+    lose_the_catalog(app)
+    rebuild(app)
+    known = app.catalog.proofs.listed(limit=100)
+    assert len(known) == 1 + len(changes) - 2
+    assert app.catalog.drills.cost_this_month(0) == 7
+    name = app.application.name
+    assert app.catalog.pages.proofs([name])[name][0]["state"] == "passed"
+    month = f"{now:%Y-%m}"
+    assert "1 passed" not in month_page(facts_of_month(app.application, month, catalog=app.catalog))
+    with settings_of(app):
+        assert cli.main(["evidence", name, "--json"]) == 0
+        assert cli.main(["list", "--application", name]) == 0
+        assert cli.main(["check"]) in (0, 1, 2)
+        assert cli.main(["metrics"]) == 0
 
 
 def test_a_vault_keeps_none_and_the_catalog_has_them(

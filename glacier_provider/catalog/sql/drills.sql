@@ -34,8 +34,9 @@ SELECT id, filename, stored_size, checksum, placed FROM restore_members
  ORDER BY id LIMIT %(limit)s;
 
 -- name: drill_costs
--- What drills were estimated to cost since a time, this one left out.
-SELECT coalesce(sum((figures #>> '{plan,cost}')::numeric), 0) AS cost FROM proofs
+-- What drills were estimated to cost since a time, this one left out; what a document of evidence told may be no amount.
+SELECT coalesce(sum(CASE WHEN figures #>> '{plan,cost}' ~ '^[0-9]{1,12}([.][0-9]{1,30})?$'
+                         THEN (figures #>> '{plan,cost}')::numeric ELSE 0 END), 0) AS cost FROM proofs
  WHERE application_id = %(application_id)s AND kind = 'drill' AND id <> %(proof_id)s
    AND began_at >= date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
 

@@ -25,6 +25,9 @@ FACTS: Mapping[str, Any] = {
 }
 
 
+FINDING: Mapping[str, Any] = {"what": "lost", "told": "Lost:", "count": 1, "names": ["a"], "grave": True}
+
+
 def documents(count: int) -> list[tuple[int, bytes]]:
     found: list[tuple[int, bytes]] = []
     for number in range(1, count + 1):
@@ -90,6 +93,11 @@ def test_a_document_in_the_place_of_another_is_noticed() -> None:
         evidence_document(1, None, {**FACTS, "began_at": "0001-01-01T00:00:00+23:59"}),
         evidence_document(1, None, {**FACTS, "ended_at": "9999-12-31T23:59:59-23:59"}),
         evidence_document(1, None, {**FACTS, "figures": {"database": {"bytes": 10**400}}}),
+        evidence_document(1, None, {**FACTS, "findings": [{**FINDING, "grave": "maybe"}]}),
+        evidence_document(1, None, {**FACTS, "findings": [{**FINDING, "count": "9"}]}),
+        evidence_document(1, None, {**FACTS, "findings": [{**FINDING, "names": "abc"}]}),
+        evidence_document(1, None, {**FACTS, "findings": [{**FINDING, "names": [1]}]}),
+        evidence_document(1, None, {**FACTS, "findings": [{**FINDING, "told": {}}]}),
         evidence_document(10**16, None, FACTS),
     ],
 )
