@@ -84,7 +84,7 @@ def _checksums(
         told = verify.poll_checksums(application, proof_id, **asked)
         if told.done and not verify.read_checksums(application, proof_id, stores=resources.stores, **asked).pending:
             return
-        log.info("%s: S3 has computed %d of %d checksums.", application.name, told.done_objects, told.objects)
+        log.info("%s: S3 has computed %s.", application.name, told)
         time.sleep(application.poll_seconds)
 
 

@@ -67,7 +67,7 @@ class ChecksumSensor(BaseSensorOperator):
                     raise
                 self.log.warning("Looking at the jobs of verification %s: %s", self.proof_id, error)
                 return False
-        self.log.info("Verification %s: %d of %d checksums.", self.proof_id, told.done_objects, told.objects)
+        self.log.info("Verification %s: %s.", self.proof_id, told)
         return told.done
 
     def _number(self) -> int:

@@ -59,5 +59,5 @@ class ChecksumTrigger(BaseTrigger):
         except GlacierProviderError as error:
             self.log.warning("Looking at the jobs of verification %d: %s", self.proof_id, error)
             return None if error.retryable else ERROR
-        self.log.info("Verification %d: %d of %d checksums.", self.proof_id, told.done_objects, told.objects)
+        self.log.info("Verification %d: %s.", self.proof_id, told)
         return DONE if told.done else None

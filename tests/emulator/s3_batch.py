@@ -145,7 +145,7 @@ class BatchJobs:
     # The life of a job
 
     def _advance(self, job: BatchJob) -> None:
-        while job.status not in (*ENDED, "Suspended"):
+        while job.status not in (*ENDED, "Suspended", "Paused"):
             due = job.since + self.seconds.get(job.status, 0.0)
             if self._clock.timestamp() < due:
                 return

@@ -258,6 +258,30 @@ def test_a_person_cancels_a_job_and_what_it_told_counts(verified: Verified) -> N
     assert verified.left() == []
 
 
+def test_a_job_that_waits_for_a_person_says_so_and_is_gone_on_with(verified: Verified) -> None:
+    """Nobody but a person at S3's console brings a job there, and nobody else back."""
+    app = verified.app
+    proof_id = verified.open()
+    verified.listing(proof_id)
+    verified.request(proof_id)
+    first, second = [job for job in app.s3.batch.jobs() if app.bucket in str(job.request)]
+    first.status, second.status = "Paused", "Suspended"
+    app.s3.clock.advance(60)
+    told = verify.poll_checksums(app.application, proof_id, catalog=app.catalog, batches=verified.batch)
+    assert (told.pending, told.done) == (2, False)
+    assert set(told.stopped) == {
+        f"the job {first.id} is paused",
+        f"the job {second.id} waits for a person to confirm it",
+    }
+    closed = verified.close(proof_id)
+    assert closed["state"] == "failed"
+    assert f"the job {first.id} is paused" in closed["error"]
+    assert "see S3's console" in closed["error"]
+    first.status = second.status = "New"
+    closed = verified.run()
+    assert (closed["state"], verified.jobs(), verified.left()) == ("passed", 2, [])
+
+
 def test_a_manifest_of_any_size_is_one_object(verified: Verified, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("glacier_provider.stores.s3.batch._PIECE", 6 * 2**20)
     batch = verified.batch(verified.app.application.store)

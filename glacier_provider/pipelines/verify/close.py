@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from glacier_provider.core.status import ProofState
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.errors import ProofFailed, StoreError
 from glacier_provider.pipelines.evidence import look_at_evidence, why_no_evidence
+from glacier_provider.pipelines.verify.content import stopped_jobs
 from glacier_provider.stores.contract import Stores
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ def close_verification(application: Application, proof_id: int, *, catalog: Cata
     if proof["state"] == ProofState.RUNNING:
         _look_at_evidence(application, proof_id, catalog=catalog, stores=stores)
         catalog.proofs.note(proof_id, "lost", findings=_lost(catalog, since=proof["began_at"]))
-        error = _unfinished(proof["figures"], proof["method"]) or _not_looked(proof["findings"])
+        stopped = stopped_jobs(catalog.batch.of_proof(proof_id))
+        error = _unfinished(proof["figures"], proof["method"], stopped) or _not_looked(proof["findings"])
         proof = catalog.proofs.close(proof_id, error=error)
     no_evidence = why_no_evidence(application, catalog=catalog, stores=stores)
     closed = closed_proof(proof, no_evidence)
@@ -63,12 +65,15 @@ def _lost(catalog: Catalog, *, since: datetime) -> Iterator[Finding]:
             yield Finding(what, words.format(counted(count, "archive")), count, tuple(places), grave=is_new)
 
 
-def _unfinished(figures: Mapping[str, Any], method: str) -> str | None:
+def _unfinished(figures: Mapping[str, Any], method: str, stopped: Sequence[str]) -> str | None:
     """Return why a verification has not looked at all that it was to look at; None when it has."""
     if "listing" not in figures:
         return "The stores were not listed."
     if method == "content" and figures.get("content", {}).get("pending", 1):
-        return "S3 has not told all checksums yet; the next verification goes on with its jobs, which are paid for."
+        why = f" ({', '.join(stopped)}: see S3's console)" if stopped else ""
+        return (
+            f"S3 has not told all checksums yet{why}; the next verification goes on with its jobs, which are paid for."
+        )
     awaited = figures["listing"].get("awaited")
     if awaited:
         return f"No inventory came of {', '.join(awaited)}: it is asked for, and there the next time."

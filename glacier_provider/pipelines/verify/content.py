@@ -38,18 +38,35 @@ REPORT_DELAY = timedelta(hours=1)
 LOOKED_FOR = 1000
 
 
+#: States in which a job stays until a person does something, in S3's console.
+_WAITS = {"Suspended": "waits for a person to confirm it", "Paused": "is paused", "Pausing": "is paused"}
+
+
 @dataclass(frozen=True, slots=True)
 class Checking:
-    """How far the jobs of a verification are: still `pending`, and with reports to be read."""
+    """How far the jobs of a verification are: still `pending`, and with reports to be read. `stopped` says of each
+    that goes on only when a person does something.
+    """
 
     pending: int
     ended: int
     done_objects: int = 0
     objects: int = 0
+    stopped: tuple[str, ...] = ()
 
     @property
     def done(self) -> bool:
         return self.pending == 0
+
+    def __str__(self) -> str:
+        told = f"{self.done_objects} of {self.objects} checksums"
+        return "; ".join((told, *self.stopped))
+
+
+def stopped_jobs(jobs: Iterable[Row]) -> tuple[str, ...]:
+    """Return in words which jobs stay as they are until a person does something, as AWS told of them last."""
+    told = ((job["job_id"], job["told"].get("status")) for job in jobs if job["state"] == BatchJobState.CREATED)
+    return tuple(f"the job {job_id} {_WAITS[status]}" for job_id, status in told if status in _WAITS)
 
 
 def due_before(application: Application, *, everything: bool = False) -> datetime:
@@ -148,7 +165,7 @@ def poll_checksums(application: Application, proof_id: int, *, catalog: Catalog,
             else:
                 ended += 1
     log.debug("Verification %d of %s: %d jobs pending, %d ended.", proof_id, application.name, pending, ended)
-    return Checking(pending, ended, done, objects)
+    return Checking(pending, ended, done, objects, stopped_jobs(catalog.batch.of_proof(proof_id)))
 
 
 def read_checksums(
