@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from glacier_provider import __version__
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 #: So often another catalog may have written the next number before us.
 _TRIES = 5
+#: What ended later than this was not proven: clocks differ by less.
+_CLOCKS_DIFFER = timedelta(days=1)
 #: So many corrupt archives are named for a rebuild.
 _CORRUPT_TOLD = 1000
 
@@ -96,7 +98,8 @@ def _found(application: Application, store: Any, *, after: int = 0) -> Iterator[
 def remember_evidence(application: Application, *, catalog: Catalog, stores: Stores) -> int:
     """Write the proofs that the stores have evidence of into a catalog that was lost; return how many.
 
-    Raise StoreError; a document that is none, or of another application, is taken up as it is, and proves nothing.
+    Raise StoreError; a document that is none, of another application, or of a day to come, is taken up as it is, and
+    proves nothing.
     """
     uris = (*application.earlier_stores, application.store)
     kept = [store for store in map(stores, uris) if isinstance(store, KeepsEvidence)]
@@ -106,7 +109,8 @@ def remember_evidence(application: Application, *, catalog: Catalog, stores: Sto
     for one in catalog.evidence.take_up(found[number] for number in sorted(found)):
         with suppress(ToldWrong):
             told = read_evidence(one.data)
-            if (told.number, told.application) == (one.number, application.name):
+            is_ours = (told.number, told.application) == (one.number, application.name)
+            if is_ours and told.ended_at < datetime.now(UTC) + _CLOCKS_DIFFER:
                 catalog.evidence.remember(one.number, told)
                 count += 1
                 if told.kind is ProofKind.VERIFICATION:
