@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pkgutil
+import re
 import signal
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +19,23 @@ import pytest
 
 from glacier_provider import cli
 from glacier_provider.applications.fields import DrillOptions
+from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.core.proof import ProofKind
 from glacier_provider.core.status import ProofState
 from glacier_provider.errors import (
+    BackupNotRestorable,
     ConfigurationError,
     DatabaseUnreachable,
     IllegalMove,
     LeaseHeld,
     RetrievalRefused,
+    StoreDenied,
     TargetRefused,
     UnknownBackup,
 )
+from glacier_provider.pipelines.delete import delete_backup
 from glacier_provider.pipelines.evidence import evidence_in_stores
+from glacier_provider.pipelines.restore import request_retrievals
 from glacier_provider.pipelines.restore.elsewhere import Elsewhere
 from glacier_provider.postgres import Server
 from glacier_provider.postgres.tools.private import remove_left_over
@@ -674,3 +681,52 @@ def test_the_command_line_drills_and_says_what_it_found(
     assert "LOST: 1 archive of the backup cannot be brought back: doc2.pdf (backup" in told.out
     assert "The drill did not pass" in told.err
     assert leftovers(owned) == []
+
+
+def test_a_drill_whose_retrievals_are_refused_or_do_not_come_says_so(owned: ApplicationUnderTest) -> None:
+    """What fails is a step of the restore's own, which knows of no drill."""
+    owned.back_up()
+    rule = owned.s3.plan.inject("RestoreObject", FaultKind.ACCESS_DENIED)
+    drill = DrillUnderTest(owned)
+    drill.open()
+    drill.plan()
+    with pytest.raises(StoreDenied):
+        drill.retrieve()
+    drill.clear()
+    closed = drill.close()
+    assert closed["state"] == ProofState.FAILED
+    assert closed["error"].startswith("Nothing was restored: The store refused retrievals, ")
+    assert "dms-1.dump: s3:RestoreObject on s3://" in closed["error"]
+    owned.s3.plan.remove(rule)
+    again = DrillUnderTest(owned)
+    again.open()
+    again.plan()
+    for wanted in map(ArchiveRange.from_dict, again.planned["ranges"]):
+        request_retrievals(owned.application, again.restore_id, wanted, catalog=owned.catalog, stores=owned.stores)
+    again.clear()
+    assert re.search(r"doc2\.pdf \(asked for at 20..-..-.. ..:.. UTC\)", again.close()["error"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["plan", "retrieve", "download", "restore_and_check"])
+def test_a_backup_that_is_deleted_before_a_step_ends_its_drill_in_a_sentence(
+    owned: ApplicationUnderTest, step: str
+) -> None:
+    doomed = owned.back_up()
+    drill = DrillUnderTest(owned)
+    before = DrillUnderTest.STEPS.index(step)
+    for each in DrillUnderTest.STEPS[:before]:
+        getattr(drill, each)()
+    add_document(owned, "doc4.pdf", "content 4")
+    owned.back_up()
+    run = owned.a_run("delete")
+    delete_backup(owned.application, doomed, run, catalog=owned.catalog, stores=owned.stores, force=True)
+    with suppress(BackupNotRestorable):
+        for each in DrillUnderTest.STEPS[before:-2]:
+            getattr(drill, each)()
+    drill.clear()
+    closed = drill.close()
+    assert closed["state"] in (ProofState.FAILED, ProofState.FOUND)
+    assert any(f"Backup {doomed} is deleted" in line for line in closed["lines"]), closed["lines"]
+    assert leftovers(owned) == []
+    assert DrillUnderTest(owned).whole()["state"] == ProofState.PASSED

@@ -14,7 +14,8 @@ from glacier_provider.core.cost import money
 from glacier_provider.core.drill import LOST, NOT_DONE
 from glacier_provider.core.proof import Finding, finding_lines
 from glacier_provider.core.status import ProofState
-from glacier_provider.core.text import NAMED, counted, readable_seconds, readable_size
+from glacier_provider.core.text import NAMED, counted, readable_seconds, readable_size, some
+from glacier_provider.errors import GlacierProviderError
 from glacier_provider.pipelines.evidence import why_no_evidence
 from glacier_provider.stores.contract import Stores
 
@@ -30,7 +31,8 @@ def close_drill(application: Application, proof_id: int, *, catalog: Catalog, st
         catalog.proofs.note(proof_id, "times", figures=recovery_times(proof["figures"].get("spans", {})))
         catalog.proofs.note(proof_id, "lost", findings=_lost(proof["backup_id"], catalog))
         proof = catalog.proofs.get(proof_id)
-        proof = catalog.proofs.close(proof_id, error=_unfinished(proof["figures"], proof["findings"]))
+        error = _unfinished(proof["figures"], proof["findings"]) or _not_looked(proof, catalog)
+        proof = catalog.proofs.close(proof_id, error=error)
     closed = closed_drill(proof, why_no_evidence(application, catalog=catalog, stores=stores))
     for line in closed["lines"]:
         log.info("%s: %s", application.name, line)
@@ -70,13 +72,40 @@ def _unfinished(figures: Mapping[str, Any], findings: list[Mapping[str, Any]]) -
     told = [one["told"] for one in findings if one["what"] == NOT_DONE]
     if told:
         return " ".join(told)
-    if "plan" not in figures:
-        return "The drill was not planned."
+    return None if "plan" in figures else "The drill was not planned."
+
+
+def _not_looked(proof: Mapping[str, Any], catalog: Catalog) -> str | None:
+    """Return why a drill that was planned has not looked at all: a step did not begin, since another had not ended."""
+    figures = proof["figures"]
+    if "download" not in figures.get("spans", {}) and (why := _not_brought(proof, catalog)):
+        return f"Nothing was restored: {why}"
     if "database" not in figures:
         return "The database was not restored."
     if "files" not in figures and figures["plan"]["files_wanted"]:
         return "The files were not looked at."
     return None
+
+
+def _not_brought(proof: Mapping[str, Any], catalog: Catalog) -> str | None:
+    """Return why what the drill was to restore did not come out of the stores, as far as the catalog knows it."""
+    restore_id = proof["figures"]["plan"]["restore_id"]
+    try:
+        catalog.backups.restorable(proof["backup_id"])
+    except GlacierProviderError as error:
+        return error.message
+    rows = catalog.restores.still_missing(restore_id)
+    if not rows:
+        return None
+    if failed := [f"{row['filename']}: {row['error'].rstrip('.')}" for row in rows if row["error"]]:
+        return f"The store refused retrievals, or ended them without success: {some(failed, most=2)}."
+    waited = [
+        f"{row['filename']} (asked for at {row['requested_at']:%Y-%m-%d %H:%M} UTC)"
+        if row["requested_at"]
+        else f"{row['filename']} (not asked for)"
+        for row in rows
+    ]
+    return f"What it needs did not come out of the store: {some(waited)}."
 
 
 def closed_drill(proof: Mapping[str, Any], no_evidence: str | None = None) -> dict[str, Any]:
