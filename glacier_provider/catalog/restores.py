@@ -392,6 +392,13 @@ class Restores:
             size = self._db.rows("members_bytes", **ids)[0]["bytes"]
         return Amount(members - missing["archives"], max(0, size - missing["bytes"]))
 
+    def names_to_bring(self, restore_id: int) -> Iterator[list[str]]:
+        """Yield pages of the names of files that come to names that no file has."""
+        after = 0
+        while rows := self._db.rows("names_to_bring", restore_id=restore_id, after=after, limit=PAGE_SIZE):
+            after = rows[-1]["id"]
+            yield [row["filename"] for row in rows]
+
     def record_plan(self, restore_id: int, plan: Mapping[str, Any]) -> None:
         from psycopg.types.json import Jsonb
 

@@ -34,7 +34,7 @@ class Retention:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
 
     keep_last: int = _figure(100_000, 7, "the last so many complete backups stay")
-    keep_days: int = _figure(36_500, 90, "what is younger than so many days stays")
+    keep_days: int = _figure(36_500, 90, "what is at most so many days older than the newest complete backup stays")
     keep_daily: int = _figure(100_000, 30, "the newest backup of each of the last so many days stays")
     keep_weekly: int = _figure(10_000, 12, "the newest backup of each of the last so many weeks stays")
     keep_monthly: int = _figure(10_000, 24, "the newest backup of each of the last so many months stays")
@@ -84,7 +84,8 @@ def apply_rule(
     """Return what a rule says of each (id, state, time taken), the newest first.
 
     Complete backups are counted, failed ones are not: a failed one may go once it is older than `keep_days` and a
-    complete one came after it. The newest complete backup always stays.
+    complete one came after it. Days are counted back from the newest complete backup, or from `now` when that is
+    earlier. The newest complete backup always stays.
     """
     newest_first = sorted(backups, key=lambda backup: backup[0], reverse=True)
     complete = [(number, at) for number, state, at in newest_first if state is BackupState.COMPLETE]
@@ -94,7 +95,7 @@ def apply_rule(
     else:
         _keep_complete(complete, retention, reasons)
         _keep_failed(newest_first, complete, reasons)
-        _keep_young(newest_first, retention, now, reasons)
+        _keep_young(newest_first, complete, retention, now, reasons)
     return [Judged(number, state, at, tuple(reasons[number])) for number, state, at in newest_first]
 
 
@@ -128,10 +129,18 @@ def _keep_failed(
 
 def _keep_young(
     newest_first: Sequence[tuple[int, BackupState, datetime]],
+    complete: Sequence[tuple[int, datetime]],
     retention: Retention,
     now: datetime,
     reasons: dict[int, list[str]],
 ) -> None:
+    if not retention.keep_days:
+        return
+    days, age = counted(retention.keep_days, "day"), timedelta(days=retention.keep_days)
+    newest, newest_at = complete[0] if complete else (0, now)
     for number, _, at in newest_first:
-        if retention.keep_days and at > now - timedelta(days=retention.keep_days):
-            reasons[number].append(f"it is not {counted(retention.keep_days, 'day')} old")
+        if at > now - age:
+            reasons[number].append(f"it is not {days} old")
+        elif number != newest and at > newest_at - age:
+            # A clock that is wrong, or backups that failed for months, do not make all of them old.
+            reasons[number].append(f"it is not {days} older than the newest complete backup")

@@ -205,7 +205,7 @@ class _Walker:
         return fd
 
 
-_SPECIAL = {
+SPECIAL = {
     0o120000: "it is a symbolic link",
     0o060000: "it is a block device",
     0o020000: "it is a character device",
@@ -220,7 +220,7 @@ def report_special(entry: os.DirEntry[str], name: str, on_skip: OnSkip) -> None:
         mode = entry.stat(follow_symlinks=False).st_mode
     except FileNotFoundError:
         return
-    on_skip(name, _SPECIAL.get(mode & 0o170000, "it is neither a file nor a directory"))
+    on_skip(name, SPECIAL.get(mode & 0o170000, "it is neither a file nor a directory"))
 
 
 def unreadable(exc: OSError, root: Root, directory: str) -> DirectoryUnusable | ReadFailed:

@@ -265,6 +265,12 @@ SELECT %(restore_id)s, c.id, CASE WHEN o.move IS NOT NULL THEN 'orphan' ELSE 'st
   FROM compared c LEFT JOIN unnest(%(set_aside)s::bigint[], %(moves)s::bigint[]) AS o (id, move) USING (id)
  WHERE c.found IS NULL OR %(replaces)s;
 
+-- name: names_to_bring
+-- A page of files that are to come to names that no file has, in id order.
+SELECT a.id, a.filename FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+ WHERE r.restore_id = %(restore_id)s AND a.kind = 'file' AND NOT r.replaces AND a.id > %(after)s
+ ORDER BY a.id LIMIT %(limit)s;
+
 -- name: plan_database
 INSERT INTO restore_archives (restore_id, archive_id, source) VALUES (%(restore_id)s, %(archive_id)s, 'store')
 ON CONFLICT DO NOTHING;

@@ -42,7 +42,7 @@ from glacier_provider.pipelines.restore.elsewhere import (
     target_place_of,
 )
 from glacier_provider.pipelines.restore.lost import lost_files, note_without
-from glacier_provider.pipelines.restore.present import files_there, those_that_are_same
+from glacier_provider.pipelines.restore.present import files_there, require_free_places, those_that_are_same
 from glacier_provider.pipelines.restore.step import (
     is_there,
     is_usable_aside,
@@ -82,7 +82,8 @@ def plan_restore(
     is needed by a request that goes into another place; that place is asked then.
 
     Writes nothing but the plan itself. Raise UnknownBackup, BackupNotRestorable, or ArchiveMissing when a file of the
-    backup is in no store any more; TargetRefused for a place that is somebody's.
+    backup is in no store any more; NameTaken when something stands where a file is to come; TargetRefused for a place
+    that is somebody's.
     """
     request = request.with_target(application.restore_targets or {})
     catalog.migrate()
@@ -120,6 +121,8 @@ def plan_restore(
     catalog.restores.record_plan(restore_id, plan.as_dict())
     if compared.lost and not request.without_lost:
         raise lost_files(backup["id"], compared.lost, catalog)
+    if request.files and place is None:
+        require_free_places(application, restore_id, catalog=catalog)
     catalog.restores.add_outcome(restore_id, lost_count=0, lost=[])
     if compared.lost:
         note_without(restore_id, compared.lost, catalog=catalog)

@@ -12,8 +12,8 @@ from glacier_provider.catalog.restores import SetAside
 from glacier_provider.catalog.scans import FileSeen
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.text import counted, some
-from glacier_provider.errors import IllegalMove
-from glacier_provider.files import walk
+from glacier_provider.errors import IllegalMove, NameTaken
+from glacier_provider.files import Ways, walk
 from glacier_provider.pipelines.restore.step import is_intact
 from glacier_provider.pipelines.shared.parallel import in_parallel
 
@@ -28,6 +28,25 @@ def files_there(application: Application) -> Iterator[FileSeen]:
         leave_out=(application.orphan_directory, application.staging_directory),
     )
     return ((file.name, file.size, file.mtime_ns, file.inode) for file in found)
+
+
+def require_free_places(application: Application, restore_id: int, *, catalog: Catalog) -> None:
+    """Raise NameTaken when something that is no file has the name of a file to bring, or a file that of its directory.
+
+    To call when it is planned: what stands in the way is found out before anything is paid for.
+    """
+    ways = Ways(application.files_directory)
+    found: dict[str, str] = {}
+    for page in catalog.restores.names_to_bring(restore_id):
+        for name in page:
+            if (obstacle := ways.obstacle(name)) is not None:
+                found.setdefault(*obstacle)
+    if found:
+        told = some([f"{name} ({what})" for name, what in found.items()])
+        raise NameTaken(
+            f"In {application.files_directory} stands in the way of files of the backup: {told}.",
+            hint="Nothing was asked for or changed. Move it away (it is not of the backup), then clear the task.",
+        )
 
 
 def those_that_are_same(application: Application, files: Sequence[SetAside]) -> list[int]:

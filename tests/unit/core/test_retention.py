@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,17 @@ def test_the_newest_of_each_day_week_month_and_year_stays() -> None:
 
 def test_young_ones_stay() -> None:
     assert kept(apply_rule(a_year(), Retention(keep_days=2), now=NOW)) == [365, 364]
+
+
+@pytest.mark.parametrize("now", [NOW, NOW + timedelta(days=4000)], ids=["now", "a clock that is years ahead"])
+def test_what_was_young_when_the_last_backup_was_made_stays_whatever_the_clock_says(now: datetime) -> None:
+    backups: Backups = [(n, COMPLETE, NOW - timedelta(days=100 - n)) for n in range(1, 11)]
+    assert kept(apply_rule(backups, Retention(keep_days=5), now=now)) == [10, 9, 8, 7, 6]
+
+
+def test_a_backup_of_a_clock_that_was_years_ahead_makes_no_other_one_old() -> None:
+    backups: Backups = [(1, COMPLETE, NOW), (2, COMPLETE, NOW + timedelta(days=4000))]
+    assert kept(apply_rule(backups, Retention(keep_days=5), now=NOW)) == [2, 1]
 
 
 def test_days_are_those_of_the_time_zone_that_the_times_are_given_in() -> None:
