@@ -370,11 +370,14 @@ class Jobs:
         if parameters["Format"] == "CSV":
             text = to_csv(entries, COLUMNS)
         else:
-            head = {
-                "VaultARN": self._store.options.arn(row["vault"]),
-                "InventoryDate": to_date(snapshot["taken"]),
-            }
-            text = json.dumps({**head, "ArchiveList": entries})
+            members = [
+                ("VaultARN", self._store.options.arn(row["vault"])),
+                ("InventoryDate", to_date(snapshot["taken"])),
+                ("ArchiveList", entries),
+            ]
+            if self._store.options.inventory_order == "any":
+                random.Random(row["number"]).shuffle(members)
+            text = json.dumps(dict(members))
         path = self._inventory_file(row)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(text.encode())

@@ -76,27 +76,39 @@ def newest_inventory(vault: Vault, now: datetime) -> Job | None:
 
 
 def inventory_date(vault: Vault, job: Job) -> datetime:
-    """Return when the inventory that a job brought was taken; raise StoreUnavailable when its output is gone."""
-    size = min(job.inventory_size or 0, HEAD)
+    """Return when the inventory that a job brought was taken; raise StoreUnavailable when its output is gone.
+
+    Its date stands before the archives, as a rule; members of JSON have no order, and then all of it is read.
+    """
+    whole = job.inventory_size or 0
     try:
-        head = b"".join(read_output(vault, job.id, 0, size))
+        for size in sorted({min(whole, HEAD), whole}):
+            try:
+                return _date_in(read_output(vault, job.id, 0, size))
+            except (ValueError, RecursionError, OverflowError) as exc:
+                why = exc
     except ArchiveCold as exc:
         raise StoreUnavailable(
             f"The inventory of {vault.url()} expired.", hint="The next try has a new one made."
         ) from exc
-    text = _Text(iter([head]))
-    try:
-        text.expect("{")
-        while (name := text.value()) != "InventoryDate":
-            text.expect(":")
-            if name == "ArchiveList":
-                raise ValueError("no InventoryDate")
-            text.value()
-            text.expect(",")
+    raise ArchiveCorrupt(f"The inventory of {vault.url()} does not tell its date ({why}).") from why
+
+
+def _date_in(chunks: Iterator[bytes]) -> datetime:
+    """Return the InventoryDate of an inventory that comes in pieces; raise ValueError where there is none."""
+    text = _Text(chunks)
+    text.expect("{")
+    while (name := text.value()) != "InventoryDate":
         text.expect(":")
-        taken = datetime.fromisoformat(str(text.value()))
-    except (ValueError, RecursionError, OverflowError) as exc:
-        raise ArchiveCorrupt(f"The inventory of {vault.url()} does not tell its date ({exc}).") from exc
+        if name == "ArchiveList":
+            for _ in _elements(text):
+                pass
+        else:
+            text.value()
+        if text.expect(",}") == "}":
+            raise ValueError("no InventoryDate")
+    text.expect(":")
+    taken = datetime.fromisoformat(str(text.value()))
     return taken if taken.tzinfo else taken.replace(tzinfo=UTC)
 
 

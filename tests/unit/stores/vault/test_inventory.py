@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacier_provider.errors import ArchiveCorrupt
+from glacier_provider.stores.vault import inventory
 from glacier_provider.stores.vault.inventory import parse_entries
+from glacier_provider.stores.vault.jobs import Job
 
 
 def an_entry(number: int, description: str = "") -> dict[str, Any]:
@@ -52,6 +56,16 @@ def test_an_entry_comes_out_before_the_next_piece_is_asked_for() -> None:
 def test_the_list_is_found_wherever_it_stands() -> None:
     data = b'{"ArchiveList": [{"ArchiveId": "a"}], "VaultARN": {"deep": [1, {"x": null}]}, "n": 12 }'
     assert list(parse_entries(in_pieces(data, 3))) == [{"ArchiveId": "a"}]
+
+
+@pytest.mark.parametrize("names", list(itertools.permutations(["VaultARN", "InventoryDate", "ArchiveList"])))
+def test_the_date_is_found_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
+    told = json.loads(an_inventory([an_entry(n, "x" * 100) for n in range(100)]))
+    data = json.dumps({name: told[name] for name in names}).encode()
+    monkeypatch.setattr(inventory, "read_output", lambda _vault, _job, start, size: in_pieces(data[start:][:size], 7))
+    vault: Any = None
+    job = Job("j", "InventoryRetrieval", "Succeeded", inventory_size=len(data))
+    assert inventory.inventory_date(vault, job) == datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_an_inventory_that_is_cut_anywhere_is_no_short_success() -> None:
