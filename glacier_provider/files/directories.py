@@ -23,7 +23,16 @@ from glacier_provider.core.directories import Change, Changed, Files, Listing
 from glacier_provider.files.mounts import Mounts
 from glacier_provider.files.names import TEMPORARY, text_of
 from glacier_provider.files.root import NOFOLLOW_DIRECTORY, AnyPath, Root
-from glacier_provider.files.walk import Exclusion, OnSkip, check_same, identities, identity, report_special, unreadable
+from glacier_provider.files.walk import (
+    Exclusion,
+    OnSkip,
+    check_same,
+    identities,
+    identity,
+    kept_mtime,
+    report_special,
+    unreadable,
+)
 
 #: Entries of a directory that are held at once; a larger directory is read in pieces, twice where that is needed.
 PIECE = 10_000
@@ -378,6 +387,8 @@ class _Piece:
                 looked = [entry.stat(follow_symlinks=False) for entry in self._files]  # known by now
             self.sizes = [info.st_size for info in looked]
             self.mtimes = [info.st_mtime_ns for info in looked]
+            if looked and not -LARGEST <= min(self.mtimes) <= max(self.mtimes) <= LARGEST:
+                self.mtimes = list(map(kept_mtime, self.mtimes))
             self.inodes = [info.st_ino & LARGEST for info in looked]
         return self.sizes
 

@@ -20,6 +20,11 @@ Identity = tuple[int, int]
 LARGEST_INODE = 0x7FFF_FFFF_FFFF_FFFF
 
 
+def kept_mtime(mtime_ns: int) -> int:
+    """Return a time of change as the catalog's integers hold it, which end in 2262: a file may have any later one."""
+    return max(-LARGEST_INODE, min(LARGEST_INODE, mtime_ns))
+
+
 class FoundFile(NamedTuple):
     """A regular file: its name in the catalog's text, its size in bytes, its time of change in ns since the epoch, its
     inode.
@@ -172,7 +177,7 @@ class _Walker:
                 info = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            yield new((name, info.st_size, info.st_mtime_ns, info.st_ino & LARGEST_INODE))
+            yield new((name, info.st_size, kept_mtime(info.st_mtime_ns), info.st_ino & LARGEST_INODE))
 
     def _enter(self, entry: os.DirEntry[str], prefix: str) -> bool:
         """Enter a subdirectory, or report what is none; return whether one was entered."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from glacier_provider.errors import UnknownBackup
 from glacier_provider.postgres import Server
 from tests.support.application import ApplicationUnderTest, Make, a_small_dms, titles
 
@@ -37,6 +38,11 @@ def test_latest_means_the_newest_complete_backup(dms: ApplicationUnderTest) -> N
     dms.sql("DELETE FROM tags")
     assert restore(dms, "latest")["backup_id"] == newest
     assert dms.sql("SELECT count(*) FROM tags") == [(2,)]
+
+
+def test_the_latest_of_none_is_told_as_such(dms: ApplicationUnderTest) -> None:
+    with pytest.raises(UnknownBackup, match=r"There is no latest backup: dms has no complete one\. Make one first"):
+        dms.plan("latest")
 
 
 def test_large_objects_and_extensions_come_back(dms: ApplicationUnderTest) -> None:

@@ -34,7 +34,7 @@ from glacier_provider.errors import (
 )
 from glacier_provider.files import PendingFile, Placed, Placement, Root, move_back, open_source
 from glacier_provider.files.names import name_parts
-from glacier_provider.files.walk import LARGEST_INODE
+from glacier_provider.files.walk import LARGEST_INODE, kept_mtime
 from glacier_provider.pipelines.restore.elsewhere import (
     Elsewhere,
     claim_directory,
@@ -500,11 +500,11 @@ def _identities(application: Application, rows: Sequence[Row]) -> Iterator[tuple
         for row in rows:
             if "identity" in row:
                 mtime_ns, inode = row["identity"]
-                yield row["id"], mtime_ns, inode & LARGEST_INODE
+                yield row["id"], kept_mtime(mtime_ns), inode & LARGEST_INODE
             elif row["kind"] == ArchiveKind.FILE and not row["replaces"]:
                 info = root.look(name_parts(row["filename"]))
                 if info is not None and info.st_size == row["stored_size"]:
-                    yield row["id"], info.st_mtime_ns, info.st_ino & LARGEST_INODE
+                    yield row["id"], kept_mtime(info.st_mtime_ns), info.st_ino & LARGEST_INODE
 
 
 def _is_read_at_once(row: Row, stores: Stores) -> bool:

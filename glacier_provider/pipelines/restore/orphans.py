@@ -20,7 +20,7 @@ from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import DirectoryUnusable, FileMissing, IllegalMove, NameTaken
 from glacier_provider.files import FileSource, Placement, Root, move_aside, move_back, open_source, walk
 from glacier_provider.files.names import name_parts
-from glacier_provider.files.walk import LARGEST_INODE
+from glacier_provider.files.walk import LARGEST_INODE, kept_mtime
 from glacier_provider.pipelines.restore.present import require_still_there
 from glacier_provider.pipelines.restore.step import (
     is_there,
@@ -137,7 +137,7 @@ def _put_versions(application: Application, restore_id: int, page: Sequence[Row]
             with catalog.transaction():
                 catalog.restores.placed([row["id"]])
                 if info is not None:
-                    catalog.restores.seen([(row["id"], info.st_mtime_ns, info.st_ino & LARGEST_INODE)])
+                    catalog.restores.seen([(row["id"], kept_mtime(info.st_mtime_ns), info.st_ino & LARGEST_INODE)])
 
 
 def _staged_file(staged: Path, row: Row) -> FileSource:

@@ -27,10 +27,10 @@ from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.core.tiers import Tier, retrieval_hours
-from glacier_provider.errors import BackupNotRestorable, ConfigurationError, RetrievalRefused
+from glacier_provider.errors import BackupNotRestorable, ConfigurationError, RetrievalRefused, UnknownBackup
 from glacier_provider.files import Root, name_parts
 from glacier_provider.files.target import claimed_by
-from glacier_provider.files.walk import LARGEST_INODE
+from glacier_provider.files.walk import LARGEST_INODE, kept_mtime
 from glacier_provider.pipelines.costs import look_seconds
 from glacier_provider.pipelines.restore.batch import may_ask_by_batch
 from glacier_provider.pipelines.restore.database import exclusions_of, refuse_left_behind
@@ -88,7 +88,7 @@ def plan_restore(
     request = request.with_target(application.restore_targets or {})
     catalog.migrate()
     catalog.backups.end_sleepers()
-    backup = _chosen_backup(run, request, catalog)
+    backup = _chosen_backup(application, run, request, catalog)
     _skip_ids_in_use(application, catalog)
     restore_id = catalog.restores.open(run, backup["id"], request)
     place = target_place_of(application, catalog.restores.get(restore_id), elsewhere)
@@ -229,7 +229,7 @@ def _named_there(place: Place, request: RestoreRequest) -> Iterator[FileSeen]:
         for name in request.only_files:
             found = root.look(name_parts(name))
             if found is not None and stat.S_ISREG(found.st_mode):
-                yield name, found.st_size, found.st_mtime_ns, found.st_ino & LARGEST_INODE
+                yield name, found.st_size, kept_mtime(found.st_mtime_ns), found.st_ino & LARGEST_INODE
 
 
 def _note_same(place: Place, restore_id: int, catalog: Catalog) -> None:
@@ -306,13 +306,19 @@ def _on_their_way(plan: RestorePlan, catalog: Catalog) -> Iterator[str]:
             )
 
 
-def _chosen_backup(run: Run, request: RestoreRequest, catalog: Catalog) -> Row:
+def _chosen_backup(application: Application, run: Run, request: RestoreRequest, catalog: Catalog) -> Row:
     """Return the backup to restore. The latest one is that of when the run planned first: its database may be there."""
     wanted = request.backup_id
     if wanted is None and (begun := catalog.restores.of_run(run)) is not None:
         before = catalog.restores.get(begun)
         wanted = before["backup_id"] if before["backup_state"] == "complete" else None
-    return catalog.backups.restorable(wanted or catalog.backups.newest_complete() or 0)
+    wanted = wanted or catalog.backups.newest_complete()
+    if wanted is None:
+        raise UnknownBackup(
+            f"There is no latest backup: {application.name} has no complete one.",
+            hint=f"Make one first: trigger the DAG glacier_backup__{application.name}.",
+        )
+    return catalog.backups.restorable(wanted)
 
 
 def _skip_ids_in_use(application: Application, catalog: Catalog) -> None:
