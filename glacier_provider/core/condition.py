@@ -55,6 +55,10 @@ class Event(StrEnum):
     TEST = "test"  #: somebody tries whether alerts arrive
 
 
+#: The clocks of two servers may differ by so much.
+CLOCKS_DIFFER = timedelta(hours=1)
+
+
 @dataclass(frozen=True, slots=True)
 class AgeLimits:
     """From which age on something is worth a warning, or critical; None: at no age."""
@@ -133,12 +137,21 @@ class Condition:
     proven: Mapping[ProofKind, Proven] = field(default_factory=dict)
 
     def backup_age(self, now: datetime) -> timedelta | None:
-        return None if self.complete_at is None else max(now - self.complete_at, timedelta())
+        """Return how long ago the last complete backup ended; None: there is none, or its time is yet to come."""
+        return _age(self.complete_at, now)
 
     def proof_age(self, kind: ProofKind, now: datetime) -> timedelta | None:
-        """Return how long ago a proof last passed; None: never."""
-        passed = self.proven.get(kind, Proven()).passed_at
-        return None if passed is None else max(now - passed, timedelta())
+        """Return how long ago a proof last passed; None: never, or at a time that is yet to come."""
+        return _age(self.proven.get(kind, Proven()).passed_at, now)
+
+
+def is_to_come(at: datetime | None, now: datetime) -> bool:
+    """Whether something that happened has a time that is yet to come: a clock was, or is, wrong. So is its age."""
+    return at is not None and at > now + CLOCKS_DIFFER
+
+
+def _age(at: datetime | None, now: datetime) -> timedelta | None:
+    return None if at is None or is_to_come(at, now) else max(now - at, timedelta())
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +222,15 @@ def _late(condition: Condition, limits: AgeLimits, now: datetime) -> Iterator[Tr
     age = condition.backup_age(now)
     # Without any complete backup there is nothing to bring back, whatever the limits are.
     grade = Grade.CRITICAL if age is None else limits.grade(age)
+    told = "there is no complete backup" if age is None else f"the last complete backup is {readable_age(age)} old"
+    if condition.complete_at is not None and is_to_come(condition.complete_at, now):
+        grade, told = (
+            Grade.WARNING,
+            f"how old the last complete backup is cannot be told: {_dated(condition.complete_at)}",
+        )
     if grade is Grade.OK:
         return
     under_way = f"; backup {condition.running_id} is under way" if condition.running_id else ""
-    told = "there is no complete backup" if age is None else f"the last complete backup is {readable_age(age)} old"
     yield Trouble(
         condition.application,
         Event.BACKUP_LATE,
@@ -332,17 +350,23 @@ def _joined(sentences: Sequence[str]) -> str:
     return " ".join(" ".join(one.split())[:200] for one in sentences[:3]) + more
 
 
+def _dated(at: datetime) -> str:
+    return f"it is dated {at:%Y-%m-%d %H:%M %Z}, which is to come, so a clock was or is wrong"
+
+
 def _overdue(condition: Condition, limits: Mapping[ProofKind, AgeLimits], now: datetime) -> Iterator[Trouble]:
     for kind, limit in limits.items():
         age = condition.proof_age(kind, now)
         grade = limit.grade(age)
         if grade is not Grade.OK:
+            passed_at = condition.proven.get(kind, Proven()).passed_at
             told = (
                 f"no {kind.value} ever passed"
                 if age is None
                 else f"the last {kind.value} passed {readable_age(age)} ago"
             )
-            passed_at = condition.proven.get(kind, Proven()).passed_at
+            if passed_at is not None and is_to_come(passed_at, now):
+                told = f"when the last {kind.value} passed cannot be told: {_dated(passed_at)}"
             yield Trouble(
                 condition.application,
                 _OVERDUE[kind],

@@ -8,6 +8,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from glacier_provider.applications.schedule import Schedule
+from glacier_provider.core.condition import is_to_come
 
 YEAR = 53 * 7
 
@@ -18,7 +19,7 @@ class Health(StrEnum):
     UNPROVEN = "unproven"  #: complete, and the last drill or verification failed, or is overdue
     INCOMPLETE = "incomplete"  #: complete, but for files that could not be read
     PAUSED = "paused"  #: all was well when the DAG was paused; nothing is backed up by itself
-    LATE = "late"  #: a backup was due and is not there
+    LATE = "late"  #: a backup was due and is not there, or the last one has a time that is yet to come
     FAILING = "failing"  #: the last backup that ended failed
     NEVER = "never"  #: there is no complete backup
     UNSCHEDULED = "unscheduled"  #: backed up by hand only, so nothing can be late
@@ -49,7 +50,7 @@ def health_of(
         return Health.FAILING, None
     due = schedule.last_due(now - schedule.grace(now))
     # The scheduler starts a run a moment after it is due, never before: a run of that moment is not older.
-    if due is not None and complete_since < due:
+    if due is not None and (complete_since < due or is_to_come(complete_since, now)):
         return Health.LATE, due
     if unrestorable:
         return Health.UNRESTORABLE, None

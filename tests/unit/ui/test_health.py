@@ -26,6 +26,11 @@ def test_the_backup_of_last_night_is_fresh() -> None:
     assert health(hours_ago=10) is Health.FRESH
 
 
+def test_a_backup_that_is_dated_in_the_future_is_not_taken_for_that_of_last_night() -> None:
+    assert health(hours_ago=-24 * 365) is Health.LATE
+    assert health(hours_ago=-0.1) is Health.FRESH
+
+
 def test_a_missed_night_is_late_and_says_since_when() -> None:
     word, since = health_of(DAILY, now=NOW, complete_since=NOW - timedelta(hours=34), last_ended="complete")
     assert (word, since) == (Health.LATE, datetime(2026, 11, 22, 2, tzinfo=UTC))
