@@ -12,6 +12,7 @@ from glacier_provider.core.archive import Amount
 from glacier_provider.errors import ArchiveMissing, BackupNotRestorable, StoreDenied
 from glacier_provider.pipelines import backup
 from glacier_provider.pipelines.reconcile import reconcile
+from glacier_provider.stores.contract import ListedPart
 from tests.integration.test_deletion import delete
 from tests.integration.test_rebuild import lose_the_catalog, rebuild
 from tests.support.application import ApplicationUnderTest
@@ -318,6 +319,27 @@ def test_a_store_is_looked_at_with_as_many_requests_on_every_day(app: Applicatio
         app.write(f"more/{number}", f"{number}")
     app.back_up()
     assert requests() == few
+
+
+def test_a_store_that_went_back_to_an_older_copy_with_its_marker_is_looked_through(
+    app: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a replica of a bucket: what lies in the cold is not replicated, the marker is."""
+    app.back_up()
+    app.write("doc9.pdf", b"the newest")
+    app.back_up()
+    age(app)
+    remove(app, "doc1.pdf", "doc9.pdf")
+    none_of_it = ListedPart([], "pre/dms/zzz")  # the share of the day
+    listed = type(app.store).listed_after
+    monkeypatch.setattr(
+        type(app.store),
+        "listed_after",
+        lambda store, name, key, *, pages: none_of_it if pages == 1 else listed(store, name, key, pages=pages),
+    )
+    third = app.back_up()
+    assert sorted(app.catalog.backups.get(third)["report"]["lost_found"]) == ["doc1.pdf", "doc9.pdf"]
+    assert "store_changed" not in {k: v for k, v in app.catalog.backups.get(third)["report"].items() if v}
 
 
 def test_what_is_lost_is_noticed_also_by_who_may_list_and_not_read(

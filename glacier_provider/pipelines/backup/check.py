@@ -30,7 +30,8 @@ NO_LIFECYCLE = "Look for a lifecycle rule of the bucket that moves objects, and 
 def check_store(application: Application, backup_id: int, *, catalog: Catalog, store: ArchiveStore) -> None:
     """Look whether the store is the one of yesterday, and through a share of what it holds; note what is lost.
 
-    All of it is looked through within `check_days` days; at once when the store is another, or was emptied.
+    All of it is looked through within `check_days` days; at once when the store is another, was emptied, or lacks what
+    the last backup brought there: it may be an older copy of what it was, marker and all.
     """
     if not isinstance(store, IsWatched):
         return
@@ -38,7 +39,8 @@ def check_store(application: Application, backup_id: int, *, catalog: Catalog, s
     same = _is_same_store(application, known, catalog=catalog, store=store)
     stored = sum(one.amount.archives for one in catalog.pages.totals([application.name])[application.name])
     share = pages_a_look(application, stored)
-    after, pages = (known["position"], share) if same else ("", None)
+    whole = not same or _lacks_newest(application, catalog=catalog, store=store)
+    after, pages = ("", None) if whole else (known["position"], share)
     as_of = datetime.now(UTC) - MARGIN
     lost, moved, moved_count = [], [], 0
     parts = compared_parts(application, store, catalog=catalog, as_of=as_of, after=after, pages=pages, uris=[store.uri])
@@ -106,6 +108,20 @@ def _is_same_store(application: Application, known: dict[str, object], *, catalo
         log.error("The store %s %s. All of it is looked through.", uri, found)
     _leave_marker(application, known, catalog=catalog, store=store)
     return same
+
+
+def _lacks_newest(application: Application, *, catalog: Catalog, store: ArchiveStore) -> bool:
+    """Whether the dump, the manifest or the newest file of the last complete backup is not there."""
+    newest = catalog.backups.newest_complete()
+    rows = [] if newest is None else catalog.checks.newest(newest, store.uri, files=1)
+    try:
+        found = {one.key for one in store.described([row["key"] for row in rows])}
+    except StoreDenied:
+        return False
+    missing = [row["filename"] for row in rows if row["key"] not in found]
+    if missing:
+        log.error("%s lacks %s of %s. All of it is looked through.", store.uri, some(missing), application.name)
+    return bool(missing)
 
 
 def _leave_marker(application: Application, known: Mapping[str, object], *, catalog: Catalog, store: IsWatched) -> None:
