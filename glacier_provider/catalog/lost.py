@@ -69,8 +69,10 @@ class Lost:
         return int(row["id"]) if row else 0
 
     def manifests(self, store_uri: str) -> list[Row]:
-        """Return the lost manifests of a store, the oldest first: `id`, `backup_id`, `filename`, `sha256`, and which
-        they continue: `previous_backup_id` (None: none) with `previous_sha256`.
+        """Return the manifests of a store that were lost some days ago at most, the oldest first.
+
+        `id`, `backup_id`, `filename`, `sha256`, and which one each continues: `previous_backup_id` (None: none) with
+        `previous_sha256`.
         """
         return self._db.rows(
             "lost_manifests", application_id=self._backups.application_id, store_uri=store_uri, limit=_MOST_MANIFESTS

@@ -125,10 +125,12 @@ SELECT a.id, a.kind, a.filename,
  ORDER BY a.kind, a.filename;
 
 -- name: lost_manifests
--- Manifests of backups, lost, with those that they continue.
+-- Manifests of backups, lost some days ago at most, with those that they continue. What could not be written again by
+-- then comes out otherwise for ever.
 SELECT a.id, a.backup_id, a.filename, a.sha256, b.previous_backup_id, before.sha256 AS previous_sha256
   FROM glacier_archives a JOIN application_data_backups b ON b.manifest_archive_id = a.id
   LEFT JOIN application_data_backups p ON p.id = b.previous_backup_id
   LEFT JOIN glacier_archives before ON before.id = p.manifest_archive_id
  WHERE b.application_id = %(application_id)s AND a.state = 'lost' AND a.kind = 'manifest' AND a.store_uri = %(store_uri)s
+   AND a.lost_at > clock_timestamp() - interval '3 days' AND b.database_archive_id IS NOT NULL
  ORDER BY a.backup_id LIMIT %(limit)s;
