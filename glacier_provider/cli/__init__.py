@@ -37,7 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Ctrl-C. `check` has the exit codes of monitoring plug-ins instead.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    arguments = command_parser().parse_args(given)
+    parser = command_parser()
+    arguments, rest = parser.parse_known_args(given)
+    if rest:
+        getattr(arguments, "wrong_usage", parser.error)(f"unrecognized arguments: {' '.join(rest)}")
     arguments.given = given
     log_to_stderr()
     try:

@@ -41,6 +41,7 @@ def add_commands(commands: Any) -> None:
         commands, "check", _check, "say in one line whether all is well, for Nagios, Icinga and other monitoring"
     )
     command.error = _wrong_usage  # type: ignore[method-assign]
+    command.set_defaults(wrong_usage=_wrong_usage)
     told_of = "of the last complete backup: older is worth a warning (default %(default)s)"
     command.add_argument("--warning", "-w", type=_age, default="26h", metavar="AGE", help=told_of)
     command.add_argument(
