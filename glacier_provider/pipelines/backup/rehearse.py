@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -185,7 +185,9 @@ class _Rehearsal:
         passed_over = [str(one.failed) for one in found if one.entry.dump_id in made and one.is_passed_over]
         found = [one for one in found if not one.is_passed_over]
         failures = [str(one.failed) for one in found if one.entry.dump_id in made]
-        failures += [str(one) for one in expressions.failed] if expressions else []
+        of_rows = expressions.failed if expressions else ()
+        listed = {one.object for one in of_rows} & set(_about_rows(e for e in plan.kept if e.dump_id in plan.uncertain))
+        failures += [str(one) for one in of_rows if one.object not in listed]
         failures += self._read_too_early(tried)
         if failures:
             place = _said_of(tried.place) if tried is not None else ""
@@ -198,6 +200,7 @@ class _Rehearsal:
             f"publication of {one}: only its owner can add the restored table" for one in plan.target.unpublished
         ]
         losses += passed_over
+        losses += [str(one) for one in of_rows if one.object in listed]  # a restore goes on without these
         if not plan.fits_a_transaction:
             losses.append(f"it may take more locks ({plan.locks:,}) than the server surely has ({plan.target.locks:,})")
         return _listed(LOSSES if losses else YES, "", losses + _notes(expressions))
@@ -336,6 +339,21 @@ class _Tried:
     place: str = ""
     refused: GlacierProviderError | None = None
     need_rows: tuple[Reading, ...] = ()
+
+
+def _about_rows(entries: Iterable[TocEntry]) -> Iterator[str]:
+    """Yield what is said of rows with which these entries fail, as `rehearse_expressions` names it."""
+    from glacier_provider.postgres.restore.definitions import altered_table, qualified_names
+
+    for entry in entries:
+        if entry.desc == "MATERIALIZED VIEW DATA":
+            yield f"materialized view {entry.schema}.{entry.name}"
+        elif entry.desc == "INDEX":
+            for schema, name in list(qualified_names(entry.definition))[:1]:
+                yield f"index {entry.name} of {schema}.{name}"
+                yield f"unique index {entry.name} of {schema}.{name}"
+        elif entry.desc == "FK CONSTRAINT" and (table := altered_table(entry.definition)) is not None:
+            yield f"foreign key {entry.name.removeprefix(f'{table[1]} ')} of {'.'.join(table)}"
 
 
 def _watching(plan: DatabasePlan) -> Outlook | None:

@@ -56,11 +56,23 @@ def altered_table(sql: str) -> tuple[str, str] | None:
 
 
 def qualified_names(sql: str) -> Iterator[tuple[str, str]]:
-    """Yield each (schema, name) that a statement names; of a column's ``table.column`` the same."""
+    """Yield each (schema, name) that a statement names; of a column's ``table.column`` the same.
+
+    Also what is named in a string: a default counts by ``nextval('schema.sequence'::regclass)``.
+    """
     parts = tokens(sql)
-    for index in range(len(parts)):
-        if (found := _qualified(parts, index)) and parts[index].is_name:
+    for index, token in enumerate(parts):
+        if (found := _qualified(parts, index)) and token.is_name:
             yield found
+        elif token.kind == "string" and _is_cast_to(parts, index, "regclass"):
+            named = _qualified(tokens(token.text[1:-1].replace("''", "'")), 0)
+            if named is not None:
+                yield named
+
+
+def _is_cast_to(parts: list[Token], index: int, name: str) -> bool:
+    after = [part.text for part in parts[index + 1 : index + 4]]
+    return after == [":", ":", name]
 
 
 def referenced_table(sql: str) -> tuple[str, str] | None:

@@ -283,6 +283,8 @@ def test_a_check_that_is_not_valid_and_one_that_writes_are_no_finding(library: L
         "CREATE FUNCTION noted(int) RETURNS boolean LANGUAGE plpgsql AS "
         "'BEGIN INSERT INTO public.log VALUES ($1); RETURN true; END'",
         "CREATE TABLE u (n int CHECK (noted(n))); INSERT INTO u VALUES (1)",
+        "CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE TABLE d (one positive, many positive[])",
+        "INSERT INTO d VALUES (1, '{1}'); ALTER DOMAIN positive ADD CHECK (VALUE > 100) NOT VALID",
     )
     assert rehearse_expressions(library.owner, frozenset(), tell=nothing).failed == ()
 

@@ -26,6 +26,11 @@ checked AS (  -- types whose values are checked when they are read
   SELECT k.contypid AS oid FROM pg_catalog.pg_constraint k WHERE k.contype = 'c' AND k.contypid <> 0 AND k.convalidated
   UNION
   SELECT part.whole FROM checked JOIN part ON part.part = checked.oid),
+not_valid AS (  -- a cast checks these, too, and a restore does not: they come after the rows
+  SELECT k.contypid AS oid FROM pg_catalog.pg_constraint k
+   WHERE k.contype = 'c' AND k.contypid <> 0 AND NOT k.convalidated
+  UNION
+  SELECT part.whole FROM not_valid JOIN part ON part.part = not_valid.oid),
 expression AS (
   SELECT a.attrelid AS relid, 'generated column' AS kind, a.attname AS name,
          format('(%s)', pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS sql, 'value' AS how
@@ -55,7 +60,7 @@ expression AS (
   SELECT a.attrelid, 'domain of column', a.attname,
          format('(%I::text::%s)', a.attname, pg_catalog.format_type(a.atttypid, NULL)), 'value'
     FROM pg_catalog.pg_attribute a
-   WHERE NOT a.attisdropped AND a.attnum > 0 AND a.atttypid IN (SELECT oid FROM checked)
+   WHERE NOT a.attisdropped AND a.attnum > 0 AND a.atttypid IN (SELECT oid FROM checked EXCEPT SELECT oid FROM not_valid)
   UNION ALL
   SELECT a.attrelid, 'column', a.attname, format('%I', a.attname), 'no index'
     FROM pg_catalog.pg_attribute a

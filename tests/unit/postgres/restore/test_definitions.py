@@ -10,6 +10,7 @@ from glacier_provider.postgres.restore.definitions import (
     mapped_roles,
     mentions_on,
     policy_roles,
+    qualified_names,
     referenced_table,
 )
 from glacier_provider.postgres.tools.sql import quoted
@@ -90,3 +91,8 @@ def test_roles_of_policies(sql: str, roles: set[str]) -> None:
 )
 def test_roles_of_user_mappings(sql: str, roles: set[str]) -> None:
     assert mapped_roles(sql) == roles
+
+
+def test_a_sequence_is_named_in_a_string() -> None:
+    sql = "CREATE TABLE s.t (n int DEFAULT nextval('\"it''s\".\"Q\"'::regclass), o text DEFAULT 'a.b'::text)"
+    assert set(qualified_names(sql)) == {("s", "t"), ("it's", "Q")}
