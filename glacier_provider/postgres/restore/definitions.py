@@ -84,6 +84,25 @@ def referenced_table(sql: str) -> tuple[str, str] | None:
     return None
 
 
+def type_of_table(sql: str) -> tuple[str, str] | None:
+    """Return (schema, name) of the type of ``CREATE TABLE schema.name OF schema.name``; None of any other table."""
+    for index, token in enumerate(parts := tokens(sql)):
+        if token.is_word("OF") and (found := _qualified(parts, index + 1)):
+            return found
+        if token.text == "(":
+            break
+    return None
+
+
+def wrapper_of_server(sql: str) -> str:
+    """Return the name of the foreign-data wrapper of ``CREATE SERVER ... FOREIGN DATA WRAPPER name``."""
+    parts = tokens(sql)
+    for index, token in enumerate(parts[:-3]):  # a server may be called wrapper
+        if token.is_word("FOREIGN") and parts[index + 1].is_word("DATA") and parts[index + 2].is_word("WRAPPER"):
+            return parts[index + 3].name
+    return ""
+
+
 def attached_partition(sql: str) -> tuple[tuple[str, str], tuple[str, str]] | None:
     """Return the partitioned table and its partition of ``ALTER TABLE ... ATTACH PARTITION``, each (schema, name)."""
     parts = tokens(sql)

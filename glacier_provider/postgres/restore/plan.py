@@ -199,6 +199,7 @@ def plan_contents(
         _check_something_is_ours(kept, entries, target)
         _check_roles(kept, target, options)
         _check_superuser(kept, target)
+        _check_wrappers(kept, target, options)
         _check_schemas(kept, target, options)
         if options.tablespaces is Keep.KEEP:
             check_tablespaces(connection, target.user, {entry.tablespace for entry in kept if entry.tablespace})
@@ -417,7 +418,10 @@ def _without_what_was_left_out(
                 continue
             if name not in known:
                 known[name] = any(exists(connection, kind, *name) for kind in ("TABLE", "TYPE", "NAME"))
-            if not known[name]:
+            is_there = known[name]
+            if entry.desc == "TABLE" and name == definitions.type_of_table(entry.definition):
+                is_there = exists(connection, "COMPOSITE TYPE", *name)
+            if not is_there:
                 yield f"{entry} needs {'.'.join(name)}, which the dump left out and the target does not have"
                 break
 
@@ -426,11 +430,17 @@ def _stands(connection: Connection, conflict: Conflict, target: Target) -> bool:
     needed = conflict.needed
     if needed is None:
         return False
+    if conflict.entry.desc == "TABLE" and definitions.type_of_table(conflict.entry.definition) == _place(needed):
+        return exists(connection, "COMPOSITE TYPE", needed.schema, needed.name)
     return _identity(needed) in target.staying or exists(connection, needed.desc, needed.schema, needed.name)
 
 
 def _identity(entry: TocEntry) -> ObjectIdentity:
     return entry.desc, entry.schema, entry.name
+
+
+def _place(entry: TocEntry) -> TableName:
+    return entry.schema or "", entry.name
 
 
 # --- checks --------------------------------------------------------------------------------------------------------
@@ -518,6 +528,25 @@ def _check_superuser(kept: Iterable[TocEntry], target: Target) -> None:
             f"Only a superuser can make {names(dict.fromkeys(map(str, found)))}, and the target does not have it.",
             hint="Nothing was changed. Restore as a superuser, or have one make it in the target first; or set "
             "restore.mode to swap with on_error: list: then all else is restored beside, and a person decides.",
+        )
+
+
+def _check_wrappers(kept: Iterable[TocEntry], target: Target, options: PgRestoreOptions) -> None:
+    """Raise DatabaseRefused for servers whose foreign-data wrapper is closed to this user, or to the owner-to-be."""
+    closed: dict[tuple[str, str], TocEntry] = {}
+    for entry in () if target.superuser else kept:
+        if entry.desc == "SERVER":
+            wrapper = definitions.wrapper_of_server(entry.definition)
+            for role in {target.user, entry.owner if options.owner is Keep.KEEP else target.user}:
+                if (wrapper, role) not in target.wrappers:
+                    closed.setdefault((wrapper, role), entry)
+    if closed:
+        shown = ", ".join(f"{entry} (by {role})" for (_, role), entry in sorted(closed.items(), key=str)[:5])
+        grants = ", ".join(f"{quoted(wrapper)} TO {quoted(role)}" for wrapper, role in sorted(closed)[:5])
+        raise DatabaseRefused(
+            f"These servers cannot be made, since their foreign-data wrapper may not be used: {shown}.",
+            hint=f"Nothing was changed. As a superuser GRANT USAGE ON FOREIGN DATA WRAPPER {grants}; or restore as "
+            "one.",
         )
 
 

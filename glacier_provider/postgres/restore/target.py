@@ -44,7 +44,8 @@ class Target:
 
     `schemas` are those that outlive the drop, with whether this user owns them; `roles` say whether this user can act
     as them, and `inherited` are those whose privileges it has without doing so; `creators` are (schema, role) of the
-    schemas that stay: as these it may make objects there; `untrusted_languages` are a superuser's; `extensions` whether
+    schemas that stay: as these it may make objects there; `wrappers` are (foreign-data wrapper, role) of those that may
+    make servers of it; `untrusted_languages` are a superuser's; `extensions` whether
     they are installed (else they can be created); `configuration_tables` give the condition of the rows that a dump
     holds; `staying` are the objects that outlive the restore, with the reason, and `replaced` the others; `not_chosen`
     are those that a restore of some tables does not touch; `default_privileges` why they stay, or None.
@@ -62,6 +63,7 @@ class Target:
     roles: Mapping[str, bool]
     inherited: frozenset[str]
     creators: frozenset[tuple[str, str]]
+    wrappers: frozenset[tuple[str, str]]
     untrusted_languages: frozenset[str]
     extensions: Mapping[str, bool]
     configuration_tables: Mapping[TableName, str]
@@ -114,6 +116,7 @@ def inspect(connection: Connection, setting: str) -> Target:
         roles={name: can_act for name, can_act, _ in roles},
         inherited=frozenset(name for name, _, inherits in roles if inherits),
         creators=frozenset(_rows(connection, "creators")),
+        wrappers=frozenset(_rows(connection, "wrappers")),
         untrusted_languages=frozenset(name for (name,) in _rows(connection, "untrusted_languages")),
         extensions=dict(sorted(_rows(connection, "extensions"))),
         configuration_tables={(schema, name): text for schema, name, text in _rows(connection, "configuration_tables")},
@@ -150,6 +153,9 @@ _LOOKUPS = {
     **dict.fromkeys(("TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "INDEX"), _RELATION),
     **dict.fromkeys(("TYPE", "DOMAIN", "SHELL TYPE"), _TYPE),
     **dict.fromkeys(("FUNCTION", "PROCEDURE", "AGGREGATE"), _ROUTINE),
+    # one in its own right, not the rows of a relation
+    "COMPOSITE TYPE": "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+    "ON n.oid = c.relnamespace WHERE c.relkind = 'c' AND nspname = %(schema)s AND relname = %(name)s)",
     # what is neither relation nor type, whatever it is
     "NAME": "SELECT EXISTS (SELECT FROM (SELECT pronamespace, proname FROM pg_catalog.pg_proc "
     "UNION ALL SELECT oprnamespace, oprname FROM pg_catalog.pg_operator "

@@ -495,7 +495,7 @@ class _Comparison:
     def _as_dumped(self, key: Key, piece: Piece) -> Iterator[str]:
         was = self.dumped.pieces.get(key)
         of_what_stays = key[0] == "ROWS" and piece.home[0] == "MATERIALIZED VIEW" and self.plan.inventory.stays
-        without_rows = key[0] == "ROWS" and key not in self._held
+        without_rows = key[0] in ("ROWS", "SEQUENCE SET") and key not in self._held
         if (self.drops and key[0] in ("ACL", "DEFAULT ACL")) or of_what_stays or without_rows:
             return
         if was is None:

@@ -643,6 +643,39 @@ def test_a_chosen_table_has_its_own_privileges_and_not_those_that_new_ones_are_g
     assert everywhere.run(DEFAULT_PRIVILEGES) == given
 
 
+SERVERS = ("CREATE FOREIGN DATA WRAPPER far", "CREATE SERVER theirs FOREIGN DATA WRAPPER far")
+
+
+def test_a_server_whose_wrapper_is_closed_to_its_owner_stays_or_is_told_by_the_plan(everywhere: Library) -> None:
+    everywhere.run(*DOCS)
+    everywhere.run(*SERVERS, f"ALTER SERVER theirs OWNER TO {everywhere.role}", by=SUPERUSER)
+    everywhere.run("CREATE FOREIGN TABLE remote (n integer) SERVER theirs")
+    dump = everywhere.dump()
+    everywhere.run("DROP FOREIGN TABLE remote")
+    plan = everywhere.plan(dump)
+    assert plan.inventory.stays["SERVER", None, "theirs"] == "this user may not use its foreign-data wrapper"
+    everywhere.restore(dump)
+    assert everywhere.run("SELECT count(*) FROM pg_foreign_table") == [(1,)]
+    everywhere.run("DROP SERVER theirs CASCADE")
+    with pytest.raises(DatabaseRefused, match="SERVER theirs") as caught:
+        everywhere.plan(dump)
+    assert f'GRANT USAGE ON FOREIGN DATA WRAPPER "far" TO "{everywhere.role}"' in caught.value.hint
+    everywhere.run(f"GRANT USAGE ON FOREIGN DATA WRAPPER far TO {everywhere.role}", by=SUPERUSER)
+    everywhere.restore(dump)
+    assert everywhere.run("SELECT count(*) FROM pg_foreign_table") == [(1,)]
+
+
+@pytest.mark.parametrize("left_out", ["of the dump", "of the restore"])
+def test_a_table_of_a_type_whose_name_is_a_table_s_by_now_is_told_by_the_plan(library: Library, left_out: str) -> None:
+    library.run("CREATE SCHEMA kinds", "CREATE TYPE kinds.pair AS (a integer)", "CREATE TABLE typed OF kinds.pair")
+    dump = library.dump(**{"exclude_schemas": ("kinds",)} if left_out == "of the dump" else {})
+    chosen: dict[str, Any] = {} if left_out == "of the dump" else {"exclude_schemas": {"kinds"}}
+    library.restore(dump, **chosen)
+    library.run("DROP TYPE kinds.pair CASCADE", "CREATE TABLE kinds.pair (a integer)")
+    with pytest.raises(SelectionConflict, match=r"TABLE public.typed needs .*kinds.pair"):
+        library.plan(dump, **chosen)
+
+
 PRIVILEGES = """
 SELECT c.relname, array(SELECT a.grantee::regrole::text || ' ' || a.privilege_type FROM aclexplode(
     coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))) a ORDER BY 1)

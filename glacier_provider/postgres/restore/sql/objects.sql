@@ -131,6 +131,9 @@ WITH RECURSIVE selection AS (
   FROM pg_catalog.pg_publication p
   UNION ALL
   SELECT 'pg_catalog.pg_am'::regclass::oid, oid, NULL, true FROM pg_catalog.pg_am
+), closed (classid, objid) AS (
+  SELECT s.tableoid, s.oid FROM pg_catalog.pg_foreign_server s
+  WHERE NOT pg_catalog.has_foreign_data_wrapper_privilege(s.srvfdw, 'USAGE')
 ), member (classid, objid) AS (
   SELECT classid, objid FROM pg_catalog.pg_depend
   WHERE deptype = 'e' AND refclassid = 'pg_catalog.pg_extension'::regclass
@@ -163,6 +166,8 @@ WITH RECURSIVE selection AS (
       WHEN w.owner NOT IN (SELECT oid FROM ours)
         THEN format('belongs to the role %s', pg_catalog.pg_get_userbyid(w.owner))
       WHEN w.superuser AND NOT super THEN 'only a superuser could create it again'
+      WHEN (w.classid, w.objid) IN (SELECT classid, objid FROM closed)
+        THEN 'this user may not use its foreign-data wrapper'
     END
   FROM selection, database_wide w
   WHERE w.objid >= 16384

@@ -191,6 +191,12 @@ WHERE s.stays IS NOT NULL AND NOT super AND r.oid IN (SELECT oid FROM ours)
   AND (pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE')
     OR pg_catalog.has_schema_privilege(n.oid, 'CREATE WITH GRANT OPTION'))
 
+-- name: wrappers
+-- purpose: (foreign-data wrapper, role) of those as which this user may make servers, or give them to.
+SELECT w.fdwname, r.rolname
+FROM pg_catalog.pg_foreign_data_wrapper w, pg_catalog.pg_roles r
+WHERE pg_catalog.pg_has_role(r.oid, 'USAGE') AND pg_catalog.has_foreign_data_wrapper_privilege(r.oid, w.oid, 'USAGE')
+
 -- name: extensions
 -- purpose: the extensions that the target has or this user can create, and whether it has them.
 SELECT e.name, e.installed_version IS NOT NULL

@@ -12,6 +12,8 @@ from glacier_provider.postgres.restore.definitions import (
     policy_roles,
     qualified_names,
     referenced_table,
+    type_of_table,
+    wrapper_of_server,
 )
 from glacier_provider.postgres.tools.sql import quoted
 
@@ -41,6 +43,22 @@ def test_a_foreign_key_names_both_of_its_tables(schema: str, table: str, other_s
 )  # fmt: skip
 def test_the_altered_table(sql: str, expected: tuple[str, str] | None) -> None:
     assert altered_table(sql) == expected
+
+
+@given(NAMES, NAMES, NAMES)
+def test_a_table_of_a_type_names_it(schema: str, table: str, kind: str) -> None:
+    made = f"CREATE UNLOGGED TABLE {quoted(schema)}.{quoted(table)}"
+    assert type_of_table(f"{made} OF {quoted(schema)}.{quoted(kind)} (\n    a WITH OPTIONS NOT NULL\n);") == (
+        schema,
+        kind,
+    )
+    assert type_of_table(f"{made} (\n    of public.of\n);") is None
+
+
+@given(NAMES)
+def test_a_server_names_its_wrapper(name: str) -> None:
+    made = f"CREATE SERVER wrapper TYPE 'x' FOREIGN DATA WRAPPER {quoted(name)} OPTIONS (a 'b');"
+    assert wrapper_of_server(made) == name
 
 
 @given(NAMES)
