@@ -410,6 +410,16 @@ def test_what_asks_for_a_setting_of_the_database_finds_it_wherever_it_is_made(
     assert owned.sql("SELECT DISTINCT tenant FROM ours") == [("sky blue",)]
 
 
+def test_a_database_where_a_backslash_escapes_is_what_it_was(dms: ApplicationUnderTest) -> None:
+    """The dump has its strings read so, and what is compared afterwards is asked for in our own words."""
+    dms.sql(f"ALTER DATABASE {dms.server.dbname} SET standard_conforming_strings = off")
+    dms.sql("CREATE VIEW odd AS SELECT E'a\\\\b' AS odd")
+    dms.sql("CREATE AGGREGATE how_many(*) (SFUNC = int8inc, STYPE = int8, INITCOND = '0')")
+    assert restorability(rehearsed(dms))[0] == "Restores into its database: yes."
+    dms.restore()
+    assert dms.sql("SELECT odd FROM odd") == [("a\\b",)]
+
+
 LOOKS_UP = (
     "CREATE TABLE words (word text)",
     "INSERT INTO words VALUES ('a')",

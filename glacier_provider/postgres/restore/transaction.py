@@ -201,6 +201,7 @@ class _Transaction:
                 self._check_read(rows)
                 if self._checking is not None:
                     self._doing = "checking what is restored"
+                    session.text("SET LOCAL standard_conforming_strings = on")  # as when the dump was looked at
                     lacking = [removed.entry for removed in plan.removed if removed.reason != EXTENSION_STAYS]
                     lacking += [self._contents[number] for number in self._missing if number in self._contents]
                     self._checking.in_session(session, [*lacking, *self._in_part])

@@ -35,7 +35,7 @@ SELECT 6, format('DROP %s IF EXISTS',
     CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END),
   CASE p.prokind
     WHEN 'p' THEN format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid))
-    WHEN 'a' THEN regexp_replace(i.identity, '\(\)$', '(*)')
+    WHEN 'a' THEN regexp_replace(i.identity, '[(][)]$', '(*)')
     ELSE i.identity END
 FROM object o JOIN pg_catalog.pg_proc p ON p.oid = o.objid JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace,
   pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
