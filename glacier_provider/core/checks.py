@@ -191,6 +191,7 @@ _FLAGS = {
     "constraint": {"true": "valid", "false": "not valid"},
     "trigger": {"O": "enabled", "D": "disabled", "R": "enabled for replicas", "A": "always enabled"},
     "index": {"true": "valid", "false": "not valid"},
+    "rule": {"O": "enabled", "D": "disabled", "R": "enabled for replicas", "A": "always enabled"},
     "sequence": {"behind": "behind its column", "ahead": "ahead of its column"},
 }
 

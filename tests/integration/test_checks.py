@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from glacier_provider.core.checks import CHECKS, Fingerprint
+from glacier_provider.core.checks import CHECKS, RESTORE_CHECKS, Fingerprint
 from glacier_provider.errors import ChecksFailed
 from glacier_provider.postgres import Server
-from glacier_provider.postgres.checks.restored import DatabaseChecks, check_restored
+from glacier_provider.postgres.checks.fingerprint import one_over, over
+from glacier_provider.postgres.checks.restored import DatabaseChecks, check_restored, run_checks
 from tests.support.application import ApplicationUnderTest, a_small_dms, titles
 from tests.support.postgres import EmbeddedPostgres
 
@@ -110,6 +111,55 @@ def test_each_planted_fault_is_found_by_the_check_that_is_for_it_and_named(owned
         assert results[name].found[0].startswith(said), name
         others = {one.name for one in results.values() if not one.passed} - {name}
         assert others <= ({"row_hashes"} if name == "row_counts" else set()), name
+
+
+GUARDS = """
+CREATE TABLE guarded (id int, who text, note text);
+ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_rows ON guarded USING (who = current_user);
+CREATE RULE kept AS ON DELETE TO guarded DO INSTEAD NOTHING;
+GRANT SELECT (id), UPDATE (note) ON guarded TO {reader};
+INSERT INTO guarded VALUES (1, 'ann', 'x'), (2, 'bob', 'y')
+"""
+
+UNGUARDED = {
+    "ALTER TABLE guarded DISABLE ROW LEVEL SECURITY": ("schema", "row security public.guarded is not there"),
+    "ALTER TABLE guarded FORCE ROW LEVEL SECURITY": (
+        "schema",
+        "row security public.guarded is forced, and was enabled",
+    ),
+    "DROP POLICY own_rows ON guarded": ("schema", "policy public.guarded own_rows is not there"),
+    "DROP RULE kept ON guarded": ("schema", "rule public.guarded kept is not there"),
+    "ALTER TABLE guarded DISABLE RULE kept": ("schema", "rule public.guarded kept is disabled, and was enabled"),
+    "REVOKE UPDATE (note) ON guarded FROM {reader}": (
+        "grants",
+        "grant public.guarded UPDATE of note to {reader} is not",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", ["in place", "by swap"])
+def test_what_guards_rows_is_restored_and_its_loss_is_found(owned: ApplicationUnderTest, how: str) -> None:
+    """Who restores a table without what guards it shows everybody's rows to everybody."""
+    reader = f"reader_of_{owned.server.dbname}"
+    for statement in GUARDS.split(";\n"):
+        owned.sql(statement.strip().format(reader=reader))
+    if how == "by swap":
+        owned.configure(restore=replace(owned.application.restore, mode="swap"))
+    backup_id = owned.back_up()
+    known = expected(owned, backup_id)
+    figures = owned.restore(backup_id)
+    assert all(one["passed"] for one in figures["outcome"]["database"]["checks"])
+    for statement, (check, said) in UNGUARDED.items():
+        with owned.server.connect() as connection:
+            connection.execute(statement.format(reader=reader).encode())
+            ask, one = over(connection), one_over(connection)
+            results = {each.name: each for each in run_checks(ask, one, DatabaseChecks(known, checks=RESTORE_CHECKS))}
+            connection.rollback()
+        assert results[check].found[0].startswith(said.format(reader=reader)), statement
+        assert [name for name, each in results.items() if not each.passed and name != "row_counts"] == [check], (
+            statement
+        )
 
 
 def damaged(app: ApplicationUnderTest, backup_id: int) -> None:

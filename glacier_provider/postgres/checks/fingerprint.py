@@ -19,7 +19,8 @@ RunOne: TypeAlias = Callable[[str], None]
 
 _OURS = """
 ours AS (
-  SELECT c.oid, n.nspname, c.relname, c.relkind, c.relacl, c.relowner, c.relpersistence, c.relhassubclass
+  SELECT c.oid, n.nspname, c.relname, c.relkind, c.relacl, c.relowner, c.relpersistence,
+         c.relrowsecurity, c.relforcerowsecurity, c.relhassubclass
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't'
      AND n.nspname <> ALL({schemas}) AND n.nspname || '.' || c.relname <> ALL({tables})
@@ -69,6 +70,13 @@ SELECT kind, name, flag, CASE
     FROM ours o JOIN pg_catalog.pg_trigger t ON t.tgrelid = o.oid
    WHERE NOT t.tgisinternal AND coalesce(to_jsonb(t) ->> 'tgparentid', '0') = '0'
   UNION ALL
+  SELECT 'row security', nspname || '.' || relname,
+         CASE WHEN relforcerowsecurity THEN 'forced' ELSE 'enabled' END, ''
+    FROM ours WHERE relkind IN ('r', 'p') AND relrowsecurity
+  UNION ALL
+  SELECT 'rule', o.nspname || '.' || o.relname || E'\t' || w.rulename, w.ev_enabled::text, pg_get_ruledef(w.oid)
+    FROM ours o JOIN pg_catalog.pg_rewrite w ON w.ev_class = o.oid WHERE w.rulename <> '_RETURN'
+  UNION ALL
   SELECT 'policy', o.nspname || '.' || o.relname || E'\t' || p.polname, p.polcmd::text || p.polpermissive::text,
          concat(pg_get_expr(p.polqual, p.polrelid), ' ', pg_get_expr(p.polwithcheck, p.polrelid))
     FROM ours o JOIN pg_catalog.pg_policy p ON p.polrelid = o.oid
@@ -91,6 +99,12 @@ SELECT kind, name, flag, CASE
          a.is_grantable::text, ''
     FROM ours o, aclexplode(o.relacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
    WHERE a.grantee <> o.relowner AND a.privilege_type <> 'MAINTAIN'
+  UNION ALL
+  SELECT 'grant', o.nspname || '.' || o.relname || E'\t' || x.privilege_type || ' of ' || a.attname || ' to '
+         || coalesce(r.rolname, 'PUBLIC'), x.is_grantable::text, ''
+    FROM ours o JOIN pg_catalog.pg_attribute a ON a.attrelid = o.oid AND a.attnum > 0 AND NOT a.attisdropped
+   CROSS JOIN aclexplode(a.attacl) x LEFT JOIN pg_catalog.pg_roles r ON r.oid = x.grantee
+   WHERE x.grantee <> o.relowner
   UNION ALL
   SELECT 'grant', s.nspname || E'\t' || a.privilege_type || ' to ' || coalesce(r.rolname, 'PUBLIC'),
          a.is_grantable::text, ''
