@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.pages import LARGE, fill, views
+from bench.pages import ONE, Size, fill, views
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.pages import SEARCH_WINDOW, Pages
 from glacier_provider.postgres import Server
@@ -15,6 +15,8 @@ from tests.conftest import a_catalog
 from tests.support.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow
+
+_, LARGE = ONE
 
 #: What a page may read of a table: the window, with what belongs to it, and what a page of 25 backups looks up.
 MOST_ROWS = 3 * SEARCH_WINDOW
@@ -26,7 +28,7 @@ def large(postgres: EmbeddedPostgres) -> Iterator[Server]:
     server = postgres.create_database("a_million")
     with a_catalog(server) as catalog:
         catalog.migrate()
-    fill(server, *LARGE)
+    fill(server, LARGE)
     yield server
     postgres.drop_database(server.dbname)
 
@@ -65,11 +67,11 @@ def read_rows(node: dict[str, Any]) -> float:
     return float((node["Actual Rows"] + removed) * node["Actual Loops"])
 
 
-@pytest.mark.parametrize("page", list(views(Pages(None), 100)))  # type: ignore[arg-type]
+@pytest.mark.parametrize("page", list(views(Pages(None), Size(1, 100, 10_000))))  # type: ignore[arg-type]
 def test_a_page_reads_by_index_and_a_bounded_number_of_rows(large: Server, page: str) -> None:
     with a_catalog(large) as catalog:
         explained = Explained(catalog)
-        views(explained, LARGE[0])[page]()
+        views(explained, LARGE)[page]()
         assert explained.plans
         for text, plan in explained.plans:
             for node in nodes(plan):
