@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -141,8 +141,13 @@ UNGUARDED = {
 @pytest.mark.parametrize("how", ["in place", "by swap"])
 def test_what_guards_rows_is_restored_and_its_loss_is_found(owned: ApplicationUnderTest, how: str) -> None:
     """Who restores a table without what guards it shows everybody's rows to everybody."""
+    _each_loss_is_found(owned, how, GUARDS, UNGUARDED)
+
+
+def _each_loss_is_found(owned: ApplicationUnderTest, how: str, made: str, lost: Mapping[str, tuple[str, str]]) -> None:
+    """Back up with what `made` makes, restore, and take away in turn what each of `lost` takes."""
     reader = f"reader_of_{owned.server.dbname}"
-    for statement in GUARDS.split(";\n"):
+    for statement in made.split(";\n"):
         owned.sql(statement.strip().format(reader=reader))
     if how == "by swap":
         owned.configure(restore=replace(owned.application.restore, mode="swap"))
@@ -150,7 +155,7 @@ def test_what_guards_rows_is_restored_and_its_loss_is_found(owned: ApplicationUn
     known = expected(owned, backup_id)
     figures = owned.restore(backup_id)
     assert all(one["passed"] for one in figures["outcome"]["database"]["checks"])
-    for statement, (check, said) in UNGUARDED.items():
+    for statement, (check, said) in lost.items():
         with owned.server.connect() as connection:
             connection.execute(statement.format(reader=reader).encode())
             ask, one = over(connection), one_over(connection)
@@ -160,6 +165,51 @@ def test_what_guards_rows_is_restored_and_its_loss_is_found(owned: ApplicationUn
         assert [name for name, each in results.items() if not each.passed and name != "row_counts"] == [check], (
             statement
         )
+
+
+MORE = """
+CREATE DOMAIN level AS int DEFAULT 1 NOT NULL CONSTRAINT positive CHECK (VALUE > 0);
+CREATE TYPE place AS (street text, number int);
+CREATE FUNCTION doubled(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
+CREATE OPERATOR ### (LEFTARG = int, RIGHTARG = int, FUNCTION = pg_catalog.int4pl);
+CREATE COLLATION plain (provider = libc, locale = 'C');
+CREATE TEXT SEARCH CONFIGURATION words (COPY = pg_catalog.simple);
+CREATE STATISTICS together ON id, floor FROM rooms;
+REVOKE EXECUTE ON FUNCTION doubled FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION doubled TO {reader};
+REVOKE USAGE ON TYPE place FROM PUBLIC;
+GRANT USAGE ON TYPE place TO {reader};
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {reader}
+"""
+
+LESS = {
+    "ALTER DOMAIN level DROP CONSTRAINT positive": ("constraints", "constraint public.level positive is not there"),
+    "ALTER DOMAIN level DROP NOT NULL": ("schema", "domain public.level is nullable, and was not null"),
+    "ALTER DOMAIN level SET DEFAULT 2": ("schema", "domain public.level has another definition"),
+    "ALTER TYPE place DROP ATTRIBUTE number": ("schema", "attribute public.place number is not there"),
+    "ALTER TYPE place ALTER ATTRIBUTE number TYPE bigint": (
+        "schema",
+        "attribute public.place number has another definition",
+    ),
+    "DROP OPERATOR ### (int, int)": ("schema", "operator public.### (integer, integer) is not there"),
+    "DROP COLLATION plain": ("schema", "collation public.plain is not there"),
+    "DROP TEXT SEARCH CONFIGURATION words": ("schema", "text search configuration public.words is not there"),
+    "DROP STATISTICS together": ("schema", "statistics public.together is not there"),
+    "REVOKE EXECUTE ON FUNCTION doubled FROM {reader}": (
+        "grants",
+        "grant public.doubled (integer) EXECUTE to {reader} is not",
+    ),
+    "REVOKE USAGE ON TYPE place FROM {reader}": ("grants", "grant public.place USAGE to {reader} is not"),
+    "ALTER DEFAULT PRIVILEGES REVOKE SELECT ON TABLES FROM {reader}": (
+        "grants",
+        "grant by default SELECT on tables of",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", ["in place", "by swap"])
+def test_what_belongs_to_no_table_is_restored_and_its_loss_is_found(owned: ApplicationUnderTest, how: str) -> None:
+    _each_loss_is_found(owned, how, MORE, LESS)
 
 
 def damaged(app: ApplicationUnderTest, backup_id: int) -> None:

@@ -41,7 +41,13 @@ WITH {ours}, spaces AS (
   SELECT n.* FROM pg_catalog.pg_namespace n
    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.nspname <> ALL({schemas})
      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid
-                        AND d.deptype = 'e'))
+                        AND d.deptype = 'e')),
+types AS (
+  SELECT s.nspname, t.* FROM spaces s JOIN pg_catalog.pg_type t ON t.typnamespace = s.oid
+   WHERE (t.typtype IN ('e', 'd', 'r') OR t.typtype = 'c'
+          AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                      WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype IN ('e', 'i')))
 SELECT kind, name, flag, CASE
     WHEN definition = '' THEN ''
     WHEN kind IN ('function', 'type') THEN substr(md5(definition), 1, 12)
@@ -94,6 +100,58 @@ SELECT kind, name, flag, CASE
    WHERE t.typtype IN ('e', 'd', 'r')
      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                       WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype IN ('e', 'i'))
+  UNION ALL
+  SELECT 'domain', d.nspname || '.' || d.typname, CASE WHEN d.typnotnull THEN 'not null' ELSE 'nullable' END,
+         format_type(d.typbasetype, d.typtypmod) || ' ' || coalesce(pg_get_expr(d.typdefaultbin, 0), '')
+    FROM types d WHERE d.typtype = 'd'
+  UNION ALL
+  SELECT 'constraint', d.nspname || '.' || d.typname || E'\t' || k.conname, k.convalidated::text,
+         pg_get_constraintdef(k.oid)
+    FROM types d JOIN pg_catalog.pg_constraint k ON k.contypid = d.oid AND k.contype = 'c'
+  UNION ALL
+  SELECT 'attribute', c.nspname || '.' || c.typname || E'\t' || a.attname, '', format_type(a.atttypid, a.atttypmod)
+    FROM types c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+   WHERE c.typtype = 'c'
+  UNION ALL
+  SELECT 'statistics', s.nspname || '.' || e.stxname, '', pg_get_statisticsobjdef(e.oid)
+    FROM spaces s JOIN pg_catalog.pg_statistic_ext e ON e.stxnamespace = s.oid
+    JOIN ours o ON o.oid = e.stxrelid
+  UNION ALL
+  SELECT 'operator', s.nspname || '.' || p.oprname || E'\t(' || format_type(p.oprleft, NULL) || ', '
+         || format_type(p.oprright, NULL) || ')', format_type(p.oprresult, NULL), ''
+    FROM spaces s JOIN pg_catalog.pg_operator p ON p.oprnamespace = s.oid
+   WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                      WHERE d.classid = 'pg_operator'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+  UNION ALL
+  SELECT 'collation', s.nspname || '.' || c.collname, c.collisdeterministic::text, ''
+    FROM spaces s JOIN pg_catalog.pg_collation c ON c.collnamespace = s.oid
+  UNION ALL
+  SELECT 'text search configuration', s.nspname || '.' || c.cfgname, '', ''
+    FROM spaces s JOIN pg_catalog.pg_ts_config c ON c.cfgnamespace = s.oid
+   WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                      WHERE d.classid = 'pg_ts_config'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+  UNION ALL
+  SELECT 'grant', s.nspname || '.' || p.proname || E'\t(' || oidvectortypes(p.proargtypes) || ') ' || a.privilege_type
+         || ' to ' || coalesce(r.rolname, 'PUBLIC'), a.is_grantable::text, ''
+    FROM spaces s JOIN pg_catalog.pg_proc p ON p.pronamespace = s.oid
+   CROSS JOIN aclexplode(p.proacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+   WHERE a.grantee <> p.proowner
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                      WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype IN ('e', 'i'))
+  UNION ALL
+  SELECT 'grant', t.nspname || '.' || t.typname || E'\t' || a.privilege_type || ' to ' || coalesce(r.rolname, 'PUBLIC'),
+         a.is_grantable::text, ''
+    FROM types t CROSS JOIN aclexplode(t.typacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+   WHERE a.grantee <> t.typowner
+  UNION ALL
+  SELECT 'grant', coalesce(n.nspname || E'\tby default ', E'by default\t') || a.privilege_type || ' on '
+         || CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions'
+                                 WHEN 'T' THEN 'types' WHEN 'n' THEN 'schemas' ELSE d.defaclobjtype::text END
+         || ' of ' || c.rolname || ' to ' || coalesce(r.rolname, 'PUBLIC'), a.is_grantable::text, ''
+    FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_roles c ON c.oid = d.defaclrole
+    LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace
+   CROSS JOIN aclexplode(d.defaclacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+   WHERE a.grantee <> d.defaclrole AND (n.oid IS NULL OR n.oid IN (SELECT oid FROM spaces))
   UNION ALL
   SELECT 'grant', o.nspname || '.' || o.relname || E'\t' || a.privilege_type || ' to ' || coalesce(r.rolname, 'PUBLIC'),
          a.is_grantable::text, ''
