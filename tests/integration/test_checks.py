@@ -171,7 +171,9 @@ MORE = """
 CREATE DOMAIN level AS int DEFAULT 1 NOT NULL CONSTRAINT positive CHECK (VALUE > 0);
 CREATE TYPE place AS (street text, number int);
 CREATE FUNCTION doubled(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
-CREATE OPERATOR ### (LEFTARG = int, RIGHTARG = int, FUNCTION = pg_catalog.int4pl);
+CREATE OPERATOR ### (LEFTARG = int, RIGHTARG = int, FUNCTION = pg_catalog.int4pl, COMMUTATOR = !##);
+CREATE FUNCTION halved(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 / 2';
+GRANT EXECUTE ON FUNCTION halved TO PUBLIC;
 CREATE COLLATION plain (provider = libc, locale = 'C');
 CREATE TEXT SEARCH CONFIGURATION words (COPY = pg_catalog.simple);
 CREATE STATISTICS together ON id, floor FROM rooms;

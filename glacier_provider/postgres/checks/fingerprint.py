@@ -120,7 +120,8 @@ SELECT kind, name, flag, CASE
   SELECT 'operator', s.nspname || '.' || p.oprname || E'\t(' || format_type(p.oprleft, NULL) || ', '
          || format_type(p.oprright, NULL) || ')', format_type(p.oprresult, NULL), ''
     FROM spaces s JOIN pg_catalog.pg_operator p ON p.oprnamespace = s.oid
-   WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+   WHERE p.oprcode <> 0  -- what is only spoken of by another operator, no dump has
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                       WHERE d.classid = 'pg_operator'::regclass AND d.objid = p.oid AND d.deptype = 'e')
   UNION ALL
   SELECT 'collation', s.nspname || '.' || c.collname, c.collisdeterministic::text, ''
@@ -135,14 +136,14 @@ SELECT kind, name, flag, CASE
          || ' to ' || coalesce(r.rolname, 'PUBLIC'), a.is_grantable::text, ''
     FROM spaces s JOIN pg_catalog.pg_proc p ON p.pronamespace = s.oid
    CROSS JOIN aclexplode(p.proacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
-   WHERE a.grantee <> p.proowner
+   WHERE a.grantee NOT IN (p.proowner, 0)  -- PUBLIC has it from the start, and it may be written down or not
      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                       WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype IN ('e', 'i'))
   UNION ALL
   SELECT 'grant', t.nspname || '.' || t.typname || E'\t' || a.privilege_type || ' to ' || coalesce(r.rolname, 'PUBLIC'),
          a.is_grantable::text, ''
     FROM types t CROSS JOIN aclexplode(t.typacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
-   WHERE a.grantee <> t.typowner
+   WHERE a.grantee NOT IN (t.typowner, 0)
   UNION ALL
   SELECT 'grant', coalesce(n.nspname || E'\tby default ', E'by default\t') || a.privilege_type || ' on '
          || CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions'
