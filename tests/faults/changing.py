@@ -195,8 +195,8 @@ class ChangingWorld(World):
         self.events["a backup without unreadable files"] += bool(missing)
         self.backups[backup_id] = (files, list(self.rows))
         self._note_kept(backup_id)
-        if self.place.exact:
-            self.quiet = {key: looks + 1 for key, looks in self.quiet.items()}
+        held = self.held_keys()  # a lost manifest is written again under its key, and may be lost once more
+        self.quiet = {key: looks + self.place.exact for key, looks in self.quiet.items() if key not in held}
         self.check_healed()
 
     def _note_kept(self, backup_id: int) -> None:

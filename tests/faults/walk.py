@@ -291,7 +291,8 @@ class Walk:
                 assert not there, f"backup {backup_id} was deleted from a store that deletes nothing"
                 return
             self.world.settle_refused(backup_id)
-            self.world.check_all(abandoned=self.abandoned)
+            if not self.world.lease_is_held():  # that of a dead run is free only with what the refusal took back
+                self.world.check_all(abandoned=self.abandoned)
         finally:
             self.world.place.hold(deletes=False)
         if self.chance.random() < 0.7:
