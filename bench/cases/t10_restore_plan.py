@@ -7,7 +7,7 @@ alone is: the names by COPY into a temporary table, and the members of the backu
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,6 +43,18 @@ ANTI_JOIN = """SELECT a.id, a.filename FROM backup_files f JOIN glacier_archives
 
 @contextmanager
 def contenders(workshop: Workshop) -> Iterator[Sequence[Contender]]:
+    with lost_files(workshop) as (every, lost):
+        yield [
+            python("plan", "bench.cases.t10_restore_plan:plan", before=lost, **every),
+            python("anti-join", "bench.cases.t10_restore_plan:anti_join", **every),
+        ]
+
+
+@contextmanager
+def lost_files(workshop: Workshop) -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
+    """Yield what contenders have in common that plan with a catalog of a complete backup; and what makes that believe
+    that every file is there: nothing is known yet of the loss.
+    """
     count = workshop.scaled(FILES, least=1000)
     place = workshop.scratch("t10-catalog")
     with workshop.serving(EmbeddedPostgres(place, settings=data.SETTINGS)) as postgres:
@@ -54,18 +66,13 @@ def contenders(workshop: Workshop) -> Iterator[Sequence[Contender]]:
         scanned.settle(postgres, server)
         postgres.execute(COMPLETED.format(store=scanned.STORE), server.dbname)
         arguments = {"database": data.address(server), "backup_id": backup_id, "count": count}
-        every: dict[str, Any] = {"arguments": arguments, "items": count, "reads": (place,)}
 
         def lost() -> None:
-            """Nothing is known yet of the loss: every file is believed to be there."""
             postgres.execute(BELIEVED, server.dbname)
             postgres.execute("VACUUM ANALYZE", server.dbname)
             postgres.execute("CHECKPOINT")
 
-        yield [
-            python("plan", "bench.cases.t10_restore_plan:plan", before=lost, **every),
-            python("anti-join", "bench.cases.t10_restore_plan:anti_join", **every),
-        ]
+        yield {"arguments": arguments, "items": count, "reads": (place,)}, lost
 
 
 def _there(count: int) -> list[tuple[str, int]]:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from bench import data, scanned
-from bench.cases.t10_restore_plan import BELIEVED, COMPLETED
+from bench import scanned
+from bench.cases.t10_restore_plan import lost_files
 from bench.cases.t12_restore_small import OURS, down
 from bench.child import measured, python
 from bench.harness import Case, Contender, Target
@@ -21,31 +21,13 @@ from bench.workshop import Workshop
 from glacier_provider.catalog.backups import Run
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.postgres import Server
-from tests.support.postgres import EmbeddedPostgres
 
 FILES, SIZE = 1_000_000, 2_000
 
 
 @contextmanager
 def planning(workshop: Workshop) -> Iterator[Sequence[Contender]]:
-    count = workshop.scaled(FILES, least=1000)
-    place = workshop.scratch("t17-catalog")
-    with workshop.serving(EmbeddedPostgres(place, settings=data.SETTINGS)) as postgres:
-        server = postgres.create_database("catalog")
-        with scanned.opened(server) as catalog:
-            catalog.migrate()
-            backup_id = catalog.backups.open(Run("bench", "first"))
-            catalog.scans.record(backup_id, ((name, 0) for name in data.hashed_names(count)), store_uri=scanned.STORE)
-        scanned.settle(postgres, server)
-        postgres.execute(COMPLETED.format(store=scanned.STORE), server.dbname)
-        arguments = {"database": data.address(server), "backup_id": backup_id, "count": count}
-        every: dict[str, Any] = {"arguments": arguments, "items": count, "reads": (place,)}
-
-        def lost() -> None:
-            postgres.execute(BELIEVED, server.dbname)
-            postgres.execute("VACUUM ANALYZE", server.dbname)
-            postgres.execute("CHECKPOINT")
-
+    with lost_files(workshop) as (every, lost):
         yield [
             python("plan", "bench.cases.t17_lost_server:plan", before=lost, **every),
             python("COPY of its rows", "bench.cases.t17_lost_server:copy_rows", before=lost, **every),
