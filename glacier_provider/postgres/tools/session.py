@@ -35,6 +35,7 @@ _COMMON = {
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "exit_on_error": "off",
+    "lc_monetary": "C",  # by it money becomes text, and text money
     "quote_all_identifiers": "off",
     "transform_null_equals": "off",
 }
@@ -48,6 +49,8 @@ _OURS = {
     "TimeZone": "UTC",
     "row_security": "off",  # an error rather than fewer rows
     "standard_conforming_strings": "on",
+    "xmlbinary": "base64",
+    "xmloption": "content",
 }
 #: Encodings of a server whose bytes are taken as they are: it converts none of them to UTF-8.
 _AS_BYTES = frozenset({"SQL_ASCII", "MULE_INTERNAL"})
@@ -106,10 +109,17 @@ def client_encoding(connection: Connection) -> str:
     return "SQL_ASCII" if server in _AS_BYTES else "UTF8"
 
 
+# Most servers have another lc_monetary: they are told of ours only where there is money, since a pooler refuses it.
 _DIFFERENT = """
 SELECT s.name FROM pg_catalog.pg_settings s
   JOIN pg_catalog.json_each_text(%s::pg_catalog.json) AS wanted ON wanted.key = s.name
- WHERE s.reset_val <> wanted.value ORDER BY s.name"""
+ WHERE s.reset_val <> wanted.value AND (s.name <> 'lc_monetary' OR EXISTS (
+         SELECT FROM pg_catalog.pg_attribute WHERE atttypid = ANY ('{money,money[]}'::pg_catalog.regtype[]))
+    OR EXISTS (SELECT FROM pg_catalog.pg_type WHERE typbasetype = ANY ('{money,money[]}'::pg_catalog.regtype[])))
+ ORDER BY s.name"""
+
+#: What text of money is written and read by, in dumps and restores.
+FOR_MONEY: Mapping[str, str] = {"lc_monetary": _COMMON["lc_monetary"]}
 
 
 def variables_for_tools(connection: Connection) -> Mapping[str, str]:

@@ -17,6 +17,7 @@ from glacier_provider.postgres.tools.find import Tools, server_version
 from glacier_provider.postgres.tools.options import PgRestoreOptions
 from glacier_provider.postgres.tools.run import Ended, Reporter, TaskLog, Tool
 from glacier_provider.postgres.tools.server import Server
+from glacier_provider.postgres.tools.session import FOR_MONEY
 
 # What changes what happens to rows that come later, in tables that it does not depend on: a trigger or a NOT VALID
 # constraint of a partitioned table reaches its partitions, and pg_restore with several jobs does not wait for their
@@ -56,7 +57,7 @@ def fill(
     rounds = _rounds(entries, by_hand, jobs)
     with beside.connect(autocommit=True, bare=True) as connection:
         newer = tools.version.major > server_version(connection).major
-        reached = beside.for_tools(connection).with_settings(settings or {})
+        reached = beside.for_tools(connection).with_settings({**_for_money(entries), **(settings or {})})
     warnings: list[str] = []
     failed: list[FailedStatement] = []
     with tempfile.TemporaryDirectory(prefix="glacier-") as work:
@@ -88,6 +89,12 @@ def fill(
     return Filled(tuple(warnings), tuple(failed), refused)
 
 
+def _for_money(entries: Sequence[TocEntry]) -> Mapping[str, str]:
+    """Return what text of money in a dump is read by, if there is any; the new database does not know of it yet."""
+    return FOR_MONEY if any(_MONEY.search(entry.definition) for entry in entries) else {}
+
+
+_MONEY = re.compile(r"\bmoney\b")
 # A client sets what is for its own server, too (transaction_timeout, from 17 on), on a server that does not know it: it
 # then has to go on after errors, and is stopped at the first of another kind.
 _UNKNOWN_SETTING = re.compile(r'unrecognized configuration parameter "')
