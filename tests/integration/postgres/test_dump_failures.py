@@ -201,6 +201,34 @@ def test_a_references_query_that_fails_is_a_configuration_error(sample: SampleSe
         dump_to_path(sample.new(), sample.tools, options, tmp_path / "d", progress=print, references=print)
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT name FROM public.customers; DELETE FROM public.events",
+        "SELECT name FROM public.customers; COMMIT; DELETE FROM public.events; BEGIN",
+        "SELECT name FROM public.customers;; SELECT 1",
+        "SELECT name FROM public.customers -- all\n; COMMIT",
+        "DELETE FROM public.events RETURNING name",
+        "WITH gone AS (DELETE FROM public.events RETURNING 1) SELECT name FROM public.customers",
+        "COMMIT",
+    ],
+)
+def test_a_references_query_is_one_query_that_changes_nothing(sample: SampleServer, tmp_path: Path, query: str) -> None:
+    server = sample.new()
+    before, names = sample.everything(server), []
+    options = PgDumpOptions(references_query=query)
+    with pytest.raises(ConfigurationError, match="references_query fails: "):
+        dump_to_path(server, sample.tools, options, tmp_path / "d", progress=print, references=names.extend)
+    assert (sample.everything(server), names, list(tmp_path.iterdir())) == (before, [], [])
+
+
+def test_a_references_query_may_end_as_sql_ends(sample: SampleServer, tmp_path: Path) -> None:
+    names: list[str] = []
+    options = PgDumpOptions(references_query="SELECT name FROM public.customers;  -- all of them\n")
+    dump_to_path(sample.new(), sample.tools, options, tmp_path / "d", progress=print, references=names.extend)
+    assert len(names) == 300
+
+
 def test_a_killed_pg_dump_leaves_nothing(sample: SampleServer, tmp_path: Path) -> None:
     server = sample.new()
     with server.connect() as other:
