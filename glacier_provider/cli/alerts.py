@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.cli.arguments import Arguments, add_command, right_applications
+from glacier_provider.cli.arguments import Arguments, add_command, add_named, right_applications
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import Columns, print_rows, shown_time
 from glacier_provider.errors import ConfigurationError, NotTold
@@ -23,6 +23,7 @@ def add_commands(commands: Any) -> None:
         help="test: tell every target that this is a test; show: what there is to tell; send: tell it, as the DAG "
         "glacier_alerts does every ten minutes",
     )
+    add_named(command)
 
 
 def _alerts(arguments: Arguments) -> None:

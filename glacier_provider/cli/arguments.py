@@ -18,7 +18,10 @@ DEFAULT_SCHEMA = "glacier_catalog"
 def add_command(
     commands: Any, name: str, run: Callable[[Arguments], int | None], text: str, *, of_any: bool = True
 ) -> argparse.ArgumentParser:
-    """Add a command with the options that all have; one that is not `of_any` application names its own."""
+    """Add a command with the options that all have; one that is not `of_any` application names its own.
+
+    What looks at all applications or at one calls `add_named`, too.
+    """
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
     command.set_defaults(run=run)
     if of_any:
@@ -33,6 +36,13 @@ def add_command(
     command.add_argument("--schema", help=f"the catalog's schema (default: as configured, else {DEFAULT_SCHEMA})")
     command.add_argument("--json", action="store_true", help="print JSON")
     return command
+
+
+def add_named(command: argparse.ArgumentParser) -> None:
+    """Have a command that may do without an application take it by position, too, as those do that need one."""
+    command.add_argument(
+        "application", nargs="?", default=argparse.SUPPRESS, metavar="APPLICATION", help="only this application"
+    )
 
 
 def add_command_of_one(

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from glacier_provider.cli.arguments import Arguments, add_command
+from glacier_provider.cli.arguments import Arguments, add_command, add_named
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.mistakes import told
 from glacier_provider.cli.output import for_terminal, print_json
@@ -40,6 +40,7 @@ def add_commands(commands: Any) -> None:
     command = add_command(
         commands, "check", _check, "say in one line whether all is well, for Nagios, Icinga and other monitoring"
     )
+    add_named(command)
     command.error = _wrong_usage  # type: ignore[method-assign]
     command.set_defaults(wrong_usage=_wrong_usage)
     told_of = "of the last complete backup: older is worth a warning (default %(default)s)"

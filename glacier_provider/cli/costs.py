@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.cli.arguments import Arguments, add_command, right_applications
+from glacier_provider.cli.arguments import Arguments, add_command, add_named, right_applications
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.output import print_json, print_table
 from glacier_provider.core.cost import early_deletion, money, plain, storage_cost
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the command to the parser."""
     costs = add_command(commands, "costs", _costs, "estimate what an application's archives cost")
-    costs.add_argument("name", nargs="?", metavar="APPLICATION", help="name of the application")
+    add_named(costs)
 
 
 def _costs(arguments: Arguments) -> None:
-    arguments.application = arguments.name or arguments.application
     applications = right_applications(arguments)
     if arguments.application is None:
         raise ConfigurationError("No application is named.", hint=f"Name one: {', '.join(applications)}.")

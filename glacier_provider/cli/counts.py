@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from glacier_provider.cli.arguments import Arguments, add_command
+from glacier_provider.cli.arguments import Arguments, add_command, add_named
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.output import print_answer, print_json, print_table
 from glacier_provider.core.text import counted
@@ -16,8 +16,10 @@ def add_commands(commands: Any) -> None:
     check = add_command(
         commands, "check-counts", _check_counts, "compare the catalog's kept figures with what it holds"
     )
+    add_named(check)
     check.add_argument("--repair", action="store_true", help="count everything anew")
     names = add_command(commands, "index-names", _index_names, "index filenames, for quick search by any part of them")
+    add_named(names)
     names.add_argument("--drop", action="store_true", help="remove the index")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.cli.arguments import Arguments, add_command
+from glacier_provider.cli.arguments import Arguments, add_command, add_named
 from glacier_provider.cli.connections import airflow_at_hand
 from glacier_provider.cli.output import for_terminal, print_json
 from glacier_provider.core.diagnosis import Diagnosis, Judgement, policy_of, terraform_of
@@ -24,6 +24,7 @@ def add_commands(commands: Any) -> None:
         _doctor,
         "try connections, privileges, directories, the store and Airflow, and say what to mend",
     )
+    add_named(command)
     command.add_argument("--all", action="store_true", help="also what is well")
     command.add_argument(
         "--fix-print", action="store_true", help="print the IAM policy, the SQL and Terraform for this configuration"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.cli.arguments import Arguments, add_command, add_paging, right_applications
+from glacier_provider.cli.arguments import Arguments, add_command, add_named, add_paging, right_applications
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer, print_rows, shortened, shown_time
 from glacier_provider.core.text import counted, some
@@ -25,10 +25,8 @@ _DOCUMENT = re.compile(r"([0-9]{12,15})\.json")
 
 def add_commands(commands: Any) -> None:
     """Add the command to the parser."""
-    command = add_command(
-        commands, "evidence", _evidence, "list what verifications and drills came to, or verify that", of_any=False
-    )
-    command.add_argument("application", nargs="?", metavar="APPLICATION", help="only this application")
+    command = add_command(commands, "evidence", _evidence, "list what verifications and drills came to, or verify that")
+    add_named(command)
     command.add_argument(
         "--verify", action="store_true", help="read the documents in the store: is each there, as it was written"
     )

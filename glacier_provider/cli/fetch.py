@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.cli.arguments import Arguments, add_command_of_one, named_application
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
-from glacier_provider.cli.output import print_answer
+from glacier_provider.cli.output import print_answer, print_json
 from glacier_provider.core.text import counted
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def add_commands(commands: Any) -> None:
     fetch.add_argument("--yes", action="store_true", help="pay for what has to be retrieved, without being asked")
 
 
-def _fetch(arguments: Arguments) -> None:
+def _fetch(arguments: Arguments) -> int:
     from glacier_provider.core.plan import RestoreRequest
     from glacier_provider.hooks.resources import Resources
     from glacier_provider.pipelines import restore
@@ -64,12 +64,15 @@ def _fetch(arguments: Arguments) -> None:
         if not arguments.json:
             print("\n".join(planned["lines"]))
         if planned["plan"]["to_request"]["archives"] and not _is_agreed(arguments):
+            if arguments.json:
+                print_json(planned["plan"])
             given = shlex.join([*arguments.given, "--yes"])
-            print_answer(arguments, planned["plan"], f"Nothing was asked for. To fetch: glacier-backup {given}")
-            return
+            print(f"Nothing was asked for, and nothing fetched. To fetch: glacier-backup {given}", file=sys.stderr)
+            return 1
         with airflow_at_hand(), Resources(application) as resources:
             figures = _bring(application, planned, catalog, resources)
     print_answer(arguments, figures, f"{counted(len(arguments.names), 'file')} in {os.path.abspath(arguments.into)}.")
+    return 0
 
 
 def _is_agreed(arguments: Arguments) -> bool:

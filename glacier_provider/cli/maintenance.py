@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.cli.arguments import Arguments, add_command, named_application
+from glacier_provider.cli.arguments import Arguments, add_command, add_command_of_one, add_named, named_application
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer
 from glacier_provider.core.text import counted
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the parser."""
-    add_command(commands, "migrate", _migrate, "create the catalog, or bring it to this version")
+    add_named(add_command(commands, "migrate", _migrate, "create the catalog, or bring it to this version"))
     undo = add_command(commands, "undo-orphans", _undo_orphans, "move the orphans of a restore back to their places")
     undo.add_argument("restore_id", type=int, metavar="RESTORE_ID")
     undo = add_command(
@@ -34,13 +34,11 @@ def add_commands(commands: Any) -> None:
         commands, "accept-errors", _accept_errors, "take what a restore by swap made beside, without what failed in it"
     )
     accept.add_argument("restore_id", type=int, metavar="RESTORE_ID")
-    free = add_command(commands, "free-lease", _free_lease, "show who works on an application, and free its lease")
-    free.add_argument("lease_of", metavar="APPLICATION", help="the application, as applications.yaml names it")
-    free.add_argument("--force", action="store_true", help="also when Airflow does not say that the run is over")
-    rebuild = add_command(
-        commands, "rebuild-catalog", _rebuild, "write a lost catalog anew from what the store holds", of_any=False
+    free = add_command_of_one(
+        commands, "free-lease", _free_lease, "show who works on an application, and free its lease"
     )
-    rebuild.add_argument("application", metavar="APPLICATION", help="the application, as applications.yaml names it")
+    free.add_argument("--force", action="store_true", help="also when Airflow does not say that the run is over")
+    add_command_of_one(commands, "rebuild-catalog", _rebuild, "write a lost catalog anew from what the store holds")
 
 
 def _migrate(arguments: Arguments) -> None:
@@ -94,7 +92,6 @@ def _free_lease(arguments: Arguments) -> None:
     from glacier_provider.hooks.runs import run_ended
     from glacier_provider.pipelines.free import free_lease
 
-    arguments.application = arguments.lease_of
     named_application(arguments)
     with airflow_at_hand(), open_catalog(arguments) as catalog:
         freed = free_lease(catalog, run_ended, force=arguments.force)

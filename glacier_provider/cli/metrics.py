@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.cli.arguments import Arguments, add_command, right_applications
+from glacier_provider.cli.arguments import Arguments, add_command, add_named, right_applications
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.core.metrics import metrics_text
 from glacier_provider.errors import ConfigurationError, GlacierProviderError
@@ -24,6 +24,7 @@ _CATALOG = "catalog"
 def add_commands(commands: Any) -> None:
     """Add the command to the parser."""
     command = add_command(commands, "metrics", _metrics, "print figures of all applications as OpenMetrics text")
+    add_named(command)
     command.add_argument(
         "--output",
         metavar="FILE",

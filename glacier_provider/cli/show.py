@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.cli.arguments import Arguments, add_command, add_paging
+from glacier_provider.cli.arguments import Arguments, add_command, add_named, add_paging
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.output import (
     for_terminal,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the commands to the parser."""
     listing = add_command(commands, "list", _list, "list backups, the newest first")
+    add_named(listing)
     listing.add_argument("--state", choices=[state.value for state in BackupState], help="only backups in this state")
     add_paging(listing, 20)
     show = add_command(commands, "show", _show, "show one backup: its figures, its report, the status of its archives")
@@ -42,6 +43,7 @@ def add_commands(commands: Any) -> None:
     archives.add_argument("--containing", metavar="TEXT", help="only filenames that contain this text")
     add_paging(archives, 100)
     restores = add_command(commands, "restores", _restores, "list restores, the newest first")
+    add_named(restores)
     add_paging(restores, 20)
     applications = add_command(
         commands, "applications", _applications, "check applications.yaml and list what it describes"

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.cli.arguments import Arguments, add_command, right_applications
+from glacier_provider.cli.arguments import Arguments, add_command, add_named, right_applications
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer
 from glacier_provider.core.status import ProofState
@@ -27,7 +27,7 @@ def add_commands(commands: Any) -> None:
     command = add_command(
         commands, "verify", _verify, "compare what is in the stores with the catalog, without retrieving it"
     )
-    command.add_argument("named", nargs="?", metavar="APPLICATION", help="only this application")
+    add_named(command)
     command.add_argument(
         "--by",
         choices=["listing", "content"],
@@ -41,8 +41,7 @@ def add_commands(commands: Any) -> None:
 
 def _verify(arguments: Arguments) -> None:
     applications = right_applications(arguments)
-    only = arguments.named or arguments.application
-    names = [applications.named(only).name] if only else list(applications)
+    names = [applications.named(arguments.application).name] if arguments.application else list(applications)
     told = {name: _verified(applications.named(name), arguments) for name in names}
     lines = [line for name, closed in told.items() for line in (f"{name}:", *(f"  {one}" for one in closed["lines"]))]
     print_answer(arguments, {name: _without_lines(closed) for name, closed in told.items()}, "\n".join(lines))

@@ -169,6 +169,7 @@ def test_a_list_as_json_has_every_column(ask: Ask) -> None:
         (("--limit", 1), [3]),
         (("--limit", 1, "--offset", 2), [1]),
         (("--application", "dms"), [3, 2, 1]),
+        (("dms",), [3, 2, 1]),
     ],
 )
 def test_a_list_is_narrowed_down(ask: Ask, options: tuple[object, ...], ids: list[int]) -> None:

@@ -163,7 +163,7 @@ CASES: dict[str, tuple[Callable[[Server, str], Any], list[str], int, str]] = {
         "did you mean 'all-is-well'?",
     ),
     "wrong usage": (lambda _, __: None, ["--warning", "soon"], 3, "'soon' is no age; examples: 26h"),
-    "an argument too many": (lambda _, __: None, ["library"], 3, "unrecognized arguments: library"),
+    "an argument too many": (lambda _, __: None, ["library", "too"], 3, "unrecognized arguments: too"),
     "no catalog": (
         lambda _, __: None,
         ["--catalog", "postgresql://nobody@127.0.0.1:1/none"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,10 +81,14 @@ def test_the_command_shows_its_plan_and_fetches_once_it_may(
     dms.s3.forget_counts()
     command = ["fetch", "dms", str(backup_id), "doc1.pdf", "--into", str(tmp_path / "desk")]
     with settings_of(dms):
-        assert cli.main(command) == 0
-        said = capsys.readouterr().out
-        assert "To retrieve from the cold: 1" in said
-        assert f"Nothing was asked for. To fetch: glacier-backup fetch dms {backup_id}" in said
+        assert cli.main(command) == 1, "nobody who calls it takes the file for fetched"
+        said = capsys.readouterr()
+        assert "To retrieve from the cold: 1" in said.out
+        wanted = f"Nothing was asked for, and nothing fetched. To fetch: glacier-backup fetch dms {backup_id} "
+        assert said.err.strip().endswith("--yes")
+        assert wanted in said.err
+        assert cli.main([*command, "--json"]) == 1
+        assert json.loads(capsys.readouterr().out)["to_request"]["archives"] == 1
         assert dms.s3.count("RestoreObject", bucket=dms.bucket) == 0
         for _ in range(2):  # the second time it is there
             assert cli.main([*command, "--yes"]) == 0
