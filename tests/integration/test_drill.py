@@ -38,6 +38,7 @@ from glacier_provider.pipelines.evidence import evidence_in_stores
 from glacier_provider.pipelines.restore import request_retrievals
 from glacier_provider.pipelines.restore.elsewhere import Elsewhere
 from glacier_provider.postgres import Server
+from glacier_provider.postgres.restore.elsewhere import begun_name
 from glacier_provider.postgres.tools.private import remove_left_over
 from tests.emulator.faults import FaultKind
 from tests.support.airflow import settings_of
@@ -595,6 +596,8 @@ INSTANTS = {
         "glacier_provider.catalog.restores.Restores.placed_elsewhere",
     ],
     "restore_and_check": [
+        "glacier_provider.postgres.restore.elsewhere._begin+",
+        "glacier_provider.postgres.restore.elsewhere._mark_begun+",
         "glacier_provider.postgres.restore.elsewhere._create+",
         "glacier_provider.postgres.restore.elsewhere.claim_database+",
         "glacier_provider.postgres.restore.elsewhere.mark_whole",
@@ -617,7 +620,8 @@ INSTANTS = {
 
 def left_of_target(app: ApplicationUnderTest, target: dict[str, str]) -> list[str]:
     with app.server.with_database("postgres").connect(autocommit=True) as connection:
-        rows = connection.execute("SELECT datname FROM pg_database WHERE datname = %s", (target["database"],))
+        names = [target["database"], begun_name(target["database"])]
+        rows = connection.execute("SELECT datname FROM pg_database WHERE datname = ANY (%s)", (names,))
         found = [row[0] for row in rows.fetchall()]
     return found + [one for one in (target["files_directory"],) if os.path.lexists(one)]
 

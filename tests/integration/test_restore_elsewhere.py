@@ -19,6 +19,7 @@ import pytest
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import GlacierProviderError, LeaseHeld, TargetRefused
 from glacier_provider.pipelines import restore
+from glacier_provider.postgres.restore.elsewhere import begun_name, look_at_database
 from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, an_application, titles
 from tests.support.postgres import EmbeddedPostgres
 
@@ -59,7 +60,9 @@ class Staging:
         }
 
     def databases(self) -> list[str]:
-        found = self.postgres.execute(f"SELECT datname FROM pg_database WHERE datname ~ '^{self.database}' ORDER BY 1")
+        """The place's database, and what is left of its making."""
+        of_place = f"datname ~ '^{self.database}' OR datname = '{begun_name(self.database)}'"
+        found = self.postgres.execute(f"SELECT datname FROM pg_database WHERE {of_place} ORDER BY 1")
         return [row[0] for row in found]
 
 
@@ -406,7 +409,8 @@ INSTANTS = [
     (f"{TARGET}._write", 2),
     ("glacier_provider.pipelines.restore.download._note_placed_elsewhere", 1),
     (f"{DATABASE}._create", 1),
-    (f"{DATABASE}.mark_database", 1),
+    (f"{DATABASE}._begin", 1),
+    (f"{DATABASE}._mark_begun", 1),
     ("glacier_provider.pipelines.restore.database._in_place", 1),
     (f"{DATABASE}.mark_whole", 1),
 ]
@@ -450,3 +454,37 @@ def test_a_restore_that_is_killed_at_any_new_step_goes_on_and_leaves_nothing(sta
         assert len(staging.titles()) == len(ends[backup_id]), (instant, after)
         assert staging.databases() == [staging.database], (instant, after)
         assert not [path for path in Path(app.application.staging_directory).rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("next_one", ["the same", "another"])
+def test_a_restore_that_is_killed_before_it_marked_what_it_made_leaves_nothing_that_is_nobodys(
+    staging: Staging, next_one: str
+) -> None:
+    """Between CREATE DATABASE and the marker: no transaction takes the two."""
+    app = staging.app
+    backup_id = app.back_up()
+    planned = app.plan(backup_id, into="staging")
+    app.bring(planned)
+    with killed_at(f"{DATABASE}._begin", 1, after=True):
+        app.finish(planned["restore_id"])
+    assert staging.databases() == [begun_name(staging.database)], "nothing is there by the name that people know"
+    if next_one == "another":
+        app.catalog.backups._run_ended = lambda _run: "failed"
+        planned = app.plan(backup_id, into="staging")
+        app.bring(planned)
+    app.finish(planned["restore_id"])
+    assert staging.databases() == [staging.database]
+    there = look_at_database(app.server.with_database(staging.database))
+    assert (there.mark or "").startswith(f"{app.application.name}-restore_{planned['restore_id']}_")
+
+
+def test_what_somebody_put_into_a_database_that_was_begun_is_not_dropped(staging: Staging) -> None:
+    begun = begun_name(staging.database)
+    staging.postgres.create_database(begun, owner=staging.app.server.user)
+    staging.postgres.execute("CREATE TABLE mine (id int)", begun)
+    planned = staging.app.plan(staging.backup_id, into="staging")
+    staging.app.bring(planned)
+    with pytest.raises(TargetRefused, match=f"{begun}.* holds objects"):
+        staging.app.finish(planned["restore_id"])
+    assert staging.postgres.execute("SELECT count(*) FROM mine", begun) == [(0,)]
+    staging.postgres.drop_database(begun)

@@ -9,8 +9,9 @@ from typing import Any
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
 from glacier_provider.pipelines import drill, restore
-from glacier_provider.pipelines.restore.elsewhere import Elsewhere
+from glacier_provider.pipelines.restore.elsewhere import Elsewhere, drill_database
 from glacier_provider.postgres import Server
+from glacier_provider.postgres.restore.elsewhere import begun_name
 from tests.support.application import ApplicationUnderTest
 
 
@@ -114,8 +115,10 @@ class DrillUnderTest:
 def leftovers(app: ApplicationUnderTest) -> list[str]:
     """Databases, directories and staging that drills of an application have left."""
     with app.server.with_database("postgres").connect(autocommit=True) as connection:
-        named = f"glacier_drill_{app.application.name}_%"
-        rows = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", (named,)).fetchall()
+        named, begun = f"glacier_drill_{app.application.name}_%", begun_name(drill_database(app.application))
+        rows = connection.execute(
+            "SELECT datname FROM pg_database WHERE datname LIKE %s OR datname = %s", (named, begun)
+        ).fetchall()
     staging = app.files.parent / "staging"
     found = [row[0] for row in rows]
     if staging.is_dir():

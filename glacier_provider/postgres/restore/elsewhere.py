@@ -6,6 +6,7 @@ carried into another database makes nothing ours there, and a renamed database s
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -194,8 +195,8 @@ def claim_database(
         found = TargetDatabase(server, None)
     if found.identity is None:
         progress(f"Making the database {server.dbname}.")
-        _create(server, table_of_contents(dump), progress)
-    if not goes_on:
+        _create(server, table_of_contents(dump), mark, may_take, progress)
+    elif not goes_on:
         mark_database(server, mark)
     return look_at_database(server)
 
@@ -204,10 +205,13 @@ def mark_database(server: Server, mark: str, state: str = _UNFINISHED) -> None:
     """Write on a database that it is ours; what its comment says otherwise stays."""
     with server.connect(autocommit=True, bare=True) as connection:
         system, oid, name, comment = _identity(connection, server)
-        said = _MARKER.sub("", comment)
-        marker = f"{said} [glacier_provider: {mark} in {system}/{oid}, {state}]".strip()
+        marker = f"{_MARKER.sub('', comment)} {_marker(mark, system, oid, state)}".strip()
         with database_errors(server, "marking it"):
             connection.execute(f"COMMENT ON DATABASE {quoted(name)} IS {literal(marker)}".encode())
+
+
+def _marker(mark: str, system: str, oid: int, state: str) -> str:
+    return f"[glacier_provider: {mark} in {system}/{oid}, {state}]"
 
 
 def mark_whole(server: Server, mark: str) -> None:
@@ -219,12 +223,12 @@ def drop_marked(server: Server, mark: str, *, made: bool = False) -> bool:
     """Drop a database that is ours by the restore `mark`, whoever is in it; return whether there is none of it now.
 
     One that this user could not make again stays as it is, to be replaced by the next restore. One of another restore,
-    or of nobody, is left alone; but with `made`, the restore was about to make it: killed before it marked it, it has
-    left it empty. Raise as `Server.connect`.
+    or of nobody, is left alone. With `made`, the restore was about to make it: what it may have begun goes, too. Raise
+    as `Server.connect`.
     """
-    found = look_at_database(server)
-    is_begun = made and found.identity is not None and found.mark is None and found.empty
-    if found.mark != mark and not is_begun:
+    if made:
+        _drop_begun(server, mark)
+    if look_at_database(server).mark != mark:
         return True
     if not may_create_databases(server):
         return False
@@ -256,21 +260,73 @@ def _value(token: Token) -> str:
     return token.text[1:-1].replace("''", "'") if token.kind == "string" else token.text
 
 
-def _create(server: Server, toc: Toc, progress: TaskLog) -> None:
-    """Create the database as the dumped one was; where the server lacks its locale, with its encoding alone."""
+def _create(server: Server, toc: Toc, mark: str, may_take: Callable[[str], None], progress: TaskLog) -> None:
+    """Create the database, which has its marker when it gets its name: killed in between, nothing unmarked has that.
+
+    No transaction takes CREATE DATABASE. What an earlier try began is known by the name that it has until then.
+    """
+    _drop_begun(server, mark, may_take)
+    begun = begun_name(server.dbname)
+    with maintenance_of(server) as connection:
+        _begin(connection, begun, toc, progress)
+        _mark_begun(connection, begun, mark)
+        connection.execute(f"ALTER DATABASE {quoted(begun)} RENAME TO {quoted(server.dbname)}".encode())
+
+
+def begun_name(database: str) -> str:
+    """Return what a database is called while it is made.
+
+    >>> begun_name("library_other")
+    'glacier_begun_6b65f1c615e1'
+    """
+    return f"glacier_begun_{hashlib.sha256(database.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
+
+
+def _begin(connection: Connection, name: str, toc: Toc, progress: TaskLog) -> None:
+    """Create a database as the dumped one was; where the server lacks its locale, with its encoding alone."""
     import psycopg
 
     wanted = creation_options(toc.entries)
     options = [f"{name} {value if name in _BARE else literal(value)}" for name, value in wanted.items()]
-    beginning = f"CREATE DATABASE {quoted(server.dbname)} TEMPLATE template0"
+    beginning = f"CREATE DATABASE {quoted(name)} TEMPLATE template0"
+    try:
+        connection.execute(" ".join([beginning, *options]).encode())
+    except (psycopg.errors.InvalidParameterValue, psycopg.errors.WrongObjectType, psycopg.errors.SyntaxError) as no:
+        said = str(no).strip().splitlines()[0]
+        progress(f"The server cannot make a database of the dump's locale ({said}): it gets the server's own.")
+        encoding = f" ENCODING {literal(wanted['ENCODING'])} LC_COLLATE 'C' LC_CTYPE 'C'"
+        connection.execute((beginning + (encoding if "ENCODING" in wanted else "")).encode())
+
+
+_OF_BEGUN = """
+SELECT (SELECT system_identifier::text FROM pg_catalog.pg_control_system()), oid::bigint
+  FROM pg_catalog.pg_database WHERE datname = %s"""
+
+
+def _mark_begun(connection: Connection, name: str, mark: str) -> None:
+    row = connection.execute(_OF_BEGUN, (name,)).fetchone()
+    assert row is not None  # it was made a moment before
+    marker = _marker(mark, row[0], row[1], _UNFINISHED)
+    connection.execute(f"COMMENT ON DATABASE {quoted(name)} IS {literal(marker)}".encode())
+
+
+def _drop_begun(server: Server, mark: str, may_take: Callable[[str], None] | None = None) -> None:
+    """Drop what a try that was killed began to make for this place: it is empty, or ours by its marker.
+
+    What another restore marked is left alone, but with `may_take`, which raises as in `claim_database`. Raise
+    TargetRefused when somebody has put something into it.
+    """
+    found = look_at_database(server.with_database(begun_name(server.dbname)))
+    if found.identity is None:
+        return
+    if found.is_foreign:
+        raise foreign_database(found)
+    if found.mark not in (None, mark):
+        if may_take is None:
+            return
+        may_take(str(found.mark))
     with maintenance_of(server) as connection:
-        try:
-            connection.execute(" ".join([beginning, *options]).encode())
-        except (psycopg.errors.InvalidParameterValue, psycopg.errors.WrongObjectType, psycopg.errors.SyntaxError) as no:
-            said = str(no).strip().splitlines()[0]
-            progress(f"The server cannot make a database of the dump's locale ({said}): it gets the server's own.")
-            encoding = f" ENCODING {literal(wanted['ENCODING'])} LC_COLLATE 'C' LC_CTYPE 'C'"
-            connection.execute((beginning + (encoding if "ENCODING" in wanted else "")).encode())
+        connection.execute(f"DROP DATABASE IF EXISTS {quoted(found.server.dbname)} WITH (FORCE)".encode())
 
 
 # --- filling it beside nothing -------------------------------------------------------------------------------------
