@@ -79,6 +79,10 @@ class Fingerprint:
     def rows(self) -> int:
         return sum(figure[0] for figure in self.tables.values() if figure is not None)
 
+    def without(self, kind: str) -> Fingerprint:
+        """Return it without objects whose kind begins so, as "owner" or "comment": what is known not to be restored."""
+        return replace(self, objects={name: named for name, named in self.objects.items() if not name.startswith(kind)})
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -127,7 +131,7 @@ def compare(
     """Return the result of each of `checks` that can be made: without hashes in both there is no `row_hashes`.
 
     `exempt` are objects that were not restored, and that is known ("schema.name", "schema.table name", of an extension
-    "extension name").
+    "extension name", "schema name").
     """
     expected = _without(expected, exempt)
     results = []
@@ -145,6 +149,10 @@ def compare(
     return tuple(results)
 
 
+#: What those of a kind are that belong to no schema.
+_BY_ITSELF = {"extension": "extension", "owner": "schema", "comment on schema": "schema"}
+
+
 def _without(expected: Fingerprint, exempt: frozenset[str]) -> Fingerprint:
     """Return what is expected without what was not restored."""
     if not exempt:
@@ -156,7 +164,7 @@ def _without(expected: Fingerprint, exempt: frozenset[str]) -> Fingerprint:
             kind: {
                 name: one
                 for name, one in named.items()
-                if not (f"extension {name}" in exempt if kind == "extension" else is_exempt(name, exempt))
+                if not (is_exempt(name, exempt) or f"{_BY_ITSELF.get(kind)} {name}" in exempt)
             }
             for kind, named in expected.objects.items()
         },
@@ -186,6 +194,7 @@ def _hashes(expected: Fingerprint, found: Fingerprint) -> CheckResult:
 
 
 _MISSING, _OTHER = "is not there", "has another definition"
+_SAID = {"owner": "owner of"}
 #: What a difference means of kinds whose flag says more than that it is one.
 _FLAGS = {
     "constraint": {"true": "valid", "false": "not valid"},
@@ -200,12 +209,14 @@ def _objects(kind: str, expected: Fingerprint, found: Fingerprint, same_version:
     there = found.objects.get(kind, {})
     words = _FLAGS.get(kind, {})
     for name, (flag, digest) in expected.objects[kind].items():
-        said = f"{kind} {name}".replace("\t", " ")
+        said = f"{_SAID.get(kind, kind)} {name}".replace("\t", " ")
         if name not in there:
             yield f"{said} {_MISSING}"
             continue
         its_flag, its_digest = there[name]
-        if flag != its_flag:
+        if flag != its_flag and kind.startswith("comment"):
+            yield f"{said} is another"
+        elif flag != its_flag:
             if not (kind == "sequence" and its_flag == "ahead"):  # it was behind when it was dumped, and is not now
                 yield f"{said} is {words.get(its_flag, its_flag)}, and was {words.get(flag, flag)}"
         elif same_version and digest != its_digest and digest.startswith("~") == its_digest.startswith("~"):

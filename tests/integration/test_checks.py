@@ -214,6 +214,79 @@ def test_what_belongs_to_no_table_is_restored_and_its_loss_is_found(owned: Appli
     _each_loss_is_found(owned, how, MORE, LESS)
 
 
+SPOKEN_OF = """
+CREATE SCHEMA extra;
+CREATE TABLE spoken (id serial, word text, CONSTRAINT any_size CHECK (id > 0));
+CREATE INDEX spoken_words ON spoken (word);
+CREATE POLICY any_row ON spoken USING (true);
+CREATE TRIGGER stamped BEFORE UPDATE ON spoken FOR EACH ROW EXECUTE FUNCTION stamp();
+COMMENT ON SCHEMA extra IS 'of more';
+COMMENT ON TABLE spoken IS 'what is said';
+COMMENT ON COLUMN spoken.word IS 'each of them';
+COMMENT ON INDEX spoken_words IS 'to find them';
+COMMENT ON CONSTRAINT any_size ON spoken IS 'of any size';
+COMMENT ON TRIGGER stamped ON spoken IS 'for ever';
+COMMENT ON POLICY any_row ON spoken IS 'for all';
+COMMENT ON FUNCTION stamp() IS 'stamps';
+COMMENT ON TYPE mood IS 'of people';
+COMMENT ON VIEW happy_rooms IS 'few'
+"""
+
+UNSPOKEN = {
+    "COMMENT ON SCHEMA extra IS NULL": ("schema", "comment on schema extra is not there"),
+    "COMMENT ON TABLE spoken IS 'another'": ("schema", "comment on relation public.spoken is another"),
+    "COMMENT ON COLUMN spoken.word IS NULL": ("schema", "comment on column public.spoken word is not there"),
+    "COMMENT ON INDEX spoken_words IS NULL": ("schema", "comment on index public.spoken spoken_words is not there"),
+    "COMMENT ON CONSTRAINT any_size ON spoken IS 'x'": (
+        "schema",
+        "comment on constraint public.spoken any_size is another",
+    ),
+    "COMMENT ON TRIGGER stamped ON spoken IS NULL": ("schema", "comment on trigger public.spoken stamped is not there"),
+    "COMMENT ON POLICY any_row ON spoken IS NULL": ("schema", "comment on policy public.spoken any_row is not there"),
+    "COMMENT ON FUNCTION stamp() IS NULL": ("schema", "comment on function public.stamp () is not there"),
+    "COMMENT ON TYPE mood IS 'none'": ("schema", "comment on type public.mood is another"),
+    "COMMENT ON VIEW happy_rooms IS NULL": ("schema", "comment on relation public.happy_rooms is not there"),
+}
+
+
+@pytest.mark.parametrize("how", ["in place", "by swap"])
+def test_what_is_said_of_objects_is_restored_and_its_loss_is_found(owned: ApplicationUnderTest, how: str) -> None:
+    _each_loss_is_found(owned, how, SPOKEN_OF, UNSPOKEN)
+
+
+ANOTHERS = """
+GRANT CREATE ON SCHEMA public TO {reader};
+CREATE SCHEMA extra AUTHORIZATION {reader};
+CREATE TABLE theirs (id serial);
+ALTER TABLE theirs OWNER TO {reader};
+ALTER VIEW happy_rooms OWNER TO {reader};
+ALTER FUNCTION stamp() OWNER TO {reader};
+ALTER TYPE mood OWNER TO {reader}
+"""
+
+TAKEN = {
+    "ALTER SCHEMA extra OWNER TO CURRENT_USER": ("schema", "owner of extra is owner_of_"),
+    "ALTER TABLE theirs OWNER TO CURRENT_USER": ("schema", "owner of public.theirs is owner_of_"),
+    "ALTER VIEW happy_rooms OWNER TO CURRENT_USER": ("schema", "owner of public.happy_rooms is owner_of_"),
+    "ALTER FUNCTION stamp() OWNER TO CURRENT_USER": ("schema", "owner of public.stamp () is owner_of_"),
+    "ALTER TYPE mood OWNER TO CURRENT_USER": ("schema", "owner of public.mood is owner_of_"),
+}
+
+
+@pytest.mark.parametrize("how", ["in place", "by swap"])
+def test_whose_objects_are_is_restored_and_another_owner_is_found(
+    owned: ApplicationUnderTest, postgres: EmbeddedPostgres, how: str
+) -> None:
+    postgres.execute(f"GRANT reader_of_{owned.server.dbname} TO {owned.server.user}")
+    _each_loss_is_found(owned, how, ANOTHERS, TAKEN)
+    owned.configure(restore=replace(owned.application.restore, owner="drop", privileges="drop", mode="transaction"))
+    figures = owned.restore()  # who owns all of it now was asked for, and is no finding
+    assert all(one["passed"] for one in figures["outcome"]["database"]["checks"])
+    assert {row[0] for row in owned.sql("SELECT relowner::regrole::text FROM pg_class WHERE relname = 'theirs'")} == {
+        owned.server.user
+    }
+
+
 def damaged(app: ApplicationUnderTest, backup_id: int) -> None:
     """Have the catalog know of one row more than the dump holds, as if the restore lost one."""
     kept = app.catalog.backups.fingerprint(backup_id)

@@ -211,6 +211,8 @@ def with_roles(app: ApplicationUnderTest, postgres: EmbeddedPostgres) -> str:
         f"ALTER ROLE {name}_web SET app.jwt_key TO 'not recorded either'",
         f"CREATE ROLE {name}_chief SUPERUSER",
         f"GRANT pg_monitor TO {name}_readers",
+        f"COMMENT ON ROLE {name}_web IS 'the site''s own'",
+        f"GRANT SET ON PARAMETER log_min_duration_statement TO {name}_web WITH GRANT OPTION",
         f"CREATE ROLE {name}_stranger LOGIN",
     ):
         postgres.execute(statement)
@@ -219,7 +221,9 @@ def with_roles(app: ApplicationUnderTest, postgres: EmbeddedPostgres) -> str:
     return name
 
 
-ROLES = "SELECT rolname, rolcanlogin, rolconnlimit, rolsuper, rolconfig FROM pg_roles WHERE rolname ~ %s ORDER BY 1"
+ROLES = """
+SELECT rolname, rolcanlogin, rolconnlimit, rolsuper, rolconfig, shobj_description(oid, 'pg_authid')
+  FROM pg_roles WHERE rolname ~ %s ORDER BY 1"""
 
 
 @pytest.mark.parametrize("mode", ["transaction", "swap"])
@@ -248,12 +252,14 @@ def test_an_empty_server_restores_without_a_hand(
     assert titles(beside) == before
     made = {row[0].removeprefix(f"{name}_"): row[1:] for row in empty_server.execute(ROLES, "postgres", (f"^{name}_",))}
     assert made == {
-        "readers": (False, -1, False, None),
-        "web": (True, 7, False, ['search_path=public, "Odd, one"']),
-        "chief": (False, -1, False, None),
+        "readers": (False, -1, False, None, None),
+        "web": (True, 7, False, ['search_path=public, "Odd, one"'], "the site's own"),
+        "chief": (False, -1, False, None, None),
     }
     assert [line for line in warnings if f'ALTER ROLE "{name}_chief" SUPERUSER' in line]
     assert [line for line in warnings if "pg_monitor" in line]
+    set_by = f'GRANT SET ON PARAMETER "log_min_duration_statement" TO "{name}_web" WITH GRANT OPTION;'
+    assert [line for line in warnings if line.endswith(set_by)]
     assert empty_server.execute(
         "SELECT pg_has_role(%s, %s, 'USAGE')", "postgres", (f"{name}_web", f"{name}_readers")
     ) == [(True,)]

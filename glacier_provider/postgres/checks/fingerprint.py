@@ -170,6 +170,53 @@ SELECT kind, name, flag, CASE
     FROM spaces s, aclexplode(s.nspacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
    WHERE a.grantee <> s.nspowner AND s.nspname <> 'public'
   UNION ALL
+  SELECT 'owner', nspname || '.' || relname, pg_get_userbyid(relowner), ''
+    FROM ours WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+  UNION ALL
+  SELECT 'owner', nspname, pg_get_userbyid(nspowner), '' FROM spaces WHERE nspname <> 'public'
+  UNION ALL
+  SELECT 'owner', nspname || '.' || typname, pg_get_userbyid(typowner), '' FROM types
+  UNION ALL
+  SELECT 'owner', s.nspname || '.' || p.proname || E'\t(' || oidvectortypes(p.proargtypes) || ')',
+         pg_get_userbyid(p.proowner), ''
+    FROM spaces s JOIN pg_catalog.pg_proc p ON p.pronamespace = s.oid
+   WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                      WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype IN ('e', 'i'))
+  UNION ALL
+  SELECT kind, name, substr(md5(d.description), 1, 12), '' FROM (
+    SELECT 'comment on relation' AS kind, nspname || '.' || relname AS name, 'pg_class'::regclass AS of, oid, 0 AS part
+      FROM ours WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+    UNION ALL
+    SELECT 'comment on column', o.nspname || '.' || o.relname || E'\t' || a.attname, 'pg_class'::regclass, o.oid,
+           a.attnum
+      FROM ours o JOIN pg_catalog.pg_attribute a ON a.attrelid = o.oid AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL
+    SELECT 'comment on index', o.nspname || '.' || o.relname || E'\t' || i.relname, 'pg_class'::regclass, i.oid, 0
+      FROM ours o JOIN pg_catalog.pg_index x ON x.indrelid = o.oid JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+     WHERE NOT i.relispartition
+    UNION ALL
+    SELECT 'comment on constraint', o.nspname || '.' || o.relname || E'\t' || k.conname, 'pg_constraint'::regclass,
+           k.oid, 0
+      FROM ours o JOIN pg_catalog.pg_constraint k ON k.conrelid = o.oid WHERE k.conparentid = 0
+    UNION ALL
+    SELECT 'comment on trigger', o.nspname || '.' || o.relname || E'\t' || t.tgname, 'pg_trigger'::regclass, t.oid, 0
+      FROM ours o JOIN pg_catalog.pg_trigger t ON t.tgrelid = o.oid
+     WHERE NOT t.tgisinternal AND coalesce(to_jsonb(t) ->> 'tgparentid', '0') = '0'
+    UNION ALL
+    SELECT 'comment on policy', o.nspname || '.' || o.relname || E'\t' || p.polname, 'pg_policy'::regclass, p.oid, 0
+      FROM ours o JOIN pg_catalog.pg_policy p ON p.polrelid = o.oid
+    UNION ALL
+    SELECT 'comment on schema', nspname, 'pg_namespace'::regclass, oid, 0 FROM spaces WHERE nspname <> 'public'
+    UNION ALL
+    SELECT 'comment on type', nspname || '.' || typname, 'pg_type'::regclass, oid, 0 FROM types
+    UNION ALL
+    SELECT 'comment on function', s.nspname || '.' || p.proname || E'\t(' || oidvectortypes(p.proargtypes) || ')',
+           'pg_proc'::regclass, p.oid, 0
+      FROM spaces s JOIN pg_catalog.pg_proc p ON p.pronamespace = s.oid
+     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                        WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype IN ('e', 'i'))
+  ) AS spoken_of JOIN pg_catalog.pg_description d ON d.classoid = of AND d.objoid = oid AND d.objsubid = part
+  UNION ALL
   SELECT 'extension', extname, extversion, '' FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql'
 ) AS found ORDER BY 1, 2"""
 

@@ -38,7 +38,7 @@ SELECT (SELECT coalesce(json_agg(json_build_object(
           'name', rolname, 'login', rolcanlogin, 'inherit', rolinherit, 'createdb', rolcreatedb,
           'createrole', rolcreaterole, 'superuser', rolsuper, 'replication', rolreplication,
           'bypassrls', rolbypassrls, 'connection_limit', rolconnlimit, 'valid_until', rolvaliduntil,
-          'settings', rolconfig) ORDER BY rolname), '[]') FROM needed),
+          'settings', rolconfig, 'comment', shobj_description(oid, 'pg_authid')) ORDER BY rolname), '[]') FROM needed),
        (SELECT coalesce(json_agg(json_build_object(
           'role', g.rolname, 'member', n.rolname, 'admin', m.admin_option,
           'inherit', to_jsonb(m)->'inherit_option', 'set', to_jsonb(m)->'set_option')
@@ -47,15 +47,31 @@ SELECT (SELECT coalesce(json_agg(json_build_object(
           JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
          WHERE g.oid IN (SELECT oid FROM needed) OR g.rolname ~ '^pg_')"""
 
+# Since 15. Of which roles they are needed, the other query tells.
+_PARAMETERS = """
+SELECT p.parname, coalesce(r.rolname, 'PUBLIC'), a.privilege_type, a.is_grantable
+  FROM pg_catalog.pg_parameter_acl p CROSS JOIN pg_catalog.aclexplode(p.paracl) a
+  LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+ WHERE r.rolname = ANY (%s) ORDER BY 1, 2, 3"""
+
 
 def read_roles(server: Server) -> dict[str, Any]:
-    """Return the `roles` that the database needs and their `memberships`, as the catalog and the manifest keep them."""
+    """Return the `roles` that the database needs, their `memberships` and privileges on `parameters`, as the catalog
+    and the manifest keep them.
+    """
+    parameters: list[Any] = []
     with server.connect(autocommit=True, bare=True) as connection, database_errors(server, "reading its roles"):
         row = connection.execute(_NEEDED).fetchone()
-    roles, memberships = row or ([], [])
+        roles, memberships = row or ([], [])
+        if connection.info.server_version >= 150000:
+            parameters = connection.execute(_PARAMETERS, ([role["name"] for role in roles],)).fetchall()
     for role in roles:
         role["settings"], role["left_out"] = _without_own_settings(role["settings"] or [])
-    return {"roles": roles, "memberships": memberships}
+        if role["comment"] is None:
+            del role["comment"]
+    names = ("name", "role", "privilege", "grantable")
+    recorded = {"roles": roles, "memberships": memberships}
+    return recorded | ({"parameters": [dict(zip(names, one, strict=True)) for one in parameters]} if parameters else {})
 
 
 def _without_own_settings(settings: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -77,7 +93,7 @@ class RoleStatement:
 
 
 def role_statements(recorded: Mapping[str, Any]) -> list[RoleStatement]:
-    """Return the statements that make the recorded roles: all of them, then their settings and memberships."""
+    """Return the statements that make the recorded roles: all of them, then what they have, and their memberships."""
     roles = [
         role for role in recorded.get("roles") or [] if isinstance(role, dict) and isinstance(role.get("name"), str)
     ]
@@ -85,7 +101,11 @@ def role_statements(recorded: Mapping[str, Any]) -> list[RoleStatement]:
     for role in roles:
         made += _powers(role)
         made += _settings(role)
-    return made + list(_memberships(recorded.get("memberships") or []))
+        if isinstance(role.get("comment"), str):
+            said = f"COMMENT ON ROLE {quoted(role['name'])} IS {literal(role['comment'])}"
+            made.append(RoleStatement((role["name"],), said))
+    made += _memberships(recorded.get("memberships") or [])
+    return made + list(_parameters(recorded.get("parameters") or []))
 
 
 def _create(role: Mapping[str, Any]) -> str:
@@ -143,6 +163,18 @@ def _memberships(memberships: Sequence[Any]) -> Iterator[RoleStatement]:
         how = f" WITH {', '.join(options)}" if options else ""
         sql = f"GRANT {quoted(one['role'])} TO {quoted(one['member'])}{how}"
         yield RoleStatement((one["role"], one["member"]), sql, by_hand=one["role"].startswith("pg_"))
+
+
+def _parameters(parameters: Sequence[Any]) -> Iterator[RoleStatement]:
+    """Yield what lets roles set parameters of the server: of all of its databases, so by hand."""
+    for one in parameters:
+        if not (isinstance(one, dict) and isinstance(one.get("role"), str) and isinstance(one.get("name"), str)):
+            continue
+        if one.get("privilege") in ("SET", "ALTER SYSTEM"):
+            name = ".".join(map(quoted, one["name"].split(".")))
+            grantable = " WITH GRANT OPTION" if one.get("grantable") else ""
+            sql = f"GRANT {one['privilege']} ON PARAMETER {name} TO {quoted(one['role'])}{grantable}"
+            yield RoleStatement((one["role"],), sql, by_hand=True)
 
 
 def create_roles(server: Server, recorded: Mapping[str, Any]) -> tuple[str, ...]:
