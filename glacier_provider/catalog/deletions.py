@@ -88,6 +88,11 @@ class Deletions:
             after = rows[-1]["id"]
             yield [self._doomed(row) for row in rows]
 
+    def left(self) -> tuple[int, int]:
+        """Return how many archives have to go, and their bytes."""
+        rows = self._db.rows("deleting_amounts", application_id=self._backups.application_id)
+        return sum(row["archives"] for row in rows), sum(int(row["bytes"]) for row in rows)
+
     def deleted(self, archive_ids: Sequence[int]) -> None:
         """These are gone from their stores."""
         if archive_ids:

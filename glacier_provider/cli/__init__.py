@@ -15,6 +15,7 @@ from glacier_provider import __version__
 from glacier_provider.cli import (
     alerts,
     check,
+    completion,
     costs,
     counts,
     deletion,
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     parser = command_parser()
+    completion.complete(parser)
     arguments, rest = parser.parse_known_args(given)
     if rest:
         getattr(arguments, "wrong_usage", parser.error)(f"unrecognized arguments: {' '.join(rest)}")
@@ -83,6 +85,7 @@ def command_parser() -> argparse.ArgumentParser:
         notifications,
         costs,
         counts,
+        completion,
     ):
         module.add_commands(commands)
     return parser

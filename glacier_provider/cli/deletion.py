@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.cli.arguments import Arguments, add_command_of_one, named_application
+from glacier_provider.cli.bars import bars
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer, print_rows
 from glacier_provider.core.text import counted
@@ -74,7 +75,7 @@ def _delete(arguments: Arguments) -> None:
             return
         DeletionRequest(backup_id, confirm).check(application.name)
         raise_refused(plan, force=arguments.force)
-        with airflow_at_hand(), Resources(application) as resources:
+        with airflow_at_hand(), bars(), Resources(application) as resources:
             figures = delete_backup(
                 application, backup_id, _run(), catalog=catalog, stores=resources.stores, force=arguments.force
             )
@@ -116,7 +117,7 @@ def _retention(arguments: Arguments) -> None:
                 f"The deletion of {len(going)} backups of {application.name} is not confirmed.",
                 hint=f"Nothing was changed. To delete them, add: --yes-delete {application.name}",
             )
-        with airflow_at_hand(), Resources(application) as resources:
+        with airflow_at_hand(), bars(), Resources(application) as resources:
             figures = [
                 delete_backup(application, number, _run(), catalog=catalog, stores=resources.stores)
                 for number in sorted(going)
@@ -130,7 +131,7 @@ def _reconcile(arguments: Arguments) -> None:
     from glacier_provider.pipelines.reconcile import reconcile
 
     application = named_application(arguments)
-    with airflow_at_hand(), open_catalog(arguments) as catalog, Resources(application) as resources:
+    with airflow_at_hand(), bars(), open_catalog(arguments) as catalog, Resources(application) as resources:
         done = reconcile(application, catalog=catalog, stores=resources.stores, everything=arguments.inventory)
     lines = [line for one in done for line in one.lines()]
     text = "\n".join(lines) or "Nothing is in doubt. To compare all the same, add: --inventory"

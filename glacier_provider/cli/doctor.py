@@ -37,8 +37,11 @@ def _doctor(arguments: Arguments) -> int:
     applications = load_applications(arguments.applications)
     chosen = [arguments.application] if arguments.application else list(applications)
     if arguments.fix_print:
-        for name in chosen:
-            _print_fixes(applications.named(name))
+        fixes = {name: _fixes(applications.named(name)) for name in chosen}
+        if arguments.json:
+            print_json(fixes)
+        for name, fix in {} if arguments.json else fixes.items():
+            _print_fixes(name, fix)
         return 0
     found: dict[str, list[Diagnosis]] = {}
     if not arguments.application or arguments.application in applications.wrong:
@@ -74,12 +77,20 @@ def _print(arguments: Arguments, found: dict[str, list[Diagnosis]]) -> None:
         print(f"  {wrong} wrong, {well} well.")
 
 
-def _print_fixes(application: Application) -> None:
+def _fixes(application: Application) -> dict[str, Any]:
     from glacier_provider.core.store_uri import parse_store_uri
     from glacier_provider.pipelines.doctor import statements_of
 
     uri = parse_store_uri(application.store)
-    print(f"# --- {application.name}: IAM policy ---\n{json.dumps(policy_of(uri), indent=2)}\n")
-    print(f"-- --- {application.name}: SQL ---")
-    print("\n".join(statements_of("glacier_dump", "glacier")))
-    print(f"\n# --- {application.name}: Terraform ---\n{terraform_of(application.name, uri)}")
+    return {
+        "policy": policy_of(uri),
+        "sql": statements_of("glacier_dump", "glacier"),
+        "terraform": terraform_of(application.name, uri),
+    }
+
+
+def _print_fixes(name: str, fix: dict[str, Any]) -> None:
+    print(f"# --- {name}: IAM policy ---\n{json.dumps(fix['policy'], indent=2)}\n")
+    print(f"-- --- {name}: SQL ---")
+    print("\n".join(fix["sql"]))
+    print(f"\n# --- {name}: Terraform ---\n{fix['terraform']}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.cli.arguments import Arguments, add_command_of_one, named_application
+from glacier_provider.cli.bars import bars
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer
 from glacier_provider.core.status import ProofState
@@ -33,7 +34,7 @@ def _drill(arguments: Arguments) -> None:
     from glacier_provider.pipelines import verify
 
     application = named_application(arguments)
-    with airflow_at_hand(), open_catalog(arguments) as catalog, Resources(application) as resources:
+    with airflow_at_hand(), bars(), open_catalog(arguments) as catalog, Resources(application) as resources:
         closed = _drilled(application, catalog, resources)
     lines = closed["lines"]
     print_answer(arguments, {name: value for name, value in closed.items() if name != "lines"}, "\n".join(lines))

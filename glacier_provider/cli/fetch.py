@@ -6,6 +6,7 @@ called again. The store is reached by the application's AWS connection.
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.cli.arguments import Arguments, add_command_of_one, named_application
+from glacier_provider.cli.bars import bars
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer, print_json
 from glacier_provider.core.text import counted
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from glacier_provider.catalog.catalog import Catalog
     from glacier_provider.core.plan import RestoreRequest
     from glacier_provider.hooks.resources import Resources
+
+
+log = logging.getLogger(__name__)
 
 
 def add_commands(commands: Any) -> None:
@@ -69,7 +74,7 @@ def _fetch(arguments: Arguments) -> int:
             given = shlex.join([*arguments.given, "--yes"])
             print(f"Nothing was asked for, and nothing fetched. To fetch: glacier-backup {given}", file=sys.stderr)
             return 1
-        with airflow_at_hand(), Resources(application) as resources:
+        with airflow_at_hand(), bars(), Resources(application) as resources:
             figures = _bring(application, planned, catalog, resources)
     print_answer(arguments, figures, f"{counted(len(arguments.names), 'file')} in {os.path.abspath(arguments.into)}.")
     return 0
@@ -99,13 +104,16 @@ def _run(request: RestoreRequest, catalog: Catalog) -> Any:
 def _bring(application: Application, planned: dict[str, Any], catalog: Catalog, resources: Resources) -> dict[str, Any]:
     """Ask, wait and download; what was asked for stays asked for when this is interrupted."""
     from glacier_provider.pipelines import restore
+    from glacier_provider.pipelines.shared.progress import Progress
 
-    restore_id = planned["restore_id"]
+    restore_id, asked = planned["restore_id"], planned["plan"]["to_request"]["archives"]
     ranges = [ArchiveRange.from_dict(share) for share in planned["ranges"]]
     for wanted in ranges:
         restore.request_retrievals(application, restore_id, wanted, catalog=catalog, stores=resources.stores)
+    ready = Progress(log, "Ready", archives=asked)
     for seconds in chain((1, 1, 2, 5, 10, 30), repeat(60)):
         waiting = restore.poll_retrievals(application, restore_id, catalog=catalog, stores=resources.stores)
+        ready.add(max(asked - waiting.pending - ready.archives, 0), 0)
         if waiting.failed:
             restore.raise_failed_retrievals(restore_id, catalog=catalog)
         if waiting.done:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.cli.arguments import Arguments, add_command, add_command_of_one, add_named, named_application
+from glacier_provider.cli.bars import bars
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer
 from glacier_provider.core.text import counted
@@ -55,7 +56,7 @@ def _undo_orphans(arguments: Arguments) -> None:
         with open_catalog(arguments) as catalog:
             arguments.application = catalog.restores.get(arguments.restore_id)["application"]
     application = named_application(arguments)
-    with open_catalog(arguments) as catalog:
+    with bars(), open_catalog(arguments) as catalog:
         figures = restore.undo_orphans(application, arguments.restore_id, catalog=catalog)
     moved, left = counted(figures["moved_back"], "file"), figures["left"]
     print_answer(arguments, figures, f"{moved} moved back, {left} left in {application.orphan_directory}.")
@@ -69,7 +70,7 @@ def _undo_database(arguments: Arguments) -> None:
         with open_catalog(arguments) as catalog:
             arguments.application = catalog.restores.get(arguments.restore_id)["application"]
     application = named_application(arguments)
-    with airflow_at_hand(), open_catalog(arguments) as catalog, Resources(application) as resources:
+    with airflow_at_hand(), bars(), open_catalog(arguments) as catalog, Resources(application) as resources:
         figures = restore.undo_database(
             application, arguments.restore_id, catalog=catalog, server=resources.server, path=arguments.dump
         )
@@ -104,7 +105,7 @@ def _rebuild(arguments: Arguments) -> None:
 
     application = named_application(arguments)
     resources = Resources(application, open_store=open_store_anywhere)
-    with airflow_at_hand(), open_catalog(arguments, check=False) as catalog:
+    with airflow_at_hand(), bars(), open_catalog(arguments, check=False) as catalog:
         rebuilt = rebuild_catalog(application, catalog=catalog, stores=resources.stores)
     print_answer(arguments, rebuilt.as_dict(), "\n".join(_lines(rebuilt)))
     if rebuilt.broken or rebuilt.lost_count or rebuilt.left_out:

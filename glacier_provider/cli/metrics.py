@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from glacier_provider.cli.arguments import Arguments, add_command, add_named, right_applications
 from glacier_provider.cli.connections import open_catalog
-from glacier_provider.core.metrics import metrics_text
+from glacier_provider.cli.output import print_json
+from glacier_provider.core.metrics import metrics_of, metrics_text
 from glacier_provider.errors import ConfigurationError, GlacierProviderError
 
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ def _metrics(arguments: Arguments) -> None:
         if arguments.output:
             _write(Path(arguments.output), metrics_text([], catalogs={_CATALOG: False}, now=now))
         raise
-    text = metrics_text(found, catalogs={_CATALOG: True}, now=now)
     if arguments.output:
-        _write(Path(arguments.output), text)
-    else:
-        print(text, end="")
+        _write(Path(arguments.output), metrics_text(found, catalogs={_CATALOG: True}, now=now))
+    if arguments.json:
+        print_json([one.as_dict() for one in metrics_of(found, catalogs={_CATALOG: True}, now=now)])
+    elif not arguments.output:
+        print(metrics_text(found, catalogs={_CATALOG: True}, now=now), end="")
 
 
 def _prices(arguments: Arguments) -> dict[str, Prices]:

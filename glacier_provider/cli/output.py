@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -33,41 +32,59 @@ def print_rows(arguments: Arguments, rows: Iterable[Mapping[str, Any]], columns:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Columns) -> None:
-    from tabulate import tabulate
-
+    """Print rows as a table: fitted to a terminal by rich, and each on a line of its own, uncut, elsewhere."""
+    if not rows:
+        print("Nothing to show.")
+        return
     table = [[_cell(row[of] if isinstance(of, str) else of(row)) for of in columns.values()] for row in rows]
-    names = list(columns)
     if sys.stdout.isatty():
-        table, names = fitted(table, names, shutil.get_terminal_size().columns)
-    print(tabulate(table, headers=names, tablefmt="simple") if rows else "Nothing to show.")
+        from glacier_provider.cli.terminal import show_table
+
+        show_table(list(columns), table, numeric=numeric_columns(table))
+    else:
+        print("\n".join(plain_table(list(columns), table)))
 
 
-def fitted(table: Sequence[Sequence[Any]], names: Sequence[str], width: int) -> tuple[list[list[Any]], list[str]]:
-    """Return rows and names of columns so short that a table of them is at most `width` wide, if that can be.
+def plain_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """Yield the lines of a table as other programs read it: names, dashes, and a line for each row.
 
-    The widest columns are cut first, and none to less than a few letters.
+    >>> print(*plain_table(["id", "name"], [[1, "a"], [12, None]]), sep="\\n")
+    id  name
+    --  ----
+     1  a
+    12
     """
-    cells = [["" if one is None else str(one) for one in row] for row in (names, *table)]
-    widths = [max(len(one) for one in column) for column in zip(*cells, strict=True)]
-    room = width - 2 * (len(widths) - 1)
-    while sum(widths) > room and max(widths) > _NARROW:
-        widest = widths.index(max(widths))
-        widths[widest] = max(_NARROW, widths[widest] - max(1, (sum(widths) - room) // 2))
-    cut = [
-        [one if len(text) <= most else shortened(text, most) for one, text, most in zip(row, said, widths, strict=True)]
-        for row, said in zip((names, *table), cells, strict=True)
-    ]
-    return cut[1:], cut[0]
+    cells = [["" if one is None else str(one) for one in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    right = numeric_columns(rows)
+    yield from _lines([list(names), ["-" * width for width in widths], *cells], widths, right)
 
 
-_NARROW = 6
+def _lines(cells: Iterable[Sequence[str]], widths: Sequence[int], right: Sequence[bool]) -> Iterator[str]:
+    for row in cells:
+        padded = (
+            one.rjust(width) if is_right else one.ljust(width)
+            for one, width, is_right in zip(row, widths, right, strict=True)
+        )
+        yield "  ".join(padded).rstrip()
+
+
+def numeric_columns(rows: Sequence[Sequence[Any]]) -> list[bool]:
+    """Return of each column whether it holds numbers, which stand to the right, and nothing else."""
+    return [all(isinstance(one, int | float | None) for one in column) for column in zip(*rows, strict=True)]
 
 
 def print_pairs(values: Mapping[str, Any]) -> None:
-    from tabulate import tabulate
-
+    """Print names with what each is, but for those that are None."""
     shown = {name: shown_time(value) if isinstance(value, datetime) else _cell(value) for name, value in values.items()}
-    print(tabulate([[name, value] for name, value in shown.items() if value is not None], tablefmt="plain"))
+    shown = {name: value for name, value in shown.items() if value is not None}
+    if sys.stdout.isatty():
+        from glacier_provider.cli.terminal import show_pairs
+
+        show_pairs(shown)
+    else:
+        width = max(map(len, shown), default=0)
+        print("\n".join(f"{name.ljust(width)}  {value}" for name, value in shown.items()))
 
 
 def print_json(value: Any) -> None:

@@ -11,6 +11,7 @@ from glacier_provider.cli.arguments import Arguments, add_command, add_named, ad
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.output import (
     for_terminal,
+    print_answer,
     print_json,
     print_pairs,
     print_rows,
@@ -90,7 +91,8 @@ def _show(arguments: Arguments) -> None:
         lost = catalog.lost.of_backups([arguments.backup_id]).get(arguments.backup_id, {"lost_count": 0, "lost": []})
         backup |= {"lost_count": lost["lost_count"], "lost": lost["lost"]}
     if arguments.roles:
-        _print_roles(backup["report"].get("roles") or {})
+        lines = list(_roles(backup["report"].get("roles") or {}))
+        print_answer(arguments, {"backup_id": arguments.backup_id, "sql": lines}, "\n".join(lines))
         return
     if arguments.json:
         print_json({**backup, "restores": restores, "proofs": proofs, "checked_restores": list(checked.values())})
@@ -137,20 +139,17 @@ def _proven(proofs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield "never proven: no drill has restored it, and nothing was verified since it was complete"
 
 
-def _print_roles(recorded: dict[str, Any]) -> None:
-    """Print SQL for psql; what gives power beyond the database is a comment."""
+def _roles(recorded: dict[str, Any]) -> Iterator[str]:
+    """Yield SQL for psql; what gives power beyond the database is a comment."""
     from glacier_provider.postgres import role_statements
 
     for statement in role_statements(recorded):
         # a name may hold a line break, and must not end the comment that it stands in
-        print(f"-- {' '.join(statement.sql.split())};" if statement.by_hand else f"{statement.sql};")
+        yield f"-- {' '.join(statement.sql.split())};" if statement.by_hand else f"{statement.sql};"
     for role in recorded.get("roles") or []:
         for name in role.get("left_out") or []:
-            print(
-                f"-- The setting {name} of the role {role['name']} was not recorded.".replace("\r", " ").replace(
-                    "\n", " "
-                )
-            )
+            left_out = f"-- The setting {name} of the role {role['name']} was not recorded."
+            yield left_out.replace("\r", " ").replace("\n", " ")
 
 
 def _check_name(arguments: Arguments, catalog: Catalog) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.cli.arguments import Arguments, add_command, add_named, right_applications
+from glacier_provider.cli.bars import bars
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer
 from glacier_provider.core.status import ProofState
@@ -58,7 +59,7 @@ def _verified(application: Application, arguments: Arguments) -> dict[str, Any]:
 
     arguments.application = application.name
     method = arguments.by or verify.method_of(application)
-    with airflow_at_hand(), open_catalog(arguments) as catalog:
+    with airflow_at_hand(), bars(), open_catalog(arguments) as catalog:
         if arguments.estimate:
             due = catalog.batch.due(verify.due_before(application, everything=arguments.all))
             return {"state": ProofState.PASSED, "lines": [verify.estimated(application, due)]}

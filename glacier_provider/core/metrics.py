@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from glacier_provider.core.condition import Condition, Proven
 from glacier_provider.core.proof import ProofKind
@@ -55,19 +56,45 @@ Samples = Iterator[tuple[Mapping[str, str], float]]
 Family = tuple[str, Callable[[Measured], Samples]]
 
 
-def metrics_text(measured: Iterable[Measured], *, catalogs: Mapping[str, bool], now: datetime) -> str:
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One family of figures with its samples: labels, and the value."""
+
+    name: str
+    words: str
+    samples: Sequence[tuple[Mapping[str, str], float]]
+
+    def as_dict(self) -> dict[str, Any]:
+        told = [{"labels": dict(labels), "value": value} for labels, value in self.samples]
+        return {"name": self.name, "help": self.words, "samples": told}
+
+
+def metrics_of(measured: Iterable[Measured], *, catalogs: Mapping[str, bool], now: datetime) -> list[Metric]:
     """Return the figures of applications; `catalogs` tells of each, by name, whether it could be asked."""
     applications = sorted(measured, key=lambda one: one.condition.application)
+    metrics = [
+        Metric(
+            name,
+            words,
+            [
+                ({"application": one.condition.application, **labels}, value)
+                for one in applications
+                for labels, value in of(one)
+            ],
+        )
+        for name, (words, of) in {**_FAMILIES, **_ages(now)}.items()
+    ]
+    up = [({"catalog": name}, float(up)) for name, up in sorted(catalogs.items())]
+    metrics.append(Metric("glacier_catalog_up", "Whether the catalog could be asked.", up))
+    return [one for one in metrics if one.samples or one.name == "glacier_catalog_up"]
+
+
+def metrics_text(measured: Iterable[Measured], *, catalogs: Mapping[str, bool], now: datetime) -> str:
+    """Return the figures of applications as OpenMetrics text; `catalogs` as for `metrics_of`."""
     lines: list[str] = []
-    for name, (words, of) in {**_FAMILIES, **_ages(now)}.items():
-        samples = [
-            _sample(name, {"application": one.condition.application, **labels}, value)
-            for one in applications
-            for labels, value in of(one)
-        ]
-        lines += [f"# TYPE {name} gauge", f"# HELP {name} {words}", *samples] if samples else []
-    lines += ["# TYPE glacier_catalog_up gauge", "# HELP glacier_catalog_up Whether the catalog could be asked."]
-    lines += [_sample("glacier_catalog_up", {"catalog": name}, float(up)) for name, up in sorted(catalogs.items())]
+    for one in metrics_of(measured, catalogs=catalogs, now=now):
+        lines += [f"# TYPE {one.name} gauge", f"# HELP {one.name} {one.words}"]
+        lines += [_sample(one.name, labels, value) for labels, value in one.samples]
     return "\n".join([*lines, "# EOF", ""])
 
 

@@ -164,7 +164,8 @@ def _delete_marked(
     application: Application, *, catalog: Catalog, stores: Stores, heartbeat: Callable[[], None]
 ) -> Progress:
     """Delete from the stores whatever the catalog has marked, page by page, and note each page."""
-    progress = Progress(log, "Deleted", on_heartbeat=heartbeat)
+    archives, size = catalog.deletions.left()
+    progress = Progress(log, "Deleted", archives=archives, size=size, on_heartbeat=heartbeat)
     failed: list[StoreError] = []
     for page in catalog.deletions.to_delete():
         heartbeat()

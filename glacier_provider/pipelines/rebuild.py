@@ -40,6 +40,7 @@ from glacier_provider.core.told import (
 )
 from glacier_provider.errors import ArchiveMissing, ConfigurationError, StoreError, StoreUnavailable
 from glacier_provider.pipelines.evidence import remember_evidence
+from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.stores.contract import ArchiveStore, Retrieval, Stores
 
 log = logging.getLogger(__name__)
@@ -202,6 +203,8 @@ class _Rebuilding:
             )
         log.info("%s found.", counted(len(found), "manifest"))
         found = [one for uri in self._places() for one in self._readable(uri, found)]
+        size = sum(one.stored.size for one in found)
+        progress = Progress(log, "Read", archives=len(found), size=size, what="manifest")
         for number, manifest in enumerate(found):
             try:
                 with self.catalog.rebuild.loading():
@@ -210,6 +213,7 @@ class _Rebuilding:
                 if isinstance(error, StoreError) and error.retryable and not isinstance(error, ArchiveMissing):
                     raise
                 self._leave_out(manifest.stored.key, manifest.backup_id, _reason(error))
+            progress.add(1, manifest.stored.size)
         self._leave_earlier_tries_out()
         self.catalog.rebuild.loaded()
         self._need_one(len(found))
@@ -353,11 +357,11 @@ class _Rebuilding:
         places = {uri.partition("?")[0]: uri for uri in sorted(self.uris)}
         places |= {one.store_uri.partition("?")[0]: one.store_uri for one in self.manifests.values()}
         places[self.application.store.partition("?")[0]] = self.application.store
+        progress = Progress(log, "Listed")
         for uri in sorted(places.values()):
             try:
-                self.catalog.rebuild.load_listing(
-                    uri, self.stores(uri).archives(self.application.name, described=False)
-                )
+                listed = self.stores(uri).archives(self.application.name, described=False)
+                self.catalog.rebuild.load_listing(uri, progress.over(listed))
             except (StoreError, ConfigurationError) as error:
                 if uri == self.application.store or error.retryable:
                     raise

@@ -30,6 +30,7 @@ from glacier_provider.errors import CatalogError, FileError, StoreDenied
 from glacier_provider.files import open_source
 from glacier_provider.pipelines.shared.errors import raise_gravest
 from glacier_provider.pipelines.shared.lease import kept_lease
+from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.stores.contract import ArchiveStore, Stores
 
 log = logging.getLogger(__name__)
@@ -207,7 +208,8 @@ class _Comparison:
         return names
 
     def _listing(self) -> Iterator[StoredArchive]:
-        for one in self.store.archives(self.application.name, described=False):
+        progress = Progress(log, "Listed")
+        for one in progress.over(self.store.archives(self.application.name, described=False)):
             self.heartbeat()
             yield one
 

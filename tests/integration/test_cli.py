@@ -22,7 +22,6 @@ from glacier_provider.applications.schema import json_schema
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.migrate import newest_version
 from glacier_provider.cli import connections
-from glacier_provider.cli.output import fitted
 from glacier_provider.errors import ConfigurationError
 from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
@@ -753,16 +752,3 @@ def test_a_password_on_the_command_line_is_warned_of(run: Callable[..., Answer],
     assert ".pgpass" in answer.err
     assert "geheim" not in answer.err
     assert ".pgpass" not in run("list", "--catalog", "postgresql://me@127.0.0.1:1/x").err
-
-
-def test_a_table_is_cut_to_the_terminal_and_left_as_it_is_elsewhere() -> None:
-    rows = [[1, "x" * 100, "short", None], [2, "y" * 20, "z" * 60, 5]]
-    for width in (60, 80, 120):
-        table, names = fitted(rows, ["id", "a long name", "error", "n"], width)
-        for row in [names, *table]:
-            assert len(row) == 4
-        widths = [
-            max(len("" if one is None else str(one)) for one in column) for column in zip(names, *table, strict=True)
-        ]
-        assert sum(widths) + 2 * 3 <= width
-    assert fitted(rows, ["id", "a", "b", "n"], 1000)[0] == rows

@@ -54,7 +54,8 @@ KNOWN_TO: dict[str, set[str]] = {
     "fastapi": {"ui"},
     "yaml": {"applications"},
     "pydantic": {"applications", "ui"},
-    "tabulate": {"cli"},
+    "rich": {"cli"},
+    "argcomplete": {"cli"},
 }
 
 #: What `core` may import of Python: nothing that has a clock, a disk, a network or an environment.
@@ -80,7 +81,7 @@ CLOCKS = {"now", "utcnow", "today"}
 
 #: What must not be loaded by whoever parses DAGs or starts a worker.
 HEAVY = {"boto3", "botocore", "psycopg", "pycurl", "zstandard"}
-HEAVY |= {"fastapi", "alembic", "sqlalchemy", "yaml", "tabulate", "httpx"}
+HEAVY |= {"fastapi", "alembic", "sqlalchemy", "yaml", "rich", "httpx"}
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,8 @@ def test_the_command_line_starts_without_what_only_some_commands_need() -> None:
     dear = (
         "pydantic",
         "psycopg",
+        "rich",
+        "argcomplete",
         "airflow",
         "boto3",
         "glacier_provider.pipelines.reconcile",

@@ -20,7 +20,8 @@ from glacier_provider.core.proof import Finding
 from glacier_provider.core.text import NAMED, counted, readable_size
 from glacier_provider.errors import StoreDenied, StoreError
 from glacier_provider.pipelines.backup.check import MARGIN
-from glacier_provider.pipelines.shared.listing import compared_parts
+from glacier_provider.pipelines.shared.listing import compared_parts, is_same_place
+from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.stores.contract import ArchiveStore, IsWatched, KeepsVersions, Stores
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ class _Look:
         as_of = min(listed_as_of, datetime.now(UTC) - MARGIN) if isinstance(store, IsWatched) else listed_as_of
         others: dict[str, Counter[str]] = defaultdict(Counter)
         names: dict[str, list[str]] = defaultdict(list)
+        progress = Progress(log, f"Compared in {store.uri.partition('?')[0]}", archives=self._kept_there(store.uri))
         for part in compared_parts(self.application, store, catalog=self.catalog, as_of=as_of, uris=uris):
             self.may_go_on()
             self.counts["listed"] += part.listed
@@ -114,11 +116,16 @@ class _Look:
             for what, row in part.others.items():
                 others[what].update(count=row["count"], size=int(row["bytes"]))
                 names[what] += row["names"][: NAMED - len(names[what])]
-            log.info("%s: %s listed.", store.uri, counted(self.counts["listed"], "archive"))
+            progress.add(part.listed, 0)
+        progress.say()
         self.findings += _of_others(store, others, names)
         if isinstance(store, KeepsVersions):
             self.findings += self._of_versions(store, store.uri)
             self.findings += self._of_locks(store, store.uri, as_of)
+
+    def _kept_there(self, uri: str) -> int:
+        held = self.catalog.pages.totals([self.application.name])[self.application.name]
+        return sum(one.amount.archives for one in held if is_same_place(one.store_uri, uri))
 
     def _note_lost(self, differing: list[dict[str, Any]], store: ArchiveStore, as_of: datetime) -> None:
         by_how: dict[str, list[int]] = defaultdict(list)
