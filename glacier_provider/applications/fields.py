@@ -52,6 +52,7 @@ from glacier_provider.applications.rules import (
 )
 from glacier_provider.core.alert import CALLED_FOR
 from glacier_provider.core.checks import RESTORE_CHECKS
+from glacier_provider.core.condition import Anomalies
 from glacier_provider.core.drill import DRILL_CHECKS
 from glacier_provider.core.retention import Retention
 
@@ -468,6 +469,9 @@ class Fields:
         DrillOptions, "how restores are tried: elsewhere, checked, and thrown away"
     )
     alerts: Annotated[AlertOptions, BeforeValidator(_alerts)] = section(AlertOptions, "who is called, and for what")
+    anomalies: Annotated[Anomalies, _SECTION] = section(
+        Anomalies, "how much unlike those before it a backup has to be before it is told (`backup_unusual`)"
+    )
     ping: PingText | None = option(
         None,
         "where each backup says that it began, and how it ended, in the manner of healthchecks.io: a monitor that "

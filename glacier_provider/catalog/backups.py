@@ -330,6 +330,10 @@ class Backups:
 
         self._db.row("add_to_report", backup_id=backup_id, report=Jsonb(findings))
 
+    def add_seconds(self, backup_id: int, task: str, seconds: float) -> None:
+        """Add to how long a task has taken, in the backup's report."""
+        self._db.row("add_seconds", backup_id=backup_id, task=task, seconds=seconds)
+
     def note_fingerprint(self, backup_id: int, fingerprint: Mapping[str, Any] | None) -> None:
         """Keep what was in the backup's database, as `Fingerprint.as_dict` gives it; None: nothing is known."""
         from psycopg.types.json import Jsonb

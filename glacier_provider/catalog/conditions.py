@@ -36,7 +36,7 @@ class Conditions:
         """Return what happened to an application since a moment that is told once, and restores that wait."""
         return [Happening(**row) for row in self._db.rows("happenings_of_each", name=name, since=since)]
 
-    def rewritten(self, name: str, *, since: datetime, share: float, least: int) -> Row | None:
+    def rewritten(self, name: str, *, since: datetime, share: float, least: float) -> Row | None:
         """Return `id`, `rewritten` and `vanished` of the newest backup of an application since a moment that lost so
         large a share of all files to other contents, or altogether; None: there is none."""
         return self._db.row("rewritten_backup", name=name, since=since, share=share, least=least)

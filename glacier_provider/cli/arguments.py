@@ -22,7 +22,8 @@ def add_command(
 
     What looks at all applications or at one calls `add_named`, too.
     """
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    sentence = f"{text[:1].upper()}{text[1:]}."
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=sentence)
     command.set_defaults(run=run)
     if of_any:
         command.add_argument("--application", metavar="NAME", help="only this application")

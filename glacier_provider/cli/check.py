@@ -15,12 +15,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from glacier_provider.cli.arguments import Arguments, add_command, add_named
+from glacier_provider.cli.arguments import Arguments, add_command, add_named, right_applications
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.mistakes import told
 from glacier_provider.cli.output import for_terminal, print_json
 from glacier_provider.core.condition import (
+    DEFAULT_ANOMALIES,
     AgeLimits,
+    Anomalies,
     Condition,
     Grade,
     Trouble,
@@ -107,8 +109,22 @@ def _looked_at(arguments: Arguments) -> tuple[datetime, dict[str, Condition], li
         raise ConfigurationError(f"The catalog knows no application {unknown[0]!r}.", hint=hint)
     conditions, now = {name: conditions[name] for name in names}, datetime.now(UTC)
     backup, proofs = AgeLimits(arguments.warning, arguments.critical), _proof_limits(arguments)
-    troubles = [one for each in conditions.values() for one in troubles_of(each, now=now, backup=backup, proofs=proofs)]
+    anomalies = _anomalies(arguments)
+    troubles = [
+        one
+        for name, each in conditions.items()
+        for one in troubles_of(
+            each, now=now, backup=backup, proofs=proofs, anomalies=anomalies.get(name, DEFAULT_ANOMALIES)
+        )
+    ]
     return now, conditions, troubles
+
+
+def _anomalies(arguments: Arguments) -> Mapping[str, Anomalies]:
+    """Return what applications.yaml says is unlike before, where it is named; to read it takes as long as the rest."""
+    if not arguments.applications:
+        return {}
+    return {name: one.anomalies for name, one in right_applications(arguments).items()}
 
 
 def _proof_limits(arguments: Arguments) -> dict[ProofKind, AgeLimits]:

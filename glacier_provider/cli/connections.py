@@ -56,10 +56,32 @@ def airflow_at_hand() -> Iterator[None]:
             import airflow.sdk.bases.hook  # noqa: F401 - it takes over logging when it is first imported
 
             log_to_stderr()
-            yield
+            with _airflow_silent():
+                yield
     finally:
         if before is None:
             del os.environ[_CONTEXT]
+
+
+@contextmanager
+def _airflow_silent() -> Iterator[None]:
+    """Have Airflow say what is wrong and nothing else; it logs by structlog, which asks no logger for its level."""
+    import structlog
+
+    before = structlog.get_config()["processors"]
+    structlog.configure(processors=[_only_what_is_wrong, *before])
+    try:
+        yield
+    finally:
+        structlog.configure(processors=before)
+
+
+def _only_what_is_wrong(_logger: object, method: str, event: Any) -> Any:
+    if method in ("debug", "info"):
+        from structlog import DropEvent
+
+        raise DropEvent
+    return event
 
 
 def open_catalog(arguments: Arguments, *, check: bool = True) -> Catalog:

@@ -219,6 +219,9 @@ def _findings(report: Mapping[str, Any]) -> Iterator[str]:
         if name == "dump_exclusions" and isinstance(found, Mapping):
             yield from _left_out(found)
             continue
+        if name == "task_seconds" and isinstance(found, Mapping):
+            yield "time spent: " + ", ".join(f"{task} {seconds:g} s" for task, seconds in found.items())
+            continue
         if name in ("rehearsal", "dump_needs") or found in (None, [], 0):
             continue
         if name.endswith("_count") and name.removesuffix("_count") in _FINDINGS:

@@ -17,12 +17,43 @@ from glacier_provider.core.restorability import cannot_be_brought_back
 from glacier_provider.core.status import ProofState
 from glacier_provider.core.text import counted, readable_size
 
-#: A share of files that vanished, or got other contents, in one day is told from here on, and from so many files on.
-REWRITTEN_SHARE = 0.25
-REWRITTEN_LEAST = 10
 #: Backups are compared with those before them when there are so many.
 USUAL_LEAST = 5
 _MB, _GB, _HOUR = 10**6, 10**9, 3600
+
+
+def _limit(default: float, example: float, least: float, most: float, description: str) -> float:
+    """Return a field with what applications.yaml makes of it, in pydantic's words."""
+    rule = {"strict": True, "ge": least, "le": most, "examples": [example], "description": description}
+    limit: float = field(default=default, metadata=rule)
+    return limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anomalies:
+    """How much unlike those before it a backup has to be before somebody is called.
+
+    What is small anyway is never told: a dump that differs by less than 1 MB, new files of less than 1 GB or a tenth of
+    the backup, what took less than an hour longer.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
+
+    changed_share: float = _limit(
+        0.25, 0.5, 0.001, 1, "so large a share of all files got other contents, or vanished: this stops retention, too"
+    )
+    changed_files: float = _limit(10, 100, 1, 10**9, "and so many files at least")
+    dump_smaller: float = _limit(2, 10, 1, 10**6, "the dump is so many times smaller than usual")
+    dump_larger: float = _limit(3, 10, 1, 10**6, "the dump is so many times larger than usual")
+    new_bytes: float = _limit(10, 100, 1, 10**6, "so many times as many bytes of new files as usual")
+    duration: float = _limit(4, 10, 1, 10**6, "it took so many times as long as usual")
+
+    def is_rewrite(self, changed: float, of: float) -> bool:
+        """Whether so many of all files are too many to have changed, or vanished, at once."""
+        return changed >= self.changed_files and changed >= self.changed_share * of
+
+
+DEFAULT_ANOMALIES = Anomalies()
 
 
 class Grade(IntEnum):
@@ -76,6 +107,10 @@ class AgeLimits:
             if limit is not None and (age is None or age > limit):
                 return grade
         return Grade.OK
+
+
+#: Of a daily backup: what nobody says otherwise is judged by.
+DEFAULT_LIMITS = AgeLimits(timedelta(hours=26), timedelta(hours=50))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,15 +215,21 @@ class Trouble:
 
 
 def troubles_of(
-    condition: Condition, *, now: datetime, backup: AgeLimits, proofs: Mapping[ProofKind, AgeLimits] | None = None
+    condition: Condition,
+    *,
+    now: datetime,
+    backup: AgeLimits,
+    proofs: Mapping[ProofKind, AgeLimits] | None = None,
+    anomalies: Anomalies = DEFAULT_ANOMALIES,
 ) -> list[Trouble]:
-    """Return what is wrong with an application, the overall_grade first; ages are judged by these limits."""
+    """Return what is wrong with an application, the worst first; ages are judged by these limits, and what is unlike
+    before by those."""
     found = [
         *_late(condition, backup, now),
         *_failed(condition),
         *_unrestorable(condition),
-        *_incomplete(condition),
-        *_unusual(condition),
+        *_incomplete(condition, anomalies),
+        *_unusual(condition, anomalies),
         *_unproven(condition),
         *_overdue(condition, proofs or {}, now),
     ]
@@ -272,7 +313,7 @@ def _unrestorable(condition: Condition) -> Iterator[Trouble]:
         )
 
 
-def _incomplete(condition: Condition) -> Iterator[Trouble]:
+def _incomplete(condition: Condition, anomalies: Anomalies) -> Iterator[Trouble]:
     if condition.lost:
         yield _lacks(
             condition,
@@ -285,7 +326,7 @@ def _incomplete(condition: Condition) -> Iterator[Trouble]:
         told = f"backup {condition.complete_id}: {sentence[0].lower()}{sentence[1:].rstrip('.')}"
         yield _lacks(condition, Grade.WARNING, told, f"glacier-backup show {condition.complete_id}", sentence)
     before = condition.files + condition.vanished
-    if condition.vanished >= REWRITTEN_LEAST and condition.vanished >= REWRITTEN_SHARE * before:
+    if anomalies.is_rewrite(condition.vanished, before):
         told = f"{condition.vanished} of {before} files vanished before backup {condition.complete_id}"
         hint = "See whether somebody deleted them; earlier backups hold them until they are deleted."
         yield _lacks(condition, Grade.WARNING, told, hint, f"vanished {condition.complete_id}")
@@ -295,10 +336,10 @@ def _lacks(condition: Condition, grade: Grade, told: str, hint: str, state: str)
     return Trouble(condition.application, Event.BACKUP_INCOMPLETE, grade, told, hint, condition.complete_at, state)
 
 
-def _unusual(condition: Condition) -> Iterator[Trouble]:
+def _unusual(condition: Condition, limits: Anomalies) -> Iterator[Trouble]:
     """Yield what is much unlike before: cheap to know, and often the first sign of an accident or an intruder."""
     one, number = condition, condition.complete_id
-    if one.rewritten >= REWRITTEN_LEAST and one.rewritten >= REWRITTEN_SHARE * one.files:
+    if limits.is_rewrite(one.rewritten, one.files):
         told = f"{one.rewritten:.0f} of {one.files} files have another content than before backup {number}"
         hint = (
             "Attached files do not change by themselves: see whether somebody encrypts or destroys them. Retention "
@@ -308,14 +349,18 @@ def _unusual(condition: Condition) -> Iterator[Trouble]:
     if one.usual_of < USUAL_LEAST:
         return
     size, usual = one.database_bytes, one.usual_database_bytes
-    if abs(size - usual) > _MB and not usual / 2 <= size <= usual * 3:
+    if abs(size - usual) > _MB and not usual / limits.dump_smaller <= size <= usual * limits.dump_larger:
         told = f"the dump of backup {number} has {readable_size(int(size))}; {readable_size(int(usual))} are usual"
         yield _deviates(one, Grade.WARNING, told, "See what came into the database, or went from it.", "dump size")
-    if one.new_bytes > _GB and one.new_bytes > 10 * one.usual_new_bytes and one.new_bytes > one.bytes / 10:
+    if (
+        one.new_bytes > _GB
+        and one.new_bytes > limits.new_bytes * one.usual_new_bytes
+        and one.new_bytes > one.bytes / 10
+    ):
         new, before = readable_size(int(one.new_bytes)), readable_size(int(one.usual_new_bytes))
         told = f"backup {number} has {new} of new files; {before} are usual"
         yield _deviates(one, Grade.WARNING, told, "See where they come from; they are paid for.", f"new {number}")
-    if one.seconds > one.usual_seconds + _HOUR and one.seconds > 4 * one.usual_seconds:
+    if one.seconds > one.usual_seconds + _HOUR and one.seconds > limits.duration * one.usual_seconds:
         took, before = (readable_age(timedelta(seconds=each)) for each in (one.seconds, one.usual_seconds))
         told = f"backup {number} took {took}; {before} are usual"
         yield _deviates(one, Grade.WARNING, told, "Compare the durations of its tasks in Airflow.", "duration")

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from glacier_provider.core.condition import Condition, Proven
+from glacier_provider.core.condition import DEFAULT_LIMITS, Condition, Proven, overall_grade, troubles_of
 from glacier_provider.core.proof import ProofKind
 from glacier_provider.core.restorability import cannot_be_brought_back
 from glacier_provider.core.status import ProofState
@@ -133,6 +133,13 @@ def _differences(one: Measured) -> Samples:
     yield {"kind": "vanished"}, float(one.condition.vanished)
 
 
+def _tasks(one: Measured) -> Samples:
+    seconds = one.condition.report.get("task_seconds")
+    for task, value in sorted(seconds.items()) if isinstance(seconds, Mapping) else ():
+        if isinstance(value, int | float):
+            yield {"task": str(task)}, float(value)
+
+
 def _proofs(one: Measured, of: str) -> Samples:
     for kind in ProofKind:
         proven = one.condition.proven.get(kind, Proven())
@@ -152,7 +159,15 @@ def _ages(now: datetime) -> dict[str, Family]:
             age = one.condition.proof_age(kind, now)
             yield from _one(None if age is None else age.total_seconds(), kind=kind.value)
 
+    def state(one: Measured) -> Samples:
+        troubles = troubles_of(one.condition, now=now, backup=DEFAULT_LIMITS)
+        return _one(float(overall_grade(trouble.grade for trouble in troubles)))
+
     return {
+        "glacier_state": (
+            "How the backups are, as glacier-backup check tells without options: 0 OK, 1 WARNING, 2 CRITICAL.",
+            state,
+        ),
         "glacier_backup_age_seconds": ("How long ago the last complete backup ended.", backup_age),
         "glacier_proof_age_seconds": ("How long ago a verification or drill last passed.", proof_age),
     }
@@ -168,6 +183,10 @@ _FAMILIES: dict[str, Family] = {
         lambda one: _one(one.condition.complete_id),
     ),
     "glacier_backup_duration_seconds": ("How long the last complete backup took.", lambda one: _one(_duration(one))),
+    "glacier_backup_task_seconds": (
+        "How long each task of the last complete backup took; of several that did a share each, together.",
+        _tasks,
+    ),
     "glacier_backup_failed": (
         "Whether the last backup that ended failed.",
         lambda one: _one(float(one.condition.failed_id is not None)),

@@ -12,6 +12,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, XComNotFound
 
 from glacier_provider.errors import GlacierProviderError, IllegalMove
+from glacier_provider.hooks.figures import tell_figures
 from glacier_provider.hooks.ping import ping_failed
 from glacier_provider.hooks.resources import Resources, find_application
 from glacier_provider.operators.links import BackupLink, Links
@@ -70,7 +71,8 @@ class GlacierOperator(NothingTold):
     operator_extra_links: Links = (BackupLink(),)
 
     def __init__(self, *, application: str | Mapping[str, Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # The hook and not the method: Airflow tells it the result.
+        super().__init__(**{"post_execute": _send_figures, **kwargs})
         self.application = application
 
     @contextmanager
@@ -78,6 +80,13 @@ class GlacierOperator(NothingTold):
         """Open the application's resources; an error that a retry cannot help fails the task at once."""
         with task_errors(), Resources(find_application(self.application)) as resources:
             yield resources
+
+
+def _send_figures(context: Context, result: Any = None) -> None:
+    """Send the figures that a task returned to where Airflow sends its own."""
+    task: Any = context["task"]
+    name = task.application if isinstance(task.application, str) else str(task.application["name"])
+    tell_figures(name, task.task_id, result, adds=getattr(context["ti"], "map_index", -1) >= 0)
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def _troubles(application: Application, condition: Condition, now: datetime) -> 
     passed = {kind: proven.passed_at for kind, proven in condition.proven.items()}
     unproven = proofs_missed(application, passed, known_since=condition.known_since, now=now)
     proofs = {kind: AgeLimits(at_once) for kind in ProofKind if kind in unproven}
-    found = troubles_of(condition, now=now, backup=backup, proofs=proofs)
+    found = troubles_of(condition, now=now, backup=backup, proofs=proofs, anomalies=application.anomalies)
     return [one for one in found if missed or one.event is not Event.BACKUP_LATE]
 
 

@@ -18,7 +18,6 @@ from glacier_provider.catalog.backups import Run, lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.deletions import Doomed
 from glacier_provider.core.archive import EMPTY_KEY
-from glacier_provider.core.condition import REWRITTEN_LEAST, REWRITTEN_SHARE
 from glacier_provider.core.deletion import DeletionPlan, DeletionRequest, with_fee
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.retention import Judged, apply_rule
@@ -71,8 +70,10 @@ def refuse_after_rewrite(application: Application, *, catalog: Catalog, despite:
     """Raise BackupNotDeletable when a large share of all files was lately rewritten, or vanished, at once: what the
     rule lets go may be the last that holds them. `despite` names the backup in which a person has seen that.
     """
-    since = datetime.now(UTC) - REWRITE_DAYS
-    found = catalog.conditions.rewritten(application.name, since=since, share=REWRITTEN_SHARE, least=REWRITTEN_LEAST)
+    since, limits = datetime.now(UTC) - REWRITE_DAYS, application.anomalies
+    found = catalog.conditions.rewritten(
+        application.name, since=since, share=limits.changed_share, least=limits.changed_files
+    )
     if found is None or found["id"] == despite:
         return
     count, what = max((found["rewritten"], "have another content"), (found["vanished"], "vanished"))

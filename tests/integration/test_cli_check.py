@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import resource
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,6 +240,17 @@ def test_programs_are_told_the_same(check: Check, catalog_database: Server) -> N
     assert [one["event"] for one in dms["troubles"]] == ["backup_late"]
     assert abs(dms["backup_age_seconds"] - 30 * 3600) < 60
     assert check("--json", "--application", "x").json["state"] == "UNKNOWN"
+
+
+def test_what_is_unlike_before_is_what_applications_yaml_says_where_it_is_named(
+    check: Check, catalog_database: Server, tmp_path: Path
+) -> None:
+    a_backup_row(catalog_database, "dms", "complete", ago(hours=1), files=40, report={"new_versions_count": 30})
+    path = tmp_path / "applications.yaml"
+    entry = {"postgres_conn_id": "a", "files_directory": "/f", "staging_directory": "/s", "store": "glacier://vault"}
+    path.write_text(json.dumps({"applications": {"dms": {**entry, "anomalies": {"changed_share": 0.9}}}}))
+    assert check().code == 2
+    assert check("--applications", path).code == 0
 
 
 def test_a_catalog_that_does_not_answer_is_unknown_in_time(check: Check) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import stat
+import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +24,40 @@ from glacier_provider import cli
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Database
 from glacier_provider.core import metrics
-from glacier_provider.core.condition import Condition
-from glacier_provider.core.metrics import Measured, metrics_text
+from glacier_provider.core.condition import Condition, Proven
+from glacier_provider.core.metrics import Activity, Measured, StoredClass, metrics_of, metrics_text
 from glacier_provider.core.prices import LIST_PRICES
+from glacier_provider.core.proof import ProofKind
+from glacier_provider.core.status import ProofState
 from glacier_provider.pipelines.metrics import measured
 from glacier_provider.postgres import Server
 from tests.integration.test_cli import uri_of
 from tests.support.backups import a_backup_row, a_proof_row, ago, an_archive_row
 
 MONITORING = Path(glacier_provider.__file__).parent / "monitoring"
+RULES_TESTED = Path(__file__).with_name("prometheus-rules.test.yml")
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+#: An application of which everything can be told.
+EVERYTHING = Measured(
+    Condition(
+        "dms",
+        known_since=NOW,
+        complete_id=7,
+        complete_since=NOW,
+        complete_at=NOW,
+        files=3,
+        bytes=4,
+        report={"task_seconds": {"dump_database": 12.5, "upload_files": 60}},
+        running_id=8,
+        running_since=NOW,
+        lost=1,
+        proven={kind: Proven(ProofState.PASSED, NOW, NOW) for kind in ProofKind},
+    ),
+    [StoredClass("GLACIER", 3, 4)],
+    Activity(1, 2, 3, NOW, 1),
+    Decimal("3.6"),
+    "USD",
+)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -93,7 +122,7 @@ def test_the_number_of_questions_does_not_grow_with_that_of_applications(
 
     monkeypatch.setattr(Database, "rows", counted)
     numbers = []
-    for many in (1, 6):
+    for many in (1, 30):
         for number in range(many):
             a_backup_row(catalog_database, f"app{number}", "complete", ago(hours=1))
         asked.clear()
@@ -149,15 +178,72 @@ def test_rules_and_dashboard_ask_for_figures_that_there_are() -> None:
     assert len(places) == len(set(places))
 
 
-def test_promtool_takes_the_rules(tmp_path: Path) -> None:
-    import shutil
-    import subprocess
-
-    promtool = shutil.which("promtool")
-    if promtool is None:
+def promtool(*argv: object, given: str = "") -> str:
+    """Run promtool (of Debian's package prometheus, which .ci/run installs); return what it said."""
+    program = shutil.which("promtool")
+    if program is None:
         pytest.skip("promtool is not here (Debian's package prometheus)")
-    done = subprocess.run(
-        [promtool, "check", "rules", MONITORING / "prometheus-rules.yml"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert tmp_path
+    done = subprocess.run([program, *map(str, argv)], input=given, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_promtool_takes_the_rules() -> None:
+    assert "11 rules found" in promtool("check", "rules", MONITORING / "prometheus-rules.yml")
+
+
+def test_each_alert_fires_when_it_should_and_is_silent_while_all_is_well() -> None:
+    rules = yaml.safe_load((MONITORING / "prometheus-rules.yml").read_text())["groups"][0]["rules"]
+    tests = yaml.safe_load(RULES_TESTED.read_text())["tests"]
+    fired = {one["alertname"] for test in tests for one in test.get("alert_rule_test", ()) if one["exp_alerts"]}
+    assert fired == {rule["alert"] for rule in rules}
+    assert "SUCCESS" in promtool("test", "rules", RULES_TESTED)
+
+
+def test_promtool_finds_nothing_to_say_of_the_figures() -> None:
+    assert promtool("check", "metrics", given=metrics_text([EVERYTHING], catalogs={"c": True}, now=NOW)) == ""
+
+
+def test_every_figure_that_was_asked_for_is_told() -> None:
+    """Per application: age of the last complete backup and of the last proof, state, bytes, files, how long each task
+    took, uploads and retrievals under way, since when is waited for retrievals, differences, lost archives, cost."""
+    told = {one.name: one for one in metrics_of([EVERYTHING], catalogs={"c": True}, now=NOW)}
+    assert set(told) == told_names()
+    tasks = {labels["task"]: value for labels, value in told["glacier_backup_task_seconds"].samples}
+    assert tasks == {"dump_database": 12.5, "upload_files": 60.0}
+    assert told["glacier_state"].samples == [({"application": "dms"}, 2.0)]  # an archive is lost
+
+
+def test_dashboard_and_alert_rules_ask_what_prometheus_understands() -> None:
+    import promql_parser
+
+    rules = yaml.safe_load((MONITORING / "prometheus-rules.yml").read_text())["groups"][0]["rules"]
+    panels = json.loads((MONITORING / "grafana.json").read_text())["panels"]
+    for expression in [
+        *(rule["expr"] for rule in rules),
+        *(one["expr"] for panel in panels for one in panel["targets"]),
+    ]:
+        promql_parser.parse(expression)
+
+
+def test_grafana_knows_each_word_of_the_dashboard() -> None:
+    """By the model that Grafana's own schemas are made into (version 11.6): what it does not know it leaves out."""
+    from grafana_foundation_sdk.cog import plugins
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    plugins.register_default_plugins()
+    dashboard = json.loads((MONITORING / "grafana.json").read_text())
+    understood = json.loads(json.dumps(Dashboard.from_json(dashboard), cls=JSONEncoder))
+    assert list(_left_out(dashboard, understood)) == []
+
+
+def _left_out(given: Any, understood: Any, path: str = "") -> Iterator[str]:
+    if isinstance(given, dict):
+        for name, value in given.items():
+            yield from _left_out(value, (understood or {}).get(name), f"{path}.{name}")
+    elif isinstance(given, list):
+        for number, value in enumerate(given):
+            yield from _left_out(value, (understood or [])[number : number + 1][0], f"{path}[{number}]")
+    elif given != understood:
+        yield f"{path}: {given!r}, and {understood!r} of it"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.core.condition import AgeLimits, Condition, Event, Grade, troubles_of
+from glacier_provider.core.condition import AgeLimits, Anomalies, Condition, Event, Grade, troubles_of
 from glacier_provider.errors import BackupNotDeletable
 from glacier_provider.pipelines.delete import refuse_after_rewrite
 from glacier_provider.postgres import Server
@@ -67,6 +69,27 @@ def test_what_is_not_is_not(figures: dict[str, Any]) -> None:
     assert told(**figures) == []
 
 
+@pytest.mark.parametrize(
+    ("figures", "limits"),
+    [
+        ({"rewritten": 900}, {"changed_share": 0.95}),
+        ({"rewritten": 900}, {"changed_files": 1000}),
+        ({"vanished": 900}, {"changed_share": 0.95}),
+        ({"database_bytes": GB}, {"dump_smaller": 5}),
+        ({"database_bytes": 20 * GB}, {"dump_larger": 6}),
+        ({"new_bytes": 5 * GB}, {"new_bytes": 60}),
+        ({"seconds": 9 * 3600}, {"duration": 60}),
+    ],
+)
+def test_how_much_is_unlike_is_for_the_configuration_to_say(figures: dict[str, Any], limits: dict[str, float]) -> None:
+    entry = {**APPLICATION.to_dict(), "anomalies": limits}
+    configured = Application.from_dict(entry).anomalies
+    condition = Condition("dms", complete_id=9, complete_at=ago(hours=1), **{**USUAL, **figures})
+    given: Any = {"now": datetime.now(UTC), "backup": AgeLimits()}
+    assert len(troubles_of(condition, **given)) == 1
+    assert troubles_of(condition, **given, anomalies=configured) == []
+
+
 def test_the_catalogs_own_history_says_what_is_usual(catalog: Catalog, catalog_database: Server) -> None:
     for day in range(8, 1, -1):
         a_backup_row(catalog_database, "dms", "complete", ago(days=day), files=40, new_bytes=1000 * day)
@@ -89,6 +112,7 @@ def test_a_sudden_rewrite_of_everything_stops_retention(catalog: Catalog, catalo
         refuse_after_rewrite(APPLICATION, catalog=catalog)
     assert f"--despite-rewrite {number}" in refused.value.hint
     refuse_after_rewrite(APPLICATION, catalog=catalog, despite=number)
+    refuse_after_rewrite(replace(APPLICATION, anomalies=Anomalies(changed_files=99)), catalog=catalog)
     vanished = a_backup_row(catalog_database, "dms", "complete", ago(hours=1), files=40, vanished=60)
     with pytest.raises(BackupNotDeletable, match=f"60 files of dms vanished in backup {vanished}"):
         refuse_after_rewrite(APPLICATION, catalog=catalog, despite=number)

@@ -215,6 +215,13 @@ UPDATE application_data_backups SET report = report || %(report)s
  WHERE id = %(backup_id)s
 RETURNING id;
 
+-- name: add_seconds
+UPDATE application_data_backups
+   SET report = report || jsonb_build_object('task_seconds', coalesce(report->'task_seconds', '{}') || jsonb_build_object(
+           %(task)s::text, round((coalesce((report->'task_seconds'->>%(task)s::text)::numeric, 0) + %(seconds)s::numeric), 3)))
+ WHERE id = %(backup_id)s
+RETURNING id;
+
 -- name: forget_fingerprint
 DELETE FROM fingerprints WHERE backup_id = %(backup_id)s;
 

@@ -34,7 +34,7 @@ SELECT p.name AS application, p.created_at AS known_since,
                   'unarchived_references', report->'unarchived_references'->0,
                   'other_references_count', report->'other_references_count',
                   'other_references', report->'other_references'->0,
-                  'in_place', report->'rehearsal'->'in_place')) AS report
+                  'task_seconds', report->'task_seconds', 'in_place', report->'rehearsal'->'in_place')) AS report
          FROM application_data_backups b
         WHERE b.application_id = p.id AND b.state = 'complete' ORDER BY b.id DESC LIMIT 1) AS c ON true
   -- What its predecessors were like: the median of the last fourteen.

@@ -51,7 +51,7 @@ def dump_database(
         row = catalog.archives.get(catalog.backups.get(backup_id)["database_archive_id"])
         path = staging_directory_of(application, "backup", backup_id) / row["filename"]
         return _told(row["id"], path, row["original_size"], row["sha256"])
-    with backup_step(catalog, backup_id, "the dump") as heartbeat:
+    with backup_step(catalog, backup_id, "the dump", task="dump_database") as heartbeat:
         if (earlier := _earlier_dump(application, backup_id, catalog, store)) is not None:
             log.info("The dump of backup %d was made by an earlier try; it is used.", backup_id)
             return earlier

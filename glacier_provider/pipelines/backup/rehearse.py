@@ -56,7 +56,7 @@ def rehearse_restore(
     if is_complete(backup_id, catalog=catalog):  # cleared by hand: its staging is gone, and its findings are told
         return dict(catalog.backups.get(backup_id)["report"].get("rehearsal", {}))
     began = time.monotonic()
-    with backup_step(catalog, backup_id, "the rehearsal") as heartbeat:
+    with backup_step(catalog, backup_id, "the rehearsal", task="rehearse_restore") as heartbeat:
         progress = Progress(log, "rehearsal", on_heartbeat=heartbeat)
         try:
             findings = _rehearsed(application, backup_id, server, elsewhere, catalog, progress)

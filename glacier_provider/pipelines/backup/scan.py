@@ -26,7 +26,7 @@ def scan_files(application: Application, backup_id: int, *, catalog: Catalog) ->
     """
     if is_complete(backup_id, catalog=catalog):
         return []
-    with backup_step(catalog, backup_id, "the scan"):
+    with backup_step(catalog, backup_id, "the scan", task="scan_files"):
         skipped = _Skipped()
         walk = _walk(application, skipped)
         full = _is_full_walk_due(application, catalog.scans.since_full_walk(walk.rules))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -26,7 +27,9 @@ def is_complete(backup_id: int, *, catalog: Catalog) -> bool:
 
 
 @contextmanager
-def backup_step(catalog: Catalog, backup_id: int, step: str) -> Iterator[Callable[[], None]]:
+def backup_step(
+    catalog: Catalog, backup_id: int, step: str, *, task: str | None = None
+) -> Iterator[Callable[[], None]]:
     """Hold the lease for a step, behind its fence; yields a function that raises LeaseLost once another run has it.
 
     A backup that failed in another step stays so, and without the lease after this one: the two may be branches of one
@@ -35,6 +38,8 @@ def backup_step(catalog: Catalog, backup_id: int, step: str) -> Iterator[Callabl
 
     Raise LeaseHeld when another run has the lease, or when another process of this run is at the same step: a worker
     that was given up may still be alive. Raise IllegalMove when the backup is complete or a later one began.
+
+    How long it took is added to that of its `task` in the backup's report: several may do a share each.
     """
     holder = lease_holder("backup", backup_id)
     runs = catalog.backups.go_on(backup_id, None if step == LAST else step)
@@ -43,6 +48,9 @@ def backup_step(catalog: Catalog, backup_id: int, step: str) -> Iterator[Callabl
         catalog.alone(f"{step} of {holder}"),
         named_step(step),
     ):
+        begun = time.monotonic()
         yield heartbeat
+        if task is not None:
+            catalog.backups.add_seconds(backup_id, task, time.monotonic() - begun)
     if not runs:
         catalog.backups.free_lease(holder)

@@ -54,7 +54,7 @@ def upload_database(
     if is_complete(backup_id, catalog=catalog):
         done = catalog.archives.get(catalog.backups.get(backup_id)["database_archive_id"])
         return {"archive_id": done["id"], "bytes": done["stored_size"], "checksum": done["checksum"]}
-    with backup_step(catalog, backup_id, "the upload of the dump") as heartbeat:
+    with backup_step(catalog, backup_id, "the upload of the dump", task="upload_database") as heartbeat:
         row = catalog.archives.of_backup(backup_id, ArchiveKind.DATABASE)
         if row is None or row["sha256"] is None:
             raise FileMissing(f"Backup {backup_id} has no dump to upload.", hint="Clear the task dump_database.")
@@ -121,7 +121,7 @@ def upload_files(
     if is_complete(backup_id, catalog=catalog):
         return {"archives": 0, "bytes": 0}
     with (
-        backup_step(catalog, backup_id, f"the upload of {wanted.first}") as heartbeat,
+        backup_step(catalog, backup_id, f"the upload of {wanted.first}", task="upload_files") as heartbeat,
         Root(application.files_directory) as root,
     ):
         progress = Progress(log, "Uploaded", archives=wanted.archives, size=wanted.bytes, on_heartbeat=heartbeat)

@@ -33,7 +33,10 @@ from glacier_provider.applications.schema import fields
 from glacier_provider.core.retention import Retention
 from glacier_provider.errors import ConfigurationError
 
-SECTIONS = ("dump", "restore", "retention", "notifications", "scan", "rehearsal", "verify", "drill", "alerts")
+SECTIONS = (
+    *("dump", "restore", "retention", "notifications", "scan", "rehearsal", "verify", "drill", "alerts"),
+    "anomalies",
+)
 FIELDS = [name for name in fields() if "." not in name and name not in (*SECTIONS, "name")]
 EXAMPLE = Path(__file__).parents[3] / "dags" / "applications.yaml"
 

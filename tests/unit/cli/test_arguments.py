@@ -9,7 +9,7 @@ import pytest
 from glacier_provider.cli import command_parser
 
 #: What these are about has an id, which tells whose it is, or is no application.
-BY_ID = {"show", "archives", "undo-orphans", "undo-database", "accept-errors", "applications"}
+BY_ID = {"show", "archives", "undo-orphans", "undo-database", "accept-errors", "applications", "completion"}
 #: What comes besides.
 MORE = {
     "alerts": ["test"],
