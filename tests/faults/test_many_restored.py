@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,13 @@ from glacier_provider.files.names import TEMPORARY
 from glacier_provider.pipelines.restore import pools
 from glacier_provider.stores.s3.fast import pool
 from tests.emulator.faults import FaultKind
+from tests.faults import dying_process
 from tests.faults.test_many_files import emulator, watched, with_files
 from tests.faults.world import Kill, World
+
+#: Instants of a process at which files have their names.
+EMPTY = "0/file 0.bin"  # which needs no retrieval, and no process
+NAMED_BY_THEN = {"half of a group named", "named, names not durable", "names durable, not told"}
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +78,37 @@ def test_a_restore_that_dies_among_its_processes_goes_on(away: World, step: str,
     assert away.figures.kills == 1
     away.check_all()
     away.check_paid_once()
+
+
+@pytest.mark.parametrize("instant", list(dying_process.INSTANTS))
+def test_a_task_killed_at_any_instant_of_its_processes_has_named_nothing_unverified_and_pays_nothing_twice(
+    away: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, instant: str
+) -> None:
+    once = tmp_path / "once"
+    once.touch()
+    usual = pool._environment
+    told = {dying_process.DIES: instant, dying_process.ONCE: str(once), dying_process.SPARED: str(os.getpid())}
+    monkeypatch.setattr(pool, "_PROGRAM", "tests.faults.dying_process")
+    monkeypatch.setattr(pool, "_environment", lambda: {**usual(), **told})
+    wanted, named = away.backups[last(away)][0], list[str]()
+    died = World._die
+
+    def die(world: World, *arguments: Any) -> None:
+        died(world, *arguments)
+        there = {str(path.relative_to(world.files)): path for path in world.files.rglob("*.bin")}
+        named.extend(there)
+        assert {name: path.read_bytes() for name, path in there.items()}.items() <= wanted.items()
+
+    monkeypatch.setattr(World, "_die", die)
+    step = "request_retrievals" if "answered" in instant else "download"
+    away.restore(last(away), kill=Kill(step, "no instant of the task's own"))
+    assert away.figures.kills == 1
+    assert not once.exists()
+    assert bool({*named} - {EMPTY}) == (instant in NAMED_BY_THEN)
+    away.check_all()
+    away.check_paid_once()
+    assert asked(away, "RestoreObject", 202) == 40
+    assert away.files.joinpath(TEMPORARY).exists() is False
 
 
 @pytest.mark.parametrize("operation", ["RestoreObject", "GetObject"])

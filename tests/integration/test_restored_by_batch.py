@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -216,6 +217,35 @@ def test_single_tasks_that_fail_are_asked_for_one_by_one(asked: Asked) -> None:
     asked.wait(number)
     asked.finish(number)
     assert asked.counts == {"single": 2, "by_job": FILES - 1, "jobs": 1}
+
+
+def half(results: Iterator[Any]) -> Iterator[Any]:
+    """Some of the rows of a report, and then the death of who reads it."""
+    yield from itertools.islice(results, FILES // 2)
+    raise Killed
+
+
+@pytest.mark.parametrize("when", ["half of the report is read", "it is read and not noted", "it is settled"])
+def test_a_look_that_dies_over_a_report_takes_it_once(asked: Asked, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    asked.app.s3.plan.inject("BatchTask", FaultKind.FAIL_TASK, count=2)
+    number = asked.plan()
+    asked.request(number)
+    usual = Batch.settle_retrievals
+
+    def settle(batch: Batch, job: Any, results: Iterator[Any], *told: Any) -> Any:
+        usual(batch, job, half(results) if when == "half of the report is read" else results, *told)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batch, "settle_retrievals", settle)
+        if when == "it is read and not noted":
+            patch.setattr(Batch, "read", lambda *_: next(half(iter(()))))
+        with pytest.raises(Killed):
+            asked.wait(number)
+    asked.wait(number)
+    asked.finish(number)
+    assert asked.counts == {"single": 2, "by_job": FILES - 1, "jobs": 1}
+    assert asked.left() == [] or when == "it is settled"  # the next verification deletes what is left then
 
 
 def test_a_job_that_may_not_be_made_is_told_and_each_is_asked_for_by_itself(

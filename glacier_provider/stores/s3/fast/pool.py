@@ -33,6 +33,7 @@ from glacier_provider.stores.s3.fast.worker import LATER, MAY_I, SENT, THROTTLED
 
 log = logging.getLogger(__name__)
 
+_PROGRAM = "glacier_provider.stores.s3.fast.process"
 #: What a process needs of the environment; the rest, with the secrets that may be in it, stays here.
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR", "OPENSSL_CONF")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
@@ -311,7 +312,7 @@ class _Process(Generic[_Item]):
         self.given: dict[int, _Item] = {}
         self._knows: tuple[tuple[Any, ...], Credentials] | None = None
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "glacier_provider.stores.s3.fast.process"],
+            [sys.executable, "-P", "-m", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
