@@ -42,6 +42,7 @@ from glacier_provider.ui import models, money
 from glacier_provider.ui.access import ScheduledDag, TaskState
 from glacier_provider.ui.catalogs import problem_of, read_only_catalog
 from glacier_provider.ui.health import YEAR, Health, calendar, health_of
+from glacier_provider.ui.looks import Looks
 
 
 def backup_dag_of(name: str) -> str:
@@ -442,7 +443,7 @@ def work(application: Application, catalog: Catalog, now: datetime) -> models.Wo
         application=name,
         now=now,
         backup=backup_work(pages, name, pages.backup(name, backup), now) if backup else None,
-        restore=restore_work(pages, pages.restore(name, restore), now) if restore else None,
+        restore=restore_work(application, pages, pages.restore(name, restore), now) if restore else None,
     )
 
 
@@ -460,7 +461,7 @@ def work_of_run(
         application=name,
         now=now,
         backup=backup_work(pages, name, pages.backup(name, number), now) if kind == "backup" else None,
-        restore=restore_work(pages, pages.restore(name, number), now) if kind == "restore" else None,
+        restore=restore_work(application, pages, pages.restore(name, number), now) if kind == "restore" else None,
     )
 
 
@@ -503,9 +504,13 @@ def _backup_phase(row: Row, left: Amount) -> models.BackupPhase:
     return "upload" if left.archives or not dump or dump["state"] != "archived" else "close"
 
 
-def restore_work(pages: Pages, row: Row, now: datetime) -> models.RestoreWorkResponse:
-    """Return how far a restore is."""
-    rows = pages.restore_progress(row["id"])
+#: How far restores are: of a million files the catalog needs seconds to say it.
+_progress: Looks[list[Row]] = Looks()
+
+
+def restore_work(application: Application, pages: Pages, row: Row, now: datetime) -> models.RestoreWorkResponse:
+    """Return how far a restore is, or was a while ago, if that takes long to find out."""
+    rows, now = _restore_progress(application, pages, row, now)
     archives: dict[RetrievalStatus, Amount] = {}
     aside = Amount()
     for found in rows:
@@ -529,6 +534,14 @@ def restore_work(pages: Pages, row: Row, now: datetime) -> models.RestoreWorkRes
         total=_amount_response(total),
         expected=[_expected(found) for found in rows if found["status"] == "pending" and found["tier"]],
     )
+
+
+def _restore_progress(application: Application, pages: Pages, row: Row, now: datetime) -> tuple[list[Row], datetime]:
+    """Return what a restore brings, and when that was so; what is over is told as it ended."""
+    if row["closed_at"] is not None:
+        return pages.restore_progress(row["id"]), now
+    what = (application.catalog_conn_id, application.catalog_schema, row["id"], row["state"])
+    return _progress.at(what, lambda: pages.restore_progress(row["id"]))
 
 
 def _restore_phase(row: Row, archives: Mapping[RetrievalStatus, Amount], aside: Amount) -> models.RestorePhase:
