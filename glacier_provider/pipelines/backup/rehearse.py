@@ -20,11 +20,11 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.restorability import LOSSES, NO, UNKNOWN, YES, Outlook, restorability
 from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED
-from glacier_provider.errors import CatalogError, DatabaseRefused, GlacierProviderError
+from glacier_provider.errors import CatalogError, DatabaseRefused, FileMissing, GlacierProviderError
 from glacier_provider.pipelines.backup.step import backup_step, is_complete
 from glacier_provider.pipelines.restore.database import exclusions_of
 from glacier_provider.pipelines.shared.progress import Progress
-from glacier_provider.pipelines.shared.staging import staging_directory_of
+from glacier_provider.pipelines.shared.staging import NOT_SHARED, staging_directory_of
 
 if TYPE_CHECKING:
     from glacier_provider.postgres import DatabasePlan, Exclusions, PgRestoreOptions, Server
@@ -86,7 +86,10 @@ def _rehearsed(
 ) -> dict[str, Any]:
     from glacier_provider.postgres.dump.contents import read_contents
 
-    toc = read_contents(contents_path(application, backup_id))
+    path = contents_path(application, backup_id)
+    if not path.exists():
+        raise FileMissing(f"The dump's table of contents is not in staging ({path}).", hint=NOT_SHARED)
+    toc = read_contents(path)
     exclusions = exclusions_of(application, catalog.backups.get(backup_id))
     one = _Rehearsal(application, server, toc, exclusions, lambda: progress.heartbeat("rehearsing"))
     plan, refused = one.plan()

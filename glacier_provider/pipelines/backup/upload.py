@@ -27,7 +27,7 @@ from glacier_provider.pipelines.backup.unreadable import settle_unreadable
 from glacier_provider.pipelines.shared.group import GROUP, GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
-from glacier_provider.pipelines.shared.staging import staging_directory_of
+from glacier_provider.pipelines.shared.staging import NOT_SHARED, staging_directory_of
 from glacier_provider.staging import DirectorySource, layout_path, read_layout
 from glacier_provider.stores.contract import ArchiveStore, HasUploadPool, Pool, SentFile, SmallFiles, Source
 
@@ -63,7 +63,8 @@ def upload_database(
         archive = catalog.archives.planned(row)
         path = staging_directory_of(application, "backup", backup_id) / row["filename"]
         if not path.exists():
-            raise FileMissing(f"The dump {path} is no longer in staging.", hint="Clear the task dump_database.")
+            hint = f"Clear the task dump_database. {NOT_SHARED}"
+            raise FileMissing(f"The dump {path} is no longer in staging.", hint=hint)
         with _dump_source(path) as source:
             sending = HeartbeatSource(source, heartbeat)
             try:

@@ -46,7 +46,7 @@ from glacier_provider.pipelines.restore.elsewhere import (
 from glacier_provider.pipelines.restore.present import require_still_there
 from glacier_provider.pipelines.restore.safety import chosen_dump, make_safety_dump, safety_exclusions
 from glacier_provider.pipelines.restore.step import restore_step, undo_step
-from glacier_provider.pipelines.shared.staging import staging_directory_of
+from glacier_provider.pipelines.shared.staging import NOT_SHARED, staging_directory_of
 
 log = logging.getLogger(__name__)
 
@@ -500,7 +500,8 @@ def _staged_dump(application: Application, restore_id: int, restore: Row, *, cat
         catalog.restores.release_database(restore_id)
         raise FileMissing(
             f"The dump of backup {backup['id']} is not in staging ({path}).",
-            hint="Clear the task download of this restore, or request_retrievals if its retrieval has expired.",
+            hint="Clear the task download of this restore, or request_retrievals if its retrieval has expired. "
+            f"{NOT_SHARED}",
         )
     # Staging may be shared and the wait long: what is about to replace a database is hashed once more.
     with open_source(path.parent, path.name) as source:

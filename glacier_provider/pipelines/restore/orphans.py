@@ -32,7 +32,7 @@ from glacier_provider.pipelines.restore.step import (
 )
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.progress import Progress
-from glacier_provider.pipelines.shared.staging import staging_directory_of
+from glacier_provider.pipelines.shared.staging import NOT_SHARED, staging_directory_of
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,8 @@ def _staged_file(staged: Path, row: Row) -> FileSource:
     except FileMissing as error:
         raise FileMissing(
             f"The version of {row['filename']} that the backup has is not in staging ({staged}).",
-            hint="Clear the task download of this restore with those that follow it: it is brought again.",
+            hint="Clear the task download of this restore with those that follow it: it is brought again. "
+            f"{NOT_SHARED}",
         ) from error
 
 

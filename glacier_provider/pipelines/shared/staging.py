@@ -15,6 +15,12 @@ from glacier_provider.staging import numbered, remove_tree
 
 log = logging.getLogger(__name__)
 
+#: What is behind it when a task does not find what an earlier one left in staging, each on a worker of its own.
+NOT_SHARED = (
+    "Should this happen again, the tasks ran on workers of which each has its own staging_directory: it has to be one "
+    "that all of them mount."
+)
+
 RunKind = Literal["backup", "restore", "safety"]
 
 
