@@ -25,6 +25,7 @@ from glacier_provider.applications.rules import (
     DrillCheckNames,
     DrillTarget,
     EventNames,
+    ExecutorConfig,
     Identifier,
     KeyFolder,
     Name,
@@ -519,6 +520,13 @@ class Fields:
         None, "of the workers that mount the directories", "library_files", otherwise="Airflow's own"
     )
     pool: SomeText | None = option(None, "an Airflow pool, which must exist", "glacier", otherwise="Airflow's own")
+    executor_config: ExecutorConfig | None = option(
+        None,
+        "what Airflow's executor is told with each task. With the KubernetesExecutor `pod_override` is laid over the "
+        "pod of each task: its volumes",
+        {"pod_override": {"spec": {"containers": [{"name": "base"}]}}},
+        otherwise="nothing",
+    )
     parallelism: Workers = option(2, "at most so many tasks upload, or download, side by side")
     connections: Annotated[int, whole(1, 256)] = option(16, "requests that each of these tasks has under way")
     upload_processes: Annotated[int, whole(0, 64)] = option(

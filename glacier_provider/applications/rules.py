@@ -4,6 +4,7 @@ A type says in words what a value "must be": in messages, in editors and in the 
 Python and ECMA 262 read alike.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -245,6 +246,23 @@ def _assertions(value: Any) -> dict[str, str]:
     return dict(value)
 
 
+def _executor_config(value: Any) -> dict[str, Any]:
+    """Return what JSON can hold, as a pod has to be sent."""
+    if not isinstance(value, Mapping):
+        raise ValueError
+    try:
+        told: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        raise MustBe(f"{_EXECUTOR_WORDS} (texts, numbers, lists and mappings of them)") from None
+    pod = told.get("pod_override", {"spec": {}})
+    if not isinstance(pod, dict) or not isinstance(pod.get("spec"), dict):
+        raise MustBe(f"{_EXECUTOR_WORDS} (pod_override has no spec)")
+    containers = pod["spec"].get("containers", [])
+    if not isinstance(containers, list) or not all(isinstance(one, dict) and one.get("name") for one in containers):
+        raise MustBe(f"{_EXECUTOR_WORDS} (its containers have names; that of the task is base)")
+    return told
+
+
 def _target_schema() -> dict[str, Any]:
     return {"type": "object", "propertyNames": {"pattern": f"^{_TARGET_NAME}$"}, "additionalProperties": _one_target()}
 
@@ -280,6 +298,7 @@ def _mapping(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _ALERT_WORDS = "a list of mail addresses, webhook URLs, and mappings with email, webhook, apprise or notifier"
+_EXECUTOR_WORDS = "a mapping, in which pod_override is a pod with a spec, as Kubernetes reads it"
 _DIRECTORY = r"\.{3,}|\.*[^./\u0000][^/\u0000]*"  # of a path: neither . nor ..
 _TARGET_NAME = "[a-z][a-z0-9_-]{0,39}"
 _TARGET_WORDS = "a mapping of names to a database, a files_directory, or both"
@@ -396,6 +415,12 @@ Assertions = Annotated[
     BeforeValidator(_assertions),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": "string", "pattern": r"\S"}}),
     must_be("a mapping of names to SQL that returns true"),
+]
+ExecutorConfig = Annotated[
+    Mapping[str, Any],
+    BeforeValidator(_executor_config),
+    WithJsonSchema({"type": "object", "properties": {"pod_override": {"type": "object", "required": ["spec"]}}}),
+    must_be(_EXECUTOR_WORDS),
 ]
 AlertTargets = Annotated[
     tuple[Mapping[str, Any], ...],

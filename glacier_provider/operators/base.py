@@ -15,6 +15,7 @@ from glacier_provider.errors import GlacierProviderError, IllegalMove
 from glacier_provider.hooks.figures import tell_figures
 from glacier_provider.hooks.ping import ping_failed
 from glacier_provider.hooks.resources import Resources, find_application
+from glacier_provider.operators.executor import executor_config
 from glacier_provider.operators.links import BackupLink, Links
 from glacier_provider.pipelines.shared.step import step_of
 
@@ -39,6 +40,7 @@ def default_args(application: Application) -> dict[str, Any]:
         # Without them, Airflow's own defaults hold: [operators] default_queue, and default_pool.
         **({"queue": application.queue} if application.queue else {}),
         **({"pool": application.pool} if application.pool else {}),
+        **({"executor_config": told} if (told := executor_config(application)) else {}),
         "retries": 3,
         "retry_delay": timedelta(minutes=1),
         "retry_exponential_backoff": 2,

@@ -23,6 +23,7 @@ MORE = {
     "store": "see [stores](#stores)",
     "references_query": "see [below](#references_query)",
     "exclude": "see [below](#what-is-archived)",
+    "executor_config": "see [an example](deployment.md#kubernetesexecutor)",
     "notifications": "see [below](#notifications)",
     "dump.staging": "see [below](#how-the-database-is-dumped)",
     "restore.mode": "[more](#a-large-database)",
