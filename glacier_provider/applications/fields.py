@@ -158,7 +158,7 @@ class RestoreOptions:
         RESTORE_CHECKS,
         "what has to be as it was in the dump's snapshot before what is restored takes its place",
         ["row_counts", "schema"],
-        otherwise="all but `extensions`",
+        otherwise="all but `extensions` and `references`",
     )
     safety_dump: Annotated[bool, Field(strict=True)] = option(
         False,

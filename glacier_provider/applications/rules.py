@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core.core_schema import CoreSchema, literal_schema
 
 from glacier_provider.core.alert import AlertTarget
-from glacier_provider.core.checks import CHECKS
+from glacier_provider.core.checks import CHECKS_OF_RESTORES
 from glacier_provider.core.condition import Event
 from glacier_provider.core.drill import DRILL_CHECKS
 from glacier_provider.core.elsewhere import RestoreTarget
@@ -405,10 +405,10 @@ DrillCheckNames = Annotated[
     must_be(f"a list of {', '.join(DRILL_CHECKS)}"),
 ]
 CheckNames = Annotated[
-    tuple[Annotated[str, _choice(CHECKS)], ...],
+    tuple[Annotated[str, _choice(CHECKS_OF_RESTORES)], ...],
     Strict(),
     BeforeValidator(_listed),
-    must_be(f"a list of {', '.join(CHECKS)}"),
+    must_be(f"a list of {', '.join(CHECKS_OF_RESTORES)}"),
 ]
 Assertions = Annotated[
     Mapping[str, str],

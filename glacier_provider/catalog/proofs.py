@@ -47,6 +47,25 @@ class Proofs:
         assert row is not None
         return int(row["id"])
 
+    def found_by(
+        self, kind: ProofKind, *, method: str, backup_id: int, figures: Mapping[str, Any], finding: Finding
+    ) -> int | None:
+        """Note what something else than a proof of this kind came upon, as one that has ended, and return its id.
+
+        None while one of this kind is under way: that tells of it when it ends.
+        """
+        row = self._db.row(
+            "note_ended_proof",
+            application_id=self._backups.application_id,
+            kind=kind.value,
+            method=method,
+            backup_id=backup_id,
+            state=state_of([finding], failed=False).value,
+            figures=_json({method: dict(figures)}),
+            findings=_json([{"step": method, **finding.as_dict()}]),
+        )
+        return None if row is None else int(row["id"])
+
     def get(self, proof_id: int) -> Row:
         """Return a proof: every column, `figures` and `findings` as values; raise IllegalMove for an unknown one."""
         row = self._db.row("proof", application_id=self._backups.application_id, proof_id=proof_id)

@@ -14,7 +14,14 @@ SEQUENCES, TRIGGERS, INDEXES, GRANTS, EXTENSIONS = "sequences", "triggers", "ind
 #: Every check by name, but for a user's assertions, which are called `assertion <name>`.
 CHECKS = (ROW_COUNTS, ROW_HASHES, SCHEMA, CONSTRAINTS, SEQUENCES, TRIGGERS, INDEXES, GRANTS, EXTENSIONS)
 
-#: What a restore is held to unless it is told otherwise: another server may well have another version of an extension.
+#: Whether a backup has each name that its `references_query` gives in the restored database.
+REFERENCES = "references"
+
+#: What a restore can be held to.
+CHECKS_OF_RESTORES = (*CHECKS, REFERENCES)
+
+#: What a restore is held to unless it is told otherwise: another server may well have another version of an extension,
+#: and a file that was missing on the day of the backup must not stop what is there.
 RESTORE_CHECKS = tuple(name for name in CHECKS if name != EXTENSIONS)
 
 _CHECK_OF = {

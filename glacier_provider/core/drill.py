@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from glacier_provider.core.checks import CHECKS, CheckResult
+from glacier_provider.core.checks import CHECKS, REFERENCES, CheckResult
 from glacier_provider.core.params import whole_number
 from glacier_provider.core.proof import Finding
 from glacier_provider.errors import ConfigurationError
 
-AMCHECK, REFERENCES, FILES = "pg_amcheck", "references", "files"
+AMCHECK, FILES = "pg_amcheck", "files"
 #: The findings of a step that could not be done, and of what stores and servers refused.
 NOT_DONE, NOT_BROUGHT, NOT_RESTORED, LOST = "not_done", "not_brought", "not_restored", "lost"
 

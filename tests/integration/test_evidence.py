@@ -13,9 +13,10 @@ from glacier_provider import cli
 from glacier_provider.core.evidence import read_evidence, sha256_of
 from glacier_provider.core.month import month_page
 from glacier_provider.core.proof import Finding, ProofKind
-from glacier_provider.errors import ProofFailed
+from glacier_provider.errors import ArchiveMissing, ProofFailed
 from glacier_provider.pipelines import evidence, verify
 from glacier_provider.pipelines.month import facts_of_month
+from tests.emulator.faults import FaultKind
 from tests.integration.test_cli_deletion import Answer
 from tests.integration.test_lost import in_catalog
 from tests.integration.test_rebuild import lose_the_catalog, rebuild
@@ -283,3 +284,56 @@ def test_the_command_lists_verifies_saves_and_reads_what_was_downloaded(
     app.s3.client().delete_object(Bucket=app.bucket, Key=key(app, 3))
     told = run("--verify")
     assert (told.code, "Document 3, which the catalog knows, is missing." in told.out) == (1, True)
+
+
+# --- what restores come upon ---------------------------------------------------------------------------------------
+
+
+def rotten(app: ApplicationUnderTest, name: str) -> None:
+    app.s3.plan.inject("GetObject", FaultKind.CORRUPT_BODY, when={"key": f"*{name}*"})
+    (app.files / name).unlink()
+
+
+def test_what_a_restore_finds_to_be_another_content_leaves_a_document_at_once(app: ApplicationUnderTest) -> None:
+    backup_id = app.back_up()
+    rotten(app, "doc1.pdf")
+    for said in ("is LOST: what the store has is not what was written", "or not as it was written"):  # found once
+        with pytest.raises(ArchiveMissing, match=rf"doc1\.pdf of backup \d+ .*{said}"):
+            app.restore(backup_id)
+    assert numbers(app) == [1]
+    told = document(app, 1)
+    assert (told["kind"], told["method"], told["outcome"]) == ("verification", "restore", "found")
+    (finding,) = told["findings"]
+    assert (finding["count"], finding["names"]) == (1, [f"doc1.pdf (backup {backup_id})"])
+    assert [one["key"].endswith("-doc1.pdf") for one in told["corrupt"]] == [True], "a rebuilt catalog knows it by that"
+    assert told["figures"]["restore"]["lost"] == 1
+    assert told["backup"]["id"] == backup_id
+    assert faults(app) == ()
+    rotten(app, "doc2.pdf")
+    with pytest.raises(ArchiveMissing):
+        app.restore(backup_id, part="files", only_files=["doc2.pdf"], into={"files_directory": f"{app.files}-desk"})
+    assert (numbers(app), faults(app)) == ([1, 2], ())
+
+
+def test_what_a_restore_finds_while_a_verification_is_under_way_is_told_by_that(app: ApplicationUnderTest) -> None:
+    backup_id = app.back_up()
+    rotten(app, "doc1.pdf")
+    under_way = app.catalog.proofs.open(ProofKind.VERIFICATION, method="listing")
+    with pytest.raises(ArchiveMissing):
+        app.restore(backup_id)
+    assert numbers(app) == []
+    closed = verify.close_verification(app.application, under_way, catalog=app.catalog, stores=app.stores)
+    assert [one["names"] for one in closed["findings"] if one["what"] == "lost"] == [[f"doc1.pdf (backup {backup_id})"]]
+    assert numbers(app) == [1]
+
+
+def test_a_store_that_takes_no_evidence_stops_no_restore_and_gets_it_with_the_next(app: ApplicationUnderTest) -> None:
+    backup_id = app.back_up()
+    rotten(app, "doc1.pdf")
+    app.s3.plan.inject("PutObject", FaultKind.ACCESS_DENIED, when={"key": "*/evidence/*"})
+    figures = app.restore(backup_id, without_lost=True)
+    assert figures["outcome"]["lost"] == ["doc1.pdf"]
+    assert numbers(app) == []
+    app.s3.plan.clear()
+    leave(app)
+    assert document(app, 1)["method"] == "restore"

@@ -6,6 +6,13 @@ ON CONFLICT (application_id, kind) WHERE state = 'running' DO UPDATE
    SET dag_id = coalesce(excluded.dag_id, proofs.dag_id), dag_run_id = coalesce(excluded.dag_run_id, proofs.dag_run_id)
 RETURNING id;
 
+-- name: note_ended_proof
+-- One that has ended as it began; none while one of its kind is under way, which tells of the same.
+INSERT INTO proofs (application_id, kind, method, backup_id, state, ended_at, figures, findings)
+SELECT %(application_id)s, %(kind)s, %(method)s, %(backup_id)s, %(state)s, clock_timestamp(), %(figures)s, %(findings)s
+ WHERE NOT EXISTS (SELECT FROM proofs WHERE application_id = %(application_id)s AND kind = %(kind)s AND state = 'running')
+RETURNING id;
+
 -- name: proof
 SELECT * FROM proofs WHERE id = %(proof_id)s AND application_id = %(application_id)s;
 

@@ -11,8 +11,8 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import name_from_bytes
-from glacier_provider.core.checks import CHECKS, GRANTS, CheckResult
-from glacier_provider.core.drill import AMCHECK, NOT_RESTORED, PRIVATE_SERVER, REFERENCES, findings_of_checks
+from glacier_provider.core.checks import CHECKS, GRANTS, REFERENCES, CheckResult
+from glacier_provider.core.drill import AMCHECK, NOT_RESTORED, PRIVATE_SERVER, findings_of_checks
 from glacier_provider.core.proof import Finding
 from glacier_provider.core.text import NAMED
 from glacier_provider.errors import BackupNotRestorable, ConfigurationError, DumpError, FileMissing, RestoreError

@@ -13,6 +13,7 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
+from glacier_provider.core.archive import name_from_bytes
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import NAMED, names
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
         Server,
         Tools,
     )
-    from glacier_provider.postgres.checks.restored import DatabaseChecks, RestoreChecking
+    from glacier_provider.postgres.checks.restored import DatabaseChecks, References, RestoreChecking
     from glacier_provider.postgres.restore.elsewhere import TargetDatabase
 
 from glacier_provider.pipelines.restore.elsewhere import (
@@ -89,7 +90,7 @@ def restore_database(
             log.warning(warning)
         progress = Progress(log, "pg_restore", on_heartbeat=heartbeat).heartbeat
         backup = catalog.backups.get(restore["backup_id"])
-        checking = checking_of(application, restore["backup_id"], progress, catalog)
+        checking = checking_of(application, restore, progress, catalog)
         call = _Call(application, backup, restore, request, server, tools, dump, progress, checking)
         outcome = _into_its_own(call, catalog) if place is None else _into_another(call, place, catalog)
         catalog.restores.add_outcome(restore_id, database=outcome)
@@ -189,17 +190,19 @@ def _outcome(
 
 
 def checking_of(
-    application: Application, backup_id: int, progress: Callable[[str], None], catalog: Catalog
+    application: Application, restore: Row, progress: Callable[[str], None], catalog: Catalog
 ) -> RestoreChecking:
     """Return what a restored database is compared with before it takes its place, if its backup noted anything."""
     from glacier_provider.postgres.checks.restored import RestoreChecking
 
-    return RestoreChecking(checks_wanted(application, backup_id, application.restore.checks, catalog), progress)
+    refused = (restore["outcome"].get("beside") or {}).get("refused")
+    wanted = checks_wanted(application, restore["backup_id"], application.restore.checks, catalog)
+    return RestoreChecking(wanted, progress, refused)
 
 
 def checks_wanted(application: Application, backup_id: int, checks: Iterable[str], catalog: Catalog) -> DatabaseChecks:
     """Return `checks` of a database that is restored from a backup, with what that noted, and the user's assertions."""
-    from glacier_provider.core.checks import GRANTS, Fingerprint
+    from glacier_provider.core.checks import GRANTS, REFERENCES, Fingerprint
     from glacier_provider.postgres.checks.restored import DatabaseChecks
 
     wanted = application.restore
@@ -215,7 +218,24 @@ def checks_wanted(application: Application, backup_id: int, checks: Iterable[str
     if expected is not None and wanted.owner == "drop":
         expected = expected.without("owner")
     names_of = tuple(name for name in checks if not (name == GRANTS and no_grants))
-    return DatabaseChecks(expected, application.assertions or {}, names_of, catalog_schema=application.catalog_schema)
+    return DatabaseChecks(
+        expected,
+        application.assertions or {},
+        names_of,
+        catalog_schema=application.catalog_schema,
+        references=_references(application.references_query, backup_id, catalog) if REFERENCES in names_of else None,
+    )
+
+
+def _references(query: str | None, backup_id: int, catalog: Catalog) -> References | None:
+    """Return how it is found out which of the names that a restored database knows the backup lacks."""
+    from glacier_provider.postgres.checks.restored import References
+
+    def missing(told: list[str]) -> list[str]:
+        known = [name_from_bytes(name.encode("utf-8", "surrogateescape")) for name in told]
+        return catalog.scans.unarchived_references(backup_id, known)
+
+    return References(query, missing) if query else None
 
 
 def _small(outcome: Mapping[str, Any]) -> dict[str, Any]:
@@ -433,6 +453,8 @@ def _note_beside(call: _Call, error: GlacierProviderError, catalog: Catalog) -> 
         beside["message"] = str(error)
         if error.failed:
             beside |= {"accepted": False, **_failures(error.failed)}
+    if call.checking.refused is not None:
+        beside["refused"] = list(call.checking.refused[:FAILURES_KEPT])
     catalog.restores.add_outcome(call.restore["id"], beside=beside)
 
 

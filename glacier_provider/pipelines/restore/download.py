@@ -42,7 +42,7 @@ from glacier_provider.pipelines.restore.elsewhere import (
     require_claimed,
     target_place_of,
 )
-from glacier_provider.pipelines.restore.lost import note_corrupt, note_lost, settle_lost
+from glacier_provider.pipelines.restore.lost import leave_evidence_of_lost, note_corrupt, note_lost, settle_lost
 from glacier_provider.pipelines.restore.pools import Pools
 from glacier_provider.pipelines.restore.request import COLD_THOUGH_READABLE
 from glacier_provider.pipelines.restore.step import (
@@ -165,11 +165,12 @@ def _download(
             files.clear_temporary()  # of processes that ended early
     progress.say()
     catalog.restores.fetch_from_store_instead(restore_id, placer.no_longer_aside)
-    note_lost(lost, restore_id, catalog=catalog)
+    new = note_lost(lost, restore_id, catalog=catalog)
     if few_enough(len(corrupt), of=progress.archives + len(corrupt)):
-        note_corrupt([row["id"] for row, _ in corrupt], restore_id, catalog=catalog)
+        new += note_corrupt([row["id"] for row, _ in corrupt], restore_id, catalog=catalog)
     else:
         errors += [(row["filename"], error) for row, error in corrupt]
+    leave_evidence_of_lost(application, new, restore_id, catalog=catalog, stores=stores)
     settle_lost(restore_id, catalog=catalog)
     _raise_not_brought(restore_id, cold, errors, catalog=catalog, stores=stores)
     return {"archives": progress.archives, "bytes": progress.bytes}

@@ -6,29 +6,39 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from glacier_provider.core.checks import CHECKS, GRANTS, CheckResult, Fingerprint, compare
+from glacier_provider.core.checks import CHECKS, GRANTS, REFERENCES, CheckResult, Fingerprint, compare
+from glacier_provider.core.text import NAMED
 from glacier_provider.errors import ChecksFailed
 from glacier_provider.postgres.checks.fingerprint import Ask, RunOne, one_over, over, take_fingerprint
-from glacier_provider.postgres.dump.snapshot import read_references
+from glacier_provider.postgres.dump.snapshot import REFERENCE_BATCH, read_references
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore.session import Refused, RestoringSession
 from glacier_provider.postgres.tools.server import Server, database_errors
 
 
 @dataclass(frozen=True, slots=True)
+class References:
+    """The query that gives the names of files which a database knows, and what tells which of these are missing."""
+
+    query: str
+    missing: Callable[[list[str]], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseChecks:
     """What is to be checked. `expected` None: nothing was noted when the dump was made, and only `assertions` (SQL that
-    returns true, by name) are asked. `catalog_schema` is never looked at.
+    returns true, by name) and `references` are asked. `catalog_schema` is never looked at.
     """
 
     expected: Fingerprint | None = None
     assertions: Mapping[str, str] = field(default_factory=dict)
     checks: Sequence[str] = CHECKS
     catalog_schema: str = "glacier_catalog"
+    references: References | None = None
 
     @property
     def any(self) -> bool:
-        return bool(self.assertions) or (self.expected is not None and bool(self.checks))
+        return bool(self.assertions or self.references) or (self.expected is not None and bool(self.checks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,8 @@ def run_checks(
         comments_lack = any(entry.desc == "COMMENT" for entry in exempt)
         expected = checks.expected.without("comment") if comments_lack else checks.expected
         results += compare(expected, found, exempt=left_out, checks=chosen)
+    if checks.references is not None:
+        results.append(_resolved(ask, one, checks.references))
     for name, sql in checks.assertions.items():
         results.append(_asserted(ask, one, name, sql))
     return tuple(results)
@@ -115,16 +127,44 @@ def _asserted(ask: Ask, one: RunOne, name: str, sql: str) -> CheckResult:
     return CheckResult(f"assertion {name}", 1, 1, (f"it returns {said!r}, not true",))
 
 
+def _resolved(ask: Ask, one: RunOne, references: References) -> CheckResult:
+    """Return whether each file that the database knows is there; it is asked as an assertion is."""
+    import psycopg
+
+    count, missing = 0, set[str]()
+    ask(_PATH)
+    ask("SAVEPOINT glacier_references")
+    try:
+        ask("SET LOCAL transaction_read_only = on")
+        ask("SET LOCAL TimeZone TO DEFAULT")
+        one(f"DECLARE glacier_references NO SCROLL CURSOR FOR {references.query}")
+        while rows := ask(f"FETCH FORWARD {REFERENCE_BATCH} FROM glacier_references"):
+            names = [str(row[0]) for row in rows if row[0] is not None]
+            count += len(names)
+            missing.update(references.missing(names))
+    except (Refused, psycopg.Error) as error:
+        return CheckResult(REFERENCES, 1, 1, (f"references_query fails: {str(error).strip().splitlines()[0]}",))
+    finally:
+        ask("ROLLBACK TO SAVEPOINT glacier_references")
+    return CheckResult(REFERENCES, count, len(missing), tuple(sorted(missing)[:NAMED]))
+
+
 class RestoreChecking:
     """Checks what a restore made before it takes the place of anything, wherever it is; `results` are the last.
 
-    `exempt` is what it is known not to have made.
+    `exempt` is what it is known not to have made; `refused` are the grants among it, None while nobody knows: an
+    earlier try made them, and did not come to note them.
     """
 
-    def __init__(self, checks: DatabaseChecks, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, checks: DatabaseChecks, tell: Callable[[str], None], refused: Iterable[str] | None = None
+    ) -> None:
         self._checks, self._tell = checks, tell
         self.results: tuple[CheckResult, ...] = ()
         self.exempt: tuple[NotRestored, ...] = ()
+        self.refused: tuple[str, ...] | None = None
+        if refused is not None:
+            self.without(refused)
 
     def in_session(self, session: RestoringSession, exempt: Sequence[TocEntry]) -> None:
         """Check within a restore's transaction, before it is committed; raise ChecksFailed."""
@@ -133,15 +173,17 @@ class RestoreChecking:
 
     def without(self, refused: Iterable[str]) -> None:
         """Note grants that the restore could not make, by the entries' names: it tells of them, and they are exempt."""
-        self.exempt = tuple(NotRestored("ACL", "", name) for name in refused)
+        self.refused = tuple(refused)
+        self.exempt = tuple(NotRestored("ACL", "", name) for name in self.refused)
 
     def of(self, server: Server, *, in_part: bool = False) -> None:
         """Check a database that nobody uses yet; raise ChecksFailed, unless a person took it as it is, `in_part`.
 
-        Grants are told and stop nothing: such a restore lists those that it could not make, perhaps in an earlier try.
+        Grants are told and stop nothing where some could not be made: the restore lists those.
         """
         found = check_restored(server, self._checks) if self._checks.any else ()
-        self._take(found, () if in_part else [one for one in found if one.name != GRANTS])
+        required = [one for one in found if one.name != GRANTS or self.refused == ()]
+        self._take(found, () if in_part else required)
 
     def _take(self, results: tuple[CheckResult, ...], required: Sequence[CheckResult] | None = None) -> None:
         self.results = results

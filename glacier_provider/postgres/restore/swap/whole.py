@@ -182,7 +182,7 @@ class _Job:
         self.warnings += filled.warnings
         self.failed, self.refused = filled.failed, (*self.servers_own, *filled.refused)
         if self.checking is not None:
-            self.checking.without(one.object for one in filled.refused)
+            self.checking.without(one.object for one in self.refused)
         reached = Filling.IN_PART if filled.failed else Filling.FILLED
         self._mark(reached)
         return reached
