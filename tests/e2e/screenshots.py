@@ -55,8 +55,12 @@ def _back_up(page: Page, site: Site, number: int) -> None:
 
 
 def _overview(page: Page, site: Site, image: Path) -> None:
+    """All cards, down to what was proven of each."""
+    page.set_viewport_size({"width": 1400, "height": 1120})
     page.goto(site.url + PAGE)
+    expect(page.get_by_text("Last proven")).to_be_in_viewport()
     shoot(page, image)
+    page.set_viewport_size({"width": 1400, "height": HEIGHT})
 
 
 def _table(page: Page, site: Site, image: Path) -> None:

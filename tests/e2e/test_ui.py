@@ -339,6 +339,21 @@ def test_the_page_is_usable_at_380_pixels(narrow: Page, site: Site, shots: Path)
     expect(narrow.get_by_role("button", name="Start the restore")).to_be_in_viewport()
 
 
+@pytest.mark.usefixtures("a_year")
+def test_the_backups_fit_into_1280_pixels(page: Page, site: Site, shots: Path) -> None:
+    """Of an application with a year behind it, and a drill; nothing has to be scrolled for, at wider ones neither."""
+    size = page.viewport_size
+    for width in (1280, 1400, 1600):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"{site.url}{PAGE}/wiki")
+        table = page.get_by_role("region", name="Backups", exact=True)
+        expect(table.get_by_role("link", name="Restore backup").first).to_be_in_viewport(ratio=1)
+        shoot(page, shots / f"table-{width}.png")
+        assert table.evaluate("one => one.scrollWidth - one.clientWidth") <= 0, width
+    if size is not None:
+        page.set_viewport_size(size)
+
+
 @pytest.mark.usefixtures("two_backups")
 def test_the_dark_theme_is_followed(dark: Page, site: Site, shots: Path) -> None:
     dark.goto(site.url + PAGE)

@@ -20,9 +20,9 @@ const columnsOf = (card) => [
   { name: "Database", sort: "database", number: true, from: "md", show: (row) => form.size(row.database_bytes) },
   { name: "Files", sort: "files", number: true, from: "md", show: (row) => form.count(row.files_count) },
   { name: "New", sort: "new_files", number: true, from: "lg", show: (row) => form.count(row.new_files_count) },
-  { name: "Uploaded", sort: "uploaded", number: true, from: "xl", show: (row) => form.size(uploaded(row)) },
-  { name: "Adds a month", number: true, from: "xl", show: (row) => h(Monthly, { cost: row.cost }) },
-  { name: "Drilled", from: "lg", show: (row) => h(Drilled, { row }) },
+  { name: "Uploaded", sort: "uploaded", number: true, from: "2xl", show: (row) => form.size(uploaded(row)) },
+  { name: "Adds a month", number: true, from: "2xl", show: (row) => h(Monthly, { cost: row.cost }) },
+  { name: "Drilled", breaks: true, from: "lg", show: (row) => h(Drilled, { row }) },
   { name: "Retrieval", from: "sm", show: (row) => h(Retrieval, { row }) },
   { name: "Actions", from: "sm", show: (row) => h(Actions, { card, row }) },
 ];

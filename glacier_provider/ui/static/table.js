@@ -30,7 +30,7 @@ const looks = (column) => ({
   display: column.from ? { base: "none", [column.from]: "table-cell" } : undefined,
   px: { base: 1.5, md: 2 },
   py: 2,
-  whiteSpace: column.wrap ? "normal" : { base: column.breaks ? "normal" : "nowrap", md: "nowrap" },
+  whiteSpace: column.wrap || column.breaks ? "normal" : "nowrap",
   overflowWrap: column.wrap ? "anywhere" : undefined,
 });
 
