@@ -212,13 +212,21 @@ _FLAGS = {
 }
 
 
+def _goes_with_its_object(kind: str, name: str, expected: Fingerprint, found: Fingerprint) -> bool:
+    """Whether what is missing is the owner or the comment of what is missing itself, and told."""
+    of = kind.removeprefix("comment on ")
+    gone = name in expected.objects.get(of, {}) and name not in found.objects.get(of, {})
+    return kind == "owner" or (of != kind and gone)
+
+
 def _objects(kind: str, expected: Fingerprint, found: Fingerprint, same_version: bool) -> Iterator[str]:
     there = found.objects.get(kind, {})
     words = _FLAGS.get(kind, {})
     for name, (flag, digest) in expected.objects[kind].items():
         said = f"{_SAID.get(kind, kind)} {name}".replace("\t", " ")
         if name not in there:
-            yield f"{said} {_MISSING}"
+            if not _goes_with_its_object(kind, name, expected, found):
+                yield f"{said} {_MISSING}"
             continue
         its_flag, its_digest = there[name]
         if flag != its_flag and kind.startswith("comment"):

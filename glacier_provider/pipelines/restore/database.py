@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Server,
         Tools,
     )
-    from glacier_provider.postgres.checks.restored import DatabaseChecks, References, RestoreChecking
+    from glacier_provider.postgres.checks.restored import DatabaseChecks, ReferenceCheck, RestoreChecking
     from glacier_provider.postgres.restore.elsewhere import TargetDatabase
 
 from glacier_provider.pipelines.restore.elsewhere import (
@@ -227,15 +227,15 @@ def checks_wanted(application: Application, backup_id: int, checks: Iterable[str
     )
 
 
-def _references(query: str | None, backup_id: int, catalog: Catalog) -> References | None:
+def _references(query: str | None, backup_id: int, catalog: Catalog) -> ReferenceCheck | None:
     """Return how it is found out which of the names that a restored database knows the backup lacks."""
-    from glacier_provider.postgres.checks.restored import References
+    from glacier_provider.postgres.checks.restored import ReferenceCheck
 
     def missing(told: list[str]) -> list[str]:
         known = [name_from_bytes(name.encode("utf-8", "surrogateescape")) for name in told]
         return catalog.scans.unarchived_references(backup_id, known)
 
-    return References(query, missing) if query else None
+    return ReferenceCheck(query, missing) if query else None
 
 
 def _small(outcome: Mapping[str, Any]) -> dict[str, Any]:

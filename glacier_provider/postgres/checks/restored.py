@@ -17,7 +17,7 @@ from glacier_provider.postgres.tools.server import Server, database_errors
 
 
 @dataclass(frozen=True, slots=True)
-class References:
+class ReferenceCheck:
     """The query that gives the names of files which a database knows, and what tells which of these are missing."""
 
     query: str
@@ -34,7 +34,7 @@ class DatabaseChecks:
     assertions: Mapping[str, str] = field(default_factory=dict)
     checks: Sequence[str] = CHECKS
     catalog_schema: str = "glacier_catalog"
-    references: References | None = None
+    references: ReferenceCheck | None = None
 
     @property
     def any(self) -> bool:
@@ -127,7 +127,7 @@ def _asserted(ask: Ask, one: RunOne, name: str, sql: str) -> CheckResult:
     return CheckResult(f"assertion {name}", 1, 1, (f"it returns {said!r}, not true",))
 
 
-def _resolved(ask: Ask, one: RunOne, references: References) -> CheckResult:
+def _resolved(ask: Ask, one: RunOne, references: ReferenceCheck) -> CheckResult:
     """Return whether each file that the database knows is there; it is asked as an assertion is."""
     import psycopg
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from glacier_provider.core.checks import MOST_IN_MANIFEST, Fingerprint, fit_for_manifest
+from glacier_provider.core.checks import MOST_IN_MANIFEST, SCHEMA, Fingerprint, compare, fit_for_manifest
 from glacier_provider.core.told import _LONGEST_HEAD
 
 
@@ -31,3 +31,26 @@ def test_of_very_many_objects_a_manifest_carries_the_rows_and_stays_one_that_a_r
 
 def test_of_very_many_tables_a_manifest_carries_nothing() -> None:
     assert fit_for_manifest(fingerprint(60_000, 0).as_dict()) is None
+
+
+def test_what_is_missing_is_told_once_and_not_its_owner_and_its_comments_too() -> None:
+    objects = {
+        "relation": {"public.rooms": ("r", ""), "public.tags": ("r", "")},
+        "owner": {"public.rooms": ("ann", ""), "public.tags": ("ann", "")},
+        "comment on relation": {"public.rooms": ("1", ""), "public.tags": ("2", "")},
+    }
+    less = {
+        "relation": {"public.tags": ("r", "")},
+        "owner": {"public.tags": ("bob", "")},
+        "comment on relation": {},
+    }
+    (schema,) = compare(Fingerprint(17, objects=objects), Fingerprint(17, objects=less), checks=[SCHEMA])
+    assert schema.found == (
+        "relation public.rooms is not there",
+        "owner of public.tags is bob, and was ann",
+        "comment on relation public.tags is not there",
+    )
+    (unowned,) = compare(
+        Fingerprint(17, objects=objects).without("owner"), Fingerprint(17, objects=less), checks=[SCHEMA]
+    )
+    assert len(unowned.found) == 2
