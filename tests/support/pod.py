@@ -35,7 +35,7 @@ def main() -> int:
             _empty(place)
         else:
             place.mkdir(parents=True, exist_ok=True)
-            _mount("--bind", one["source"], place)
+            _mount("--rbind", one["source"], place)
             if one["read_only"]:
                 _mount("-o", "remount,bind,ro", place)
     (root / "proc").mkdir()
@@ -59,7 +59,7 @@ def _see(path: Path, root: Path) -> None:
     else:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch()
-    _mount("--bind", path, place)
+    _mount("--rbind", path, place)
     if path != Path("/dev"):
         _mount("-o", "remount,bind,ro", place)
 
