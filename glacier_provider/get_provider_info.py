@@ -28,6 +28,7 @@ def get_provider_info() -> dict[str, Any]:
                     "glacier_provider.operators.approve_restore",
                     "glacier_provider.operators.backup_steps",
                     "glacier_provider.operators.delete_steps",
+                    "glacier_provider.operators.doctor_steps",
                     "glacier_provider.operators.drill_steps",
                     "glacier_provider.operators.glacier_upload",
                     "glacier_provider.operators.orphan_file",

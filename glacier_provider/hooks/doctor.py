@@ -21,9 +21,12 @@ from glacier_provider.hooks.resources import (
 
 _WELL, _WRONG = Judgement.WELL, Judgement.WRONG
 
+#: A task that waits for a worker longer has none that listens to its queue, or all are busy.
+QUEUED_FOR = timedelta(minutes=2)
 
-def examine(application: Application) -> Iterator[Diagnosis]:
-    """Yield all that can be found out about an application from this machine."""
+
+def examine(application: Application, *, of_airflow: bool = True) -> Iterator[Diagnosis]:
+    """Yield all that can be found out about an application from this machine; on a worker not `of_airflow` itself."""
     from glacier_provider.pipelines import doctor
 
     with Resources(application) as resources:
@@ -34,10 +37,11 @@ def examine(application: Application) -> Iterator[Diagnosis]:
             lambda: _store(application),
             lambda: _queue(application),
             lambda: _batch(application),
-            lambda: _airflow(application),
         )
         for part in parts:
             yield from _whole(part)
+    if of_airflow:
+        yield from examine_airflow(application)
 
 
 def _whole(part: Callable[[], Iterator[Diagnosis]]) -> Iterator[Diagnosis]:
@@ -94,8 +98,8 @@ def _batch(application: Application) -> Iterator[Diagnosis]:
         yield Diagnosis("role of S3 Batch Operations", _WELL, f"{application.verify.role_arn} is named")
 
 
-def _airflow(application: Application) -> Iterator[Diagnosis]:
-    """Look into Airflow's own database, where this process may."""
+def examine_airflow(application: Application) -> Iterator[Diagnosis]:
+    """Yield what Airflow lacks, by its own database, where this process may look into it."""
     try:
         found = list(_from_metadata(application))
     except Exception as error:  # noqa: BLE001 - a worker may not, and a broken Airflow is told by others
@@ -126,6 +130,7 @@ def _from_metadata(application: Application) -> Iterator[Diagnosis]:
             elif dag[0]:
                 judgement = _WRONG if kind == "backup" and application.schedule else Judgement.DOUBTFUL
                 yield Diagnosis(about, judgement, "it is paused", f"airflow dags unpause glacier_{kind}__{name}")
+        yield from _waiting(name, session)
         alive = datetime.now(UTC) - timedelta(minutes=2)
         beats = session.query(Job.job_type).filter(Job.state == "running", Job.latest_heartbeat > alive)
         running = {kind for (kind,) in beats}
@@ -133,6 +138,21 @@ def _from_metadata(application: Application) -> Iterator[Diagnosis]:
         what = job.removesuffix("Job").lower()
         if job not in running:
             yield Diagnosis(what, _WRONG, f"no {what} is alive: {why}", f"Start it: airflow {what}")
+
+
+def _waiting(name: str, session: Any) -> Iterator[Diagnosis]:
+    """Yield the queues in which tasks of an application wait for a worker."""
+    from airflow.models.taskinstance import TaskInstance
+
+    mine = [f"glacier_{kind}__{name}" for kind in ("backup", "restore", "delete", "undo", "verify", "drill", "doctor")]
+    since = datetime.now(UTC) - QUEUED_FOR
+    waiting = session.query(TaskInstance.queue, TaskInstance.dag_id).filter(
+        TaskInstance.dag_id.in_(mine), TaskInstance.state == "queued", TaskInstance.queued_dttm < since
+    )
+    for queue in sorted({queue for queue, _ in waiting}):
+        minutes = QUEUED_FOR.total_seconds() / 60
+        told = f"tasks have waited for a worker of the queue {queue} for more than {minutes:g} minutes"
+        yield Diagnosis("queue", _WRONG, told, f"Start a worker for it (Celery: airflow celery worker -q {queue}).")
 
 
 def _told(about: str, error: GlacierProviderError) -> Diagnosis:

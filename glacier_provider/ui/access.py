@@ -20,6 +20,7 @@ from airflow.exceptions import DagNotFound
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from airflow.utils.session import create_session
 from airflow.utils.types import DagRunTriggeredByType
 from fastapi import Depends, Request
@@ -43,8 +44,8 @@ class Rights(Protocol):
         """Return those of the DAGs whose runs they may read (GET) or start (POST)."""
         ...
 
-    def may_edit(self) -> bool:
-        """Whether they may edit DAGs, whichever: what is wrong with the file of all applications is told to them."""
+    def may_edit(self, dag_id: str | None = None) -> bool:
+        """Whether they may edit a DAG; None, any: what is wrong with the file of all applications is told to them."""
         ...
 
 
@@ -83,6 +84,10 @@ class Scheduler(Protocol):
         """Return how a run ended, `success`, `failed` or `RUN_DELETED`; None while it goes on."""
         ...
 
+    def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """Return what a task of a run returned, None as long as it did not."""
+        ...
+
     def start(self, dag_id: str, conf: dict[str, Any], *, by: str) -> str:
         """Start a run in a person's name and return its id; raise IllegalMove when Airflow has no such DAG."""
         ...
@@ -115,8 +120,10 @@ class UserRights:
             )
         }
 
-    def may_edit(self) -> bool:
-        return bool(get_auth_manager().is_authorized_dag(method="PUT", user=self._user))
+    def may_edit(self, dag_id: str | None = None) -> bool:
+        teams = DagModel.get_dag_id_to_team_name_mapping([dag_id]) if dag_id else {}
+        details = DagDetails(id=dag_id, team_name=teams.get(dag_id)) if dag_id else None
+        return bool(get_auth_manager().is_authorized_dag(method="PUT", details=details, user=self._user))
 
 
 class AirflowScheduler:
@@ -157,6 +164,17 @@ class AirflowScheduler:
         state = _word(found[0])
         return state if state in ENDED else None
 
+    def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        wanted = select(XComModel.value).where(
+            XComModel.dag_id == dag_id,
+            XComModel.run_id == run_id,
+            XComModel.task_id == task_id,
+            XComModel.key == XCOM_RETURN_KEY,
+        )
+        with create_session() as session:
+            row = session.execute(wanted).one_or_none()
+        return None if row is None else XComModel.deserialize_value(row)
+
     def start(self, dag_id: str, conf: dict[str, Any], *, by: str) -> str:
         try:
             run = trigger_dag(dag_id=dag_id, conf=conf, triggered_by=DagRunTriggeredByType.UI, triggering_user_name=by)
@@ -185,7 +203,7 @@ class ScraperRights:
     def allowed(self, method: Method, dag_ids: Iterable[str]) -> set[str]:
         return set(dag_ids) if method == "GET" else set()
 
-    def may_edit(self) -> bool:
+    def may_edit(self, _dag_id: str | None = None) -> bool:
         return False
 
 

@@ -287,6 +287,7 @@ class ActionsResponse(BaseResponse):
     back_up: bool
     restore: bool
     delete: bool
+    examine: bool = Field(default=False, description="told of one application alone, not of all of them")
 
 
 class CardResponse(BaseResponse):
@@ -502,6 +503,26 @@ class StartedDAGRunResponse(BaseResponse):
     dag_id: str
     dag_run_id: str
     url: str
+
+
+class DiagnosisResponse(BaseResponse):
+    """One thing that was looked at: how it is, and what mends it when it is not well."""
+
+    about: str
+    judgement: str = Field(description="well, doubtful (it works, and will be regretted), wrong, or not tried")
+    told: str
+    mend: str
+
+
+class ExaminationResponse(BaseResponse):
+    """What was found out about an application: by the API server at once, by a worker when its task has ended."""
+
+    state: str | None = Field(description="of the DAG run: queued, running, success or failed")
+    findings: list[DiagnosisResponse] = Field(description="what is wrong first")
+
+
+class ExamineBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
 
 
 class UndoOrphansBody(BaseModel):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
+
+from pydantic import ValidationError
 
 from glacier_provider.applications import Application
 from glacier_provider.applications.schedule import Schedule, proofs_due, proofs_missed
@@ -18,6 +21,7 @@ from glacier_provider.core.archive import Amount
 from glacier_provider.core.checks import checks_in_words
 from glacier_provider.core.cost import early_deletion, of_tier, plain, storage_cost
 from glacier_provider.core.deletion import DeletionPlan
+from glacier_provider.core.diagnosis import Judgement
 from glacier_provider.core.findings import known_of_backup
 from glacier_provider.core.metrics import Measured, metrics_text
 from glacier_provider.core.plan import RestoreRequest
@@ -35,6 +39,7 @@ from glacier_provider.core.status import ProofState, RetrievalStatus
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.core.tiers import Tier, retrieval_hours
 from glacier_provider.errors import ConfigurationError, GlacierProviderError
+from glacier_provider.hooks.doctor import examine_airflow
 from glacier_provider.pipelines.free import Holder, lease_of
 from glacier_provider.pipelines.metrics import measured
 from glacier_provider.pipelines.restore import preview_restore
@@ -59,6 +64,10 @@ def delete_dag_of(name: str) -> str:
 
 def undo_dag_of(name: str) -> str:
     return f"glacier_undo__{name}"
+
+
+def doctor_dag_of(name: str) -> str:
+    return f"glacier_doctor__{name}"
 
 
 def dags_of(name: str) -> list[str]:
@@ -89,6 +98,7 @@ class Known:
     now: datetime
     dags: Mapping[str, ScheduledDag]
     startable: set[str]
+    editable: frozenset[str] = frozenset()
 
 
 # --- cards ---------------------------------------------------------------------------------------------------------
@@ -260,7 +270,10 @@ def _card_without_figures(name: str, known: Known) -> models.CardResponse:
         restore_dag=restore,
         delete_dag=delete,
         actions=models.ActionsResponse(
-            back_up=backup in known.startable, restore=restore in known.startable, delete=delete in known.startable
+            back_up=backup in known.startable,
+            restore=restore in known.startable,
+            delete=delete in known.startable,
+            examine=doctor_dag_of(name) in known.editable,
         ),
     )
 
@@ -627,3 +640,23 @@ def preview(application: Application, catalog: Catalog, request: RestoreRequest)
         to_copy=_amount_response(plan.to_copy),
         targets=list(application.restore_targets or {}),
     )
+
+
+# --- examinations --------------------------------------------------------------------------------------------------
+
+_FIRST = (Judgement.WRONG, Judgement.DOUBTFUL, Judgement.UNTRIED, Judgement.WELL)
+
+
+def examination(application: Application, state: str | None, returned: Any) -> models.ExaminationResponse:
+    """Return what was found out about an application: what Airflow lacks by this server, the rest by a worker's task,
+    which `returned` it; what is no diagnosis is left out."""
+    found = [one.as_dict() for one in examine_airflow(application)]
+    if isinstance(returned, Mapping) and isinstance(returned.get("findings"), list):
+        found += [one for one in returned["findings"] if isinstance(one, dict)]
+    told = []
+    for one in found:
+        with suppress(ValidationError):
+            told.append(models.DiagnosisResponse.model_validate(one))
+    order = [judgement.value for judgement in _FIRST]
+    told.sort(key=lambda one: order.index(one.judgement) if one.judgement in order else len(order))
+    return models.ExaminationResponse(state=state, findings=told)

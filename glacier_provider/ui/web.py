@@ -1,7 +1,8 @@
 """The FastAPI app behind the page. Every answer needs a login, and the right to read the application's backup runs.
 
-Reading changes nothing. Four routes act, each by POST: one starts a deletion, one has the database that a restore
-replaced brought back, one undoes orphans, one frees the lease of a run that is over. Backups and restores are started
+Reading changes nothing. Five routes act, each by POST: one starts a deletion, one has the database that a restore
+replaced brought back, one undoes orphans, one has a worker examine what is wrong, one frees the lease of a run that is
+over. Backups and restores are started
 through Airflow's own API, with the person's own rights.
 """
 
@@ -193,7 +194,9 @@ def get_overview(rights: RightsDep, scheduler: SchedulerDep) -> models.CardColle
 def get_application(application: ReadableDep, rights: RightsDep, scheduler: SchedulerDep) -> models.CardResponse:
     """One application at a glance."""
     dags = views.dags_of(application.name)
-    known = views.Known(datetime.now(UTC), scheduler.dags(dags), rights.allowed("POST", dags))
+    doctor = views.doctor_dag_of(application.name)
+    editable = frozenset({doctor} if rights.may_edit(doctor) else ())
+    known = views.Known(datetime.now(UTC), scheduler.dags(dags), rights.allowed("POST", dags), editable)
     return views.cards([application], known)[0]
 
 
@@ -441,6 +444,45 @@ def _start_undoing(
     dag = views.undo_dag_of(application.name)
     run_id = scheduler.start(dag, {"restore_id": restore_id, "what": what}, by=by)
     return models.StartedDAGRunResponse(dag_id=dag, dag_run_id=run_id, url=views.run_url(dag, run_id))
+
+
+@api.post(
+    "/applications/{application}/examination",
+    status_code=201,
+    responses=error_responses(
+        _400="not JSON, whatever it says", _404="no such application", _409="no such DAG", _415="not JSON"
+    ),
+)
+def start_examination(
+    application: ReadableDep, rights: RightsDep, scheduler: SchedulerDep, _wanted: models.ExamineBody
+) -> models.StartedDAGRunResponse:
+    """Have a worker look what is wrong with an application; needs the right to edit its DAGs."""
+    dag = _examining(application, rights)
+    run_id = scheduler.start(dag, {}, by=rights.name)
+    return models.StartedDAGRunResponse(dag_id=dag, dag_run_id=run_id, url=views.run_url(dag, run_id))
+
+
+@api.get(
+    "/applications/{application}/examination",
+    responses=error_responses(_404="no such application, or no such run"),
+)
+def get_examination(
+    application: ReadableDep, rights: RightsDep, scheduler: SchedulerDep, dag_run_id: RunId
+) -> models.ExaminationResponse:
+    """What an examination has found so far; needs the right to edit the application's DAGs."""
+    dag = _examining(application, rights)
+    found = scheduler.tasks(dag, dag_run_id)
+    if found is None:
+        raise HTTPException(404, "There is no such run.")
+    return views.examination(application, found[0], scheduler.returned(dag, dag_run_id, "examine"))
+
+
+def _examining(application: Application, rights: Rights) -> str:
+    """Return the DAG that examines an application; what it finds is for who may edit that."""
+    dag = views.doctor_dag_of(application.name)
+    if not rights.may_edit(dag):
+        raise HTTPException(403, f"You may not edit {dag}.")
+    return dag
 
 
 @api.post(

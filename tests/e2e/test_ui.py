@@ -559,6 +559,27 @@ def test_a_viewer_sees_and_cannot_act(viewer: Page, site: Site) -> None:
     expect(viewer.get_by_role("button", name="Start the restore")).to_be_disabled()
 
 
+@pytest.mark.usefixtures("one_backup")
+def test_what_is_wrong_is_looked_for_by_a_worker_and_shown_with_its_mend(
+    page: Page, viewer: Page, site: Site, problems: list[str], shots: Path
+) -> None:
+    viewer.goto(f"{site.url}{PAGE}/dms")
+    expect(viewer.get_by_role("button", name="Back up now")).to_be_visible()
+    expect(viewer.get_by_role("button", name="Examine …")).to_have_count(0)
+    page.goto(f"{site.url}{PAGE}/dms")
+    page.get_by_role("button", name="Examine …").click()
+    expect(page.get_by_role("heading", name="Examination of dms")).to_be_visible()
+    expect(page.get_by_text("no lifecycle rule aborts incomplete uploads")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("AbortIncompleteMultipartUpload")).to_be_visible()
+    expect(page.get_by_text(re.compile("^Well: .*permission s3:PutObject"))).to_be_visible()
+    expect(page.get_by_text("A worker looks")).to_have_count(0)
+    page.screenshot(path=str(shots / "examination.png"))
+    assert accessibility_faults(page) == []
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.get_by_role("heading", name="Examination of dms")).to_have_count(0)
+    assert problems == []
+
+
 @pytest.mark.usefixtures("two_backups")
 def test_the_lease_of_a_deleted_run_is_freed_on_the_page(
     page: Page, viewer: Page, site: Site, problems: list[str]
@@ -583,6 +604,7 @@ def test_the_lease_of_a_deleted_run_is_freed_on_the_page(
 
 ACTIONS = {
     "free-lease": ({}, 200),
+    "examination": ({}, 201),
     "restores/999/undo-orphans": ({"confirm": True}, 404),
     "restores/999/undo-database": ({"confirm": True}, 404),
     "backups/2/delete": ({"confirm": "something else"}, 409),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -132,6 +133,47 @@ EVENTS: dict[Event, tuple[Callable[[Server], Any], str]] = {
 }
 
 
+#: What else makes a backup incomplete, beside lost archives, and words that are told of it.
+INCOMPLETE: dict[str, tuple[dict[str, Any], str]] = {
+    "unreadable": (
+        {"report": {"unreadable_count": 2, "unreadable": [{"name": "a.pdf", "error": "denied"}]}},
+        "does not hold 2 files that could not be read: a.pdf",
+    ),
+    "changed": (
+        {"report": {"changed_count": 1, "changed": [{"name": "a.pdf", "archived_size": 1, "size": 2}]}},
+        "holds an earlier content of 1 file, which had changed without being archived: a.pdf",
+    ),
+    "not there": (
+        {"report": {"unarchived_references_count": 3, "unarchived_references": ["a.pdf"]}},
+        "does not hold 3 files that the database names: a.pdf",
+    ),
+    "vanished": ({"files": 40, "vanished": 60}, "60 of 100 files vanished before backup 1"),
+}
+LINK = "https://airflow.example.com/plugin/glacier-backups"
+
+
+@pytest.fixture
+def everybody(web: WebReceiver, mail: MailReceiver, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Application]:
+    """Makes an application with a target of each kind, which is told of an event."""
+    monkeypatch.setenv("AIRFLOW_CONN_OPS_HOOK", json.dumps({"conn_type": "http", "password": f"{web.url}/hook/SECRET"}))
+    apprise = web.url.replace("http://", "json://") + "/apprise"
+    monkeypatch.setenv("AIRFLOW_CONN_OPS_APPRISE", json.dumps({"conn_type": "generic", "password": apprise}))
+    NoteNotifier.told.clear()
+
+    def made(event: Event) -> Application:
+        application = an_application_with(
+            "ops@example.com",
+            {"webhook": "ops_hook"},
+            {"apprise": "ops_apprise"},
+            {"notifier": f"{__name__}.NoteNotifier", "with": {"text": "{{ alert.event }}: {{ alert.text }}"}},
+            on=[event.value],
+            monthly_cost=1,
+        )
+        return Application.from_dict({**application.to_dict(), "verify": "listing", "drill": "newest"})
+
+    return made
+
+
 @pytest.mark.parametrize("event", EVENTS)
 def test_each_event_reaches_a_target_of_each_kind(
     event: Event,
@@ -139,28 +181,46 @@ def test_each_event_reaches_a_target_of_each_kind(
     catalog_database: Server,
     web: WebReceiver,
     mail: MailReceiver,
-    monkeypatch: pytest.MonkeyPatch,
+    everybody: Callable[..., Application],
 ) -> None:
     state, words = EVENTS[event]
     state(catalog_database)
-    monkeypatch.setenv("AIRFLOW_CONN_OPS_HOOK", json.dumps({"conn_type": "http", "password": f"{web.url}/hook/SECRET"}))
-    apprise = web.url.replace("http://", "json://") + "/apprise"
-    monkeypatch.setenv("AIRFLOW_CONN_OPS_APPRISE", json.dumps({"conn_type": "generic", "password": apprise}))
-    NoteNotifier.told.clear()
-    application = an_application_with(
-        "ops@example.com",
-        {"webhook": "ops_hook"},
-        {"apprise": "ops_apprise"},
-        {"notifier": f"{__name__}.NoteNotifier", "with": {"text": "{{ alert.event }}: {{ alert.text }}"}},
-        on=[event.value],
-        monthly_cost=1,
-    )
-    application = Application.from_dict({**application.to_dict(), "verify": "listing", "drill": "newest"})
-    link = "https://airflow.example.com/plugin/glacier-backups"
+    for _ in range(2):
+        assert tell_alerts(everybody(event), catalog=catalog, send=send_alert, link=LINK) == []
+    assert_told_once(event, words, web, mail)
 
-    assert tell_alerts(application, catalog=catalog, send=send_alert, link=link) == []
-    assert tell_alerts(application, catalog=catalog, send=send_alert, link=link) == []
 
+@pytest.mark.parametrize("case", INCOMPLETE)
+def test_each_way_in_which_a_backup_lacks_something_reaches_them(
+    case: str,
+    catalog: Catalog,
+    catalog_database: Server,
+    web: WebReceiver,
+    mail: MailReceiver,
+    everybody: Callable[..., Application],
+) -> None:
+    figures, words = INCOMPLETE[case]
+    a_backup_row(catalog_database, "dms", "complete", ago(hours=1), **figures)
+    for _ in range(2):
+        application = everybody(Event.BACKUP_INCOMPLETE)
+        assert tell_alerts(application, catalog=catalog, send=send_alert, link=LINK) == []
+    assert_told_once(Event.BACKUP_INCOMPLETE, words, web, mail)
+
+
+def test_a_catalog_that_is_away_reaches_them(
+    web: WebReceiver, mail: MailReceiver, everybody: Callable[..., Application]
+) -> None:
+    known: dict[str, dict[str, Any]] = {}
+    error = CatalogUnavailable("The catalog database broke off.", hint="See whether its server runs.")
+    application = everybody(Event.CATALOG_UNREACHABLE)
+    for _ in range(2):
+        assert tell_unreachable(application, error, known=known, send=send_alert, link=LINK) == []
+    assert_told_once(Event.CATALOG_UNREACHABLE, "The catalog database broke off.", web, mail)
+
+
+def assert_told_once(event: Event, words: str, web: WebReceiver, mail: MailReceiver) -> None:
+    """Each kind of target was told once: what happened, what to do, and where to look."""
+    link = LINK
     (sent,) = mail.mails
     assert sent["To"] == "ops@example.com"
     body = sent.get_payload()[0].get_payload(decode=True).decode()  # type: ignore[union-attr, index]
@@ -173,7 +233,12 @@ def test_each_event_reaches_a_target_of_each_kind(
     for told in (body, hook["text"], f"{other['title']} {other['message']}", noted):
         assert words.replace("'", "&#x27;") in told or words in told
         assert link in told
+        assert hook["hint"].replace("'", "&#x27;") in told or hook["hint"] in told
     assert "dms" in str(sent["Subject"])
+    assert hook["hint"] or event is Event.RESTORE_ENDED
+    for command, rest in re.findall(r"glacier-backup ([a-z-]+)((?: [0-9]+| dms)?)", hook["hint"]):
+        # What is said to be typed can be: of a backup or an application that there is.
+        assert cli.command_parser().parse_args([command, *rest.split()]).run
 
 
 def test_what_lasts_is_told_once_and_what_comes_back_is_told_again(catalog: Catalog, catalog_database: Server) -> None:

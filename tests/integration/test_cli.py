@@ -582,7 +582,7 @@ LIST_WITHOUT_AIRFLOW = """
 import sys
 from glacier_provider.cli import main
 code = main(["list", "--json"])
-loaded = {"airflow", "alembic", "boto3", "sqlalchemy", "fastapi"} & set(sys.modules)
+loaded = {"airflow", "alembic", "argcomplete", "boto3", "sqlalchemy", "fastapi", "rich"} & set(sys.modules)
 sys.exit(f"it loaded {loaded}" if loaded else code)
 """
 

@@ -77,6 +77,7 @@ def dags() -> dict[str, DAG]:
         "glacier_verify__full_one",
         "glacier_drill__full_one",
         "glacier_undo__full_one",
+        "glacier_doctor__full_one",
     ]
 )
 def dag(request: pytest.FixtureRequest, dags: dict[str, DAG]) -> DAG:
@@ -99,6 +100,8 @@ def test_there_is_one_dag_of_each_kind_for_each_application(dags: dict[str, DAG]
         "glacier_backup__plain",
         "glacier_delete__full_one",
         "glacier_delete__plain",
+        "glacier_doctor__full_one",
+        "glacier_doctor__plain",
         "glacier_drill__full_one",
         "glacier_restore__full_one",
         "glacier_restore__plain",
@@ -128,7 +131,7 @@ def test_a_wrong_application_is_an_import_error_of_its_own_and_the_others_keep_t
 ) -> None:
     describe(dms={**ENTRY, **changes}, shop={**ENTRY, "files_directory": "/srv/shop/files"})
     bag = parsed()
-    assert set(bag.dags) == {f"glacier_{kind}__shop" for kind in ("backup", "restore", "delete", "undo")}
+    assert set(bag.dags) == {f"glacier_{kind}__shop" for kind in ("backup", "restore", "delete", "doctor", "undo")}
     # Airflow takes the DAGs of a file away that has an error, so that it is another file's.
     ((name, text),) = bag.import_errors.items()
     assert Path(name).name == "glacier_applications.py"
@@ -140,7 +143,7 @@ def test_a_wrong_application_is_an_import_error_of_its_own_and_the_others_keep_t
 def test_a_file_that_is_not_yaml_is_an_error_of_every_dag_file() -> None:
     APPLICATIONS.write_text("applications: {a: 1")
     errors = parsed().import_errors
-    assert len(errors) == 8
+    assert len(errors) == 9
     assert all("line 1" in text and str(APPLICATIONS) in text for text in errors.values())
 
 
@@ -191,7 +194,7 @@ def test_parsing_asks_no_network_and_no_database(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout.splitlines()[-1])
     assert told["errors"] == {}
-    assert len(told["dags"]) == 400
+    assert len(told["dags"]) == 500
     assert told["touched"] == []
     assert not {"psycopg", "boto3", "botocore", "fastapi", "zstandard", "alembic"} & set(told["loaded"])
 
@@ -203,7 +206,7 @@ def test_the_files_can_lie_in_any_bundle(tmp_path: Path) -> None:
     describe(dms=ENTRY)
     bag = DagBag(str(tmp_path))
     assert bag.import_errors == {}
-    assert len(bag.dags) == 4
+    assert len(bag.dags) == 5
 
 
 # --- what both have in common --------------------------------------------------------------------------------------

@@ -48,6 +48,10 @@ export function undoDatabase(application, restoreId) {
   return send("POST", `glacier/api/applications/${application}/restores/${restoreId}/undo-database`, { confirm: true });
 }
 
+export function examine(application) {
+  return send("POST", `glacier/api/applications/${application}/examination`, {});
+}
+
 export function freeLease(application, force) {
   return send("POST", `glacier/api/applications/${application}/free-lease`, { force });
 }

@@ -6,6 +6,7 @@ import { Backups } from "./backups.js";
 import { Year, Growth } from "./charts.js";
 import { useChoices } from "./choices.js";
 import { Costs, Prices } from "./costs.js";
+import { useDoctor } from "./doctor.js";
 import { Figures, Proven, State } from "./figures.js";
 import { FindFile } from "./files.js";
 import { Button, C, Fragment, h, HOME, Page, Panel, Problem, restorePath, Small, Tabs, Waiting } from "./parts.js";
@@ -30,6 +31,7 @@ function Loaded({ card, error, reload }) {
     setRound((before) => before + 1);
   };
   const { button, line, following } = useBackUp(card, refresh);
+  const doctor = useDoctor(card);
   const now = new Date().toISOString();
   const tabs = [
     ["backups", "Backups", h(Backups, { card, round })],
@@ -41,6 +43,7 @@ function Loaded({ card, error, reload }) {
     h(Fragment, { key: "back up" }, button),
     card.complete && card.actions.restore &&
       h(Button, { key: "restore", to: restorePath(card.name, card.complete.id) }, "Restore the latest …"),
+    doctor.button && h(Fragment, { key: "doctor" }, doctor.button),
   ];
   const rest = !card.problem && [
     h(State, { key: "state", card, now }),
@@ -53,6 +56,7 @@ function Loaded({ card, error, reload }) {
     { trail: TRAIL, title: card.name, badge: h(HealthBadge, { health: card.health }), actions },
     h(Problem, { error: error || card.problem }),
     line,
+    doctor.found,
     rest,
   );
 }

@@ -29,8 +29,8 @@ class Person:
     name: str = "somebody"
     edits: bool = False
 
-    def may_edit(self) -> bool:
-        return self.edits
+    def may_edit(self, dag_id: str | None = None) -> bool:
+        return self.edits and (dag_id is None or dag_id.partition("__")[2] == "dms")
 
     def allowed(self, method: str, dag_ids: Iterable[str]) -> set[str]:
         return set(self.reads if method == "GET" else self.starts) & set(dag_ids)
@@ -49,6 +49,7 @@ class Planned:
     runs: dict[tuple[str, str], list[access.TaskState]] = field(default_factory=dict)
     started: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
     over: dict[tuple[str, str], str] = field(default_factory=dict)
+    answers: dict[tuple[str, str, str], Any] = field(default_factory=dict)
 
     def dags(self, dag_ids: Iterable[str]) -> dict[str, access.ScheduledDag]:
         return {dag_id: self.known[dag_id] for dag_id in dag_ids if dag_id in self.known}
@@ -59,6 +60,9 @@ class Planned:
 
     def ended(self, dag_id: str, run_id: str) -> str | None:
         return self.over.get((dag_id, run_id))
+
+    def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        return self.answers.get((dag_id, run_id, task_id))
 
     def start(self, dag_id: str, conf: dict[str, Any], *, by: str) -> str:
         self.started.append((dag_id, conf, by))

@@ -381,6 +381,7 @@ PATHS = [
     "/applications/dms/backups/1/deletion-plan",
     "/applications/dms/files?containing=x",
     "/applications/dms/work",
+    "/applications/dms/examination?dag_run_id=x",
     "/applications/dms/restores",
     "/runs?dag_id=glacier_backup__dms&dag_run_id=x",
     "/runs/tasks?dag_id=glacier_backup__dms&dag_run_id=x",
@@ -422,9 +423,10 @@ def test_the_overview_shows_each_person_their_applications(site: Site) -> None:
 
 def test_a_card_says_what_the_person_may_do(site: Site) -> None:
     actions = lambda person: site.seen_by(person).get("/api/applications/dms").json()["actions"]  # noqa: E731
-    assert actions(ADMIN) == {"back_up": True, "restore": True, "delete": True}
-    assert actions(VIEWER) == {"back_up": False, "restore": False, "delete": False}
-    assert actions(Person(reads=DAGS, starts=DAGS[:1])) == {"back_up": True, "restore": False, "delete": False}
+    assert actions(ADMIN) == {"back_up": True, "restore": True, "delete": True, "examine": True}
+    assert actions(VIEWER) == {"back_up": False, "restore": False, "delete": False, "examine": False}
+    alone = {"back_up": True, "restore": False, "delete": False, "examine": False}
+    assert actions(Person(reads=DAGS, starts=DAGS[:1])) == alone
 
 
 # --- the database that a restore replaced ---
@@ -565,7 +567,7 @@ def test_without_a_catalog_the_cards_say_how_to_mend_it(
     (card,) = get("/overview")["applications"]
     assert (card["health"], card["problem"]["kind"]) == ("unknown", "CatalogNotReady")
     assert "glacier-backup migrate" in card["problem"]["hint"]
-    assert card["actions"] == {"back_up": True, "restore": True, "delete": True}
+    assert card["actions"] == {"back_up": True, "restore": True, "delete": True, "examine": False}
     answer = admin.get("/api/applications/dms/backups")
     assert (answer.status_code, answer.json()["kind"]) == (503, "CatalogNotReady")
 
@@ -575,7 +577,7 @@ def test_an_unreachable_catalog_is_503_and_tells_no_password(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_THE_CATALOG", "postgres://me:hush-hush@127.0.0.1:1/catalog")
     for path in PATHS:
-        if "dms/" in path or "runs?" in path:
+        if ("dms/" in path or "runs?" in path) and "examination" not in path:  # which needs no catalog
             answer = admin.get(f"/api{path}")
             assert (answer.status_code, answer.json()["kind"]) == (503, "CatalogUnavailable"), path
             assert answer.json()["hint"]
@@ -678,7 +680,7 @@ def test_a_wrong_application_has_a_card_with_the_message_and_the_others_stay(get
     assert (right["name"], right["problem"]) == ("dms", None)
     assert (wrong["name"], wrong["health"], wrong["problem"]["kind"]) == ("other", "unknown", "ConfigurationError")
     assert "field 'retrieval_tier': must be one of" in wrong["problem"]["detail"]
-    assert wrong["actions"] == {"back_up": False, "restore": False, "delete": False}
+    assert wrong["actions"] == {"back_up": False, "restore": False, "delete": False, "examine": False}
 
 
 def test_a_wrong_application_says_why_on_its_own_page(admin: TestClient, site: Site) -> None:
