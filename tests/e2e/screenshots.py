@@ -16,7 +16,7 @@ HEIGHT = 860
 
 
 def main() -> None:
-    """Start a site, let it back up and restore, and keep five pictures."""
+    """Start a site, let it back up and restore, and keep four pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path, help="where the pictures go")
     images: Path = parser.parse_args().directory
@@ -30,7 +30,6 @@ def main() -> None:
             _live_through(page, site)
             _overview(page, site, images / "overview.png")
             _table(page, site, images / "table.png")
-            _examination(page, site, images / "examination.png")
             _plan(page, site, images / "restore-plan.png")
             _graph(page, images / "restore-run.png")
     for image in sorted(images.glob("*.png")):
@@ -53,13 +52,6 @@ def _back_up(page: Page, site: Site, number: int) -> None:
     if number == 1:
         page.get_by_role("button", name="Unpause and back up").click()
     expect(page.get_by_text("The backup you started is complete")).to_be_visible(timeout=LONG)
-
-
-def _examination(page: Page, site: Site, image: Path) -> None:
-    page.goto(f"{site.url}{PAGE}/dms")
-    page.get_by_role("button", name="Examine …").click()
-    expect(page.get_by_text(re.compile("^Well: "))).to_be_visible(timeout=LONG)
-    shoot(page, image)
 
 
 def _overview(page: Page, site: Site, image: Path) -> None:

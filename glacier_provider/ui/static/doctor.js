@@ -31,7 +31,7 @@ function Examination({ card, run, onEnd }) {
   const { data, error } = useAnswer(path, (found) => (ENDED.has(found?.state) ? null : 2000));
   const title = h(C.Heading, { as: "h2", size: "sm" }, `Examination of ${card.name}`);
   const actions = h(C.Flex, { gap: 3, align: "center" },
-    h(Link, { to: runPath(run.dag_id, run.dag_run_id) }, "DAG run and logs"),
+    h(C.Text, { as: "span", fontSize: "sm" }, h(Link, { to: runPath(run.dag_id, run.dag_run_id) }, "DAG run and logs")),
     h(Button, { size: "xs", variant: "ghost", onClick: onEnd }, "Dismiss"));
   return h(Panel, { title, actions },
     h(Problem, { error }),
@@ -46,5 +46,5 @@ function Findings({ data }) {
     data.state === "failed" && h(Note, { status: "error", title: "The worker could not look" }, "The log of the task examine says why."),
     data.state === "success" && !bad.length && h(Note, { status: "success" }, "Nothing is wrong."),
     bad.map((one, index) => h(Note, { key: index, status: STATUS[one.judgement], title: one.about }, `${one.told}. `, one.mend)),
-    well.length > 0 && h(Small, null, `Well: ${well.map((one) => `${one.about} (${one.told})`).join("; ")}.`));
+    well.length > 0 && h(Small, null, `Well: ${well.map((one) => one.about).join(", ")}.`));
 }
