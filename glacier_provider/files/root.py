@@ -77,6 +77,10 @@ class Root:
         finally:
             os.close(fd)
 
+    def open_folder(self, parts: Sequence[bytes]) -> int:
+        """Return a descriptor, to be closed by the caller, of the directory that `parts` lead to; raise OSError."""
+        return self._descend(parts, create=False)
+
     def _descend(self, parts: Sequence[bytes], *, create: bool) -> int:
         """Return a descriptor, the caller's to close, of the directory that `parts` lead to."""
         if not parts:

@@ -1,7 +1,7 @@
 """Files under temporary names: written in the product's own directory below a root, then renamed or removed.
 
 Each is locked (``flock``) as long as its process lives, so that leftovers of dead processes are told from the work of
-living ones, also across containers and hosts that share the directory.
+living ones, also across containers and hosts that share the directory. Very many small ones need no name at all.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import fcntl
 import os
 import secrets
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import cache
 from typing import Any, Self
 
+from glacier_provider.errors import FileError
 from glacier_provider.files.link import rename_new
 from glacier_provider.files.names import TEMPORARY
-from glacier_provider.files.root import NOFOLLOW_DIRECTORY, file_errors
+from glacier_provider.files.root import NOFOLLOW_DIRECTORY, file_error, file_errors
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNNAMED = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC if hasattr(os, "O_TMPFILE") else 0
 _PAST_CACHE = os.O_WRONLY | getattr(os, "O_DIRECT", 0) | os.O_NOFOLLOW | os.O_CLOEXEC
 _ALIGNED = 4096  # bytes: no disk wants more
 _LOCK = fcntl.LOCK_EX | fcntl.LOCK_NB
@@ -130,6 +132,37 @@ class PendingFile:
         self.close()
 
 
+class UnnamedFile:
+    """A file that has no name at all before it is given its own: it is gone with its process, however that ends."""
+
+    __slots__ = ("fd", "where")
+
+    def __init__(self, fd: int, where: str) -> None:
+        self.fd = fd
+        self.where = where
+
+    def write(self, data: bytes | memoryview) -> None:
+        """As `PendingFile.write`."""
+        try:
+            written = os.write(self.fd, data)
+            while written < len(data):
+                written += os.write(self.fd, data[written:])
+        except OSError as exc:
+            raise file_error(exc, "write", self.where) from exc
+
+    def name_new(self, target: bytes, target_dir: int) -> None:
+        """Give the file its name in an open directory; raise FileExistsError when the name is taken.
+
+        Raise OSError with EXDEV when the directory lies on another file system.
+        """
+        os.link(b"/proc/self/fd/%d" % self.fd, target, dst_dir_fd=target_dir)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
 @cache
 def _system_call(name: str, arguments: tuple[Any, ...]) -> Any:
     """Return a function of the C library that Python has not; None where the library has it neither."""
@@ -152,19 +185,43 @@ class TemporaryFiles:
 
     def create(self) -> PendingFile:
         """Return a new empty file, locked; its mode is what the process gives to every new file."""
+        while True:
+            name = secrets.token_hex(8).encode()
+            fd = self._opened(name, _CREATE)
+            if _lock_new(fd):
+                return PendingFile(fd, name, self._fd, self.where)
+            os.close(fd)
+
+    def create_unnamed(self) -> UnnamedFile:
+        """Return a new empty file without a name, of the same mode."""
+        return UnnamedFile(self._opened(b".", _UNNAMED), self.where)
+
+    def has_unnamed(self) -> bool:
+        """Whether files without a name can be made here and given one: on most local file systems, and with /proc.
+
+        https://man7.org/linux/man-pages/man2/open.2.html, O_TMPFILE
+        """
+        if not _UNNAMED:
+            return False
+        name = secrets.token_hex(8).encode()
+        try:
+            with closing(self.create_unnamed()) as tried:
+                tried.name_new(name, self._fd)
+        except (OSError, FileError):
+            return False
+        with suppress(OSError):  # another process takes it for a leftover
+            os.unlink(name, dir_fd=self._fd)
+        return True
+
+    def _opened(self, name: bytes, flags: int) -> int:
         with file_errors("write into", self.where), self._reopening:
             while True:
-                name = secrets.token_hex(8).encode()
                 try:
-                    fd = os.open(name, _CREATE, 0o666, dir_fd=self._fd)
+                    return os.open(name, flags, 0o666, dir_fd=self._fd)
                 except FileNotFoundError:  # another process found the directory empty and removed it
                     again = _open_private(self._parent)  # raises when the place itself is gone
                     os.close(self._fd)
                     self._fd = again
-                    continue
-                if _lock_new(fd):
-                    return PendingFile(fd, name, self._fd, self.where)
-                os.close(fd)
 
     def clear(self) -> int:
         """Remove the leftovers of dead processes; return how many."""

@@ -1,7 +1,8 @@
 """Putting very many small files in their places: written one by one, made durable and named by the group.
 
-For one thread, but `make_durable`, which another one may call meanwhile. As with `Placement`, what has no name yet lies
-under a temporary one, locked, and nothing takes the place of what is there.
+For one thread, but `make_durable`, which another one may call meanwhile. What is not named yet has no name at all
+where the file system can do that, else, as with `Placement`, a temporary one, locked. Nothing takes the place of what
+is there.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from typing import Any
 from glacier_provider.errors import DirectoryUnusable, FileError
 from glacier_provider.files.mounts import Mounts
 from glacier_provider.files.names import name_parts
-from glacier_provider.files.root import NOFOLLOW_DIRECTORY, AnyPath, Root, file_errors, open_directory
-from glacier_provider.files.temporary import PendingFile, TemporaryFiles
+from glacier_provider.files.root import NOFOLLOW_DIRECTORY, AnyPath, Root, file_error, file_errors, open_directory
+from glacier_provider.files.temporary import PendingFile, TemporaryFiles, UnnamedFile
 
 #: Where one call makes all that was written durable, and says when it could not: since Linux 5.8.
 #: https://man7.org/linux/man-pages/man2/syncfs.2.html
@@ -32,9 +33,9 @@ _SYNCS_AT_ONCE = 8  # where each file is synchronised by itself: the file system
 
 @dataclass(slots=True)
 class WrittenFile:
-    """A file under its temporary name, with what it is to be called, and whether it is."""
+    """A file that waits for its name, with what it is to be called, and whether it is."""
 
-    pending: PendingFile
+    pending: PendingFile | UnnamedFile
     parts: tuple[bytes, ...]
     named: bool = False
 
@@ -45,21 +46,36 @@ class WrittenFile:
 class PlacedTogether:
     """Files below one root. Raise DirectoryUnusable when it cannot be used."""
 
-    def __init__(self, root: AnyPath, *, together: bool | None = None) -> None:
-        """`together` says whether one call may make a group durable; None: as the file system allows."""
+    def __init__(self, root: AnyPath, *, together: bool | None = None, unnamed: bool | None = None) -> None:
+        """`together` says whether one call may make a group durable, `unnamed` whether files wait without any name;
+        None: as the file system allows.
+        """
         self._root = Root(root)
         self._temporary = TemporaryFiles(self._root.fd, self._root.path)
         self._together = _may_sync_together(self._root.fd) if together is None else together
+        self._unnamed = self._together and self._temporary.has_unnamed() if unnamed is None else unnamed
         self._folder: tuple[tuple[bytes, ...], int] | None = None
+        self._looked: tuple[tuple[bytes, ...], int] | None = None
 
     def is_taken(self, name: str) -> bool:
-        """Return whether anything has a name."""
-        return self._root.look(name_parts(name)) is not None
+        """Return whether anything has a name; raise UnsafePath, DirectoryUnusable."""
+        parts = name_parts(name)
+        folder = parts[:-1]
+        try:
+            if self._looked is None or self._looked[0] != folder:
+                self._end_look()
+                self._looked = folder, self._root.open_folder(folder)
+            os.stat(parts[-1], dir_fd=self._looked[1], follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            raise file_error(exc, "look at", self._root.where(parts)) from exc
+        return True
 
     def write(self, name: str, data: bytes) -> WrittenFile:
-        """Write a file under a temporary name; raise OutOfSpace, DirectoryUnusable, UnsafePath."""
+        """Write a file that is to get a name; raise OutOfSpace, DirectoryUnusable, UnsafePath."""
         parts = name_parts(name)
-        pending = self._temporary.create()
+        pending = self._temporary.create_unnamed() if self._unnamed else self._temporary.create()
         try:
             pending.write(data)
         except BaseException:
@@ -84,13 +100,18 @@ class PlacedTogether:
         """Give a durable file its name, and return what it is; raise FileExistsError when the name is taken.
 
         The name itself is durable after the next `make_durable`. Raise OSError where it lies on another file system;
-        the file is removed then.
+        the file is removed then, or was never seen.
         """
         try:
-            with file_errors("open the directory of", self._root.where(file.parts)):
+            try:
                 folder = self._opened(file.parts[:-1])
+            except OSError as exc:
+                raise file_error(exc, "open the directory of", self._root.where(file.parts)) from exc
             info = os.fstat(file.pending.fd)
-            file.pending.rename_new(file.parts[-1], folder, durable=False)
+            if isinstance(file.pending, UnnamedFile):
+                file.pending.name_new(file.parts[-1], folder)
+            else:
+                file.pending.rename_new(file.parts[-1], folder, durable=False)
             file.named = True
         finally:
             file.close()
@@ -105,9 +126,18 @@ class PlacedTogether:
 
     def let_go(self) -> None:
         """Look anew at directories: what has replaced one since is not seen before."""
+        self._end_look()
+        self._end_folder()
+
+    def _end_folder(self) -> None:
         if self._folder is not None:
             os.close(self._folder[1])
             self._folder = None
+
+    def _end_look(self) -> None:
+        if self._looked is not None:
+            os.close(self._looked[1])
+            self._looked = None
 
     def close(self) -> None:
         self.let_go()
@@ -117,7 +147,7 @@ class PlacedTogether:
     def _opened(self, folder: tuple[bytes, ...]) -> int:
         """Return a descriptor of a directory; what is missing of it is made."""
         if self._folder is None or self._folder[0] != folder:
-            self.let_go()
+            self._end_folder()
             fd = os.dup(self._root.fd)
             for part in folder:
                 parent = fd

@@ -15,9 +15,12 @@ from glacier_provider.files.names import TEMPORARY
 from glacier_provider.files.together import PlacedTogether
 
 
-@pytest.fixture(params=[True, False], ids=["one call", "a call each"])
+@pytest.fixture(params=["one call", "a call each", "without a name"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PlacedTogether]:
-    place = PlacedTogether(tmp_path, together=request.param)
+    unnamed = request.param == "without a name"
+    place = PlacedTogether(tmp_path, together=request.param != "a call each", unnamed=unnamed)
+    if unnamed and not place._temporary.has_unnamed():
+        pytest.skip("This file system makes no files without a name.")
     yield place
     place.close()
 
@@ -30,7 +33,7 @@ def test_files_have_no_name_before_they_are_given_it(place: PlacedTogether, tmp_
     names = ["a/b/one.bin", "a/b/two.bin", "a/three.bin", "four é.bin"]
     files = [place.write(name, name.encode()) for name in names]
     place.make_durable(files)
-    assert waiting(tmp_path) == 4
+    assert waiting(tmp_path) == (0 if place._unnamed else 4)
     assert [path for path in tmp_path.iterdir() if path.name != TEMPORARY] == []
     told = [place.name(file) for file in files]
     place.make_durable([], files)
@@ -40,6 +43,38 @@ def test_files_have_no_name_before_they_are_given_it(place: PlacedTogether, tmp_
         assert (path.stat().st_ino, path.stat().st_mtime_ns) == (info.st_ino, info.st_mtime_ns)
         assert place.is_taken(name)
     assert waiting(tmp_path) == 0
+
+
+def test_a_directory_is_looked_at_anew_when_it_was_let_go(place: PlacedTogether, tmp_path: Path) -> None:
+    assert not place.is_taken("a/one.bin")
+    for directory in (tmp_path / "a", tmp_path / "b"):
+        directory.mkdir()
+        (directory / "one.bin").touch()
+    assert place.is_taken("a/one.bin")
+    assert not place.is_taken("a/two.bin")
+    assert place.is_taken("b/one.bin")
+    (tmp_path / "b").rename(tmp_path / "c")
+    place.let_go()
+    assert not place.is_taken("b/one.bin")
+    (tmp_path / "link").symlink_to("a")
+    with pytest.raises(UnsafePath, match="symbolic link"):
+        place.is_taken("link/one.bin")
+
+
+def test_files_without_a_name_are_made_only_where_they_can_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    place = PlacedTogether(tmp_path, together=True)
+    file = place.write("one.bin", b"1")
+    assert waiting(tmp_path) == 1
+    place.make_durable([file])
+    place.name(file)
+    assert (tmp_path / "one.bin").read_bytes() == b"1"
+    place.close()
 
 
 def test_a_name_that_is_taken_meanwhile_keeps_what_it_has(place: PlacedTogether, tmp_path: Path) -> None:

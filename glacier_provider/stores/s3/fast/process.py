@@ -59,6 +59,8 @@ class _Sent:
 class Uploader(Worker):
     """Sends files of one application; tells ``(archive id, word, key, size, sha256)``."""
 
+    needs_heads = True
+
     def __init__(
         self, setup: ProcessSetup, shape: tuple[Any, ...], credentials: Credentials, tell: Callable[[Any], None]
     ):

@@ -94,17 +94,19 @@ def _options(transport: Transport, pycurl: Any) -> Iterator[tuple[Any, Any]]:
 
 
 class _Answering:
-    """A handle with what comes back to it."""
+    """A handle with what comes back to it; of the head nothing but the status, unless it is wanted."""
 
-    __slots__ = ("body", "handle", "head", "method", "room")
+    __slots__ = ("body", "handle", "head", "method", "room", "sends")
 
-    def __init__(self, transport: Transport, pycurl: Any) -> None:
+    def __init__(self, transport: Transport, pycurl: Any, *, heads: bool = True) -> None:
         self.handle = a_handle(transport, pycurl)
         self.head = bytearray()
         self.body: list[bytes] = []
         self.method = ""
         self.room = 0
-        self.handle.setopt(pycurl.HEADERFUNCTION, self.head.extend)
+        self.sends = False
+        if heads:
+            self.handle.setopt(pycurl.HEADERFUNCTION, self.head.extend)
         self.handle.setopt(pycurl.WRITEFUNCTION, self.take)
 
     def prepare(self, request: Request, pycurl: Any) -> None:
@@ -114,10 +116,12 @@ class _Answering:
         handle = self.handle
         handle.setopt(pycurl.URL, request.url)
         handle.setopt(pycurl.HTTPHEADER, request.headers)
-        if request.body is None:
-            handle.setopt(pycurl.HTTPGET, 1)
-        else:
+        if request.body is not None:
             handle.setopt(pycurl.POSTFIELDS, request.body)
+            self.sends = True
+        elif self.sends or not self.method:
+            handle.setopt(pycurl.HTTPGET, 1)
+            self.sends = False
         if request.method != self.method:
             handle.setopt(pycurl.CUSTOMREQUEST, request.method)
             self.method = request.method
@@ -139,7 +143,8 @@ class _Answering:
         status = 0 if trouble else self.handle.getinfo(pycurl.RESPONSE_CODE)
         if self.room < 0:
             status = TOO_LONG
-        self.handle.setopt(pycurl.POSTFIELDS, b"")
+        if self.sends:
+            self.handle.setopt(pycurl.POSTFIELDS, b"")
         return Reply(status, bytes(self.head), self.body.copy(), trouble)
 
 
@@ -186,17 +191,17 @@ class OneByOne:
 
 
 class ManyAtOnce:
-    """Up to `connections` requests at once; for one thread.
+    """Up to `connections` requests at once; for one thread. Answers have a head where `heads` are wanted.
 
     libcurl tells which sockets it waits for and is told which of them are ready, so that what is waiting costs nothing:
     https://curl.se/libcurl/c/curl_multi_socket_action.html
     """
 
-    def __init__(self, transport: Transport, connections: int) -> None:
+    def __init__(self, transport: Transport, connections: int, *, heads: bool = True) -> None:
         import pycurl
 
         self._pycurl = pycurl
-        self._transport = transport
+        self._transport, self._heads = transport, heads
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -213,7 +218,7 @@ class ManyAtOnce:
 
     def start(self, request: Request, token: Any) -> None:
         """Begin a request; `token` comes back with its answer."""
-        answering = self._idle.pop() if self._idle else _Answering(self._transport, self._pycurl)
+        answering = self._idle.pop() if self._idle else self._new()
         answering.prepare(request, self._pycurl)
         self._busy[answering.handle] = (answering, token)
         self._multi.add_handle(answering.handle)
@@ -261,6 +266,9 @@ class ManyAtOnce:
 
     def _wake_after(self, milliseconds: int) -> None:
         self._wake_at = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+    def _new(self) -> _Answering:
+        return _Answering(self._transport, self._pycurl, heads=self._heads)
 
     def _ended(self, handle: Any, trouble: str) -> tuple[Any, Reply]:
         answering, token = self._busy.pop(handle)

@@ -41,12 +41,14 @@ class Worker(ABC):
     """
 
     needs_leave = False
+    #: Whether it has to know more of an answer's head than its status.
+    needs_heads = False
 
     def __init__(
         self, shape: tuple[Any, ...], credentials: Credentials, tell: Callable[[Any], None], *, rate: float = 0.0
     ) -> None:
         self._requests = Requests(from_plain(shape), credentials)
-        self._sender = ManyAtOnce(from_plain(shape).transport, 256)
+        self._sender = ManyAtOnce(from_plain(shape).transport, 256, heads=self.needs_heads)
         self._rate_limit = RateLimit(rate)
         self._rate = rate
         self._connections = 1

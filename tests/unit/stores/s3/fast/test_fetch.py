@@ -32,7 +32,7 @@ class _Answers:
         self.asked: list[Any] = []
         self.count = 0
 
-    def __call__(self, *_: Any) -> _Answers:
+    def __call__(self, *_: Any, **__: Any) -> _Answers:
         return self
 
     def __len__(self) -> int:

@@ -58,7 +58,7 @@ class _Store:
         self.reply = Reply(status, f"HTTP/1.1 {status} OK\r\n{head}\r\n\r\n".encode(), [])
         self.asked: list[_Sent] = []
 
-    def __call__(self, *_: Any) -> _Store:
+    def __call__(self, *_: Any, **__: Any) -> _Store:
         return self
 
     def __len__(self) -> int:
