@@ -300,6 +300,7 @@ class Database:
         row: Any = connection.execute(
             "SELECT set_config('search_path', quote_ident(%s) || ', pg_catalog', false), "
             "set_config('TimeZone', 'UTC', false) AS zone, set_config('lock_timeout', %s, false) AS patience, "
+            "set_config('jit', 'off', false) AS jit, "  # its statements take less than to compile them
             "current_setting('session_replication_role') AS role",
             [self.schema, f"{round(LOCK_SECONDS * 1000)}ms"],
         ).fetchone()

@@ -23,6 +23,8 @@ from glacier_provider.errors import CatalogError, CatalogUnavailable, IllegalMov
 LANE = 16_384
 #: So many are meant, asked for and noted at a time: each time has its commits, and its wait for the last answer.
 _ASKED_AT_ONCE = 5 * PAGE_SIZE
+#: Of so many is known at a time how they are: a few rows, and the keys of what is waited for.
+LOOKED_AT_ONCE = 5 * PAGE_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,21 @@ class RetrievalIntent:
     def is_by_job(self) -> bool:
         """Whether a job of S3 Batch Operations asks for it, with many others."""
         return (self.job_id or "").startswith(BY_BATCH_JOB)
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePage:
+    """What the catalog knows of a page of a restore's archives.
+
+    How many of those that come from a store are in which status, and how many of them are `to_request`; the keys of
+    what is `waited` for, by store; the bounds of the page. One that `is_full` may have others behind it.
+    """
+
+    archives: Mapping[RetrievalStatus, int]
+    is_full: bool
+    to_request: int
+    waited: Mapping[str, Sequence[str]]
+    page: Mapping[str, int]
 
 
 class Restores:
@@ -235,7 +252,7 @@ class Restores:
         if not beside.get("failed_count") or outcome.get("database"):
             raise IllegalMove(
                 f"Restore {restore_id} does not wait for anybody to accept errors.",
-                hint="Look at it with: glacier-backup restores",
+                hint="RestorePage at it with: glacier-backup restores",
             )
         self.add_outcome(restore_id, beside={**beside, "accepted": True})
         return int(beside["failed_count"])
@@ -426,12 +443,10 @@ class Restores:
         Two restores that want the same archives take turns, page by page, until the caller asks for the next page: the
         second one finds confirmed what the first one asked for. Close the generator to end a turn.
         """
-        after = wanted.first - 1
-        while rows := self._db.rows(
-            "archives_to_request", restore_id=restore_id, after=after, last=wanted.last, limit=_ASKED_AT_ONCE
-        ):
-            after = rows[-1]["id"]
-            found = {row["id"]: row for row in rows}
+        for page in self._pages(restore_id, wanted, _ASKED_AT_ONCE):
+            found = {row["id"]: row for row in self._db.rows("archives_to_request", restore_id=restore_id, **page)}
+            if not found:
+                continue
             with self._in_turn(restore_id, found):
                 expire_copies(self._db)
                 new = self._db.rows(
@@ -492,12 +507,9 @@ class Restores:
 
     def archives_to_request(self, restore_id: int, wanted: ArchiveRange) -> Iterator[list[int]]:
         """Yield pages of ids of archives that nobody asked for yet."""
-        after = wanted.first - 1
-        while rows := self._db.rows(
-            "archives_to_request", restore_id=restore_id, after=after, last=wanted.last, limit=PAGE_SIZE
-        ):
-            after = rows[-1]["id"]
-            yield [row["id"] for row in rows]
+        for page in self._pages(restore_id, wanted, PAGE_SIZE):
+            if rows := self._db.rows("archives_to_request", restore_id=restore_id, **page):
+                yield [row["id"] for row in rows]
 
     def confirm_retrievals(self, taken: Sequence[tuple[int, str | None]]) -> None:
         """The store took these (retrieval id, job id): their archives are pending."""
@@ -511,12 +523,43 @@ class Restores:
         """These archives need no retrieval."""
         self._db.run("readable_at_once", archive_ids=list(archive_ids))
 
-    def pending(self, restore_id: int) -> Iterator[list[Row]]:
-        """Yield pages of what the restore waits for, in id order."""
-        after = 0
-        while rows := self._db.rows("pending_retrievals", restore_id=restore_id, after=after, limit=PAGE_SIZE):
-            after = rows[-1]["archive_id"]
-            yield rows
+    def looks(self, restore_id: int, *, after: int = -1) -> Iterator[RestorePage]:
+        """Yield what is known of all that the restore brings, or of what has a higher id, by the page, in id order."""
+        for page in self._pages(restore_id, ArchiveRange(after + 1, 2**62), LOOKED_AT_ONCE):
+            rows = self._db.rows("look_at_page", restore_id=restore_id, **page)
+            ours = [row for row in rows if row["source"] == "store"]
+            waited: dict[str, list[str]] = {}
+            for row in rows:
+                if row["keys"]:
+                    waited.setdefault(row["store_uri"], []).extend(row["keys"])
+            yield RestorePage(
+                archives={
+                    RetrievalStatus(status): sum(row["archives"] for row in ours if row["status"] == status)
+                    for status in {row["status"] for row in ours}
+                },
+                is_full=sum(row["archives"] for row in rows) >= LOOKED_AT_ONCE,
+                to_request=sum(row["not_empty"] for row in ours if row["status"] == RetrievalStatus.AVAILABLE),
+                waited=waited,
+                page=page,
+            )
+
+    def waited_for(
+        self, restore_id: int, look: RestorePage, store_uri: str, keys: Sequence[str] | None = None
+    ) -> list[Row]:
+        """Return what the restore waits for of a page and a store, or of it what has one of these keys."""
+        wanted = None if keys is None else list(keys)
+        return self._db.rows("pending_retrievals", restore_id=restore_id, store_uri=store_uri, keys=wanted, **look.page)
+
+    def _pages(self, restore_id: int, wanted: ArchiveRange, limit: int) -> Iterator[dict[str, int]]:
+        """Yield the bounds of pages of so many archives that a restore brings."""
+        after, is_last = wanted.first - 1, False
+        while not is_last:
+            row = self._db.rows("end_of_page", restore_id=restore_id, after=after, last=wanted.last, limit=limit)[0]
+            if row["upto"] is None:
+                return
+            is_last = row["is_last"]
+            yield {"after": after, "upto": row["upto"]}
+            after = row["upto"]
 
     def named(self, restore_id: int, keys: Sequence[str]) -> list[Row]:
         """Return the archives with these keys that the restore brings; `state` is None where no request is live."""
@@ -562,17 +605,11 @@ class Restores:
 
     def to_place(self, restore_id: int, wanted: ArchiveRange, *, orphan_directory: str) -> Iterator[list[Row]]:
         """Yield pages of archives whose bytes are not in place yet, in id order."""
-        after = wanted.first - 1
-        while rows := self._db.rows(
-            "archives_to_place",
-            restore_id=restore_id,
-            after=after,
-            last=wanted.last,
-            limit=PAGE_SIZE,
-            orphan_directory=orphan_directory,
-        ):
-            after = rows[-1]["id"]
-            yield rows
+        for page in self._pages(restore_id, wanted, PAGE_SIZE):
+            if rows := self._db.rows(
+                "archives_to_place", restore_id=restore_id, orphan_directory=orphan_directory, **page
+            ):
+                yield rows
 
     def placed(self, archive_ids: Sequence[int], *, staged: bool = False) -> None:
         """These are verified and in place: files `exists`; the dump, and files that are only `staged`, `local`."""

@@ -366,6 +366,15 @@ class HasRestorePools(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsEnded(Protocol):
+    """What a store can have beside the contract: it knows a retrieval by the archive's key alone."""
+
+    def ended_retrievals(self, keys: Sequence[str]) -> Iterator[RetrievalReport]:
+        """Yield a report, as `retrieval_reports`, for each key whose retrieval is not under way; for others none."""
+        ...
+
+
 class ListedPart(NamedTuple):
     """A part of a listing: all archives up to the key `until`, that one included; None: to the end."""
 

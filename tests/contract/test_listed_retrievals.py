@@ -79,6 +79,21 @@ def test_both_paths_tell_the_same(
     assert told[-1].missing
 
 
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("worth_listing", [1, 1000])
+def test_only_what_is_not_under_way_is_told_as_ended(
+    emulator: S3Emulator, asked: list[Retrieval], monkeypatch: pytest.MonkeyPatch, *, fast: bool, worth_listing: int
+) -> None:
+    monkeypatch.setattr(listing, "WORTH_LISTING", worth_listing)
+    monkeypatch.setattr(listing, "LISTED_AT_ONCE", 5)
+    store = a_store(emulator, fast=fast)
+    told = store.retrieval_reports(asked)
+    keys = [retrieval.location.key for retrieval in asked]
+    ended = list(store.ended_retrievals(keys))
+    assert ended == [report for report in told if report.status is not RetrievalStatus.PENDING]
+    assert list(store.ended_retrievals([keys[1], keys[4]])) == []
+
+
 def test_what_fails_is_asked_for_with_care(
     emulator: S3Emulator, asked: list[Retrieval], statuses: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,8 +114,9 @@ PAGE = (
 def test_a_page_is_understood_or_not_believed() -> None:
     found = understood_page(PAGE.encode())
     assert found is not None
-    assert found[1] == "a&b"
-    assert found[0]["a&b"].status is RetrievalStatus.READY
+    assert found.last == "a&b"
+    assert found.pending == []
+    assert found.others["a&b"].status is RetrievalStatus.READY
     for wrong in (
         PAGE[:-3],
         PAGE.replace("</Contents>", ""),
@@ -112,3 +128,23 @@ def test_a_page_is_understood_or_not_believed() -> None:
     ):
         assert understood_page(wrong.encode()) is None, wrong
     assert understood_page(b"\xff" + PAGE.encode()) is None
+
+
+ENTRY = (
+    "<Contents><Key>{key}</Key><StorageClass>{kept}</StorageClass>"
+    "<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus></Contents>"
+)
+
+
+def a_page(*entries: str) -> bytes:
+    return f"<ListBucketResult>{''.join(entries)}<IsTruncated>false</IsTruncated></ListBucketResult>".encode()
+
+
+def test_what_a_page_tells_of_one_key_is_not_taken_for_another() -> None:
+    cold, warm = ENTRY.format(key="a", kept="DEEP_ARCHIVE"), ENTRY.format(key="b", kept="STANDARD")
+    found = understood_page(a_page(cold, warm))
+    assert found is not None
+    assert found.pending == ["a"]
+    assert found.others["b"].status is RetrievalStatus.READY
+    without_key, twice = warm.replace("<Key>b</Key>", ""), cold.replace("<Key>a</Key>", "<Key>a</Key><Key>b</Key>")
+    assert understood_page(a_page(without_key, twice)) is None

@@ -340,12 +340,23 @@ SELECT min(id) AS first, max(id) AS last, count(*) AS archives, sum(stored_size)
   FROM (SELECT id, stored_size, ntile((SELECT n FROM shares)) OVER (ORDER BY id) AS share FROM wanted) AS numbered
  GROUP BY share ORDER BY share;
 
+-- name: end_of_page
+-- Where a page of so many archives of a restore ends. What is asked of a page goes through the restore's own rows between
+-- two bounds, and looks up each archive by itself (OFFSET keeps the planner from joining it otherwise): so nothing reads
+-- more than the page, whatever is known of tables that were just filled.
+SELECT max(archive_id) AS upto, count(*) < %(limit)s AS is_last FROM (
+    SELECT archive_id FROM restore_archives
+     WHERE restore_id = %(restore_id)s AND archive_id > %(after)s AND archive_id <= %(last)s
+     ORDER BY archive_id LIMIT %(limit)s) AS page;
+
 -- name: archives_to_request
--- A page of archives that only the cold has, in id order.
-SELECT m.id, m.store_uri, m.key FROM restore_members m
- WHERE m.restore_id = %(restore_id)s AND m.source = 'store' AND m.status = 'available' AND m.stored_size > 0
-   AND m.id > %(after)s AND m.id <= %(last)s
- ORDER BY m.id LIMIT %(limit)s;
+-- Of a page of archives those that only the cold has, in id order.
+SELECT one.* FROM restore_archives page CROSS JOIN LATERAL (
+    SELECT m.id, m.store_uri, m.key FROM restore_members m
+     WHERE m.restore_id = %(restore_id)s AND m.id = page.archive_id
+       AND m.source = 'store' AND m.status = 'available' AND m.stored_size > 0 OFFSET 0) AS one
+ WHERE page.restore_id = %(restore_id)s AND page.archive_id > %(after)s AND page.archive_id <= %(upto)s
+ ORDER BY one.id;
 
 -- name: lock_lanes
 -- In their order, so that two who want the same ones never wait for each other.
@@ -402,13 +413,26 @@ UPDATE glacier_archives SET error = %(error)s WHERE id = %(archive_id)s;
 -- Archives of a class without retrievals.
 UPDATE glacier_archives SET retrieval_status = 'ready' WHERE id = ANY(%(archive_ids)s) AND retrieval_status = 'available';
 
+-- name: look_at_page
+-- Of a page of archives how many are in which status, and the keys of those that are waited for.
+SELECT one.store_uri, one.source, one.status, count(*) AS archives, count(*) FILTER (WHERE one.stored_size > 0) AS not_empty,
+       array_agg(one.key) FILTER (WHERE one.status = 'pending' AND one.source <> 'directory') AS keys
+  FROM restore_archives page CROSS JOIN LATERAL (
+    SELECT m.store_uri, m.key, m.source, m.status, m.stored_size FROM restore_members m
+     WHERE m.restore_id = %(restore_id)s AND m.id = page.archive_id OFFSET 0) AS one
+ WHERE page.restore_id = %(restore_id)s AND page.archive_id > %(after)s AND page.archive_id <= %(upto)s
+ GROUP BY 1, 2, 3;
+
 -- name: pending_retrievals
--- A page of what a restore waits for, in id order.
-SELECT g.id, g.archive_id, g.job_id, g.tier, g.requested_at, m.key, m.store_uri, m.filename, m.stored_size
-  FROM restore_members m
-  JOIN glacier_retrievals g ON g.archive_id = m.id AND g.state = 'requested'
- WHERE m.restore_id = %(restore_id)s AND m.source <> 'directory' AND m.status = 'pending' AND m.id > %(after)s
- ORDER BY m.id LIMIT %(limit)s;
+-- Of a page of archives those of a store that a restore waits for, in id order; all, or those with these keys.
+SELECT one.* FROM restore_archives page CROSS JOIN LATERAL (
+    SELECT g.id, g.archive_id, g.job_id, g.tier, g.requested_at, m.key, m.store_uri, m.filename, m.stored_size
+      FROM restore_members m
+      JOIN glacier_retrievals g ON g.archive_id = m.id AND g.state = 'requested'
+     WHERE m.restore_id = %(restore_id)s AND m.id = page.archive_id AND m.source <> 'directory' AND m.status = 'pending'
+       AND m.store_uri = %(store_uri)s AND (%(keys)s::text[] IS NULL OR m.key = ANY(%(keys)s)) OFFSET 0) AS one
+ WHERE page.restore_id = %(restore_id)s AND page.archive_id > %(after)s AND page.archive_id <= %(upto)s
+ ORDER BY one.archive_id;
 
 -- name: named_archives
 -- What a restore brings from its stores, by the keys there, with the live request of each.
@@ -491,14 +515,16 @@ SELECT m.filename, m.status, m.error, g.tier, g.requested_at
  ORDER BY m.id LIMIT %(limit)s;
 
 -- name: archives_to_place
--- A page of archives that can be brought now, in id order.
-SELECT m.id, m.kind, m.filename, m.stored_size, m.sha256, m.checksum, m.store_uri, m.key, m.status, m.source,
-       m.replaces, g.job_id, o.subdirectory
-  FROM restore_members m
-  LEFT JOIN glacier_retrievals g ON g.archive_id = m.id AND g.state = 'ready'
-  LEFT JOIN orphan_moves o ON o.id = m.orphan_move AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
- WHERE m.restore_id = %(restore_id)s AND m.id > %(after)s AND m.id <= %(last)s AND m.status <> 'exists'
- ORDER BY m.id LIMIT %(limit)s;
+-- Of a page of archives those that are not in place, in id order.
+SELECT one.* FROM restore_archives page CROSS JOIN LATERAL (
+    SELECT m.id, m.kind, m.filename, m.stored_size, m.sha256, m.checksum, m.store_uri, m.key, m.status, m.source,
+           m.replaces, g.job_id, o.subdirectory
+      FROM restore_members m
+      LEFT JOIN glacier_retrievals g ON g.archive_id = m.id AND g.state = 'ready'
+      LEFT JOIN orphan_moves o ON o.id = m.orphan_move AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
+     WHERE m.restore_id = %(restore_id)s AND m.id = page.archive_id AND m.status <> 'exists' OFFSET 0) AS one
+ WHERE page.restore_id = %(restore_id)s AND page.archive_id > %(after)s AND page.archive_id <= %(upto)s
+ ORDER BY one.id;
 
 -- name: archives_placed
 UPDATE glacier_archives

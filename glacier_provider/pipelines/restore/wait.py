@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
+from glacier_provider.catalog.restores import RestorePage
 from glacier_provider.core.archive import Amount, Location
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.text import readable_size
@@ -18,13 +20,15 @@ from glacier_provider.errors import RetrievalFailed
 from glacier_provider.pipelines.restore.batch import open_jobs, settle_ended
 from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
 from glacier_provider.pipelines.restore.request import request_retrievals
+from glacier_provider.pipelines.shared.parallel import one_ahead
 from glacier_provider.pipelines.verify.content import Batches
-from glacier_provider.stores.contract import Retrieval, RetrievalReport, Stores
+from glacier_provider.stores.contract import Retrieval, RetrievalReport, Stores, TellsEnded
 
 log = logging.getLogger(__name__)
 
 #: An offer that ends within this time is renewed while we wait for others.
 RENEWAL_MARGIN_SECONDS = 3600.0
+_READABLE = (RetrievalStatus.READY, RetrievalStatus.LOCAL)
 #: A store does not always say that a retrieval failed: what was lost this often is taken as failed.
 MOST_RENEWALS = 5
 
@@ -46,7 +50,7 @@ class Waiting:
 def poll_retrievals(
     application: Application, restore_id: int, *, catalog: Catalog, stores: Stores, batches: Batches | None = None
 ) -> Waiting:
-    """Look once at everything the restore waits for, note what is ready, and say how much is left.
+    """RestorePage once at everything the restore waits for, note what is ready, and say how much is left.
 
     What a job of S3 Batch Operations asks for is waited for while the job goes on; with `batches` AWS is asked about
     it, and what an ended one did not ask for is asked for one by one.
@@ -56,43 +60,102 @@ def poll_retrievals(
     """
     failed = 0
     jobs = open_jobs(catalog)
-    for rows in catalog.restores.pending(restore_id):
-        failed += take_reports(restore_id, _reports(rows, stores), catalog=catalog, jobs=jobs)
+    looked = Looked(is_news=bool(jobs))
+    with closing(_looks(restore_id, catalog)) as looks:
+        for look in looks:
+            looked.add(look)
+            for reports in _reports(restore_id, look, catalog=catalog, stores=stores):
+                looked.is_news = True
+                failed += take_reports(restore_id, reports, catalog=catalog, jobs=jobs)
+    if not looked.is_news:
+        settle_lost(restore_id, catalog=catalog)
     settle_ended(jobs, catalog=catalog, batches=batches)
-    return go_on_waiting(application, restore_id, failed, catalog=catalog, stores=stores, batches=batches)
+    return go_on_waiting(application, restore_id, failed, looked, catalog=catalog, stores=stores, batches=batches)
+
+
+@dataclass(slots=True)
+class Looked:
+    """What a look at all archives of a restore has found, in archives; `is_news`: it is otherwise by now."""
+
+    pending: int = 0
+    ready: int = 0
+    to_request: int = 0
+    is_news: bool = False
+
+    def add(self, look: RestorePage) -> None:
+        self.pending += look.archives.get(RetrievalStatus.PENDING, 0)
+        self.ready += sum(look.archives.get(status, 0) for status in _READABLE)
+        self.to_request += look.to_request
 
 
 def go_on_waiting(
     application: Application,
     restore_id: int,
     failed: int,
+    looked: Looked | None = None,
     *,
     catalog: Catalog,
     stores: Stores,
     batches: Batches | None = None,
 ) -> Waiting:
-    """After a look that found `failed` retrievals: renew what has to be, unless any failed; say how much is left."""
+    """After a look that found `failed` retrievals: renew what has to be, unless any failed; say how much is left.
+
+    What was `looked` at is not counted again while there was no news; that nothing is left is never taken from it.
+    """
     failed += len(catalog.restores.often_lost(restore_id, times=MOST_RENEWALS))
+    if looked is None or looked.is_news or not looked.pending:
+        looked = None
     renewed = 0
     if not failed:
-        pending = catalog.restores.counts(restore_id).get(RetrievalStatus.PENDING, Amount()).archives
+        pending = looked.pending if looked else _counted(restore_id, catalog).pending
         margin = RENEWAL_MARGIN_SECONDS if pending else 0.0
-        catalog.restores.expire_by_clock(restore_id, margin_seconds=margin)
-        renewed = _renew(application, restore_id, catalog=catalog, stores=stores, batches=batches)
-    counts = catalog.restores.counts(restore_id)
-    return Waiting(
-        pending=counts.get(RetrievalStatus.PENDING, Amount()).archives,
-        ready=sum(counts.get(status, Amount()).archives for status in (RetrievalStatus.READY, RetrievalStatus.LOCAL)),
-        failed=failed,
-        renewed=renewed,
-    )
+        expired = catalog.restores.expire_by_clock(restore_id, margin_seconds=margin)
+        if looked is None or expired or looked.to_request:
+            looked = None
+            renewed = _renew(application, restore_id, catalog=catalog, stores=stores, batches=batches)
+    left = looked or _counted(restore_id, catalog)
+    return Waiting(pending=left.pending, ready=left.ready, failed=failed, renewed=renewed)
 
 
-def _reports(rows: Sequence[Row], stores: Stores) -> Iterator[tuple[Row, RetrievalReport]]:
-    for uri in {row["store_uri"] for row in rows}:
-        mine = {row["key"]: row for row in rows if row["store_uri"] == uri}
-        for report in stores(uri).retrieval_reports([retrieval_of(row) for row in mine.values()]):
-            yield mine[report.key], report
+def _counted(restore_id: int, catalog: Catalog) -> Looked:
+    counts = {status: amount.archives for status, amount in catalog.restores.counts(restore_id).items()}
+    ready = sum(counts.get(status, 0) for status in _READABLE)
+    return Looked(counts.get(RetrievalStatus.PENDING, 0), ready)
+
+
+def _looks(restore_id: int, catalog: Catalog) -> Generator[RestorePage]:
+    """Yield what the catalog knows of all that the restore brings; of very many archives it is asked meanwhile for what
+    comes next, on a connection of its own.
+    """
+    first = next(catalog.restores.looks(restore_id), None)
+    if first is None:
+        return
+    yield first
+    if first.is_full:
+        with (
+            catalog.beside() as beside,
+            closing(one_ahead(beside.restores.looks(restore_id, after=first.page["upto"]))) as others,
+        ):
+            yield from others
+
+
+def _reports(
+    restore_id: int, look: RestorePage, *, catalog: Catalog, stores: Stores
+) -> Iterator[list[tuple[Row, RetrievalReport]]]:
+    """Yield what each store says of what is waited for of a page; some stores only of what is not under way."""
+    for uri, keys in look.waited.items():
+        store = stores(uri)
+        if isinstance(store, TellsEnded):
+            ended = {report.key: report for report in store.ended_retrievals(keys)}
+            rows = catalog.restores.waited_for(restore_id, look, uri, list(ended)) if ended else []
+            found = [(row, ended[row["key"]]) for row in rows]
+        else:
+            rows = catalog.restores.waited_for(restore_id, look, uri)
+            mine = {row["key"]: row for row in rows}
+            reports = store.retrieval_reports([retrieval_of(row) for row in mine.values()])
+            found = [(mine[report.key], report) for report in reports]
+        if found:
+            yield found
 
 
 def retrieval_of(row: Row) -> Retrieval:

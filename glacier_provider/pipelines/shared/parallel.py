@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from glacier_provider.errors import GlacierProviderError
 
@@ -15,6 +15,7 @@ _Result = TypeVar("_Result")
 #: A mapped task is worth its start from this many files on.
 SMALLEST_SHARE = 500
 MEANWHILE_SECONDS = 1.0
+_END: Final = object()
 
 
 def in_parallel(
@@ -59,6 +60,15 @@ def _ended(
             yield item, error if isinstance(error, GlacierProviderError) else future.result()
     if foreign is not None:
         raise foreign
+
+
+def one_ahead(items: Iterator[_Item]) -> Generator[_Item]:
+    """Yield items, each while another thread makes the next one. Raises what making one raises, in its place."""
+    with ThreadPoolExecutor(1, thread_name_prefix="glacier-ahead") as thread:
+        following = thread.submit(next, items, _END)
+        while (item := following.result()) is not _END:
+            following = thread.submit(next, items, _END)
+            yield item  # type: ignore[misc]
 
 
 def in_time(work: Callable[[], _Result], seconds: float) -> _Result:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import bisect
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from html import unescape
+from itertools import compress
 from typing import Any
 
 from glacier_provider.core.parts import LISTED_AT_ONCE, WORTH_LISTING
@@ -23,9 +25,23 @@ from glacier_provider.stores.s3.bucket import Bucket
 from glacier_provider.stores.s3.fast.client import FastPath
 from glacier_provider.stores.s3.keys import folder_of, id_path, key_facts
 
-_CONTENTS = re.compile(r"<Contents>(.*?)</Contents>", re.DOTALL)
+_CUTS, _CUT = "<Contents>", "</Contents>"
+_KEY = re.compile(r"<Key>([^<]*)</Key>")
 _FIELD = re.compile(r"<(Key|StorageClass|IsRestoreInProgress|RestoreExpiryDate)>([^<]*)<")
 _TRUNCATED = re.compile(r"<IsTruncated>(true|false)</IsTruncated>")
+_IN_PROGRESS = "<IsRestoreInProgress>true</IsRestoreInProgress>"
+_CLASSES = tuple(f"<StorageClass>{name}</StorageClass>" for name in COLD_CLASSES)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a page tells: the keys of which the retrieval is under way, in order, and reports of the others by key;
+    `last` is its last key, None when the folder ends in it.
+    """
+
+    pending: list[str]
+    others: Mapping[str, RetrievalReport]
+    last: str | None
 
 
 def reports(bucket: Bucket, keys: Sequence[str], fast_path: FastPath | None = None) -> Iterator[RetrievalReport]:
@@ -33,18 +49,40 @@ def reports(bucket: Bucket, keys: Sequence[str], fast_path: FastPath | None = No
 
     Pages come by the fast path where there is one: botocore takes some ten times as long to understand one.
     """
+    for run, listed in _looked_at(bucket, keys, fast_path):
+        pending = set(listed.pending)
+        for key in run:
+            yield RetrievalReport(key, RetrievalStatus.PENDING) if key in pending else _other(key, listed)
+
+
+def ended(bucket: Bucket, keys: Sequence[str], fast_path: FastPath | None = None) -> Iterator[RetrievalReport]:
+    """Yield the reports of those whose retrieval is not under way: a page of which all is costs next to nothing."""
+    for run, listed in _looked_at(bucket, keys, fast_path):
+        if run != listed.pending:
+            pending = set(listed.pending)
+            yield from (_other(key, listed) for key in run if key not in pending)
+
+
+def _looked_at(
+    bucket: Bucket, keys: Sequence[str], fast_path: FastPath | None
+) -> Iterator[tuple[Sequence[str], Listed]]:
+    """Yield runs of keys, all of them in order, each with what a listing or a HEAD tells of it."""
     wanted = sorted(set(keys))
     position = 0
     while position < len(wanted):
         reach = _within_reach(bucket.uri.prefix, wanted, position)
-        found, last = _listed_from(bucket, wanted[position], fast_path) if reach >= WORTH_LISTING else ({}, "")
+        listed = _listed_from(bucket, wanted[position], fast_path) if reach >= WORTH_LISTING else Listed([], {}, "")
+        last = listed.last
         end = bisect.bisect_right(wanted, last, position) if last is not None else position + reach
         if end == position:  # no listing, or one that holds nothing but foreign keys before the wanted one
-            yield _one(bucket, wanted[position])
-            position += 1
-        for key in wanted[position:end]:
-            yield found.get(key) or _missing(key)
-        position = max(position, end)
+            yield wanted[position : position + 1], _told([_one(bucket, wanted[position])])
+        else:
+            yield wanted[position:end], listed
+        position = max(position + 1, end)
+
+
+def _other(key: str, listed: Listed) -> RetrievalReport:
+    return listed.others.get(key) or _missing(key)
 
 
 def _within_reach(prefix: str, wanted: Sequence[str], position: int) -> int:
@@ -61,10 +99,8 @@ def _within_reach(prefix: str, wanted: Sequence[str], position: int) -> int:
     return beyond - position
 
 
-def _listed_from(
-    bucket: Bucket, key: str, fast_path: FastPath | None
-) -> tuple[Mapping[str, RetrievalReport], str | None]:
-    """List a page that begins with `key`; return its reports and the last key, None when the folder ends in it."""
+def _listed_from(bucket: Bucket, key: str, fast_path: FastPath | None) -> Listed:
+    """List a page that begins with `key`."""
     facts = key_facts(bucket.uri.prefix, key)
     assert facts is not None
     folder = folder_of(bucket.uri.prefix, facts.application, facts.kind)
@@ -80,23 +116,39 @@ def _listed_from(
     page = next((page for page in pages if page.get("Contents")), {})  # an empty one may have others behind it
     entries = page.get("Contents", [])
     last = entries[-1]["Key"] if page.get("IsTruncated") else None
-    return {entry["Key"]: _report(entry) for entry in entries}, last
+    return _told([_report(entry) for entry in entries], last)
 
 
-def understood_page(data: bytes) -> tuple[Mapping[str, RetrievalReport], str | None] | None:
+def _told(reports: Sequence[RetrievalReport], last: str | None = None) -> Listed:
+    pending = [report.key for report in reports if report.status is RetrievalStatus.PENDING]
+    others = {report.key: report for report in reports if report.status is not RetrievalStatus.PENDING}
+    return Listed(pending, others, last)
+
+
+def understood_page(data: bytes) -> Listed | None:
     """Return the same of a page as S3 sends it; None for one that is cut, or of another form than is usual."""
     try:
         text = data.decode("utf-8")
-        entries = [_entry(one) for one in _CONTENTS.findall(text)]
+        entries = text.split(_CUTS)
+        told = _TRUNCATED.findall(entries.pop(0) + (entries[-1] if entries else ""))
+        keys = [unescape(key) if "&" in key else key for key in _KEY.findall(text)]
+        is_whole = ["<Key>" in entry and _CUT in entry for entry in entries]
+        if len(keys) != len(entries) or not all(is_whole):
+            return None
+        is_pending = [_IN_PROGRESS in one and (_CLASSES[0] in one or _CLASSES[1] in one) for one in entries]
+        if all(is_pending):
+            pending, others = keys, {}
+        else:
+            pending = list(compress(keys, is_pending))
+            rest = [(keys[n], entries[n]) for n, is_it in enumerate(is_pending) if not is_it]
+            others = {key: _report(_entry(entry.partition(_CUT)[0])) for key, entry in rest}
     except (ValueError, KeyError):
         return None
-    told = _TRUNCATED.findall(text)
-    if not text.rstrip().endswith("</ListBucketResult>") or len(told) != 1 or text.count("<Contents>") != len(entries):
+    if not text.rstrip().endswith("</ListBucketResult>") or len(told) != 1:
         return None
     if told == ["true"] and not entries:
         return None  # what follows it is asked for by the careful path
-    last = entries[-1]["Key"] if told == ["true"] else None
-    return {entry["Key"]: _report(entry) for entry in entries}, last
+    return Listed(pending, others, keys[-1] if told == ["true"] else None)
 
 
 def _entry(text: str) -> dict[str, Any]:

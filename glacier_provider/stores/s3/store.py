@@ -64,7 +64,7 @@ from glacier_provider.stores.s3.keys import (
     metadata_of,
     object_key,
 )
-from glacier_provider.stores.s3.listing import reports
+from glacier_provider.stores.s3.listing import ended, reports
 from glacier_provider.stores.s3.stream import S3StreamUpload
 from glacier_provider.stores.s3.upload import S3Upload, abort_uploads
 from glacier_provider.stores.s3.versions import old_versions
@@ -236,6 +236,9 @@ class S3Store:
 
     def retrieval_reports(self, retrievals: Sequence[Retrieval]) -> Iterator[RetrievalReport]:
         return reports(self._bucket, [retrieval.location.key for retrieval in retrievals], self.fast_path)
+
+    def ended_retrievals(self, keys: Sequence[str]) -> Iterator[RetrievalReport]:
+        return ended(self._bucket, keys, self.fast_path)
 
     def read(
         self,

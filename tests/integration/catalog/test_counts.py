@@ -109,7 +109,9 @@ class Walk:
         restores.start(restore_id)
         for intents in restores.intend_retrievals(restore_id, ArchiveRange(0, 2**62), tier="Standard", days=1):
             restores.confirm_retrievals([(intent.id, f"job {intent.id}") for intent in intents])
-        for rows in restores.pending(restore_id):
+        for rows in [
+            restores.waited_for(restore_id, look, uri) for look in restores.looks(restore_id) for uri in look.waited
+        ]:
             restores.retrievals_ready([(row["id"], None) for row in rows if self.random.random() < 0.8])
             restores.retrievals_failed([(row["id"], "no") for row in rows if self.random.random() < 0.3])
             restores.placed([row["archive_id"] for row in rows if self.random.random() < 0.5])

@@ -9,13 +9,15 @@ import pytest
 
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.catalog import Catalog
-from glacier_provider.catalog.restores import Comparison
+from glacier_provider.catalog.restores import Comparison, RestorePage
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.plan import RestoreRequest
+from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import IllegalMove
-from tests.integration.catalog.test_backups import a_backup, a_run
+from tests.integration.catalog.test_backups import STORE, a_backup, a_run
 
 ALL = ArchiveRange(0, 2**62)
+MANY = 3000
 
 
 def planned(catalog: Catalog, backup_id: int, run: int, there: list[str]) -> tuple[int, Comparison]:
@@ -124,6 +126,60 @@ def test_a_restore_that_is_planned_again_forgets_its_first_plan(catalog: Catalog
     assert compared.present.archives == 1
     catalog.restores.start(again)
     assert (status_of(catalog, "a"), status_of(catalog, "b")) == ("exists", "available")
+
+
+@pytest.mark.parametrize("knows", ["nothing", "all"])
+def test_a_restore_goes_through_its_archives_once_whatever_the_server_knows_of_its_tables(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, knows: str
+) -> None:
+    for name in ("PAGE_SIZE", "LOOKED_AT_ONCE", "_ASKED_AT_ONCE"):
+        monkeypatch.setattr(f"glacier_provider.catalog.restores.{name}", MANY // 30)
+    backup_id = a_backup(catalog, 1, [f"file {number}" for number in range(MANY)])
+    restore_id, _ = planned(catalog, backup_id, 101, [])  # its rows are new: no statistics tell how many
+    catalog.restores.start(restore_id)
+    for intents in catalog.restores.intend_retrievals(restore_id, ALL, tier="Bulk", days=1):
+        catalog.restores.confirm_retrievals([(intent.id, None) for intent in intents])
+    for count in (
+        lambda: sum(look.archives.get(RetrievalStatus.PENDING, 0) for look in looks(catalog, restore_id)),
+        lambda: MANY - len(to_request(catalog, restore_id)),
+        lambda: sum(map(len, catalog.restores.to_place(restore_id, ALL, orphan_directory="/o"))),
+    ):
+        with catalog.transaction():
+            before = rows_read(catalog)
+            assert count() == MANY
+            assert rows_read(catalog) - before < 4 * MANY
+
+
+def looks(catalog: Catalog, restore_id: int) -> list[RestorePage]:
+    return list(catalog.restores.looks(restore_id))
+
+
+def rows_read(catalog: Catalog) -> int:
+    """Of archives, by this transaction."""
+    count = one(
+        catalog,
+        "SELECT seq_tup_read + idx_tup_fetch AS value FROM pg_stat_xact_user_tables WHERE relname = %s",
+        "glacier_archives",
+    )
+    assert isinstance(count, int)
+    return count
+
+
+def test_a_look_tells_what_is_waited_for_and_how_much_there_is_of_what(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, ["a", "b", "c", "d"])
+    restore_id, _ = planned(catalog, backup_id, 101, ["d"])
+    catalog.restores.start(restore_id)
+    for intents in catalog.restores.intend_retrievals(restore_id, ALL, tier="Bulk", days=1):
+        catalog.restores.confirm_retrievals([(intent.id, None) for intent in intents[:2]])
+    [look] = looks(catalog, restore_id)
+    rows = catalog.restores.waited_for(restore_id, look, STORE)
+    assert {row["key"] for row in rows} == set(look.waited[STORE]) == {row["key"] for row in rows[:2]}
+    assert catalog.restores.waited_for(restore_id, look, STORE, [rows[1]["key"]]) == rows[1:]
+    assert look.archives == {RetrievalStatus.PENDING: 2, RetrievalStatus.AVAILABLE: 1}
+    assert look.to_request == 1
+    catalog.restores.retrievals_ready([(rows[0]["id"], None)])
+    [look] = looks(catalog, restore_id)
+    assert (look.archives[RetrievalStatus.READY], look.waited) == (1, {STORE: [rows[1]["key"]]})
 
 
 def test_members_that_went_since_the_scan_are_not_present(catalog: Catalog) -> None:
