@@ -739,13 +739,20 @@ _mutation(
     "tests/contract/test_listed_retrievals.py",
 )
 _mutation(
+    "an offer that ended is not asked for again by a look without other news",
+    Promise.RETRIEVED,
+    f"{PIPELINES}/restore/wait.py",
+    "        if looked is None or expired or looked.to_request:\n",
+    "        if looked is None:\n",
+    "tests/integration/test_looks.py",
+)
+_mutation(
     "that nothing is left is believed though something changed meanwhile",
     Promise.WHOLE,
     f"{PIPELINES}/restore/wait.py",
     "    if looked is None or looked.is_news or not looked.pending:\n        looked = None\n",
     "",
-    "tests/integration/test_restored_by_batch.py",
-    "tests/integration/test_round_trip.py",
+    "tests/integration/test_looks.py",
 )
 _mutation(
     "what was set aside is paid for",
