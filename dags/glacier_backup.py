@@ -15,6 +15,7 @@ from glacier_provider.operators.backup_steps import (
     ScanFilesOperator,
 )
 from glacier_provider.operators.base import ANY_DATE, default_args, run_failed, run_succeeded
+from glacier_provider.operators.deadlines import backup_deadline
 from glacier_provider.operators.glacier_upload import GlacierUploadOperator
 from glacier_provider.operators.pg_dump import PgDumpOperator
 from glacier_provider.operators.reconcile import ReconcileOperator
@@ -51,6 +52,7 @@ def backup_dag(application: Application) -> DAG:
         on_success_callback=run_succeeded,
         max_active_runs=1,
         dagrun_timeout=timedelta(days=3),
+        deadline=backup_deadline(application),
         tags=["glacier", "backup", name],
         default_args=default_args(application),
     ) as dag:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -39,11 +40,11 @@ class Installation:
 
 
 class Airflow:
-    """API server, scheduler, DAG processor and triggerer of one installation."""
+    """API server, scheduler, DAG processor and triggerer of one installation; `below` is the path of its base URL."""
 
-    def __init__(self, installation: Installation, children: Children) -> None:
+    def __init__(self, installation: Installation, children: Children, below: str = "") -> None:
         self._children = children
-        self._environment = _environment(installation, free_port())
+        self._environment = _environment(installation, free_port(), below)
         self.url = self._environment["AIRFLOW__API__BASE_URL"]
 
     def migrate(self) -> Child:
@@ -53,7 +54,7 @@ class Airflow:
     def start(self, environment: Mapping[str, str]) -> None:
         """Start the processes, with more environment; they are ready when `Rest.wait_until_ready` returns."""
         self._environment.update(environment)
-        port = self.url.rpartition(":")[2]
+        port = str(urlsplit(self.url).port)
         self._run("airflow-api-server", "api-server", "--host", "127.0.0.1", "--port", port, "--workers", "1")
         self._run("airflow-dag-processor", "dag-processor")
         self._run("airflow-scheduler", "scheduler", "--skip-serve-logs")
@@ -232,12 +233,12 @@ def _log_line(entry: Any) -> str:
     return text
 
 
-def _environment(installation: Installation, port: int) -> dict[str, str]:
+def _environment(installation: Installation, port: int, below: str) -> dict[str, str]:
     home, server = installation.home, installation.metadata
     home.mkdir(parents=True, exist_ok=True)
     passwords = home / "passwords.json"
     passwords.write_text(json.dumps({USER: PASSWORD}))
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://127.0.0.1:{port}{below}"
     metadata = f"postgresql+psycopg2://{server.user}:{server.password}@{server.host}:{server.port}/{server.dbname}"
     return {
         "AIRFLOW_HOME": str(home),

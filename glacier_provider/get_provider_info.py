@@ -57,6 +57,7 @@ def get_provider_info() -> dict[str, Any]:
             "glacier_provider.operators.links.BackupLink",
             "glacier_provider.operators.links.StoreLink",
         ],
+        "notifications": ["glacier_provider.notifications.alerts.GlacierNotifier"],
         "bundles": [{"integration-name": _INTEGRATION, "python-modules": ["glacier_provider.hooks.dag_bundle"]}],
         "asset-uris": [{"schemes": ["x-glacier-backup"], "handler": None}],
         "cli": ["glacier_provider.cli.airflow_command.get_airflow_commands"],

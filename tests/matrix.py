@@ -1,9 +1,11 @@
 """The package in the environments that people have: versions of Airflow and of Python, newest and lowest dependencies.
 
-    python -m tests.matrix [--cells 3.2,3.13]
+    python -m tests.matrix [--cells 3.2,3.13 | --small]
 
 Each cell gets an environment of its own below .cache/matrix, and runs what depends on Airflow: its DAGs parsed and run
-to the end, the deferred wait, the approval, the API of the page, the plugin. An interpreter that is not here is named.
+to the end, the deferred wait, the approval, deadlines, lineage, the API of the page, the plugin; with the oldest
+Python, where there is a browser, its way through the page below a base URL with a path. An interpreter that is not here
+is named. The small cell is the oldest Airflow on this Python, and what does not take minutes.
 """
 
 from __future__ import annotations
@@ -27,18 +29,36 @@ AIRFLOWS = {
     "3.3.2": ("fastapi<0.137",),
     "3.4.0b2": ("fastapi<0.137",),
 }
+HERE_IS = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-TESTS = (
+_RUNS = "tests/integration/airflow"
+SMALL = (
     "tests/unit/test_dags.py",
+    "tests/unit/test_deprecations.py",
+    "tests/unit/test_provider_info.py",
     "tests/unit/ui/test_plugin.py",
     "tests/unit/operators/test_airflow_version.py",
-    "tests/integration/airflow/test_round_trips.py",
-    "tests/integration/airflow/test_approval.py",
-    "tests/integration/airflow/test_notified.py",
+    "tests/unit/operators/test_links.py",
+    f"{_RUNS}/test_deadlines.py",
+    f"{_RUNS}/test_lineage.py",
+    f"{_RUNS}/test_notifier.py",
+    f"{_RUNS}/test_without_copying.py",
+    f"{_RUNS}/test_round_trips.py::test_a_missing_owner_role_is_told_before_anything_changes",
+)
+TESTS = (
+    *SMALL,
+    f"{_RUNS}/test_round_trips.py::test_last_weeks_backup_then_yesterdays",
+    f"{_RUNS}/test_approval.py",
+    f"{_RUNS}/test_notified.py",
     "tests/integration/ui/test_api.py",
 )
+BROWSED = "tests/e2e/test_below_a_path.py"
+NOT_HERE = "no such interpreter here"
 #: What the tests need besides the package with what its demo has.
-TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema", "prometheus-client", "schemathesis")
+TOOLS = (
+    *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema", "prometheus-client", "schemathesis"),
+    *("apache-airflow-providers-git", "playwright"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,13 +66,23 @@ class Cell:
     airflow: str
     python: str
     lowest: bool = False
+    small: bool = False
 
     def __str__(self) -> str:
         return f"airflow {self.airflow}, python {self.python}, {'lowest' if self.lowest else 'newest'} dependencies"
 
     @property
+    def tests(self) -> tuple[str, ...]:
+        return SMALL if self.small else TESTS
+
+    @property
+    def browsed(self) -> bool:
+        return self.python == PYTHONS[0] and not self.small and shutil.which("chromium") is not None
+
+    @property
     def place(self) -> Path:
-        return CACHE / f"airflow-{self.airflow}-python-{self.python}{'-lowest' if self.lowest else ''}"
+        kind = "-lowest" if self.lowest else "-small" if self.small else ""
+        return CACHE / f"airflow-{self.airflow}-python-{self.python}{kind}"
 
 
 def cells() -> Iterator[Cell]:
@@ -66,11 +96,11 @@ def result(cell: Cell) -> str:
     uv = Path(sys.executable).parent / "uv"
     found = interpreter(cell.python)
     if found is None:
-        return "no such interpreter here"
+        return NOT_HERE
     shutil.rmtree(cell.place, ignore_errors=True)
     if not _runs([uv, "venv", "-q", "--python", found, cell.place]):
         return "no environment"
-    wanted = [".[demo]", f"apache-airflow=={cell.airflow}", *AIRFLOWS[cell.airflow]]
+    wanted = [".[demo,lineage]", f"apache-airflow=={cell.airflow}", *AIRFLOWS[cell.airflow]]
     lowest = ["--resolution", "lowest-direct"] if cell.lowest else []
     python = cell.place / "bin" / "python"
     install: list[str | Path] = [uv, "pip", "install", "-q", "--prerelease", "if-necessary-or-explicit"]
@@ -78,14 +108,20 @@ def result(cell: Cell) -> str:
         return "cannot be installed"
     if not _runs([*install, "--python", python, *TOOLS, *AIRFLOWS[cell.airflow], f"apache-airflow=={cell.airflow}"]):
         return "the tests cannot be installed"
-    passed = _runs([python, "-m", "pytest", "-q", "-n", "2", "-m", "not browser", "-p", "no:cacheprovider", *TESTS])
-    return "passed" if passed else "FAILED"
+    pytest: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "--no-header"]
+    if not _runs([*pytest, "-n", "2", "--dist", "worksteal", "--durations=8", "-m", "not browser", *cell.tests]):
+        return "FAILED"
+    if cell.browsed and not _runs([*pytest, "-m", "browser", BROWSED]):
+        return "FAILED in the browser"
+    return "passed, in a browser too" if cell.browsed else "passed"
 
 
 def interpreter(version: str) -> str | None:
     """Return an interpreter of this version, None where there is none that runs."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates = [shutil.which(f"python{version}"), *map(str, sorted(pyenv.glob(f"{version}.*/bin/python")))]
+    if version == HERE_IS:
+        candidates.insert(0, sys.executable)
     for found in filter(None, candidates):
         done = subprocess.run([found, "-c", ""], capture_output=True, check=False)
         if done.returncode == 0:
@@ -100,16 +136,18 @@ def _runs(argv: list[str | Path]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cells", default="", help="only those with all of these words, by commas: 3.2.2,3.13")
-    words = [word for word in parser.parse_args().cells.split(",") if word]
+    parser.add_argument("--small", action="store_true", help="the oldest Airflow on this Python, in few minutes")
+    given = parser.parse_args()
+    words = [word for word in given.cells.split(",") if word]
+    here = Cell(next(iter(AIRFLOWS)), HERE_IS, small=True)
     results = {}
-    for cell in cells():
+    for cell in [here] if given.small else cells():
         if all(word in str(cell) for word in words):
             print(f"--- {cell}", flush=True)
             results[cell] = result(cell)
     for cell, told in results.items():
         print(f"{told:26} {cell}")
-    wrong = {"FAILED", "no environment", "cannot be installed", "the tests cannot be installed"}
-    return int(not results or bool(wrong & set(results.values())))
+    return int(not results or not all(told.startswith(("passed", NOT_HERE)) for told in results.values()))
 
 
 if __name__ == "__main__":

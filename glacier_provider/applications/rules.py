@@ -26,7 +26,7 @@ from pydantic_core.core_schema import CoreSchema, literal_schema
 
 from glacier_provider.core.alert import AlertTarget
 from glacier_provider.core.checks import CHECKS_OF_RESTORES
-from glacier_provider.core.condition import Event
+from glacier_provider.core.condition import ASKED_FOR, Event
 from glacier_provider.core.drill import DRILL_CHECKS
 from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.notification import parse_queue
@@ -429,10 +429,10 @@ AlertTargets = Annotated[
     must_be(_ALERT_WORDS),
 ]
 EventNames = Annotated[
-    tuple[Annotated[str, _choice(event.value for event in Event if event is not Event.TEST)], ...],
+    tuple[Annotated[str, _choice(event.value for event in Event if event not in ASKED_FOR)], ...],
     Strict(),
     BeforeValidator(_listed),
-    must_be(f"a list of {', '.join(event.value for event in Event if event is not Event.TEST)}"),
+    must_be(f"a list of {', '.join(event.value for event in Event if event not in ASKED_FOR)}"),
 ]
 PingText = Annotated[
     str,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 GRACE = timedelta(hours=6)
 #: A verification or a drill has this long, and the hours that what sleeps in the cold may take.
 PROOF_GRACE = timedelta(days=2)
+#: So many ticks of a schedule show its longest pause, or nearly so: those of a day, every ten minutes.
+_TICKS = 144
 
 _PRESETS = {
     "@hourly": "0 * * * *",
@@ -50,6 +52,19 @@ class Schedule:
         first: datetime = ticks.get_next(datetime)
         second: datetime = ticks.get_next(datetime)
         return min(GRACE, (second - first) / 2)
+
+    def longest_grace(self, after: datetime) -> timedelta:
+        """Return the longest `grace` of a schedule, as far as its first ticks after a time tell it."""
+        if self.expression is None:
+            return GRACE
+        ticks, longest = self._iterator(after), timedelta()
+        due: datetime = ticks.get_next(datetime)
+        for _ in range(_TICKS):
+            due, before = ticks.get_next(datetime), due
+            longest = max(longest, (due - before) / 2)
+            if longest >= GRACE:
+                return GRACE
+        return longest
 
     def next_due(self, after: datetime) -> datetime:
         """Return when something is due next after a time, in the schedule's own time zone."""

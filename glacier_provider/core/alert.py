@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from glacier_provider.core.condition import Event, Grade, Happening, Trouble
+from glacier_provider.core.condition import ASKED_FOR, Event, Grade, Happening, Trouble
 from glacier_provider.errors import ConfigurationError
 
 #: What somebody is called for unless `alerts.on` says otherwise.
-CALLED_FOR = tuple(event.value for event in Event if event not in (Event.RESTORE_ENDED, Event.DELETION, Event.TEST))
+CALLED_FOR = tuple(event.value for event in Event if event not in (Event.RESTORE_ENDED, Event.DELETION, *ASKED_FOR))
 #: What happened longer ago is told to nobody who was not told of it then.
 NEWS = timedelta(days=1)
 EXAMPLE = "ops@example.com"
@@ -159,6 +159,11 @@ def a_test_alert(application: str, now: datetime, link: str) -> Alert:
     """Return what `glacier-backup alerts test` sends."""
     told, hint = "this is a test: alerts of this application reach you", "Nothing has to be done."
     return Alert(application, Event.TEST, Grade.OK, told, hint, now, "", link)
+
+
+def a_reported_alert(application: str, told: str, now: datetime, link: str) -> Alert:
+    """Return what `GlacierNotifier` sends of a task whose run is neither a backup nor a restore."""
+    return Alert(application, Event.REPORTED, Grade.CRITICAL, told, "See its log, and clear it.", now, "", link)
 
 
 def _sentence(text: str) -> str:

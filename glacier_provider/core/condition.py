@@ -84,6 +84,11 @@ class Event(StrEnum):
     CATALOG_UNREACHABLE = "catalog_unreachable"
     DELETION = "deletion"  #: a backup was deleted, or its deletion began
     TEST = "test"  #: somebody tries whether alerts arrive
+    REPORTED = "reported"  #: a task of somebody's own DAG failed, and has `GlacierNotifier` say so
+
+
+#: What is told by whoever asks for it, whatever `alerts.on` says.
+ASKED_FOR = (Event.TEST, Event.REPORTED)
 
 
 #: The clocks of two servers may differ by so much.

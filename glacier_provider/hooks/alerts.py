@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import html
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from glacier_provider.core.alert import Alert, AlertTarget
 from glacier_provider.core.condition import Grade
 from glacier_provider.errors import ConfigurationError, GlacierProviderError, NotTold
-from glacier_provider.hooks.resources import connection_of
+from glacier_provider.hooks.resources import Resources, connection_of
+from glacier_provider.hooks.web import page_link
+
+if TYPE_CHECKING:
+    from glacier_provider.applications import Application
+    from glacier_provider.pipelines.alerts import Failure
+
+log = logging.getLogger(__name__)
 
 #: Of one step of a request; how long a target may take in all is a matter of who sends.
 HTTP_SECONDS = 10.0
@@ -129,6 +137,33 @@ def _by_notifier(target: AlertTarget, alert: Alert) -> None:
 
 
 _SENDERS = {"email": _send_mail, "webhook": _post, "apprise": _by_apprise, "notifier": _by_notifier}
+
+
+def tell_application(application: Application, unreachable: dict[str, dict[str, Any]]) -> list[Failure]:
+    """Tell the targets of an application what is wrong with it and they were not told yet; return what did not arrive.
+
+    `unreachable` is what `unreachable_catalogs` yields.
+    """
+    from glacier_provider.pipelines import alerts
+
+    try:
+        with Resources(application) as resources:
+            told = alerts.tell_alerts(application, catalog=resources.catalog, send=send_alert, link=page_link())
+    except GlacierProviderError as error:
+        log.warning("%s: %s", application.name, error)
+        return alerts.tell_unreachable(application, error, known=unreachable, send=send_alert, link=page_link())
+    unreachable.pop(application.name, None)
+    return told
+
+
+def tell_at_once(application: Application, alert: Alert) -> list[Failure]:
+    """Tell the targets of an application of one alert, whatever they were told before; return what did not arrive."""
+    from glacier_provider.pipelines import alerts
+
+    told = alerts.tell(
+        alerts.targets_of(application), alert, seconds=application.alerts.timeout_seconds, send=send_alert
+    )
+    return [alerts.failure_of(target, alert, why) for target, why in told if why is not None]
 
 
 @contextmanager

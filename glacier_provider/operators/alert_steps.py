@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseOperator
 
 from glacier_provider.applications import load_applications
-from glacier_provider.errors import GlacierProviderError, NotTold
-from glacier_provider.hooks.resources import Resources
+from glacier_provider.errors import NotTold
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,27 +20,15 @@ class TellAlertsOperator(BaseOperator):
     """
 
     def execute(self, context: Context) -> None:
-        from glacier_provider.hooks.alerts import send_alert, unreachable_catalogs
-        from glacier_provider.hooks.web import page_link
-        from glacier_provider.pipelines import alerts
+        from glacier_provider.hooks.alerts import tell_application, unreachable_catalogs
 
-        link, failures = page_link(), list[alerts.Failure]()
         with unreachable_catalogs() as unreachable:
-            for application in load_applications().values():
-                if not application.alerts.to:
-                    continue
-                try:
-                    with Resources(application) as resources:
-                        failures += alerts.tell_alerts(
-                            application, catalog=resources.catalog, send=send_alert, link=link
-                        )
-                except GlacierProviderError as error:
-                    self.log.warning("%s: %s", application.name, error)
-                    failures += alerts.tell_unreachable(
-                        application, error, known=unreachable, send=send_alert, link=link
-                    )
-                else:
-                    unreachable.pop(application.name, None)
+            failures = [
+                failure
+                for application in load_applications().values()
+                if application.alerts.to
+                for failure in tell_application(application, unreachable)
+            ]
         for failure in failures:
             self.log.error("%(target)s was not told of %(event)s of %(application)s: %(error)s", failure)
         if failures:

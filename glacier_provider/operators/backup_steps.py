@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from glacier_provider.core.lineage import Flow
+from glacier_provider.core.restorability import NO, UNKNOWN
 from glacier_provider.hooks.ping import ping_started, ping_succeeded
 from glacier_provider.operators.base import GlacierOperator, emit_asset_event, number_of, run_of
+from glacier_provider.operators.lineage import Ends, LineageOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -76,7 +80,7 @@ class RehearseRestoreOperator(_StepOperator):
         terminate_tools()
 
 
-class CloseBackupOperator(_StepOperator):
+class CloseBackupOperator(_StepOperator, LineageOperator):
     """Write the manifest and complete the backup; return its figures and put them on the outlets' events."""
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -86,4 +90,26 @@ class CloseBackupOperator(_StepOperator):
             figures = backup.close_backup(r.application, self.number, catalog=r.catalog, store=r.store)
             ping_succeeded(r.application, run_of(context), figures)
         emit_asset_event(self, context, figures)
-        return figures
+        return self.told(figures)
+
+    def flow(self, ends: Ends) -> Flow:
+        figures = self.came_to
+        if figures is None:
+            return Flow((ends.database, ends.directory), (ends.backup(self.backup_id),))
+        size = figures["database_bytes"] + figures["files_bytes"]
+        written = replace(ends.backup(self.backup_id), files=figures["files_count"], bytes=size)
+        database = replace(ends.database, checks=_rehearsed(figures["restorable"]))
+        return Flow((database, replace(ends.directory, checks=_read(figures))), (written,))
+
+
+def _rehearsed(verdicts: Mapping[str, str]) -> dict[str, bool]:
+    """Return whether the dump can be restored, as far as its rehearsal knows that."""
+    words = {"in_place": "can be restored in place", "new_server": "can be restored on a new server"}
+    return {words[place]: told != NO for place, told in verdicts.items() if place in words and told != UNKNOWN}
+
+
+def _read(figures: Mapping[str, Any]) -> dict[str, bool]:
+    """Return whether all files could be read, and all are archived that the database names, where it was asked."""
+    unarchived = figures["unarchived_references"]
+    named = {} if unarchived is None else {"has every file that the database names": unarchived == 0}
+    return {"every file can be read": figures["unreadable_files"] == 0, **named}

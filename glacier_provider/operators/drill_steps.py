@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from glacier_provider.core.lineage import Flow
+from glacier_provider.core.status import ProofState
 from glacier_provider.operators.base import GlacierOperator, emit_asset_event, number_of, range_of, run_of
+from glacier_provider.operators.lineage import Ends, LineageOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -129,7 +133,7 @@ class ClearDrillOperator(_DrillOperator):
             return drill.clear_drill(r.application, self.number, catalog=r.catalog, elsewhere=r.elsewhere)
 
 
-class CloseDrillOperator(_DrillOperator):
+class CloseDrillOperator(_DrillOperator, LineageOperator):
     """End a drill and return what it came to; its figures go with the events of the outlets."""
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -140,4 +144,14 @@ class CloseDrillOperator(_DrillOperator):
         findings = [{name: one[name] for name in ("what", "count", "grave")} for one in closed["findings"]]
         names = ("proof_id", "state", "method", "backup_id", "began_at", "ended_at", "figures")
         emit_asset_event(self, context, {**{name: closed[name] for name in names}, "findings": findings})
-        return closed
+        return self.told(closed)
+
+    def flow(self, ends: Ends) -> Flow | None:
+        closed = self.came_to
+        if closed is None:
+            return None  # which backup it is stands in the catalog
+        database = closed["figures"].get("database") or {}
+        checks = {one["name"]: one["passed"] for one in database.get("checks") or ()}
+        if closed["state"] != ProofState.FAILED:
+            checks["drill"] = closed["state"] == ProofState.PASSED
+        return Flow((replace(ends.backup(closed["backup_id"]), checks=checks),))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from glacier_provider.core.lineage import Flow
+from glacier_provider.core.plan import RestorePart
 from glacier_provider.operators.base import GlacierOperator, emit_asset_event, number_of, range_of, run_of
+from glacier_provider.operators.lineage import Ends, LineageOperator
 from glacier_provider.operators.links import BackupLink, Links, StoreLink
 
 if TYPE_CHECKING:
@@ -98,7 +102,7 @@ class DownloadArchivesOperator(_RestoreRangeOperator):
             )
 
 
-class CloseRestoreOperator(GlacierOperator):
+class CloseRestoreOperator(LineageOperator):
     """Complete the restore; return its figures and put them on the outlets' events."""
 
     template_fields: Sequence[str] = ("application", "restore_id")
@@ -115,4 +119,19 @@ class CloseRestoreOperator(GlacierOperator):
                 r.application, number_of(self.restore_id, "restore's id", "plan_restore"), catalog=r.catalog
             )
         emit_asset_event(self, context, figures)
-        return figures
+        return self.told(figures)
+
+    def flow(self, ends: Ends) -> Flow | None:
+        figures = self.came_to
+        if figures is None:
+            return None  # which backup it is, and where it goes, stands in the catalog
+        into = figures["into"]
+        database, directory = ends.elsewhere(into) if into else (ends.database, ends.directory)
+        restored = figures["outcome"].get("database")
+        checks = {one["name"]: one["passed"] for one in (restored or {}).get("checks") or ()}
+        written = []
+        if restored and database:
+            written.append(replace(database, bytes=figures["plan"]["database_bytes"]))
+        if figures["part"] != RestorePart.DATABASE and directory:
+            written.append(directory)
+        return Flow((replace(ends.backup(figures["backup_id"]), checks=checks),), tuple(written))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from glacier_provider.core.lineage import Flow
+from glacier_provider.core.status import ProofState
 from glacier_provider.operators.base import GlacierOperator, emit_asset_event, number_of, run_of, task_errors
+from glacier_provider.operators.lineage import Ends, LineageOperator
 from glacier_provider.operators.links import BackupLink, Links, StoreLink
 from glacier_provider.operators.reconcile import MOST_WAITS, WAIT_SECONDS
 
@@ -99,7 +103,7 @@ class ReadChecksumsOperator(_VerificationOperator):
                 )
 
 
-class CloseVerificationOperator(_VerificationOperator):
+class CloseVerificationOperator(_VerificationOperator, LineageOperator):
     """End a verification and return what it came to; its figures go with the events of the outlets."""
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -110,7 +114,14 @@ class CloseVerificationOperator(_VerificationOperator):
         findings = [{name: one[name] for name in ("what", "count", "grave")} for one in closed["findings"]]
         told = {name: closed[name] for name in ("proof_id", "state", "method", "began_at", "ended_at", "figures")}
         emit_asset_event(self, context, {**told, "findings": findings})
-        return closed
+        return self.told(closed)
+
+    def flow(self, ends: Ends) -> Flow:
+        closed, backups = self.came_to, ends.backup(None)
+        if closed is None or closed["state"] == ProofState.FAILED:
+            return Flow((backups,))
+        passed = closed["state"] == ProofState.PASSED
+        return Flow((replace(backups, checks={f"verification by {closed['method']}": passed}),))
 
 
 class RequireProofOperator(GlacierOperator):

@@ -71,7 +71,7 @@ def tell_unreachable(
         if why is None:
             state["told"].append(target.id)
         else:
-            failures.append(_failure(target, alert, why))
+            failures.append(failure_of(target, alert, why))
     return failures
 
 
@@ -106,11 +106,12 @@ def _tell(
         catalog.alerts.record(target.id, alert, error=why)
         if why is not None:
             # The next one would most probably not arrive either, and take as long: they are told another time.
-            yield _failure(target, alert, why)
+            yield failure_of(target, alert, why)
             return
 
 
-def _failure(target: AlertTarget, alert: Alert, why: str) -> Failure:
+def failure_of(target: AlertTarget, alert: Alert, why: str) -> Failure:
+    """Return what could not be told."""
     return {"application": alert.application, "target": target.name, "event": alert.event.value, "error": why}
 
 

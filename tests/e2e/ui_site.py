@@ -161,8 +161,8 @@ class Site:
 
 
 @contextmanager
-def a_site(directory: Path) -> Iterator[Site]:
-    """Start everything below a directory; it has ended when the block has."""
+def a_site(directory: Path, below: str = "") -> Iterator[Site]:
+    """Start everything below a directory, Airflow below a path; it has ended when the block has."""
     logs = directory / "logs"
     logs.mkdir()
     with ExitStack() as end:
@@ -172,7 +172,7 @@ def a_site(directory: Path) -> Iterator[Site]:
         postgres = end.enter_context(EmbeddedPostgres(directory, settings={"max_connections": "200"}))
         end.callback(children.stop)  # here once more: Airflow ends before its database does
         application, catalog, metadata = (postgres.create_database(name) for name in ("dms", "catalog", "airflow"))
-        airflow = Airflow(Installation(directory / "airflow", metadata, CHECKOUT / "dags"), children)
+        airflow = Airflow(Installation(directory / "airflow", metadata, CHECKOUT / "dags"), children, below)
         migration = airflow.migrate()
         files = _fill(application, directory / "files")
         store.prepare()

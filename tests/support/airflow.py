@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from glacier_provider.postgres import Server
+from tests.support.airflow_3_2 import as_its_processes_do
 from tests.support.application import ApplicationUnderTest
 from tests.support.clean_environment import APPLICATIONS, DAGS
 
@@ -54,7 +55,8 @@ def run_dag(
         dag = _parsed()[dag_id]
         for task in dag.tasks:
             _without_retries(task)
-        run = dag.test(run_conf=dict(conf or {}), mark_success_pattern=marked and f"^{marked}$")
+        with as_its_processes_do():
+            run = dag.test(run_conf=dict(conf or {}), mark_success_pattern=marked and f"^{marked}$")
         ended = dag.on_failure_callback if run.state == "failed" else dag.on_success_callback
         if ended is not None:
             ended({"dag": dag, "dag_run": run})  # as the DAG processor does, which `dag.test` has none of

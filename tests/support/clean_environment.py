@@ -26,6 +26,7 @@ os.environ.update(
     AIRFLOW__CORE__UNIT_TEST_MODE="False",
     AIRFLOW__LOGGING__LOGGING_LEVEL="INFO",
     AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
+    AIRFLOW__OPENLINEAGE__DISABLED="True",  # where it is installed, its listener has a part in each task
     AWS_EC2_METADATA_DISABLED="true",
     GLACIER_APPLICATIONS=str(APPLICATIONS),
 )

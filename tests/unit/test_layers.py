@@ -1,4 +1,4 @@
-"""The dependency line, read from the source: dags → operators, sensors, triggers, ui, cli → pipelines →
+"""The dependency line, read from the source: dags → operators, sensors, triggers, notifications, ui, cli → pipelines →
 postgres, stores, catalog, files, staging → core. Imports inside functions and under TYPE_CHECKING count as well.
 """
 
@@ -34,7 +34,8 @@ BELOW = ADAPTERS | {"pipelines"}
 LINE |= {
     "hooks": BELOW | {"bundle"},  # where the DAG files lie; nothing of them is loaded for that
     "triggers": BELOW | {"hooks"},
-    "operators": BELOW | {"hooks", "triggers"},
+    "notifications": BELOW | {"hooks"},
+    "operators": BELOW | {"hooks", "triggers", "notifications"},
     "sensors": BELOW | {"hooks", "triggers", "operators"},
     "ui": BELOW | {"hooks"},
     "cli": BELOW | {"hooks"},
@@ -43,7 +44,17 @@ LINE |= {
 
 #: Who alone may import these: each foreign thing is translated at one adapter.
 KNOWN_TO: dict[str, set[str]] = {
-    "airflow": {"applications", "hooks", "operators", "sensors", "triggers", "ui", "cli", "get_provider_info"},
+    "airflow": {
+        "applications",
+        "hooks",
+        "operators",
+        "sensors",
+        "triggers",
+        "notifications",
+        "ui",
+        "cli",
+        "get_provider_info",
+    },
     "boto3": {"stores", "hooks"},
     "botocore": {"stores", "hooks"},
     "psycopg": {"postgres", "catalog", "cli"},  # the command line takes connection strings apart with it

@@ -31,12 +31,15 @@ def close_restore(application: Application, restore_id: int, *, catalog: Catalog
     _remove_ended_staging(application, catalog)
     remove_old_safety_dumps(application)
     restore = catalog.restores.get(restore_id)
+    request = RestoreRequest.from_params(restore["request"])
     seconds = (datetime.now(UTC) - restore["opened_at"]).total_seconds()
     return {
         "restore_id": restore_id,
         "backup_id": restore["backup_id"],
         "application": application.name,
         "seconds": round(seconds, 1),
+        "part": request.part.value,
+        "into": request.into.as_dict() if request.into else None,
         "plan": restore["plan"],
         "outcome": restore["outcome"],
     }

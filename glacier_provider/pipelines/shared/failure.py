@@ -6,8 +6,8 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 
 
-def note_failure(run: Run, reason: str, *, step: str | None, catalog: Catalog) -> None:
-    """Note that the backup or the restore that a run opened failed, and why; nothing when it has opened none.
+def note_failure(run: Run, reason: str, *, step: str | None, catalog: Catalog) -> bool:
+    """Note that the backup or the restore that a run opened failed, and why; return whether it had opened one.
 
     `step` is where it failed, as `step_of` tells it: other steps of the run do not undo that.
     """
@@ -17,6 +17,7 @@ def note_failure(run: Run, reason: str, *, step: str | None, catalog: Catalog) -
     restore_id = catalog.restores.of_run(run)
     if restore_id is not None:
         catalog.restores.fail(restore_id, reason, step=step)
+    return backup_id is not None or restore_id is not None
 
 
 def note_end(run: Run, state: str, *, catalog: Catalog) -> list[str]:

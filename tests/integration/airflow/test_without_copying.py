@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import yaml
 from airflow.dag_processing.dagbag import DagBag
 
+from glacier_provider.get_provider_info import get_provider_info
 from tests.support.clean_environment import APPLICATIONS
 
 ENTRY = {
@@ -61,9 +64,46 @@ def test_the_bundle_is_the_folder_with_the_dag_files() -> None:
     assert "glacier_backup__dms" in bag.dags
 
 
+@pytest.mark.parametrize("subdir", [None, "teams/library"])
+def test_the_line_in_a_git_repository_makes_the_dags(
+    tmp_path: Path, subdir: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Airflow's own Git bundle, which checks a repository out."""
+    git = pytest.importorskip("airflow.providers.git.bundles.git", reason="the Git provider is not installed")
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    repository = tmp_path / "repository"
+    folder = repository / (subdir or "")
+    folder.mkdir(parents=True)
+    (folder / "glacier.py").write_text(LINE)
+    as_somebody = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.com")
+    for words in (("init", "-q", "-b", "main"), ("add", "."), (*as_somebody, "commit", "-qm", "The DAGs")):
+        subprocess.run(["git", "-C", str(repository), *words], check=True)
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(tmp_path / "bundles"))
+    bundle = git.GitDagBundle(name="ours", repo_url=str(repository), tracking_ref="main", subdir=subdir)
+    bundle.initialize()
+    describe("dms")
+    bag = read(bundle.path)
+    assert bag.import_errors == {}
+    assert "glacier_backup__dms" in bag.dags
+
+
 def test_importing_the_bundles_module_reads_no_dag_file() -> None:
     script = "import sys, glacier_provider.bundle; print(*({'airflow', 'yaml'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_airflow_shows_every_key_of_the_provider(capsys: pytest.CaptureFixture[str]) -> None:
+    from airflow.cli.cli_parser import get_parser
+
+    given = get_parser().parse_args(["providers", "get", "glacier-provider", "--full", "--output", "json"])
+    given.func(given)
+    out = capsys.readouterr().out
+    (shown,) = json.loads(out[out.index("[{") :])
+    expected = get_provider_info()
+    assert set(expected) <= set(shown)
+    for key in ("operators", "sensors", "triggers", "hooks", "bundles", "extra-links", "notifications", "cli"):
+        assert shown[key] == expected[key], key
 
 
 def test_airflows_command_line_has_ours(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,1 @@
+"""Notifiers, for callbacks of anybody's DAGs."""
