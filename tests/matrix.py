@@ -47,9 +47,10 @@ SMALL = (
 )
 TESTS = (
     *SMALL,
-    f"{_RUNS}/test_round_trips.py::test_last_weeks_backup_then_yesterdays",
-    f"{_RUNS}/test_approval.py",
-    f"{_RUNS}/test_notified.py",
+    f"{_RUNS}/test_round_trips.py::test_last_weeks_backup_then_yesterdays[catalog in another]",
+    f"{_RUNS}/test_approval.py::test_over_the_budget_nothing_is_asked_for_before_somebody_approves",
+    f"{_RUNS}/test_approval.py::test_a_rejected_restore_ends_without_a_request",
+    f"{_RUNS}/test_notified.py::test_a_restore_goes_on_when_the_message_comes[on_s3]",
     "tests/integration/ui/test_api.py",
 )
 BROWSED = "tests/e2e/test_below_a_path.py"

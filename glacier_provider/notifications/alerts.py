@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
 from glacier_provider.errors import GlacierProviderError, NotTold
 
-#: As `pipelines.alerts` returns it.
-Failure = dict[str, Any]
+if TYPE_CHECKING:
+    from glacier_provider.pipelines.alerts import Failure
 
 
 class GlacierNotifier(BaseNotifier):

@@ -35,7 +35,7 @@ def classes_of(kind: str) -> Iterator[str]:
         found = vars(importlib.import_module(name)).values()
         if any(
             isinstance(one, type) and issubclass(one, KINDS[kind]) and one.__module__ == name for one in found
-        ) and path.stem not in ("base", "__init__"):
+        ) and path.stem not in ("base", "lineage", "__init__"):
             yield name
 
 
