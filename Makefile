@@ -41,8 +41,8 @@ test-long: $(READY) ## run the tests that `make test` leaves out: kills, walks, 
 mutants: $(READY) ## break the product in some ninety ways, each of which a test has to notice; MUTANTS=checksum JOBS=2
 	@$(BIN)/python -m tests.mutants $(if $(MUTANTS),--only "$(MUTANTS)") $(if $(JOBS),--jobs $(JOBS))
 
-matrix: $(READY) ## try versions of Airflow and Python, each in an environment of its own; CELLS=3.2.2,3.11
-	@$(BIN)/python -m tests.matrix $(if $(CELLS),--cells "$(CELLS)")
+matrix: $(READY) ## try versions of Airflow and Python, each in an environment of its own; CELLS=3.2.2,3.11 SMALL=1
+	@$(BIN)/python -m tests.matrix $(if $(CELLS),--cells "$(CELLS)") $(if $(SMALL),--small)
 
 soak: $(READY) ## long random runs against a model on both stores; STEPS=20000 SOAK_STORE=s3 SEED=1; KILLS=all: deaths
 	@$(BIN)/python -m tests.faults.soak --store $(or $(SOAK_STORE),both) --seed $(or $(SEED),1) \
