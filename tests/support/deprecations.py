@@ -15,7 +15,7 @@ import glacier_provider
 _PACKAGE = Path(glacier_provider.__file__).parent
 _OURS = tuple(str(place) for place in (_PACKAGE, _PACKAGE.parent / "dags"))
 #: Between who uses a deprecated name and who warns of it.
-_BETWEEN = ("/airflow/", "importlib", "/warnings.py", "/typing_extensions.py", "/deprecated/", __file__)
+_BETWEEN = ("-packages/airflow/", "importlib", "/warnings.py", "/typing_extensions.py", "/deprecated/", __file__)
 
 
 @contextmanager
