@@ -127,13 +127,14 @@ def _change(run: Callable[..., Any], app: ApplicationUnderTest, tmp_path: Path) 
 
 
 def keys_of(value: Any, path: str = "", depth: int = 3) -> Iterator[str]:
-    """Yield the paths of keys in a document; what is named by data (an application) goes by a star."""
+    """Yield the paths of keys in a document; what is named by data (an application, a directory) goes by a star."""
     if isinstance(value, list):
         for one in value:
             yield from keys_of(one, f"{path}[]", depth)
     elif isinstance(value, dict) and depth:
         for name, one in value.items():
-            step = f"{path}.{'*' if name in ('dms', 'applications.yaml') else name}".lstrip(".")
+            by_data = name in ("dms", "applications.yaml") or name.startswith("/")
+            step = f"{path}.{'*' if by_data else name}".lstrip(".")
             yield step
             yield from keys_of(one, step, depth - 1)
 
