@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import clean_environment  # noqa: F401 - first of all: Airflow reads its settings when imported
 
@@ -24,6 +25,10 @@ from tests.support.postgres import EmbeddedPostgres, of_the_system
 parsed_once.read_once()
 gc.set_threshold(100_000, 50, 1_000)  # an eighth of the tests' time was spent looking for garbage
 _numbers = iter(range(1, 10_000))
+
+# How long an example takes says what else the machine does, and nothing of the product.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 #: Left out of `make test` and run by `make test-long`, with what is marked slow where it stands.
 LONG = (
