@@ -72,6 +72,8 @@ def _flat(told: Mapping[str, Any], *, required: bool = False) -> dict[str, Any]:
 def _words(told: Mapping[str, Any]) -> str:
     if "enum" in told:
         return f"one of {', '.join(str(value) for value in told['enum'] if value)}"
+    if "boolean" in told["type"]:
+        return "true or false"
     kind = "a whole number" if "integer" in told["type"] else "a number"
     return f"{kind} from {told.get('minimum')} to {told.get('maximum')}"
 

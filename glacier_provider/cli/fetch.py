@@ -11,6 +11,8 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +22,11 @@ from glacier_provider.cli.bars import bars
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer, print_json
 from glacier_provider.core.text import counted
+from glacier_provider.errors import ArchiveCold, GlacierProviderError
 
 if TYPE_CHECKING:
     from glacier_provider.applications import Application
+    from glacier_provider.catalog.backups import Run
     from glacier_provider.catalog.catalog import Catalog
     from glacier_provider.core.plan import RestoreRequest
     from glacier_provider.hooks.resources import Resources
@@ -45,6 +49,7 @@ def _fetch(arguments: Arguments) -> int:
     from glacier_provider.core.plan import RestoreRequest
     from glacier_provider.hooks.resources import Resources
     from glacier_provider.pipelines import restore
+    from glacier_provider.pipelines.shared.failure import note_failure
 
     application = named_application(arguments)
     request = RestoreRequest.from_params(
@@ -56,11 +61,11 @@ def _fetch(arguments: Arguments) -> int:
             "tier": arguments.tier,
         }
     )
-    with open_catalog(arguments) as catalog:
+    with open_catalog(arguments) as catalog, _ending(_run(request, catalog), catalog) as run:
         with airflow_at_hand(), Resources(application) as resources:
             planned = restore.plan_restore(
                 application,
-                _run(request, catalog),
+                run,
                 request,
                 catalog=catalog,
                 stores=resources.stores,
@@ -73,11 +78,30 @@ def _fetch(arguments: Arguments) -> int:
                 print_json(planned["plan"])
             given = shlex.join([*arguments.given, "--yes"])
             print(f"Nothing was asked for, and nothing fetched. To fetch: glacier-backup {given}", file=sys.stderr)
+            note_failure(run, "Nobody agreed to what it would have cost.", step=None, catalog=catalog)
             return 1
         with airflow_at_hand(), bars(), Resources(application) as resources:
             figures = _bring(application, planned, catalog, resources)
     print_answer(arguments, figures, f"{counted(len(arguments.names), 'file')} in {os.path.abspath(arguments.into)}.")
     return 0
+
+
+@contextmanager
+def _ending(run: Run, catalog: Catalog) -> Iterator[Run]:
+    """Note that the restore of this command is over, when it ended for good: what goes on keeps its backup.
+
+    One that is interrupted goes on when the command is given again.
+    """
+    from glacier_provider.pipelines.shared.failure import note_failure
+
+    try:
+        yield run
+    except GlacierProviderError as error:
+        if not error.retryable:
+            note_failure(run, error.message, step=None, catalog=catalog)
+        if isinstance(error, ArchiveCold):
+            error.hint = "Give the same command again: it asks for what is missing, and for that alone."
+        raise
 
 
 def _is_agreed(arguments: Arguments) -> bool:
@@ -86,7 +110,7 @@ def _is_agreed(arguments: Arguments) -> bool:
     return input("Ask the store for it? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _run(request: RestoreRequest, catalog: Catalog) -> Any:
+def _run(request: RestoreRequest, catalog: Catalog) -> Run:
     """Return the run that this command is: the same when it is called again, until it has ended."""
     from hashlib import sha256
 

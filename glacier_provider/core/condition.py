@@ -12,7 +12,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 from glacier_provider.core.findings import known_of_backup
-from glacier_provider.core.proof import ProofKind
+from glacier_provider.core.proof import ProofKind, command_of
 from glacier_provider.core.restorability import cannot_be_brought_back
 from glacier_provider.core.status import ProofState
 from glacier_provider.core.text import counted, readable_size
@@ -323,7 +323,7 @@ def _incomplete(condition: Condition, anomalies: Anomalies) -> Iterator[Trouble]
         yield _lacks(
             condition,
             Grade.CRITICAL,
-            f"{counted(condition.lost, 'archive')} that backups need are lost",
+            f"{counted(condition.lost, 'archive')} that backups need {'is' if condition.lost == 1 else 'are'} lost",
             "The next backup archives anew what is still in its directory; glacier-backup verify names the others.",
             str(condition.lost),
         )
@@ -389,7 +389,7 @@ def _unproven(condition: Condition) -> Iterator[Trouble]:
                 _FAILED[kind],
                 Grade.CRITICAL if found else Grade.WARNING,
                 f"the last {kind.value} {what}" + (f": {_joined(proven.told)}" if proven.told else ""),
-                f"Mend what it names, and begin another {kind.value}.",
+                f"Mend what it names, and begin another {kind.value}: {command_of(kind, condition.application)}.",
                 proven.ended_at,
                 f"{proven.ended_at} {proven.state.value}",
             )
@@ -422,7 +422,7 @@ def _overdue(condition: Condition, limits: Mapping[ProofKind, AgeLimits], now: d
                 _OVERDUE[kind],
                 grade,
                 told,
-                f"See why its DAG does not run, or begin a {kind.value} by hand.",
+                f"See why its DAG does not run, or begin one by hand: {command_of(kind, condition.application)}.",
                 passed_at,
                 f"{passed_at} {grade.name}",
             )

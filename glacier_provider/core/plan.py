@@ -299,7 +299,9 @@ class RestorePlan:
             said.append(f"{done}, since their content is another: {counted(self.differing_count, 'file')} ({named}).")
         if self.lost_count:
             named = some(self.lost, self.lost_count)
-            said.append(f"NOT in any store any more: {counted(self.lost_count, 'file')} ({named}).")
+            said.append(
+                f"LOST, in no store any more or not as it was written: {counted(self.lost_count, 'file')} ({named})."
+            )
         said += self.known
         return said
 

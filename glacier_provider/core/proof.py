@@ -117,18 +117,28 @@ def _said(figures: Mapping[str, Any], step: str, name: str, say: Callable[[Any],
     return say(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-#: What to do, by how it stands.
-NEXT_STEPS = {
-    Standing.FAILED: "Mend what it names, and begin another {kind}: the DAG glacier_{dag}__{application}.",
-    Standing.OVERDUE: "See whether the DAG glacier_{dag}__{application} is paused, or why its runs do not end.",
-}
-_DAGS = {ProofKind.VERIFICATION: "verify", ProofKind.DRILL: "drill"}
+_COMMANDS = {ProofKind.VERIFICATION: "verify", ProofKind.DRILL: "drill"}
 
 
-def next_step(standing: Standing, kind: ProofKind, application: str) -> str | None:
-    """Return what to do next in a sentence; None when nothing is to be done."""
-    words = NEXT_STEPS.get(standing)
-    return words and words.format(kind=kind.value, dag=_DAGS[kind], application=application)
+def command_of(kind: ProofKind, application: str) -> str:
+    """Return the command that makes a proof by hand, whether or not there is a DAG for it.
+
+    >>> command_of(ProofKind.VERIFICATION, "library")
+    'glacier-backup verify library'
+    """
+    return f"glacier-backup {_COMMANDS[kind]} {application}"
+
+
+def next_step(standing: Standing, kind: ProofKind, application: str, *, has_dag: bool) -> str | None:
+    """Return what to do next in a sentence; None when nothing is to be done.
+
+    `has_dag`: one makes such proofs of this application. What a restore comes upon is told of all of them.
+    """
+    dag = f"the DAG glacier_{_COMMANDS[kind]}__{application}"
+    if standing is Standing.FAILED:
+        begun = f"{dag}, or {command_of(kind, application)}" if has_dag else command_of(kind, application)
+        return f"Mend what it names, and begin another {kind.value}: {begun}."
+    return f"See whether {dag} is paused, or why its runs do not end." if standing is Standing.OVERDUE else None
 
 
 def merged_findings(findings: Iterable[Finding], *, most: int) -> list[Finding]:

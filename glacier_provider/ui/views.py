@@ -148,7 +148,7 @@ def _shortfalls(backup: Row) -> list[str]:
     if backup["report"].get("read_back_denied"):
         said.append("Nobody with these credentials can read it back.")
     if backup["lost_count"]:
-        said.append(f"{counted(backup['lost_count'], 'archive')} of its backups are in no store any more.")
+        said.append(f"{counted(backup['lost_count'], 'archive')} of its backups cannot be brought back any more.")
     return said
 
 
@@ -181,10 +181,14 @@ def _standings(
                 backup_id=row["passed_backup_id"] if row else None,
                 words=proof_words(kind, row["passed_figures"]) if row and row["passed_id"] else "",
                 told=told,
-                hint=next_step(standing, kind, application.name),
+                hint=next_step(standing, kind, application.name, has_dag=_has_dag(application, kind)),
             )
         )
     return found
+
+
+def _has_dag(application: Application, kind: ProofKind) -> bool:
+    return (application.drill.which if kind is ProofKind.DRILL else application.verify.by) != "off"
 
 
 def _wrong_of_proof(row: Row) -> list[str]:

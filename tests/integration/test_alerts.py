@@ -83,7 +83,7 @@ EVENTS: dict[Event, tuple[Callable[[Server], Any], str]] = {
     Event.BACKUP_LATE: (lambda s: a_backup_row(s, "dms", "complete", ago(days=3)), "complete backup is 3 days old"),
     Event.BACKUP_INCOMPLETE: (
         lambda s: an_archive_row(s, "dms", a_backup_row(s, "dms", "complete", ago(hours=1)), "file", "a", state="lost"),
-        "1 archive that backups need are lost",
+        "1 archive that backups need is lost",
     ),
     Event.BACKUP_UNRESTORABLE: (
         lambda s: a_backup_row(

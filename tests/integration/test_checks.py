@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 
 from glacier_provider.core.checks import CHECKS, RESTORE_CHECKS, Fingerprint
@@ -449,6 +450,63 @@ def test_columns_whose_order_a_dump_changes_are_the_same_rows(owned: Application
     figures = owned.restore(owned.back_up())
     (hashes,) = [one for one in figures["outcome"]["database"]["checks"] if one["name"] == "row_hashes"]
     assert hashes["passed"]
+
+
+NEVER_DUMPED = """
+CREATE TABLE ancestor (a int CONSTRAINT above CHECK (a > 0));
+CREATE TABLE heir () INHERITS (ancestor);
+COMMENT ON CONSTRAINT above ON heir IS 'inherited';
+ALTER TABLE by_year ADD CONSTRAINT few CHECK (n < 100);
+COMMENT ON CONSTRAINT few ON by_year_1 IS 'of a partition';
+CREATE TABLE twice (id int);
+INSERT INTO twice VALUES (1), (1)
+"""
+
+
+@pytest.mark.parametrize("how", ["in place", "by swap", "elsewhere"])
+def test_what_pg_dump_leaves_out_is_not_missed(owned: ApplicationUnderTest, how: str) -> None:
+    """The comment of what is inherited, and an index that could not be finished."""
+    for statement in NEVER_DUMPED.split(";\n"):
+        owned.sql(statement.strip())
+    with owned.server.connect(autocommit=True) as connection, pytest.raises(psycopg.errors.UniqueViolation):
+        connection.execute("CREATE UNIQUE INDEX CONCURRENTLY unfinished ON twice (id)")
+    owned.sql("COMMENT ON INDEX unfinished IS 'never'")
+    owned.configure(restore=replace(owned.application.restore, mode="swap" if how == "by swap" else "transaction"))
+    into = {"into": {"database": f"{owned.server.dbname}_other"}} if how == "elsewhere" else {}
+    figures = owned.restore(owned.back_up(), **into)
+    assert all(one["passed"] for one in figures["outcome"]["database"]["checks"])
+
+
+@pytest.mark.parametrize("mode", ["transaction", "swap"])
+def test_a_database_of_another_encoding_has_the_same_rows_and_comments(
+    make_application: Make, postgres: EmbeddedPostgres, mode: str
+) -> None:
+    """Hashes of texts are of their bytes: they are not compared, and all else is."""
+    app = make_application()
+    name = app.server.dbname
+    for copy, encoding in (("old", "LATIN1"), ("new", "UTF8")):
+        postgres.execute(
+            f"CREATE DATABASE {name}_{copy} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    app.server = app.server.with_database(f"{name}_old")
+    a_small_dms(app)
+    for statement in (
+        "CREATE TABLE café (naïve text)",
+        "COMMENT ON TABLE café IS 'un café'",
+        "INSERT INTO café VALUES ('été')",
+        "CREATE FUNCTION season() RETURNS text LANGUAGE sql AS $$SELECT 'été'$$",
+    ):
+        app.sql(statement)
+    app.configure(
+        dump=replace(app.application.dump, fingerprint="hashes"), restore=replace(app.application.restore, mode=mode)
+    )
+    backup_id = app.back_up()
+    app.server = app.server.with_database(f"{name}_new")
+    figures = app.restore(backup_id, part="database")
+    checks = {one["name"]: one for one in figures["outcome"]["database"]["checks"]}
+    assert all(one["passed"] for one in checks.values())
+    assert (checks["row_counts"]["compared"], checks["row_hashes"]["compared"]) == (3, 0)
+    assert app.sql("SELECT * FROM café") == [("été",)]
 
 
 def test_who_owns_everything_after_a_restore_lacks_no_grant(owned: ApplicationUnderTest) -> None:

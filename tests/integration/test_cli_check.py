@@ -79,7 +79,7 @@ CASES: dict[str, tuple[Callable[[Server, str], Any], list[str], int, str]] = {
         lambda s, n: an_archive_row(s, n, a_backup_row(s, n, "complete", ago(hours=5)), "file", "a.pdf", state="lost"),
         [],
         2,
-        "1 archive that backups need are lost",
+        "1 archive that backups need is lost",
     ),
     "an unreadable file": (
         lambda s, n: a_backup_row(
@@ -117,14 +117,14 @@ CASES: dict[str, tuple[Callable[[Server, str], Any], list[str], int, str]] = {
                 "found",
                 ago(hours=2),
                 findings=[
-                    {"step": "a", "told": "Two are gone.", "grave": True},
+                    {"step": "a", "told": "Two are gone:", "names": ["a.pdf", "b.pdf"], "grave": True},
                     {"told": "No matter.", "grave": False},
                 ],
             ),
         ),
         [],
         2,
-        "the last verification found that something is not as it should be: Two are gone.",
+        "the last verification found that something is not as it should be: Two are gone: a.pdf",
     ),
     "a drill could not look": (
         lambda s, n: (

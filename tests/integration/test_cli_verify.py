@@ -55,6 +55,11 @@ def test_verify_lists_and_has_s3_compute_checksums(run: Run, app: ApplicationUnd
     assert "Not all is as it should be: dms" in told.err
     assert told.json["dms"]["state"] == "found"
     assert told.json["dms"]["findings"][0]["names"] == ["doc1.pdf (backup 1)"]
+    told = run("verify", "--by", "listing")
+    assert told.code == 0
+    assert "Nothing new was found." in told.out
+    assert "Known before to be lost: 1 archive: doc1.pdf (backup 1)." in told.out
+    assert "All is as it should be" not in told.out
 
 
 def test_without_a_role_content_is_not_verified_and_it_is_said_what_to_do(run: Run, app: ApplicationUnderTest) -> None:

@@ -94,5 +94,22 @@ def test_the_command_shows_its_plan_and_fetches_once_it_may(
             assert cli.main([*command, "--yes"]) == 0
         assert cli.main(["fetch", "dms", str(backup_id), "doc9.pdf", "--into", str(tmp_path / "desk")]) == 1
     assert "has no file 'doc9.pdf'" in capsys.readouterr().err
+    assert {row["state"] for row in dms.catalog.lists.restores()} == {"complete", "failed"}, "none keeps its backup"
     assert dms.s3.count("RestoreObject", bucket=dms.bucket) == 1
     assert (tmp_path / "desk" / "doc1.pdf").read_bytes() == b"content 1"
+
+
+def test_a_fetch_that_can_bring_nothing_is_over_and_says_what_to_do(
+    dms: ApplicationUnderTest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backup_id = dms.back_up()
+    (dms.files / "doc1.pdf").unlink()
+    (key,) = [key for key in dms.keys_in_store() if "doc1.pdf" in key]
+    dms.s3.client().delete_object(Bucket=dms.bucket, Key=key)
+    with settings_of(dms):
+        assert cli.main(["fetch", "dms", str(backup_id), "doc1.pdf", "--into", str(tmp_path / "desk"), "--yes"]) == 1
+    said = capsys.readouterr().err
+    assert "doc1.pdf of backup 1 is in no store any more" in said
+    assert "without_lost" not in said, "the command takes none"
+    (restore,) = dms.catalog.lists.restores()
+    assert restore["state"] == "failed"

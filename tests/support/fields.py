@@ -80,6 +80,8 @@ def _default(told: dict[str, Any]) -> str:
     value = told.get("default")
     if "x-default" in told or value in (None, []):
         return str(told.get("x-default", "" if _is_section(told) else "none"))
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return f"`{value}`" if isinstance(value, str) else str(value)
 
 

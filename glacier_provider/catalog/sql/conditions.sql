@@ -16,7 +16,8 @@ SELECT p.name AS application, p.created_at AS known_since,
                             WHERE d.database_archive_id = a.id AND d.state NOT IN ('deleting', 'deleted')))) AS lost,
        (SELECT jsonb_object_agg(k.kind, jsonb_build_object(
                    'state', n.state, 'ended_at', extract(epoch FROM n.ended_at), 'error', n.error, 'told', (
-                       SELECT jsonb_agg(f->>'told') FROM jsonb_array_elements(n.findings) AS f WHERE (f->>'grave')::boolean),
+                       SELECT jsonb_agg(left(f->>'told', 500) || coalesce(' ' || left(f->'names'->>0, 200), ''))
+                         FROM jsonb_array_elements(n.findings) AS f WHERE (f->>'grave')::boolean),
                    'passed_at', (SELECT extract(epoch FROM max(s.ended_at)) FROM proofs s
                                   WHERE s.application_id = p.id AND s.kind = k.kind AND s.state = 'passed')))
           FROM (VALUES ('verification'), ('drill')) AS k (kind)
@@ -65,6 +66,7 @@ SELECT p.name AS application, h.* FROM applications p CROSS JOIN LATERAL (
        UNION ALL
        (SELECT 'restore', r.id, r.backup_id, r.state, r.closed_at, left(coalesce(r.error, ''), 500) FROM restores r
          WHERE r.application_id = p.id AND r.state IN ('complete', 'failed') AND r.closed_at > %(since)s
+           AND r.dag_id <> 'glacier-backup fetch'  -- who gave the command was told by it
          ORDER BY r.id DESC LIMIT 20)
        UNION ALL
        (SELECT 'deletion', b.id, b.id, b.state, coalesce(b.deleted_at, b.deletion_began_at), '' FROM application_data_backups b

@@ -17,6 +17,7 @@ from glacier_provider.core.checksum import Pieces, Verifier, pieces_of
 from glacier_provider.core.parts import MIB, READ_AT_ONCE, Part, parts_of
 from glacier_provider.core.proof import few_enough
 from glacier_provider.core.status import BY_BATCH_JOB, RetrievalStatus
+from glacier_provider.core.text import counted
 from glacier_provider.errors import (
     ArchiveCold,
     ArchiveCorrupt,
@@ -533,7 +534,8 @@ def _raise_not_brought(
         )
     if expired:
         raise ArchiveCold(
-            f"{len(expired)} archives of restore {restore_id} can no longer be read: their retrieval has expired."
+            f"{counted(len(expired), 'archive')} of restore {restore_id} can no longer be read: "
+            "what was retrieved has expired."
         )
     pending = [row for row in cold if row["status"] == RetrievalStatus.PENDING]
     if pending:

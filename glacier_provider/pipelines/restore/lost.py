@@ -18,11 +18,12 @@ log = logging.getLogger(__name__)
 
 
 def lost_files(
-    backup_id: int, names: Sequence[str], catalog: Catalog, *, corrupt: bool | None = False
+    backup_id: int, names: Sequence[str], catalog: Catalog, *, corrupt: bool | None = False, by_name: bool = False
 ) -> ArchiveMissing:
     """Return the error of a restore that was to bring lost files: their names, and what can be done about them.
 
     `corrupt`: each of them is in its store still, with a content that is not what was written; None: perhaps.
+    `by_name`: what is to be brought was named file by file.
     """
     elsewhere = catalog.lost.other_backup(names, besides=backup_id)
     others = f" Backup {elsewhere[0]} has {elsewhere[1]} with a content that can be read." if elsewhere else ""
@@ -34,11 +35,10 @@ def lost_files(
         False: "in no store any more",
         None: "in no store any more, or not as it was written",
     }[corrupt]
-    return ArchiveMissing(
-        f"{what} of backup {backup_id} {verb} {told}{named}.",
-        hint="To restore the rest, set without_lost, as in "
-        f'{{"backup_id": {backup_id}, "without_lost": true}}.{others}',
-    )
+    rest = f'To restore the rest, set without_lost, as in {{"backup_id": {backup_id}, "without_lost": true}}.'
+    if by_name:
+        rest = f"Other files come when they are asked for without {'it' if len(names) == 1 else 'them'}."
+    return ArchiveMissing(f"{what} of backup {backup_id} {verb} {told}{named}.", hint=f"{rest}{others}")
 
 
 def note_lost(archive_ids: Sequence[int], restore_id: int, *, catalog: Catalog) -> list[int]:
@@ -100,9 +100,10 @@ def settle_lost(restore_id: int, *, catalog: Catalog) -> None:
             raise ArchiveMissing(
                 f"The dump of backup {backup_id} is {told}.", hint=catalog.backups.valid_ids(backup_id)
             )
-    if not RestoreRequest.from_params(restore["request"]).without_lost:
-        corrupt = all(row["corrupt"] for row in rows)
-        raise lost_files(backup_id, [row["filename"] for row in rows], catalog, corrupt=corrupt)
+    request = RestoreRequest.from_params(restore["request"])
+    if not request.without_lost:
+        corrupt, named = all(row["corrupt"] for row in rows), [row["filename"] for row in rows]
+        raise lost_files(backup_id, named, catalog, corrupt=corrupt, by_name=bool(request.only_files))
     note_without(restore_id, catalog.lost.drop_of_restore(restore_id), catalog=catalog)
 
 
@@ -113,4 +114,4 @@ def note_without(restore_id: int, names: Sequence[str], *, catalog: Catalog) -> 
     new = [name for name in names if name not in known]
     count = outcome.get("lost_count", 0) + len(new)
     catalog.restores.add_outcome(restore_id, lost_count=count, lost=sorted([*known, *new])[:NAMED])
-    log.warning("The restore goes on without %d files that are in no store any more: %s.", len(new), some(new))
+    log.warning("The restore goes on without %s that cannot be brought back: %s.", counted(len(new), "file"), some(new))

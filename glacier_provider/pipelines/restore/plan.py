@@ -120,7 +120,7 @@ def plan_restore(
         log.info("%s", line)
     catalog.restores.record_plan(restore_id, plan.as_dict())
     if compared.lost and not request.without_lost:
-        raise lost_files(backup["id"], compared.lost, catalog, corrupt=None)
+        raise lost_files(backup["id"], compared.lost, catalog, corrupt=None, by_name=bool(request.only_files))
     if request.files and place is None:
         require_free_places(application, restore_id, catalog=catalog)
     catalog.restores.add_outcome(restore_id, lost_count=0, lost=[])

@@ -94,8 +94,9 @@ def closed_proof(proof: Mapping[str, Any], no_evidence: str | None = None) -> di
     findings = [Finding.from_dict(one) for one in proof["findings"]]
     figures = proof["figures"]
     listed = figures.get("listing", {}).get("listed")
+    known_lost = any(one.what == "lost_before" for one in findings)
     first = {
-        ProofState.PASSED: "All is as it should be.",
+        ProofState.PASSED: "Nothing new was found." if known_lost else "All is as it should be.",
         ProofState.FOUND: "NOT all is as it should be.",
         ProofState.FAILED: "Not everything could be looked at.",
     }[ProofState(proof["state"])]

@@ -197,7 +197,9 @@ SELECT kind, name, flag, CASE
     UNION ALL
     SELECT 'comment on constraint', o.nspname || '.' || o.relname || E'\t' || k.conname, 'pg_constraint'::regclass,
            k.oid, 0
-      FROM ours o JOIN pg_catalog.pg_constraint k ON k.conrelid = o.oid WHERE k.conparentid = 0
+      FROM ours o JOIN pg_catalog.pg_constraint k ON k.conrelid = o.oid
+       -- of what is inherited no dump has the comment; that of a key is of another kind, and has a parent
+     WHERE k.conparentid = 0 AND (k.conislocal OR k.contype NOT IN ('c', 'n'))
     UNION ALL
     SELECT 'comment on trigger', o.nspname || '.' || o.relname || E'\t' || t.tgname, 'pg_trigger'::regclass, t.oid, 0
       FROM ours o JOIN pg_catalog.pg_trigger t ON t.tgrelid = o.oid
@@ -310,7 +312,7 @@ def take_fingerprint(
     """
     began = time.monotonic()
     left_out = _left_out(schemas, tables, rowless)
-    version = int(str(ask("SELECT current_setting('server_version_num')")[0][0])) // 10000
+    (version, encoding), *_ = ask("SELECT current_setting('server_version_num'), current_setting('server_encoding')")
     with joined_by_hashes(ask):
         found, numbers = (ask(sql.format(**left_out)) for sql in (_OBJECTS, _SEQUENCES))
     if known is None:
@@ -325,7 +327,8 @@ def take_fingerprint(
     counted, largest = _rows(ask, known, sequences, hashes)
     if positions := _positions(ask, sequences, largest):
         objects["sequence"] = positions
-    return Fingerprint(version, hashes, counted, objects, round(time.monotonic() - began, 2))
+    seconds = round(time.monotonic() - began, 2)
+    return Fingerprint(int(str(version)) // 10000, hashes, counted, objects, seconds, str(encoding))
 
 
 def read_tables(

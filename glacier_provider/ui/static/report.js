@@ -5,7 +5,7 @@ import { C, h, Note, Panel } from "./parts.js";
 
 const FINDINGS = [
   ["unreadable", "Files that could not be read, and are not in this backup", (one) => `${one.name}: ${one.error}`],
-  ["lost", "Files that are in no store any more", String],
+  ["lost", "Files that cannot be brought back", String],
   ["lost_found", "Archives that this run found to be lost. What is in the directory was archived anew", String],
   ["other_class", "Archives that lie in another storage class than they were put into: a lifecycle rule of the bucket moves them", String],
   ["new_versions", "Files that got another content, archived beside the one before", String],

@@ -98,11 +98,27 @@ def test_what_failed_makes_the_card_red_and_says_what_to_do(site: Site, get: Get
     found = card(site, get)
     (drill,) = found["proofs"]
     assert (found["health"], drill["standing"], drill["told"]) == ("unproven", "failed", ["Rows are missing in: film"])
-    assert drill["hint"] == "Mend what it names, and begin another drill: the DAG glacier_drill__dms."
+    assert drill["hint"] == "Mend what it names, and begin another drill: glacier-backup drill dms."
     assert drill["words"] == "1.2 GB, 41 tables, 100 files, 6 min 20 s", "of the one that passed before"
     (row,) = get("/applications/dms/backups")["backups"]
     assert row["drilled"]["state"] == "found"
     a_drill(catalog, backup_id)
+    assert card(site, get)["health"] == "fresh"
+
+
+def test_what_a_restore_found_is_verified_by_a_command_where_no_dag_does(
+    site: Site, get: Get, catalog: Catalog
+) -> None:
+    backup_id = a_backup(catalog, 1, ["a"])
+    kind, finding = ProofKind.VERIFICATION, Finding("lost", "LOST: 1 archive cannot be brought back:", 1, ("a",))
+    catalog.proofs.found_by(kind, method="restore", backup_id=backup_id, figures={"lost": 1}, finding=finding)
+    (verification,) = card(site, get)["proofs"]
+    assert verification["standing"] == "failed"
+    assert verification["hint"] == "Mend what it names, and begin another verification: glacier-backup verify dms."
+    site.configure("dms", verify={"by": "listing", "schedule": "@weekly"})
+    (verification,) = card(site, get)["proofs"]
+    assert verification["hint"].endswith("the DAG glacier_verify__dms, or glacier-backup verify dms.")
+    a_verification(catalog)
     assert card(site, get)["health"] == "fresh"
 
 

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import json
 
-from glacier_provider.core.checks import MOST_IN_MANIFEST, SCHEMA, Fingerprint, compare, fit_for_manifest
+from glacier_provider.core.checks import (
+    INDEXES,
+    MOST_IN_MANIFEST,
+    ROW_HASHES,
+    SCHEMA,
+    Fingerprint,
+    compare,
+    fit_for_manifest,
+)
 from glacier_provider.core.told import _LONGEST_HEAD
 
 
@@ -54,3 +62,27 @@ def test_what_is_missing_is_told_once_and_not_its_owner_and_its_comments_too() -
         Fingerprint(17, objects=objects).without("owner"), Fingerprint(17, objects=less), checks=[SCHEMA]
     )
     assert len(unowned.found) == 2
+
+
+def test_hashes_of_texts_are_not_compared_between_encodings_and_what_was_never_finished_is_not_missed() -> None:
+    objects = {
+        "function": {"public.season\t()": ("f", "0123")},
+        "comment on relation": {"public.rooms": ("1", ""), "public.tags": ("2", "")},
+        "index": {"public.rooms\tunfinished": ("false", "~0"), "public.rooms\tby_name": ("true", "~1")},
+    }
+    other = {
+        "function": {"public.season\t()": ("f", "4567")},
+        "comment on relation": {"public.rooms": ("3", "")},
+        "index": {},
+    }
+    old, new = ({"public.rooms": (1, number)} for number in ("7", "8"))
+    expected = Fingerprint(17, True, old, objects, encoding="LATIN1")
+    for encoding, differing in (("UTF8", (0, 1, 1)), ("LATIN1", (1, 3, 1)), ("", (1, 3, 1))):
+        found = Fingerprint(17, True, new, other, encoding=encoding)
+        results = compare(expected, found, checks=[ROW_HASHES, SCHEMA, INDEXES])
+        assert tuple(one.differing for one in results) == differing, encoding
+    assert results[-1].found == ("index public.rooms by_name is not there",)
+    kept = json.loads(json.dumps(expected.as_dict()))
+    assert Fingerprint.from_dict(kept).encoding == "LATIN1"
+    del kept["encoding"]  # of a backup that did not note it
+    assert Fingerprint.from_dict(kept).encoding == ""

@@ -279,7 +279,7 @@ def test_a_plan_reads_as_a_person_would_say_it() -> None:
         "  Standard (chosen): typically 3 hours to 5 hours.",
         "  Expedited: typically 1 minute to 5 minutes.",
         "Left alone, since their content is another: 1 file (a.pdf).",
-        "NOT in any store any more: 12 files (b.pdf, c.pdf and 10 more).",
+        "LOST, in no store any more or not as it was written: 12 files (b.pdf, c.pdf and 10 more).",
         "Does not hold 1 file that the database names: d.pdf.",
     ]
 
