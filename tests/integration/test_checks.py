@@ -12,7 +12,9 @@ import pytest
 from glacier_provider.core.checks import CHECKS, RESTORE_CHECKS, Fingerprint
 from glacier_provider.errors import ChecksFailed
 from glacier_provider.postgres import Server
-from glacier_provider.postgres.checks.fingerprint import one_over, over
+from glacier_provider.postgres.checks import meanwhile
+from glacier_provider.postgres.checks.fingerprint import Ask, one_over, over
+from glacier_provider.postgres.checks.meanwhile import FingerprintMeanwhile
 from glacier_provider.postgres.checks.restored import DatabaseChecks, check_restored, run_checks
 from tests.support.application import ApplicationUnderTest, a_small_dms, titles
 from tests.support.postgres import EmbeddedPostgres
@@ -71,6 +73,28 @@ def test_a_backup_keeps_what_was_in_its_snapshot(owned: ApplicationUnderTest, mo
     told = owned.catalog.backups.get(backup_id)["report"]["fingerprint"]
     assert (told["mode"], told["rows"]) == (mode, 3 + 3 + 50 + 7)
     assert all(one.passed for one in check_restored(owned.server, DatabaseChecks(known)))
+
+
+def test_the_tables_of_a_fingerprint_are_locked_and_have_the_rows_of_the_dump_s_snapshot(
+    owned: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody empties, or adds, in between would be told of the backup."""
+    locked: list[str | None] = []
+    take, begin = meanwhile.take_fingerprint, FingerprintMeanwhile._begun
+
+    def later(self: FingerprintMeanwhile, snapshot: Any) -> Any:
+        owned.sql("INSERT INTO documents (title) VALUES ('Not in the dump')")
+        return begin(self, snapshot)
+
+    def looked(ask: Ask, **given: Any) -> Fingerprint:
+        own = "pid = pg_catalog.pg_backend_pid() AND relation >= 16384"
+        locked.extend(row[0] for row in ask(f"SELECT relation::regclass FROM pg_catalog.pg_locks WHERE {own}"))
+        return take(ask, **given)
+
+    monkeypatch.setattr(meanwhile, "take_fingerprint", looked)
+    monkeypatch.setattr(FingerprintMeanwhile, "_begun", later)
+    assert expected(owned, owned.back_up()).tables["public.documents"] == (3, None)
+    assert set(locked) >= {"public.documents", "public.tags", "public.rooms", "public.by_year_1"}
 
 
 PLANTED = {
@@ -434,6 +458,18 @@ def test_a_grant_that_a_swap_could_not_make_is_told_and_does_not_stop_it(
     told = {one["name"]: one["passed"] for one in figures["outcome"]["database"]["checks"]}
     assert not told.pop("grants")
     assert all(told.values())
+
+
+def test_what_is_filled_in_another_place_is_checked_there(
+    owned: ApplicationUnderTest, postgres: EmbeddedPostgres
+) -> None:
+    backup_id = owned.back_up()
+    damaged(owned, backup_id)
+    owned.configure(restore=replace(owned.application.restore, mode="swap"))
+    there = f"{owned.server.dbname}_other"
+    with pytest.raises(ChecksFailed, match="row_counts: 1 of"):
+        owned.restore(backup_id, part="database", into={"database": there})
+    postgres.drop_database(there)
 
 
 def test_columns_whose_order_a_dump_changes_are_the_same_rows(owned: ApplicationUnderTest) -> None:

@@ -20,6 +20,7 @@ import pytest
 from glacier_provider import cli
 from glacier_provider.applications.fields import DrillOptions
 from glacier_provider.catalog.archives import ArchiveRange
+from glacier_provider.catalog.backups import Run
 from glacier_provider.core.proof import ProofKind
 from glacier_provider.core.status import ProofState
 from glacier_provider.errors import (
@@ -34,6 +35,8 @@ from glacier_provider.errors import (
     UnknownBackup,
 )
 from glacier_provider.pipelines.delete import delete_backup
+from glacier_provider.pipelines.drill.close import close_drill
+from glacier_provider.pipelines.drill.open import COMMAND, work_of_command
 from glacier_provider.pipelines.evidence import evidence_in_stores
 from glacier_provider.pipelines.restore import request_retrievals
 from glacier_provider.pipelines.restore.elsewhere import Elsewhere
@@ -241,6 +244,7 @@ def test_files_that_are_lost_corrupt_or_of_another_version_are_each_found_and_na
     assert found["lost"]["names"] == [f"doc1.pdf {of}", f"doc2.pdf {of}"]
     assert found["references"]["names"] == ["doc1.pdf", "doc2.pdf"]  # the database knows them
     assert closed["state"] == ProofState.FOUND
+    assert len(owned.catalog.evidence.listed()) == 1, "the drill's own: its restore leaves none besides"
     assert {one["passed"] for one in closed["figures"]["database"]["checks"] if one["name"] != "references"} == {True}
     assert leftovers(owned) == []
     again = DrillUnderTest(owned)  # what was lost is known before it begins
@@ -313,6 +317,19 @@ def test_a_sample_is_drawn_at_random_and_the_same_at_each_try(owned: Application
         assert closed["figures"]["plan"]["files"] == 5
         assert isinstance(closed["figures"]["choice"]["seed"], int)
     assert drawn[0] != drawn[1]
+
+
+def test_a_plan_that_is_made_again_keeps_its_place_and_its_sample(owned: ApplicationUnderTest) -> None:
+    owned.configure(drill=replace(owned.application.drill, sample_files=1))
+    owned.back_up()
+    drill = DrillUnderTest(owned)
+    drill.open()
+    drill.plan()
+    into = drill.into
+    owned.configure(drill=replace(owned.application.drill, sample_files=2, target={"database": "another_place"}))
+    drill.plan()
+    assert drill.into == into
+    assert owned.catalog.proofs.get(drill.proof_id)["figures"]["plan"]["files"] == 1
 
 
 @pytest.mark.slow
@@ -415,6 +432,25 @@ def test_a_place_that_is_none_is_said_and_keeps_no_later_drill_waiting_to_clear_
     drill.clear()
     assert "no_such" in drill.close()["error"]
     assert owned.catalog.drills.to_clear() == []
+
+
+def test_a_place_that_cannot_be_cleared_is_told_and_stays_to_be_cleared(
+    owned: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owned.back_up()
+    drill = DrillUnderTest(owned)
+    drill.up_to_the_checks()
+
+    def server(conn_id: str) -> Server:
+        raise ConfigurationError(f"There is no Airflow connection {conn_id} any more.")
+
+    with monkeypatch.context() as gone:
+        gone.setattr(ApplicationUnderTest, "elsewhere", property(lambda _: Elsewhere(server, lambda: ())))
+        with pytest.raises(ConfigurationError, match="any more"):
+            drill.clear()
+    assert [row["id"] for row in owned.catalog.drills.to_clear()] == [drill.restore_id]
+    drill.clear()
+    assert (owned.catalog.drills.to_clear(), leftovers(owned)) == ([], [])
 
 
 @pytest.mark.slow
@@ -530,6 +566,38 @@ def test_two_drills_at_once_and_the_second_says_so(owned: ApplicationUnderTest) 
     assert first.open() == first.proof_id
     first.close()
     assert second.open() != first.proof_id
+
+
+def test_a_drill_of_a_command_is_ended_only_when_its_process_is_gone(owned: ApplicationUnderTest) -> None:
+    owned.back_up()
+    first, second = DrillUnderTest(owned, Run(COMMAND, "1")), DrillUnderTest(owned, Run(COMMAND, "2"))
+    first.open()
+    lives, said = work_of_command(owned.application), f"Drill {first.proof_id} of this application is under way"
+    with owned.catalog.beside() as beside, beside.alone(lives), pytest.raises(LeaseHeld, match=said):
+        second.open()
+    assert second.open() != first.proof_id
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted", "error"),
+    [
+        ((), 2, "The database was not restored."),
+        (("database",), 2, "The files were not looked at."),
+        (("database",), 0, None),
+        (("database", "files"), 2, None),
+    ],
+)
+def test_a_drill_has_passed_when_each_of_its_steps_has_looked(
+    dms: ApplicationUnderTest, steps: tuple[str, ...], wanted: int, error: str | None
+) -> None:
+    dms.catalog.migrate()
+    proof_id = dms.catalog.proofs.open(ProofKind.DRILL, method="scratch")
+    dms.catalog.proofs.note(proof_id, "plan", figures={"files_wanted": wanted, "restore_id": 1})
+    dms.catalog.drills.note_span(proof_id, "download", 1)
+    for step in steps:
+        dms.catalog.proofs.note(proof_id, step, figures={})
+    closed = close_drill(dms.application, proof_id, catalog=dms.catalog, stores=dms.stores)
+    assert (closed["state"], closed["error"]) == (ProofState.FAILED if error else ProofState.PASSED, error)
 
 
 @pytest.mark.slow
@@ -707,6 +775,9 @@ def test_a_drill_whose_retrievals_are_refused_or_do_not_come_says_so(owned: Appl
     again.plan()
     for wanted in map(ArchiveRange.from_dict, again.planned["ranges"]):
         request_retrievals(owned.application, again.restore_id, wanted, catalog=owned.catalog, stores=owned.stores)
+    assert again.check_files() == {"checked": 3, "bytes": 27, "differing": 0, "missing": 3, "lost": 0}
+    named = [one["count"] for one in owned.catalog.proofs.get(again.proof_id)["findings"] if one["what"] == "files"]
+    assert named == [3], "what did not come is no file that is as it was"
     again.clear()
     assert re.search(r"doc2\.pdf \(asked for at 20..-..-.. ..:.. UTC\)", again.close()["error"])
 

@@ -110,6 +110,28 @@ def test_what_is_altered_or_removed_is_noticed_and_put_right(app: ApplicationUnd
     assert (body(app, 2), faults(app)) == (before, ())
 
 
+def test_evidence_in_an_earlier_store_is_part_of_the_chain(app: ApplicationUnderTest) -> None:
+    a_drill(app, None)
+    leave(app)
+    app.configure(store=f"s3://{app.bucket}/later?storage_class=GLACIER", earlier_stores=(app.application.store,))
+    a_drill(app, None)
+    leave(app)
+    chain = evidence.evidence_in_stores(app.application, catalog=app.catalog, stores=app.stores)
+    assert (len(chain.documents), chain.faults) == (2, ())
+
+
+def test_what_is_missing_and_altered_in_the_catalog_is_not_written_as_evidence(app: ApplicationUnderTest) -> None:
+    for _ in range(2):
+        a_drill(app, None)
+    leave(app)
+    app.s3.client().delete_object(Bucket=app.bucket, Key=key(app, 1))
+    in_catalog(app, "UPDATE evidence SET document = replace(document, 'passed', 'found') WHERE number = 1")
+    closed = verified(app)
+    assert (closed["state"], found(closed)) == ("found", {"evidence_missing": (1, ["1"])})
+    assert closed["findings"][0]["told"] == "Evidence is missing:"
+    assert numbers(app) == [2, 3]
+
+
 def test_a_lost_answer_makes_no_second_document(app: ApplicationUnderTest) -> None:
     a_drill(app, None)
     leave(app)
@@ -194,6 +216,7 @@ def test_evidence_that_somebody_wrote_breaks_nothing_in_a_rebuilt_catalog(app: A
     finding = {"what": "x", "told": "x", "count": 1, "names": [], "grave": True}
     changes: list[dict[str, Any]] = [
         {"findings": [{**finding, "grave": "maybe"}]},
+        {"application": "another"},
         {"began_at": "0001-01-01T00:00:00+23:59"},
         {"ended_at": (now + timedelta(days=400)).isoformat()},  # it would be the last proof for long
         *({"figures": {"plan": {"cost": cost, "currency": 5}}} for cost in ("much", "NaN", "-1000", "1e400", 7, [])),
@@ -206,7 +229,7 @@ def test_evidence_that_somebody_wrote_breaks_nothing_in_a_rebuilt_catalog(app: A
     lose_the_catalog(app)
     rebuild(app)
     known = app.catalog.proofs.listed(limit=100)
-    assert len(known) == 1 + len(changes) - 3
+    assert len(known) == 1 + len(changes) - 4
     assert app.catalog.drills.cost_this_month(0) == 7
     name = app.application.name
     assert app.catalog.pages.proofs([name])[name][0]["state"] == "passed"

@@ -77,6 +77,17 @@ def test_the_day_after_a_loss_it_is_known_and_healed_in_every_backup(app: Applic
     assert app.catalog.counts.wrong() == []
 
 
+def test_another_content_of_the_same_length_heals_nothing(app: ApplicationUnderTest) -> None:
+    app.write("doc.pdf", b"first content")
+    first = app.back_up()
+    age(app)
+    remove(app, "doc.pdf")
+    app.write("doc.pdf", b"other content")
+    second = app.back_up()
+    assert states(app, "doc.pdf") == ["lost", "archived"]
+    assert (lost_of(app, first), lost_of(app, second)) == (["doc.pdf"], [])
+
+
 def test_a_lost_file_that_is_gone_stays_lost_and_is_said(app: ApplicationUnderTest) -> None:
     app.write("doc.pdf", b"the only copy")
     first = app.back_up()

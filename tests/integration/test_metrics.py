@@ -82,6 +82,13 @@ def test_each_figure_is_what_the_catalog_says(catalog: Catalog, catalog_database
     )
     a_backup_row(catalog_database, "dms", "failed", ago(hours=1), error="x")
     an_archive_row(catalog_database, "dms", number, "file", "lost", state="lost")
+    deleted = a_backup_row(catalog_database, "dms", "complete", ago(days=3))
+    for change in (
+        f"glacier_archives SET state = 'lost' WHERE backup_id = {deleted} AND kind = 'database'",
+        f"application_data_backups SET state = 'deleted' WHERE id = {deleted}",
+    ):
+        with catalog_database.connect(autocommit=True) as connection:
+            connection.execute(f"SET search_path TO glacier_catalog; UPDATE {change}".encode())
     an_archive_row(catalog_database, "dms", number, "file", "here", size=10**12)
     an_archive_row(catalog_database, "dms", number, "file", "planned", state="planned", size=500)
     a_proof_row(catalog_database, "dms", "drill", "passed", ago(days=2))

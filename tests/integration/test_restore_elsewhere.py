@@ -19,7 +19,7 @@ import pytest
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import GlacierProviderError, LeaseHeld, TargetRefused
 from glacier_provider.pipelines import restore
-from glacier_provider.postgres.restore.elsewhere import begun_name, look_at_database
+from glacier_provider.postgres.restore.elsewhere import begun_name, drop_marked, look_at_database, mark_database
 from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, an_application, titles
 from tests.support.postgres import EmbeddedPostgres
 
@@ -188,6 +188,20 @@ def test_only_some_tables_come_into_a_database_of_their_own(staging: Staging) ->
     staging.app.restore(backup_id, into="staging", part="database", tables=["public.documents"])
     assert len(staging.titles()) == 3
     assert staging.sql("SELECT to_regclass('tags')") == [(None,)]
+
+
+def test_a_subscription_does_not_come_and_that_is_said(dms: ApplicationUnderTest, postgres: EmbeddedPostgres) -> None:
+    """It would write what its publisher has now into the restored database."""
+    dms.configure(restore=replace(dms.application.restore, mode="swap"))
+    there = f"{dms.server.dbname}_other"
+    never = "CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p WITH (connect = false, slot_name = NONE)"
+    dms.sql(f"CREATE SUBSCRIPTION of_an_application {never}")
+    figures = dms.restore(dms.back_up(), part="database", into={"database": there})
+    of = "SELECT d.datname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid"
+    assert postgres.execute(f"{of} WHERE subname = 'of_an_application'") == [(dms.server.dbname,)]
+    assert any("it would write into the restored" in said for said in figures["outcome"]["database"]["warnings"])
+    dms.sql("DROP SUBSCRIPTION of_an_application")
+    postgres.drop_database(there)
 
 
 @pytest.mark.parametrize("mode", ["swap", "transaction"])
@@ -476,6 +490,16 @@ def test_a_restore_that_is_killed_before_it_marked_what_it_made_leaves_nothing_t
     assert staging.databases() == [staging.database]
     there = look_at_database(app.server.with_database(staging.database))
     assert (there.mark or "").startswith(f"{app.application.name}-restore_{planned['restore_id']}_")
+
+
+def test_what_another_restore_began_to_make_is_left_to_it(staging: Staging) -> None:
+    place, begun = staging.app.server.with_database(staging.database), begun_name(staging.database)
+    staging.postgres.create_database(begun, owner=place.user)
+    mark_database(place.with_database(begun), "dms-restore_7_20260101000000")
+    drop_marked(place, "dms-restore_8_20260101000000", made=True)
+    assert staging.databases() == [begun]
+    drop_marked(place, "dms-restore_7_20260101000000", made=True)
+    assert staging.databases() == []
 
 
 def test_what_somebody_put_into_a_database_that_was_begun_is_not_dropped(staging: Staging) -> None:

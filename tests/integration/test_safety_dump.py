@@ -15,6 +15,8 @@ import pytest
 from glacier_provider import cli
 from glacier_provider.errors import ChecksFailed, FileMissing, IllegalMove, OutOfSpace
 from glacier_provider.pipelines import restore
+from glacier_provider.pipelines.restore.safety import dumps_to_undo
+from glacier_provider.postgres.dump.disk import table_of_contents
 from tests.support.airflow import settings_of
 from tests.support.application import ApplicationUnderTest, a_small_dms, titles
 from tests.support.postgres import EmbeddedPostgres
@@ -91,6 +93,13 @@ def test_each_try_keeps_a_dump_of_its_own_until_its_days_are_over(app: Applicati
     assert titles(app) == LATER
     with pytest.raises(IllegalMove, match="made no dump /elsewhere"):
         undo(app, planned["restore_id"], "/elsewhere")
+    with pytest.raises(IllegalMove, match="made no dump of the database"):
+        dumps_to_undo("another", app.catalog.restores.get(planned["restore_id"]))
+    last = Path(made[1]["path"])
+    last.write_bytes(last.read_bytes()[:-1] + b"?")
+    with pytest.raises(FileMissing, match="is not the dump that was made"):
+        undo(app, planned["restore_id"])
+    assert titles(app) == LATER
     old = time.time() - 7.5 * 86400
     app.back_up()
     assert len(dumps(app)) == 2
@@ -115,3 +124,14 @@ def test_without_room_for_the_dump_nothing_is_replaced(
     assert titles(app) == LATER
     with pytest.raises(IllegalMove, match="made no dump of the database that it replaced"):
         undo(app, planned["restore_id"])
+
+
+def test_a_catalog_in_the_same_database_is_in_no_such_dump_and_outlives_its_return(make_application: Make) -> None:
+    app = a_small_dms(make_application(catalog_inside=True))
+    app.configure(restore=replace(app.application.restore, safety_dump=True))
+    app.back_up()
+    restore_id = app.restore()["restore_id"]
+    (path,) = dumps(app)
+    assert "glacier_catalog" not in {entry.schema or entry.name for entry in table_of_contents(path).entries}
+    undo(app, restore_id)
+    assert app.catalog.restores.get(restore_id)["state"] == "complete"

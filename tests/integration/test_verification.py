@@ -156,6 +156,14 @@ def test_archives_without_the_lock_that_was_asked_for_are_named(app: Application
     in_catalog(app, f"UPDATE glacier_archives SET store_uri = '{app.stores(locked).uri}'")
     app.configure(store=locked)
     assert found(verified(app))["unlocked"][0] == 3
+    for days, unlocked in ((20, 3), (31, None)):
+        for name in ("doc1.pdf", "doc2.pdf", "doc3.pdf"):
+            one = app.s3.objects.key(app.bucket, key_of(app, name))
+            one.lock_mode, one.lock_until = (
+                "COMPLIANCE",
+                f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}",
+            )
+        assert found(verified(app)).get("unlocked", (None,))[0] == unlocked, days
 
 
 def test_a_verification_that_was_killed_is_gone_on_with(app: ApplicationUnderTest) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -139,6 +141,8 @@ def test_a_corrupt_archive_is_lost_and_named_with_its_backups(verified: Verified
     assert states(verified.app, "doc2.pdf") == ["lost"]
     ((how,),) = in_catalog(verified.app, "SELECT lost_how FROM glacier_archives WHERE state = 'lost'")
     assert "S3 computed another checksum of it" in how
+    key = in_catalog(verified.app, "SELECT key FROM glacier_archives WHERE state = 'lost'")[0][0]
+    verified.app.s3.objects.key(verified.app.bucket, key).last_modified -= timedelta(days=1)
     again = verified.run()
     assert (again["state"], list(found(again))) == ("passed", ["lost_before"]), "that it is listed does not count"
     reconcile(verified.app.application, catalog=verified.app.catalog, stores=verified.app.stores, everything=True)
@@ -148,6 +152,14 @@ def test_a_corrupt_archive_is_lost_and_named_with_its_backups(verified: Verified
     assert states(verified.app, "doc2.pdf") == ["lost"], "evidence tells a rebuild of it"
     verified.app.back_up()
     assert states(verified.app, "doc2.pdf") == ["lost", "archived"], "it is archived anew"
+
+
+def test_a_verification_that_asked_for_no_checksum_has_not_passed(verified: Verified) -> None:
+    proof_id = verified.open()
+    verified.listing(proof_id)
+    closed = verified.close(proof_id)
+    assert closed["state"] == "failed"
+    assert closed["error"].startswith("S3 has not told all checksums yet")
 
 
 def test_what_was_verified_is_not_due_again_before_its_days_are_over(verified: Verified) -> None:
@@ -166,6 +178,34 @@ def test_too_many_other_checksums_are_not_believed(verified: Verified) -> None:
     assert "doubtful" in found(closed)
     assert "lost" not in found(closed)
     assert in_catalog(verified.app, "SELECT 1 FROM glacier_archives WHERE state = 'lost'") == []
+
+
+def test_a_checksum_of_another_kind_than_was_asked_for_proves_nothing(
+    verified: Verified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a whole object is not that of its parts: nothing is called lost by it, and nothing verified."""
+    results = BatchOperations.results
+
+    def otherwise(self: BatchOperations, token: str, job_id: str, *, most: int) -> Any:
+        return (replace(one, kind="ANOTHER") for one in results(self, token, job_id, most=most) or ())
+
+    monkeypatch.setattr(BatchOperations, "results", otherwise)
+    closed = verified.run()
+    assert (closed["state"], set(found(closed))) == ("failed", {"not_computed"})
+    assert in_catalog(verified.app, "SELECT 1 FROM verified_archives") == []
+
+
+def test_what_a_whole_report_says_nothing_of_is_not_verified(
+    verified: Verified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = BatchOperations.results
+
+    def fewer(self: BatchOperations, token: str, job_id: str, *, most: int) -> Any:
+        return islice(results(self, token, job_id, most=most) or (), 1, None)
+
+    monkeypatch.setattr(BatchOperations, "results", fewer)
+    closed = verified.run()
+    assert (closed["state"], {what: count for what, (count, _) in found(closed).items()}) == ("failed", {"not_told": 1})
 
 
 def test_an_archive_that_s3_does_not_find_is_looked_for_before_it_is_lost(verified: Verified) -> None:
@@ -293,6 +333,19 @@ def test_a_manifest_of_any_size_is_one_object(verified: Verified, monkeypatch: p
     assert lines[7] == f"{verified.app.bucket},{keys[7].replace('%', '%25')}"
     assert batch.clear("token") == []
     assert verified.left() == []
+
+
+def test_a_job_is_found_by_its_own_token_and_what_a_process_left_of_a_manifest_goes_with_it(verified: Verified) -> None:
+    verified.run()
+    app, batch = verified.app, verified.batch(verified.app.application.store)
+    jobs = in_catalog(app, "SELECT token, job_id FROM batch_jobs ORDER BY id")
+    assert len(jobs) == 2
+    assert [(token, batch.find(token)) for token, _ in jobs] == jobs
+    assert batch.find("of nobody") is None
+    token = jobs[0][0]
+    app.s3.client().create_multipart_upload(Bucket=app.bucket, Key=f"{batch.folder(token)}manifest.csv")
+    assert batch.clear(token) == []
+    assert app.s3.client().list_multipart_uploads(Bucket=app.bucket).get("Uploads", []) == []
 
 
 def test_a_budget_is_kept(verified: Verified) -> None:

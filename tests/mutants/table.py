@@ -1049,6 +1049,187 @@ _mutation(
     "tests/integration/test_deletion.py::test_a_denied_deletion_goes_on_when_it_is_allowed",
 )
 
+# --- proofs -------------------------------------------------------------------------------------------------------
+
+_mutation(
+    "a drill that could not look counts as one that passed",
+    Promise.RESTORABLE,
+    "glacier_provider/core/proof.py",
+    "    if state is not ProofState.PASSED:\n        return Standing.FAILED\n",
+    "    if state is ProofState.FOUND:\n        return Standing.FAILED\n",
+    "tests/unit/core/test_proof.py::test_what_found_something_and_what_could_not_look_have_both_failed",
+)
+_mutation(
+    "a drill has passed though its files were not looked at",
+    Promise.RESTORABLE,
+    f"{PIPELINES}/drill/close.py",
+    '    if "files" not in figures and figures["plan"]["files_wanted"]:\n',
+    "    if False:\n",
+    "tests/integration/test_drill.py::test_a_drill_has_passed_when_each_of_its_steps_has_looked",
+)
+_mutation(
+    "what a drill could not bring is as it was",
+    Promise.RESTORABLE,
+    f"{PIPELINES}/drill/files.py",
+    '    if not row["placed"]:\n        return "could',
+    '    if not row["placed"]:\n        return None\n    if False:\n        return "could',
+    "tests/integration/test_drill.py::test_a_drill_whose_retrievals_are_refused_or_do_not_come_says_so",
+)
+_mutation(
+    "a place that cannot be reached counts as cleared",
+    Promise.RESTORABLE,
+    f"{PIPELINES}/drill/clear.py",
+    "        if not never_began:\n            raise\n",
+    "        pass\n",
+    "tests/integration/test_drill.py::test_a_place_that_cannot_be_cleared_is_told_and_stays_to_be_cleared",
+)
+_mutation(
+    "the drill of a command that lives is ended by another",
+    Promise.FENCED,
+    f"{PIPELINES}/drill/open.py",
+    "            with beside.alone(work_of_command(application)):\n                return True\n",
+    "            return True\n",
+    "tests/integration/test_drill.py::test_a_drill_of_a_command_is_ended_only_when_its_process_is_gone",
+)
+_mutation(
+    "a plan that is made again goes to another place",
+    Promise.FENCED,
+    f"{PIPELINES}/drill/plan.py",
+    "    if restore_id is not None:\n",
+    "    if False:\n",
+    "tests/integration/test_drill.py::test_a_plan_that_is_made_again_keeps_its_place_and_its_sample",
+)
+_mutation(
+    "a drill is charged with its own plan",
+    Promise.BILL,
+    f"{SQL}/drills.sql",
+    "AND kind = 'drill' AND id <> %(proof_id)s\n",
+    "AND kind = 'drill' AND %(proof_id)s > -1\n",
+    "tests/integration/catalog/test_drills.py",
+)
+_mutation(
+    "a drill is charged with those of all months",
+    Promise.BILL,
+    f"{SQL}/drills.sql",
+    "   AND began_at >= date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';",
+    ";",
+    "tests/integration/catalog/test_drills.py",
+)
+_mutation(
+    "a smaller sample is paid for as other files",
+    Promise.BILL,
+    f"{SQL}/drills.sql",
+    "ORDER BY md5(%(seed)s::text || ' ' || id), id) AS place",
+    "ORDER BY md5(%(seed)s::text), id) AS place",
+    "tests/integration/catalog/test_drills.py",
+)
+_mutation(
+    "complaints of pg_amcheck are ignored",
+    Promise.RESTORABLE,
+    f"{POSTGRES}/checks/amcheck.py",
+    "    if ended.status == 0:\n",
+    "    if ended.status in (0, _CORRUPTION):\n",
+    "tests/integration/postgres/test_amcheck.py",
+)
+_mutation(
+    "other definitions are no difference",
+    Promise.RESTORABLE,
+    "glacier_provider/core/checks.py",
+    "        elif same_version and digest != its_digest and",
+    "        elif False and",
+    "tests/unit/core/test_checks.py::test_definitions_are_compared_where_both_servers_spell_them_alike",
+)
+_mutation(
+    "a backup is known by rows of another snapshot",
+    Promise.ORDER,
+    f"{POSTGRES}/checks/meanwhile.py",
+    '                connection.execute(f"SET TRANSACTION SNAPSHOT {literal(snapshot.id)}".encode())\n',
+    "",
+    "tests/integration/test_checks.py::"
+    "test_the_tables_of_a_fingerprint_are_locked_and_have_the_rows_of_the_dump_s_snapshot",
+)
+_mutation(
+    "what is filled in another place is not checked",
+    Promise.RESTORABLE,
+    f"{POSTGRES}/restore/elsewhere.py",
+    "            checking.of(server, in_part=bool(failed) or found.state == _IN_PART)\n",
+    "            pass\n",
+    "tests/integration/test_checks.py::test_what_is_filled_in_another_place_is_checked_there",
+)
+_mutation(
+    "a subscription fills what was restored in another place",
+    Promise.RESTORABLE,
+    f"{POSTGRES}/restore/elsewhere.py",
+    '        if entry.desc == "SUBSCRIPTION":\n',
+    "        if False:\n",
+    "tests/integration/test_restore_elsewhere.py::test_a_subscription_does_not_come_and_that_is_said",
+)
+_mutation(
+    "a safety dump that was changed is brought back",
+    Promise.UNTRUSTED,
+    f"{PIPELINES}/restore/safety.py",
+    "    if not intact:\n",
+    "    if False:\n",
+    "tests/integration/test_safety_dump.py::test_each_try_keeps_a_dump_of_its_own_until_its_days_are_over",
+)
+_mutation(
+    "a safety dump holds the catalog",
+    Promise.CATALOG,
+    f"{PIPELINES}/restore/safety.py",
+    "        exclude_schemas=(application.catalog_schema,),\n",
+    "",
+    "tests/integration/test_safety_dump.py::"
+    "test_a_catalog_in_the_same_database_is_in_no_such_dump_and_outlives_its_return",
+)
+_mutation(
+    "another content heals what is lost",
+    Promise.WORLD,
+    f"{SQL}/lost.sql",
+    "AND n.stored_size = l.stored_size AND (n.sha256 = l.sha256 OR n.checksum = l.checksum)\n",
+    "AND n.stored_size = l.stored_size\n",
+    "tests/integration/test_lost.py::test_another_content_of_the_same_length_heals_nothing",
+)
+_mutation(
+    "documents of evidence need not continue each other",
+    Promise.UNTRUSTED,
+    "glacier_provider/core/evidence.py",
+    "told.previous_sha256 != before[1]:",
+    "False:",
+    "tests/unit/core/test_evidence.py::test_one_that_is_altered_is_noticed_without_any_catalog",
+)
+_mutation(
+    "what the catalog has altered is written as evidence",
+    Promise.UNTRUSTED,
+    f"{PIPELINES}/evidence.py",
+    '        if row["number"] not in wanted or sha256_of(data) != row["sha256"]:\n',
+    '        if row["number"] not in wanted:\n',
+    "tests/integration/test_evidence.py::test_what_is_missing_and_altered_in_the_catalog_is_not_written_as_evidence",
+)
+_mutation(
+    "content of which no checksum was asked for is verified",
+    Promise.COMPLETE,
+    f"{PIPELINES}/verify/close.py",
+    '.get("pending", 1):',
+    '.get("pending", 0):',
+    "tests/integration/test_verified_content.py::test_a_verification_that_asked_for_no_checksum_has_not_passed",
+)
+_mutation(
+    "a report that tells two things of an archive proves the better one",
+    Promise.UNTRUSTED,
+    f"{SQL}/batch.sql",
+    "GROUP BY a.id HAVING bool_and(t.status",
+    "GROUP BY a.id HAVING bool_or(t.status",
+    "tests/integration/catalog/test_batch.py",
+)
+_mutation(
+    "a lock that ends too early counts as one",
+    Promise.WORLD,
+    f"{PIPELINES}/verify/listing.py",
+    "        return until is not None and until >= wanted\n",
+    "        return until is not None\n",
+    "tests/integration/test_verification.py::test_archives_without_the_lock_that_was_asked_for_are_named",
+)
+
 # --- the page ------------------------------------------------------------------------------------------------------
 
 _mutation(

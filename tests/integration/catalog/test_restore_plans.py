@@ -13,7 +13,8 @@ from glacier_provider.catalog.restores import Comparison, RestorePage
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.errors import IllegalMove
+from glacier_provider.errors import IllegalMove, LeaseHeld
+from glacier_provider.pipelines.restore.elsewhere import require_over
 from tests.integration.catalog.test_backups import STORE, a_backup, a_run
 
 ALL = ArchiveRange(0, 2**62)
@@ -189,3 +190,11 @@ def test_members_that_went_since_the_scan_are_not_present(catalog: Catalog) -> N
     )
     _, compared = planned(catalog, backup_id, 101, ["a", "c"])
     assert compared.present == Amount(1, size_of(catalog, "a"))
+
+
+def test_a_place_is_kept_by_the_restore_that_its_mark_names_and_by_none_that_has_its_id_now(catalog: Catalog) -> None:
+    restore_id, _ = planned(catalog, a_backup(catalog, 1, ["a"]), 101, [])
+    opened = catalog.restores.get(restore_id)["opened_at"]
+    with pytest.raises(LeaseHeld, match=f"Restore {restore_id} of dms is under way into the same place"):
+        require_over(f"dms-restore_{restore_id}_{opened:%Y%m%d%H%M%S}", catalog)
+    require_over(f"dms-restore_{restore_id}_20200101000000", catalog)  # of an earlier life of the catalog

@@ -86,3 +86,10 @@ def test_hashes_of_texts_are_not_compared_between_encodings_and_what_was_never_f
     assert Fingerprint.from_dict(kept).encoding == "LATIN1"
     del kept["encoding"]  # of a backup that did not note it
     assert Fingerprint.from_dict(kept).encoding == ""
+
+
+def test_definitions_are_compared_where_both_servers_spell_them_alike() -> None:
+    was, now = ({"index": {"public.rooms\tby_floor": ("true", digest)}} for digest in ("0a", "0b"))
+    for version, told in ((17, ("index public.rooms by_floor has another definition",)), (18, ())):
+        (indexes,) = compare(Fingerprint(17, objects=was), Fingerprint(version, objects=now), checks=[INDEXES])
+        assert (indexes.compared, indexes.found) == (1, told)

@@ -76,6 +76,14 @@ def test_a_document_in_the_place_of_another_is_noticed() -> None:
     assert chain_of([first], application="shop").faults == ("Document 1 is of the application 'library'.",)
 
 
+def test_a_beginning_that_continues_something_and_two_of_one_number_are_noticed() -> None:
+    first, second, _ = documents(3)
+    cut = (1, evidence_document(1, sha256_of(b"one that was taken away"), FACTS))
+    assert chain_of([cut]).faults == ("Document 1 continues one that is not there.",)
+    other = (2, second[1].replace(b'"passed"', b'"found"'))
+    assert chain_of([first, second, other]).faults == ("Document 2 is there twice.",)
+
+
 @pytest.mark.parametrize(
     "data",
     [

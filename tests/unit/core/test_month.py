@@ -116,6 +116,18 @@ def test_days_before_the_first_backup_and_the_day_that_goes_on_are_not_missed() 
     assert days_without_backup(facts(known_since=None, backups=[])) == []
 
 
+def test_what_is_under_way_is_not_done_and_what_could_not_look_did_not_pass() -> None:
+    one = facts(
+        backups=[backup(1), backup(2, "running")],
+        until=SINCE + timedelta(days=2),
+        proofs=[proof("drill", state) for state in ("passed", "found", "failed")],
+    )
+    assert days_without_backup(one) == [2]
+    told = text_of(month_page(one))
+    assert "Backups 1 complete, 0 failed" in told
+    assert "Drills 1 passed, 2 not" in told
+
+
 @pytest.mark.parametrize("text", ["2026-13", "2026-1", "november", "2026-11-01", "9999-12", "٢٠٢٦-11", ""])
 def test_what_is_no_month_is_refused(text: str) -> None:
     with pytest.raises(ValueError):

@@ -9,7 +9,7 @@ import pytest
 from glacier_provider.catalog.batch import ReportCompared, ToldOtherwise
 from glacier_provider.core.cost import Stored, checksums_cost
 from glacier_provider.core.prices import LIST_PRICES, override
-from glacier_provider.core.proof import Finding, finding_lines, state_of
+from glacier_provider.core.proof import Finding, Standing, finding_lines, standing_of, state_of
 from glacier_provider.core.status import ProofState
 from glacier_provider.pipelines.verify.content import is_plausible
 
@@ -20,6 +20,23 @@ def test_only_what_is_grave_keeps_a_proof_from_passing() -> None:
     assert state_of([]) == state_of([LIGHT]) == ProofState.PASSED
     assert state_of([LIGHT, GRAVE]) == ProofState.FOUND
     assert state_of([GRAVE], failed=True) == ProofState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("state", "missed", "standing"),
+    [
+        (ProofState.PASSED, False, Standing.OK),
+        (ProofState.PASSED, True, Standing.OVERDUE),
+        (ProofState.FOUND, False, Standing.FAILED),
+        (ProofState.FAILED, False, Standing.FAILED),
+        (None, False, Standing.NEVER),
+        (None, True, Standing.OVERDUE),
+    ],
+)
+def test_what_found_something_and_what_could_not_look_have_both_failed(
+    state: ProofState | None, missed: bool, standing: Standing
+) -> None:
+    assert standing_of(state, missed=missed, asked_for=True) is standing
 
 
 def test_findings_come_back_as_they_were_and_are_told_the_grave_ones_first() -> None:

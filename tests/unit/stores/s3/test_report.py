@@ -71,6 +71,11 @@ def test_status_and_error_code_are_known_by_their_looks(middle: str) -> None:
     assert read(line("gone", "", middle)) == [TaskResult("gone", 404, "NoSuchKey")]
 
 
+def test_what_failed_did_not_succeed_whatever_its_status_says() -> None:
+    """What is asked for by a job counts as asked for by its status."""
+    assert read(line("a", "", "failed,200,InternalError")) == [TaskResult("a", 500, "InternalError")]
+
+
 def test_a_checksum_may_be_told_in_base64_with_the_number_of_its_parts() -> None:
     message = told(
         checksum_hex=None, checksum_base64=base64.b64encode(DIGEST).decode() + "-3", checksumType="COMPOSITE"
