@@ -17,8 +17,9 @@ from unittest.mock import patch
 import pytest
 
 from glacier_provider.core.plan import RestoreRequest
-from glacier_provider.errors import GlacierProviderError, LeaseHeld, TargetRefused
+from glacier_provider.errors import GlacierProviderError, LeaseHeld, LeaseLost, TargetRefused
 from glacier_provider.pipelines import restore
+from glacier_provider.pipelines.restore.elsewhere import require_claimed, target_place_of
 from glacier_provider.postgres.restore.elsewhere import begun_name, drop_marked, look_at_database, mark_database
 from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, an_application, titles
 from tests.support.postgres import EmbeddedPostgres
@@ -287,6 +288,13 @@ def test_a_restore_whose_place_was_taken_over_does_nothing_more(staging: Staging
     app.bring(second)
     with pytest.raises(LeaseHeld):
         app.bring(first)
+    rows = [app.catalog.restores.get(planned["restore_id"]) for planned in (first, second)]
+    slept, awake = (target_place_of(app.application, row, app.elsewhere) for row in rows)
+    assert slept is not None
+    assert awake is not None
+    require_claimed(awake)
+    with pytest.raises(LeaseLost, match="is no longer this restore's"):  # in the middle of bringing files
+        require_claimed(slept)
     app.finish(second["restore_id"])
     assert staging.contents() == ORIGINAL
 

@@ -1229,6 +1229,22 @@ _mutation(
     "        return until is not None\n",
     "tests/integration/test_verification.py::test_archives_without_the_lock_that_was_asked_for_are_named",
 )
+_mutation(
+    "a restore brings files to a place that another one has taken over",
+    Promise.FENCED,
+    f"{PIPELINES}/restore/elsewhere.py",
+    "    if mark != place.mark:\n        raise LeaseLost(",
+    "    if False:\n        raise LeaseLost(",
+    "tests/integration/test_restore_elsewhere.py::test_a_restore_whose_place_was_taken_over_does_nothing_more",
+)
+_mutation(
+    "a policy of rows is known by its name alone",
+    Promise.RESTORABLE,
+    f"{POSTGRES}/checks/fingerprint.py",
+    "p.polcmd::text || p.polpermissive::text,",
+    "''::text,",
+    "tests/integration/postgres/test_fingerprint.py::test_what_has_its_name_and_another_definition_is_told",
+)
 
 # --- the page ------------------------------------------------------------------------------------------------------
 

@@ -39,5 +39,5 @@ def test_a_pg_amcheck_that_comes_to_no_end_of_its_own_is_no_check(sample: Sample
     program = tmp_path / "pg_amcheck"
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
-    with pytest.raises(ToolFailed, match="pg_amcheck of .* failed"):
+    with pytest.raises(ToolFailed, match=r"pg_amcheck of .* failed"):
         check_pages(sample.new(empty=True), replace(sample.tools, directory=tmp_path), lambda: None)

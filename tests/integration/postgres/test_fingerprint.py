@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from glacier_provider.core.checks import Fingerprint
+from glacier_provider.core.checks import Fingerprint, compare
 from glacier_provider.postgres import Server
 from glacier_provider.postgres.checks.fingerprint import TOGETHER, over, take_fingerprint
 from tests.integration.postgres.conftest import SampleServer
@@ -92,3 +92,57 @@ def test_rows_have_the_sum_of_their_hashes(sample: SampleServer) -> None:
     assert tables["public.nothing"] == (0, "0")
     assert tables["public.without_columns"] is not None
     assert tables["public.without_columns"][0] == 1
+
+
+#: By the check that is to tell it, and by what it names: what comes back with its name, and otherwise.
+OTHERWISE = {
+    "DROP POLICY own ON rooms; CREATE POLICY own ON rooms AS RESTRICTIVE USING (true)": "policy public.rooms own is ",
+    "DROP POLICY own ON rooms; CREATE POLICY own ON rooms FOR UPDATE USING (true)": "policy public.rooms own is ",
+    "DROP POLICY own ON rooms; CREATE POLICY own ON rooms USING (id > 1)": "policy public.rooms own has another",
+    "ALTER TABLE rooms ALTER name DROP NOT NULL": "column public.rooms name is false",
+    "ALTER TABLE rooms ALTER name TYPE varchar(9)": "column public.rooms name has another",
+    "ALTER TABLE rooms ALTER name SET DEFAULT 'x'": "column public.rooms name has another",
+    "GRANT SELECT ON rooms TO guest WITH GRANT OPTION": "grant public.rooms SELECT to guest is true",
+    "ALTER TABLE rooms FORCE ROW LEVEL SECURITY": "row security public.rooms is forced",
+    "CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 2'": "function public.one () has another",
+    "ALTER TYPE mood ADD VALUE 'angry'": "type public.mood has another",
+    "CREATE OR REPLACE VIEW numbered AS SELECT id FROM rooms WHERE id > 1": "relation public.numbered has another",
+    "DROP INDEX by_name; CREATE INDEX by_name ON rooms (name DESC)": "index public.rooms by_name has another",
+}
+
+
+def test_what_has_its_name_and_another_definition_is_told(sample: SampleServer) -> None:
+    sample.postgres.create_role("guest")
+    made(
+        sample,
+        "otherwise",
+        "CREATE TABLE rooms (id int, name text NOT NULL)",
+        "CREATE INDEX by_name ON rooms (name)",
+        "ALTER TABLE rooms ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY own ON rooms USING (true)",
+        "GRANT SELECT ON rooms TO guest",
+        "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE TYPE mood AS ENUM ('sad', 'happy')",
+        "CREATE VIEW numbered AS SELECT id FROM rooms",
+    )
+    for number, (change, said) in enumerate(OTHERWISE.items()):
+        name = f"otherwise_{number}"
+        server = sample.postgres.create_database(name, template="otherwise")
+        before = fingerprint(server)
+        for statement in change.split("; "):
+            sample.postgres.execute(statement, name)
+        found = [line for one in compare(before, fingerprint(server)) for line in one.found]
+        assert len(found) == 1, (change, found)
+        assert found[0].startswith(said), found
+        sample.postgres.drop_database(name)
+
+
+def test_rows_count_in_the_table_that_has_them(sample: SampleServer) -> None:
+    server = made(
+        sample,
+        "inherited",
+        "CREATE TABLE ancestor (n int)",
+        "CREATE TABLE heir () INHERITS (ancestor)",
+        "INSERT INTO heir SELECT generate_series(1, 3)",
+    )
+    assert fingerprint(server).tables == {"public.ancestor": (0, None), "public.heir": (3, None)}
