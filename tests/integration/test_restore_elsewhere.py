@@ -20,6 +20,7 @@ from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import GlacierProviderError, LeaseHeld, LeaseLost, TargetRefused
 from glacier_provider.pipelines import restore
 from glacier_provider.pipelines.restore.elsewhere import require_claimed, target_place_of
+from glacier_provider.postgres import Server
 from glacier_provider.postgres.restore.elsewhere import begun_name, drop_marked, look_at_database, mark_database
 from tests.support.application import ApplicationUnderTest, a_small_dms, add_document, an_application, titles
 from tests.support.postgres import EmbeddedPostgres
@@ -276,6 +277,29 @@ def test_two_restores_do_not_fill_one_place_at_once(staging: Staging) -> None:
     app.bring(second)
     app.finish(second["restore_id"])
     assert staging.contents() == ORIGINAL
+
+
+def test_a_database_is_filled_by_one_process_at_a_time(staging: Staging) -> None:
+    app, place = staging.app, staging.app.server.with_database(staging.database)
+    planned = app.plan(staging.backup_id, into="staging")
+    app.bring(planned)
+    with app.catalog.beside() as other, other.alone(f"the restore into {place.dbname} at {place.host}:{place.port}"):
+        with pytest.raises(LeaseHeld):
+            app.finish(planned["restore_id"])
+        assert staging.databases() == []
+    app.finish(planned["restore_id"])
+
+
+def test_a_name_that_leads_to_another_database_is_refused(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the names that poolers have do."""
+    own, connect = staging.app.server, Server.connect
+
+    def led(server: Server, **given: Any) -> Any:
+        return connect(own if server.dbname == "an_alias" else server, **given)
+
+    monkeypatch.setattr(Server, "connect", led)
+    with pytest.raises(TargetRefused, match=f"leads to the database '{own.dbname}'"):
+        look_at_database(own.with_database("an_alias"))
 
 
 def test_a_restore_whose_place_was_taken_over_does_nothing_more(staging: Staging) -> None:

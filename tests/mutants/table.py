@@ -1135,7 +1135,7 @@ _mutation(
     "other definitions are no difference",
     Promise.RESTORABLE,
     "glacier_provider/core/checks.py",
-    "        elif same_version and digest != its_digest and",
+    "        elif same_spelling and digest != its_digest and",
     "        elif False and",
     "tests/unit/core/test_checks.py::test_definitions_are_compared_where_both_servers_spell_them_alike",
 )

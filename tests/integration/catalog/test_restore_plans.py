@@ -15,6 +15,7 @@ from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import IllegalMove, LeaseHeld
 from glacier_provider.pipelines.restore.elsewhere import require_over
+from glacier_provider.pipelines.restore.lost import note_without
 from tests.integration.catalog.test_backups import STORE, a_backup, a_run
 
 ALL = ArchiveRange(0, 2**62)
@@ -198,3 +199,11 @@ def test_a_place_is_kept_by_the_restore_that_its_mark_names_and_by_none_that_has
     with pytest.raises(LeaseHeld, match=f"Restore {restore_id} of dms is under way into the same place"):
         require_over(f"dms-restore_{restore_id}_{opened:%Y%m%d%H%M%S}", catalog)
     require_over(f"dms-restore_{restore_id}_20200101000000", catalog)  # of an earlier life of the catalog
+
+
+def test_what_a_restore_goes_on_without_counts_once(catalog: Catalog) -> None:
+    restore_id, _ = planned(catalog, a_backup(catalog, 1, ["a"]), 101, [])
+    for names in (["b", "a"], ["b", "c"]):
+        note_without(restore_id, names, catalog=catalog)
+    outcome = catalog.restores.get(restore_id)["outcome"]
+    assert (outcome["lost_count"], outcome["lost"]) == (3, ["a", "b", "c"])
