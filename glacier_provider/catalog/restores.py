@@ -252,7 +252,7 @@ class Restores:
         if not beside.get("failed_count") or outcome.get("database"):
             raise IllegalMove(
                 f"Restore {restore_id} does not wait for anybody to accept errors.",
-                hint="RestorePage at it with: glacier-backup restores",
+                hint="Look at it with: glacier-backup restores",
             )
         self.add_outcome(restore_id, beside={**beside, "accepted": True})
         return int(beside["failed_count"])

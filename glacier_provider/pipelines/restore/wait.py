@@ -50,7 +50,7 @@ class Waiting:
 def poll_retrievals(
     application: Application, restore_id: int, *, catalog: Catalog, stores: Stores, batches: Batches | None = None
 ) -> Waiting:
-    """RestorePage once at everything the restore waits for, note what is ready, and say how much is left.
+    """Look once at everything the restore waits for, note what is ready, and say how much is left.
 
     What a job of S3 Batch Operations asks for is waited for while the job goes on; with `batches` AWS is asked about
     it, and what an ended one did not ask for is asked for one by one.
