@@ -25,6 +25,7 @@ from tests.support.postgres import EmbeddedPostgres, of_the_system
 parsed_once.read_once()
 gc.set_threshold(100_000, 50, 1_000)  # an eighth of the tests' time was spent looking for garbage
 _numbers = iter(range(1, 10_000))
+RETRIEVAL_SECONDS = 0.2
 
 # How long an example takes says what else the machine does, and nothing of the product.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -152,7 +153,7 @@ def a_catalog(server: Server, application: str = "dms", schema: str = "glacier_c
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Emulator]:
     """One emulated S3 for the session, whose retrievals take a fraction of a second."""
-    with S3Emulator(retrieval_seconds=0.2) as emulator:
+    with S3Emulator(retrieval_seconds=RETRIEVAL_SECONDS) as emulator:
         yield emulator
 
 
@@ -186,6 +187,7 @@ def make_application(
         one.catalog.close()
     s3.plan.clear()
     s3.clock.advance(-s3.clock.offset)
+    s3.retrievals_take(RETRIEVAL_SECONDS)
 
 
 @pytest.fixture

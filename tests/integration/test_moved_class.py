@@ -54,7 +54,6 @@ def test_a_catalog_is_rebuilt_of_manifests_that_lie_in_the_cold(app: Application
             rebuild(app)
     assert app.s3.count("RestoreObject", bucket=app.bucket, status=202) == 2
     app.s3.clock.advance(7200)
-    app.s3.retrievals_take(0.2)
     rebuilt = rebuild(app)
     assert (rebuilt.complete, rebuilt.left_out) == (2, ())
     assert [app.catalog.backups.get(one)["state"] for one in (first, second)] == ["complete", "complete"]
