@@ -113,7 +113,7 @@ def test_a_restore_goes_on_without_what_is_lost_and_says_so(app: ApplicationUnde
         (app.files / name).unlink()
     app.back_up()
     planned = app.plan(first, without_lost=True)
-    assert any("NOT in any store" in line and "doc.pdf" in line for line in planned["lines"])
+    assert any("LOST, in no store any more" in line and "doc.pdf" in line for line in planned["lines"])
     app.bring(planned)
     figures = app.finish(planned["restore_id"])
     assert (figures["outcome"]["lost_count"], figures["outcome"]["lost"]) == (1, ["doc.pdf"])
