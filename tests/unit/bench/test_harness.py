@@ -80,9 +80,23 @@ def test_memory_that_forked_workers_share_counts_once() -> None:
 
 
 def test_memory_of_different_processes_is_added() -> None:
-    then = "x = b'x' * (64 << 20); import time; time.sleep(0.4)"
-    code = f"import os\nfor _ in 'ab':\n    if os.fork() == 0:\n        {then}\n        os._exit(0)\n"
-    assert measure(script(f"{code}os.wait(); os.wait()\n")).rss > 125
+    code = """
+import os, time
+full, over = os.pipe(), os.pipe()
+for _ in "ab":
+    if os.fork() == 0:
+        os.close(over[1])
+        x = b"x" * (64 << 20)
+        os.write(full[1], b".")
+        os.read(over[0], 1)  # until the other one is full, too, and somebody had time to look
+        os._exit(0)
+for _ in "ab":
+    os.read(full[0], 1)
+time.sleep(0.4)
+os.close(over[1])
+os.wait(); os.wait()
+"""
+    assert measure(script(code)).rss > 125
 
 
 def test_a_failed_contender_is_told_with_its_last_words() -> None:
