@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,10 @@ from glacier_provider.errors import GlacierProviderError, NotTold
 
 if TYPE_CHECKING:
     from glacier_provider.pipelines.alerts import Failure
+
+
+#: The password in a URL, which errors of drivers may quote.
+_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
 
 
 class GlacierNotifier(BaseNotifier):
@@ -63,8 +68,17 @@ def _reason(context: Mapping[str, Any]) -> str | None:
     error = context.get("exception")
     if error is None and str(getattr(state, "value", state)) != "failed":
         return None
-    text = str(error or context.get("reason") or "").strip()
+    text = _without_secrets(str(error or context.get("reason") or "").strip())
     return text or (type(error).__name__ if error is not None else "no task told why")
+
+
+def _without_secrets(text: str) -> str:
+    """Return what an error says without passwords: the task may be anybody's, and what is told goes to other people."""
+    from airflow.sdk.log import redact
+
+    from glacier_provider.postgres.tools.messages import without_secrets
+
+    return _PASSWORD.sub(r"\1:***@", without_secrets(str(redact(text))))
 
 
 def _noted(name: str, context: Mapping[str, Any], reason: str) -> bool:

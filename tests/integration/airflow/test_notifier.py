@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.log import mask_secret
 
 from glacier_provider.applications import Application
 from glacier_provider.errors import NotTold
@@ -51,6 +52,28 @@ def test_a_failed_task_of_no_backup_is_told_as_well(dms: ApplicationUnderTest) -
         web.received.clear()
         GlacierNotifier(application="dms")(a_context(task))
         assert [one.json["event"] for one in web.received if one.json["event"] == "reported"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "secret"),
+    [
+        ("cannot open postgresql://app:hunter2@db/shop", "hunter2"),
+        ("FATAL: OPTIONS (user 'a', password 'hunter2')", "hunter2"),
+        ("correct-horse-battery is wrong", "correct-horse-battery"),
+    ],
+    ids=["in a URL", "in a statement", "of a connection"],
+)
+def test_a_password_in_anybodys_error_reaches_no_target(dms: ApplicationUnderTest, words: str, secret: str) -> None:
+    mask_secret("correct-horse-battery")  # as Airflow does with the password of each connection that a task uses
+    with a_web_receiver() as web, settings_of(calling(dms, f"{web.url}/ops")), DAG("nightly"):
+        opened = OpenBackupOperator(task_id="open_backup", application="dms")
+        task = PgDumpOperator(task_id="export", application="dms", backup_id=1)
+        GlacierNotifier(application="dms")(of_a_failed(task, RuntimeError(words), dag_id="others"))
+        opened.execute(context := of_a_failed(task, RuntimeError(words)))
+        GlacierNotifier(application="dms")(context)
+        assert {one.json["event"] for one in web.received} >= {"reported", "backup_failed"}
+        assert [one.json for one in web.received if secret in str(one.json)] == []
+    assert secret not in dms.catalog.backups.get(1)["error"]
 
 
 def test_what_did_not_arrive_is_an_error_in_the_callback(dms: ApplicationUnderTest) -> None:
