@@ -74,7 +74,7 @@ def _reason(context: Mapping[str, Any]) -> str | None:
 
 def _without_secrets(text: str) -> str:
     """Return what an error says without passwords: the task may be anybody's, and what is told goes to other people."""
-    from airflow.sdk.log import redact
+    from airflow.sdk.log import redact  # type: ignore[attr-defined]
 
     from glacier_provider.postgres.tools.messages import without_secrets
 

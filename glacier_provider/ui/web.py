@@ -2,8 +2,7 @@
 
 Reading changes nothing. Five routes act, each by POST: one starts a deletion, one has the database that a restore
 replaced brought back, one undoes orphans, one has a worker examine what is wrong, one frees the lease of a run that is
-over. Backups and restores are started
-through Airflow's own API, with the person's own rights.
+over. Backups and restores are started through Airflow's own API, with the person's own rights.
 """
 
 from __future__ import annotations
