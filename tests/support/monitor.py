@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from tests.support.receivers import serving
 
 
 @dataclass
@@ -82,13 +84,6 @@ def a_monitor() -> Iterator[Monitor]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    monitor.url = f"http://127.0.0.1:{server.server_address[1]}/2c7ab7d4"
-    try:
+    with serving(Handler, over) as url:
+        monitor.url = f"{url}/2c7ab7d4"
         yield monitor
-    finally:
-        over.set()
-        server.shutdown()
-        server.server_close()

@@ -38,6 +38,20 @@ class WebReceiver:
 
 
 @contextmanager
+def serving(handler: type[BaseHTTPRequestHandler], over: threading.Event) -> Iterator[str]:
+    """Yield the URL of a web server; at its end `over` is set first, for handlers that wait for it."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
 def a_web_receiver() -> Iterator[WebReceiver]:
     receiver = WebReceiver()
     over = threading.Event()
@@ -56,16 +70,8 @@ def a_web_receiver() -> Iterator[WebReceiver]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    receiver.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with serving(Handler, over) as receiver.url:
         yield receiver
-    finally:
-        over.set()
-        server.shutdown()
-        server.server_close()
 
 
 @dataclass
