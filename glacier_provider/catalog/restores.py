@@ -291,16 +291,11 @@ class Restores:
             present, members, differing, lost = Amount(), None, [], []
             if request.files:
                 self._scans.load_all(files)
-                self._db.row("scan_memory")
                 self._db.run("note_unstaged_files", application_id=application_id, restore_id=restore_id)
-                self._db.run("compare_archives", application_id=application_id, names=None)
-                self._db.run("odd_members", **ids)
-                doubtful = [SetAside(**row, subdirectory="") for row in self._db.rows("doubtful_members")]
-                there = list(same(doubtful)) if doubtful else []
-                self._db.run("settle_doubtful", same=there)
-                differing = self._db.rows("differing_members")
+                odd, there = self._odd_members(ids, None, same)
+                differing = self._db.rows("differing_members") if odd["differing"] else []
                 members = int(self._db.rows("members_count", **ids)[0]["archives"])
-                present = self._present(backup, members)
+                present = self._present(backup, members, odd)
                 self._db.run("note_present", application_id=application_id, same=there)
                 choice = {"replaces": request.replaces}
                 aside = self._db.rows(
@@ -308,8 +303,9 @@ class Restores:
                 )
                 usable_moves = usable([SetAside(**row) for row in aside]) if aside else {}
                 set_aside, moves = list(usable_moves), list(usable_moves.values())
-                lost = [row["name"] for row in self._db.rows("lost_members", set_aside=set_aside, **choice)]
-                self._db.run("leave_out_lost", set_aside=set_aside, **choice)
+                if odd["lost"]:
+                    lost = [row["name"] for row in self._db.rows("lost_members", set_aside=set_aside, **choice)]
+                    self._db.run("leave_out_lost", set_aside=set_aside, **choice)
                 self._db.run("plan_missing_files", restore_id=restore_id, set_aside=set_aside, moves=moves, **choice)
                 figures += self._db.rows("missing_figures", set_aside=set_aside, **choice)
             if request.database:
@@ -339,12 +335,7 @@ class Restores:
         ids = {"application_id": self._backups.application_id, "backup_id": restore["backup_id"]}
         with self._db.transaction():
             self._scans.load_all(files)
-            self._db.row("scan_memory")
-            self._db.run("compare_archives", application_id=ids["application_id"], names=None)
-            self._db.run("odd_members", **ids)
-            if overtaken and replaces:
-                doubtful = [SetAside(**row, subdirectory="") for row in self._db.rows("doubtful_members")]
-                self._db.run("settle_doubtful", same=list(same(doubtful)) if doubtful else [])
+            self._odd_members(ids, None, same if overtaken and replaces else None)
             return self._db.rows(
                 "gone_since_plan", restore_id=restore["id"], overtaken=overtaken, replaces=replaces, limit=NAMED
             )
@@ -372,19 +363,39 @@ class Restores:
             self._db.run("forget_planned_archives", restore_id=restore_id, keep_placed=keep_placed)
             if request.files:
                 self._scans.load_all(files)
-                self._db.row("scan_memory")
-                self._db.run("compare_archives", application_id=ids["application_id"], names=names)
-                self._db.run("odd_members", **ids)
-                doubtful = [SetAside(**row, subdirectory="") for row in self._db.rows("doubtful_members")]
-                self._db.run("settle_doubtful", same=list(same(doubtful)) if doubtful else [])
+                odd, _ = self._odd_members(ids, names, same)
                 if names is None:
                     members = int(self._db.rows("members_count", **ids)[0]["archives"])
-                lost = [row["name"] for row in self._db.rows("lost_members", set_aside=[], replaces=True)]
+                if odd["lost"]:
+                    lost = [row["name"] for row in self._db.rows("lost_members", set_aside=[], replaces=True)]
                 self._db.run("plan_elsewhere", restore_id=restore_id, names=names, **ids)
             if request.database:
                 self._db.run("plan_database", restore_id=restore_id, archive_id=backup["database_archive_id"])
             present, figures = self.figures_elsewhere(restore_id)
         return Comparison(present=present, members=members, differing=[], lost=lost, figures=figures)
+
+    def _odd_members(
+        self,
+        ids: Mapping[str, Any],
+        names: Sequence[str] | None,
+        same: Callable[[Sequence[SetAside]], Sequence[int]] | None,
+    ) -> tuple[Row, list[int]]:
+        """Find the members of a backup that are not in the directory as they were archived, of all or of these names.
+
+        Return how many there are of which kind, and those that were doubtful and are the `same` after all, if asked.
+        """
+        self._db.row("scan_memory")
+        self._db.run("compare_archives", application_id=ids["application_id"], names=names)
+        self._db.run("odd_members", **ids)
+        (odd,) = self._db.rows("compared_counts")
+        if same is None or not odd["doubtful"]:
+            return odd, []
+        doubtful = [SetAside(**row, subdirectory="") for row in self._db.rows("doubtful_members")]
+        there = list(same(doubtful)) if doubtful else []
+        if there:
+            self._db.run("settle_doubtful", same=there)
+            (odd,) = self._db.rows("compared_counts")
+        return odd, there
 
     def figures_elsewhere(self, restore_id: int) -> tuple[Amount, list[Row]]:
         """Return which files are in another place already, and what has to be brought there."""
@@ -397,17 +408,16 @@ class Restores:
         found = self._db.rows("not_in_backup", application_id=application_id, backup_id=backup_id, names=list(names))
         return [row["name"] for row in found]
 
-    def _present(self, backup: Row, members: int) -> Amount:
+    def _present(self, backup: Row, members: int, odd: Row) -> Amount:
         """Return what the backup contains less what is missing or differs.
 
         Bytes are those that its scan counted, unless members went since, or files were others than their archives.
         """
         ids = {"application_id": self._backups.application_id, "backup_id": backup["id"]}
-        (missing,) = self._db.rows("missing_amount")
         size = backup["files_bytes"]
         if members != backup["files_count"] or backup["report"].get("changed_count"):
             size = self._db.rows("members_bytes", **ids)[0]["bytes"]
-        return Amount(members - missing["archives"], max(0, size - missing["bytes"]))
+        return Amount(members - odd["archives"], max(0, size - odd["bytes"]))
 
     def names_to_bring(self, restore_id: int) -> Iterator[list[str]]:
         """Yield pages of the names of files that come to names that no file has."""
@@ -423,11 +433,16 @@ class Restores:
             raise IllegalMove(f"Restore {restore_id} has left its planning.")
 
     def ranges(self, restore_id: int, *, shares: int, smallest: int) -> list[ArchiveRange]:
-        """Return what the restore brings in at most `shares` ranges of archive ids."""
+        """Return what the restore brings in at most `shares` ranges of archive ids, without their bytes."""
         return [
             ArchiveRange(**row)
             for row in self._db.rows("restore_ranges", restore_id=restore_id, shares=shares, smallest=smallest)
         ]
+
+    def bytes_of(self, restore_id: int, wanted: ArchiveRange) -> int:
+        """Return the bytes of all that the restore brings of these archives, as they lie in their stores."""
+        (row,) = self._db.rows("bytes_of_range", restore_id=restore_id, first=wanted.first, last=wanted.last)
+        return int(row["bytes"])
 
     def store_uris(self, restore_id: int) -> list[str]:
         """Return the stores that hold what the restore brings."""

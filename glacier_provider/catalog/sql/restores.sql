@@ -123,10 +123,11 @@ RETURNING id;
 -- The archives whose file is not in the directory as it was archived: it is missing (found is null), of another size, or
 -- perhaps of another content (doubtful): written or replaced since it was last looked at, known to be another version's, or
 -- the last copy of what its store lost, which nothing but its content vouches for.
--- Lives as long as the transaction.
+-- Without names: of a lost server these are all of its files, and only few of them are told. Lives as long as the
+-- transaction.
 CREATE TEMPORARY TABLE odd ON COMMIT DROP AS
-SELECT a.id, a.filename, a.original_size, a.stored_size, a.store_uri, a.state, a.retrieval_status AS status, s.size AS found,
-       a.checksum, s.size IS NOT DISTINCT FROM a.original_size AS doubtful
+SELECT a.id, a.original_size, a.stored_size, a.store_uri, a.state, a.retrieval_status AS status, s.size AS found,
+       s.size IS NOT DISTINCT FROM a.original_size AS doubtful
   FROM glacier_archives a LEFT JOIN scanned s ON s.name = a.filename
   LEFT JOIN file_identities i ON i.archive_id = a.id
  WHERE a.application_id = %(application_id)s AND a.kind = 'file'
@@ -141,10 +142,18 @@ SELECT o.* FROM odd o JOIN backup_files f ON f.archive_id = o.id
  WHERE f.application_id = %(application_id)s
    AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s);
 
+-- name: compared_counts
+-- How many are of which kind, and their bytes: one look at what may be a million rows, most of them missing.
+SELECT count(*) AS archives, coalesce(sum(original_size), 0)::bigint AS bytes, count(*) FILTER (WHERE doubtful) AS doubtful,
+       count(*) FILTER (WHERE found IS NOT NULL) AS differing, count(*) FILTER (WHERE state <> 'archived') AS lost
+  FROM compared;
+
 -- name: doubtful_members
 -- Files of the size that is wanted, whose content has to be looked at.
-SELECT id AS archive_id, filename, stored_size AS size, checksum FROM compared WHERE doubtful AND checksum IS NOT NULL
- ORDER BY filename;
+SELECT a.id AS archive_id, a.filename, a.stored_size AS size, a.checksum
+  FROM compared c JOIN glacier_archives a ON a.id = c.id
+ WHERE c.doubtful AND a.checksum IS NOT NULL
+ ORDER BY a.filename;
 
 -- name: settle_doubtful
 -- Those that have the content that is wanted are there.
@@ -152,20 +161,18 @@ DELETE FROM compared WHERE doubtful AND id = ANY(%(same)s::bigint[]);
 
 -- name: lost_members
 -- Members of the backup that no store holds any more, and that nobody set aside.
-SELECT filename AS name FROM compared
- WHERE (found IS NULL OR %(replaces)s) AND state <> 'archived' AND id <> ALL(%(set_aside)s::bigint[]) ORDER BY filename;
+SELECT a.filename AS name FROM compared c JOIN glacier_archives a ON a.id = c.id
+ WHERE (c.found IS NULL OR %(replaces)s) AND c.state <> 'archived' AND c.id <> ALL(%(set_aside)s::bigint[])
+ ORDER BY a.filename;
 
 -- name: leave_out_lost
 DELETE FROM compared WHERE (found IS NULL OR %(replaces)s) AND state <> 'archived' AND id <> ALL(%(set_aside)s::bigint[]);
 
 -- name: differing_members
 -- Present under the same name with another content.
-SELECT filename AS name, original_size AS archived_size, found AS size FROM compared
- WHERE found IS NOT NULL ORDER BY filename;
-
--- name: missing_amount
--- What is not in the directory as it is wanted.
-SELECT count(*) AS archives, coalesce(sum(original_size), 0)::bigint AS bytes FROM compared;
+SELECT a.filename AS name, c.original_size AS archived_size, c.found AS size
+  FROM compared c JOIN glacier_archives a ON a.id = c.id
+ WHERE c.found IS NOT NULL ORDER BY a.filename;
 
 -- name: members_count
 SELECT count(*) AS archives FROM backup_files
@@ -181,9 +188,9 @@ SELECT coalesce(sum(a.original_size), 0)::bigint AS bytes FROM backup_files f JO
 -- Missing files that may lie aside under their name, moved there by earlier restores: the newest move first.
 SELECT a.id AS archive_id, a.filename, a.stored_size AS size, a.checksum, o.subdirectory, o.id AS move_id
   FROM compared c
-  JOIN orphan_moves o ON o.filename = c.filename AND o.application_id = %(application_id)s AND o.size = c.stored_size
   JOIN glacier_archives a ON a.id = c.id
- WHERE (c.found IS NULL OR %(replaces)s) AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
+  JOIN orphan_moves o ON o.filename = a.filename AND o.application_id = a.application_id AND o.size = a.stored_size
+ WHERE a.application_id = %(application_id)s AND (c.found IS NULL OR %(replaces)s) AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
  ORDER BY a.id, o.id DESC;
 
 -- name: restores_since
@@ -196,12 +203,12 @@ SELECT other.id FROM restores r JOIN restores other ON other.application_id = r.
 -- name: gone_since_plan
 -- Neither in the directory as it is wanted, nor staged to be put there, nor lost; nor, unless another restore was made,
 -- what this one brings.
-SELECT c.filename AS name, count(*) OVER () AS total FROM compared c
+SELECT a.filename AS name, count(*) OVER () AS total FROM compared c JOIN glacier_archives a ON a.id = c.id
  WHERE (c.found IS NULL OR %(overtaken)s AND %(replaces)s) AND c.state = 'archived'
    AND NOT EXISTS (SELECT FROM restore_archives r
                     WHERE r.restore_id = %(restore_id)s AND r.archive_id = c.id
                       AND (r.replaces OR NOT %(overtaken)s))
- ORDER BY c.filename LIMIT %(limit)s;
+ ORDER BY a.filename LIMIT %(limit)s;
 
 -- name: lock_notes
 -- Two that start at once and miss the same files, one after the other.
@@ -333,12 +340,17 @@ SELECT DISTINCT a.store_uri FROM restore_archives r JOIN glacier_archives a ON a
 
 -- name: restore_ranges
 -- Equal shares of what a restore brings, as ranges of archive ids.
-WITH wanted AS (SELECT r.archive_id AS id, a.stored_size FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
-                 WHERE r.restore_id = %(restore_id)s),
-shares AS (SELECT greatest(1, least(%(shares)s, ceil(count(*) / %(smallest)s::numeric)))::integer AS n FROM wanted)
-SELECT min(id) AS first, max(id) AS last, count(*) AS archives, sum(stored_size)::bigint AS bytes
-  FROM (SELECT id, stored_size, ntile((SELECT n FROM shares)) OVER (ORDER BY id) AS share FROM wanted) AS numbered
+WITH shares AS (SELECT greatest(1, least(%(shares)s, ceil(count(*) / %(smallest)s::numeric)))::integer AS n
+                  FROM restore_archives WHERE restore_id = %(restore_id)s)
+SELECT min(id) AS first, max(id) AS last, count(*) AS archives
+  FROM (SELECT archive_id AS id, ntile((SELECT n FROM shares)) OVER (ORDER BY archive_id) AS share
+          FROM restore_archives WHERE restore_id = %(restore_id)s) AS numbered
  GROUP BY share ORDER BY share;
+
+-- name: bytes_of_range
+SELECT coalesce(sum(a.stored_size), 0)::bigint AS bytes
+  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+ WHERE r.restore_id = %(restore_id)s AND r.archive_id BETWEEN %(first)s AND %(last)s;
 
 -- name: end_of_page
 -- Where a page of so many archives of a restore ends. What is asked of a page goes through the restore's own rows between

@@ -126,7 +126,8 @@ def _download(
     adds = bool(restore["request"].get("only_files"))
     is_elsewhere, own_files = bool(restore["request"].get("into")), application.files_directory
     application = in_place(application, restore)
-    progress = Progress(log, "Restored", archives=wanted.archives, size=wanted.bytes)
+    size = catalog.restores.bytes_of(restore_id, wanted)
+    progress = Progress(log, "Restored", archives=wanted.archives, size=size)
     cold: list[Row] = []
     lost: list[int] = []
     corrupt: list[tuple[Row, ContentDiffers]] = []
