@@ -88,6 +88,24 @@ class RestorePage:
     page: Mapping[str, int]
 
 
+def _page_of(rows: Sequence[Row], page: Mapping[str, int], *, is_full: bool) -> RestorePage:
+    ours = [row for row in rows if row["source"] == "store"]
+    waited: dict[str, list[str]] = {}
+    for row in rows:
+        if row["keys"]:
+            waited.setdefault(row["store_uri"], []).extend(row["keys"])
+    return RestorePage(
+        archives={
+            RetrievalStatus(status): sum(row["archives"] for row in ours if row["status"] == status)
+            for status in {row["status"] for row in ours}
+        },
+        is_full=is_full,
+        to_request=sum(row["not_empty"] for row in ours if row["status"] == RetrievalStatus.AVAILABLE),
+        waited=waited,
+        page=page,
+    )
+
+
 class Restores:
     """The restores of one application."""
 
@@ -540,23 +558,18 @@ class Restores:
 
     def looks(self, restore_id: int, *, after: int = -1) -> Iterator[RestorePage]:
         """Yield what is known of all that the restore brings, or of what has a higher id, by the page, in id order."""
-        for page in self._pages(restore_id, ArchiveRange(after + 1, 2**62), LOOKED_AT_ONCE):
-            rows = self._db.rows("look_at_page", restore_id=restore_id, **page)
-            ours = [row for row in rows if row["source"] == "store"]
-            waited: dict[str, list[str]] = {}
-            for row in rows:
-                if row["keys"]:
-                    waited.setdefault(row["store_uri"], []).extend(row["keys"])
-            yield RestorePage(
-                archives={
-                    RetrievalStatus(status): sum(row["archives"] for row in ours if row["status"] == status)
-                    for status in {row["status"] for row in ours}
-                },
-                is_full=sum(row["archives"] for row in rows) >= LOOKED_AT_ONCE,
-                to_request=sum(row["not_empty"] for row in ours if row["status"] == RetrievalStatus.AVAILABLE),
-                waited=waited,
-                page=page,
-            )
+        look = "look_at_page_elsewhere" if self.goes_elsewhere(restore_id) else "look_at_page"
+        is_full = True
+        while is_full:
+            with self._db.transaction():
+                self._db.rows("one_by_one")
+                rows = self._db.rows(look, restore_id=restore_id, after=after, limit=LOOKED_AT_ONCE)
+            if not rows:
+                return
+            page = {"after": after, "upto": max(row["upto"] for row in rows)}
+            is_full = sum(row["archives"] for row in rows) >= LOOKED_AT_ONCE
+            yield _page_of(rows, page, is_full=is_full)
+            after = page["upto"]
 
     def waited_for(
         self, restore_id: int, look: RestorePage, store_uri: str, keys: Sequence[str] | None = None

@@ -425,14 +425,30 @@ UPDATE glacier_archives SET error = %(error)s WHERE id = %(archive_id)s;
 -- Archives of a class without retrievals.
 UPDATE glacier_archives SET retrieval_status = 'ready' WHERE id = ANY(%(archive_ids)s) AND retrieval_status = 'available';
 
+-- name: one_by_one
+-- Of this transaction alone: what is asked of a page is looked up for each of its rows, whatever the planner believes of tables
+-- that were just filled.
+SELECT set_config(name, 'off', true)
+  FROM unnest(ARRAY['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan', 'enable_sort']) AS name;
+
 -- name: look_at_page
--- Of a page of archives how many are in which status, and the keys of those that are waited for.
-SELECT one.store_uri, one.source, one.status, count(*) AS archives, count(*) FILTER (WHERE one.stored_size > 0) AS not_empty,
-       array_agg(one.key) FILTER (WHERE one.status = 'pending' AND one.source <> 'directory') AS keys
-  FROM restore_archives page CROSS JOIN LATERAL (
-    SELECT m.store_uri, m.key, m.source, m.status, m.stored_size FROM restore_members m
-     WHERE m.restore_id = %(restore_id)s AND m.id = page.archive_id OFFSET 0) AS one
- WHERE page.restore_id = %(restore_id)s AND page.archive_id > %(after)s AND page.archive_id <= %(upto)s
+-- Of the next archives of a restore how many are in which status, the last of them, and the keys of those that are waited
+-- for. Of a restore into the application's own places, where the status is that of the archive.
+SELECT a.store_uri, r.source, a.retrieval_status AS status, count(*) AS archives, max(a.id) AS upto,
+       count(*) FILTER (WHERE a.stored_size > 0) AS not_empty,
+       array_agg(a.key) FILTER (WHERE a.retrieval_status = 'pending') AS keys
+  FROM (SELECT archive_id, source FROM restore_archives
+         WHERE restore_id = %(restore_id)s AND archive_id > %(after)s ORDER BY archive_id LIMIT %(limit)s) AS r
+  JOIN glacier_archives a ON a.id = r.archive_id
+ GROUP BY 1, 2, 3;
+
+-- name: look_at_page_elsewhere
+-- The same of a restore into another place, which copies some of it from the directory.
+SELECT store_uri, source, status, count(*) AS archives, max(id) AS upto,
+       count(*) FILTER (WHERE stored_size > 0) AS not_empty,
+       array_agg(key) FILTER (WHERE status = 'pending' AND source <> 'directory') AS keys
+  FROM (SELECT * FROM restore_members
+         WHERE restore_id = %(restore_id)s AND id > %(after)s ORDER BY id LIMIT %(limit)s) AS next
  GROUP BY 1, 2, 3;
 
 -- name: pending_retrievals
