@@ -49,7 +49,7 @@ def plan(*, database: dict[str, Any], backup_id: int, count: int) -> dict[str, f
     return {"missing": float(missing)}
 
 
-def copy_rows(*, database: dict[str, Any], backup_id: int, count: int) -> dict[str, float]:
+def copy_rows(*, database: dict[str, Any], count: int, **_: Any) -> dict[str, float]:
     """Write as many rows as a plan has into the catalog's own table, by COPY, and take them back afterwards."""
     with Server(**database).connect() as connection, connection.transaction(force_rollback=True):
         connection.execute("SET search_path TO glacier_catalog")
