@@ -81,7 +81,8 @@ def _options(transport: Transport, pycurl: Any) -> Iterator[tuple[Any, Any]]:
     yield pycurl.PROXY, transport.proxy
     yield pycurl.NOPROXY, ""
     yield pycurl.BUFFERSIZE, _BUFFER
-    yield pycurl.UPLOAD_BUFFERSIZE, _BUFFER
+    if hasattr(pycurl, "UPLOAD_BUFFERSIZE"):  # not with libcurl 7.61, which RHEL 8 and the wheel of pycurl 7.45.3 have
+        yield pycurl.UPLOAD_BUFFERSIZE, _BUFFER
     if transport.ca_file is None:
         yield pycurl.SSL_VERIFYPEER, 0
         yield pycurl.SSL_VERIFYHOST, 0
