@@ -14,8 +14,9 @@ import glacier_provider
 
 _PACKAGE = Path(glacier_provider.__file__).parent
 _OURS = tuple(str(place) for place in (_PACKAGE, _PACKAGE.parent / "dags"))
-#: Between who uses a deprecated name and who warns of it.
-_BETWEEN = ("-packages/airflow/", "importlib", "/warnings.py", "/typing_extensions.py", "/deprecated/", __file__)
+#: Between who uses a deprecated name and who warns of it; Python 3.14 warns in `_py_warnings.py`.
+_WARN = ("/warnings.py", "/_py_warnings.py", "/typing_extensions.py", "/deprecated/")
+_BETWEEN = ("-packages/airflow/", "importlib", *_WARN, __file__)
 
 
 @contextmanager
