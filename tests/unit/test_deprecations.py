@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 from tests.support.deprecations import deprecations
 
@@ -25,6 +27,20 @@ def test_no_module_imports_what_is_deprecated() -> None:
     """In a process of its own, where nothing was imported before."""
     done = subprocess.run([sys.executable, "-c", _IMPORTS], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "found []"
+
+
+def test_the_dags_of_all_applications_are_imported_without_a_warning() -> None:
+    """Whoever's it is: people would read it in the log of each parsing."""
+    applications = Path(__file__).parents[2] / "dags" / "applications.yaml"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "import airflow\nfrom glacier_provider.bundle import *\nprint(*dir())"],
+        env=os.environ | {"GLACIER_APPLICATIONS": str(applications)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "glacier_backup__" in done.stdout
 
 
 def test_a_use_of_ours_is_found_and_anothers_is_not() -> None:
