@@ -15,9 +15,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 HERE = Path(__file__).parents[1]
 CACHE = HERE / ".cache" / "matrix"
@@ -53,11 +56,14 @@ TESTS = (
     f"{_RUNS}/test_notified.py::test_a_restore_goes_on_when_the_message_comes[on_s3]",
     "tests/integration/ui/test_api.py",
 )
+#: What asks more of the libraries than of Airflow: it runs where these are the oldest.
+LIBRARIES = ("tests/unit", "tests/contract", *(one for one in TESTS if not one.startswith("tests/unit")))
 BROWSED = "tests/e2e/test_below_a_path.py"
+EXTRAS = "demo,lineage"
 NOT_HERE = "no such interpreter here"
 #: What the tests need besides the package with what its demo has.
 TOOLS = (
-    *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema", "prometheus-client", "schemathesis"),
+    *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema", "prometheus-client"),
     *("apache-airflow-providers-git", "playwright"),
 )
 
@@ -74,7 +80,7 @@ class Cell:
 
     @property
     def tests(self) -> tuple[str, ...]:
-        return SMALL if self.small else TESTS
+        return SMALL if self.small else LIBRARIES if self.lowest else TESTS
 
     @property
     def browsed(self) -> bool:
@@ -101,13 +107,14 @@ def result(cell: Cell) -> str:
     shutil.rmtree(cell.place, ignore_errors=True)
     if not _runs([uv, "venv", "-q", "--python", found, cell.place]):
         return "no environment"
-    wanted = [".[demo,lineage]", f"apache-airflow=={cell.airflow}", *AIRFLOWS[cell.airflow]]
-    lowest = ["--resolution", "lowest-direct"] if cell.lowest else []
     python = cell.place / "bin" / "python"
+    constraints = cell.place / "constraints.txt"
+    constraints.write_text("\n".join(constraints_of(cell)))
     install: list[str | Path] = [uv, "pip", "install", "-q", "--prerelease", "if-necessary-or-explicit"]
-    if not _runs([*install, "--python", python, *lowest, "-e", *wanted]):
+    install += ["--python", python, "--constraints", constraints, f"apache-airflow=={cell.airflow}"]
+    if not _runs([*install, *(["--resolution", "lowest-direct"] if cell.lowest else []), "-e", f".[{EXTRAS}]"]):
         return "cannot be installed"
-    if not _runs([*install, "--python", python, *TOOLS, *AIRFLOWS[cell.airflow], f"apache-airflow=={cell.airflow}"]):
+    if not _runs([*install, *TOOLS]):
         return "the tests cannot be installed"
     pytest: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "--no-header"]
     if not _runs([*pytest, "-n", "2", "--dist", "worksteal", "--durations=8", "-m", "not browser", *cell.tests]):
@@ -115,6 +122,20 @@ def result(cell: Cell) -> str:
     if cell.browsed and not _runs([*pytest, "-m", "browser", BROWSED]):
         return "FAILED in the browser"
     return "passed in short" if cell.small else "passed, in a browser too" if cell.browsed else "passed"
+
+
+def constraints_of(cell: Cell) -> Iterator[str]:
+    """Yield what a cell holds its installers to, a line each; the lowest cell to what pyproject.toml calls the lowest.
+
+    Others that are installed beside ask for more than that here and there, and a bound that nobody can have says
+    nothing: then the cell cannot be installed.
+    """
+    yield from AIRFLOWS[cell.airflow]
+    if cell.lowest:
+        project = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
+        bounded = map(Requirement, project["dependencies"])
+        lowest = {one.name: bound.version for one in bounded for bound in one.specifier if bound.operator == ">="}
+        yield from (f"{name}=={version}.*" for name, version in lowest.items() if name != "apache-airflow")
 
 
 def interpreter(version: str) -> str | None:
