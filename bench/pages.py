@@ -12,9 +12,10 @@ from __future__ import annotations
 import io
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -39,6 +40,21 @@ class Size:
     def names(self) -> list[str]:
         return ["dms", *(f"app{number}" for number in range(2, self.applications + 1))]
 
+    @property
+    def name(self) -> str:
+        """The application that is looked at: all archives of the others come before its own."""
+        return self.names[-1]
+
+    @property
+    def newest(self) -> int:
+        """Its newest backup."""
+        return self.applications * self.backups
+
+    @property
+    def middle(self) -> int:
+        """One of its backups, years ago."""
+        return self.newest - self.backups // 2 * self.applications
+
 
 ONE = Size(1, 100, 10_000), Size(1, 10_000, 1_000_000)
 MANY = Size(100, 100, 1_000), Size(100, 10_000, 100_000)
@@ -48,26 +64,28 @@ INSERT INTO applications (id, name)
 SELECT n, CASE n WHEN 1 THEN 'dms' ELSE 'app' || n END FROM generate_series(1, {applications}) AS n;
 CREATE TEMPORARY TABLE asked AS
 SELECT {backups}::bigint AS backups, {archives}::bigint AS archives, {applications}::bigint AS applications;
+-- Backups of all applications come every day; of archives, those of one application come before those of the next.
 INSERT INTO glacier_archives (id, application_id, kind, filename, backup_id, original_size, stored_size, checksum,
                               store_uri, key, state, retrieval_status, archived_at)
 SELECT (app - 1) * archives + n, app, 'file', 'in/document ' || n || '.pdf',
-       (app - 1) * backups + 1 + (n - 1) * backups / archives, 1000, 1000, 'sha256:' || n,
+       app + (n - 1) * backups / archives * applications, 1000, 1000, 'sha256:' || n,
        's3://bucket/prefix', 'file' || app || '/' || n, 'archived',
        CASE WHEN n % 100 = 0 THEN 'available' ELSE 'exists' END, now()
   FROM asked, generate_series(1, applications) AS app, generate_series(1, archives) AS n;
 INSERT INTO backup_files
 SELECT id, application_id, backup_id,
-       CASE WHEN retrieval_status = 'available' THEN least(application_id * backups, backup_id + 50) END
+       CASE WHEN retrieval_status = 'available'
+            THEN least(application_id + (backups - 1) * applications, backup_id + 50 * applications) END
   FROM asked, glacier_archives;
 INSERT INTO glacier_archives (id, application_id, kind, filename, backup_id, original_size, stored_size, checksum,
                               store_uri, key, state, archived_at)
-SELECT applications * archives + n, 1 + (n - 1) / backups, 'database', 'dump' || n, n, 5000, 5000, 'sha256:' || n,
+SELECT applications * archives + n, 1 + (n - 1) % applications, 'database', 'dump' || n, n, 5000, 5000, 'sha256:' || n,
        's3://bucket/prefix', 'dump' || n, 'archived', now()
   FROM asked, generate_series(1, applications * backups) AS n;
 INSERT INTO application_data_backups (id, application_id, state, dag_id, dag_run_id, opened_at, closed_at, scanned_at,
        database_archive_id, manifest_archive_id, files_count, files_bytes, new_files_count, new_files_bytes)
-SELECT n, 1 + (n - 1) / backups, 'complete', 'glacier_backup__' || (1 + (n - 1) / backups), 'run' || n,
-       now() - (backups - 1 - (n - 1) % backups) * interval '1 day', now(), now(),
+SELECT n, 1 + (n - 1) % applications, 'complete', 'glacier_backup__' || (1 + (n - 1) % applications), 'run' || n,
+       now() - (backups - 1 - (n - 1) / applications) * interval '1 day', now(), now(),
        applications * archives + n, applications * archives + n, archives, archives * 1000, 100, 100000
   FROM asked, generate_series(1, applications * backups) AS n;
 """
@@ -83,27 +101,30 @@ def fill(server: Server, size: Size) -> None:
 
 def views(catalog: Pages, size: Size) -> Mapping[str, Callable[[], object]]:
     """Return what the page asks, by what the page is."""
-    backups, middle, dms = size.backups, size.backups // 2, BackupFilter("dms")
+    name, newest, middle = size.name, size.newest, size.middle
+    its, back = BackupFilter(name), size.backups // 2
+    some, before = range(middle, newest + 1, size.applications)[:25], middle - size.applications
     return {
         "overview": lambda: overview(catalog, size.names),
-        "newest backups": lambda: catalog.backups(dms, Page()),
-        "backups years ago": lambda: catalog.backups(dms, Page(offset=middle)),
-        "backups by files": lambda: catalog.backups(dms, Page(sort="files")),
-        "backups by duration": lambda: catalog.backups(dms, Page(sort="duration", descending=False)),
-        "backups failed": lambda: catalog.backups(BackupFilter("dms", ("failed",)), Page()),
-        "cost of a page": lambda: catalog.stored("dms", range(middle, middle + 25)),
-        "a backup": lambda: catalog.backup("dms", middle),
-        "files of a backup": lambda: catalog.files("dms", backups),
-        "files with a common name": lambda: catalog.files("dms", backups, containing="document 7"),
-        "files with a rare name": lambda: catalog.files("dms", backups, containing="nothing like it"),
-        "what came": lambda: catalog.changes("dms", middle, previous=middle - 1, came=True),
-        "what went": lambda: catalog.changes("dms", middle, previous=middle - 1, came=False),
-        "files away": lambda: catalog.files("dms", middle, status="available"),
-        "in which backups": lambda: catalog.backups_of_files("dms", "nothing like it"),
-        "this very file": lambda: catalog.backups_of_files("dms", "in/document 7000.pdf"),
-        "restore preview": lambda: (catalog.backup("dms", middle), catalog.set_aside("dms", middle)),
-        "what was proven": lambda: (catalog.proofs_of_backup(middle), catalog.drilled(range(middle, middle + 25))),
-        "work under way": lambda: catalog.unfinished("dms"),
+        "newest backups": lambda: catalog.backups(its, Page()),
+        "backups years ago": lambda: catalog.backups(its, Page(offset=back)),
+        "backups by files": lambda: catalog.backups(its, Page(sort="files")),
+        "backups by duration": lambda: catalog.backups(its, Page(sort="duration", descending=False)),
+        "backups failed": lambda: catalog.backups(BackupFilter(name, ("failed",)), Page()),
+        "cost of a page": lambda: catalog.stored(name, some),
+        "a backup": lambda: catalog.backup(name, middle),
+        "files of a backup": lambda: catalog.files(name, newest),
+        "files with a common name": lambda: catalog.files(name, newest, containing="document 7"),
+        "files with a rare name": lambda: catalog.files(name, newest, containing="nothing like it"),
+        "what came": lambda: catalog.changes(name, middle, previous=before, came=True),
+        "what went": lambda: catalog.changes(name, middle, previous=before, came=False),
+        "files away": lambda: catalog.files(name, middle, status="available"),
+        "in which backups": lambda: catalog.backups_of_files(name, "nothing like it"),
+        "this very file": lambda: catalog.backups_of_files(name, "in/document 700.pdf"),
+        "restore preview": lambda: (catalog.backup(name, middle), catalog.set_aside(name, middle)),
+        "what was proven": lambda: (catalog.proofs_of_backup(middle), catalog.drilled(some)),
+        "work under way": lambda: (catalog.unfinished(name), catalog.pending(middle)),
+        "restores": lambda: (catalog.restores(name), catalog.restores(name, backup_id=middle)),
     }
 
 
@@ -121,27 +142,57 @@ def overview(catalog: Pages, names: list[str]) -> None:
 
 def commands(server: Server, size: Size) -> Mapping[str, Callable[[], object]]:
     """Return what the command line shows, by its words."""
-    middle = str(size.backups // 2)
+    newest, middle = str(size.newest), str(size.middle)
     uri = f"postgresql://{server.user}:{server.password}@{server.host}:{server.port}/{server.dbname}"
 
-    def command(*words: str) -> tuple[str, Callable[[], object]]:
+    def command(name: str, *words: str, allowed: Container[int] = (0, None)) -> tuple[str, Callable[[], object]]:
         def run() -> None:
             os.environ["GLACIER_CATALOG_URI"] = uri
-            with redirect_stdout(io.StringIO()):
-                status = glacier_backup(list(words))
-            if status:
+            with described(size.name) as path, redirect_stdout(io.StringIO()):
+                status = glacier_backup([*words, "--applications", path])
+            if status not in allowed:
                 raise BenchFailed(f"glacier-backup {' '.join(words)} ended with {status}")
 
-        return f"glacier-backup {words[0]}", run
+        return f"glacier-backup {name}", run
 
     return dict(
         [
-            command("list", "--application", "dms"),
-            command("show", middle),
-            command("archives", middle),
-            command("restores", "--application", "dms"),
+            command("list", "list", "--application", size.name),
+            command("list of all", "list"),
+            command("list --state", "list", "--state", "failed"),
+            command("show", "show", middle),
+            command("archives", "archives", middle),
+            command("archives of the newest", "archives", newest),
+            command("restores", "restores", "--application", size.name),
+            command("restores of all", "restores"),
+            command("applications", "applications"),
+            command("check", "check", allowed=(0, 1, 2)),
+            command("metrics", "metrics"),
+            command("costs", "costs", "--application", size.name),
+            command("evidence", "evidence"),
+            command("alerts", "alerts", "show"),
+            command("retention", "retention", size.name),
+            command("delete", "delete", size.name, middle),
         ]
     )
+
+
+@contextmanager
+def described(name: str) -> Iterator[str]:
+    """Yield the path of an applications.yaml with this application."""
+    fields = {
+        "schedule": "'@daily'",
+        "files_directory": f"/srv/{name}",
+        "staging_directory": f"/var/{name}",
+        "store": "s3://bucket/prefix",
+        "postgres_conn_id": name,
+        "catalog_conn_id": "catalog",
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        lines = (f"    {field}: {value}" for field, value in fields.items())
+        file.write("\n".join(["applications:", f"  {name}:", *lines, ""]))
+        file.flush()
+        yield file.name
 
 
 def opened(server: Server, size: Size) -> Catalog:
@@ -174,7 +225,7 @@ def main(*, many: bool) -> None:
             asked.append({**views(opened(server, size).pages, size), **commands(server, size)})
         for name in asked[0]:
             small, large = _best_of_both(asked[0][name], asked[1][name])
-            print(f"{name:26}{small:8.1f} ms {large:8.1f} ms   ratio {large / small:5.1f}", flush=True)
+            print(f"{name:37}{small:8.1f} ms {large:8.1f} ms   ratio {large / small:5.1f}", flush=True)
 
 
 if __name__ == "__main__":

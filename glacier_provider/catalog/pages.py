@@ -30,6 +30,8 @@ SEARCH_WINDOW = 5_000
 AWAY_WINDOW = 1_000
 #: Shorter texts have no place in the index of names.
 INDEXED_CHARACTERS = 3
+#: Files that are not in the store yet, among those that are counted.
+UNFINISHED = "unfinished"
 EVERY_STATE = tuple(state.value for state in BackupState)
 
 
@@ -131,7 +133,7 @@ class Pages:
             order["figure"] = FIGURES[page.sort]
             rows = self._db.composed_rows("sorted_page_of_backups", order, **parameters)
         total = self._db.row("count_backups", **wanted.parameters())
-        return self._with_archives(wanted.application, rows), int(total["total"]) if total else 0
+        return self.with_archives(rows), int(total["total"]) if total else 0
 
     def backup(self, application: str, backup_id: int) -> Row:
         """Return one backup with its neighbours, dump, manifest and archives by status; raise UnknownBackup."""
@@ -142,9 +144,9 @@ class Pages:
         own = {found["kind"]: found for found in self._db.rows("own_archives", backup_id=backup_id)}
         dump = own.get("database")
         row = {**row, **neighbours, "database": dump, "manifest": own.get("manifest")}
-        return self._with_archives(application, [row])[0]
+        return self.with_archives([row])[0]
 
-    def whereabouts(self, application: str, backup_ids: Iterable[int]) -> dict[int, list[Where]]:
+    def whereabouts(self, backup_ids: Iterable[int]) -> dict[int, list[Where]]:
         """Return, by backup, where its dump is and those of its files that are not in their directory."""
         ids = sorted(backup_ids)
         if not ids:
@@ -153,15 +155,15 @@ class Pages:
         expire_copies(self._db)
         for row in self._db.rows("dumps_of", ids=ids):
             found[row["id"]].append(_where(row, Amount(1, row["bytes"])))
-        for row in self._db.rows("away_files", application=application, ids=ids):
-            if row["status"] != ArchiveState.LOST:
+        for row in self._db.rows("away_files", ids=ids):
+            if row["status"] not in (ArchiveState.LOST, UNFINISHED):
                 found[row["id"]].append(_where(row, amount_of(row)))
         return found
 
-    def lost(self, application: str, backup_ids: Iterable[int]) -> dict[int, Amount]:
+    def lost(self, backup_ids: Iterable[int]) -> dict[int, Amount]:
         """Return, by backup, how many lost files it contains, and their bytes; of those that contain any."""
         found: dict[int, Amount] = {}
-        for row in self._db.rows("away_files", application=application, ids=sorted(backup_ids)):
+        for row in self._db.rows("away_files", ids=sorted(backup_ids)):
             if row["status"] == ArchiveState.LOST:
                 found[row["id"]] = found.get(row["id"], Amount()) + amount_of(row)
         return found
@@ -177,13 +179,17 @@ class Pages:
         """Return, by application, all that it has in the stores."""
         found: dict[str, list[Holding]] = {name: [] for name in names}
         for row in self._db.rows("totals", names=list(names)):
-            if row["what"] != "unfinished":
+            if row["what"] != UNFINISHED:
                 found[row["application"]].append(_holding(row))
         return found
 
-    def _with_archives(self, application: str, rows: Sequence[Row]) -> list[Row]:
+    def with_archives(self, rows: Sequence[Row]) -> list[Row]:
+        """Return rows of backups, each with `archives` by status, what is `lost` and `retrieval_status`.
+
+        Nothing of one that is not complete: of it there is nothing to bring back.
+        """
         complete = [row["id"] for row in rows if row["state"] == "complete"]
-        places, lost = self.whereabouts(application, complete), self.lost(application, complete)
+        places, lost = self.whereabouts(complete), self.lost(complete)
         return [{**row, **_archives(row, places.get(row["id"]), lost.get(row["id"], Amount()))} for row in rows]
 
     # --- what was proven ---------------------------------------------------------------------------------------
@@ -279,7 +285,7 @@ class Pages:
     def backups_of_files(self, application: str, containing: str, *, after: int = 0, limit: int = 50) -> Found:
         """Return in which ranges of backups the files are whose name contains a text, as `files` does."""
         wanted: Row = {"application": application, "like": pattern_of(containing), "limit": limit}
-        found = self._window(("backups_of_files", "end_of_archives"), after=after, window=SEARCH_WINDOW, **wanted)
+        found = self._window(("backups_of_files", "end_of_files"), after=after, window=SEARCH_WINDOW, **wanted)
         if found.next is not None and len(found.rows) < limit and self._names_are_indexed(containing):
             rest = self._db.rows("indexed_backups_of_files", **wanted, after=found.next)
             found = _continued(found, rest, limit)
@@ -297,9 +303,7 @@ class Pages:
 
     def unfinished(self, application: str) -> Amount:
         """Return how many files are planned and not in the store yet, and their bytes."""
-        amounts = (
-            amount_of(row) for row in self._db.rows("totals", names=[application]) if row["what"] == "unfinished"
-        )
+        amounts = (amount_of(row) for row in self._db.rows("totals", names=[application]) if row["what"] == UNFINISHED)
         return sum(amounts, Amount())
 
     def restore_progress(self, restore_id: int) -> list[Row]:

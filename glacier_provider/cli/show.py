@@ -58,10 +58,8 @@ def _list(arguments: Arguments) -> None:
         rows = catalog.lists.backups(
             arguments.application, state=arguments.state, limit=arguments.limit, offset=arguments.offset
         )
-        lost = catalog.lost.of_backups(row["id"] for row in rows)
         drilled = catalog.pages.drilled(row["id"] for row in rows)
         rows = [{**row, "drilled": drilled.get(row["id"])} for row in rows]
-        rows = [{**row, "lost_count": lost.get(row["id"], {}).get("lost_count", 0)} for row in rows]
     print_rows(
         arguments,
         rows,

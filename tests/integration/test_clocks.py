@@ -38,8 +38,8 @@ def test_copies_whose_time_is_over_are_cold_wherever_somebody_looks(dms: Applica
         dms.application, RestoreRequest.from_params({"backup_id": backup_id}), catalog=dms.catalog
     )
     assert preview.ready.archives == 0, "the page"
-    counts = dms.catalog.lists.status_counts(backup_id)
-    assert RetrievalStatus.READY not in counts, "the listing"
+    counts = dms.catalog.lists.backup(backup_id)["archives"]
+    assert RetrievalStatus.READY.value not in counts, "the listing"
     planned = dms.plan(backup_id)
     assert planned["plan"]["to_request"] == first["plan"]["to_request"]
     assert planned["plan"]["cost"] == first["plan"]["cost"] != "0.000000"

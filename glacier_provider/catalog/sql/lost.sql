@@ -68,12 +68,12 @@ WITH moved AS (
 SELECT count(*) AS ranges, max(last_backup_id) AS newest FROM moved;
 
 -- name: lost_of_backups
--- How many lost files each of these backups contains, and the first of them by name.
+-- How many lost files each of these backups contains, and the first of them by name. Found among what is not there.
 SELECT b.id, count(*) AS lost_count, (array_agg(a.filename ORDER BY a.filename))[1:100] AS lost
   FROM application_data_backups b
-  JOIN backup_files f ON f.application_id = b.application_id AND f.first_backup_id <= b.id
-                     AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
-  JOIN glacier_archives a ON a.id = f.archive_id AND a.application_id = b.application_id AND a.state = 'lost'
+  JOIN away_files f ON f.application_id = b.application_id AND f.retrieval_status = 'lost' AND f.first_backup_id <= b.id
+                   AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
+  JOIN glacier_archives a ON a.id = f.archive_id
  WHERE b.id = ANY(%(ids)s)
  GROUP BY b.id;
 
@@ -86,9 +86,9 @@ SELECT l.id, count(*) OVER () AS count FROM (
      UNION ALL
     SELECT a.id, a.kind, a.filename
       FROM application_data_backups b
-      JOIN backup_files f ON f.application_id = b.application_id AND f.first_backup_id <= b.id
-                         AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
-      JOIN glacier_archives a ON a.id = f.archive_id AND a.application_id = b.application_id AND a.state = 'lost'
+      JOIN away_files f ON f.application_id = b.application_id AND f.retrieval_status = 'lost'
+                       AND f.first_backup_id <= b.id AND (f.last_backup_id IS NULL OR f.last_backup_id >= b.id)
+      JOIN glacier_archives a ON a.id = f.archive_id
      WHERE b.id = %(backup_id)s) AS l
  ORDER BY l.kind, l.filename LIMIT %(limit)s;
 

@@ -94,26 +94,26 @@ SELECT count(*) AS total FROM application_data_backups b
    AND (%(until)s::timestamptz IS NULL OR b.opened_at < %(until)s);
 
 -- name: away_files
--- Of each of these backups, its files that are lost or not in their directory: by status and store. A sum up to the
--- backup, put together from a few rows of each level.
+-- Of each of these backups, its files that are lost, or not in their directory, or still to be sent (`unfinished`): by
+-- status and store. A sum up to the backup, put together from a few rows of each level.
 SELECT b.id, c.what AS status, c.store_uri, sum(c.archives)::bigint AS archives, sum(c.bytes)::bigint AS bytes
-  FROM unnest(%(ids)s::bigint[]) AS b (id), applications p
+  FROM application_data_backups b
  CROSS JOIN LATERAL (
        SELECT what, store_uri, archives, bytes FROM archive_counts
-        WHERE application_id = p.id AND level = 0 AND place BETWEEN b.id >> 5 << 5 AND b.id
+        WHERE application_id = b.application_id AND level = 0 AND place BETWEEN b.id >> 5 << 5 AND b.id
        UNION ALL
        SELECT what, store_uri, archives, bytes FROM archive_counts
-        WHERE application_id = p.id AND level = 1 AND place >= b.id >> 10 << 5 AND place < b.id >> 5
+        WHERE application_id = b.application_id AND level = 1 AND place >= b.id >> 10 << 5 AND place < b.id >> 5
        UNION ALL
        SELECT what, store_uri, archives, bytes FROM archive_counts
-        WHERE application_id = p.id AND level = 2 AND place >= b.id >> 15 << 5 AND place < b.id >> 10
+        WHERE application_id = b.application_id AND level = 2 AND place >= b.id >> 15 << 5 AND place < b.id >> 10
        UNION ALL
        SELECT what, store_uri, archives, bytes FROM archive_counts
-        WHERE application_id = p.id AND level = 3 AND place < b.id >> 15
+        WHERE application_id = b.application_id AND level = 3 AND place < b.id >> 15
        UNION ALL
        SELECT what, store_uri, archives, bytes FROM archive_count_changes
-        WHERE application_id = p.id AND place <= b.id) AS c
- WHERE p.name = %(application)s AND c.what IN ('available', 'pending', 'ready', 'local', 'lost')
+        WHERE application_id = b.application_id AND place <= b.id) AS c
+ WHERE b.id = ANY(%(ids)s) AND c.what IN ('available', 'pending', 'ready', 'local', 'lost', 'unfinished')
  GROUP BY 1, 2, 3
 HAVING sum(c.archives) <> 0;
 
@@ -177,13 +177,16 @@ SELECT a.id, a.kind, a.filename, a.original_size, a.stored_size, a.sha256, a.tre
  ORDER BY a.kind;
 
 -- name: page_of_files
--- A page of the files of one backup, in id order. Looks through a window of archives: see end_of_files.
+-- A page of the files of one backup, in id order. Looks through a window of the application's archives, each with all of
+-- its ranges: see end_of_files. One by one (OFFSET 0): else all archives of other applications are gone through before
+-- the first, where that seems cheaper.
 SELECT a.id, a.filename, a.original_size, a.stored_size, a.sha256, a.checksum, a.store_uri, a.key, a.state,
        a.retrieval_status, a.archived_at, a.backup_id AS made_by_backup, f.first_backup_id, f.last_backup_id
-  FROM (SELECT * FROM backup_files WHERE archive_id > %(after)s ORDER BY archive_id LIMIT %(window)s) AS f
-  JOIN glacier_archives a ON a.id = f.archive_id
- WHERE f.application_id = (SELECT id FROM applications WHERE name = %(application)s)
-   AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
+  FROM (SELECT * FROM backup_files
+         WHERE application_id = (SELECT id FROM applications WHERE name = %(application)s) AND archive_id > %(after)s
+         ORDER BY archive_id FETCH FIRST (%(window)s) ROWS WITH TIES) AS f
+ CROSS JOIN LATERAL (SELECT * FROM glacier_archives WHERE id = f.archive_id OFFSET 0) AS a
+ WHERE f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
    AND a.state IN ('planned', 'uploading', 'archived', 'lost')
    AND (%(like)s::text IS NULL OR a.filename COLLATE "C" ILIKE %(like)s)
    AND (%(status)s::text IS NULL OR a.retrieval_status = %(status)s)
@@ -191,7 +194,8 @@ SELECT a.id, a.filename, a.original_size, a.stored_size, a.sha256, a.checksum, a
 
 -- name: end_of_files
 -- The last archive of the window, null when it reaches the end.
-SELECT archive_id AS id FROM backup_files WHERE archive_id > %(after)s
+SELECT archive_id AS id FROM backup_files
+ WHERE application_id = (SELECT id FROM applications WHERE name = %(application)s) AND archive_id > %(after)s
  ORDER BY archive_id OFFSET %(window)s::bigint - 1 LIMIT 1;
 
 -- name: page_of_away_files
@@ -253,17 +257,15 @@ SELECT a.id, a.filename, a.original_size, a.state, a.backup_id AS made_by_backup
 
 -- name: backups_of_files
 -- In which backups files are whose name contains a text: one row for each unbroken range of backups, in id order.
--- Looks through a window of archives: see end_of_archives.
+-- Looks through a window of archives: see end_of_files.
 SELECT a.id, a.filename, a.original_size, a.state, a.retrieval_status, a.archived_at, f.first_backup_id, f.last_backup_id
-  FROM (SELECT * FROM glacier_archives WHERE id > %(after)s ORDER BY id LIMIT %(window)s) AS a
-  JOIN backup_files f ON f.archive_id = a.id
- WHERE a.application_id = (SELECT id FROM applications WHERE name = %(application)s)
-   AND a.kind = 'file' AND a.filename COLLATE "C" ILIKE %(like)s
+  FROM (SELECT * FROM backup_files
+         WHERE application_id = (SELECT id FROM applications WHERE name = %(application)s) AND archive_id > %(after)s
+         ORDER BY archive_id FETCH FIRST (%(window)s) ROWS WITH TIES) AS f
+ CROSS JOIN LATERAL (SELECT * FROM glacier_archives WHERE id = f.archive_id OFFSET 0) AS a
+ WHERE a.kind = 'file' AND a.filename COLLATE "C" ILIKE %(like)s
    AND a.state IN ('planned', 'uploading', 'archived', 'lost')
  ORDER BY a.id, f.first_backup_id LIMIT %(limit)s;
-
--- name: end_of_archives
-SELECT id FROM glacier_archives WHERE id > %(after)s ORDER BY id OFFSET %(window)s::bigint - 1 LIMIT 1;
 
 -- name: indexed_backups_of_files
 WITH named AS MATERIALIZED (

@@ -409,7 +409,7 @@ def preview_restore(
     backup = pages.backup(name, backup_id)
     if backup["state"] != "complete":
         raise BackupNotRestorable(f"Backup {backup_id} is {backup['state']}.")
-    places = _wanted(pages.whereabouts(name, [backup_id])[backup_id], request)
+    places = _wanted(pages.whereabouts([backup_id])[backup_id], request)
     here = request.into is None
     present = backup["archives"].get(RetrievalStatus.EXISTS.value) if request.files else None
     aside = pages.set_aside(name, backup_id) if request.files and here else Amount()

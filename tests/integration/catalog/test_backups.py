@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from glacier_provider.catalog import lists, pages
 from glacier_provider.catalog.archives import ArchiveRange, Upload
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
@@ -18,6 +20,7 @@ from glacier_provider.core.archive import ArchiveKind, Location, Receipt
 from glacier_provider.errors import BackupNotRestorable, IllegalMove, LeaseHeld, LeaseLost, UnknownBackup
 from glacier_provider.postgres import Server
 from tests.conftest import a_catalog
+from tests.support.counting import counted
 
 STORE = "s3://bucket/prefix"
 
@@ -446,8 +449,8 @@ def test_a_backup_shows_the_lowest_status_of_its_archives(catalog: Catalog, cata
         assert catalog.lists.backup(backup_id)["retrieval_status"] == "local"
         connection.execute("UPDATE glacier_archives SET retrieval_status = 'pending' WHERE filename = 'a'")
         assert catalog.lists.backup(backup_id)["retrieval_status"] == "pending"
-    counts = catalog.lists.status_counts(backup_id)
-    assert {status.value: amount.archives for status, amount in counts.items()} == {
+    counts = catalog.lists.backup(backup_id)["archives"]
+    assert {status: amount.archives for status, amount in counts.items()} == {
         "local": 1,
         "pending": 1,
         "exists": 1,
@@ -459,6 +462,69 @@ def test_a_vanished_file_is_only_in_the_cold(catalog: Catalog) -> None:
     a_backup(catalog, 2, ["a"])
     rows = {row["filename"]: row["retrieval_status"] for row in catalog.lists.archives(first)}
     assert (rows["a"], rows["b"]) == ("exists", "available")
+
+
+def test_what_a_backup_is_of_is_told_from_its_first_step_on_without_counting_it(catalog: Catalog) -> None:
+    complete = a_backup(catalog, 1, ["a", "b"])
+    begun = catalog.backups.open(a_run(2))
+    assert catalog.lists.backup(begun)["archives"] == {}, "nothing is known of it"
+    dumped(catalog, begun)
+    scanned(catalog, begun, ["a", "new", "other"])
+    assert catalog.lists.backup(begun)["archives"] == counted(catalog, begun)
+    assert counted(catalog, begun)["available"].archives == 3, "the dump, and what is to be sent"
+    upload_all(catalog)
+    assert catalog.lists.backup(begun)["archives"] == counted(catalog, begun)
+    catalog.backups.fail(begun, "why")
+    for one in (begun, complete):
+        assert catalog.lists.backup(one)["archives"] == counted(catalog, one)
+
+
+def test_pages_of_archives_are_the_parts_of_the_whole_list(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "FIRST_WINDOW", 1)
+    names = [f"f{number:03}" for number in range(100)]
+    a_backup(catalog, 1, names[:60])
+    a_backup(catalog, 2, names[50:])
+    last = a_backup(catalog, 3, names[:10] + names[70:])
+    rows = catalog.lists.archives(last, limit=1000)
+    everything = [row["filename"] for row in rows]
+    assert [row["kind"] for row in rows[:2]] == ["database", "manifest"]
+    assert sorted(everything[2:]) == names[:10] + names[70:]
+    assert [row["id"] for row in rows[2:]] == sorted(row["id"] for row in rows[2:])
+    parts = [catalog.lists.archives(last, limit=7, offset=offset) for offset in range(0, 50, 7)]
+    assert [row["filename"] for part in parts for row in part] == everything
+    assert len(catalog.lists.archives(last, containing="f09", limit=7)) == 7
+    assert sorted(row["filename"] for row in catalog.lists.archives(last, containing="f09")) == names[90:]
+    assert catalog.lists.archives(last, offset=1000) == catalog.lists.archives(last + 1) == []
+
+
+def test_a_file_that_came_back_is_found_where_a_window_ends_within_it(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "SEARCH_WINDOW", 1)
+    for number, names in enumerate((["a", "b"], ["a"], ["a", "b"]), 1):
+        last = a_backup(catalog, number, names)
+    found: list[str] = []
+    after: int | None = 0
+    while after is not None:
+        page = catalog.pages.files("dms", last, after=after)
+        found += [row["filename"] for row in page.rows]
+        after = page.next
+    assert sorted(found) == ["a", "b"]
+
+
+def test_lists_of_several_applications_are_one_list(catalog: Catalog, catalog_database: Server) -> None:
+    with a_catalog(catalog_database, "other") as other:
+        made = [a_backup(one, number, ["a"]) for number in range(1, 4) for one in (catalog, other)]
+        failed = other.backups.open(a_run(9))
+        other.backups.fail(failed, "why")
+
+        def ids(*of: str, **wanted: Any) -> list[int]:
+            return [row["id"] for row in catalog.lists.backups(*of, **wanted)]
+
+        newest_first = sorted([*made, failed], reverse=True)
+        assert ids() == newest_first
+        assert ids(limit=3, offset=2) == newest_first[2:5]
+        assert (ids(state="failed"), ids("other")) == ([failed], [failed, *sorted(made[1::2], reverse=True)])
 
 
 def test_filenames_are_found_by_any_part_of_them(catalog: Catalog) -> None:

@@ -27,6 +27,7 @@ from tests.integration.catalog.test_backups import (
     scanned,
     upload_all,
 )
+from tests.support.counting import counted
 
 COLD = "s3://bucket/other?storage_class=DEEP_ARCHIVE"
 
@@ -45,11 +46,6 @@ def connected(server: Server) -> psycopg.Connection[Any]:
 
 def kept(catalog: Catalog, backup_id: int) -> dict[str, Amount]:
     return dict(catalog.pages.backup("dms", backup_id)["archives"])
-
-
-def counted(catalog: Catalog, backup_id: int) -> dict[str, Amount]:
-    """The same by going through every archive."""
-    return {status.value: amount for status, amount in catalog.lists.status_counts(backup_id).items()}
 
 
 # --- a walk through everything that changes archives ---
