@@ -30,6 +30,8 @@ _SYNC_FILE_RANGE_WRITE = 2
 _FALLOC_FL_KEEP_SIZE = 1
 _SYNC_FILE_RANGE = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _FALLOCATE = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_AT_EMPTY_PATH = 0x1000
+_LINKAT = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int)
 
 
 class PendingFile:
@@ -153,9 +155,12 @@ class UnnamedFile:
     def name_new(self, target: bytes, target_dir: int) -> None:
         """Give the file its name in an open directory; raise FileExistsError when the name is taken.
 
-        Raise OSError with EXDEV when the directory lies on another file system.
+        By its descriptor, as Linux lets everybody since 6.10; where it does not, or says no, by the way through /proc,
+        which says why. Raise OSError with EXDEV when the directory lies on another file system.
         """
-        os.link(b"/proc/self/fd/%d" % self.fd, target, dst_dir_fd=target_dir)
+        function = _system_call("linkat", _LINKAT)
+        if function is None or function(self.fd, b"", target_dir, target, _AT_EMPTY_PATH) != 0:
+            os.link(b"/proc/self/fd/%d" % self.fd, target, dst_dir_fd=target_dir)
 
     def close(self) -> None:
         if self.fd >= 0:
@@ -193,11 +198,15 @@ class TemporaryFiles:
             os.close(fd)
 
     def create_unnamed(self) -> UnnamedFile:
-        """Return a new empty file without a name, of the same mode."""
-        return UnnamedFile(self._opened(b".", _UNNAMED), self.where)
+        """Return a new empty file without a name, of the same mode. For one thread."""
+        try:
+            fd = os.open(b".", _UNNAMED, 0o666, dir_fd=self._fd)
+        except OSError:  # another process removed the directory, or the next try says what is wrong
+            fd = self._opened(b".", _UNNAMED)
+        return UnnamedFile(fd, self.where)
 
     def has_unnamed(self) -> bool:
-        """Whether files without a name can be made here and given one: on most local file systems, and with /proc.
+        """Whether files without a name can be made here and given one: on most local file systems.
 
         https://man7.org/linux/man-pages/man2/open.2.html, O_TMPFILE
         """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from glacier_provider.errors import DirectoryUnusable, UnsafePath
-from glacier_provider.files import together
+from glacier_provider.files import temporary, together
 from glacier_provider.files.names import TEMPORARY
 from glacier_provider.files.together import PlacedTogether
 
@@ -67,6 +67,7 @@ def test_files_without_a_name_are_made_only_where_they_can_get_one(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
+    monkeypatch.setattr(temporary, "_system_call", lambda *_: None)
     monkeypatch.setattr(os, "link", refuse)
     place = PlacedTogether(tmp_path, together=True)
     file = place.write("one.bin", b"1")
@@ -74,6 +75,30 @@ def test_files_without_a_name_are_made_only_where_they_can_get_one(
     place.make_durable([file])
     place.name(file)
     assert (tmp_path / "one.bin").read_bytes() == b"1"
+    place.close()
+
+
+@pytest.mark.parametrize("way", ["by its descriptor", "through /proc"])
+def test_a_file_without_a_name_gets_one_by_either_way_and_never_over_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    if way == "by its descriptor":
+        monkeypatch.setattr(os, "link", refuse)
+    else:
+        monkeypatch.setattr(temporary, "_system_call", lambda *_: None)
+    place = PlacedTogether(tmp_path, together=True)
+    if not place._unnamed:
+        pytest.skip(f"Files without a name get none {way} here.")
+    files = [place.write("one.bin", content) for content in (b"first", b"second")]
+    place.make_durable(files)
+    place.name(files[0])
+    monkeypatch.undo()
+    with pytest.raises(FileExistsError):
+        place.name(files[1])
+    assert (tmp_path / "one.bin").read_bytes() == b"first"
     place.close()
 
 

@@ -29,6 +29,9 @@ _MOST_FILES = 200
 _MOST_BYTES = 16 * 1024 * 1024
 _OLDEST = 0.25
 _DESCRIPTORS = 8192
+#: When so many names in a row were not taken, no more are looked for: a try that follows a kill begins with those that
+#: the one before has brought.
+_FREE_IN_A_ROW = 500
 #: Groups that are not named yet: more are not begun while so many wait for the disk or for leave.
 _GROUPS = 8
 
@@ -68,6 +71,7 @@ class Fetcher(Worker):
         self._most = _open_files() // (3 * _GROUPS)  # each has two descriptors
         self._group = _Group()
         self._under_way = 0
+        self._free = 0
         self._durable: list[_Group] = []
         self._to_disk: SimpleQueue[_Group] = SimpleQueue()
         self._on_disk: SimpleQueue[_Group] = SimpleQueue()
@@ -84,15 +88,20 @@ class Fetcher(Worker):
         return 0.005 if self._under_way else super()._patience()
 
     def _start(self, archive_id: int, key: str, filename: str, size: int, sha256: str) -> None:
-        try:
-            taken = self._place.is_taken(filename)
-        except GlacierProviderError:
-            taken = True
-        if taken:
+        if self._free < _FREE_IN_A_ROW and self._is_taken(filename):
             self._answers.append((archive_id, REFUSED))
             return
         self._on_the_way += size
         self._sender.start(self._requests.make(key, most=size), _Wanted(archive_id, filename, size, sha256))
+
+    def _is_taken(self, filename: str) -> bool:
+        """Return whether a name is taken, or cannot be: then it would be brought in vain."""
+        try:
+            taken = self._place.is_taken(filename)
+        except GlacierProviderError:
+            taken = True
+        self._free = 0 if taken else self._free + 1
+        return taken
 
     def _judge(self, wanted: _Wanted, reply: Reply) -> None:
         self._on_the_way -= wanted.size
@@ -144,6 +153,7 @@ class Fetcher(Worker):
                 info = self._place.name(file)
             except (FileError, OSError):  # taken meanwhile, on another file system, …
                 self._answers.append((archive_id, REFUSED))
+                self._free = 0
             else:
                 group.files.append((archive_id, file))
                 group.named.append((archive_id, info.st_mtime_ns, info.st_ino))

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import pytest
 
 from glacier_provider.files.names import TEMPORARY
-from glacier_provider.stores.s3.fast import worker
+from glacier_provider.stores.s3.fast import fetch, worker
 from glacier_provider.stores.s3.fast.ask import Asker
 from glacier_provider.stores.s3.fast.fetch import Fetcher
 from glacier_provider.stores.s3.fast.requests import Requests
@@ -109,6 +109,30 @@ def test_a_name_that_is_taken_is_not_even_asked_for(
     fetcher.take(("send", 1, [ITEM], clock()))
     turn_until(fetcher, told)
     assert (told, answers.count) == ([(7, "refused")], 0)
+
+
+def test_names_are_no_longer_looked_for_when_many_were_free_until_one_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Any]
+) -> None:
+    def bring(name: str) -> str:
+        told.clear()
+        fetcher.take(("send", 1, [(7, "key", name, *ITEM[3:])], clock()))
+        turn_until(fetcher, told)
+        return str(told[0][1])
+
+    (tmp_path / "taken.bin").write_bytes(b"of somebody")
+    answers = answering(monkeypatch, 200, DATA)
+    monkeypatch.setattr(fetch, "_FREE_IN_A_ROW", 2)
+    fetcher = Fetcher(str(tmp_path), (), KEY, told.extend)
+    assert [bring(name) for name in ("taken.bin", "a.bin", "b.bin")] == ["refused", "sent", "sent"]
+    assert answers.count == 2
+    with monkeypatch.context() as patched:
+        patched.setattr(fetcher._place, "is_taken", Mock(side_effect=AssertionError("it is looked for")))
+        assert [bring(name) for name in ("c.bin", "taken.bin")] == ["sent", "refused"]
+    assert answers.count == 4  # one of them in vain
+    assert bring("taken.bin") == "refused"
+    assert answers.count == 4  # it is looked for again
+    assert (tmp_path / "taken.bin").read_bytes() == b"of somebody"
 
 
 def test_nothing_gets_a_name_without_a_leave_that_is_fresh(
