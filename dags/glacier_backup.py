@@ -8,13 +8,14 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
+from glacier_provider.core.dags import BACKUP
 from glacier_provider.operators.backup_steps import (
     CloseBackupOperator,
     OpenBackupOperator,
     RehearseRestoreOperator,
     ScanFilesOperator,
 )
-from glacier_provider.operators.base import ANY_DATE, default_args, run_failed, run_succeeded
+from glacier_provider.operators.base import ANY_DATE, dag_args, tells_its_end
 from glacier_provider.operators.deadlines import backup_deadline
 from glacier_provider.operators.glacier_upload import GlacierUploadOperator
 from glacier_provider.operators.pg_dump import PgDumpOperator
@@ -36,7 +37,8 @@ def backup_dag(application: Application) -> DAG:
     """Return the backup DAG of one application."""
     name = application.name
     with DAG(
-        dag_id=f"glacier_backup__{name}",
+        **dag_args(BACKUP, application),
+        **tells_its_end(),
         dag_display_name=f"Backup of {name}",
         description=f"Database and attached files of {name} into {application.store.partition('?')[0]}",
         doc_md=DOC.format(
@@ -47,14 +49,9 @@ def backup_dag(application: Application) -> DAG:
         ),
         schedule=application.schedule,
         start_date=application.first_day,
-        catchup=False,
-        on_failure_callback=run_failed,
-        on_success_callback=run_succeeded,
         max_active_runs=1,
         dagrun_timeout=timedelta(days=3),
         deadline=backup_deadline(application),
-        tags=["glacier", "backup", name],
-        default_args=default_args(application),
     ) as dag:
         opened = OpenBackupOperator(task_id="open_backup")
         backup_id = opened.output

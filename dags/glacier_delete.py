@@ -8,7 +8,8 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param
 
 from glacier_provider.applications import Application, load_applications
-from glacier_provider.operators.base import ANY_DATE, default_args
+from glacier_provider.core.dags import DELETE
+from glacier_provider.operators.base import ANY_DATE, dag_args
 from glacier_provider.operators.delete_steps import DeleteBackupOperator, PlanDeletionOperator
 
 DOC = """
@@ -52,18 +53,15 @@ def delete_dag(application: Application) -> DAG:
     """Return the deletion DAG of one application."""
     name = application.name
     with DAG(
-        dag_id=f"glacier_delete__{name}",
+        **dag_args(DELETE, application),
         dag_display_name=f"Deletion of a backup of {name}",
         description=f"One backup of {name}, deleted with what it alone needs",
         doc_md=DOC.format(name=name, files=application.files_directory),
         schedule=None,
         start_date=ANY_DATE,
-        catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,
-        tags=["glacier", "delete", name],
         params=delete_params(application),
-        default_args=default_args(application),
     ) as dag:
         PlanDeletionOperator(task_id="plan_deletion") >> DeleteBackupOperator(task_id="delete_backup")
     return dag

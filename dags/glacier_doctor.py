@@ -7,7 +7,8 @@ from datetime import timedelta
 from airflow.sdk import DAG
 
 from glacier_provider.applications import Application, load_applications
-from glacier_provider.operators.base import ANY_DATE, default_args, run_failed, run_succeeded
+from glacier_provider.core.dags import DOCTOR
+from glacier_provider.operators.base import ANY_DATE, dag_args, tells_its_end
 from glacier_provider.operators.doctor_steps import ExamineOperator
 
 DOC = """
@@ -25,20 +26,16 @@ def doctor_dag(application: Application) -> DAG:
     """Return the DAG that examines one application."""
     name = application.name
     with DAG(
-        dag_id=f"glacier_doctor__{name}",
+        **dag_args(DOCTOR, application),
+        **tells_its_end(),
         dag_display_name=f"Examination of {name}",
         description=f"What can be wrong with the backups of {name}, each with its mend",
         doc_md=DOC.format(name=name),
         schedule=None,
         start_date=ANY_DATE,
-        catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,
         dagrun_timeout=timedelta(hours=1),
-        on_failure_callback=run_failed,
-        on_success_callback=run_succeeded,
-        tags=["glacier", "doctor", name],
-        default_args=default_args(application),
     ) as dag:
         ExamineOperator(task_id="examine")
     return dag

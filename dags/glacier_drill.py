@@ -7,7 +7,8 @@ from datetime import timedelta
 from airflow.sdk import DAG, Asset, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
-from glacier_provider.operators.base import ANY_DATE, default_args, run_failed, run_succeeded
+from glacier_provider.core.dags import DRILL
+from glacier_provider.operators.base import ANY_DATE, dag_args, tells_its_end
 from glacier_provider.operators.drill_steps import (
     CheckFilesOperator,
     ClearDrillOperator,
@@ -39,18 +40,14 @@ def drill_dag(application: Application) -> DAG:
     """Return the drill DAG of one application."""
     name, options = application.name, application.drill
     with DAG(
-        dag_id=f"glacier_drill__{name}",
+        **dag_args(DRILL, application),
+        **tells_its_end(),
         dag_display_name=f"Drill of {name}",
         description=f"A backup of {name}, restored somewhere else, checked, and thrown away",
         doc_md=DOC.format(name=name, tier=options.tier, budget=options.budget),
         schedule=options.schedule,
         start_date=application.first_day,
-        catchup=False,
-        on_failure_callback=run_failed,
-        on_success_callback=run_succeeded,
         max_active_runs=1,
-        tags=["glacier", "drill", name],
-        default_args=default_args(application),
     ) as dag:
         # Where nothing has to be brought there is nothing to map over, and these tasks are skipped.
         rule = TriggerRule.NONE_FAILED

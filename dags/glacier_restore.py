@@ -7,10 +7,11 @@ from datetime import timedelta
 from airflow.sdk import DAG, Asset, Param, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
+from glacier_provider.core.dags import RESTORE
 from glacier_provider.core.plan import RestorePart
 from glacier_provider.core.tiers import Tier
 from glacier_provider.operators.approve_restore import ApproveRestoreOperator
-from glacier_provider.operators.base import ANY_DATE, default_args, run_failed, run_succeeded
+from glacier_provider.operators.base import ANY_DATE, dag_args, tells_its_end
 from glacier_provider.operators.orphan_file import OrphanFileOperator
 from glacier_provider.operators.restore_steps import (
     CloseRestoreOperator,
@@ -128,22 +129,18 @@ def restore_dag(application: Application) -> DAG:
     """Return the restore DAG of one application."""
     name = application.name
     with DAG(
-        dag_id=f"glacier_restore__{name}",
+        **dag_args(RESTORE, application),
+        **tells_its_end(),
         dag_display_name=f"Restore of {name}",
         description=f"Database and attached files of {name} as they were in one backup",
         doc_md=DOC.format(name=name, files=application.files_directory, orphans=application.orphan_directory),
         schedule=None,
         start_date=ANY_DATE,
-        catchup=False,
-        on_failure_callback=run_failed,
-        on_success_callback=run_succeeded,
         # One that waits days for a restore into another place must not keep the one back that is needed tonight. Those
         # that change the same are kept from each other by the catalog.
         max_active_runs=4,
         # On the night when it is needed, nobody should have to find out that the DAG was paused.
         is_paused_upon_creation=False,
-        tags=["glacier", "restore", name],
-        default_args=default_args(application),
     ) as dag:
         # Where nothing has to be brought there is nothing to map over, and these tasks are skipped.
         rule = TriggerRule.NONE_FAILED

@@ -5,7 +5,8 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
-from glacier_provider.operators.base import ANY_DATE, default_args
+from glacier_provider.core.dags import UNDO
+from glacier_provider.operators.base import ANY_DATE, dag_args
 from glacier_provider.operators.orphan_file import OrphanFileOperator
 from glacier_provider.operators.selective_pg_restore import UndoDatabaseOperator
 
@@ -53,18 +54,15 @@ def undo_dag(application: Application) -> DAG:
     """Return the DAG that undoes restores of one application."""
     name = application.name
     with DAG(
-        dag_id=f"glacier_undo__{name}",
+        **dag_args(UNDO, application),
         dag_display_name=f"Undoing a restore of {name}",
         description=f"{name} as it was before a restore",
         doc_md=DOC.format(name=name, days=application.restore.safety_dump_days),
         schedule=None,
         start_date=ANY_DATE,
-        catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,
-        tags=["glacier", "restore", name],
         params=undo_params(),
-        default_args=default_args(application),
     ) as dag:
         restore_id = "{{ params.restore_id }}"
         database = UndoDatabaseOperator(

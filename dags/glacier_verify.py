@@ -7,7 +7,8 @@ from datetime import timedelta
 from airflow.sdk import DAG, Asset, TriggerRule
 
 from glacier_provider.applications import Application, load_applications
-from glacier_provider.operators.base import ANY_DATE, default_args, run_failed, run_succeeded
+from glacier_provider.core.dags import VERIFY
+from glacier_provider.operators.base import ANY_DATE, dag_args, tells_its_end
 from glacier_provider.operators.verify_steps import (
     CloseVerificationOperator,
     OpenVerificationOperator,
@@ -37,19 +38,15 @@ def verification_dag(application: Application) -> DAG:
     """Return the verification DAG of one application."""
     name, options = application.name, application.verify
     with DAG(
-        dag_id=f"glacier_verify__{name}",
+        **dag_args(VERIFY, application),
+        **tells_its_end(),
         dag_display_name=f"Verification of {name}",
         description=f"What the stores of {name} hold, compared with the catalog where it lies",
         doc_md=DOC.format(name=name, store=application.store, files=application.files_directory),
         schedule=options.schedule,
         start_date=application.first_day,
-        catchup=False,
-        on_failure_callback=run_failed,
-        on_success_callback=run_succeeded,
         max_active_runs=1,
         dagrun_timeout=timedelta(hours=options.timeout_hours + 24),
-        tags=["glacier", "verify", name],
-        default_args=default_args(application),
     ) as dag:
         opened = OpenVerificationOperator(task_id="open_verification")
         proof_id = opened.output

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from glacier_provider.applications import Application
+from glacier_provider.core.dags import BACKUP, RESTORE, all_dag_ids, dag_id_of
 from glacier_provider.core.diagnosis import Diagnosis, Judgement
 from glacier_provider.core.store_uri import S3Uri, parse_store_uri
 from glacier_provider.errors import GlacierProviderError
@@ -121,15 +122,16 @@ def _from_metadata(application: Application) -> Iterator[Diagnosis]:
         if application.pool and session.query(Pool.id).filter(Pool.pool == application.pool).first() is None:
             told = f"there is no pool {application.pool}: tasks in it are never started, without a word"
             yield Diagnosis("pool", _WRONG, told, f"airflow pools set {application.pool} 2 'Glacier backups'")
-        for kind in ("backup", "restore"):
-            dag = session.query(DagModel.is_paused).filter(DagModel.dag_id == f"glacier_{kind}__{name}").first()
-            about = f"DAG glacier_{kind}__{name}"
+        for kind in (BACKUP, RESTORE):
+            dag_id = dag_id_of(kind, name)
+            dag = session.query(DagModel.is_paused).filter(DagModel.dag_id == dag_id).first()
+            about = f"DAG {dag_id}"
             if dag is None:
                 mend = "Copy the files of dags/ into the DAGs folder; see: airflow dags list-import-errors"
                 yield Diagnosis(about, _WRONG, "Airflow does not know it", mend)
             elif dag[0]:
-                judgement = _WRONG if kind == "backup" and application.schedule else Judgement.DOUBTFUL
-                yield Diagnosis(about, judgement, "it is paused", f"airflow dags unpause glacier_{kind}__{name}")
+                judgement = _WRONG if kind == BACKUP and application.schedule else Judgement.DOUBTFUL
+                yield Diagnosis(about, judgement, "it is paused", f"airflow dags unpause {dag_id}")
         yield from _waiting(name, session)
         alive = datetime.now(UTC) - timedelta(minutes=2)
         beats = session.query(Job.job_type).filter(Job.state == "running", Job.latest_heartbeat > alive)
@@ -144,10 +146,9 @@ def _waiting(name: str, session: Any) -> Iterator[Diagnosis]:
     """Yield the queues in which tasks of an application wait for a worker."""
     from airflow.models.taskinstance import TaskInstance
 
-    mine = [f"glacier_{kind}__{name}" for kind in ("backup", "restore", "delete", "undo", "verify", "drill", "doctor")]
     since = datetime.now(UTC) - QUEUED_FOR
     waiting = session.query(TaskInstance.queue, TaskInstance.dag_id).filter(
-        TaskInstance.dag_id.in_(mine), TaskInstance.state == "queued", TaskInstance.queued_dttm < since
+        TaskInstance.dag_id.in_(all_dag_ids(name)), TaskInstance.state == "queued", TaskInstance.queued_dttm < since
     )
     for queue in sorted({queue for queue, _ in waiting}):
         minutes = QUEUED_FOR.total_seconds() / 60

@@ -60,21 +60,28 @@ def _ping(application: Application, run: Run, what: str, body: str) -> None:
         return
     from glacier_provider.pipelines.shared.parallel import in_time
 
-    address = application.ping
     try:
-        in_time(lambda: _post(address, what, run, body), PING_SECONDS)
+        in_time(lambda: _post(application, what, run, body), PING_SECONDS)
     except GlacierProviderError as error:
         log.warning("The monitor of %s was not told: %s", application.name, error)
     except Exception as error:  # noqa: BLE001 - a backup is not lost for a ping; the text may quote the URL, a secret
         log.warning("The monitor of %s was not told (%s).", application.name, type(error).__name__)
 
 
-def _post(address: str, what: str, run: Run, body: str) -> None:
+def _post(application: Application, what: str, run: Run, body: str) -> None:
     import httpx
 
     from glacier_provider.hooks.alerts import url_of
 
+    assert application.ping is not None
     content = body.encode(errors="replace")[:_BYTES]
-    answer = httpx.post(ping_url(url_of(address), what, run), content=content, timeout=PING_SECONDS)
-    if answer.is_error:
-        log.warning("The monitor answered a ping with %d.", answer.status_code)
+    answer = httpx.post(ping_url(url_of(application.ping), what, run), content=content, timeout=PING_SECONDS)
+    if answer.has_redirect_location:
+        # Followed, a POST becomes a GET without its body; and a URL is a secret, which is not carried to other hosts.
+        log.warning(
+            "The monitor of %s was not told: it answered with %d, which sends elsewhere. Write the address where it is "
+            "now (https://?) into `ping`.",
+            *(application.name, answer.status_code),
+        )
+    elif not answer.is_success:
+        log.warning("The monitor of %s answered a ping with %d.", application.name, answer.status_code)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, XComNotFound
 
+from glacier_provider.core.dags import BACKUP, RESTORE, UNDO, dag_id_of
 from glacier_provider.errors import GlacierProviderError, IllegalMove
 from glacier_provider.hooks.figures import tell_figures
 from glacier_provider.hooks.ping import ping_failed
@@ -48,6 +49,29 @@ def default_args(application: Application) -> dict[str, Any]:
         "execution_timeout": timedelta(hours=24),
         "on_failure_callback": record_failure,
     }
+
+
+def dag_args(kind: str, application: Application) -> dict[str, Any]:
+    """Return what the DAGs of all applications have in common, by their kind (`core/dags.py`); for `DAG(**...)`.
+
+    A DAG file adds what is its own, as its schedule. `DAG` is called there: Airflow takes the file of the caller for
+    the DAG's.
+    """
+    return {
+        "dag_id": dag_id_of(kind, application.name),
+        "catchup": False,
+        "tags": ["glacier", _TAGS.get(kind, kind), application.name],
+        "default_args": default_args(application),
+    }
+
+
+#: Of the kinds that a person looks for by the name of another one.
+_TAGS = {UNDO: RESTORE}
+
+
+def tells_its_end() -> dict[str, Any]:
+    """Return what has the catalog know how a run ended where no task could tell; for `DAG(**...)`."""
+    return {"on_failure_callback": run_failed, "on_success_callback": run_succeeded}
 
 
 class NothingTold(BaseOperator):
@@ -166,7 +190,7 @@ def _record_failure(context: Context) -> None:
     task: Any = context["task"]
     error: Any = context.get("exception")
     reason = f"{task.task_id}: {error or 'the task ended without a message'}"
-    run, application, is_backup = run_of(context), None, run_of(context).dag_id.startswith("glacier_backup__")
+    run, application, is_backup = run_of(context), None, run_of(context).dag_id.startswith(dag_id_of(BACKUP, ""))
     try:
         application = find_application(task.application)
         with Resources(application) as resources:

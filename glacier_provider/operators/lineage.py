@@ -69,6 +69,15 @@ class LineageOperator(GlacierOperator):
 
     came_to: Any = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a kind of task that says nothing: told when its file is parsed, and not as a warning of each task."""
+        super().__init_subclass__(**kwargs)
+        if not cls.__name__.startswith("_") and cls.flow is LineageOperator.flow:
+            raise TypeError(
+                f"{cls.__module__}.{cls.__qualname__} is a LineageOperator without `flow`. "
+                "Let flow(ends) return what it reads and writes, or make it a GlacierOperator."
+            )
+
     def told(self, came_to: _Told) -> _Told:
         """Keep what the task returns, and return it."""
         self.came_to = came_to

@@ -17,9 +17,11 @@ from glacier_provider.catalog.backups import Run, RunEnded
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.pages import Pages
+from glacier_provider.core import dags
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.checks import checks_in_words
 from glacier_provider.core.cost import early_deletion, of_tier, plain, storage_cost
+from glacier_provider.core.dags import dag_id_of
 from glacier_provider.core.deletion import DeletionPlan
 from glacier_provider.core.diagnosis import Judgement
 from glacier_provider.core.findings import known_of_backup
@@ -51,23 +53,23 @@ from glacier_provider.ui.looks import Looks
 
 
 def backup_dag_of(name: str) -> str:
-    return f"glacier_backup__{name}"
+    return dag_id_of(dags.BACKUP, name)
 
 
 def restore_dag_of(name: str) -> str:
-    return f"glacier_restore__{name}"
+    return dag_id_of(dags.RESTORE, name)
 
 
 def delete_dag_of(name: str) -> str:
-    return f"glacier_delete__{name}"
+    return dag_id_of(dags.DELETE, name)
 
 
 def undo_dag_of(name: str) -> str:
-    return f"glacier_undo__{name}"
+    return dag_id_of(dags.UNDO, name)
 
 
 def doctor_dag_of(name: str) -> str:
-    return f"glacier_doctor__{name}"
+    return dag_id_of(dags.DOCTOR, name)
 
 
 def dags_of(name: str) -> list[str]:

@@ -16,7 +16,7 @@ HEIGHT = 860
 
 
 def main() -> None:
-    """Start a site, let it back up and restore, and keep four pictures."""
+    """Start a site, let it back up and restore, and keep five pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path, help="where the pictures go")
     images: Path = parser.parse_args().directory
@@ -30,6 +30,7 @@ def main() -> None:
             _live_through(page, site)
             _overview(page, site, images / "overview.png")
             _table(page, site, images / "table.png")
+            _examination(page, site, images / "examination.png")
             _plan(page, site, images / "restore-plan.png")
             _graph(page, images / "restore-run.png")
     for image in sorted(images.glob("*.png")):
@@ -66,6 +67,15 @@ def _overview(page: Page, site: Site, image: Path) -> None:
 def _table(page: Page, site: Site, image: Path) -> None:
     page.goto(f"{site.url}{PAGE}/wiki")
     expect(page.get_by_role("row").nth(1)).to_be_visible()
+    shoot(page, image)
+
+
+def _examination(page: Page, site: Site, image: Path) -> None:
+    """What a worker found wrong with dms, each with its mend."""
+    page.goto(f"{site.url}{PAGE}/dms")
+    page.get_by_role("button", name="Examine …").click()
+    expect(page.get_by_text("no lifecycle rule aborts incomplete uploads")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("A worker looks")).to_have_count(0)
     shoot(page, image)
 
 

@@ -63,6 +63,8 @@ def a_web_receiver() -> Iterator[WebReceiver]:
             over.wait(receiver.silent_seconds)
             self.send_response(receiver.status)
             self.send_header("Content-Length", "0")
+            if receiver.status in (301, 302, 307, 308):
+                self.send_header("Location", f"{receiver.url}/elsewhere")
             self.end_headers()
 
         do_GET = do_POST

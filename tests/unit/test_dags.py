@@ -21,6 +21,7 @@ from airflow.sdk import DAG, Param, TriggerRule
 from airflow.sdk.bases.operator import DEFAULT_QUEUE
 from airflow.sdk.exceptions import ParamValidationError
 
+from glacier_provider.core.dags import all_dag_ids
 from glacier_provider.core.deletion import DeletionRequest
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.operators.base import record_failure, run_failed, run_succeeded
@@ -513,3 +514,7 @@ def test_there_is_a_drill_where_the_section_is_there(given: Any, there: bool) ->
     bag = parsed()
     assert bag.import_errors == {}
     assert ("glacier_drill__dms" in bag.dags) == there
+
+
+def test_all_dags_of_an_application_are_of_a_known_kind(dags: dict[str, DAG]) -> None:
+    assert {one for one in dags if one.endswith(f"__{FULL}")} == set(all_dag_ids(FULL))

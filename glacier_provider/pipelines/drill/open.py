@@ -11,6 +11,7 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
+from glacier_provider.core.dags import BACKUP, dag_id_of
 from glacier_provider.core.proof import ProofKind
 from glacier_provider.errors import LeaseHeld, UnknownBackup
 from glacier_provider.pipelines.drill.clear import clear_left_over
@@ -94,6 +95,6 @@ def _chosen(application: Application, seed: int, catalog: Catalog) -> Row:
     if not found:
         raise UnknownBackup(
             f"The application {application.name} has no complete backup yet.",
-            hint=f"Make one first: trigger the DAG glacier_backup__{application.name}.",
+            hint=f"Make one first: trigger the DAG {dag_id_of(BACKUP, application.name)}.",
         )
     return catalog.backups.restorable(random.Random(seed).choice(found))

@@ -20,6 +20,7 @@ from glacier_provider.catalog.pages import Where
 from glacier_provider.catalog.restores import Comparison, SetAside
 from glacier_provider.catalog.scans import FileSeen
 from glacier_provider.core.archive import Amount
+from glacier_provider.core.dags import BACKUP, dag_id_of
 from glacier_provider.core.drill import FileSample
 from glacier_provider.core.findings import known_of_backup, told_of_count
 from glacier_provider.core.plan import Figure, RestorePlan, RestoreRequest, plan_by_store
@@ -316,7 +317,7 @@ def _chosen_backup(application: Application, run: Run, request: RestoreRequest, 
     if wanted is None:
         raise UnknownBackup(
             f"There is no latest backup: {application.name} has no complete one.",
-            hint=f"Make one first: trigger the DAG glacier_backup__{application.name}.",
+            hint=f"Make one first: trigger the DAG {dag_id_of(BACKUP, application.name)}.",
         )
     return catalog.backups.restorable(wanted)
 

@@ -65,7 +65,10 @@ def test_the_url_may_be_that_of_a_connection(monitor: WebReceiver, monkeypatch: 
 @pytest.mark.parametrize(
     ("address", "status", "told"),
     [
-        ("{}/SECRET", 500, "The monitor answered a ping with 500"),
+        ("{}/SECRET", 500, "The monitor of dms answered a ping with 500"),
+        ("{}/SECRET", 301, "The monitor of dms was not told: it answered with 301, which sends elsewhere"),
+        ("{}/SECRET", 308, "Write the address where it is now (https://?) into `ping`"),
+        ("{}/SECRET", 304, "The monitor of dms answered a ping with 304"),
         ("http://127.0.0.1:1/SECRET", 200, "The monitor of dms was not told (ConnectError)"),
         ("no_such_connection", 200, "There is no Airflow connection no_such_connection"),
     ],
