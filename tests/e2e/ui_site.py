@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -59,6 +59,7 @@ class Site:
     catalog: Server
     rest: Rest
     store: str
+    metadata: Server
 
     def hold_an_upload(self, seconds: float) -> None:
         """Let the store keep the next attached file waiting, so that a backup is under way for so long."""
@@ -161,8 +162,13 @@ class Site:
 
 
 @contextmanager
-def a_site(directory: Path, below: str = "") -> Iterator[Site]:
-    """Start everything below a directory, Airflow below a path; it has ended when the block has."""
+def a_site(
+    directory: Path, below: str = "", *, dms: Mapping[str, Any] | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[Site]:
+    """Start everything below a directory, Airflow below a path; it has ended when the block has.
+
+    `dms`: what applications.yaml says of it besides; `settings`: more environment of Airflow's processes.
+    """
     logs = directory / "logs"
     logs.mkdir()
     with ExitStack() as end:
@@ -177,12 +183,12 @@ def a_site(directory: Path, below: str = "") -> Iterator[Site]:
         files = _fill(application, directory / "files")
         store.prepare()
         children.finish(migration, 240)
-        airflow.start(_environment(directory, application, catalog, store))
+        airflow.start({**_environment(directory, application, catalog, store, dms or {}), **(settings or {})})
         rest = Rest(airflow.url, lambda _line: None, children.check)
         end.callback(rest.close)
         rest._http.timeout = httpx.Timeout(120)
         rest.wait_until_ready(DAGS, 240)
-        yield Site(airflow.url, directory / "airflow", files, postgres, application, catalog, rest, store.url)
+        yield Site(airflow.url, directory / "airflow", files, postgres, application, catalog, rest, store.url, metadata)
 
 
 def _fill(application: Server, files: Path) -> Path:
@@ -197,7 +203,9 @@ def _fill(application: Server, files: Path) -> Path:
     return files
 
 
-def _environment(directory: Path, application: Server, catalog: Server, store: S3Store) -> dict[str, str]:
+def _environment(
+    directory: Path, application: Server, catalog: Server, store: S3Store, more: Mapping[str, Any]
+) -> dict[str, str]:
     entry = {
         "postgres_conn_id": "dms_database",
         "files_directory": str(directory / "files"),
@@ -216,7 +224,7 @@ def _environment(directory: Path, application: Server, catalog: Server, store: S
         name: {**entry, "files_directory": str(directory / name), "schedule": "0 2 * * *"} for name in ("wiki", "shop")
     }
     path = directory / "applications.yaml"
-    path.write_text(yaml.safe_dump({"applications": {"dms": {**entry, **targets}, **others}}))
+    path.write_text(yaml.safe_dump({"applications": {"dms": {**entry, **targets, **more}, **others}}))
     return {
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,{VIEWER}:viewer",
         # On a busy machine the first answer takes longer than the five seconds that a task waits.
