@@ -21,7 +21,7 @@ from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.postgres import Server
 from tests.support.postgres import EmbeddedPostgres
 
-FILES = 1_000_000
+FILES, SIZE = 1_000_000, 2_000
 MISSING = 10  # every tenth
 BELIEVED = """SET search_path TO glacier_catalog;
 UPDATE glacier_archives SET retrieval_status = 'exists' WHERE kind = 'file' AND retrieval_status <> 'exists'"""
@@ -62,7 +62,9 @@ def lost_files(workshop: Workshop) -> Iterator[tuple[dict[str, Any], Callable[[]
         with scanned.opened(server) as catalog:
             catalog.migrate()
             backup_id = catalog.backups.open(Run("bench", "first"))
-            catalog.scans.record(backup_id, ((name, 0) for name in data.hashed_names(count)), store_uri=scanned.STORE)
+            catalog.scans.record(
+                backup_id, ((name, SIZE) for name in data.hashed_names(count)), store_uri=scanned.STORE
+            )
         scanned.settle(postgres, server)
         postgres.execute(COMPLETED.format(store=scanned.STORE), server.dbname)
         arguments = {"database": data.address(server), "backup_id": backup_id, "count": count}
@@ -76,7 +78,7 @@ def lost_files(workshop: Workshop) -> Iterator[tuple[dict[str, Any], Callable[[]
 
 
 def _there(count: int) -> list[tuple[str, int]]:
-    return [(name, 0) for number, name in enumerate(data.hashed_names(count)) if number % MISSING]
+    return [(name, SIZE) for number, name in enumerate(data.hashed_names(count)) if number % MISSING]
 
 
 def plan(*, database: dict[str, Any], backup_id: int, count: int) -> dict[str, float]:

@@ -6,20 +6,25 @@ The plan is compared with nothing but its rows written by COPY, into the same ta
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from bench import scanned
+from bench.cases.t01_small_files import open_bench_store
 from bench.cases.t10_restore_plan import lost_files
 from bench.cases.t12_restore_small import OURS, down
 from bench.child import measured, python
 from bench.harness import Case, Contender, Target
 from bench.processes import BenchFailed
-from bench.servers import SeaweedFS
+from bench.servers import BUCKET, SeaweedFS, Sink
 from bench.workshop import Workshop
 from glacier_provider.catalog.backups import Run
+from glacier_provider.catalog.restores import EVERYTHING
 from glacier_provider.core.plan import RestoreRequest
+from glacier_provider.pipelines import restore
 from glacier_provider.postgres import Server
 
 FILES, SIZE = 1_000_000, 2_000
@@ -27,26 +32,33 @@ FILES, SIZE = 1_000_000, 2_000
 
 @contextmanager
 def planning(workshop: Workshop) -> Iterator[Sequence[Contender]]:
-    with lost_files(workshop) as (every, lost):
+    with workshop.serving(Sink()) as sink, lost_files(workshop) as (every, lost):
+        told = {**every["arguments"], "url": sink.url, "files": str(workshop.scratch("t17-files"))}
         yield [
-            python("plan", "bench.cases.t17_lost_server:plan", before=lost, **every),
+            python("plan", "bench.cases.t17_lost_server:plan", before=lost, **{**every, "arguments": told}),
             python("COPY of its rows", "bench.cases.t17_lost_server:copy_rows", before=lost, **every),
         ]
 
 
-def plan(*, database: dict[str, Any], backup_id: int, count: int) -> dict[str, float]:
-    """Compare a backup with an empty directory, note what is missing, and divide it among tasks, as `plan_restore`."""
-    with scanned.opened(Server(**database)) as catalog:
-        backup = catalog.backups.get(backup_id)
-        request = RestoreRequest.from_params({"backup_id": backup_id, "part": "files"})
-        restore_id = catalog.restores.open(Run("bench", secrets.token_hex(8)), backup_id, request)
-        with measured():
-            catalog.restores.compare(restore_id, backup, request, [], lambda _aside: [])
-            ranges = catalog.restores.ranges(restore_id, shares=2, smallest=500)
-        missing = sum(share.archives for share in ranges)
-    if missing != count:
-        raise BenchFailed(f"{missing} missing of {count}")
-    return {"missing": float(missing)}
+def plan(*, database: dict[str, Any], backup_id: int, count: int, url: str, files: str) -> dict[str, float]:
+    """Plan a restore into an empty directory, begin it, and mean to ask for the first archives, which are sent next."""
+    application = scanned.an_application(Path(files))
+    store = open_bench_store(url, f"s3://{BUCKET}/files?storage_class=GLACIER")
+    request = RestoreRequest.from_params({"backup_id": backup_id, "part": "files"})
+    with scanned.opened(Server(**database)) as catalog, measured():
+        run = Run("bench", secrets.token_hex(8))
+        begun = time.perf_counter()
+        planned = restore.plan_restore(application, run, request, catalog=catalog, stores=lambda _: store)
+        seconds = time.perf_counter() - begun
+        catalog.restores.start(planned["restore_id"])
+        with closing(
+            catalog.restores.intend_retrievals(planned["restore_id"], EVERYTHING, tier="Bulk", days=1)
+        ) as pages:
+            meant = len(next(pages))
+    missing = sum(share["archives"] for share in planned["ranges"])
+    if missing != count or not meant:
+        raise BenchFailed(f"{missing} missing of {count}, {meant} to be asked for first")
+    return {"planned": seconds, "meant": float(meant)}
 
 
 def copy_rows(*, database: dict[str, Any], count: int, **_: Any) -> dict[str, float]:

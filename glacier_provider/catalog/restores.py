@@ -23,6 +23,8 @@ from glacier_provider.errors import CatalogError, CatalogUnavailable, IllegalMov
 LANE = 16_384
 #: So many are meant, asked for and noted at a time: each time has its commits, and its wait for the last answer.
 _ASKED_AT_ONCE = 5 * PAGE_SIZE
+#: All archives that there can be.
+EVERYTHING = ArchiveRange(0, 2**62)
 #: Of so many is known at a time how they are: a few rows, and the keys of what is waited for.
 LOOKED_AT_ONCE = 5 * PAGE_SIZE
 
@@ -439,10 +441,8 @@ class Restores:
 
     def names_to_bring(self, restore_id: int) -> Iterator[list[str]]:
         """Yield pages of the names of files that come to names that no file has."""
-        after = 0
-        while rows := self._db.rows("names_to_bring", restore_id=restore_id, after=after, limit=PAGE_SIZE):
-            after = rows[-1]["id"]
-            yield [row["filename"] for row in rows]
+        for page in self._pages(restore_id, EVERYTHING, LOOKED_AT_ONCE):
+            yield [row["filename"] for row in self._db.rows("names_to_bring", restore_id=restore_id, **page)]
 
     def record_plan(self, restore_id: int, plan: Mapping[str, Any]) -> None:
         from psycopg.types.json import Jsonb
@@ -710,12 +710,9 @@ class Restores:
 
     def to_replace(self, restore_id: int, *, orphan_directory: str) -> Iterator[list[Row]]:
         """Yield pages of files that are to give way to archives that are staged, in id order."""
-        after = 0
-        while rows := self._db.rows(
-            "to_replace", restore_id=restore_id, orphan_directory=orphan_directory, after=after, limit=PAGE_SIZE
-        ):
-            after = rows[-1]["id"]
-            yield rows
+        for page in self._pages(restore_id, EVERYTHING, LOOKED_AT_ONCE):
+            if rows := self._db.rows("to_replace", restore_id=restore_id, orphan_directory=orphan_directory, **page):
+                yield rows
 
     def plan_replaced(
         self,
@@ -741,12 +738,14 @@ class Restores:
 
     def orphans(self, restore_id: int, state: str) -> Iterator[list[Row]]:
         """Yield pages of the journal in one state, in id order."""
-        after = 0
-        while rows := self._db.rows(
-            "orphans_in_state", restore_id=restore_id, state=state, after=after, limit=PAGE_SIZE
-        ):
-            after = rows[-1]["id"]
+        rows: list[Row] = []
+        while rows := self._orphans_behind(rows[-1]["id"] if rows else 0, restore_id=restore_id, state=state):
             yield rows
+
+    def _orphans_behind(self, after: int, **of: Any) -> list[Row]:
+        with self._db.transaction():
+            self._db.rows("one_by_one")
+            return self._db.rows("orphans_in_state", after=after, limit=PAGE_SIZE, **of)
 
     def unfinished_moves(self, restore_id: int) -> list[int]:
         """Return the other restores of which the journal does not know whether moves were made."""

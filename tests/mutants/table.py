@@ -815,7 +815,7 @@ _mutation(
     "a retrieval that failed becomes ready",
     Promise.RETRIEVED,
     f"{SQL}/restores.sql",
-    "     WHERE g.id = r.id AND g.state = 'requested'\n    RETURNING g.archive_id)\n"
+    "     WHERE g.id = r.id AND coalesce(g.state, '') = 'requested'\n    RETURNING g.archive_id)\n"
     "UPDATE glacier_archives a SET retrieval_status = 'ready' FROM done\n",
     "     WHERE g.id = r.id\n    RETURNING g.archive_id)\n"
     "UPDATE glacier_archives a SET retrieval_status = 'ready' FROM done\n",

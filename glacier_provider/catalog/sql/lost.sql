@@ -120,8 +120,11 @@ RETURNING a.filename;
 -- Not what comes from another place than its store.
 SELECT a.id, a.kind, a.filename,
        EXISTS (SELECT FROM verified_archives v WHERE v.archive_id = a.id AND NOT v.matches) AS corrupt
-  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
- WHERE r.restore_id = %(restore_id)s AND a.state = 'lost' AND r.source <> 'directory' AND NOT r.placed
+  FROM (SELECT id, kind, filename FROM glacier_archives
+         WHERE application_id = (SELECT application_id FROM restores WHERE id = %(restore_id)s) AND state = 'lost'
+        OFFSET 0) AS a  -- these first: they are few, and what the restore brings may be a million
+  JOIN restore_archives r ON r.restore_id = %(restore_id)s AND r.archive_id = a.id
+ WHERE r.source <> 'directory' AND NOT r.placed
  ORDER BY a.kind, a.filename;
 
 -- name: lost_manifests

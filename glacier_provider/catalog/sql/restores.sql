@@ -273,10 +273,10 @@ SELECT %(restore_id)s, c.id, CASE WHEN o.move IS NOT NULL THEN 'orphan' ELSE 'st
  WHERE c.found IS NULL OR %(replaces)s;
 
 -- name: names_to_bring
--- A page of files that are to come to names that no file has, in id order.
-SELECT a.id, a.filename FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
- WHERE r.restore_id = %(restore_id)s AND a.kind = 'file' AND NOT r.replaces AND a.id > %(after)s
- ORDER BY a.id LIMIT %(limit)s;
+-- Of a page of archives the names of files that are to come to names that no file has.
+SELECT one.filename FROM restore_archives page CROSS JOIN LATERAL (
+    SELECT a.filename FROM glacier_archives a WHERE a.id = page.archive_id AND a.kind = 'file' OFFSET 0) AS one
+ WHERE page.restore_id = %(restore_id)s AND page.archive_id > %(after)s AND page.archive_id <= %(upto)s AND NOT page.replaces;
 
 -- name: plan_database
 INSERT INTO restore_archives (restore_id, archive_id, source) VALUES (%(restore_id)s, %(archive_id)s, 'store')
@@ -401,10 +401,11 @@ SELECT g.id, g.archive_id, g.job_id, g.confirmed, g.tier, g.days
   FROM glacier_retrievals g WHERE g.archive_id = ANY(%(archive_ids)s) AND g.state IN ('requested', 'ready');
 
 -- name: confirm_retrievals
+-- By id alone: the partial indexes on states hold every request of the restore (coalesce hides them). So below.
 WITH done AS (
     UPDATE glacier_retrievals g SET confirmed = true, job_id = r.job_id
       FROM unnest(%(ids)s::bigint[], %(job_ids)s::text[]) AS r (id, job_id)
-     WHERE g.id = r.id AND g.state IN ('requested', 'ready')
+     WHERE g.id = r.id AND coalesce(g.state, '') IN ('requested', 'ready')
     RETURNING g.archive_id, g.state)
 UPDATE glacier_archives a SET error = NULL, retrieval_status =
        CASE WHEN a.retrieval_status = 'exists' THEN 'exists' WHEN done.state = 'ready' THEN 'ready' ELSE 'pending' END
@@ -476,7 +477,7 @@ SELECT archive_id FROM glacier_retrievals WHERE archive_id = ANY(%(archive_ids)s
 WITH done AS (
     UPDATE glacier_retrievals g SET state = 'ready', ready_at = clock_timestamp(), expires_at = r.expires_at
       FROM unnest(%(ids)s::bigint[], %(expiries)s::timestamptz[]) AS r (id, expires_at)
-     WHERE g.id = r.id AND g.state = 'requested'
+     WHERE g.id = r.id AND coalesce(g.state, '') = 'requested'
     RETURNING g.archive_id)
 UPDATE glacier_archives a SET retrieval_status = 'ready' FROM done
  WHERE a.id = done.archive_id AND a.retrieval_status = 'pending';
@@ -486,7 +487,7 @@ UPDATE glacier_archives a SET retrieval_status = 'ready' FROM done
 WITH done AS (
     UPDATE glacier_retrievals g SET state = 'failed', error = r.error
       FROM unnest(%(ids)s::bigint[], %(errors)s::text[]) AS r (id, error)
-     WHERE g.id = r.id AND g.state = 'requested'
+     WHERE g.id = r.id AND coalesce(g.state, '') = 'requested'
     RETURNING g.archive_id, g.error)
 UPDATE glacier_archives a SET error = done.error,
        retrieval_status = CASE a.retrieval_status WHEN 'exists' THEN 'exists' ELSE 'available' END
@@ -549,7 +550,8 @@ SELECT one.* FROM restore_archives page CROSS JOIN LATERAL (
            m.replaces, g.job_id, o.subdirectory
       FROM restore_members m
       LEFT JOIN glacier_retrievals g ON g.archive_id = m.id AND g.state = 'ready'
-      LEFT JOIN orphan_moves o ON o.id = m.orphan_move AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
+      LEFT JOIN orphan_moves o ON o.id = m.orphan_move AND coalesce(o.state, '') = 'moved'
+                            AND o.orphan_directory = %(orphan_directory)s
      WHERE m.restore_id = %(restore_id)s AND m.id = page.archive_id AND m.status <> 'exists' OFFSET 0) AS one
  WHERE page.restore_id = %(restore_id)s AND page.archive_id > %(after)s AND page.archive_id <= %(upto)s
  ORDER BY one.id;
@@ -614,15 +616,17 @@ SELECT s.name FROM scanned s
 
 
 -- name: to_replace
--- A page of files that are to give way to archives that are staged, in id order.
-SELECT a.id, a.filename, a.stored_size, a.checksum, m.state AS move, m.id AS move_id,
-       o.subdirectory
-  FROM restore_archives r
-  JOIN glacier_archives a ON a.id = r.archive_id
-  LEFT JOIN orphan_moves o ON o.id = r.orphan_move AND o.state = 'moved' AND o.orphan_directory = %(orphan_directory)s
-  LEFT JOIN orphan_moves m ON m.restore_id = r.restore_id AND m.filename = a.filename
- WHERE r.restore_id = %(restore_id)s AND r.replaces AND a.retrieval_status = 'local' AND a.id > %(after)s
- ORDER BY a.id LIMIT %(limit)s;
+-- Of a page of archives the files that are to give way to what is staged, in id order.
+SELECT one.* FROM restore_archives page CROSS JOIN LATERAL (
+    SELECT a.id, a.filename, a.stored_size, a.checksum, m.state AS move, m.id AS move_id, o.subdirectory
+      FROM glacier_archives a
+      LEFT JOIN orphan_moves o ON o.id = page.orphan_move AND coalesce(o.state, '') = 'moved'
+                            AND o.orphan_directory = %(orphan_directory)s
+      LEFT JOIN LATERAL (SELECT id, state FROM orphan_moves
+                          WHERE restore_id = %(restore_id)s AND filename = a.filename OFFSET 0) AS m ON true
+     WHERE a.id = page.archive_id AND a.retrieval_status = 'local' OFFSET 0) AS one
+ WHERE page.restore_id = %(restore_id)s AND page.archive_id > %(after)s AND page.archive_id <= %(upto)s AND page.replaces
+ ORDER BY one.id;
 
 -- name: plan_replaced
 -- The intent of each move, before the first one.
@@ -642,36 +646,47 @@ SELECT DISTINCT restore_id AS id FROM orphan_moves
  WHERE application_id = %(application_id)s AND state = 'planned' AND restore_id <> %(restore_id)s ORDER BY 1;
 
 -- name: orphans_moved
+-- By id alone: the partial indexes on states hold every move of the restore (coalesce hides them).
 UPDATE orphan_moves SET state = 'moved', moved_at = clock_timestamp()
- WHERE id = ANY(%(ids)s) AND state = 'planned';
+ WHERE id = ANY(%(ids)s) AND coalesce(state, '') = 'planned';
 
 -- name: orphan_files_left
--- A file moved aside is no longer in its directory.
-UPDATE glacier_archives a SET retrieval_status = 'available'
-  FROM orphan_moves m
- WHERE m.id = ANY(%(ids)s) AND a.application_id = m.application_id AND a.filename = m.filename
-   AND a.kind = 'file' AND a.state = 'archived' AND a.retrieval_status = 'exists';
+-- A file moved aside is no longer in its directory. The archives of its name, each way by the index that has it.
+UPDATE glacier_archives SET retrieval_status = 'available'
+ WHERE retrieval_status = 'exists' AND id = ANY(ARRAY(
+    SELECT named.id FROM orphan_moves m CROSS JOIN LATERAL (
+        SELECT a.id FROM glacier_archives a
+         WHERE a.application_id = m.application_id AND a.filename = m.filename AND a.kind = 'file' AND a.state = 'archived'
+           AND NOT a.superseded
+        UNION ALL
+        SELECT a.id FROM glacier_archives a
+         WHERE a.application_id = m.application_id AND a.filename = m.filename AND a.kind = 'file' AND a.state = 'archived'
+           AND a.superseded
+        OFFSET 0) AS named
+     WHERE m.id = ANY(%(ids)s)));
 
 -- name: orphans_gone
 -- Planned, but no longer there when its turn came.
-DELETE FROM orphan_moves WHERE id = ANY(%(ids)s) AND state = 'planned';
+DELETE FROM orphan_moves WHERE id = ANY(%(ids)s) AND coalesce(state, '') = 'planned';
 
 -- name: orphans_undone
 UPDATE orphan_moves SET state = 'undone', undone_at = clock_timestamp()
- WHERE id = ANY(%(ids)s) AND state = 'moved';
+ WHERE id = ANY(%(ids)s) AND coalesce(state, '') = 'moved';
 
 -- name: orphan_files_back
 -- Of several versions the newest is believed to be it; the next scan looks.
-UPDATE glacier_archives a SET retrieval_status = 'exists'
-  FROM orphan_moves m
- WHERE m.id = ANY(%(ids)s) AND a.application_id = m.application_id AND a.filename = m.filename
-   AND a.kind = 'file' AND a.state = 'archived' AND NOT a.superseded AND a.original_size = m.size;
+UPDATE glacier_archives SET retrieval_status = 'exists' WHERE id = ANY(ARRAY(
+    SELECT named.id FROM orphan_moves m CROSS JOIN LATERAL (
+        SELECT a.id FROM glacier_archives a
+         WHERE a.application_id = m.application_id AND a.filename = m.filename AND a.kind = 'file' AND a.state = 'archived'
+           AND NOT a.superseded AND a.original_size = m.size OFFSET 0) AS named
+     WHERE m.id = ANY(%(ids)s)));
 
 -- name: replacing_files_left
 -- What had taken the place of a file that is back.
-UPDATE glacier_archives a SET retrieval_status = 'available'
-  FROM orphan_moves m
- WHERE m.id = ANY(%(ids)s) AND a.id = m.replaced_by AND a.state = 'archived' AND a.retrieval_status = 'exists';
+UPDATE glacier_archives SET retrieval_status = 'available'
+ WHERE state = 'archived' AND retrieval_status = 'exists'
+   AND id = ANY(ARRAY(SELECT replaced_by FROM orphan_moves WHERE id = ANY(%(ids)s)));
 
 -- name: aside_though_present
 SELECT m.filename, m.orphan_directory, m.subdirectory FROM orphan_moves m

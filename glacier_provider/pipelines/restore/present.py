@@ -35,6 +35,8 @@ def require_free_places(application: Application, restore_id: int, *, catalog: C
 
     To call when it is planned: what stands in the way is found out before anything is paid for.
     """
+    if not _holds_anything(application.files_directory):
+        return
     ways = Ways(application.files_directory)
     found: dict[str, str] = {}
     for page in catalog.restores.names_to_bring(restore_id):
@@ -47,6 +49,17 @@ def require_free_places(application: Application, restore_id: int, *, catalog: C
             f"In {application.files_directory} stands in the way of files of the backup: {told}.",
             hint="Nothing was asked for or changed. Move it away (it is not of the backup), then clear the task.",
         )
+
+
+def _holds_anything(directory: str) -> bool:
+    """Whether anything is in a directory that can be looked at: of a lost server it is empty, or not there."""
+    try:
+        with os.scandir(directory) as entries:
+            return next(entries, None) is not None
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # who looks at the names says more
 
 
 def those_that_are_same(application: Application, files: Sequence[SetAside]) -> list[int]:

