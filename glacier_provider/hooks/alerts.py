@@ -100,7 +100,18 @@ def _post(target: AlertTarget, alert: Alert) -> None:
         raise ConfigurationError(f"{target.name} holds no address of the web.", hint="It begins with https://.")
     answer = httpx.post(url, json=alert.as_dict(), timeout=HTTP_SECONDS)
     if answer.is_error or answer.is_redirect:
-        raise NotTold(f"{target.name} answered {answer.status_code}.")
+        raise NotTold(f"{target.name} answered {answer.status_code}.", hint=_hint_of(answer.status_code))
+
+
+def _hint_of(status: int) -> str:
+    """Return what to do about an answer that is no success; what passes by itself is tried again by itself."""
+    if 300 <= status < 400:  # not followed: a URL is a secret, and a POST would become a GET without its body
+        return "It sends elsewhere: write the address where it is now (https://?) into `to` or the connection."
+    if status in (401, 403, 404, 410):
+        return "It knows no such address any more, or not its token: write a new one into `to` or the connection."
+    if status in (408, 429) or status >= 500:
+        return "It is told again in some minutes."
+    return "It does not take JSON of the form that the guide shows: have Apprise or a notifier write what it takes."
 
 
 def _by_apprise(target: AlertTarget, alert: Alert) -> None:

@@ -17,9 +17,9 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.alert import CALLED_FOR, Alert, AlertTarget
 from glacier_provider.core.condition import ASKED_FOR, Event, Grade
-from glacier_provider.errors import CatalogUnavailable
+from glacier_provider.errors import CatalogUnavailable, NotTold
 from glacier_provider.hooks.alerts import send_alert
-from glacier_provider.pipelines.alerts import current_alerts, tell_alerts, tell_unreachable
+from glacier_provider.pipelines.alerts import current_alerts, targets_of, tell_alerts, tell_unreachable
 from glacier_provider.postgres import Server
 from tests.integration.test_cli import uri_of
 from tests.support.backups import a_backup_row, a_proof_row, a_restore_row, ago, an_archive_row
@@ -312,6 +312,19 @@ def test_a_target_that_fails_is_tried_again_and_keeps_no_other_waiting(
     assert tell_alerts(application, catalog=catalog, send=send) == []
     assert len(web.received) == 2
     assert reached == ["backup 1 failed: a"]
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [(301, "sends elsewhere"), (404, "a new one"), (403, "a new one"), (503, "again in some minutes"), (415, "JSON")],
+)
+def test_a_webhook_that_does_not_take_it_says_what_to_do(web: WebReceiver, status: int, hint: str) -> None:
+    web.status = status
+    (target,) = targets_of(an_application_with(f"{web.url}/hook"))
+    with pytest.raises(NotTold, match=f"answered {status}") as told:
+        send_alert(target, Alert("dms", Event.BACKUP_FAILED, Grade.CRITICAL, "a", "b", None))
+    assert hint in told.value.hint
+    assert len(web.received) == 1, "no redirect is followed"
 
 
 def test_a_target_that_hangs_costs_a_time_out_and_no_more(
