@@ -258,6 +258,8 @@ class Backups:
         LeaseHeld, or IllegalMove when it is complete or a later backup began; then the lease is not taken.
         """
         with self._db.transaction():
+            # First the backup, then the lease in its application's row: a scan locks them in this order, too.
+            self._db.row("lock_backup", backup_id=backup_id)
             token = self.take_lease(lease_holder("backup", backup_id))
             row = self._db.row("continue_backup", backup_id=backup_id, step=step, token=token)
             if row is None:

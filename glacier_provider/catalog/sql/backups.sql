@@ -134,6 +134,9 @@ RETURNING id;
 SELECT id FROM application_data_backups
  WHERE application_id = %(application_id)s AND id = ANY(%(backup_ids)s) AND state <> 'running';
 
+-- name: lock_backup
+SELECT id FROM application_data_backups WHERE id = %(backup_id)s FOR UPDATE;
+
 -- name: continue_backup
 -- Not once a later backup or a deletion began: what it counted on must not change behind it. One that failed runs again
 -- with the step that failed, or with the first or last one (no step is named); any other step works on it as it is.

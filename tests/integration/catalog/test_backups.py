@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -331,6 +332,28 @@ def test_a_year_of_unchanged_files_is_one_row_a_file(catalog: Catalog, catalog_d
     with catalog_database.connect(autocommit=True) as connection:
         rows = connection.execute("SELECT count(*) FROM glacier_catalog.backup_files").fetchall()
     assert rows == [(3,)]
+
+
+def test_a_task_that_begins_while_a_scan_is_noted_waits_for_it_and_neither_fails(
+    catalog: Catalog, catalog_database: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup_id = catalog.backups.open(a_run(1))
+    catalog.backups.go_on(backup_id)
+    with a_catalog(catalog_database) as of_another_task, ThreadPoolExecutor(1) as other:
+        begun: list[Future[bool]] = []
+
+        def begin_another_task(*_: object) -> None:
+            begun.append(other.submit(of_another_task.backups.go_on, backup_id, "rehearse_restore"))
+            question = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+            with catalog_database.connect(autocommit=True) as connection:
+                while connection.execute(question, [catalog_database.dbname]).fetchone() != (1,):
+                    time.sleep(0.02)
+
+        monkeypatch.setattr(
+            catalog.scans, "_refuse_emptied", begin_another_task
+        )  # the scan has the backup's row by then
+        assert scanned(catalog, backup_id, ["a", "b"]).files == 2
+        assert begun[0].result(timeout=30)
 
 
 def test_a_scan_repeated_after_files_vanished_forgets_what_never_was_in_a_backup(catalog: Catalog) -> None:
