@@ -16,7 +16,10 @@ from glacier_provider.errors import IllegalMove
 
 @dataclass(frozen=True, slots=True)
 class ArchiveRange:
-    """Archives of an application by id, both ends included: what one mapped task works on."""
+    """Archives of an application by id, both ends included: what one mapped task works on.
+
+    `bytes` is 0 where nobody has counted them, and no part of `as_dict` then.
+    """
 
     first: int
     last: int
@@ -24,7 +27,8 @@ class ArchiveRange:
     bytes: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        return {"first": self.first, "last": self.last, "archives": self.archives, "bytes": self.bytes}
+        counted = {"bytes": self.bytes} if self.bytes else {}
+        return {"first": self.first, "last": self.last, "archives": self.archives, **counted}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ArchiveRange:

@@ -104,13 +104,13 @@ def _post(target: AlertTarget, alert: Alert) -> None:
 
 
 def _hint_of(status: int) -> str:
-    """Return what to do about an answer that is no success; what passes by itself is tried again by itself."""
+    """Return what to do about an answer that is no success; what may pass by itself is tried again."""
     if 300 <= status < 400:  # not followed: a URL is a secret, and a POST would become a GET without its body
         return "It sends elsewhere: write the address where it is now (https://?) into `to` or the connection."
     if status in (401, 403, 404, 410):
         return "It knows no such address any more, or not its token: write a new one into `to` or the connection."
     if status in (408, 429) or status >= 500:
-        return "It is told again in some minutes."
+        return "Try again in some minutes; the DAG glacier_alerts does so by itself."
     return "It does not take JSON of the form that the guide shows: have Apprise or a notifier write what it takes."
 
 

@@ -316,7 +316,13 @@ def test_a_target_that_fails_is_tried_again_and_keeps_no_other_waiting(
 
 @pytest.mark.parametrize(
     ("status", "hint"),
-    [(301, "sends elsewhere"), (404, "a new one"), (403, "a new one"), (503, "again in some minutes"), (415, "JSON")],
+    [
+        (301, "sends elsewhere"),
+        (404, "a new one"),
+        (403, "a new one"),
+        (503, "glacier_alerts does so by itself"),
+        (415, "JSON"),
+    ],
 )
 def test_a_webhook_that_does_not_take_it_says_what_to_do(web: WebReceiver, status: int, hint: str) -> None:
     web.status = status

@@ -12,12 +12,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.applications import Application
-from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.pages import Where
-from glacier_provider.catalog.restores import Comparison, SetAside
+from glacier_provider.catalog.restores import EVERYTHING, Comparison, SetAside
 from glacier_provider.catalog.scans import FileSeen
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.dags import BACKUP, dag_id_of
@@ -235,9 +234,8 @@ def _named_there(place: Place, request: RestoreRequest) -> Iterator[FileSeen]:
 
 def _note_same(place: Place, restore_id: int, catalog: Catalog) -> None:
     """Note files that are in the target already, with the content that is wanted; raise NameTaken for any other."""
-    whole = ArchiveRange(0, 2**62)
     with Root(place.directory) as root:
-        for rows in catalog.restores.to_place(restore_id, whole, orphan_directory=""):
+        for rows in catalog.restores.to_place(restore_id, EVERYTHING, orphan_directory=""):
             there = [
                 row for row in rows if row["kind"] == "file" and root.look(name_parts(row["filename"])) is not None
             ]

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from glacier_provider.applications import Application
-from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
-from glacier_provider.catalog.restores import RestorePage
+from glacier_provider.catalog.restores import EVERYTHING, RestorePage
 from glacier_provider.core.archive import Amount, Location
 from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.core.text import readable_size
@@ -201,11 +200,10 @@ def _renew(
     application: Application, restore_id: int, *, catalog: Catalog, stores: Stores, batches: Batches | None
 ) -> int:
     """Ask again for what expired while we waited; nothing when all is pending or ready."""
-    whole = ArchiveRange(0, 2**62)
-    count = sum(len(page) for page in catalog.restores.archives_to_request(restore_id, whole))
+    count = sum(len(page) for page in catalog.restores.archives_to_request(restore_id, EVERYTHING))
     if count == 0:
         return 0
-    whole = replace(whole, archives=count)
+    whole = replace(EVERYTHING, archives=count)
     asked = request_retrievals(application, restore_id, whole, catalog=catalog, stores=stores, batches=batches)
     return asked["requested"]
 

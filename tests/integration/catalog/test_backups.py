@@ -347,7 +347,7 @@ def test_a_task_that_begins_while_a_scan_is_noted_waits_for_it_and_neither_fails
             question = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
             with catalog_database.connect(autocommit=True) as connection:
                 while connection.execute(question, [catalog_database.dbname]).fetchone() != (1,):
-                    time.sleep(0.02)
+                    time.sleep(0.02)  # a server tells nobody when a session begins to wait
 
         monkeypatch.setattr(
             catalog.scans, "_refuse_emptied", begin_another_task
