@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 KEPT_LINES = 200
 LINE_LENGTH = 2000  # characters; a statement may be as long as the dump
@@ -36,6 +37,9 @@ _OF_PROGRESS = re.compile(
     r'|(?:creating|executing|dropping|processing data for table|dumping contents of table) .*"'
     r"|(?:entering|finished) (?:main parallel loop|restore_toc_entries_))"
 )
+# How a line begins that goes on with the message before it.
+_GOES_ON = re.compile(r"[A-Z]+( \d+)?: |Command was: |\s|$")
+_OWED = 64  # no more processes write at once
 # What pg_dump says of itself when it is somebody else who has to say why.
 _EMPTY = re.compile(r"worker process died|PQgetResult\(\) failed|unexpectedly$|lost synchronization")
 _SECRET = re.compile(
@@ -54,27 +58,48 @@ def is_warning(line: str) -> bool:
     return bool(_WARNING.match(line))
 
 
-def of_one_process(line: str) -> str:
-    """Return a tool's line as the process whose text it is wrote it, without what others wrote before its text.
+class Voices:
+    """Gives each line of a tool as the process wrote it whose text it is, where several write to one stderr.
 
-    >>> of_one_process('pg_restore:pg_restore: error:  COPY failed for table "t": ERROR:  relation "x" does not exist')
+    What stands before a text may be another process's: of a line that has too much of it, the rest is owed to the one
+    that has too little, later.
+
+    >>> Voices().alone('pg_restore:pg_restore: error:  COPY failed for table "t": ERROR:  relation "x" does not exist')
     'pg_restore: error: COPY failed for table "t": ERROR:  relation "x" does not exist'
-    >>> of_one_process("pg_restore: error: finished item 12 TABLE DATA t")
-    'pg_restore: finished item 12 TABLE DATA t'
+    >>> two = Voices()
+    >>> two.alone("pg_dump:pg_dump: finished item 12 TABLE DATA t")
+    'pg_dump: finished item 12 TABLE DATA t'
+    >>> two.alone(" error: reconnection failed")
+    'pg_dump: error: reconnection failed'
     """
-    begins = _PIECES.match(line)
-    text = line[begins.end() :] if begins else line
-    pieces = list(_PIECE.finditer(begins[0])) if begins else []
-    tools = [found["tool"] for found in pieces if found["tool"]]
-    severities = [found["severity"] for found in pieces if found["severity"]]
-    if _OF_ERRORS.match(text):
-        severities = ["error"]
-    elif _ABOUT.match(text) or (tools and _OF_PROGRESS.match(text)):
-        severities = []
-    elif not tools:
-        return line
-    tool = tools[0] if tools else "pg_restore"
-    return ": ".join([tool, *severities[:1], text])
+
+    def __init__(self) -> None:
+        self._tools: list[str] = []
+        self._severities: list[str] = []
+
+    def alone(self, line: str) -> str:
+        """Return the line with the name and the severity of its own process and nothing else before its text."""
+        begins = _PIECES.match(line)
+        text = line[begins.end() :] if begins else line
+        found = list(_PIECE.finditer(begins[0])) if begins else []
+        tools = [piece["tool"] for piece in found if piece["tool"]]
+        severities = [piece["severity"] for piece in found if piece["severity"]]
+        if not tools and self._tools and (begins or (self._severities and not _GOES_ON.match(line))):
+            tools, self._tools = self._tools, []
+        if _OF_ERRORS.match(text):
+            said = ["error"]
+        elif _ABOUT.match(text) or (tools and _OF_PROGRESS.match(text)):
+            said = []
+        elif tools:
+            said = (severities or self._severities)[:1]
+        else:
+            return line
+        self._tools = (self._tools + tools[1:])[:_OWED]
+        self._severities = (self._severities + severities)[:_OWED]
+        for severity in said:
+            with suppress(ValueError):  # a text by which an error is known came before its severity
+                self._severities.remove(severity)
+        return ": ".join([tools[0] if tools else "pg_restore", *said, text])
 
 
 def without_secrets(line: str) -> str:

@@ -26,11 +26,11 @@ from glacier_provider.postgres.tools.messages import (
     KEPT_LINES,
     LINE_LENGTH,
     Conversation,
+    Voices,
     conversation,
     in_one_line,
     is_error,
     is_warning,
-    of_one_process,
     telling,
     without_secrets,
 )
@@ -300,10 +300,10 @@ class Messages:
         if stream is None:
             return
         with stream:
-            begins = True
+            begins, voices = True, Voices()
             while raw := stream.readline(CHUNK):
                 if begins:  # of a longer line the rest is dropped
-                    line = of_one_process(raw.decode("utf-8", "replace").rstrip())
+                    line = voices.alone(raw.decode("utf-8", "replace").rstrip())
                     self._take(self._redact(without_secrets(line))[:LINE_LENGTH])
                 begins = raw.endswith(b"\n")
 

@@ -191,7 +191,7 @@ def _is_of_a_schema(entry: TocEntry) -> bool:
 
 # --- what failed ---------------------------------------------------------------------------------------------------
 
-# Lines as `of_one_process` gives them: where several connections restore, the lines of one failure may stand apart.
+# Lines as `Voices` gives them: where several connections restore, the lines of one failure may stand apart.
 _FROM_ENTRY = re.compile(r"^pg_restore: from TOC entry (?P<id>\d+); \d")
 _REFUSED = re.compile(
     r"^pg_restore: error: (?:could not execute query: (?P<query>.*)"

@@ -10,7 +10,7 @@ import pytest
 
 from glacier_provider.postgres.restore.swap.fill import Failures
 from glacier_provider.postgres.tools import run
-from glacier_provider.postgres.tools.messages import conversation, in_one_line, of_one_process, telling, without_secrets
+from glacier_provider.postgres.tools.messages import Voices, conversation, in_one_line, telling, without_secrets
 from glacier_provider.postgres.tools.server import Server
 from tests.unit.postgres.builders import DumpBuilder
 
@@ -181,8 +181,9 @@ def failures(said: str) -> set[tuple[str, str]]:
     """What the listing of what failed makes of pg_restore's stderr."""
     dump = DumpBuilder()
     hearing = Failures([dump.add("TABLE DATA", "public", name) for name in "tu"])
+    voices = Voices()
     for line in said.splitlines():
-        hearing.take(of_one_process(line))
+        hearing.take(voices.alone(line))
     return {(one.object, one.said) for one in hearing.found()}
 
 
@@ -213,3 +214,22 @@ def test_two_refusals_at_once_are_two() -> None:
     )
     orders = set(shuffled(refusal("t", "x"), refusal("u", "y")))
     assert {order: found for order in orders if (found := failures(entered + order)) != REFUSALS} == {}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ["pg_dump:", " ", 'dumping contents of table "public.t"\n'],
+        ["pg_dump:", " ", "finished item 12 TABLE DATA t\n", "pg_dump:", " ", "finished item 13 TABLE DATA u\n"],
+        ["pg_dump:", " ", "error: ", "a worker process died unexpectedly\n"],
+    ],
+    ids=["at work", "nearly done", "the leader"],
+)
+def test_why_a_worker_of_pg_dump_died_is_told_whatever_others_write_meanwhile(other: list[str]) -> None:
+    reason = 'reconnection failed: FATAL:  too many connections for database "shop"'
+    told = set()
+    for order in shuffled(["pg_dump:", " ", "error: ", f"{reason}\n"], other):
+        voices = Voices()
+        lines = [voices.alone(line) for line in order.splitlines()]
+        told.add(in_one_line(telling(conversation(lines)) or ["nothing"]))
+    assert told == {f"pg_dump: error: {reason}"}
