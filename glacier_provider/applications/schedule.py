@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from glacier_provider.core.condition import is_to_come
 from glacier_provider.core.proof import ProofKind
 
 if TYPE_CHECKING:
@@ -99,9 +100,16 @@ def proofs_missed(
     known_since: datetime | None,
     now: datetime,
 ) -> set[ProofKind]:
-    """Return the kinds of proofs of which one was due, and is not there, since one passed last; where none ever did,
-    since the application is known.
+    """Return the kinds of proofs of which one was due, and is not there, since one passed last; where none ever did, or
+    at a time that is yet to come, since the application is known.
     """
-    begin = max(known_since or now, application.first_day)
+    begin = expected_since(application, known_since, now)
+    since = {kind: at for kind, at in passed.items() if not is_to_come(at, now)}
     due = proofs_due(application, now)
-    return {kind for kind, at in due.items() if at is not None and (passed.get(kind) or begin) < at}
+    return {kind for kind, at in due.items() if at is not None and (since.get(kind) or begin) < at}
+
+
+def expected_since(application: Application, known_since: datetime | None, now: datetime) -> datetime:
+    """Return from when on something is expected of an application of which there is nothing yet."""
+    known = known_since or now
+    return application.first_day if is_to_come(known, now) else max(known, application.first_day)

@@ -119,14 +119,14 @@ class Alert:
 
 
 def alerts_of(
-    troubles: Iterable[Trouble], happenings: Iterable[Happening], *, on: Iterable[str], now: datetime, link: str = ""
+    troubles: Iterable[Trouble], happenings: Iterable[Happening], *, on: Iterable[str], link: str = ""
 ) -> list[Alert]:
     """Return what is to be told of an application, to whoever was not told yet."""
     wanted = set(on)
     found = [
         Alert(one.application, one.event, one.grade, one.told, one.hint, one.since, one.state, link) for one in troubles
     ]
-    found += [alert for one in happenings if (alert := _of_happening(one, now, link)) is not None]
+    found += [_of_happening(one, link) for one in happenings]
     return [one for one in _numbered(found) if one.event in wanted]
 
 
@@ -137,13 +137,11 @@ def _numbered(alerts: Iterable[Alert]) -> Iterator[Alert]:
         yield one if len(one.state) <= 100 else replace(one, state=digest)
 
 
-def _of_happening(one: Happening, now: datetime, link: str) -> Alert | None:
+def _of_happening(one: Happening, link: str) -> Alert:
     if one.kind == "approval":
         told = f"restore {one.id} of backup {one.backup_id} waits for a person's approval"
         hint = "Approve or reject it in Airflow, under Required Actions."
         return Alert(one.application, Event.APPROVAL_WAITING, Grade.WARNING, told, hint, one.at, str(one.id), link)
-    if now - one.at > NEWS:
-        return None
     if one.kind == "deletion":
         told = f"backup {one.id} is deleted" if one.state == "deleted" else f"the deletion of backup {one.id} began"
         hint = f"If nobody wanted that: glacier-backup show {one.id}"

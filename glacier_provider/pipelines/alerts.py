@@ -13,10 +13,10 @@ from decimal import Decimal
 from typing import Any
 
 from glacier_provider.applications import Application
-from glacier_provider.applications.schedule import Schedule, proofs_missed
+from glacier_provider.applications.schedule import Schedule, expected_since, proofs_missed
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.alert import NEWS, Alert, AlertTarget, alerts_of
-from glacier_provider.core.condition import AgeLimits, Condition, Event, Grade, Trouble, troubles_of
+from glacier_provider.core.condition import AgeLimits, Condition, Event, Grade, Trouble, is_to_come, troubles_of
 from glacier_provider.core.cost import storage_cost
 from glacier_provider.core.proof import ProofKind
 from glacier_provider.errors import GlacierProviderError
@@ -86,7 +86,7 @@ def current_alerts(application: Application, *, catalog: Catalog, link: str, now
     condition = catalog.conditions.of([name])[name]
     troubles = [*_troubles(application, condition, now), *_dear(application, catalog)]
     happenings = catalog.conditions.happenings(name, since=now - NEWS)
-    return alerts_of(troubles, happenings, on=application.alerts.on, now=now, link=link)
+    return alerts_of(troubles, happenings, on=application.alerts.on, link=link)
 
 
 def tell(
@@ -142,11 +142,14 @@ def _troubles(application: Application, condition: Condition, now: datetime) -> 
 
 
 def _missed(application: Application, condition: Condition, now: datetime) -> int:
-    """Return how many backups were due that are not there, at most two; of a new application, since it is known."""
+    """Return how many backups were due that are not there, at most two; of a new application, since it is known.
+
+    One that is dated in the future is none that is there: a clock was, or is, wrong.
+    """
     schedule = Schedule(application.schedule, application.timezone)
     due = schedule.last_due(now - schedule.grace(now))
-    since = condition.complete_since or max(condition.known_since or now, application.first_day)
-    if due is None or since >= due:
+    since = condition.complete_since or expected_since(application, condition.known_since, now)
+    if due is None or (since >= due and not is_to_come(condition.complete_since, now)):
         return 0
     before = schedule.last_due(due - timedelta(seconds=2))
     return 2 if before is not None and since < before else 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -150,6 +152,7 @@ INCOMPLETE: dict[str, tuple[dict[str, Any], str]] = {
     "vanished": ({"files": 40, "vanished": 60}, "60 of 100 files vanished before backup 1"),
 }
 LINK = "https://airflow.example.com/plugin/glacier-backups"
+AN_ALERT = Alert("dms", Event.BACKUP_FAILED, Grade.CRITICAL, "backup 1 failed", "Mend it.")
 
 
 @pytest.fixture
@@ -277,12 +280,79 @@ def test_a_missed_backup_is_told_once_and_once_more_when_another_is_missed(
     assert grades(datetime(2026, 5, 9, 7, 0, tzinfo=UTC)) == [(Grade.CRITICAL, f"{number} CRITICAL")]
 
 
+MIDNIGHT = datetime(2026, 5, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "late"),
+    [
+        (MIDNIGHT, MIDNIGHT + timedelta(hours=1), []),
+        (MIDNIGHT - timedelta(minutes=9), MIDNIGHT + timedelta(hours=1), [Grade.WARNING]),
+        (MIDNIGHT + timedelta(days=365), MIDNIGHT + timedelta(days=365), [Grade.WARNING]),
+    ],
+    ids=["as it was due", "before that", "in a year, by a clock that was wrong"],
+)
+def test_a_backup_is_there_when_one_began_since_it_was_due(
+    began: datetime, ended: datetime, late: list[Grade], catalog: Catalog, catalog_database: Server
+) -> None:
+    application = an_application_with("ops@example.com", on=["backup_late"])
+    a_backup_row(catalog_database, "dms", "complete", began, ended=ended)
+    now = MIDNIGHT + timedelta(hours=7)
+    assert [one.grade for one in current_alerts(application, catalog=catalog, link="", now=now)] == late
+
+
+def test_no_backup_is_missed_before_the_first_day(catalog: Catalog, catalog_database: Server) -> None:
+    now = datetime.now(UTC)
+    later = Application.from_dict(
+        {**an_application_with("a@example.com").to_dict(), "start": f"{now + timedelta(days=30):%Y-%m-%d}"}
+    )
+    assert current_alerts(later, catalog=catalog, link="", now=now + timedelta(days=20)) == []
+    (late,) = current_alerts(later, catalog=catalog, link="", now=now + timedelta(days=40))
+    assert (late.event, late.grade) == (Event.BACKUP_LATE, Grade.CRITICAL)
+
+
+def test_proofs_are_overdue_that_are_asked_for_and_no_others(catalog: Catalog, catalog_database: Server) -> None:
+    settings = an_application_with("a@example.com", on=["drill_overdue", "verification_overdue"]).to_dict()
+    now = datetime.now(UTC)
+
+    def overdue(at: datetime, **asked: Any) -> list[str]:
+        application = Application.from_dict({**settings, **asked})
+        return [one.told for one in current_alerts(application, catalog=catalog, link="", now=at)]
+
+    assert overdue(now + timedelta(days=99), verify="off", drill="off") == []
+    assert overdue(now, drill="newest") == []
+    assert overdue(now + timedelta(days=99), verify="off", drill="newest") == ["no drill ever passed"]
+    a_proof_row(catalog_database, "dms", "drill", "passed", now + timedelta(days=365))
+    (told,) = overdue(now + timedelta(days=99), verify="off", drill="newest")
+    assert told.startswith("when the last drill passed cannot be told: it is dated")
+
+
+def test_what_is_unusual_or_dear_is_what_applications_yaml_says(catalog: Catalog, catalog_database: Server) -> None:
+    number = a_backup_row(
+        catalog_database, "dms", "complete", ago(hours=1), files=40, report={"new_versions_count": 30}
+    )
+    an_archive_row(catalog_database, "dms", number, "file", "big", size=10**12)
+
+    def told(**fields: Any) -> list[Event]:
+        alerts = {"to": ["a@example.com"], "on": ["backup_unusual", "cost"], **fields.pop("alerts", {})}
+        application = Application.from_dict({**SETTINGS, "alerts": alerts, **fields})
+        return [one.event for one in current_alerts(application, catalog=catalog, link="", now=datetime.now(UTC))]
+
+    assert told() == [Event.BACKUP_UNUSUAL]
+    usual = {"anomalies": {"changed_share": 0.9}}
+    assert told(**usual) == []
+    assert told(**usual, alerts={"monthly_cost": 3}) == [Event.COST]
+    assert told(**usual, alerts={"monthly_cost": 5}) == []
+
+
 def test_a_new_application_is_late_when_its_first_backup_is(catalog: Catalog, catalog_database: Server) -> None:
     application = an_application_with("ops@example.com")
     now = datetime.now(UTC)
     assert current_alerts(application, catalog=catalog, link="", now=now) == []
-    (late,) = current_alerts(application, catalog=catalog, link="", now=now + timedelta(days=2, hours=12))
-    assert (late.event, late.told) == (Event.BACKUP_LATE, "there is no complete backup")
+    for days in (1, 2):  # it is critical as soon as the first one is missed
+        (late,) = current_alerts(application, catalog=catalog, link="", now=now + timedelta(days=days, hours=12))
+        assert (late.event, late.grade) == (Event.BACKUP_LATE, Grade.CRITICAL)
+        assert late.told == "there is no complete backup"
     by_hand = Application.from_dict({**application.to_dict(), "schedule": None})
     assert current_alerts(by_hand, catalog=catalog, link="", now=now + timedelta(days=99)) == []
 
@@ -328,7 +398,7 @@ def test_a_webhook_that_does_not_take_it_says_what_to_do(web: WebReceiver, statu
     web.status = status
     (target,) = targets_of(an_application_with(f"{web.url}/hook"))
     with pytest.raises(NotTold, match=f"answered {status}") as told:
-        send_alert(target, Alert("dms", Event.BACKUP_FAILED, Grade.CRITICAL, "a", "b", None))
+        send_alert(target, AN_ALERT)
     assert hint in told.value.hint
     assert len(web.received) == 1, "no redirect is followed"
 
@@ -375,6 +445,31 @@ def test_a_catalog_that_cannot_be_asked_is_told_once_for_as_long_as_it_lasts() -
     assert "example.com" not in json.dumps(known)
 
 
+def test_who_could_not_be_told_of_a_catalog_that_is_away_is_told_as_soon_as_that_can_be() -> None:
+    known: dict[str, dict[str, Any]] = {}
+    heard: list[tuple[str, datetime | None]] = []
+    down = {"boss@example.com"}
+    application = an_application_with("ops@example.com", "boss@example.com")
+
+    def send(target: AlertTarget, alert: Alert) -> None:
+        if target.address in down:
+            raise NotTold("No mail server.")
+        heard.append((target.address, alert.since))
+
+    def tell(now: datetime) -> list[dict[str, Any]]:
+        error = CatalogUnavailable("The catalog database broke off.")
+        return tell_unreachable(application, error, known=known, send=send, now=now)
+
+    began = datetime(2026, 5, 5, 12, tzinfo=UTC)
+    assert [one["target"] for one in tell(began)] == ["email boss@example.com"]
+    down.clear()
+    assert tell(began + timedelta(minutes=10)) == tell(began + timedelta(minutes=20)) == []
+    assert heard == [("ops@example.com", began), ("boss@example.com", began)]
+    silent = an_application_with("ops@example.com", on=["backup_failed"])
+    assert tell_unreachable(silent, CatalogUnavailable("x"), known={}, send=send) == []
+    assert len(heard) == 2
+
+
 @pytest.mark.parametrize(
     ("target", "words"),
     [
@@ -399,6 +494,34 @@ def test_what_keeps_a_target_from_being_told_is_said_without_its_secrets(
     assert why is not None
     assert words in why or (target.get("conn_id") and "did not take it" in why)
     assert "SECRET" not in why
+
+
+def test_a_mail_comes_from_whom_and_by_which_connection_its_target_says(
+    mail: MailReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OURS", os.environ["AIRFLOW_CONN_SMTP_DEFAULT"])
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": 1}))
+    target = {"email": "ops@example.com", "from": "backups@example.com", "conn_id": "ours"}
+    send_alert(AlertTarget.from_given(target), AN_ALERT)
+    (sent,) = mail.mails
+    assert (sent["From"], sent["To"]) == ("backups@example.com", "ops@example.com")
+
+
+@pytest.mark.parametrize(
+    ("grade", "kind"), [(Grade.OK, "info"), (Grade.WARNING, "warning"), (Grade.CRITICAL, "failure")]
+)
+def test_a_chat_shows_how_bad_it_is_or_the_alert_has_not_arrived(
+    grade: Grade, kind: str, web: WebReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = web.url.replace("http://", "json://")
+    monkeypatch.setenv("AIRFLOW_CONN_CHAT", json.dumps({"conn_type": "generic", "password": f"{url}/SECRET"}))
+    target = AlertTarget.from_given({"apprise": "chat"})
+    send_alert(target, replace(AN_ALERT, grade=grade))
+    (told,) = web.received
+    assert told.json["type"] == kind
+    web.status = 503
+    with pytest.raises(NotTold, match="apprise chat did not take it"):
+        send_alert(target, AN_ALERT)
 
 
 def test_what_looks_like_a_template_is_told_as_it_is(mail: MailReceiver) -> None:

@@ -45,6 +45,7 @@ def told(**figures: Any) -> list[tuple[Grade, str]]:
         ({"database_bytes": GB}, Grade.WARNING, "the dump of backup 9 has 1.0 GB; 4.0 GB are usual"),
         ({"database_bytes": 20 * GB}, Grade.WARNING, "the dump of backup 9 has 20.0 GB; 4.0 GB are usual"),
         ({"new_bytes": 5 * GB}, Grade.WARNING, "backup 9 has 5.0 GB of new files; 100.0 MB are usual"),
+        ({"usual_of": 5, "new_bytes": 5 * GB}, Grade.WARNING, "backup 9 has 5.0 GB of new files; 100.0 MB are usual"),
         ({"seconds": 9 * 3600}, Grade.WARNING, "backup 9 took 9 hours; 10 minutes are usual"),
     ],
 )
@@ -62,6 +63,8 @@ def test_what_is_much_unlike_before_is_told(figures: dict[str, Any], grade: Grad
         {"database_bytes": 2 * GB},
         {"database_bytes": 10_000, "usual_database_bytes": 900_000},  # small change
         {"new_bytes": GB / 2},
+        {"new_bytes": GB / 2, "usual_new_bytes": 0, "bytes": GB},  # less than 1 GB, whatever is usual
+        {"new_bytes": 1.9 * GB},  # less than a tenth of the backup
         {"seconds": 3000},
     ],
 )

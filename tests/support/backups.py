@@ -39,7 +39,7 @@ def a_backup_row(
     error: str | None = None,
     **figures: Any,
 ) -> int:
-    """Add a backup that ended, or began, at a moment; return its id."""
+    """Add a backup that began at a moment, and `ended` then or at another; return its id."""
     application = an_application_row(server, name)
     running = state == "running"
     number = _run(
@@ -53,7 +53,7 @@ def a_backup_row(
         dag=f"glacier_backup__{name}",
         begun="running" if state == "complete" else state,
         at=at,
-        closed=None if running else at,
+        closed=None if running else figures.get("ended", at),
         error=error,
         files=figures.get("files", 3),
         size=figures.get("size", 3000),

@@ -154,7 +154,14 @@ def test_who_names_nobody_to_call_has_no_dag_for_it() -> None:
     describe(plain={**ENTRY, "alerts": "ops@example.com"})
     dag = parsed().dags["glacier_alerts"]
     assert [task.task_id for task in dag.tasks] == ["tell_alerts"]
+    # Nobody who was called would know that somebody has to begin it.
+    assert (dag.is_paused_upon_creation, dag.max_active_runs, dag.schedule) == (False, 1, "*/10 * * * *")
     assert dag.max_active_runs == 1
+
+
+@pytest.mark.parametrize("kind", ["delete", "undo", "doctor"])
+def test_what_a_person_begins_is_never_paused(kind: str, dags: dict[str, DAG]) -> None:
+    assert dags[f"glacier_{kind}__plain"].is_paused_upon_creation is False
 
 
 def test_a_missing_file_of_applications_is_an_import_error_that_names_it() -> None:

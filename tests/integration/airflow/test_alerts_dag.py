@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from glacier_provider.applications import Application
-from tests.support.airflow import run_dag
+from glacier_provider.errors import NotTold
+from glacier_provider.operators.alert_steps import TellAlertsOperator
+from tests.support.airflow import run_dag, settings_of
 from tests.support.application import ApplicationUnderTest
 from tests.support.backups import a_backup_row, ago
 from tests.support.receivers import a_web_receiver
+from tests.unit.operators.builders import a_context
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +47,22 @@ def test_the_dag_tells_what_is_wrong_once(
         web.status = 503
         a_backup_row(app.catalog_server, "dms", "failed", ago(minutes=1), error="again")
         assert run_dag(app, "alerts", of_all=True).failed == ["tell_alerts"]
+
+
+def test_each_target_that_was_not_told_is_in_the_log(
+    dms: ApplicationUnderTest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_backup_row(dms.catalog_server, "dms", "failed", ago(hours=1), error="dump_database: no room")
+    with a_web_receiver() as web:
+        web.status = 503
+        to = [{"webhook": f"{web.url}/ops"}, {"webhook": "http://127.0.0.1:1/boss"}]
+        app = replace(dms, application=Application.from_dict({**dms.application.to_dict(), "alerts": {"to": to}}))
+        task = TellAlertsOperator(task_id="tell_alerts")
+        with settings_of(app), pytest.raises(NotTold, match="Not told: webhook"):
+            task.execute(a_context(task))
+    said = capsys.readouterr().out
+    for url in (web.url, "http://127.0.0.1:1"):
+        assert re.search(rf"error +\] webhook {url}/… was not told of backup_failed of dms", said)
 
 
 def test_a_monitor_hears_of_a_backup(dms: ApplicationUnderTest) -> None:

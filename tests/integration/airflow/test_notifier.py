@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.log import mask_secret
+from airflow.utils.state import DagRunState
 
 from glacier_provider.applications import Application
 from glacier_provider.errors import NotTold
@@ -83,3 +84,14 @@ def test_what_did_not_arrive_is_an_error_in_the_callback(dms: ApplicationUnderTe
         context = of_a_failed(task, RuntimeError("no room"))
         with pytest.raises(NotTold, match="Not told: webhook"):
             GlacierNotifier(application="dms").notify(context)
+
+
+@pytest.mark.parametrize("state", ["failed", DagRunState.FAILED])
+def test_a_run_that_failed_is_told_also_where_no_task_failed(dms: ApplicationUnderTest, state: str) -> None:
+    """As the callback of a DAG, which is told of a run and of no exception."""
+    run = SimpleNamespace(dag_id="nightly", run_id="manual__1", state=state)
+    with a_web_receiver() as web, settings_of(calling(dms, f"{web.url}/ops")):
+        context = a_context(dag_run=run, reason="timed_out")
+        GlacierNotifier(application="dms")({name: value for name, value in context.items() if name != "task"})
+        reported = [one.json["told"] for one in web.received if one.json["event"] == "reported"]
+    assert reported == ["the run of nightly failed: timed_out"]
