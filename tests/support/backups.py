@@ -128,19 +128,46 @@ def a_proof_row(
     )
 
 
-def a_restore_row(server: Server, name: str, state: str, *, plan: Any = None, error: str | None = None) -> int:
-    """Add a restore of a new backup."""
+def a_restore_row(
+    server: Server,
+    name: str,
+    state: str,
+    *,
+    plan: Any = None,
+    request: Any = None,
+    error: str | None = None,
+    **more: Any,
+) -> int:
+    """Add a restore of a new backup, or of `backup_id`; one that is over ended now, or `closed_at`."""
+    ended = ago() if state in ("complete", "failed") else None
     return int(
         _run(
             server,
             "INSERT INTO restores (application_id, backup_id, state, dag_id, dag_run_id, request, plan, error,"
-            " closed_at) VALUES (%(a)s, %(b)s, %(state)s, 'glacier_restore', gen_random_uuid()::text, '{}',"
+            " closed_at) VALUES (%(a)s, %(b)s, %(state)s, %(dag)s, gen_random_uuid()::text, %(request)s::jsonb,"
             " %(plan)s::jsonb,"
-            " %(error)s, CASE WHEN %(state)s IN ('complete', 'failed') THEN now() END) RETURNING id",
+            " %(error)s, %(closed)s) RETURNING id",
             a=an_application_row(server, name),
-            b=a_backup_row(server, name, "complete", ago(hours=2)),
+            b=more.get("backup_id") or a_backup_row(server, name, "complete", ago(hours=2)),
             state=state,
+            dag=more.get("dag_id", "glacier_restore"),
+            request=json.dumps(request or {}),
             plan=json.dumps(plan or {}),
             error=error,
+            closed=more.get("closed_at", ended),
+        )
+    )
+
+
+def a_retrieval_row(server: Server, restore_id: int, archive_id: int, state: str, at: datetime) -> int:
+    return int(
+        _run(
+            server,
+            "INSERT INTO glacier_retrievals (archive_id, restore_id, tier, days, state, requested_at)"
+            " VALUES (%(archive)s, %(restore)s, 'Bulk', 1, %(state)s, %(at)s) RETURNING id",
+            archive=archive_id,
+            restore=restore_id,
+            state=state,
+            at=at,
         )
     )
