@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,10 +17,10 @@ import pytest
 
 from glacier_provider.catalog.backups import Run
 from glacier_provider.hooks import ping
-from glacier_provider.hooks.ping import ping_failed, ping_started, ping_succeeded
+from glacier_provider.hooks.ping import ping_failed, ping_started, ping_succeeded, ping_url
 from glacier_provider.operators.backup_steps import OpenBackupOperator
 from glacier_provider.operators.base import record_failure
-from tests.support.receivers import WebReceiver, a_web_receiver
+from tests.support.receivers import WebReceiver, a_web_receiver, serving
 from tests.unit.operators.builders import APPLICATION, a_context
 
 RUN = Run("glacier_backup__dms", "scheduled__1")
@@ -50,6 +53,34 @@ def test_a_monitor_hears_start_success_and_failure_of_one_run(monitor: WebReceiv
     assert success == "backup_id: 7\nseconds: 61.5"
     assert failure.splitlines()[0] == "dump_database: no room"
     assert len(failure.splitlines()) == 20
+
+
+@pytest.mark.parametrize(
+    ("url", "what", "pinged"),
+    [
+        ("https://hc-ping.com/2c7a", "/start", "https://hc-ping.com/2c7a/start?"),
+        ("https://hc-ping.com/2c7a/", "/fail", "https://hc-ping.com/2c7a/fail?"),
+        ("https://hc-ping.com/2c7a", "", "https://hc-ping.com/2c7a?"),
+        ("https://ping.example.com/a?create=1", "/start", "https://ping.example.com/a/start?create=1&"),
+    ],
+)
+def test_what_is_to_be_told_stands_behind_the_path_and_the_run_behind_the_query(
+    url: str, what: str, pinged: str
+) -> None:
+    address, _, rid = ping_url(url, what, RUN).rpartition("rid=")
+    assert (address, uuid.UUID(rid).version) == (pinged, 5)
+
+
+def test_each_run_of_each_dag_has_an_id_of_its_own() -> None:
+    runs = [RUN, Run("glacier_backup__shop", RUN.dag_run_id), Run(RUN.dag_id, "scheduled__2"), RUN]
+    assert len({ping_url("https://hc-ping.com/2c7a", "", run) for run in runs}) == 3
+
+
+def test_a_reason_of_one_long_line_is_cut(monitor: WebReceiver) -> None:
+    ping_failed(replace(APPLICATION, ping=monitor.url), RUN, "é" * 100_000)
+    (told,) = monitor.received
+    assert told.path.startswith("/fail?")
+    assert len(told.body) == 8000
 
 
 def test_who_has_no_monitor_pings_none() -> None:
@@ -91,6 +122,30 @@ def test_a_ping_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, caplog: 
         ping_started(replace(APPLICATION, ping=silent.url), RUN)
     assert time.monotonic() - began < 30
     assert "was not told" in caplog.text
+
+
+def test_so_is_one_that_is_answered_drop_by_drop(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ping, "PING_SECONDS", 0.5)
+    over = threading.Event()
+
+    class Dripping(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            for _ in range(100):
+                self.wfile.write(b"x")
+                if over.wait(0.1):
+                    return
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with serving(Dripping, over) as url:
+        began = time.monotonic()
+        ping_started(replace(APPLICATION, ping=url), RUN)
+        assert time.monotonic() - began < 5
+    assert "The monitor of dms was not told (TimeoutError)" in caplog.text
 
 
 @pytest.mark.parametrize(("dag_id", "told"), [("glacier_backup__dms", True), ("glacier_restore__dms", False)])

@@ -18,6 +18,7 @@ from glacier_provider.postgres import Server
 from glacier_provider.sensors.glacier_job import GlacierJobSensor
 from tests.support.airflow import postgres_connection
 from tests.support.application import ApplicationUnderTest
+from tests.support.receivers import a_web_receiver
 from tests.unit.operators.builders import SETTINGS, a_context
 
 RUN = Run("glacier_backup__dms", "manual__1")
@@ -123,3 +124,17 @@ def test_a_missing_connection_is_told_in_the_log(
     monkeypatch.delenv("AIRFLOW_CONN_GLACIER_CATALOG")
     record_failure(a_failure("broken"))
     assert "no Airflow connection glacier_catalog" in errors.messages[0]
+
+
+@pytest.mark.parametrize(("opened", "heard"), [(True, ["/fail"]), (False, [])])
+def test_a_monitor_hears_of_a_backup_that_failed_in_somebodys_own_dag_and_of_nothing_else_of_it(
+    opened: bool, heard: list[str], catalog: Catalog
+) -> None:
+    nightly = Run("nightly", "manual__1")
+    if opened:
+        catalog.backups.open(nightly)
+    with a_web_receiver() as monitor:
+        settings = {**SETTINGS, "ping": monitor.url}
+        record_failure(a_failure("broken", run=nightly, application=settings))
+        record_failure(a_failure("broken", run=RESTORE_RUN, application=settings))
+    assert [one.path.partition("?")[0] for one in monitor.received] == heard
