@@ -136,12 +136,14 @@ class Batch:
         self._db.run("create_reported")
         count = self._db.copy("reported", results, ("key", "status", "code", "sha256"))
         self._db.run("analyze_reported")
-        matched = self._db.run("note_verified", **where, proof_id=job["proof_id"])
+        with self._db.at_once():
+            matched = self._db.run("note_verified", **where, proof_id=job["proof_id"])
+            found = self._db.rows("told_otherwise", **where, most=MOST_WRONG)
+            strangers = self._db.row("told_of_strangers", application_id=application_id, store_uri=job["store_uri"])
         others = [
             (row["what"], row["code"], ToldOtherwise(row["count"], tuple(row["ids"]), tuple(row["names"])))
-            for row in self._db.rows("told_otherwise", **where, most=MOST_WRONG)
+            for row in found
         ]
-        strangers = self._db.row("told_of_strangers", application_id=application_id, store_uri=job["store_uri"])
         by_what = {what: one for what, _, one in others}
         return ReportCompared(
             count,
@@ -162,14 +164,15 @@ class Batch:
 
     def untold(self, job: Row) -> tuple[int, list[str]]:
         """Return how many archives a report that `compare` has just read says nothing of, and some of their names."""
-        row = self._db.row(
-            "untold_archives",
-            application_id=self._backups.application_id,
-            store_uri=job["store_uri"],
-            variant=job["variant"],
-            before=job["before"],
-            most=NAMED,
-        )
+        with self._db.at_once():
+            row = self._db.row(
+                "untold_archives",
+                application_id=self._backups.application_id,
+                store_uri=job["store_uri"],
+                variant=job["variant"],
+                before=job["before"],
+                most=NAMED,
+            )
         assert row is not None
         return int(row["count"]), row["names"] or []
 
@@ -232,7 +235,8 @@ class Batch:
             self._db.run("create_reported")
             self._db.copy("reported", results, ("key", "status", "code", "sha256"))
             self._db.run("analyze_reported")
-            count = self._db.run("release_untold", job_id=BY_BATCH_JOB + job["token"], error=words)
+            with self._db.at_once():
+                count = self._db.run("release_untold", job_id=BY_BATCH_JOB + job["token"], error=words)
             failures = {row["code"]: row["count"] for row in self._db.rows("reported_failures")}
             self.read(job["id"], {**told, "missed": count}, error)
         return count, failures

@@ -71,13 +71,12 @@ class Checks:
             self._db.run("create_listed")
             count = self._db.copy("listed", map(_row, listed), _COLUMNS)
             self._db.run("analyze_listed")
-            differing = self._db.rows("not_listed", **where, after=after, until=until)
             others: list[Row] = []
-            if classes is not None:
-                storage_class, same_place = classes
-                others = self._db.rows(
-                    "listed_otherwise", **where, storage_class=storage_class, same_place=list(same_place), most=NAMED
-                )
+            with self._db.at_once():
+                differing = self._db.rows("not_listed", **where, after=after, until=until)
+                if classes is not None:
+                    of_place = {"storage_class": classes[0], "same_place": list(classes[1])}
+                    others = self._db.rows("listed_otherwise", **where, **of_place, most=NAMED)
             self._db.run("looked_through", application_id=where["application_id"], store_uri=store_uri, until=until)
         return Compared(count, differing, {row["what"]: row for row in others})
 

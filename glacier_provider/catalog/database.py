@@ -216,6 +216,17 @@ class Database:
         finally:
             self._within -= 1
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within a transaction: what is asked here compares all of something with all of something.
+
+        The server knows nothing of a table that was filled a moment ago, or takes it for a row: it would go through the
+        other one for each row of it, a million times a million rows.
+        """
+        self.rows("join_at_once", on=True)
+        yield
+        self.rows("join_at_once", on=False)  # not after an error, which takes the transaction back
+
     def connection(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             if self._within:  # what follows must not be done without what came before

@@ -66,6 +66,7 @@ class Rebuild:
             )
         self._db.run("rebuild_forgotten_scans", application_id=self._application_id)
         self._db.run("create_rebuild_tables")
+        self._db.rows("look_up_told")
 
     # --- what the manifests tell -----------------------------------------------------------------------------
 

@@ -53,14 +53,11 @@ class Reconciliation:
 
     def unknown(self, store_uri: str) -> Iterator[list[Row]]:
         """Yield pages of what the store lists and the catalog has not: `key`, `size`, `checksum`, `told`."""
+        with self._db.at_once():
+            self._db.run("find_unknown", application_id=self._backups.application_id, store_uri=store_uri)
+        self._db.run("index_unknown")
         after = ""
-        while rows := self._db.rows(
-            "unknown_keys",
-            application_id=self._backups.application_id,
-            store_uri=store_uri,
-            after=after,
-            limit=PAGE_SIZE,
-        ):
+        while rows := self._db.rows("unknown_keys", after=after, limit=PAGE_SIZE):
             after = rows[-1]["key"]
             yield rows
 

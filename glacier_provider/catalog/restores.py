@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -405,8 +405,11 @@ class Restores:
         Return how many there are of which kind, and those that were doubtful and are the `same` after all, if asked.
         """
         self._db.row("scan_memory")
-        self._db.run("compare_archives", application_id=ids["application_id"], names=names)
+        with self._db.at_once() if names is None else nullcontext():
+            self._db.run("compare_archives", application_id=ids["application_id"], names=names)
+        self._db.run("index_odd")
         self._db.run("odd_members", **ids)
+        self._db.run("index_compared")
         (odd,) = self._db.rows("compared_counts")
         if same is None or not odd["doubtful"]:
             return odd, []
@@ -699,14 +702,15 @@ class Restores:
         ids = {"application_id": self._backups.application_id, "backup_id": backup_id}
         with self._db.transaction():
             self._scans.load(files)
-            self._db.run(
-                "plan_orphans",
-                **ids,
-                restore_id=restore_id,
-                orphan_directory=orphan_directory,
-                subdirectory=subdirectory,
-            )
-            return [row["name"] for row in self._db.rows("young_orphans", **ids)]
+            with self._db.at_once():
+                self._db.run(
+                    "plan_orphans",
+                    **ids,
+                    restore_id=restore_id,
+                    orphan_directory=orphan_directory,
+                    subdirectory=subdirectory,
+                )
+                return [row["name"] for row in self._db.rows("young_orphans", **ids)]
 
     def to_replace(self, restore_id: int, *, orphan_directory: str) -> Iterator[list[Row]]:
         """Yield pages of files that are to give way to archives that are staged, in id order."""

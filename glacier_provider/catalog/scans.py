@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
@@ -92,19 +93,9 @@ class Scans:
             self._load_changes(walk, full=full)
             self._require_newest(ids)
             self._refuse_emptied(walk.files)
-            self._db.run("correct_planned_sizes", application_id=application_id)
-            changed = self._db.run("changed_files", application_id=application_id, sizes_only=not archive_changed)
-            if changed and archive_changed:
-                self._db.run("analyze_changed")
-                self._db.run("supersede_changed")
-                self._db.run("end_of_changed", backup_id=backup_id)
-            self._db.run("end_of_lost", **ids)
-            self._db.run("plan_new_files", **ids, store_uri=store_uri, compare=archive_changed)
-            self._db.row("open_ranges", **ids)
-            self._close_vanished(backup_id, full=full)
-            if archive_changed:
-                self._db.run("remember_identities", application_id=application_id)
-            self._remember(walk, full=full, sizes_only=not archive_changed)
+            with self._compared(full=full):
+                changed = self._note_changes(ids, store_uri, full=full, archive_changed=archive_changed)
+                self._remember(walk, full=full, sizes_only=not archive_changed)
             breaches = 0 if archive_changed else changed
             named = self._db.rows("breaches", limit=NAMED) if breaches else []
             running = self._db.row("record_scan", backup_id=backup_id, files=walk.files, bytes=walk.bytes)
@@ -121,6 +112,33 @@ class Scans:
             changed_count=breaches,
             changed=named,
         )
+
+    @contextmanager
+    def _compared(self, *, full: bool) -> Iterator[None]:
+        """What was scanned is compared with the catalog: all files with all archives, or those of a few directories."""
+        if full:
+            with self._db.at_once():
+                yield
+        else:
+            self._db.run("look_up_scanned")
+            yield
+
+    def _note_changes(self, ids: Mapping[str, int], store_uri: str, *, full: bool, archive_changed: bool) -> int:
+        """Write what is new, vanished, came back or changed; return how many files of known names changed."""
+        application_id, backup_id = ids["application_id"], ids["backup_id"]
+        self._db.run("correct_planned_sizes", application_id=application_id)
+        changed = self._db.run("changed_files", application_id=application_id, sizes_only=not archive_changed)
+        if changed and archive_changed:
+            self._db.run("analyze_changed")
+            self._db.run("supersede_changed")
+            self._db.run("end_of_changed", backup_id=backup_id)
+        self._db.run("end_of_lost", **ids)
+        self._db.run("plan_new_files", **ids, store_uri=store_uri, compare=archive_changed)
+        self._db.row("open_ranges", **ids)
+        self._close_vanished(backup_id, full=full)
+        if archive_changed:
+            self._db.run("remember_identities", application_id=application_id)
+        return changed
 
     def new_versions(self, backup_id: int) -> tuple[int, list[str]]:
         """Count anew what came and went with a running backup, now that its files are compared and archived.
@@ -218,7 +236,8 @@ class Scans:
             self._db.run("create_referenced")
             if not self._db.copy("referenced", (row for row in names if row[1] is not None), ("name", "expected")):
                 return 0, 0, 0, []
-            rows = self._db.rows("other_references", **ids, limit=NAMED)
+            with self._db.at_once():
+                rows = self._db.rows("other_references", **ids, limit=NAMED)
         named = [{"name": row["name"], "expected": row["expected"]} for row in rows if row["name"] is not None]
         return rows[0]["compared"], rows[0]["unknown"], rows[0]["others"], named
 
@@ -227,9 +246,9 @@ class Scans:
         with self._db.transaction():
             self._db.run("create_referenced")
             self._db.copy("referenced", ((name,) for name in names), ("name",))
-            rows = self._db.rows(
-                "unarchived_references", application_id=self._backups.application_id, backup_id=backup_id
-            )
+            ids = {"application_id": self._backups.application_id, "backup_id": backup_id}
+            with self._db.at_once():
+                rows = self._db.rows("unarchived_references", **ids)
         return [row["name"] for row in rows]
 
 

@@ -26,6 +26,10 @@ CREATE TEMPORARY TABLE told_backups (
 CREATE TEMPORARY TABLE found_archives (
     store_uri text, place text, key text COLLATE "C", size bigint, checksum text, told jsonb) ON COMMIT DROP;
 
+-- name: look_up_told
+-- Of this transaction: whatever the server believes of tables that are just being filled, their indexes are used.
+SELECT set_config('enable_material', 'off', true);
+
 -- name: index_told
 CREATE INDEX ON told_archives (place, identity);
 CREATE INDEX ON told_archives (manifest, told_id);

@@ -15,17 +15,25 @@ CREATE TEMPORARY TABLE listed (
     storage_class text, archive_id bigint) ON COMMIT DROP;
 
 -- name: analyze_listed
+CREATE INDEX ON listed (key);
 ANALYZE listed;
 
--- name: unknown_keys
--- A page of what the store lists and no archive of the catalog lies under; one that was deleted is no reason to keep it,
--- and one that is noted as lost is to be looked at.
+-- name: find_unknown
+-- What the store lists and no archive of the catalog lies under; one that was deleted is no reason to keep it, and one that
+-- is noted as lost is to be looked at. Lives as long as the transaction.
+CREATE TEMPORARY TABLE unknown ON COMMIT DROP AS
 SELECT l.key, l.size, l.checksum, l.told FROM listed l
- WHERE l.key > %(after)s AND NOT EXISTS (
+ WHERE NOT EXISTS (
        SELECT FROM glacier_archives a
         WHERE a.application_id = %(application_id)s AND a.store_uri = %(store_uri)s AND a.key = l.key
-          AND a.state NOT IN ('deleted', 'lost'))
- ORDER BY l.key LIMIT %(limit)s;
+          AND a.state NOT IN ('deleted', 'lost'));
+
+-- name: index_unknown
+CREATE INDEX ON unknown (key);
+ANALYZE unknown;
+
+-- name: unknown_keys
+SELECT key, size, checksum, told FROM unknown WHERE key > %(after)s ORDER BY key LIMIT %(limit)s;
 
 -- name: missing_from_store
 -- Archived before the listing's moment, and not in it.

@@ -135,12 +135,20 @@ SELECT a.id, a.original_size, a.stored_size, a.store_uri, a.state, a.retrieval_s
    AND (s.size IS DISTINCT FROM a.original_size OR a.superseded OR a.state = 'lost' OR i.mtime_ns <> s.mtime_ns
         OR i.inode <> s.inode);
 
+-- name: index_odd
+CREATE INDEX ON odd (id);
+ANALYZE odd;
+
 -- name: odd_members
 -- Those of them that the backup contains: the few are looked up, not the many. Lives as long as the transaction.
 CREATE TEMPORARY TABLE compared ON COMMIT DROP AS
 SELECT o.* FROM odd o JOIN backup_files f ON f.archive_id = o.id
  WHERE f.application_id = %(application_id)s
    AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s);
+
+-- name: index_compared
+CREATE INDEX ON compared (id);
+ANALYZE compared;
 
 -- name: compared_counts
 -- How many are of which kind, and their bytes: one look at what may be a million rows, most of them missing.

@@ -6,6 +6,12 @@ CREATE TEMPORARY TABLE scanned (name text NOT NULL, size bigint NOT NULL, young 
 -- name: analyze_scanned
 ANALYZE scanned;
 
+-- name: look_up_scanned
+-- Few are compared with all archives: each is looked up, from whichever side.
+CREATE INDEX ON scanned (name);
+CREATE INDEX ON looked (directory);
+SELECT set_config('enable_material', 'off', true);
+
 -- name: scan_memory
 -- Of this transaction alone: sets of a million names are joined in memory.
 SELECT set_config('work_mem', '128MB', true);
