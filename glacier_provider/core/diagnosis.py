@@ -37,14 +37,15 @@ class Diagnosis:
 def lifecycle_diagnoses(rules: Iterable[dict[str, Any]], prefix: str) -> Iterator[Diagnosis]:
     """Yield what the lifecycle rules of a bucket do to archives below a prefix, and what they should do and do not."""
     about, aborts = "bucket lifecycle", False
+    ours = f"{prefix}/" if prefix else ""
     for rule in rules:
         if rule.get("Status") != "Enabled":
             continue
         name = rule.get("ID") or "without a name"
         given = rule.get("Filter") or {}
         of = given.get("Prefix") or (given.get("And") or {}).get("Prefix") or rule.get("Prefix") or ""
-        aborts = aborts or ("AbortIncompleteMultipartUpload" in rule and (prefix.startswith(of) or not of))
-        if not (of.startswith(prefix) or prefix.startswith(of)):
+        aborts = aborts or ("AbortIncompleteMultipartUpload" in rule and ours.startswith(of))
+        if not (of.startswith(ours) or ours.startswith(of)):
             continue
         expiration = rule.get("Expiration") or {}
         if "Days" in expiration or "Date" in expiration:
@@ -74,9 +75,22 @@ def bucket_policy(uri: S3Uri) -> dict[str, Any]:
         {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": f"{below}/*/manifests/*"},
     ]
     if uri.kms_key_id is not None:
-        keys = ["kms:GenerateDataKey", "kms:Decrypt"]
-        statements.append({"Effect": "Allow", "Action": keys, "Resource": uri.kms_key_id})
+        statements.append(_key_statement(uri.kms_key_id))
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _key_statement(key: str) -> dict[str, Any]:
+    """Return what allows to encrypt with a key, by its ARN, id or alias.
+
+    An alias names no key as the resource of a policy, and a condition does:
+    https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
+    """
+    allow: dict[str, Any] = {"Effect": "Allow", "Action": ["kms:GenerateDataKey", "kms:Decrypt"]}
+    _, is_alias, alias = key.partition("alias/")
+    if is_alias:
+        condition = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{alias}"}}
+        return {**allow, "Resource": "arn:aws:kms:*:*:key/*", "Condition": condition}
+    return {**allow, "Resource": key if key.startswith("arn:") else f"arn:aws:kms:*:*:key/{key}"}
 
 
 def vault_policy(vault: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glacier_provider.applications import Application
@@ -63,10 +62,7 @@ def examine_database(application: Application, server: Callable[[], Server]) -> 
 
 
 def _space(application: Application, size: int) -> Iterator[Diagnosis]:
-    path = Path(application.staging_directory)
-    while not path.exists():
-        path = path.parent
-    free, needed = free_bytes(str(path)), int(size * application.dump.space_ratio)
+    free, needed = free_bytes(_there(application.staging_directory)), int(size * application.dump.space_ratio)
     if free < needed:
         told = f"{readable_size(free)} are free for a dump that may need {readable_size(needed)}"
         mend = "Make room, use another staging_directory, or dump: {staging: none, format: custom}."
@@ -91,32 +87,33 @@ def examine_directories(application: Application) -> Iterator[Diagnosis]:
             yield Diagnosis(about, _DOUBTFUL, told, "Mount it; if it is empty in truth, nothing has to be done.")
     yield from _writable("staging_directory", application.staging_directory)
     yield from _writable("orphan_directory", application.orphan_directory)
-    parent = Path(application.orphan_directory)
-    while not parent.exists():
-        parent = parent.parent
-    if (
-        os.path.isdir(application.files_directory)
-        and os.stat(parent).st_dev != os.stat(application.files_directory).st_dev
-    ):
+    files, orphans = application.files_directory, _there(application.orphan_directory)
+    if os.path.isdir(files) and os.stat(orphans).st_dev != os.stat(files).st_dev:
         told = "it is on another file system than files_directory: orphans are copied instead of renamed"
         yield Diagnosis("orphan_directory", _DOUBTFUL, told, "Choose a directory beside files_directory.")
 
 
 def _writable(what: str, directory: str) -> Iterator[Diagnosis]:
     """Yield whether a directory can be written, or made."""
-    path = Path(directory)
-    if path.exists() and not path.is_dir():
+    path = _there(directory)
+    if os.path.exists(directory) and not os.path.isdir(directory):
         yield Diagnosis(
             f"{what} {directory}", _WRONG, "it is no directory", "Name another one, or remove what is there."
         )
         return
-    while not path.exists():
-        path = path.parent
-    if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
+    if not os.path.isdir(path) or not os.access(path, os.W_OK | os.X_OK):
         told = f"this user ({os.geteuid()}) may not write in {path}"
         yield Diagnosis(f"{what} {directory}", _WRONG, told, f"Make it, and chown it to the worker's user: {directory}")
         return
     yield Diagnosis(f"{what} {directory}", _WELL, "it can be written")
+
+
+def _there(directory: str) -> str:
+    """Return a directory, or the nearest one above it that is there, as far as this user can see."""
+    path = os.path.normpath(directory)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def examine_catalog(application: Application, catalog: Callable[[], Catalog]) -> Iterator[Diagnosis]:

@@ -28,6 +28,7 @@ _BUCKET_OPERATIONS = {
     ("GET", "lifecycle"): "GetBucketLifecycleConfiguration",
     ("PUT", "object-lock"): "PutObjectLockConfiguration",
     ("GET", "object-lock"): "GetObjectLockConfiguration",
+    ("GET", "publicAccessBlock"): "GetPublicAccessBlock",
     ("POST", "delete"): "DeleteObjects",
 }
 _BUCKET_PLAIN = {"GET": "ListObjects", "PUT": "CreateBucket", "HEAD": "HeadBucket", "DELETE": "DeleteBucket"}

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +16,34 @@ import pytest
 import yaml
 
 from glacier_provider import cli
+from glacier_provider.applications import Application
+from glacier_provider.core.store_uri import parse_store_uri
+from glacier_provider.pipelines.doctor import examine_directories
 from glacier_provider.postgres import Server
+from glacier_provider.stores.s3.examine import examine_bucket
 from tests.conftest import a_catalog
+from tests.emulator.faults import FaultKind
 from tests.emulator.s3 import S3Emulator
 from tests.support.airflow import aws_connection, postgres_connection
 from tests.support.postgres import EmbeddedPostgres
+from tests.unit.operators.builders import SETTINGS
 
 BUCKET = "doctor-bucket"
+
+
+NOBODY = 65534
+
+
+@contextmanager
+def as_somebody_else() -> Iterator[None]:
+    """Be a user who owns nothing, for as long as the block: root, as which these tests may run, may do all."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
 
 class Installation:
@@ -84,6 +109,9 @@ def installed(
     yield Installation(tmp_path, *servers, s3, monkeypatch.setenv)
     s3.allow(BUCKET)
     s3.plan.clear()
+    for upload in client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", ()):
+        # Of who may begin uploads and not give them up.
+        client.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
 
 
 def a_rule(s3: S3Emulator, *more: dict[str, Any]) -> None:
@@ -129,6 +157,29 @@ def a_file_for_staging(i: Installation) -> None:
     (i.root / "staging").write_bytes(b"")
 
 
+def spoil(server: Server, statement: str) -> None:
+    with server.connect(autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+def some_of_public_access(i: Installation) -> None:
+    blocked = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": False}
+    i.s3.client().put_public_access_block(Bucket=BUCKET, PublicAccessBlockConfiguration=blocked)
+
+
+def a_sequence(i: Installation) -> None:
+    spoil(i.database, "CREATE SEQUENCE numbers; GRANT SELECT ON documents TO poor")
+    i.connect("dms_db", i.server(login="poor", password="poor"))
+
+
+def a_closed_schema(i: Installation) -> None:
+    spoil(
+        i.database,
+        "CREATE SCHEMA closed; CREATE TABLE closed.notes (); GRANT SELECT ON ALL TABLES IN SCHEMA closed TO poor",
+    )
+    i.connect("dms_db", i.server(login="poor", password="poor"))
+
+
 #: What is spoiled, how, what it is called, and words of the mend.
 PLANTED: dict[str, tuple[Callable[[Installation], Any], str, str, str]] = {
     "a field of applications.yaml": (
@@ -161,6 +212,8 @@ PLANTED: dict[str, tuple[Callable[[Installation], Any], str, str, str]] = {
         "public.documents",
         "GRANT pg_read_all_data TO poor",
     ),
+    "a sequence that may not be read": (a_sequence, "privileges", "public.numbers", "GRANT pg_read_all_data TO poor"),
+    "a schema that may not be used": (a_closed_schema, "privileges", "closed.notes", "GRANT pg_read_all_data TO poor"),
     "no client programs": (
         lambda i: i.entry.update(pg_bin_directory=str(i.root)),
         "client programs",
@@ -181,6 +234,19 @@ PLANTED: dict[str, tuple[Callable[[Installation], Any], str, str, str]] = {
         "Mount it",
     ),
     "staging that is a file": (a_file_for_staging, "staging_directory", "no directory", "remove what is there"),
+    "orphans that are a file": (
+        lambda i: (i.root / "orphans").write_bytes(b""),
+        "orphan_directory",
+        "no directory",
+        "remove what is there",
+    ),
+    "orphans on another file system": (
+        lambda i: i.entry.update(orphan_directory="/proc/orphans"),
+        "orphan_directory",
+        "on another file system",
+        "beside files_directory",
+    ),
+    "no vault": (lambda i: i.entry.update(store="glacier://no-vault"), "store (aws_default)", "no-vault", ""),
     "no bucket": (no_such_bucket, "bucket", "no-such-bucket", ""),
     "a wrong key": (lambda i: i.s3.deny(BUCKET), "bucket", "AccessDenied", ""),
     "no permission to write": (
@@ -195,6 +261,18 @@ PLANTED: dict[str, tuple[Callable[[Installation], Any], str, str, str]] = {
         "not allowed",
         "s3:RestoreObject",
     ),
+    "no permission to give up": (
+        lambda i: i.s3.deny(BUCKET, {"AbortMultipartUpload"}),
+        "permission s3:AbortMultipartUpload",
+        "not allowed",
+        "s3:AbortMultipartUpload",
+    ),
+    "no permission to see uploads": (
+        lambda i: i.s3.deny(BUCKET, {"ListMultipartUploads"}),
+        "permission s3:ListBucketMultipartUploads",
+        "not allowed",
+        "s3:ListBucketMultipartUploads",
+    ),
     "no permission to read": (
         lambda i: i.s3.deny(BUCKET, {"HeadObject"}),
         "permission s3:GetObject",
@@ -205,6 +283,7 @@ PLANTED: dict[str, tuple[Callable[[Installation], Any], str, str, str]] = {
     "a rule that moves archives": (moves_archives, "bucket lifecycle", "to DEEP_ARCHIVE", "storage_class"),
     "no rule for parts": (no_rule, "bucket lifecycle", "incomplete uploads", "AbortIncompleteMultipartUpload"),
     "a bucket that may be public": (public, "public access", "not blocked", "Block all public access"),
+    "a bucket of which one half may be public": (some_of_public_access, "public access", "not blocked", "Block all"),
     "no role for checksums": (
         lambda i: i.entry.update(verify="content"),
         "role of S3 Batch Operations",
@@ -230,6 +309,207 @@ def test_what_is_wrong_is_named_with_its_mend(
     named = [one for one in found if one["about"].startswith(about) and one["judgement"] in ("wrong", "doubtful")]
     assert any(words in one["told"] and mend in one["mend"] for one in named), found
     assert "geheim" not in str(found)
+
+
+def test_what_could_not_be_looked_at_is_said_and_taken_for_neither_well_nor_wrong(
+    installed: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    denied = {"GetBucketVersioning", "GetBucketLifecycleConfiguration", "GetPublicAccessBlock"}
+    installed.s3.deny(BUCKET, denied)
+    installed.s3.plan.inject("CreateMultipartUpload", FaultKind.UNAVAILABLE)
+    _, found = diagnosed(installed, capsys)
+    untried = {one["about"]: one["told"] + one["mend"] for one in found if one["judgement"] == "not tried"}
+    assert {"bucket versioning", "bucket lifecycle", "public access", "permission s3:PutObject"} <= set(untried)
+    for about, action in (
+        ("bucket versioning", "s3:GetBucketVersioning"),
+        ("bucket lifecycle", "s3:GetLifecycleConfiguration"),
+        ("public access", "s3:GetBucketPublicAccessBlock"),
+    ):
+        assert "could not be read (AccessDenied)" in untried[about]
+        assert action in untried[about]
+    assert "permission s3:DeleteObject (for retention)" not in {one["about"] for one in found}
+
+
+@pytest.mark.parametrize(("status", "tried"), [(None, True), ("Enabled", False), ("Suspended", False)])
+def test_a_deletion_is_tried_where_it_leaves_no_marker(
+    status: str | None, tried: bool, installed: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bucket = installed.s3.create_bucket(f"doctor-{status}".lower())
+    if status:
+        installed.s3.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+    installed.entry["store"] = f"s3://{bucket}/pre?storage_class=GLACIER"
+    installed.s3.deny(bucket, {"DeleteObject"})
+    _, found = diagnosed(installed, capsys)
+    judged = {one["about"]: one["judgement"] for one in found}
+    assert judged.get("permission s3:DeleteObject (for retention)") == ("doubtful" if tried else None)
+    assert not installed.s3.client().list_object_versions(Bucket=bucket).get("DeleteMarkers")
+
+
+def test_what_is_not_cold_is_not_asked_back(installed: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    installed.entry["store"] = f"s3://{BUCKET}/pre?storage_class=GLACIER_IR"
+    installed.s3.deny(BUCKET, {"RestoreObject"})
+    _, found = diagnosed(installed, capsys)
+    assert "permission s3:RestoreObject" not in {one["about"] for one in found}
+
+
+@pytest.mark.parametrize(
+    ("off", "judgement", "words"),
+    [
+        (timedelta(minutes=4), "well", "is that of the store"),
+        (timedelta(minutes=6), "wrong", "behind the store's"),
+        (timedelta(minutes=-6), "wrong", "ahead of the store's"),
+    ],
+)
+def test_a_clock_is_wrong_that_s3_refuses_soon(
+    off: timedelta, judgement: str, words: str, installed: Installation
+) -> None:
+    client = installed.s3.client()
+
+    class OfAnotherTime:
+        """The store by another clock."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(client, name)
+
+        def list_objects_v2(self, **arguments: Any) -> Any:
+            reply = client.list_objects_v2(**arguments)
+            reply["ResponseMetadata"]["HTTPHeaders"]["date"] = format_datetime(datetime.now(UTC) + off, usegmt=True)
+            return reply
+
+    uri: Any = parse_store_uri(f"s3://{BUCKET}/pre?storage_class=GLACIER")
+    (clock,) = (one for one in examine_bucket(uri, OfAnotherTime()) if one.about == "clock")
+    assert clock.judgement == judgement
+    assert words in clock.told
+
+
+@pytest.mark.parametrize(
+    ("dump", "free", "is_wrong"),
+    [
+        ({}, 10**9, False),
+        ({}, 10**6, True),
+        ({"space_ratio": 0}, 10**6, False),
+        ({"staging": "none", "format": "custom"}, 10**6, False),
+    ],
+    ids=["enough room", "too little", "too little, and nobody asks", "no dump is staged"],
+)
+def test_there_has_to_be_room_for_a_dump_where_it_is_staged(
+    dump: dict[str, Any],
+    free: int,
+    is_wrong: bool,
+    installed: Installation,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("glacier_provider.pipelines.doctor.free_bytes", lambda path: asked.append(path) or free)
+    installed.entry.update(dump=dump, staging_directory=str(installed.root / "to" / "be" / "made"))
+    _, found = diagnosed(installed, capsys)
+    judged = [(one["judgement"], one["told"]) for one in found if one["about"] == "staging space"]
+    assert [one for one, _ in judged] == (["wrong"] if is_wrong else [])
+    assert all(told.startswith("1.0 MB are free for a dump that may need ") for _, told in judged)
+    assert set(asked) <= {str(installed.root)}
+
+
+def test_what_is_not_dumped_need_not_be_read(installed: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    spoil(
+        installed.database,
+        "CREATE SCHEMA logs; CREATE TABLE logs.lines (); CREATE TABLE of_extension ();"
+        " ALTER EXTENSION plpgsql ADD TABLE of_extension; CREATE SCHEMA others; CREATE TABLE others.lines ()",
+    )
+    installed.connect("dms_db", installed.server(login="poor", password="poor"))
+    installed.entry["dump"] = {"exclude_schemas": ["logs"]}
+    _, found = diagnosed(installed, capsys)
+    (told,) = (one["told"] for one in found if one["about"] == "privileges")
+    assert "others.lines" in told
+    assert "logs.lines" not in told
+    assert "of_extension" not in told
+
+
+def test_directories_are_tried_as_the_user_that_asks(tmp_path: Path) -> None:
+    with as_somebody_else():
+        at = {name: tmp_path / name for name in ("files", "staging", "orphans", "closed")}
+    for path in at.values():
+        path.mkdir()
+        path.chmod(0o700 if path.name == "closed" else 0o755)
+    application = Application.from_dict(
+        {
+            **SETTINGS,
+            "files_directory": str(at["files"]),
+            "staging_directory": str(at["staging"] / "dms"),
+            "orphan_directory": str(at["closed"] / "orphans" / "dms"),
+        }
+    )
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    with as_somebody_else():
+        found = {one.about: (one.judgement.value, one.told) for one in examine_directories(application)}
+    assert found[f"staging_directory {at['staging']}/dms"][0] == "wrong"
+    assert found[f"orphan_directory {at['closed']}/orphans/dms"][0] == "wrong"
+
+
+@pytest.mark.parametrize("version", ["0001", "9999"])
+def test_a_catalog_of_another_version_is_wrong_and_says_what_to_do(
+    version: str, installed: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with installed.catalog.connect(autocommit=True) as connection:
+        (now,) = connection.execute("SELECT version_num FROM glacier_catalog.catalog_version").fetchone() or ("",)
+        connection.execute("UPDATE glacier_catalog.catalog_version SET version_num = %s", [version])
+        try:
+            _, found = diagnosed(installed, capsys)
+        finally:
+            connection.execute("UPDATE glacier_catalog.catalog_version SET version_num = %s", [now])
+    (told,) = (one for one in found if one["about"].startswith("catalog "))
+    assert told["judgement"] == "wrong"
+    assert ("glacier-backup migrate" if version == "0001" else "Upgrade glacier_provider") in told["mend"]
+
+
+def test_a_queue_that_may_not_be_read_is_wrong(installed: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    installed.s3.client("sqs").create_queue(QueueName="doctor-queue")
+    installed.entry["notifications"] = {"queue": "doctor-queue"}
+
+    def judged() -> list[str]:
+        _, found = diagnosed(installed, capsys)
+        return [one["judgement"] for one in found if one["about"] == "queue of notifications"]
+
+    assert judged() == ["well"]
+    installed.s3.plan.inject("ReceiveMessage", FaultKind.ACCESS_DENIED)
+    assert judged() == ["wrong"]
+
+
+def test_one_part_that_breaks_down_keeps_no_other_from_being_looked_at(
+    installed: Installation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Iterator[Any]:
+        raise RuntimeError("geheim")
+
+    monkeypatch.setattr("glacier_provider.pipelines.doctor.examine_database", broken)
+    _, found = diagnosed(installed, capsys)
+    assert found[0]["judgement"] == "not tried"
+    assert found[0]["told"] == "it could not be looked at (RuntimeError)"
+    assert {"bucket", "permission s3:PutObject"} <= {one["about"] for one in found if one["judgement"] == "well"}
+
+
+def test_people_are_told_what_is_not_well_with_its_mend_and_programs_by_the_exit_status(
+    installed: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*options: str) -> tuple[int, str]:
+        capsys.readouterr()
+        code = cli.main(["doctor", "--applications", str(installed.file), *options])
+        return code, capsys.readouterr().out
+
+    no_rule(installed)
+    a_rule(installed.s3, {"ID": "old", "Status": "Enabled", "Filter": {"Prefix": "pre/"}, "Expiration": {"Days": 30}})
+    some_of_public_access(installed)
+    code, out = said()
+    assert code == 1
+    assert "WRONG  bucket lifecycle: the lifecycle rule old deletes" in out
+    assert "         Remove its Expiration" in out
+    assert "      !  public access: " in out
+    assert "permission s3:PutObject" not in out
+    assert "     ok  permission s3:PutObject: s3:PutObject is allowed" in said("--all")[1]
+    wrong, well = re.findall(r"  ([0-9]+) wrong, ([0-9]+) well\.", out)[0]
+    assert int(wrong) >= 1
+    assert int(well) > 5
 
 
 def test_what_is_well_is_well_and_nothing_is_left_behind(

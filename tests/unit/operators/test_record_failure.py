@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,10 +15,10 @@ from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.errors import LeaseHeld
 from glacier_provider.operators.backup_steps import ScanFilesOperator
-from glacier_provider.operators.base import record_failure
+from glacier_provider.operators.base import record_failure, run_failed, run_succeeded
 from glacier_provider.postgres import Server
 from glacier_provider.sensors.glacier_job import GlacierJobSensor
-from tests.support.airflow import postgres_connection
+from tests.support.airflow import postgres_connection, settings_of
 from tests.support.application import ApplicationUnderTest
 from tests.support.receivers import a_web_receiver
 from tests.unit.operators.builders import SETTINGS, a_context
@@ -138,3 +140,24 @@ def test_a_monitor_hears_of_a_backup_that_failed_in_somebodys_own_dag_and_of_not
         record_failure(a_failure("broken", run=nightly, application=settings))
         record_failure(a_failure("broken", run=RESTORE_RUN, application=settings))
     assert [one.path.partition("?")[0] for one in monitor.received] == heard
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"), [(run_failed, "over (failed) before the backup was"), (run_succeeded, "over (success) before")]
+)
+def test_a_monitor_hears_of_a_backup_whose_run_was_over_before_it_and_no_task_told_why(
+    ends: Callable[[Any], None], words: str, dms: ApplicationUnderTest
+) -> None:
+    """As when the executor lost its pod, or a person marked its tasks."""
+    backup_id = dms.back_up(Run(RUN.dag_id, "before"))
+    dms.plan(backup_id, RESTORE_RUN)
+    dms.catalog.backups.open(RUN)
+    with a_web_receiver() as monitor:
+        app = replace(dms, application=replace(dms.application, ping=monitor.url))
+        with settings_of(app):
+            for run in (RESTORE_RUN, RUN, RUN):  # a restore is none, and what was told is told
+                dag_run = SimpleNamespace(dag_id=run.dag_id, run_id=run.dag_run_id)
+                ends(a_context(dag=SimpleNamespace(dag_id=run.dag_id), dag_run=dag_run))
+    (heard,) = monitor.received
+    assert heard.path.startswith("/fail?")
+    assert words in heard.body.decode()
