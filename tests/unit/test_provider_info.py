@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Any
 import airflow
 import jsonschema
 import pytest
+from airflow.dag_processing.bundles.base import BaseDagBundle
 from airflow.sdk import BaseOperator, BaseSensorOperator
 from airflow.triggers.base import BaseTrigger
 
 import glacier_provider
 from glacier_provider.core.store_uri import parse_store_uri
 from glacier_provider.get_provider_info import get_provider_info
+from glacier_provider.notifications.alerts import GlacierNotifier
+from glacier_provider.operators.links import BackupLink, StoreLink
 
 PACKAGE = Path(glacier_provider.__file__).parent
 PYPROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
@@ -106,6 +110,33 @@ def named(path: str) -> Any:
 )
 def test_every_entry_point_leads_somewhere(path: str) -> None:
     assert callable(named(path))
+
+
+def test_every_link_and_notifier_of_the_package_is_told() -> None:
+    info = get_provider_info()
+    assert {named(path) for path in info["extra-links"]} == {BackupLink, StoreLink}
+    assert [named(path) for path in info["notifications"]] == [GlacierNotifier]
+
+
+def test_the_bundle_and_the_commands_are_where_it_says() -> None:
+    (bundle,) = modules_of("bundles")
+    kinds = [one for one in vars(importlib.import_module(bundle)).values() if isinstance(one, type)]
+    assert any(issubclass(one, BaseDagBundle) and one.__module__ == bundle for one in kinds)
+    ((command,),) = [named(path)() for path in get_provider_info()["cli"]]
+    assert command.name == "glacier"
+
+
+def test_the_scheme_of_assets_is_that_of_the_dag_files() -> None:
+    ((scheme,),) = [one["schemes"] for one in get_provider_info()["asset-uris"]]
+    files = "".join(path.read_text() for path in (PACKAGE.parent / "dags").glob("*.py"))
+    assert set(re.findall(r"uri=f?\"([a-z0-9-]+)://", files)) == {scheme}
+
+
+def test_the_options_are_those_that_are_read_and_a_secret_is_one() -> None:
+    sources = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    (options,) = (section["options"] for section in get_provider_info()["config"].values())
+    assert set(re.findall(r'conf\.get\("glacier_provider", "(\w+)"', sources)) == set(options)
+    assert {name for name, option in options.items() if option.get("sensitive")} == {"metrics_token"}
 
 
 def test_the_plugin_is_the_same_by_both_ways() -> None:
