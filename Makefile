@@ -38,7 +38,7 @@ test-more: $(READY) ## run all tests but the long ones: what .ci/run runs
 test-long: $(READY) ## run the tests that `make test` leaves out: kills, walks, every version of PostgreSQL
 	@$(PYTEST) -m "slow and not browser" --ignore tests/foreign --ignore tests/integration/test_verified_million.py $(OPTIONS)
 
-mutants: $(READY) ## break the product in some ninety ways, each of which a test has to notice; MUTANTS=checksum JOBS=2
+mutants: $(READY) ## break the product in some hundred and seventy ways, each of which a test has to notice; MUTANTS=checksum JOBS=2
 	@$(BIN)/python -m tests.mutants $(if $(MUTANTS),--only "$(MUTANTS)") $(if $(JOBS),--jobs $(JOBS))
 
 matrix: $(READY) ## try versions of Airflow and Python, each in an environment of its own; CELLS=3.2.2,3.11 SMALL=1

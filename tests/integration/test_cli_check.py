@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,7 @@ CASES: dict[str, tuple[Callable[[Server, str], Any], list[str], int, str]] = {
         3,
         "did you mean 'all-is-well'?",
     ),
+    "a name with a bar": (lambda _, __: None, ["--application", "a|b"], 3, "The catalog knows no application 'a/b'"),
     "wrong usage": (lambda _, __: None, ["--warning", "soon"], 3, "'soon' is no age; examples: 26h"),
     "an argument too many": (lambda _, __: None, ["library", "too"], 3, "unrecognized arguments: too"),
     "no catalog": (
@@ -228,8 +230,52 @@ def test_performance_data_follows_the_manners_of_plug_ins(check: Check, catalog_
         "'dms_size'",
         "'dms_lost'",
     ]
-    assert re.search(r"'dms_backup_age'=180\d\ds;93600;180000;0 ", figures)
-    assert re.search(r"'dms_drill_age'=72\d\ds;2764800;;0 ", figures)
+    backup_age, drill_age, *others = figures.split()
+    assert re.fullmatch(r"'dms_backup_age'=180\d\ds;93600;180000;0", backup_age)
+    assert re.fullmatch(r"'dms_drill_age'=72\d\ds;2764800;;0", drill_age)
+    # One that is lost is critical: the state is CRITICAL then, too.
+    assert others == ["'dms_files'=3;;;0", "'dms_size'=4000B;;;0", "'dms_lost'=0;;0;0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "age"),
+    [
+        ("90", timedelta(seconds=90)),
+        ("90s", timedelta(seconds=90)),
+        ("90m", timedelta(minutes=90)),
+        ("26h", timedelta(hours=26)),
+        ("1.5d", timedelta(hours=36)),
+        ("2w", timedelta(days=14)),
+    ],
+)
+def test_an_age_is_written_with_its_unit(text: str, age: timedelta) -> None:
+    given = cli.command_parser().parse_args(["check", "--warning", text, "--drill-critical", text])
+    assert (given.warning, given.drill_critical) == (age, age)
+    by_default = cli.command_parser().parse_args(["check"])
+    assert (by_default.warning, by_default.critical) == (timedelta(hours=26), timedelta(hours=50))
+    assert (by_default.timeout, by_default.drill_warning) == (timedelta(seconds=30), None)
+
+
+def test_of_many_applications_those_are_named_that_are_not_well(check: Check, catalog_database: Server) -> None:
+    for name in "abcd":
+        a_backup_row(catalog_database, name, "complete", ago(hours=1))
+    a_backup_row(catalog_database, "older", "complete", ago(hours=30))
+    a_backup_row(catalog_database, "oldest", "complete", ago(days=9))
+    answer = check()
+    assert answer.out.partition(" | ")[0] == (
+        "CRITICAL - oldest: the last complete backup is 9 days old. older: the last complete backup is 30 hours old."
+        " 4 other applications well"
+    )
+    told = check("--json").json
+    assert {name: one["state"] for name, one in told["applications"].items()} == {
+        **dict.fromkeys("abcd", "OK"),
+        "older": "WARNING",
+        "oldest": "CRITICAL",
+    }
+    assert {name: len(one["troubles"]) for name, one in told["applications"].items() if one["troubles"]} == {
+        "older": 1,
+        "oldest": 1,
+    }
 
 
 def test_programs_are_told_the_same(check: Check, catalog_database: Server) -> None:

@@ -28,6 +28,7 @@ class Promise(StrEnum):
     FENCED = "a stale process changes nothing"
     WORLD = "the world may change behind our back"
     UNTRUSTED = "nothing that is read is trusted"
+    HEARD = "somebody hears of what is wrong, and of nothing twice"
 
 
 class NotFoundOnce(Exception):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tests.mutants.mutation import Mutation, Promise
 
+CORE = "glacier_provider/core"
 POSTGRES = "glacier_provider/postgres"
 PIPELINES = "glacier_provider/pipelines"
 STORES = "glacier_provider/stores"
@@ -511,7 +512,7 @@ _mutation(
 _mutation(
     "a name may lead upwards",
     Promise.UNTRUSTED,
-    "glacier_provider/core/names.py",
+    f"{CORE}/names.py",
     '    b"..": "the part \'..\'",\n',
     "",
     "tests/unit/files/test_names.py::test_a_name_that_could_lead_elsewhere_is_refused",
@@ -919,7 +920,7 @@ _mutation(
 _mutation(
     "what may be the last copy is deleted",
     Promise.WORLD,
-    "glacier_provider/core/reconciliation.py",
+    f"{CORE}/reconciliation.py",
     "    if verdict is Verdict.SURPLUS and known.lost:\n",
     "    if False:\n",
     "tests/unit/core/test_reconciliation.py",
@@ -927,7 +928,7 @@ _mutation(
 _mutation(
     "what another catalog wrote is adopted or deleted",
     Promise.WORLD,
-    "glacier_provider/core/reconciliation.py",
+    f"{CORE}/reconciliation.py",
     "    return verdict if _is_written_here(found, known) else Verdict.STRAY\n",
     "    return verdict\n",
     "tests/unit/core/test_reconciliation.py",
@@ -977,7 +978,7 @@ _mutation(
 _mutation(
     "the newest complete backup may go by a rule",
     Promise.BILL,
-    "glacier_provider/core/retention.py",
+    f"{CORE}/retention.py",
     '        reasons[complete[0][0]].append("it is the newest complete backup")\n',
     "        pass\n",
     "tests/unit/core/test_retention.py::test_the_newest_complete_backup_stays_also_when_no_other_rule_keeps_it",
@@ -985,7 +986,7 @@ _mutation(
 _mutation(
     "estimates leave out early deletion",
     Promise.BILL,
-    "glacier_provider/core/cost.py",
+    f"{CORE}/cost.py",
     "    left = max(0, rules.minimum_days - max(0, age))\n",
     "    left = 0\n",
     "tests/unit/core/test_cost.py",
@@ -993,7 +994,7 @@ _mutation(
 _mutation(
     "estimates leave out the temporary copy",
     Promise.BILL,
-    "glacier_provider/core/cost.py",
+    f"{CORE}/cost.py",
     "        return self.requests + self.bytes + self.reading + self.temporary_copy + self.transfer_out\n",
     "        return self.requests + self.bytes + self.reading + self.transfer_out\n",
     "tests/unit/core/test_cost.py",
@@ -1019,7 +1020,7 @@ _mutation(
 _mutation(
     "a manifest may unpack without end",
     Promise.UNTRUSTED,
-    "glacier_provider/core/told.py",
+    f"{CORE}/told.py",
     "        if room < 0:\n",
     "        if False:\n",
     "tests/unit/core/test_told.py::test_what_unpacks_without_end_takes_little_room",
@@ -1054,7 +1055,7 @@ _mutation(
 _mutation(
     "a drill that could not look counts as one that passed",
     Promise.RESTORABLE,
-    "glacier_provider/core/proof.py",
+    f"{CORE}/proof.py",
     "    if state is not ProofState.PASSED:\n        return Standing.FAILED\n",
     "    if state is ProofState.FOUND:\n        return Standing.FAILED\n",
     "tests/unit/core/test_proof.py::test_what_found_something_and_what_could_not_look_have_both_failed",
@@ -1134,7 +1135,7 @@ _mutation(
 _mutation(
     "other definitions are no difference",
     Promise.RESTORABLE,
-    "glacier_provider/core/checks.py",
+    f"{CORE}/checks.py",
     "        elif same_spelling and digest != its_digest and",
     "        elif False and",
     "tests/unit/core/test_checks.py::test_definitions_are_compared_where_both_servers_spell_them_alike",
@@ -1192,7 +1193,7 @@ _mutation(
 _mutation(
     "documents of evidence need not continue each other",
     Promise.UNTRUSTED,
-    "glacier_provider/core/evidence.py",
+    f"{CORE}/evidence.py",
     "told.previous_sha256 != before[1]:",
     "False:",
     "tests/unit/core/test_evidence.py::test_one_that_is_altered_is_noticed_without_any_catalog",
@@ -1244,6 +1245,205 @@ _mutation(
     "p.polcmd::text || p.polpermissive::text,",
     "''::text,",
     "tests/integration/postgres/test_fingerprint.py::test_what_has_its_name_and_another_definition_is_told",
+)
+
+# --- alerts and monitoring -----------------------------------------------------------------------------------------
+
+_mutation(
+    "a proof that never passed is not overdue",
+    Promise.HEARD,
+    f"{CORE}/condition.py",
+    "(age is None or age > limit)",
+    "(age is not None and age > limit)",
+    "tests/unit/core/test_condition.py::test_nor_is_a_drill",
+)
+_mutation(
+    "that there is no complete backup is judged by its age",
+    Promise.HEARD,
+    f"{CORE}/condition.py",
+    "grade = Grade.CRITICAL if age is None else limits.grade(age)",
+    "grade = limits.grade(age)",
+    "tests/unit/core/test_condition.py::test_that_there_is_nothing_to_bring_back_is_critical_whatever_the_limits_are",
+)
+_mutation(
+    "that more is lost by now is no news",
+    Promise.HEARD,
+    f"{CORE}/condition.py",
+    "            str(condition.lost),\n",
+    '            "lost",\n',
+    "tests/unit/core/test_condition.py::test_who_was_told_is_told_again_of_what_is_news_and_of_nothing_else",
+)
+_mutation(
+    "what each backup lacks is told each day",
+    Promise.HEARD,
+    f"{CORE}/condition.py",
+    'f"glacier-backup show {condition.complete_id}", sentence)',
+    'f"glacier-backup show {condition.complete_id}", f"{condition.complete_id} {sentence}")',
+    "tests/unit/core/test_condition.py::test_who_was_told_is_told_again_of_what_is_news_and_of_nothing_else",
+)
+_mutation(
+    "a backup under way hides that the last one is old",
+    Promise.HEARD,
+    f"{CORE}/condition.py",
+    "    if grade is Grade.OK:\n        return\n    under_way",
+    "    if grade is Grade.OK or condition.running_id:\n        return\n    under_way",
+    "tests/unit/core/test_condition.py::test_a_backup_that_is_under_way_is_no_excuse_for_the_last_one",
+)
+_mutation(
+    "a restore that fails again is no news",
+    Promise.HEARD,
+    f"{CORE}/alert.py",
+    'f"{one.id} {one.at.isoformat()}"',
+    "str(one.id)",
+    "tests/unit/core/test_alert.py::test_what_happened_is_news_once",
+)
+_mutation(
+    "a backup that is dated in the future is there for a year",
+    Promise.HEARD,
+    f"{PIPELINES}/alerts.py",
+    "since >= due and not is_to_come(condition.complete_since, now)",
+    "since >= due",
+    "tests/integration/test_alerts.py::test_a_backup_is_there_when_one_began_since_it_was_due",
+)
+_mutation(
+    "a drill that is dated in the future has passed",
+    Promise.HEARD,
+    "glacier_provider/applications/schedule.py",
+    "for kind, at in passed.items() if not is_to_come(at, now)}",
+    "for kind, at in passed.items()}",
+    "tests/unit/applications/test_schedule.py::test_a_proof_is_missed_that_was_due_since_the_last_one",
+)
+_mutation(
+    "who could not be told of a catalog that is away is never told",
+    Promise.HEARD,
+    f"{PIPELINES}/alerts.py",
+    '        if why is None:\n            state["told"].append(target.id)\n        else:',
+    '        state["told"].append(target.id)\n        if why is not None:',
+    "tests/integration/test_alerts.py::"
+    "test_who_could_not_be_told_of_a_catalog_that_is_away_is_told_as_soon_as_that_can_be",
+)
+_mutation(
+    "an alert that did not arrive is noted as told",
+    Promise.HEARD,
+    f"{SQL}/alerts.sql",
+    "CASE WHEN %(error)s::text IS NULL THEN clock_timestamp() END",
+    "clock_timestamp()",
+    "tests/integration/catalog/test_alerts.py",
+)
+_mutation(
+    "an alert that did not arrive is tried ever more seldom",
+    Promise.HEARD,
+    f"{SQL}/alerts.sql",
+    "least(5 * a.tries, 60)",
+    "5 * a.tries",
+    "tests/integration/catalog/test_alerts.py",
+)
+_mutation(
+    "what comes back in another state is not told again",
+    Promise.HEARD,
+    f"{SQL}/alerts.sql",
+    "WHERE n.event = a.event AND n.state = a.state)",
+    "WHERE n.event = a.event)",
+    "tests/integration/catalog/test_alerts.py",
+)
+_mutation(
+    "a drill under way hides what the last one found",
+    Promise.HEARD,
+    f"{SQL}/conditions.sql",
+    "AND o.state <> 'running' ORDER BY",
+    "ORDER BY",
+    "tests/integration/catalog/test_conditions.py",
+)
+_mutation(
+    "a dump that is lost calls nobody",
+    Promise.HEARD,
+    f"{SQL}/conditions.sql",
+    "\n                OR EXISTS (SELECT FROM application_data_backups d\n"
+    "                            WHERE d.database_archive_id = a.id AND d.state NOT IN ('deleting', 'deleted'))))",
+    "))",
+    "tests/integration/catalog/test_conditions.py::test_lost_is_what_a_backup_needs",
+)
+_mutation(
+    "a restore that is to be approved waits without a word",
+    Promise.HEARD,
+    f"{SQL}/conditions.sql",
+    "AND ((r.plan->>'over_budget')::boolean OR (r.request->>'approve')::boolean)",
+    "AND (r.plan->>'over_budget')::boolean",
+    "tests/integration/catalog/test_conditions.py::test_a_restore_is_told_that_waits_for_a_person_or_ended_lately",
+)
+_mutation(
+    "a chat that took nothing was told",
+    Promise.HEARD,
+    "glacier_provider/hooks/alerts.py",
+    '        raise NotTold(f"{target.name} did not take it.")\n\n\ndef _by_notifier',
+    "        pass\n\n\ndef _by_notifier",
+    "tests/integration/test_alerts.py::test_a_chat_shows_how_bad_it_is_or_the_alert_has_not_arrived",
+)
+_mutation(
+    "the DAG that calls people begins paused",
+    Promise.HEARD,
+    "dags/glacier_alerts.py",
+    "        is_paused_upon_creation=False,\n",
+    "",
+    "tests/unit/test_dags.py::test_who_names_nobody_to_call_has_no_dag_for_it",
+)
+_mutation(
+    "a ping that is answered drop by drop holds up a backup",
+    Promise.HEARD,
+    "glacier_provider/hooks/ping.py",
+    "in_time(lambda: _post(application, what, run, body), PING_SECONDS)",
+    "_post(application, what, run, body)",
+    "tests/unit/hooks/test_ping.py::test_so_is_one_that_is_answered_drop_by_drop",
+)
+_mutation(
+    "a monitor hears nothing of a backup whose run was over before it",
+    Promise.HEARD,
+    "glacier_provider/operators/base.py",
+    'if any(one.startswith("backup ") for one in ended):',
+    "if False:",
+    "tests/unit/operators/test_record_failure.py::"
+    "test_a_monitor_hears_of_a_backup_whose_run_was_over_before_it_and_no_task_told_why",
+)
+_mutation(
+    "check ends well whatever it says",
+    Promise.HEARD,
+    "glacier_provider/cli/check.py",
+    "    return int(grade)\n",
+    "    return 0\n",
+    "tests/integration/test_cli_check.py::test_of_many_applications_those_are_named_that_are_not_well",
+    "tests/integration/test_cli_check.py::test_the_worst_of_several_applications_comes_first",
+)
+_mutation(
+    "a drill that found something is a figure of one that passed",
+    Promise.HEARD,
+    f"{CORE}/metrics.py",
+    "float(proven.state is ProofState.PASSED)",
+    "float(proven.state is not ProofState.FAILED)",
+    "tests/unit/core/test_metrics.py::test_each_figure_of_each_application_is_told_as_it_is",
+)
+_mutation(
+    "a catalog that is away leaves the figures of yesterday",
+    Promise.HEARD,
+    "glacier_provider/cli/metrics.py",
+    "            _write(Path(arguments.output), metrics_text([], catalogs={_CATALOG: False}, now=now))\n",
+    "            pass\n",
+    "tests/integration/test_metrics.py::test_the_collectors_file_is_whole_at_any_instant_and_readable",
+)
+_mutation(
+    "the doctor takes a store that is down for one that allows everything",
+    Promise.HEARD,
+    f"{STORES}/s3/examine.py",
+    "        if http_status(error) not in (400, 404):\n",
+    "        if False:\n",
+    "tests/integration/test_doctor.py::test_what_could_not_be_looked_at_is_said_and_taken_for_neither_well_nor_wrong",
+)
+_mutation(
+    "an Airflow whose triggerer a waiting task ends is taken",
+    Promise.HEARD,
+    "glacier_provider/operators/__init__.py",
+    "\n\nrequire_airflow(_AIRFLOW)\n",
+    "\n",
+    "tests/unit/operators/test_airflow_version.py::test_that_is_said_before_anything_else_of_it_is_imported",
 )
 
 # --- the page ------------------------------------------------------------------------------------------------------
