@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from glacier_provider.hooks.doctor import examine_airflow
 from glacier_provider.operators.doctor_steps import ExamineOperator
 from glacier_provider.ui.access import AirflowScheduler
-from tests.support.airflow import run_dag, settings_of
+from tests.support.airflow import initialise_airflow, run_dag, settings_of
 from tests.support.application import ApplicationUnderTest
 from tests.unit.operators.builders import a_context
 
@@ -54,6 +58,83 @@ def test_tasks_that_no_worker_takes_name_their_queue(dms: ApplicationUnderTest) 
     assert "airflow celery worker -q files_of_dms" in told
 
 
+@pytest.fixture
+def metadata(dms: ApplicationUnderTest) -> Iterator[Callable[..., None]]:
+    """Adds rows to Airflow's own database, or changes those that it added; they are gone at the end."""
+    from airflow.utils.session import create_session
+
+    initialise_airflow()
+    added: list[Any] = []
+
+    def add(*rows: Any, **changes: Any) -> None:
+        with create_session() as session:
+            session.expire_on_commit = False
+            added[:] = [*(session.merge(one) for one in added), *rows]
+            session.add_all(rows)
+            for one in added:
+                for name in changes.keys() & set(vars(type(one))):
+                    setattr(one, name, changes[name])
+
+    yield add
+    with create_session() as session:
+        for one in reversed(added):
+            session.delete(session.merge(one))
+            session.flush()
+
+
+@pytest.mark.slow
+def test_a_paused_dag_is_wrong_where_it_is_to_run_by_itself(
+    dms: ApplicationUnderTest, metadata: Callable[..., None]
+) -> None:
+    from airflow.models.dag import DagModel
+    from airflow.models.dagbundle import DagBundleModel
+
+    def judged(schedule: str | None) -> list[str]:
+        application = replace(dms.application, name="doctored", schedule=schedule)
+        return [one.judgement.value for one in examine_airflow(application) if one.about.startswith("DAG ")]
+
+    assert judged("@daily") == ["wrong", "wrong"]  # Airflow knows neither
+    metadata(DagBundleModel(name="doctored"))
+    for kind in ("backup", "restore"):
+        metadata(DagModel(dag_id=f"glacier_{kind}__doctored", bundle_name="doctored", is_paused=True))
+    assert judged("@daily") == ["wrong", "doubtful"]
+    assert judged(None) == ["doubtful", "doubtful"]
+    metadata(is_paused=False)
+    assert judged("@daily") == []
+
+
+@pytest.mark.slow
+def test_a_process_is_alive_whose_heart_beats(dms: ApplicationUnderTest, metadata: Callable[..., None]) -> None:
+    from airflow.jobs.job import Job
+
+    def dead() -> list[str]:
+        return [one.about for one in examine_airflow(dms.application) if one.about in ("scheduler", "triggerer")]
+
+    now = datetime.now(UTC)
+    for number, kind in enumerate(("SchedulerJob", "TriggererJob")):
+        metadata(Job(id=9000 + number, job_type=kind, state="running", latest_heartbeat=now))
+    assert dead() == []
+    metadata(latest_heartbeat=now - timedelta(minutes=5))
+    assert dead() == ["scheduler", "triggerer"]
+    metadata(latest_heartbeat=now, state="success")
+    assert dead() == ["scheduler", "triggerer"]
+
+
+@pytest.mark.slow
+def test_the_pool_has_to_be_that_of_the_application(dms: ApplicationUnderTest, metadata: Callable[..., None]) -> None:
+    from airflow.models.pool import Pool
+
+    def missing(pool: str | None) -> list[str]:
+        return [one.told for one in examine_airflow(replace(dms.application, pool=pool)) if one.about == "pool"]
+
+    assert missing(None) == []
+    metadata(Pool(pool="another", slots=1, include_deferred=False))
+    (told,) = missing("files")
+    assert told.startswith("there is no pool files")
+    metadata(Pool(pool="files", slots=1, include_deferred=False))
+    assert missing("files") == []
+
+
 def test_the_task_says_what_is_wrong_and_does_not_fail(dms: ApplicationUnderTest) -> None:
     with settings_of(dms):
         task = ExamineOperator(task_id="examine", application="dms")
@@ -62,5 +143,10 @@ def test_the_task_says_what_is_wrong_and_does_not_fail(dms: ApplicationUnderTest
             found = task.execute(a_context(task))
         finally:
             dms.s3.allow(dms.bucket)
+    counted = Counter(one["judgement"] for one in found["findings"])
+    assert {kind: found[kind] for kind in ("wrong", "doubtful", "well")} == {
+        kind: counted[kind] for kind in ("wrong", "doubtful", "well")
+    }
     assert found["wrong"] >= 1
+    assert not {"Airflow", "scheduler", "triggerer"} & {one["about"] for one in found["findings"]}
     assert any("AccessDenied" in one["told"] for one in found["findings"])
