@@ -746,9 +746,20 @@ def test_migrate_without_the_right_to_create_names_the_grant_that_helps(
         connection.execute("DROP ROLE poor_glacier")
 
 
-def test_a_password_on_the_command_line_is_warned_of(run: Callable[..., Answer], kept: ApplicationUnderTest) -> None:
-    answer = run("list", "--catalog", "postgresql://me:geheim@127.0.0.1:1/x")
-    assert "GLACIER_CATALOG_URI" in answer.err
-    assert ".pgpass" in answer.err
+@pytest.mark.parametrize(
+    ("catalog", "is_warned_of"),
+    [
+        ("postgresql://me:geheim@127.0.0.1:1/x", True),
+        ("postgresql://me@127.0.0.1:1/x?password=geheim", True),
+        ("host=127.0.0.1 port=1 user=me password = geheim", True),
+        ("postgresql://me@127.0.0.1:1/x", False),
+        ("host=127.0.0.1 port=1 user=me", False),
+    ],
+)
+def test_a_password_on_the_command_line_is_warned_of(
+    catalog: str, is_warned_of: bool, run: Callable[..., Answer]
+) -> None:
+    answer = run("list", "--catalog", catalog)
+    assert answer.code == 1
+    assert ("GLACIER_CATALOG_URI" in answer.err, ".pgpass" in answer.err) == (is_warned_of, is_warned_of)
     assert "geheim" not in answer.err
-    assert ".pgpass" not in run("list", "--catalog", "postgresql://me@127.0.0.1:1/x").err

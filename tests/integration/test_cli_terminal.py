@@ -224,6 +224,10 @@ def test_bash_completes_commands_options_choices_and_applications(tmp_path: Path
     named = {"GLACIER_APPLICATIONS": str(path)}
     assert completed("glacier-backup delete lib", **named) == ["library"]
     assert sorted(completed("glacier-backup list --application ", **named)) == ["archive", "library"]
+    assert completed("glacier-backup check --except lib", **named) == ["library"]
+    assert completed(f"glacier-backup metrics --output {tmp_path}/appl") == [str(path)]
+    assert completed("glacier-backup verify --by ") == ["listing", "content"]
+    assert completed("glacier-backup list --limit ") == []
     assert "library" not in completed("glacier-backup delete ", GLACIER_APPLICATIONS="/nowhere.yaml")
 
 
