@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -20,6 +22,8 @@ GRACE = timedelta(hours=6)
 PROOF_GRACE = timedelta(days=2)
 #: So many ticks of a schedule show its longest pause, or nearly so: those of a day, every ten minutes.
 _TICKS = 144
+#: No clock is put on or back by more: a day, where the line of dates is crossed.
+_LARGEST_SHIFT = timedelta(days=1, hours=1)
 
 _PRESETS = {
     "@hourly": "0 * * * *",
@@ -42,26 +46,24 @@ class Schedule:
         """Return when the last backup was due at or before a time."""
         if self.expression is None:
             return None
-        due: datetime = self._iterator(before + timedelta(seconds=1)).get_prev(datetime)
-        return due.astimezone(UTC)
+        return next(self._ticks_back(before))
 
     def grace(self, now: datetime) -> timedelta:
         """Return how long after it was due a backup is not missed yet."""
         if self.expression is None:
             return GRACE
-        ticks = self._iterator(now)
-        first: datetime = ticks.get_next(datetime)
-        second: datetime = ticks.get_next(datetime)
+        ticks = self._ticks(now)
+        first, second = next(ticks), next(ticks)
         return min(GRACE, (second - first) / 2)
 
     def longest_grace(self, after: datetime) -> timedelta:
         """Return the longest `grace` of a schedule, as far as its first ticks after a time tell it."""
         if self.expression is None:
             return GRACE
-        ticks, longest = self._iterator(after), timedelta()
-        due: datetime = ticks.get_next(datetime)
+        ticks, longest = self._ticks(after), timedelta()
+        due = next(ticks)
         for _ in range(_TICKS):
-            due, before = ticks.get_next(datetime), due
+            due, before = next(ticks), due
             longest = max(longest, (due - before) / 2)
             if longest >= GRACE:
                 return GRACE
@@ -69,14 +71,57 @@ class Schedule:
 
     def next_due(self, after: datetime) -> datetime:
         """Return when something is due next after a time, in the schedule's own time zone."""
-        due: datetime = self._iterator(after).get_next(datetime)
-        return due
+        return next(self._ticks(after)).astimezone(ZoneInfo(self.timezone))
+
+    # Where clocks go back, an hour comes twice. What is due each hour is due in both; any other time that comes twice
+    # is due once, the second time; a time that never comes is due when it would have been. As Airflow has it
+    # (airflow/timetables/_cron.py), which starts the backups.
+
+    def _ticks(self, after: datetime) -> Iterator[datetime]:
+        """Yield when something is due after a time, in UTC."""
+        if _is_hourly(self._expression):
+            return self._found(after, "get_next")
+        naive = self._found(self._wall(after) - _LARGEST_SHIFT, "get_next")
+        return dropwhile(lambda tick: tick <= after, map(self._moment, naive))
+
+    def _ticks_back(self, before: datetime) -> Iterator[datetime]:
+        """Yield when something was due at or before a time, the latest first, in UTC."""
+        if _is_hourly(self._expression):
+            return self._found(before + timedelta(seconds=1), "get_prev")
+        naive = self._found(self._wall(before) + _LARGEST_SHIFT, "get_prev")
+        return dropwhile(lambda tick: tick > before, map(self._moment, naive))
+
+    def _wall(self, moment: datetime) -> datetime:
+        """Return what the clock on the wall shows."""
+        return moment.astimezone(ZoneInfo(self.timezone)).replace(tzinfo=None)
+
+    def _moment(self, wall: datetime) -> datetime:
+        zone = ZoneInfo(self.timezone)
+        first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        return max(first, second)
+
+    def _found(self, start: datetime, step: str) -> Iterator[datetime]:
+        """Yield what the expression gives from a time on: of a naive one naive times, of any other in UTC."""
+        ticks = self._iterator(start)
+        while True:
+            tick: datetime = getattr(ticks, step)(datetime)
+            yield tick.astimezone(UTC) if tick.tzinfo else tick
 
     def _iterator(self, start: datetime) -> Any:
         from croniter import croniter  # type: ignore[import-untyped]
 
-        expression = _PRESETS.get(self.expression or "", self.expression)
-        return croniter(expression, start.astimezone(ZoneInfo(self.timezone)))
+        return croniter(self._expression, start.astimezone(ZoneInfo(self.timezone)) if start.tzinfo else start)
+
+    @property
+    def _expression(self) -> str:
+        return _PRESETS.get(self.expression or "", self.expression or "")
+
+
+@cache
+def _is_hourly(expression: str) -> bool:
+    from croniter import croniter
+
+    return bool(croniter.expand(expression)[0][1] == ["*"])
 
 
 def proofs_due(application: Application, now: datetime) -> dict[ProofKind, datetime | None]:
