@@ -21,7 +21,8 @@ failed or is late, files that are lost, a restore that waits for a person. Nobod
 * Nothing tells that this DAG itself stands still but a monitor outside: see `ping` and `glacier-backup check`.
 """
 
-if any(application.alerts.to for application in load_applications().values()):
+_applications = load_applications()
+if any(one.to for one in (*(app.alerts for app in _applications.values()), *_applications.alerts_of_wrong.values())):
     with DAG(
         dag_id="glacier_alerts",
         dag_display_name="Alerts of the Glacier backups",

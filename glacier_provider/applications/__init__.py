@@ -6,6 +6,7 @@ said of a field stands in `fields.py`. The file holds no secrets: it names Airfl
 
 from glacier_provider.applications.application import Application, parse_application
 from glacier_provider.applications.fields import (
+    AlertOptions,
     DumpOptions,
     NotificationOptions,
     RehearsalOptions,
@@ -18,6 +19,7 @@ from glacier_provider.applications.rules import PRESETS
 __all__ = [
     "ENVIRONMENT_VARIABLE",
     "PRESETS",
+    "AlertOptions",
     "Application",
     "Applications",
     "DumpOptions",

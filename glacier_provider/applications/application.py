@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import TypeAdapter, ValidationError
 
-from glacier_provider.applications.fields import SECTIONS, Fields
+from glacier_provider.applications.fields import SECTIONS, AlertOptions, Fields, GivenAlerts
 from glacier_provider.applications.messages import sentences, unknown
 from glacier_provider.applications.overlaps import overlaps
 from glacier_provider.core.prices import LIST_PRICES, Prices, override
@@ -86,6 +86,26 @@ def parse_entry(
         found += sentences(error, given)
     problems += [where + one for one in found]
     return None if found else application
+
+
+def alerts_of_entry(entry: Any, defaults: Mapping[str, Any]) -> AlertOptions:
+    """Return who is called for an entry, whatever else is wrong with it; nobody where that itself is wrong."""
+    given = _merged(defaults, entry) if isinstance(entry, Mapping) else defaults
+    wanted = given.get("alerts")
+    targets = {"to": wanted.get("to")} if isinstance(wanted, Mapping) else None
+    for one in (wanted, targets, defaults.get("alerts")):
+        if one is None:
+            continue
+        try:
+            return _form_of_alerts().validate_python(one)
+        except ValidationError:
+            continue
+    return AlertOptions()
+
+
+@cache
+def _form_of_alerts() -> TypeAdapter[AlertOptions]:
+    return TypeAdapter(GivenAlerts)
 
 
 def _merged(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -399,6 +399,10 @@ def _alerts(value: Any) -> Any:
     return value
 
 
+#: Who is called, as it may be written.
+GivenAlerts = Annotated[AlertOptions, BeforeValidator(_alerts)]
+
+
 def _beside_files(value: Any, info: ValidationInfo) -> Any:
     if value is not None:
         return value
@@ -469,7 +473,7 @@ class Fields:
     drill: Annotated[DrillOptions, BeforeValidator(_drill)] = section(
         DrillOptions, "how restores are tried: elsewhere, checked, and thrown away"
     )
-    alerts: Annotated[AlertOptions, BeforeValidator(_alerts)] = section(AlertOptions, "who is called, and for what")
+    alerts: GivenAlerts = section(AlertOptions, "who is called, and for what")
     anomalies: Annotated[Anomalies, _SECTION] = section(
         Anomalies, "how much unlike those before it a backup has to be before it is told (`backup_unusual`)"
     )

@@ -7,9 +7,14 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glacier_provider.applications.application import Application, error_of_problems, parse_entry
+from glacier_provider.applications.application import (
+    Application,
+    alerts_of_entry,
+    error_of_problems,
+    parse_entry,
+)
 from glacier_provider.applications.document import Document, Doubled, Unusable, read_document
-from glacier_provider.applications.fields import SECTIONS
+from glacier_provider.applications.fields import SECTIONS, AlertOptions
 from glacier_provider.applications.messages import unknown
 from glacier_provider.applications.overlaps import overlaps
 from glacier_provider.applications.schema import fields
@@ -23,6 +28,7 @@ class Applications(Mapping[str, Application]):
     """The applications of one file by name, in the file's order: those that are right. `origin` is the file's path.
 
     `wrong` tells what is the matter with the others, by their names; what is said of the file itself is under "".
+    `alerts_of_wrong` tells by name who is called for one of them, as far as that can be read.
     """
 
     def __init__(
@@ -31,11 +37,13 @@ class Applications(Mapping[str, Application]):
         origin: str,
         wrong: Mapping[str, Sequence[str]] | None = None,
         told_of: Mapping[str, Iterable[str]] | None = None,
+        alerts_of_wrong: Mapping[str, AlertOptions] | None = None,
     ) -> None:
         self._applications = dict(applications)
         self.origin = origin
         self.wrong = {name: tuple(problems) for name, problems in (wrong or {}).items() if problems}
         self._told_of = {name: frozenset(others) for name, others in (told_of or {}).items()}
+        self.alerts_of_wrong = {name: one for name, one in (alerts_of_wrong or {}).items() if name in self.wrong}
 
     def __getitem__(self, name: str) -> Application:
         return self._applications[name]
@@ -89,13 +97,15 @@ def load_applications(path: str | os.PathLike[str] | None = None) -> Application
     origin = applications_path(path)
     document = read_document(origin, unreadable_hint=_ANOTHER_PATH)
     wrong: dict[str, list[str]] = {}
-    applications = _parse_document(document, str(origin), wrong)
+    alerts: dict[str, AlertOptions] = {}
+    applications = _parse_document(document, str(origin), wrong, alerts)
     told_of: dict[str, set[str]] = {}
     for each, field, sentence, other in overlaps(list(applications.values())):
         wrong.setdefault(each.name, []).append(f"application {each.name!r}, field {field!r}: {sentence}")
         told_of.setdefault(each.name, set()).add(other.name)
     right = {name: one for name, one in applications.items() if name not in wrong}
-    return Applications(right, str(origin), wrong, told_of)
+    alerts |= {name: one.alerts for name, one in applications.items() if name in wrong}
+    return Applications(right, str(origin), wrong, told_of, alerts)
 
 
 def applications_path(path: str | os.PathLike[str] | None = None) -> Path:
@@ -123,8 +133,10 @@ _TOP = ("defaults", "applications")
 _ANOTHER_PATH = f"Set {ENVIRONMENT_VARIABLE} or [glacier_provider] applications to its path."
 
 
-def _parse_document(document: Document, origin: str, wrong: dict[str, list[str]]) -> dict[str, Application]:
-    """Return the valid applications of a whole file; note what is wrong with the others, by name.
+def _parse_document(
+    document: Document, origin: str, wrong: dict[str, list[str]], alerts: dict[str, AlertOptions]
+) -> dict[str, Application]:
+    """Return the valid applications of a whole file; note what is wrong with the others and who is called, by name.
 
     Raise ConfigurationError for a document that has no applications.
     """
@@ -145,6 +157,7 @@ def _parse_document(document: Document, origin: str, wrong: dict[str, list[str]]
         application = parse_entry(name, entry, found, defaults)
         if found:
             wrong.setdefault(str(name), []).extend(found)
+            alerts[str(name)] = alerts_of_entry(entry, defaults)
         elif application is not None:
             parsed[application.name] = application
     return parsed

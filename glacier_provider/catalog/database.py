@@ -11,6 +11,7 @@ from glacier_provider.catalog.queries import queries
 from glacier_provider.catalog.version import check_version
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.sqlstate import Meaning, meaning_of
+from glacier_provider.core.text import plain_text
 from glacier_provider.errors import (
     CatalogError,
     CatalogNotReady,
@@ -330,6 +331,8 @@ class Database:
 
     @contextmanager
     def _running(self, query: str, parameters: dict[str, Any]) -> Iterator[psycopg.Cursor[Any]]:
+        if isinstance(parameters.get("error"), str):  # words of others, in which there may be what no database takes
+            parameters = {**parameters, "error": plain_text(parameters["error"])}
         with self._errors(), self.connection().cursor() as cursor:
             cursor.execute(query, parameters or None)
             yield cursor

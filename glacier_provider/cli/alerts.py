@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.cli.arguments import Arguments, add_command, add_named, right_applications
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import Columns, print_rows, shown_time
-from glacier_provider.errors import ConfigurationError, NotTold
+from glacier_provider.core.text import some
+from glacier_provider.errors import CatalogUnavailable, ConfigurationError, NotTold
 
 if TYPE_CHECKING:
-    from glacier_provider.applications import Application
+    from glacier_provider.applications import Application, Applications
+    from glacier_provider.catalog.catalog import Catalog
 
 
 def add_commands(commands: Any) -> None:
@@ -28,37 +32,43 @@ def add_commands(commands: Any) -> None:
 
 def _alerts(arguments: Arguments) -> None:
     applications = right_applications(arguments)
-    chosen = [applications.named(arguments.application)] if arguments.application else list(applications.values())
-    chosen = [one for one in chosen if one.alerts.to or arguments.action == "show"]
-    if not chosen:
-        raise ConfigurationError("No application has anybody to call.", hint="Set alerts.to in applications.yaml.")
     with airflow_at_hand():
-        rows = _ACTIONS[arguments.action](arguments, chosen)
+        rows = _ACTIONS[arguments.action](arguments, applications)
     print_rows(arguments, rows, _COLUMNS[arguments.action])
     if failed := [f"{row['target']} ({row['error']})" for row in rows if row.get("error")]:
         raise NotTold(f"Not told: {'; '.join(failed)}.", hint="Mend what is said of each, and try again.")
 
 
-def _test(_: Arguments, applications: list[Application]) -> list[dict[str, Any]]:
+def _chosen(arguments: Arguments, applications: Applications) -> list[Application]:
+    return [applications.named(arguments.application)] if arguments.application else list(applications.values())
+
+
+def _nobody() -> ConfigurationError:
+    return ConfigurationError("No application has anybody to call.", hint="Set alerts.to in applications.yaml.")
+
+
+def _test(arguments: Arguments, applications: Applications) -> list[dict[str, Any]]:
     from glacier_provider.core.alert import a_test_alert
     from glacier_provider.hooks.alerts import send_alert
     from glacier_provider.hooks.web import page_link
     from glacier_provider.pipelines.alerts import targets_of, tell
 
     told: list[dict[str, Any]] = []
-    for one in applications:
+    for one in _chosen(arguments, applications):
         alert = a_test_alert(one.name, datetime.now(UTC), page_link())
         answers = tell(targets_of(one), alert, seconds=one.alerts.timeout_seconds, send=send_alert)
         told += [{"application": one.name, "target": target.name, "error": why} for target, why in answers]
+    if not told:
+        raise _nobody()
     return told
 
 
-def _show(arguments: Arguments, applications: list[Application]) -> list[dict[str, Any]]:
+def _show(arguments: Arguments, applications: Applications) -> list[dict[str, Any]]:
     from glacier_provider.hooks.web import page_link
     from glacier_provider.pipelines.alerts import current_alerts
 
     rows: list[dict[str, Any]] = []
-    for one in applications:
+    for one in _chosen(arguments, applications):
         arguments.application = one.name
         with open_catalog(arguments) as catalog:
             found = current_alerts(one, catalog=catalog, link=page_link(), now=datetime.now(UTC))
@@ -67,16 +77,26 @@ def _show(arguments: Arguments, applications: list[Application]) -> list[dict[st
     return rows
 
 
-def _send(arguments: Arguments, applications: list[Application]) -> list[dict[str, Any]]:
-    from glacier_provider.hooks.alerts import send_alert
-    from glacier_provider.hooks.web import page_link
-    from glacier_provider.pipelines.alerts import tell_alerts
+def _send(arguments: Arguments, applications: Applications) -> list[dict[str, Any]]:
+    from glacier_provider.hooks.alerts import VariableOfServer, tell_everybody, unreachable_catalogs
 
-    failures: list[dict[str, Any]] = []
-    for one in applications:
-        arguments.application = one.name
+    name = arguments.application or ""
+    if name not in applications.wrong:
+        called = [one.alerts for one in _chosen(arguments, applications)]
+        if not any(one.to for one in (*called, *([] if name else applications.alerts_of_wrong.values()))):
+            raise _nobody()
+
+    @contextmanager
+    def opened(application: Application) -> Iterator[Catalog]:
+        arguments.application = application.name
         with open_catalog(arguments) as catalog:
-            failures += tell_alerts(one, catalog=catalog, send=send_alert, link=page_link())
+            yield catalog
+
+    with unreachable_catalogs(VariableOfServer()) as known:
+        failures = tell_everybody(applications, opened, known, only=name)
+        away = [one for one in applications if one in known and name in ("", one)]
+    if away and not failures:
+        raise CatalogUnavailable(f"The catalog of {some(away)} could not be asked: who is called for it was told.")
     return failures
 
 

@@ -31,7 +31,7 @@ _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"  # what Airflow takes a process for that i
 def log_to_stderr() -> None:
     """Have the log on stderr: stdout is the command's answer."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
-    for chatty in ("airflow", "alembic", "botocore", "sqlalchemy", "urllib3"):
+    for chatty in ("airflow", "alembic", "apprise", "botocore", "httpx", "sqlalchemy", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

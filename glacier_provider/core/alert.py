@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from glacier_provider.core.condition import ASKED_FOR, Event, Grade, Happening, Trouble
+from glacier_provider.core.text import plain_text
 from glacier_provider.errors import ConfigurationError
 
 #: What somebody is called for unless `alerts.on` says otherwise.
@@ -18,6 +19,8 @@ CALLED_FOR = tuple(event.value for event in Event if event not in (Event.RESTORE
 #: What happened longer ago is told to nobody who was not told of it then.
 NEWS = timedelta(days=1)
 EXAMPLE = "ops@example.com"
+#: Chats take no more, and nobody reads on.
+_LONGEST = 1500
 _KINDS = {"email": {"conn_id", "from"}, "webhook": set(), "apprise": set(), "notifier": {"with"}}
 _CONN_ID = r"[\w.-]{1,250}"
 _EMAIL = r"[^\s@<>,;:]+@[^\s@<>,;:]+"
@@ -103,6 +106,10 @@ class Alert:
         since = f"Since {self.since:%Y-%m-%d %H:%M} UTC." if self.since else ""
         return "\n".join(filter(None, (f"{self.application}: {_sentence(self.told)}", since, self.hint, self.link)))
 
+    def sendable(self) -> Alert:
+        """Return it as all kinds of targets take it: of characters that can be printed, and not too long."""
+        return replace(self, told=_sendable(self.told), hint=_sendable(self.hint))
+
     def as_dict(self) -> dict[str, Any]:
         """Return what a webhook is told: `text` is what chats show of it."""
         return {
@@ -162,6 +169,11 @@ def a_test_alert(application: str, now: datetime, link: str) -> Alert:
 def a_reported_alert(application: str, told: str, now: datetime, link: str) -> Alert:
     """Return what `GlacierNotifier` sends of a task whose run is neither a backup nor a restore."""
     return Alert(application, Event.REPORTED, Grade.CRITICAL, told, "See its log, and clear it.", now, "", link)
+
+
+def _sendable(text: str) -> str:
+    plain = plain_text(text)
+    return plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}…"
 
 
 def _sentence(text: str) -> str:

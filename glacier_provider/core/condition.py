@@ -82,6 +82,7 @@ class Event(StrEnum):
     RESTORE_ENDED = "restore_ended"
     COST = "cost"  #: storage costs more a month than `alerts.monthly_cost`
     CATALOG_UNREACHABLE = "catalog_unreachable"
+    APPLICATION_WRONG = "application_wrong"  #: its entry in applications.yaml is wrong, so that it has no DAGs
     DELETION = "deletion"  #: a backup was deleted, or its deletion began
     TEST = "test"  #: somebody tries whether alerts arrive
     REPORTED = "reported"  #: a task of somebody's own DAG failed, and has `GlacierNotifier` say so
@@ -356,7 +357,8 @@ def _unusual(condition: Condition, limits: Anomalies) -> Iterator[Trouble]:
     size, usual = one.database_bytes, one.usual_database_bytes
     if abs(size - usual) > _MB and not usual / limits.dump_smaller <= size <= usual * limits.dump_larger:
         told = f"the dump of backup {number} has {readable_size(int(size))}; {readable_size(int(usual))} are usual"
-        yield _deviates(one, Grade.WARNING, told, "See what came into the database, or went from it.", "dump size")
+        state = "dump smaller" if size < usual else "dump larger"
+        yield _deviates(one, Grade.WARNING, told, "See what came into the database, or went from it.", state)
     if (
         one.new_bytes > _GB
         and one.new_bytes > limits.new_bytes * one.usual_new_bytes

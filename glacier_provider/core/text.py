@@ -94,6 +94,18 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     return f"; did you mean {by_letters[close[0]]!r}?" if close else ""
 
 
+def plain_text(text: str) -> str:
+    r"""Return a text as mails, JSON and databases take it: what cannot be printed is written as Python escapes it, but
+    for line breaks and tabs.
+
+    >>> plain_text("caf\udce9\x00.pdf\r\n")
+    'caf\\udce9\\x00.pdf\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in "\n\t" else repr(one)[1:-1] for one in text.replace("\r\n", "\n"))
+
+
 def names(values: Iterable[str]) -> str:
     """Return names for a message: quoted, at most ten of them.
 

@@ -8,21 +8,31 @@ from __future__ import annotations
 import html
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from glacier_provider.core.alert import Alert, AlertTarget
 from glacier_provider.core.condition import Grade
-from glacier_provider.errors import ConfigurationError, GlacierProviderError, NotTold
+from glacier_provider.errors import (
+    CatalogError,
+    CatalogNotReady,
+    CatalogUnavailable,
+    ConfigurationError,
+    DatabaseError,
+    GlacierProviderError,
+    NotTold,
+)
 from glacier_provider.hooks.resources import Resources, connection_of
-from glacier_provider.hooks.web import page_link
+from glacier_provider.hooks.web import page_link, post
+from glacier_provider.pipelines import alerts
 
 if TYPE_CHECKING:
-    from glacier_provider.applications import Application
-    from glacier_provider.pipelines.alerts import Failure
+    from glacier_provider.applications import AlertOptions, Application, Applications
+    from glacier_provider.catalog.catalog import Catalog
+    from glacier_provider.pipelines.alerts import Failure, Remembered
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +43,7 @@ HTTP_SECONDS = 10.0
 def send_alert(target: AlertTarget, alert: Alert) -> None:
     """Tell one target of one alert; raise NotTold or ConfigurationError."""
     with _told_as_ours(target):
-        _SENDERS[target.kind](target, alert)
+        _SENDERS[target.kind](target, alert.sendable())
 
 
 def url_of(text: str) -> str:
@@ -93,12 +103,10 @@ def _unrendered(text: str) -> str:
 
 
 def _post(target: AlertTarget, alert: Alert) -> None:
-    import httpx
-
     url = url_of(target.address)
     if urlsplit(url).scheme not in ("http", "https"):
         raise ConfigurationError(f"{target.name} holds no address of the web.", hint="It begins with https://.")
-    answer = httpx.post(url, json=alert.as_dict(), timeout=HTTP_SECONDS)
+    answer = post(url, json=alert.as_dict(), seconds=HTTP_SECONDS)
     if answer.is_error or answer.is_redirect:
         raise NotTold(f"{target.name} answered {answer.status_code}.", hint=_hint_of(answer.status_code))
 
@@ -150,44 +158,159 @@ def _by_notifier(target: AlertTarget, alert: Alert) -> None:
 _SENDERS = {"email": _send_mail, "webhook": _post, "apprise": _by_apprise, "notifier": _by_notifier}
 
 
-def tell_application(application: Application, unreachable: dict[str, dict[str, Any]]) -> list[Failure]:
-    """Tell the targets of an application what is wrong with it and they were not told yet; return what did not arrive.
+def tell_everybody(applications: Applications, opened: Opened, known: Remembered, *, only: str = "") -> list[Failure]:
+    """Tell the targets of all applications, or of one, what is wrong with them and they were not told yet; return what
+    did not arrive.
 
-    `unreachable` is what `unreachable_catalogs` yields.
+    What is wrong with one application, its catalog or a target keeps nothing else from being told. `known` is what
+    `unreachable_catalogs` yields.
     """
-    from glacier_provider.pipelines import alerts
+    look = _Look(opened, known)
+    chosen = [one for name, one in applications.items() if one.alerts.to and only in ("", name)]
+    failures = [failure for one in chosen for failure in look.tell(one)]
+    failures += look.tell_unreachable()
+    for name, options in applications.alerts_of_wrong.items():
+        if only in ("", name):
+            failures += look.tell_wrong(name, applications.wrong[name], options)
+    for key in known.keys() - {*applications, *map(alerts.wrong_key, applications.wrong)}:
+        del known[key]
+    return failures
 
-    try:
-        with Resources(application) as resources:
-            told = alerts.tell_alerts(application, catalog=resources.catalog, send=send_alert, link=page_link())
-    except GlacierProviderError as error:
-        log.warning("%s: %s", application.name, error)
-        return alerts.tell_unreachable(application, error, known=unreachable, send=send_alert, link=page_link())
-    unreachable.pop(application.name, None)
-    return told
+
+def tell_application(application: Application, known: Remembered) -> list[Failure]:
+    """As `tell_everybody`, of one application."""
+    look = _Look(catalog_of, known)
+    return [*look.tell(application), *look.tell_unreachable()]
+
+
+@contextmanager
+def catalog_of(application: Application) -> Iterator[Catalog]:
+    """Have the catalog of an application, as its Airflow connection says."""
+    with Resources(application) as resources:
+        yield resources.catalog
+
+
+#: Opens the catalog of an application.
+Opened = Callable[["Application"], AbstractContextManager["Catalog"]]
+
+
+#: What keeps a catalog from being asked for any application.
+_OF_THE_CATALOG = (CatalogUnavailable, CatalogNotReady, ConfigurationError, DatabaseError)
+
+
+class _Look:
+    """One look at applications: a catalog that cannot be asked and a target that is slow cost it one time-out each."""
+
+    def __init__(self, opened: Opened, known: Remembered) -> None:
+        self._opened = opened
+        self._known = known
+        self._link = page_link()
+        self._silent: set[str] = set()
+        self._unreachable: dict[str, tuple[GlacierProviderError, list[Application]]] = {}
+
+    def tell(self, application: Application) -> list[Failure]:
+        """Tell what the catalog says; who asks for one that cannot be asked is left to `tell_unreachable`."""
+        catalog_id = f"{application.catalog_conn_id}/{application.catalog_schema}"
+        if catalog_id in self._unreachable:
+            self._unreachable[catalog_id][1].append(application)
+            return []
+        try:
+            with self._opened(application) as catalog:
+                told = alerts.tell_alerts(
+                    application, catalog=catalog, send=send_alert, link=self._link, silent=self._silent
+                )
+        except GlacierProviderError as error:
+            log.warning("%s: %s", application.name, error)
+            of_all = catalog_id if isinstance(error, _OF_THE_CATALOG) else ""
+            self._unreachable[of_all or application.name] = (error, [application])
+        except Exception as error:
+            log.exception("%s: what its catalog says is not understood.", application.name)
+            words = f"what it says of {application.name} is not understood ({type(error).__name__})."
+            trouble = CatalogError(words, hint="The log of the task tell_alerts shows where: please report it.")
+            self._unreachable[application.name] = (trouble, [application])
+        else:
+            self._known.pop(application.name, None)
+            return told
+        return []
+
+    def tell_unreachable(self) -> list[Failure]:
+        """Tell of the catalogs that could not be asked."""
+        return [
+            failure
+            for error, applications in self._unreachable.values()
+            for failure in alerts.tell_unreachable(
+                applications, error, known=self._known, send=send_alert, link=self._link, silent=self._silent
+            )
+        ]
+
+    def tell_wrong(self, name: str, problems: Sequence[str], options: AlertOptions) -> list[Failure]:
+        """Tell of an entry that is wrong."""
+        return alerts.tell_wrong(
+            name, problems, options, known=self._known, send=send_alert, link=self._link, silent=self._silent
+        )
 
 
 def tell_at_once(application: Application, alert: Alert) -> list[Failure]:
     """Tell the targets of an application of one alert, whatever they were told before; return what did not arrive."""
-    from glacier_provider.pipelines import alerts
-
     told = alerts.tell(
         alerts.targets_of(application), alert, seconds=application.alerts.timeout_seconds, send=send_alert
     )
     return [alerts.failure_of(target, alert, why) for target, why in told if why is not None]
 
 
+class AirflowVariable:
+    """The Airflow variable in which is kept what no catalog can remember, as tasks reach it."""
+
+    name = "glacier_unreachable_catalogs"
+
+    def read(self) -> str | None:
+        from airflow.sdk import Variable
+
+        found: str | None = Variable.get(self.name, default=None)
+        return found
+
+    def write(self, text: str) -> None:
+        from airflow.sdk import Variable
+
+        Variable.set(self.name, text, description="Of the DAG glacier_alerts: whom it told of what.")
+
+
+class VariableOfServer(AirflowVariable):
+    """The same, as Airflow's own database has it: for who is no task."""
+
+    def read(self) -> str | None:
+        from airflow.models.variable import Variable
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            found = session.query(Variable).filter(Variable.key == self.name).first()
+            return None if found is None else found.get_val()
+
+    def write(self, text: str) -> None:
+        from airflow.models.variable import Variable
+
+        Variable.set(self.name, text)
+
+
 @contextmanager
-def unreachable_catalogs() -> Iterator[dict[str, dict[str, Any]]]:
+def unreachable_catalogs(kept: AirflowVariable | None = None) -> Iterator[Remembered]:
     """Yield what is remembered of catalogs that cannot be asked, which therefore cannot remember it, in an Airflow
-    variable; what the block changes is kept."""
-    from airflow.sdk import Variable
+    variable; what the block changes is kept, however it ends.
 
-    known = json.loads(Variable.get(_VARIABLE, default=None) or "{}")
+    Where Airflow does not give it, nothing is remembered: told twice is better than not at all.
+    """
+    kept, known = kept or AirflowVariable(), {}
+    try:
+        found = json.loads(kept.read() or "{}")
+        known = {key: one for key, one in found.items() if {"since", "told"} <= one.keys()}
+    except Exception as error:  # noqa: BLE001 - Airflow's own, of many kinds, and JSON that a person wrote
+        log.warning("The Airflow variable %s cannot be read (%s).", kept.name, type(error).__name__)
     before = json.dumps(known, sort_keys=True)
-    yield known
-    if json.dumps(known, sort_keys=True) != before:
-        Variable.set(_VARIABLE, json.dumps(known), description="Of the DAG glacier_alerts: whom it told of what.")
-
-
-_VARIABLE = "glacier_unreachable_catalogs"
+    try:
+        yield known
+    finally:
+        if json.dumps(known, sort_keys=True) != before:
+            try:
+                kept.write(json.dumps(known))
+            except Exception as error:  # noqa: BLE001 - as above
+                log.warning("The Airflow variable %s cannot be written (%s).", kept.name, type(error).__name__)

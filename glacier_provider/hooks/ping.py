@@ -69,13 +69,12 @@ def _ping(application: Application, run: Run, what: str, body: str) -> None:
 
 
 def _post(application: Application, what: str, run: Run, body: str) -> None:
-    import httpx
-
     from glacier_provider.hooks.alerts import url_of
+    from glacier_provider.hooks.web import post
 
     assert application.ping is not None
     content = body.encode(errors="replace")[:_BYTES]
-    answer = httpx.post(ping_url(url_of(application.ping), what, run), content=content, timeout=PING_SECONDS)
+    answer = post(ping_url(url_of(application.ping), what, run), content=content, seconds=PING_SECONDS)
     if answer.has_redirect_location:
         # Followed, a POST becomes a GET without its body; and a URL is a secret, which is not carried to other hosts.
         log.warning(

@@ -52,8 +52,8 @@ def _tell(name: str) -> list[Failure]:
     from glacier_provider.hooks.resources import find_application
 
     application = find_application(name)
-    with unreachable_catalogs() as unreachable:
-        return tell_application(application, unreachable)
+    with unreachable_catalogs() as known:
+        return tell_application(application, known)
 
 
 def _note_and_tell(name: str, context: Mapping[str, Any]) -> list[Failure]:

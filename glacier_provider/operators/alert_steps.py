@@ -16,19 +16,15 @@ if TYPE_CHECKING:
 class TellAlertsOperator(BaseOperator):
     """Tell what is wrong with each application to its targets, each of them once; fail when one could not be told.
 
-    What is wrong with one application or target keeps no other from being told.
+    What is wrong with one application or target keeps no other from being told; that an entry of applications.yaml is
+    wrong is told, too.
     """
 
     def execute(self, context: Context) -> None:
-        from glacier_provider.hooks.alerts import tell_application, unreachable_catalogs
+        from glacier_provider.hooks.alerts import catalog_of, tell_everybody, unreachable_catalogs
 
-        with unreachable_catalogs() as unreachable:
-            failures = [
-                failure
-                for application in load_applications().values()
-                if application.alerts.to
-                for failure in tell_application(application, unreachable)
-            ]
+        with unreachable_catalogs() as known:
+            failures = tell_everybody(load_applications(), catalog_of, known)
         for failure in failures:
             self.log.error("%(target)s was not told of %(event)s of %(application)s: %(error)s", failure)
         if failures:

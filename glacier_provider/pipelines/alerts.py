@@ -7,23 +7,33 @@ in that one's for a time-out only.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from glacier_provider.applications import Application
+from glacier_provider.applications import AlertOptions, Application
 from glacier_provider.applications.schedule import Schedule, expected_since, proofs_missed
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.alert import NEWS, Alert, AlertTarget, alerts_of
 from glacier_provider.core.condition import AgeLimits, Condition, Event, Grade, Trouble, is_to_come, troubles_of
 from glacier_provider.core.cost import storage_cost
 from glacier_provider.core.proof import ProofKind
-from glacier_provider.errors import GlacierProviderError
+from glacier_provider.core.text import some
+from glacier_provider.errors import CatalogNotReady, GlacierProviderError
 from glacier_provider.pipelines.costs import held
 from glacier_provider.pipelines.shared.parallel import in_time
 
 log = logging.getLogger(__name__)
+
+#: The next backup migrates a catalog; of most schedules it comes within a day.
+MIGRATED_WITHIN = timedelta(hours=26)
+#: The catalog's clock may be behind the scheduler's by so much, or a tenth of a backup's grace.
+CLOCK_SKEW = timedelta(minutes=5)
+#: A target that fails after so long is not asked again in the same look.
+_SLOW_SECONDS = 5.0
 
 #: Tells one target of one alert; raises an error of our family when that did not arrive.
 Send = Callable[[AlertTarget, Alert], None]
@@ -32,47 +42,107 @@ Failure = dict[str, Any]
 
 
 def tell_alerts(
-    application: Application, *, catalog: Catalog, send: Send, link: str = "", now: datetime | None = None
-) -> list[Failure]:
-    """Tell every target what it was not told yet; return what could not be told."""
-    now = now or datetime.now(UTC)
-    current = current_alerts(application, catalog=catalog, link=link, now=now)
-    catalog.alerts.forget(but=current)
-    return [
-        failure
-        for target in targets_of(application)
-        for failure in _tell(target, current, application.alerts.timeout_seconds, catalog=catalog, send=send)
-    ]
-
-
-def tell_unreachable(
     application: Application,
-    error: GlacierProviderError,
     *,
-    known: dict[str, dict[str, Any]],
+    catalog: Catalog,
     send: Send,
     link: str = "",
     now: datetime | None = None,
+    silent: set[str] | None = None,
 ) -> list[Failure]:
-    """Tell every target once that the catalog cannot be asked: what else is wrong is not known then.
+    """Tell every target what it was not told yet; return what could not be told.
 
-    `known` remembers it by application, since the catalog cannot; return what could not be told, as `tell_alerts`.
+    `silent` are the targets that let this look at all applications wait in vain: they are asked another time.
     """
-    now = now or datetime.now(UTC)
-    if Event.CATALOG_UNREACHABLE.value not in application.alerts.on:
-        return []
-    state = known.setdefault(application.name, {"since": now.isoformat(), "told": []})
-    since = datetime.fromisoformat(state["since"])
-    told = f"its catalog cannot be asked: {error.message}"
-    alert = Alert(application.name, Event.CATALOG_UNREACHABLE, Grade.CRITICAL, told, error.hint, since, link=link)
+    now, silent = now or datetime.now(UTC), set() if silent is None else silent
+    current = current_alerts(application, catalog=catalog, link=link, now=now)
+    catalog.alerts.forget(but=current)
+    asking = _Asking(application.alerts.timeout_seconds, send, silent)
+    return [
+        failure for target in targets_of(application) for failure in _tell(target, current, asking, catalog=catalog)
+    ]
+
+
+#: What is remembered of what no catalog can remember, by what it is about: `since`, and the targets that were `told`.
+Remembered = dict[str, dict[str, Any]]
+
+
+def tell_unreachable(
+    applications: Sequence[Application],
+    error: GlacierProviderError,
+    *,
+    known: Remembered,
+    send: Send,
+    link: str = "",
+    now: datetime | None = None,
+    silent: set[str] | None = None,
+) -> list[Failure]:
+    """Tell every target once that the catalog of these applications cannot be asked: what else is wrong is not known.
+
+    Who is called for several of them hears of all at once. A catalog that waits for its migration is left a day for
+    it: the next backup makes it. `known` remembers it by application, since the catalog cannot; return what could not
+    be told, as `tell_alerts`.
+    """
+    now, silent = now or datetime.now(UTC), set() if silent is None else silent
+    waiting: dict[str, tuple[AlertTarget, list[Application]]] = {}
+    for application in applications:
+        state = _state_of(known, application.name, now)
+        if Event.CATALOG_UNREACHABLE.value in application.alerts.on and not _will_be_migrated(error, state, now):
+            for target in targets_of(application):
+                if target.id not in state["told"]:
+                    waiting.setdefault(target.id, (target, []))[1].append(application)
     failures: list[Failure] = []
-    waiting = [target for target in targets_of(application) if target.id not in state["told"]]
-    for target, why in tell(waiting, alert, seconds=application.alerts.timeout_seconds, send=send):
-        if why is None:
-            state["told"].append(target.id)
-        else:
-            failures.append(failure_of(target, alert, why))
+    for target, of in waiting.values():
+        since = min(datetime.fromisoformat(known[one.name]["since"]) for one in of)
+        told = f"its catalog cannot be asked: {error.message}"
+        if others := [one.name for one in of[1:]]:
+            told = f"{told.rstrip('.')}. It is also that of {some(others)}."
+        alert = Alert(of[0].name, Event.CATALOG_UNREACHABLE, Grade.CRITICAL, told, error.hint, since, link=link)
+        asking = _Asking(max(one.alerts.timeout_seconds for one in of), send, silent)
+        failures += _tell_remembered(target, alert, [known[one.name] for one in of], asking)
     return failures
+
+
+def tell_wrong(
+    name: str,
+    problems: Sequence[str],
+    options: AlertOptions,
+    *,
+    known: Remembered,
+    send: Send,
+    link: str = "",
+    now: datetime | None = None,
+    silent: set[str] | None = None,
+) -> list[Failure]:
+    """Tell the targets of an application once that its entry is wrong, so that it has no DAGs and no backups."""
+    now, silent = now or datetime.now(UTC), set() if silent is None else silent
+    if Event.APPLICATION_WRONG.value not in options.on:
+        return []
+    state = _state_of(known, wrong_key(name), now)
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    told = f"no backup of it is made, since its entry in applications.yaml is wrong: {problems[0]}{more}"
+    since = datetime.fromisoformat(state["since"])
+    hint = "glacier-backup applications names every mistake of the file."
+    alert = Alert(name, Event.APPLICATION_WRONG, Grade.CRITICAL, told, hint, since, link=link)
+    asking = _Asking(options.timeout_seconds, send, silent)
+    targets = [AlertTarget.from_given(one) for one in options.to]
+    waiting = [target for target in targets if target.id not in state["told"]]
+    return [failure for target in waiting for failure in _tell_remembered(target, alert, [state], asking)]
+
+
+def wrong_key(name: str) -> str:
+    """Return by what is remembered that an entry is wrong; no application has such a name."""
+    return f"wrong {name}"
+
+
+def _state_of(known: Remembered, key: str, now: datetime) -> dict[str, Any]:
+    return known.setdefault(key, {"since": now.isoformat(), "told": []})
+
+
+def _will_be_migrated(error: GlacierProviderError, state: Mapping[str, Any], now: datetime) -> bool:
+    """Whether the next backup most probably mends it: no catalog is there yet, or one of an older version."""
+    mended = isinstance(error, CatalogNotReady) and error.hint == CatalogNotReady.hint
+    return mended and now - datetime.fromisoformat(state["since"]) < MIGRATED_WITHIN
 
 
 def targets_of(application: Application) -> list[AlertTarget]:
@@ -93,21 +163,51 @@ def tell(
     targets: Iterable[AlertTarget], alert: Alert, *, seconds: float, send: Send
 ) -> list[tuple[AlertTarget, str | None]]:
     """Tell each target of one alert, and return with each why it did not arrive; None: it did."""
-    return [(target, _why_not(target, alert, seconds, send)) for target in targets]
+    return [(target, _Asking(seconds, send, set()).why_not(target, alert)) for target in targets]
 
 
-def _tell(
-    target: AlertTarget, alerts: Sequence[Alert], seconds: float, *, catalog: Catalog, send: Send
-) -> Iterable[Failure]:
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """How targets are asked to take an alert: within so many seconds; who was slow in vain is noted as `silent`."""
+
+    seconds: float
+    send: Send
+    silent: set[str]
+
+    def why_not(self, target: AlertTarget, alert: Alert) -> str | None:
+        """Tell a target; return why it did not arrive."""
+        began = time.monotonic()
+        why = _why_not(target, alert, self.seconds, self.send)
+        if why is not None and time.monotonic() - began > min(_SLOW_SECONDS, self.seconds / 2):
+            self.silent.add(target.id)
+        return why
+
+
+def _tell(target: AlertTarget, alerts: Sequence[Alert], asking: _Asking, *, catalog: Catalog) -> Iterable[Failure]:
     for alert in alerts:
+        if target.id in asking.silent:
+            return
         if not catalog.alerts.claim(target.id, alert):
             continue
-        why = _why_not(target, alert, seconds, send)
+        why = asking.why_not(target, alert)
         catalog.alerts.record(target.id, alert, error=why)
         if why is not None:
             # The next one would most probably not arrive either, and take as long: they are told another time.
             yield failure_of(target, alert, why)
             return
+
+
+def _tell_remembered(
+    target: AlertTarget, alert: Alert, states: Sequence[dict[str, Any]], asking: _Asking
+) -> Iterable[Failure]:
+    if target.id in asking.silent:
+        return
+    why = asking.why_not(target, alert)
+    if why is not None:
+        yield failure_of(target, alert, why)
+        return
+    for state in states:
+        state["told"].append(target.id)
 
 
 def failure_of(target: AlertTarget, alert: Alert, why: str) -> Failure:
@@ -147,9 +247,15 @@ def _missed(application: Application, condition: Condition, now: datetime) -> in
     One that is dated in the future is none that is there: a clock was, or is, wrong.
     """
     schedule = Schedule(application.schedule, application.timezone)
-    due = schedule.last_due(now - schedule.grace(now))
+    grace = schedule.grace(now)
+    due = schedule.last_due(now - grace)
+    if due is None:
+        return 0
+    if is_to_come(condition.complete_at, now):
+        return 1  # how old it is cannot be told, and that is
     since = condition.complete_since or expected_since(application, condition.known_since, now)
-    if due is None or (since >= due and not is_to_come(condition.complete_since, now)):
+    since += min(CLOCK_SKEW, grace / 10)
+    if since >= due:
         return 0
     before = schedule.last_due(due - timedelta(seconds=2))
     return 2 if before is not None and since < before else 1

@@ -217,7 +217,7 @@ def test_a_catalog_that_is_away_reaches_them(
     error = CatalogUnavailable("The catalog database broke off.", hint="See whether its server runs.")
     application = everybody(Event.CATALOG_UNREACHABLE)
     for _ in range(2):
-        assert tell_unreachable(application, error, known=known, send=send_alert, link=LINK) == []
+        assert tell_unreachable([application], error, known=known, send=send_alert, link=LINK) == []
     assert_told_once(Event.CATALOG_UNREACHABLE, "The catalog database broke off.", web, mail)
 
 
@@ -438,7 +438,7 @@ def test_a_catalog_that_cannot_be_asked_is_told_once_for_as_long_as_it_lasts() -
     error = CatalogUnavailable("The catalog database broke off.")
     application = an_application_with("ops@example.com", "boss@example.com")
     for _ in range(2):
-        tell_unreachable(application, error, known=known, send=lambda t, a: told.append(f"{t.address}: {a.text}"))
+        tell_unreachable([application], error, known=known, send=lambda t, a: told.append(f"{t.address}: {a.text}"))
     assert [one.partition(":")[0] for one in told] == ["ops@example.com", "boss@example.com"]
     assert "Its catalog cannot be asked: The catalog database broke off." in told[0]
     assert json.loads(json.dumps(known)) == known
@@ -458,7 +458,7 @@ def test_who_could_not_be_told_of_a_catalog_that_is_away_is_told_as_soon_as_that
 
     def tell(now: datetime) -> list[dict[str, Any]]:
         error = CatalogUnavailable("The catalog database broke off.")
-        return tell_unreachable(application, error, known=known, send=send, now=now)
+        return tell_unreachable([application], error, known=known, send=send, now=now)
 
     began = datetime(2026, 5, 5, 12, tzinfo=UTC)
     assert [one["target"] for one in tell(began)] == ["email boss@example.com"]
@@ -561,6 +561,6 @@ def test_a_person_tries_whether_alerts_arrive(
 
 
 def test_every_event_has_a_test_or_is_told_without_the_catalog() -> None:
-    tested_elsewhere = {Event.CATALOG_UNREACHABLE, *ASKED_FOR}
+    tested_elsewhere = {Event.CATALOG_UNREACHABLE, Event.APPLICATION_WRONG, *ASKED_FOR}
     assert set(EVENTS) == set(Event) - tested_elsewhere
     assert set(CALLED_FOR) < set(EVERY_EVENT)
