@@ -466,7 +466,7 @@ def test_who_could_not_be_told_of_a_catalog_that_is_away_is_told_as_soon_as_that
     assert tell(began + timedelta(minutes=10)) == tell(began + timedelta(minutes=20)) == []
     assert heard == [("ops@example.com", began), ("boss@example.com", began)]
     silent = an_application_with("ops@example.com", on=["backup_failed"])
-    assert tell_unreachable(silent, CatalogUnavailable("x"), known={}, send=send) == []
+    assert tell_unreachable([silent], CatalogUnavailable("x"), known={}, send=send) == []
     assert len(heard) == 2
 
 

@@ -1,4 +1,4 @@
-"""People are called also when something around it is in trouble: clocks, catalogs, targets, words, applications.yaml."""
+"""People are called also when something is in trouble: clocks, catalogs, targets, words, applications.yaml."""
 
 from __future__ import annotations
 
