@@ -135,3 +135,22 @@ def test_deleted_backups_can_be_listed(run: Run) -> None:
     run("delete", "dms", 1, "--yes-delete", "dms-1")
     (row,) = run("list", "--application", "dms", "--state", "deleted", "--json").json
     assert (row["id"], row["retrieval_status"]) == (1, None)
+
+
+def test_retention_deletes_nothing_after_a_sudden_rewrite_until_a_person_has_seen_it(
+    run: Run, kept: ApplicationUnderTest
+) -> None:
+    kept.configure(retention=Retention(keep_last=1))
+    with kept.catalog_server.connect(autocommit=True) as connection:
+        connection.execute(
+            "UPDATE glacier_catalog.application_data_backups SET files_count = 40,"
+            " report = report || '{\"new_versions_count\": 40}' WHERE id = 2"
+        )
+    asked = ("retention", "dms", "--delete", "--yes-delete", "dms")
+    refused = run(*asked)
+    assert refused.code == 1
+    assert "40 files of dms have another content in backup 2" in refused.err
+    assert run(*asked, "--despite-rewrite", 1).code == 1
+    assert states(kept) == ["complete"] * 3
+    seen = run(*asked, "--despite-rewrite", 2)
+    assert (seen.code, states(kept)) == (0, ["deleted", "deleted", "complete"])

@@ -1049,6 +1049,15 @@ _mutation(
     "        gone = list(page)\n",
     "tests/integration/test_deletion.py::test_a_denied_deletion_goes_on_when_it_is_allowed",
 )
+_mutation(
+    "retention goes on after a sudden rewrite of everything",
+    Promise.BILL,
+    "glacier_provider/cli/deletion.py",
+    "        refuse_after_rewrite(application, catalog=catalog, despite=arguments.despite_rewrite)\n",
+    "",
+    "tests/integration/test_cli_deletion.py::"
+    "test_retention_deletes_nothing_after_a_sudden_rewrite_until_a_person_has_seen_it",
+)
 
 # --- proofs -------------------------------------------------------------------------------------------------------
 
