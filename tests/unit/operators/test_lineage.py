@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
+from glacier_provider.operators.backup_steps import CloseBackupOperator
+from glacier_provider.operators.drill_steps import CloseDrillOperator
+from glacier_provider.operators.glacier_upload import GlacierUploadOperator
 from glacier_provider.operators.lineage import Ends, LineageOperator
+from glacier_provider.operators.pg_dump import PgDumpOperator
+from glacier_provider.operators.restore_steps import CloseRestoreOperator
+from glacier_provider.operators.verify_steps import CloseVerificationOperator
 
 WITHOUT = """
 from airflow.sdk import DAG
@@ -20,6 +29,25 @@ class Copy(LineageOperator):
 with DAG("copies", schedule=None):
     Copy(task_id="copy", application="dms")
 """
+
+
+KINDS = (
+    PgDumpOperator,
+    GlacierUploadOperator,
+    CloseBackupOperator,
+    CloseRestoreOperator,
+    CloseDrillOperator,
+    CloseVerificationOperator,
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_task_keeps_what_it_returns(kind: type[LineageOperator]) -> None:
+    """Without that, OpenLineage hears of a task that it ran, and nothing of what came of it."""
+    source = ast.parse(textwrap.dedent(inspect.getsource(kind.execute)))
+    returned = [node.value for node in ast.walk(source) if isinstance(node, ast.Return)]
+    assert returned
+    assert all(ast.unparse(one).startswith("self.told(") for one in returned if one is not None)
 
 
 def test_an_operator_without_flow_is_an_error_of_its_dag_file(tmp_path: Path) -> None:
