@@ -45,19 +45,23 @@ def test_one_line_in_a_dag_file_makes_the_dags_of_all_applications(tmp_path: Pat
     assert "glacier_backup__shop" not in read(tmp_path).dags
 
 
-def test_one_wrong_application_leaves_the_others_their_dags(tmp_path: Path) -> None:
+def test_one_wrong_application_leaves_the_others_their_dags_and_is_named_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "glacier.py").write_text(LINE)
     describe("dms", wrong={"store": "ftp://x"})
     bag = read(tmp_path)
     assert bag.import_errors == {}
     assert "glacier_backup__dms" in bag.dags
     assert not [dag_id for dag_id in bag.dags if dag_id.endswith("__wrong")]
+    (told,) = {record.getMessage() for record in caplog.records if "no DAGs of wrong" in record.getMessage()}
+    assert "'store'" in told
 
 
 def test_the_bundle_is_the_folder_with_the_dag_files() -> None:
     from glacier_provider.hooks.dag_bundle import GlacierDagBundle
 
-    bundle = GlacierDagBundle(name="glacier")
+    bundle = GlacierDagBundle(name="glacier", path="/elsewhere")
     describe("dms")
     bag = read(bundle.path)
     assert bag.import_errors == {}
