@@ -129,7 +129,9 @@ def diagnosed(installed: Installation, capsys: pytest.CaptureFixture[str], *opti
     code = cli.main(["doctor", "--json", "--applications", str(installed.file), *options])
     answer = capsys.readouterr()
     assert answer.out, answer.err
-    return code, [one for found in json.loads(answer.out).values() for one in found]
+    found = [one for found in json.loads(answer.out).values() for one in found]
+    assert code == int(any(one["judgement"] == "wrong" for one in found)), "what is doubtful is no error"
+    return code, found
 
 
 def no_such_bucket(i: Installation) -> None:
