@@ -21,7 +21,7 @@ from glacier_provider.core.alert import CALLED_FOR, Alert, AlertTarget
 from glacier_provider.core.condition import ASKED_FOR, Event, Grade
 from glacier_provider.errors import CatalogUnavailable, NotTold
 from glacier_provider.hooks.alerts import send_alert
-from glacier_provider.pipelines.alerts import current_alerts, targets_of, tell_alerts, tell_unreachable
+from glacier_provider.pipelines.alerts import current_alerts, targets_of, tell, tell_alerts, tell_unreachable
 from glacier_provider.postgres import Server
 from tests.integration.test_cli import uri_of
 from tests.support.backups import a_backup_row, a_proof_row, a_restore_row, ago, an_archive_row
@@ -487,7 +487,6 @@ def test_what_keeps_a_target_from_being_told_is_said_without_its_secrets(
     target: Any, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from glacier_provider.core.alert import a_test_alert
-    from glacier_provider.pipelines.alerts import tell
 
     monkeypatch.setenv("AIRFLOW_CONN_ODD", json.dumps({"conn_type": "generic", "password": "odd://SECRET"}))
     ((_, why),) = tell([AlertTarget.from_given(target)], a_test_alert("dms", ago(), ""), seconds=60, send=send_alert)
@@ -522,6 +521,20 @@ def test_a_chat_shows_how_bad_it_is_or_the_alert_has_not_arrived(
     web.status = 503
     with pytest.raises(NotTold, match="apprise chat did not take it"):
         send_alert(target, AN_ALERT)
+
+
+def test_an_error_of_any_kind_keeps_no_other_target_from_being_told_and_is_told_by_its_kind() -> None:
+    told: list[str] = []
+
+    def send(target: AlertTarget, alert: Alert) -> None:
+        if target.kind == "email":
+            raise RuntimeError("https://hooks.example.com/SECRET")
+        told.append(target.name)
+
+    targets = targets_of(an_application_with("ops@example.com", {"webhook": "ops"}))
+    answers = tell(targets, AN_ALERT, seconds=60, send=send)
+    assert [(target.kind, why) for target, why in answers] == [("email", "RuntimeError"), ("webhook", None)]
+    assert told == ["webhook ops"]
 
 
 def test_what_looks_like_a_template_is_told_as_it_is(mail: MailReceiver) -> None:
