@@ -35,6 +35,10 @@ class Application(Fields):
         """The day from which on backups are scheduled: midnight in the application's time zone."""
         return datetime.combine(self.start or _FIRST_DAY, time(), tzinfo=ZoneInfo(self.timezone))
 
+    def is_expected(self, now: datetime) -> bool:
+        """Whether backups of it are made by a schedule, from a day on that has come."""
+        return self.schedule is not None and self.first_day <= now
+
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON-able values; `from_dict` is the inverse."""
         values: dict[str, Any] = _form().dump_python(self, mode="json")

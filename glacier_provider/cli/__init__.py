@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -45,10 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         getattr(arguments, "wrong_usage", parser.error)(f"unrecognized arguments: {' '.join(rest)}")
     arguments.given = given
     log_to_stderr()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or a plug-in's environment may know few characters
+            stream.reconfigure(errors="backslashreplace")
     try:
         warn_of_password(arguments)
         code = arguments.run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader (head, a pager) has seen enough; what is left in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

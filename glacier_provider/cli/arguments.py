@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from glacier_provider.applications import Application, Applications
 
 Arguments = argparse.Namespace
@@ -64,6 +66,16 @@ def right_applications(arguments: Arguments) -> Applications:
     if wrong:
         print(f"{applications.origin} is wrong in: {wrong}. See: glacier-backup applications", file=sys.stderr)
     return applications
+
+
+def expected_of_one_catalog(applications: Applications, now: datetime) -> dict[str, Application]:
+    """Return the applications that are backed up on a schedule by now, where all of them have the same catalog.
+
+    Of several catalogs it is not known which one is asked.
+    """
+    if len({(one.catalog_conn_id, one.catalog_schema) for one in applications.values()}) > 1:
+        return {}
+    return {name: one for name, one in applications.items() if one.is_expected(now)}
 
 
 def named_application(arguments: Arguments) -> Application:

@@ -7,23 +7,30 @@ One line with the state first, performance data behind a bar, and the state as t
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from glacier_provider.cli.arguments import Arguments, add_command, add_named, right_applications
+from glacier_provider.cli.arguments import (
+    Arguments,
+    add_command,
+    add_named,
+    expected_of_one_catalog,
+    right_applications,
+)
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.mistakes import told
 from glacier_provider.cli.output import for_terminal, print_json
 from glacier_provider.core.condition import (
     DEFAULT_ANOMALIES,
     AgeLimits,
-    Anomalies,
     Condition,
+    Event,
     Grade,
     Trouble,
     overall_grade,
@@ -33,6 +40,9 @@ from glacier_provider.core.condition import (
 from glacier_provider.core.proof import ProofKind
 from glacier_provider.core.text import counted, nearest
 from glacier_provider.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from glacier_provider.applications import Applications
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -81,35 +91,50 @@ def _check(arguments: Arguments) -> int:
             now, conditions, troubles = _looked_at(arguments)
     except Exception as error:  # noqa: BLE001 - a plug-in tells its errors in its line, and by its code
         answer = " ".join(for_terminal(told(error)).split())
-        if arguments.json:
-            print_json({"state": Grade.UNKNOWN.name, "code": int(Grade.UNKNOWN), "error": answer, "applications": {}})
-        else:
-            print(f"UNKNOWN - {answer}".replace("|", "/"))
-        return int(Grade.UNKNOWN)
+        as_json = {"state": Grade.UNKNOWN.name, "code": int(Grade.UNKNOWN), "error": answer, "applications": {}}
+        return _answered(arguments, Grade.UNKNOWN, as_json, f"UNKNOWN - {answer}".replace("|", "/"))
     grade = overall_grade(one.grade for one in troubles)
-    if arguments.json:
-        print_json(_as_json(grade, conditions, troubles, now))
-    else:
-        print(f"{grade.name} - {_summary(conditions, troubles, now)} | {_figures(arguments, conditions, now)}")
+    line = f"{grade.name} - {_summary(conditions, troubles, now)} | {_figures(arguments, conditions, now)}"
+    return _answered(arguments, grade, _as_json(grade, conditions, troubles, now), line)
+
+
+def _answered(arguments: Arguments, grade: Grade, as_json: dict[str, Any], line: str) -> int:
+    """Print the answer and return its code, which is told also where nobody takes the line."""
+    try:
+        if arguments.json:
+            print_json(as_json)
+        else:
+            print(line)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(grade)
 
 
 def _looked_at(arguments: Arguments) -> tuple[datetime, dict[str, Condition], list[Trouble]]:
     with open_catalog(arguments) as catalog:
         conditions = catalog.conditions.of()
+    now = datetime.now(UTC)
+    applications = right_applications(arguments) if arguments.applications else None
+    # Without any backup the catalog does not know it, and that there is none is what is to be told.
+    configured = {} if applications is None else expected_of_one_catalog(applications, now)
+    conditions = {**{name: Condition(name) for name in configured}, **conditions}
+    wrong = {} if applications is None else _wrong(applications)
     names = (
         [arguments.application]
         if arguments.application
-        else [one for one in conditions if one not in arguments.besides]
+        else [one for one in {**conditions, **wrong} if one not in arguments.besides]
     )
     if not names:
         raise ConfigurationError("The catalog knows no application.", hint="The first backup makes it known.")
-    if unknown := [one for one in names if one not in conditions]:
+    if unknown := [one for one in names if one not in conditions and one not in wrong]:
         hint = f"Has it ever been backed up{nearest(unknown[0], conditions)}" if conditions else ""
         raise ConfigurationError(f"The catalog knows no application {unknown[0]!r}.", hint=hint)
-    conditions, now = {name: conditions[name] for name in names}, datetime.now(UTC)
+    conditions = {name: conditions[name] for name in names if name in conditions}
     backup, proofs = AgeLimits(arguments.warning, arguments.critical), _proof_limits(arguments)
-    anomalies = _anomalies(arguments)
+    # What applications.yaml says is unlike before, where it is named; to read it takes as long as the rest.
+    anomalies = {name: one.anomalies for name, one in (applications or {}).items()}
     troubles = [
         one
         for name, each in conditions.items()
@@ -117,14 +142,17 @@ def _looked_at(arguments: Arguments) -> tuple[datetime, dict[str, Condition], li
             each, now=now, backup=backup, proofs=proofs, anomalies=anomalies.get(name, DEFAULT_ANOMALIES)
         )
     ]
-    return now, conditions, troubles
+    return now, conditions, [*(wrong[name] for name in names if name in wrong), *troubles]
 
 
-def _anomalies(arguments: Arguments) -> Mapping[str, Anomalies]:
-    """Return what applications.yaml says is unlike before, where it is named; to read it takes as long as the rest."""
-    if not arguments.applications:
-        return {}
-    return {name: one.anomalies for name, one in right_applications(arguments).items()}
+def _wrong(applications: Applications) -> dict[str, Trouble]:
+    """Return of each entry that is wrong that it is: no backup of it is made."""
+    told, hint = "its entry in applications.yaml is wrong", "glacier-backup applications names every mistake."
+    return {
+        name: Trouble(name, Event.APPLICATION_WRONG, Grade.CRITICAL, f"{told}: {problems[0]}", hint)
+        for name, problems in applications.wrong.items()
+        if name
+    }
 
 
 def _proof_limits(arguments: Arguments) -> dict[ProofKind, AgeLimits]:
@@ -208,7 +236,7 @@ def _as_json(
                 "lost": one.lost,
                 **{f"{kind.value}_age_seconds": _maybe_seconds(one.proof_age(kind, now)) for kind in ProofKind},
             }
-            for name, one in conditions.items()
+            for name, one in {**{one.application: Condition(one.application) for one in troubles}, **conditions}.items()
         },
     }
 

@@ -9,14 +9,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.cli.arguments import Arguments, add_command, add_named, right_applications
+from glacier_provider.cli.arguments import (
+    Arguments,
+    add_command,
+    add_named,
+    expected_of_one_catalog,
+    right_applications,
+)
 from glacier_provider.cli.connections import open_catalog
 from glacier_provider.cli.output import print_json
 from glacier_provider.core.metrics import metrics_of, metrics_text
-from glacier_provider.errors import ConfigurationError, GlacierProviderError
+from glacier_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from glacier_provider.core.prices import Prices
+    from glacier_provider.applications import Applications
+    from glacier_provider.core.metrics import Measured
 
 #: How this catalog is called among others.
 _CATALOG = "catalog"
@@ -35,30 +42,45 @@ def add_commands(commands: Any) -> None:
 
 
 def _metrics(arguments: Arguments) -> None:
-    from glacier_provider.pipelines.metrics import measured
-
     now = datetime.now(UTC)
-    names = [arguments.application] if arguments.application else None
+    applications = _applications(arguments)
+    wrong = [name for name in applications.wrong if name] if applications is not None else []
+    if arguments.application:
+        wrong = [name for name in wrong if name == arguments.application]
     try:
-        with open_catalog(arguments) as catalog:
-            found = measured(catalog, names, prices=_prices(arguments))
-    except GlacierProviderError:
+        found = _found(arguments, applications, now)
+    except Exception:
         if arguments.output:
-            _write(Path(arguments.output), metrics_text([], catalogs={_CATALOG: False}, now=now))
+            _write(Path(arguments.output), metrics_text([], catalogs={_CATALOG: False}, now=now, wrong=wrong))
         raise
     if arguments.output:
-        _write(Path(arguments.output), metrics_text(found, catalogs={_CATALOG: True}, now=now))
+        _write(Path(arguments.output), metrics_text(found, catalogs={_CATALOG: True}, now=now, wrong=wrong))
     if arguments.json:
-        print_json([one.as_dict() for one in metrics_of(found, catalogs={_CATALOG: True}, now=now)])
+        print_json([one.as_dict() for one in metrics_of(found, catalogs={_CATALOG: True}, now=now, wrong=wrong)])
     elif not arguments.output:
-        print(metrics_text(found, catalogs={_CATALOG: True}, now=now), end="")
+        print(metrics_text(found, catalogs={_CATALOG: True}, now=now, wrong=wrong), end="")
 
 
-def _prices(arguments: Arguments) -> dict[str, Prices]:
-    """Return the prices of each application; none where no applications.yaml can be read: then no cost is told."""
+def _found(arguments: Arguments, applications: Applications | None, now: datetime) -> list[Measured]:
+    from glacier_provider.pipelines.metrics import measured
+
+    one = arguments.application
+    prices = {name: each.price_table for name, each in (applications or {}).items()}
+    expected = {} if applications is None else expected_of_one_catalog(applications, now)
+    with open_catalog(arguments) as catalog:
+        found = measured(
+            catalog, [one] if one else None, prices=prices, expected=[name for name in expected if one in (None, name)]
+        )
+    if one and not found and one not in (applications.wrong if applications is not None else ()):
+        raise ConfigurationError(f"The catalog knows no application {one!r}.", hint="Has it ever been backed up?")
+    return found
+
+
+def _applications(arguments: Arguments) -> Applications | None:
+    """Return what applications.yaml says; None where none can be read: then no cost is told."""
     with suppress(ConfigurationError):
-        return {name: one.price_table for name, one in right_applications(arguments).items()}
-    return {}
+        return right_applications(arguments)
+    return None
 
 
 def _write(path: Path, text: str) -> None:

@@ -23,6 +23,8 @@ def told(error: BaseException) -> str:
         return f"{kind}: {words} See the log of the catalog's database server."
     if module in ("botocore", "boto3", "urllib3"):
         return f"{kind}: {words} Check the AWS connection and the way to the store."
+    if isinstance(root, TimeoutError):
+        return f"{kind}: {words} Try again, and look whether the server that was asked is overloaded."
     if isinstance(root, OSError):
         return f"{kind}: {words} Check that this user may use it."
     return f"{kind}: {words} This is unexpected: please report it, with the output of {TRACEBACK}=1."

@@ -69,8 +69,13 @@ class Metric:
         return {"name": self.name, "help": self.words, "samples": told}
 
 
-def metrics_of(measured: Iterable[Measured], *, catalogs: Mapping[str, bool], now: datetime) -> list[Metric]:
-    """Return the figures of applications; `catalogs` tells of each, by name, whether it could be asked."""
+def metrics_of(
+    measured: Iterable[Measured], *, catalogs: Mapping[str, bool], now: datetime, wrong: Iterable[str] = ()
+) -> list[Metric]:
+    """Return the figures of applications; `catalogs` tells of each, by name, whether it could be asked.
+
+    `wrong` are the names of entries of applications.yaml of which no backups are made.
+    """
     applications = sorted(measured, key=lambda one: one.condition.application)
     metrics = [
         Metric(
@@ -86,13 +91,20 @@ def metrics_of(measured: Iterable[Measured], *, catalogs: Mapping[str, bool], no
     ]
     up = [({"catalog": name}, float(up)) for name, up in sorted(catalogs.items())]
     metrics.append(Metric("glacier_catalog_up", "Whether the catalog could be asked.", up))
+    entries = [({"application": name}, 1.0) for name in sorted(wrong)]
+    metrics.append(Metric("glacier_application_wrong", "Whether its entry in applications.yaml is wrong.", entries))
+    # Without it, a file that nobody writes anew would be taken for today's.
+    collected: list[tuple[dict[str, str], float]] = [({}, now.timestamp())]
+    metrics.append(Metric("glacier_collected_timestamp_seconds", "When these figures were collected.", collected))
     return [one for one in metrics if one.samples or one.name == "glacier_catalog_up"]
 
 
-def metrics_text(measured: Iterable[Measured], *, catalogs: Mapping[str, bool], now: datetime) -> str:
-    """Return the figures of applications as OpenMetrics text; `catalogs` as for `metrics_of`."""
+def metrics_text(
+    measured: Iterable[Measured], *, catalogs: Mapping[str, bool], now: datetime, wrong: Iterable[str] = ()
+) -> str:
+    """Return the figures of applications as OpenMetrics text; `catalogs` and `wrong` as for `metrics_of`."""
     lines: list[str] = []
-    for one in metrics_of(measured, catalogs=catalogs, now=now):
+    for one in metrics_of(measured, catalogs=catalogs, now=now, wrong=wrong):
         lines += [f"# TYPE {one.name} gauge", f"# HELP {one.name} {one.words}"]
         lines += [_sample(one.name, labels, value) for labels, value in one.samples]
     return "\n".join([*lines, "# EOF", ""])
@@ -100,7 +112,7 @@ def metrics_text(measured: Iterable[Measured], *, catalogs: Mapping[str, bool], 
 
 def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
     told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-    return f"{name}{{{told}}} {value:.17g}"
+    return f"{name}{{{told}}} {value:.17g}" if told else f"{name} {value:.17g}"
 
 
 def _escaped(text: str) -> str:

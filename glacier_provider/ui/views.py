@@ -119,9 +119,9 @@ def cards(applications: Sequence[Application], known: Known) -> list[models.Card
     return [made[application.name] for application in applications]
 
 
-def metrics(applications: Sequence[Application], now: datetime) -> str:
+def metrics(applications: Sequence[Application], now: datetime, wrong: Sequence[str] = ()) -> str:
     """Return the figures of applications for monitoring; those of a catalog that cannot be asked are left out, and that
-    is told."""
+    is told. So is whose entries are wrong."""
     found: list[Measured] = []
     catalogs: dict[str, bool] = {}
     for group in _by_catalog(applications):
@@ -129,12 +129,13 @@ def metrics(applications: Sequence[Application], now: datetime) -> str:
         prices = {one.name: one.price_table for one in group}
         try:
             with read_only_catalog(group[0]) as catalog:
-                found += measured(catalog, prices, prices=prices)
+                expected = [one.name for one in group if one.is_expected(now)]
+                found += measured(catalog, prices, prices=prices, expected=expected)
         except GlacierProviderError:
             catalogs[name] = False
         else:
             catalogs[name] = True
-    return metrics_text(found, catalogs=catalogs, now=now)
+    return metrics_text(found, catalogs=catalogs, now=now, wrong=wrong)
 
 
 def _by_catalog(applications: Sequence[Application]) -> list[list[Application]]:

@@ -513,7 +513,8 @@ def get_metrics(rights: MetricsReaderDep) -> Response:
     """The figures of every application that the reader may see, as OpenMetrics text."""
     found = _applications(rights)
     seen = _seen(found, rights)
-    text = views.metrics([found[name] for name in seen if name in found], datetime.now(UTC))
+    wrong = [name for name in seen if name in found.wrong]
+    text = views.metrics([found[name] for name in seen if name in found], datetime.now(UTC), wrong)
     return Response(text, media_type=CONTENT_TYPE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import shutil
@@ -301,12 +302,59 @@ def test_what_is_unlike_before_is_what_applications_yaml_says_where_it_is_named(
     assert check("--applications", path).code == 0
 
 
+ENTRY = {"postgres_conn_id": "a", "files_directory": "/f", "staging_directory": "/s", "store": "glacier://vault"}
+
+
+def test_an_application_that_was_never_backed_up_is_told_where_applications_yaml_is_named(
+    check: Check, catalog_database: Server, tmp_path: Path
+) -> None:
+    a_backup_row(catalog_database, "dms", "complete", ago(hours=1))
+    path = tmp_path / "applications.yaml"
+
+    def of(**entries: Any) -> Answer:
+        path.write_text(json.dumps({"applications": {"dms": ENTRY, **entries}}))
+        return check("--applications", path)
+
+    new = {**ENTRY, "files_directory": "/g"}
+    assert of().code == 0
+    answer = of(new=new)
+    assert (answer.code, "new: there is no complete backup" in answer.out) == (2, True)
+    assert of(new={**new, "schedule": None}).code == 0
+    assert of(new={**new, "start": "2999-01-01"}).code == 0
+    assert of(new={**new, "catalog_conn_id": "another"}).code == 0, "it is not known which one is asked"
+    answer = of(new={**new, "stor": "x"})
+    assert answer.code == 2
+    assert "new: its entry in applications.yaml is wrong: application 'new', field 'stor'" in answer.out
+    assert check("--applications", path, "--except", "new").code == 0
+    told = check("--applications", path, "--json").json
+    assert (told["state"], told["applications"]["new"]["state"]) == ("CRITICAL", "CRITICAL")
+
+
+@pytest.mark.parametrize("ending", [">&-", "> /dev/full", "| true"])
+def test_a_state_is_told_by_the_code_also_where_nobody_takes_the_line(catalog_database: Server, ending: str) -> None:
+    a_backup_row(catalog_database, "dms", "complete", ago(days=9))
+    command = f"{{ {sys.executable} -m glacier_provider.cli check; echo $? >&2; }} {ending}"
+    environment = {"GLACIER_CATALOG_URI": uri_of(catalog_database), "PATH": os.environ["PATH"]}
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == "2\n"
+
+
+def test_a_line_is_told_in_the_letters_that_there_are(catalog_database: Server) -> None:
+    a_backup_row(catalog_database, "dms", "failed", ago(hours=1), error="häßlich ☃")
+    environment = {"GLACIER_CATALOG_URI": uri_of(catalog_database), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "glacier_provider.cli", "check"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "backup 1 failed: h\\xe4\\xdflich \\u2603" in done.stdout
+
+
 def test_a_catalog_that_does_not_answer_is_unknown_in_time(check: Check) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         answer = check("--catalog", f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x", "--timeout", "1s")
     assert answer.code == 3
     assert "within 1 seconds" in answer.out
+    assert "look whether the server that was asked is overloaded" in answer.out
     assert time.monotonic() - began < 20
 
 

@@ -158,12 +158,60 @@ def test_the_collectors_file_is_whole_at_any_instant_and_readable(
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert of(read(path.read_text()), "backup_failed") == 0
     assert cli.main(["metrics", "--output", str(path), "--catalog", "postgresql://x@127.0.0.1:1/x"]) == 1
-    assert read(path.read_text()) == {("glacier_catalog_up", (("catalog", "catalog"),)): 0}
+    samples = read(path.read_text())
+    collected = samples.pop(("glacier_collected_timestamp_seconds", ()))
+    assert collected == pytest.approx(datetime.now(UTC).timestamp(), abs=60)
+    assert samples == {("glacier_catalog_up", (("catalog", "catalog"),)): 0}
     assert os.listdir(tmp_path) == ["glacier.prom"]
 
 
+def test_a_file_says_so_also_when_something_unexpected_came_in_between(
+    catalog_database: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: Any, **__: Any) -> Any:
+        raise KeyError("x")
+
+    monkeypatch.setattr("glacier_provider.pipelines.metrics.measured", break_down)
+    monkeypatch.setenv("GLACIER_CATALOG_URI", uri_of(catalog_database))
+    path = tmp_path / "glacier.prom"
+    assert cli.main(["metrics", "--output", str(path)]) == 1
+    assert read(path.read_text())[("glacier_catalog_up", (("catalog", "catalog"),))] == 0
+
+
+ENTRY = {"postgres_conn_id": "a", "files_directory": "/f", "staging_directory": "/s", "store": "glacier://vault"}
+
+
+def test_what_applications_yaml_names_is_told_also_where_the_catalog_never_heard_of_it(
+    catalog: Catalog,
+    catalog_database: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    a_backup_row(catalog_database, "dms", "complete", ago(hours=5))
+    monkeypatch.setenv("GLACIER_CATALOG_URI", uri_of(catalog_database))
+    path = tmp_path / "applications.yaml"
+    entries = {
+        "dms": ENTRY,
+        "new": {**ENTRY, "files_directory": "/g"},
+        "by-hand": {**ENTRY, "files_directory": "/h", "schedule": None},
+        "next-year": {**ENTRY, "files_directory": "/i", "start": "2999-01-01"},
+        "wrong": {**ENTRY, "files_directory": "/j", "stor": "x"},
+    }
+    path.write_text(json.dumps({"applications": entries}))
+    assert cli.main(["metrics", "--applications", str(path)]) == 0
+    samples = read(capsys.readouterr().out)
+    named = {dict(labels).get("application") for name, labels in samples if name == "glacier_backup_failed"}
+    assert named == {"dms", "new"}
+    assert samples[("glacier_state", (("application", "new"),))] == 2
+    assert samples[("glacier_application_wrong", (("application", "wrong"),))] == 1
+    assert cli.main(["metrics", "nope", "--applications", str(path)]) == 1
+    assert "The catalog knows no application 'nope'." in capsys.readouterr().err
+
+
 def told_names() -> set[str]:
-    return {*metrics._FAMILIES, *metrics._ages(datetime.now(UTC)), "glacier_catalog_up"}
+    others = {"glacier_catalog_up", "glacier_application_wrong", "glacier_collected_timestamp_seconds"}
+    return {*metrics._FAMILIES, *metrics._ages(datetime.now(UTC)), *others}
 
 
 def test_rules_and_dashboard_ask_for_figures_that_there_are() -> None:
@@ -196,7 +244,7 @@ def promtool(*argv: object, given: str = "") -> str:
 
 
 def test_promtool_takes_the_rules() -> None:
-    assert "11 rules found" in promtool("check", "rules", MONITORING / "prometheus-rules.yml")
+    assert "16 rules found" in promtool("check", "rules", MONITORING / "prometheus-rules.yml")
 
 
 def test_each_alert_fires_when_it_should_and_is_silent_while_all_is_well() -> None:
@@ -214,7 +262,7 @@ def test_promtool_finds_nothing_to_say_of_the_figures() -> None:
 def test_every_figure_that_was_asked_for_is_told() -> None:
     """Per application: age of the last complete backup and of the last proof, state, bytes, files, how long each task
     took, uploads and retrievals under way, since when is waited for retrievals, differences, lost archives, cost."""
-    told = {one.name: one for one in metrics_of([EVERYTHING], catalogs={"c": True}, now=NOW)}
+    told = {one.name: one for one in metrics_of([EVERYTHING], catalogs={"c": True}, now=NOW, wrong=["shop"])}
     assert set(told) == told_names()
     tasks = {labels["task"]: value for labels, value in told["glacier_backup_task_seconds"].samples}
     assert tasks == {"dump_database": 12.5, "upload_files": 60.0}

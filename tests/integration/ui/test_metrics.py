@@ -66,3 +66,17 @@ def test_a_catalog_that_is_away_is_told_and_takes_no_other_with_it(
     assert applications(answer.text) == {"dms"}
     assert 'glacier_catalog_up{catalog="away/glacier_catalog"} 0' in answer.text
     assert 'glacier_catalog_up{catalog="the_catalog/glacier_catalog"} 1' in answer.text
+
+
+def test_what_applications_yaml_names_is_told_also_where_the_catalog_never_heard_of_it(
+    client: TestClient, site: Site
+) -> None:
+    site.configure("new", files_directory="/srv/new")
+    site.configure("bad", files_directory="/srv/bad", store="nowhere")
+    text = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text
+    assert applications(text) == {"dms", "other", "new", "bad"}
+    assert 'glacier_state{application="new"} 2' in text
+    assert 'glacier_application_wrong{application="bad"} 1' in text
+    person = Person(reads=[dag for dag in DAGS if dag.endswith("__dms")])
+    site.app.dependency_overrides[access.metrics_reader] = lambda: person
+    assert applications(client.get("/metrics").text) == {"dms"}

@@ -107,6 +107,9 @@ def figures(*measured: Measured) -> dict[str, dict[str, float]]:
     for family in text_string_to_metric_families(text):
         assert family.type == "gauge"
         for sample in family.samples:
+            if sample.name == "glacier_collected_timestamp_seconds":
+                assert sample.value == SECOND
+                continue
             labels = dict(sample.labels)
             mine = found.setdefault(labels.pop("application"), {})
             mine[" ".join([sample.name, *(f"{label}={value}" for label, value in labels.items())])] = sample.value
@@ -138,6 +141,8 @@ def test_which_catalogs_could_be_asked_is_told_also_where_there_is_nothing_else_
         "# HELP glacier_catalog_up Whether the catalog could be asked.",
         'glacier_catalog_up{catalog="a"} 1',
         'glacier_catalog_up{catalog="b"} 0',
+        "# HELP glacier_collected_timestamp_seconds When these figures were collected.",
+        f"glacier_collected_timestamp_seconds {SECOND}",
         "# EOF",
     ]
     assert text.endswith("# EOF\n")
