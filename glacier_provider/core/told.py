@@ -397,6 +397,40 @@ def _report(told: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(_mapping(report, name))
 
 
+def _findings(told: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a report without what is not of the form that backups write: monitoring asks of all applications at once,
+    and the backup can be restored without."""
+    return {key: value for key, value in _report(told, name).items() if _is_as_written(key, value)}
+
+
+def _is_as_written(key: str, value: Any) -> bool:
+    if value is None:
+        return True
+    if key.endswith("_count"):
+        return type(value) is int and 0 <= value <= _HIGHEST_SIZE
+    if f"{key}_count" in _COUNTED:
+        names = [one.get("name") if isinstance(one, Mapping) else one for one in value] if type(value) is list else [0]
+        return all(isinstance(one, str) for one in names)
+    if key == "rehearsal":
+        return isinstance(value, Mapping) and all(_is_outlook(value[one]) for one in _OUTLOOKS if one in value)
+    return True
+
+
+def _is_outlook(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and all(isinstance(value.get(one, ""), str) for one in ("verdict", "why", "hint"))
+        and type(value.get("count", 0)) is int
+        and type(value.get("found", [])) is list
+        and all(isinstance(one, str) for one in value.get("found", []))
+    )
+
+
+#: What a report counts, and names the first of.
+_COUNTED = {"changed_count", "unarchived_references_count", "unreadable_count", "other_references_count"}
+_OUTLOOKS = ("in_place", "new_server")
+
+
 def _fingerprint(told: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     """Return what the database was known by; None for what is no fingerprint: the backup can be restored without."""
     try:
@@ -441,7 +475,7 @@ _HEAD: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
     "new_files_bytes": _count_or_none,
     "vanished_count": _count_or_none,
     "returned_count": _count_or_none,
-    "report": _report,
+    "report": _findings,
     "roles": _report,
     "fingerprint": _fingerprint,
 }

@@ -14,6 +14,7 @@ from glacier_provider.errors import GlacierProviderError
 from glacier_provider.hooks.resources import (
     Resources,
     aws_client,
+    connection_of,
     open_batch_of,
     open_queue_of,
     open_store_of,
@@ -38,6 +39,7 @@ def examine(application: Application, *, of_airflow: bool = True) -> Iterator[Di
             lambda: _store(application),
             lambda: _queue(application),
             lambda: _batch(application),
+            lambda: _called(application),
         )
         for part in parts:
             yield from _whole(part)
@@ -99,6 +101,25 @@ def _batch(application: Application) -> Iterator[Diagnosis]:
         yield Diagnosis("role of S3 Batch Operations", _WELL, f"{application.verify.role_arn} is named")
 
 
+def _called(application: Application) -> Iterator[Diagnosis]:
+    """Yield who is to be called and cannot be, since there is no such connection. Nobody is called for it."""
+    from glacier_provider.core.alert import AlertTarget
+
+    asked = {"ping": application.ping} if application.ping else {}
+    for target in (AlertTarget.from_given(one) for one in application.alerts.to):
+        if target.kind != "notifier":
+            is_mail = target.kind == "email"
+            asked[target.name] = target.options.get("conn_id", "smtp_default") if is_mail else target.address
+    for about, conn_id in asked.items():
+        try:
+            if "://" not in conn_id:
+                connection_of(conn_id)
+        except GlacierProviderError as error:
+            yield _told(about, error)
+        else:
+            yield Diagnosis(about, _WELL, "its address is known; whether it arrives: glacier-backup alerts test")
+
+
 def examine_airflow(application: Application) -> Iterator[Diagnosis]:
     """Yield what Airflow lacks, by its own database, where this process may look into it."""
     try:
@@ -113,7 +134,6 @@ def examine_airflow(application: Application) -> Iterator[Diagnosis]:
 
 def _from_metadata(application: Application) -> Iterator[Diagnosis]:
     from airflow.jobs.job import Job
-    from airflow.models.dag import DagModel
     from airflow.models.pool import Pool
     from airflow.utils.session import create_session
 
@@ -124,14 +144,10 @@ def _from_metadata(application: Application) -> Iterator[Diagnosis]:
             yield Diagnosis("pool", _WRONG, told, f"airflow pools set {application.pool} 2 'Glacier backups'")
         for kind in (BACKUP, RESTORE):
             dag_id = dag_id_of(kind, name)
-            dag = session.query(DagModel.is_paused).filter(DagModel.dag_id == dag_id).first()
-            about = f"DAG {dag_id}"
-            if dag is None:
-                mend = "Copy the files of dags/ into the DAGs folder; see: airflow dags list-import-errors"
-                yield Diagnosis(about, _WRONG, "Airflow does not know it", mend)
-            elif dag[0]:
-                judgement = _WRONG if kind == BACKUP and application.schedule else Judgement.DOUBTFUL
-                yield Diagnosis(about, judgement, "it is paused", f"airflow dags unpause {dag_id}")
+            by_itself = kind == BACKUP and bool(application.schedule)
+            yield from _dag(session, dag_id, paused=_WRONG if by_itself else Judgement.DOUBTFUL)
+        if application.alerts.to:
+            yield from _dag(session, "glacier_alerts", paused=_WRONG)
         yield from _waiting(name, session)
         alive = datetime.now(UTC) - timedelta(minutes=2)
         beats = session.query(Job.job_type).filter(Job.state == "running", Job.latest_heartbeat > alive)
@@ -140,6 +156,19 @@ def _from_metadata(application: Application) -> Iterator[Diagnosis]:
         what = job.removesuffix("Job").lower()
         if job not in running:
             yield Diagnosis(what, _WRONG, f"no {what} is alive: {why}", f"Start it: airflow {what}")
+
+
+def _dag(session: Any, dag_id: str, *, paused: Judgement) -> Iterator[Diagnosis]:
+    """Yield what is wrong with a DAG: that Airflow does not know it, or no more, or that it is paused."""
+    from airflow.models.dag import DagModel
+
+    known = (DagModel.dag_id == dag_id, DagModel.is_stale.is_(False))
+    found = session.query(DagModel.is_paused).filter(*known).first()
+    if found is None:
+        mend = "Copy the files of dags/ into the DAGs folder; see: airflow dags list-import-errors"
+        yield Diagnosis(f"DAG {dag_id}", _WRONG, "Airflow does not know it", mend)
+    elif found[0]:
+        yield Diagnosis(f"DAG {dag_id}", paused, "it is paused", f"airflow dags unpause {dag_id}")
 
 
 def _waiting(name: str, session: Any) -> Iterator[Diagnosis]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from glacier_provider.applications import Application
 from glacier_provider.core.diagnosis import Diagnosis, Judgement
+from glacier_provider.core.tables import parse_table
 from glacier_provider.core.text import names, readable_size
 from glacier_provider.errors import CatalogNotReady, GlacierProviderError
 from glacier_provider.files import Root
@@ -26,20 +27,38 @@ SELECT format('%%I.%%I', n.nspname, c.relname)
  WHERE c.relkind IN ('r', 'p', 'S', 'm') AND n.nspname <> ALL (%s) AND n.nspname NOT LIKE 'pg\\_%%'
    AND n.nspname <> 'information_schema' AND NOT EXISTS (
        SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+   AND n.nspname || '.' || c.relname <> ALL (%s)
    AND NOT (has_schema_privilege(n.oid, 'USAGE') AND CASE c.relkind
             WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END)
  ORDER BY 1"""
+#: Tables whose policies hide rows from this user: pg_dump stops rather than leave them out.
+_HIDDEN = """
+SELECT format('%%I.%%I', n.nspname, c.relname)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'r' AND n.nspname <> ALL (%s) AND n.nspname || '.' || c.relname <> ALL (%s)
+   AND row_security_active(c.oid)
+ ORDER BY 1"""
+_LARGE_OBJECT = """
+SELECT oid FROM pg_largeobject_metadata
+ WHERE NOT pg_has_role(lomowner, 'USAGE') AND NOT EXISTS (
+       SELECT FROM aclexplode(lomacl) AS a
+        WHERE a.privilege_type = 'SELECT' AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE'))) LIMIT 1"""
 
 
 def examine_database(application: Application, server: Callable[[], Server]) -> Iterator[Diagnosis]:
     """Yield whether the database can be reached, dumped by the client programs, and read by its user."""
     from glacier_provider.postgres import tools_for
 
-    about = f"database ({application.postgres_conn_id})"
+    about, dump = f"database ({application.postgres_conn_id})", application.dump
+    left_out = [".".join(parse_table(name)) for name in dump.exclude_tables]
+    without_rows = left_out + [".".join(parse_table(name)) for name in dump.exclude_table_data]
     try:
         found = server()
         with found.connect() as connection:
-            unreadable = [row[0] for row in connection.execute(_TABLES, [list(application.dump.exclude_schemas)])]
+            schemas = list(dump.exclude_schemas)
+            unreadable = [row[0] for row in connection.execute(_TABLES, [schemas, left_out])]
+            hidden = [row[0] for row in connection.execute(_HIDDEN, [schemas, without_rows])]
+            large_object = connection.execute(_LARGE_OBJECT).fetchone()
             row = connection.execute(_SIZE).fetchone()
     except GlacierProviderError as error:
         yield _of_error(about, error)
@@ -51,6 +70,14 @@ def examine_database(application: Application, server: Callable[[], Server]) -> 
         mend = f"As superuser: GRANT pg_read_all_data TO {user}; or dump as the owner of these objects."
         told = f"{user} may not read {len(unreadable)} tables or sequences, and pg_dump would stop: {names(unreadable)}"
         yield Diagnosis("privileges", _WRONG, told, mend)
+    if hidden:
+        told = f"policies hide rows from {user}, and pg_dump would stop: {names(hidden)}"
+        mend = f"As superuser: ALTER ROLE {user} BYPASSRLS; or leave their rows out with dump.exclude_table_data."
+        yield Diagnosis("row security", _WRONG, told, mend)
+    if large_object is not None:
+        told = f"{user} may not read the large object {large_object[0]}, nor perhaps others, and pg_dump would stop"
+        mend = f"GRANT SELECT ON LARGE OBJECT {large_object[0]} TO {user}; or dump as their owner, or as superuser."
+        yield Diagnosis("large objects", _WRONG, told, mend)
     try:
         tools = tools_for(found, application.pg_bin_directory, compression=application.dump.compression)
     except GlacierProviderError as error:

@@ -182,6 +182,24 @@ def a_closed_schema(i: Installation) -> None:
     i.connect("dms_db", i.server(login="poor", password="poor"))
 
 
+def hidden_rows(i: Installation) -> None:
+    spoil(
+        i.database, "CREATE TABLE hidden (); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY; GRANT ALL ON hidden TO poor"
+    )
+    i.connect("dms_db", i.server(login="poor", password="poor"))
+
+
+def a_large_object(i: Installation) -> None:
+    spoil(i.database, "SELECT lo_create(0)")
+    i.connect("dms_db", i.server(login="poor", password="poor"))
+
+
+def a_denied_key(i: Installation) -> None:
+    key = "arn:aws:kms:eu-central-1:1234:key/a"
+    i.entry["store"] += f"&sse=aws:kms&kms_key_id={key}&object_lock_days=30&object_lock_mode=GOVERNANCE"
+    i.s3.deny(BUCKET, {"CreateMultipartUpload"})
+
+
 #: What is spoiled, how, what it is called, and words of the mend.
 PLANTED: dict[str, tuple[Callable[[Installation], Any], str, str, str]] = {
     "a field of applications.yaml": (
@@ -297,6 +315,38 @@ PLANTED: dict[str, tuple[Callable[[Installation], Any], str, str, str]] = {
         "queue of notifications",
         "no-such-queue",
         "",
+    ),
+    "rows that policies hide": (hidden_rows, "row security", "hide rows from poor", "ALTER ROLE poor BYPASSRLS"),
+    "a large object of another": (a_large_object, "large objects", "may not read the large object", "TO poor"),
+    "a key that may not be used": (
+        a_denied_key,
+        "permission s3:PutObject",
+        "not allowed",
+        "kms:GenerateDataKey and kms:Decrypt of the key, s3:PutObjectRetention",
+    ),
+    "a bucket without the lock that is asked for": (
+        lambda i: i.s3.plan.inject(
+            "CreateMultipartUpload",
+            FaultKind.ERROR,
+            status=400,
+            code="InvalidRequest",
+            message="Bucket is missing Object Lock Configuration",
+        ),
+        "permission s3:PutObject",
+        "InvalidRequest (Bucket is missing Object Lock Configuration)",
+        "object_lock_days",
+    ),
+    "mails without a connection": (
+        lambda i: i.entry.update(alerts="ops@example.com"),
+        "email ops@example.com",
+        "no Airflow connection smtp_default",
+        "AIRFLOW_CONN_SMTP_DEFAULT",
+    ),
+    "a monitor without a connection": (
+        lambda i: i.entry.update(ping="nowhere"),
+        "ping",
+        "no Airflow connection nowhere",
+        "AIRFLOW_CONN_NOWHERE",
     ),
 }
 
@@ -563,3 +613,22 @@ def test_the_mends_are_printed_for_this_configuration(
     assert "GRANT pg_read_all_data TO" in out
     assert 'resource "aws_s3_bucket" "dms"' in out
     assert "days_after_initiation = 14" in out
+
+
+def test_nor_need_single_tables_that_are_left_out(
+    servers: tuple[Server, Server], installed: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(servers[0], "CREATE SCHEMA left; CREATE TABLE left.out (); CREATE TABLE left.rowless ()")
+    spoil(servers[0], "ALTER TABLE left.rowless ENABLE ROW LEVEL SECURITY; GRANT USAGE ON SCHEMA left TO poor")
+    spoil(servers[0], "GRANT SELECT ON left.rowless TO poor")
+    installed.connect("dms_db", installed.server(login="poor", password="poor"))
+
+    def told(**dump: Any) -> str:
+        installed.entry["dump"] = dump
+        _, found = diagnosed(installed, capsys)
+        return " ".join(one["told"] for one in found if one["about"] in ("privileges", "row security"))
+
+    assert "left.out" in told()
+    assert "left.rowless" in told()
+    assert "left." not in told(exclude_tables=["left.out"], exclude_table_data=["left.rowless"])
+    assert "left." not in told(exclude_schemas=["left"])

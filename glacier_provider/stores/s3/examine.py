@@ -13,6 +13,7 @@ from glacier_provider.core.diagnosis import CLOCK_SECONDS, Diagnosis, Judgement,
 from glacier_provider.core.store_uri import S3Uri
 from glacier_provider.errors import GlacierProviderError
 from glacier_provider.stores.aws_errors import aws_errors, error_code, http_status
+from glacier_provider.stores.s3.bucket import Bucket
 
 _DENIED = {"403", "AccessDenied", "Forbidden"}
 
@@ -83,13 +84,16 @@ def _permissions(uri: S3Uri, client: Any, *, versioned: bool) -> Iterator[Diagno
     nothing = "/".join(filter(None, (uri.prefix, f".glacier-doctor-{uuid.uuid4().hex}")))
     place = {"Bucket": uri.bucket, "Key": nothing}
 
+    # With class, encryption and lock: a key may be denied, and a bucket may have no lock or demand encryption.
+    as_written = Bucket(uri, client).write_arguments(uri.storage_class)
+
     def write() -> None:
-        upload = client.create_multipart_upload(**place)["UploadId"]
+        upload = client.create_multipart_upload(**place, **as_written)["UploadId"]
         with suppress(Exception):
             client.abort_multipart_upload(**place, UploadId=upload)
 
     def abort() -> None:
-        upload = client.create_multipart_upload(**place)["UploadId"]
+        upload = client.create_multipart_upload(**place, **as_written)["UploadId"]
         client.abort_multipart_upload(**place, UploadId=upload)
 
     tries: dict[str, Callable[[], Any]] = {
@@ -118,17 +122,32 @@ def _tried(action: str, attempt: Callable[[], Any], uri: S3Uri) -> Iterator[Diag
         if error_code(error) in _DENIED or http_status(error) == 403:
             optional = action.startswith("s3:DeleteObject")
             where = f"s3://{uri.bucket}/{uri.prefix}"
-            mend = f"Allow {action.partition(' ')[0]} on {where}: doctor --fix-print has the policy."
+            mend = f"Allow {_needed(action, uri)} on {where}: doctor --fix-print has the policy."
             judgement = Judgement.DOUBTFUL if optional else Judgement.WRONG
             yield Diagnosis(about, judgement, f"{action} is not allowed", mend)
             return
-        if http_status(error) not in (400, 404):
+        if http_status(error) == 400:
+            words = str(error.response.get("Error", {}).get("Message") or "").rstrip(".")
+            told = f"{action} is refused: {error_code(error)}" + (f" ({words})" if words else "")
+            mend = "Compare the parameters of the store's URI (sse, kms_key_id, object_lock_days) with the bucket."
+            yield Diagnosis(about, Judgement.WRONG, told, mend)
+            return
+        if http_status(error) != 404:
             yield Diagnosis(about, Judgement.UNTRIED, f"the store answered {error_code(error)}", "Try again later.")
             return
     except Exception as error:  # noqa: BLE001 - told like the others
         yield Diagnosis(about, Judgement.UNTRIED, f"no answer ({type(error).__name__})", "Try again later.")
         return
     yield Diagnosis(about, Judgement.WELL, f"{action} is allowed")
+
+
+def _needed(action: str, uri: S3Uri) -> str:
+    """Return what a request needs: with a key or a lock more than its own name says."""
+    needed = [action.partition(" ")[0]]
+    if action in ("s3:PutObject", "s3:AbortMultipartUpload"):
+        needed += ["kms:GenerateDataKey and kms:Decrypt of the key"] if uri.kms_key_id is not None else []
+        needed += ["s3:PutObjectRetention"] if uri.object_lock_days is not None else []
+    return ", ".join(needed)
 
 
 def error_code_of(error: BaseException) -> str:

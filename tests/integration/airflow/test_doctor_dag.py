@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from glacier_provider.applications import Application
 from glacier_provider.hooks.doctor import examine_airflow
 from glacier_provider.operators.doctor_steps import ExamineOperator
 from glacier_provider.ui.access import AirflowScheduler
@@ -96,11 +97,33 @@ def test_a_paused_dag_is_wrong_where_it_is_to_run_by_itself(
     assert judged("@daily") == ["wrong", "wrong"]  # Airflow knows neither
     metadata(DagBundleModel(name="doctored"))
     for kind in ("backup", "restore"):
-        metadata(DagModel(dag_id=f"glacier_{kind}__doctored", bundle_name="doctored", is_paused=True))
+        metadata(DagModel(dag_id=f"glacier_{kind}__doctored", bundle_name="doctored", is_paused=True, is_stale=False))
     assert judged("@daily") == ["wrong", "doubtful"]
     assert judged(None) == ["doubtful", "doubtful"]
     metadata(is_paused=False)
     assert judged("@daily") == []
+    metadata(is_stale=True)
+    assert judged("@daily") == ["wrong", "wrong"]  # its file is gone
+
+
+@pytest.mark.slow
+def test_nobody_is_called_by_a_dag_of_alerts_that_is_paused(
+    dms: ApplicationUnderTest, metadata: Callable[..., None]
+) -> None:
+    from airflow.models.dag import DagModel
+    from airflow.models.dagbundle import DagBundleModel
+
+    application = Application.from_dict({**dms.application.to_dict(), "alerts": "ops@example.com"})
+
+    def told() -> list[str]:
+        return [one.told for one in examine_airflow(application) if one.about == "DAG glacier_alerts"]
+
+    assert told() == ["Airflow does not know it"]
+    metadata(DagBundleModel(name="doctored"))
+    metadata(DagModel(dag_id="glacier_alerts", bundle_name="doctored", is_paused=True, is_stale=False))
+    assert told() == ["it is paused"]
+    metadata(is_paused=False)
+    assert told() == []
 
 
 @pytest.mark.slow

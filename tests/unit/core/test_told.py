@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 from glacier_provider.core import told as as_told
 from glacier_provider.core.archive import ArchiveKind, Description
+from glacier_provider.core.findings import known_of_backup
 from glacier_provider.core.manifest import manifest_lines
+from glacier_provider.core.restorability import cannot_be_brought_back
 from glacier_provider.core.told import (
     ToldArchive,
     ToldBackup,
@@ -348,3 +350,42 @@ def test_a_number_that_no_catalog_gives_is_none() -> None:
 )
 def test_what_is_no_fingerprint_is_left_out(kept: object) -> None:
     assert as_told._HEAD["fingerprint"]({"fingerprint": kept}, "fingerprint") is None
+
+
+ODD_REPORTS: list[dict[str, Any]] = [
+    {"unreadable_count": "x"},
+    {"changed_count": 2.5},
+    {"new_versions_count": -1},
+    {"new_versions_count": True},
+    {"unreadable": "x"},
+    {"unreadable": [None]},
+    {"changed": [{"size": 1}]},
+    {"rehearsal": "x"},
+    {"rehearsal": {"in_place": "x"}},
+    {"rehearsal": {"in_place": {"verdict": "no", "why": 5}}},
+    {"rehearsal": {"in_place": {"verdict": "no", "found": 5}}},
+    {"rehearsal": {"new_server": {"verdict": "no", "found": [5]}}},
+    {"rehearsal": {"in_place": {"verdict": "no", "count": "x"}}},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_REPORTS, ids=str)
+def test_a_report_keeps_what_is_as_backups_write_it_and_no_more(odd: dict[str, Any]) -> None:
+    """One question asks of all applications of a catalog: none may be silenced by the report of another."""
+    good = {
+        "unarchived_references_count": 1,
+        "unarchived_references": ["b"],
+        "other_references_count": None,
+        "store_changed": None,
+        "skipped_count": 3,
+    }
+    ((_, backup),) = read(lines_of(a_head(report={**good, **odd})))
+    assert backup.head["report"] == good
+    assert list(known_of_backup(backup.head["report"])) == ["Does not hold 1 file that the database names: b."]
+
+
+def test_a_rehearsal_is_kept() -> None:
+    found = {"rehearsal": {"in_place": {"verdict": "no", "why": "No role.", "found": ["a"], "count": 2}}}
+    ((_, backup),) = read(lines_of(a_head(report=found)))
+    assert backup.head["report"] == found
+    assert cannot_be_brought_back(backup.head["report"]) == "No role; a; and 1 more."
