@@ -160,3 +160,19 @@ def test_a_backup_that_failed_is_told_also_when_the_catalog_is_away(
     run = SimpleNamespace(dag_id=dag_id, run_id="manual__1")
     record_failure(a_context(task, dag_run=run, exception=RuntimeError("the catalog is away")))
     assert [one.body for one in monitor.received] == ([b"open_backup: the catalog is away"] if told else [])
+
+
+def test_a_failure_that_could_not_be_noted_for_whatever_reason_is_told_to_the_monitor(
+    monitor: WebReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    def break_down(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("glacier_provider.operators.base.Resources", break_down)
+    settings: dict[str, Any] = replace(APPLICATION, ping=monitor.url).to_dict()
+    task = OpenBackupOperator(task_id="open_backup", application=settings)
+    run = SimpleNamespace(dag_id="glacier_backup__dms", run_id="manual__1")
+    record_failure(a_context(task, dag_run=run, exception=RuntimeError("no room")))
+    assert [one.body for one in monitor.received] == [b"open_backup: no room"]
