@@ -627,6 +627,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(kept: ApplicationUnderTest) -
         ["list", "--limit", "-1"],
         ["list", "--offset", "x"],
         ["list", "--state", "x"],
+        ["list", "--stat", "failed", "--nonsense"],
+        ["list", "dms", "too"],
+        ["delete", "dms", "1", "--yes"],
     ],
 )
 def test_wrong_usage_ends_with_2_and_the_usage(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
