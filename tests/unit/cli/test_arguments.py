@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 
 import pytest
 
 from glacier_provider.cli import command_parser
+from glacier_provider.cli.arguments import right_applications
 
 #: What these are about has an id, which tells whose it is, or is no application.
 BY_ID = {"show", "archives", "undo-orphans", "undo-database", "accept-errors", "applications", "completion"}
@@ -39,3 +42,19 @@ def test_a_command_that_needs_none_takes_it_by_an_option_too(name: str) -> None:
     more = MORE.get(name, ["3"] if name in BY_ID - {"applications"} else [])
     assert parser.parse_args([*more, "--application", "library"]).application == "library"
     assert parser.parse_args(more).application is None
+
+
+def test_commands_go_on_with_what_is_right_and_say_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = {
+        "postgres_conn_id": "a",
+        "files_directory": "/f",
+        "staging_directory": "/s",
+        "store": "s3://bucket/pre?storage_class=GLACIER",
+    }
+    path = tmp_path / "applications.yaml"
+    path.write_text(json.dumps({"applications": {"dms": entry, "bad": {"store": "nowhere"}}}))
+    assert list(right_applications(argparse.Namespace(applications=str(path)))) == ["dms"]
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"{path} is wrong in: bad. See: glacier-backup applications\n")
