@@ -222,7 +222,7 @@ def _why_not(target: AlertTarget, alert: Alert, seconds: float, send: Send) -> s
     except GlacierProviderError as error:
         return str(error)
     except TimeoutError:
-        return f"it did not answer within {seconds:g} seconds"
+        return f"it did not answer within {seconds:g} seconds, which are alerts.timeout_seconds"
     except Exception as error:
         log.debug("An alert did not arrive.", exc_info=True)
         return type(error).__name__
