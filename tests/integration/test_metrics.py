@@ -209,6 +209,22 @@ def test_what_applications_yaml_names_is_told_also_where_the_catalog_never_heard
     assert "The catalog knows no application 'nope'." in capsys.readouterr().err
 
 
+def test_the_figures_of_one_application_are_those_of_no_other(
+    catalog_database: Server, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GLACIER_CATALOG_URI", uri_of(catalog_database))
+    for name in ("dms", "shop"):
+        a_backup_row(catalog_database, name, "complete", ago(hours=1))
+
+    def named(*options: str) -> set[str]:
+        capsys.readouterr()
+        assert cli.main(["metrics", *options]) == 0
+        return {dict(labels).get("application", "") for _, labels in read(capsys.readouterr().out)} - {""}
+
+    assert named() == {"dms", "shop"}
+    assert named("shop") == named("--application", "shop") == {"shop"}
+
+
 def told_names() -> set[str]:
     others = {"glacier_catalog_up", "glacier_application_wrong", "glacier_collected_timestamp_seconds"}
     return {*metrics._FAMILIES, *metrics._ages(datetime.now(UTC)), *others}
