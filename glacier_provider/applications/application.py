@@ -69,7 +69,7 @@ def error_of_problems(problems: list[str], origin: str) -> ConfigurationError:
     """Return one error that names all problems."""
     if len(problems) == 1:
         return ConfigurationError(f"{origin}: {problems[0]}\n{ConfigurationError.hint}", hint="")
-    lines = "\n- ".join([f"{origin} has {len(problems)} problems:", *problems])
+    lines = "\n- ".join([f"{origin} has {len(problems):,} problems:", *problems])
     return ConfigurationError(f"{lines}\n{ConfigurationError.hint}", hint="")
 
 

@@ -130,7 +130,10 @@ def _airflow_setting() -> str | None:
 
 
 _TOP = ("defaults", "applications")
-_ANOTHER_PATH = f"Set {ENVIRONMENT_VARIABLE} or [glacier_provider] applications to its path."
+_EXAMPLE = "dags/applications.yaml of the sources, glacier_provider/bundle/applications.yaml of the installed package"
+_ANOTHER_PATH = (
+    f"Make it (an example is {_EXAMPLE}), or set {ENVIRONMENT_VARIABLE} or [glacier_provider] applications to its path."
+)
 
 
 def _parse_document(

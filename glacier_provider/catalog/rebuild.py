@@ -61,7 +61,7 @@ class Rebuild:
         rows = self._db.row("rebuild_in_the_way", application_id=self._application_id)
         if rows and (rows["backups"] or rows["archives"]):
             raise UnsafeCatalogSchema(
-                f"The catalog knows {rows['backups']} backups and {rows['archives']} archives of this application.",
+                f"The catalog knows {rows['backups']:,} backups and {rows['archives']:,} archives of this application.",
                 hint="A rebuild needs an empty one: drop the schema, or name another with --schema.",
             )
         self._db.run("rebuild_forgotten_scans", application_id=self._application_id)

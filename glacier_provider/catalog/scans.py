@@ -181,7 +181,7 @@ class Scans:
         before = self._db.row("open_files", application_id=self._backups.application_id)
         if before and before["files"]:
             raise DirectoryUnusable(
-                f"The attached-files directory is empty, and held {before['files']} files at the last scan.",
+                f"The attached-files directory is empty, and held {before['files']:,} files at the last scan.",
                 hint="Check that it is mounted. If it really is to be empty, put one file into it, such as .keep.",
             )
 

@@ -24,4 +24,5 @@ def check_version(found: str | None, schema: str) -> None:
             hint="Upgrade glacier_provider on this machine to the version that other workers have.",
         )
     if found != newest:
-        raise CatalogNotReady(f"The catalog schema {schema} is at version {found or 'none'}, not {newest}.")
+        is_there = f"is at version {found}, not {newest}" if found else "is not there yet"
+        raise CatalogNotReady(f"The catalog schema {schema} {is_there}.")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.cli.arguments import Arguments, add_command, add_named, right_applications
-from glacier_provider.cli.connections import airflow_at_hand, open_catalog
+from glacier_provider.cli.connections import airflow_at_hand, open_catalog, told_by_command
 from glacier_provider.cli.output import Columns, print_rows, shown_time
 from glacier_provider.core.text import some
 from glacier_provider.errors import CatalogUnavailable, ConfigurationError, NotTold
@@ -34,9 +34,9 @@ def _alerts(arguments: Arguments) -> None:
     applications = right_applications(arguments)
     with airflow_at_hand():
         rows = _ACTIONS[arguments.action](arguments, applications)
-    print_rows(arguments, rows, _COLUMNS[arguments.action])
-    if failed := [f"{row['target']} ({row['error']})" for row in rows if row.get("error")]:
-        raise NotTold(f"Not told: {'; '.join(failed)}.", hint="Mend what is said of each, and try again.")
+    print_rows(arguments, rows, _COLUMNS[arguments.action], nothing=_NOTHING[arguments.action])
+    if failed := [row["target"] for row in rows if row.get("error")]:
+        raise NotTold(f"Not told: {', '.join(failed)}.", hint="Mend what is said of each, and try again.")
 
 
 def _chosen(arguments: Arguments, applications: Applications) -> list[Application]:
@@ -56,7 +56,8 @@ def _test(arguments: Arguments, applications: Applications) -> list[dict[str, An
     told: list[dict[str, Any]] = []
     for one in _chosen(arguments, applications):
         alert = a_test_alert(one.name, datetime.now(UTC), page_link())
-        answers = tell(targets_of(one), alert, seconds=one.alerts.timeout_seconds, send=send_alert)
+        with told_by_command(tell):
+            answers = tell(targets_of(one), alert, seconds=one.alerts.timeout_seconds, send=send_alert)
         told += [{"application": one.name, "target": target.name, "error": why} for target, why in answers]
     if not told:
         raise _nobody()
@@ -100,11 +101,14 @@ def _send(arguments: Arguments, applications: Applications) -> list[dict[str, An
     return failures
 
 
+#: What is said where there is no row.
+_NOTHING = {"test": "", "show": "All is well: there is nothing to tell.", "send": "All is told."}
 _ACTIONS = {"test": _test, "show": _show, "send": _send}
 _TRIED: Columns = {
     "application": "application",
     "target": "target",
     "arrived": lambda row: "no" if row["error"] else "yes",
+    "why not": lambda row: row["error"] or None,
 }
 _COLUMNS: dict[str, Columns] = {
     "test": _TRIED,

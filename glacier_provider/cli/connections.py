@@ -11,7 +11,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -33,6 +34,7 @@ def log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     for chatty in ("airflow", "alembic", "apprise", "botocore", "httpx", "sqlalchemy", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("airflow.sdk._shared.secrets_masker").setLevel(logging.ERROR)  # it warns of short passwords
 
 
 def warn_of_password(arguments: Arguments) -> None:
@@ -56,11 +58,32 @@ def airflow_at_hand() -> Iterator[None]:
             import airflow.sdk.bases.hook  # noqa: F401 - it takes over logging when it is first imported
 
             log_to_stderr()
-            with _airflow_silent():
+            with _airflow_silent(), _no_warnings():
                 yield
     finally:
         if before is None:
             del os.environ[_CONTEXT]
+
+
+@contextmanager
+def told_by_command(function: Callable[..., Any]) -> Iterator[None]:
+    """Have the module of a function log nothing that is well meanwhile: the command's answer says the same."""
+    logger = logging.getLogger(function.__module__)
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Have Python's warnings, which are for who writes Airflow and its libraries, shown to who asked for them."""
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from glacier_provider.cli.arguments import Arguments, add_command, add_named, right_applications
 from glacier_provider.cli.connections import open_catalog
-from glacier_provider.cli.output import print_json, print_table
+from glacier_provider.cli.output import print_json, print_table, shown_count
 from glacier_provider.core.cost import early_deletion, money, plain, storage_cost
 from glacier_provider.core.text import counted, readable_size
 from glacier_provider.errors import ConfigurationError
@@ -72,7 +72,7 @@ def _print(estimate: dict[str, Any]) -> None:
         estimate["classes"],
         {
             "class": "store_class",
-            "archives": "archives",
+            "archives": lambda row: shown_count(row["archives"]),
             "bytes": lambda row: readable_size(row["bytes"]),
             "a month": lambda row: money(Decimal(row["monthly"]), currency),
             "if deleted today, at most": lambda row: money(Decimal(row["delete_today_at_most"]), currency),

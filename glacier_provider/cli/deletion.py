@@ -79,7 +79,7 @@ def _delete(arguments: Arguments) -> None:
             figures = delete_backup(
                 application, backup_id, _run(), catalog=catalog, stores=resources.stores, force=arguments.force
             )
-    print_answer(arguments, figures, f"Backup {backup_id} is deleted: {figures['archives']} archives.")
+    print_answer(arguments, figures, f"Backup {backup_id} is deleted: {figures['archives']:,} archives.")
 
 
 def _proposal(arguments: Arguments, plan: DeletionPlan) -> str:
@@ -114,7 +114,7 @@ def _retention(arguments: Arguments) -> None:
         refuse_after_rewrite(application, catalog=catalog, despite=arguments.despite_rewrite)
         if arguments.yes_delete != application.name:
             raise ConfigurationError(
-                f"The deletion of {len(going)} backups of {application.name} is not confirmed.",
+                f"The deletion of {len(going):,} backups of {application.name} is not confirmed.",
                 hint=f"Nothing was changed. To delete them, add: --yes-delete {application.name}",
             )
         with airflow_at_hand(), bars(), Resources(application) as resources:
@@ -123,7 +123,7 @@ def _retention(arguments: Arguments) -> None:
                 for number in sorted(going)
             ]
     archives = sum(one["archives"] for one in figures)
-    print_answer(arguments, {"deleted": figures}, f"{len(figures)} backups are deleted: {archives} archives.")
+    print_answer(arguments, {"deleted": figures}, f"{len(figures):,} backups are deleted: {archives:,} archives.")
 
 
 def _reconcile(arguments: Arguments) -> None:

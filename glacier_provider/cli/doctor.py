@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from glacier_provider.cli.arguments import Arguments, add_command, add_named
 from glacier_provider.cli.connections import airflow_at_hand
 from glacier_provider.cli.output import for_terminal, print_json
-from glacier_provider.core.diagnosis import Diagnosis, Judgement, policy_of, terraform_of
+from glacier_provider.core.diagnosis import Diagnosis, Judgement, Needed, policy_of, terraform_of
 
 if TYPE_CHECKING:
     from glacier_provider.applications import Application
@@ -81,11 +81,23 @@ def _fixes(application: Application) -> dict[str, Any]:
     from glacier_provider.core.store_uri import parse_store_uri
     from glacier_provider.pipelines.doctor import statements_of
 
+    with airflow_at_hand():
+        from glacier_provider.hooks.doctor import users_of
+
+        users = users_of(application)
+    user, database = users.get(application.postgres_conn_id, (application.name, application.name))
+    catalog = users.get(application.catalog_conn_id, ("glacier", "glacier"))
     uri = parse_store_uri(application.store)
+    needs = Needed(
+        queue=application.notifications.queue,
+        role_arn=application.verify.role_arn,
+        verifies=application.verify.by != "off",
+        report_prefix=application.verify.report_prefix,
+    )
     return {
-        "policy": policy_of(uri),
-        "sql": statements_of("glacier_dump", "glacier"),
-        "terraform": terraform_of(application.name, uri),
+        "policy": policy_of(uri, needs),
+        "sql": statements_of(application, user or application.name, database, catalog),
+        "terraform": terraform_of(application.name, uri, needs),
     }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.cli.arguments import Arguments, add_command_of_one, named_application
 from glacier_provider.cli.bars import bars
-from glacier_provider.cli.connections import airflow_at_hand, open_catalog
+from glacier_provider.cli.connections import airflow_at_hand, open_catalog, told_by_command
 from glacier_provider.cli.output import print_answer
 from glacier_provider.core.status import ProofState
 from glacier_provider.errors import GlacierProviderError, ProofFailed
@@ -60,7 +60,8 @@ def _drilled(application: Application, catalog: Catalog, resources: Resources) -
         finally:
             with suppress(GlacierProviderError):  # the next drill does
                 drill.clear_drill(application, proof_id, **given)
-        return drill.close_drill(application, proof_id, catalog=catalog, stores=resources.stores)
+        with told_by_command(drill.close_drill):
+            return drill.close_drill(application, proof_id, catalog=catalog, stores=resources.stores)
 
 
 def _steps(application: Application, proof_id: int, run: Any, given: dict[str, Any], resources: Resources) -> None:
@@ -77,7 +78,7 @@ def _steps(application: Application, proof_id: int, run: Any, given: dict[str, A
     while not (waiting := restore.poll_retrievals(application, restore_id, catalog=catalog, stores=stores)).done:
         if waiting.failed:
             restore.raise_failed_retrievals(restore_id, catalog=catalog)
-        log.info("%d archives are pending, %d can be read.", waiting.pending, waiting.ready)
+        log.info("%s.", waiting)
         time.sleep(application.poll_seconds)
     for wanted in ranges:
         drill.download_sample(application, proof_id, restore_id, wanted, stores=stores, **given)

@@ -150,7 +150,7 @@ def _tell(arguments: Arguments, chains: Mapping[str, Chain], *before: str) -> No
     for name, chain in chains.items():
         whole = "whole" if not chain.faults else "NOT whole"
         count = len(chain.documents)
-        documents = f"{count} document{'' if count == 1 else 's'}"
+        documents = counted(count, "document")
         last = "" if chain.last is None else f"; the last is {chain.last[0]}, SHA-256 {chain.last[1]}"
         lines += [f"{name}: {documents}, {whole}{last}.", *(f"  {fault}" for fault in chain.faults)]
         answer[name] = {

@@ -59,7 +59,7 @@ def _undo_orphans(arguments: Arguments) -> None:
     with bars(), open_catalog(arguments) as catalog:
         figures = restore.undo_orphans(application, arguments.restore_id, catalog=catalog)
     moved, left = counted(figures["moved_back"], "file"), figures["left"]
-    print_answer(arguments, figures, f"{moved} moved back, {left} left in {application.orphan_directory}.")
+    print_answer(arguments, figures, f"{moved} moved back, {left:,} left in {application.orphan_directory}.")
 
 
 def _undo_database(arguments: Arguments) -> None:
@@ -74,7 +74,7 @@ def _undo_database(arguments: Arguments) -> None:
         figures = restore.undo_database(
             application, arguments.restore_id, catalog=catalog, server=resources.server, path=arguments.dump
         )
-    told = f"The database is as it was before restore {arguments.restore_id}: {figures['restored']} entries restored."
+    told = f"The database is as it was before restore {arguments.restore_id}: {figures['restored']:,} entries restored."
     print_answer(arguments, figures, told)
 
 
@@ -118,7 +118,7 @@ def _rebuild(arguments: Arguments) -> None:
 
 def _lines(rebuilt: Rebuilt) -> Iterator[str]:
     backups, files = counted(rebuilt.backups, "backup"), counted(rebuilt.files, "file")
-    yield f"{backups}, of which {rebuilt.complete} complete; {files}."
+    yield f"{backups}, of which {rebuilt.complete:,} complete; {files}."
     if rebuilt.adopted:
         yield f"{counted(rebuilt.adopted, 'archive')} of backups that never got their manifest taken up."
     yield from rebuilt.renumbered

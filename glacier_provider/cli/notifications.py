@@ -58,7 +58,7 @@ def _named_or_only(arguments: Arguments) -> Application:
         return applications.named(arguments.application)
     if len(applications) != 1:
         raise ConfigurationError(
-            f"There are {len(applications)} applications in {applications.origin}.",
+            f"There are {len(applications):,} applications in {applications.origin}.",
             hint=f"Name one: glacier-backup setup-notifications {'|'.join(applications)}.",
         )
     return next(iter(applications.values()))

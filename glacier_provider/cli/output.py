@@ -12,6 +12,14 @@ from glacier_provider.cli.arguments import Arguments
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.text import readable_size
 
+
+class Count(int):
+    """A number of things, which a table shows with its thousands apart; a number that names something is an int."""
+
+    def __str__(self) -> str:
+        return f"{int(self):,}"
+
+
 Columns = Mapping[str, str | Callable[[Mapping[str, Any]], Any]]
 
 
@@ -23,12 +31,17 @@ def print_answer(arguments: Arguments, value: Any, text: str) -> None:
         print(text)
 
 
-def print_rows(arguments: Arguments, rows: Iterable[Mapping[str, Any]], columns: Columns) -> None:
+def print_rows(
+    arguments: Arguments, rows: Iterable[Mapping[str, Any]], columns: Columns, *, nothing: str = "Nothing to show."
+) -> None:
+    """Print rows as JSON if that is asked for, else as a table; `nothing` says that there are none."""
     rows = list(rows)
     if arguments.json:
         print_json(rows)
-        return
-    print_table(rows, columns)
+    elif rows:
+        print_table(rows, columns)
+    else:
+        print(nothing)
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Columns) -> None:
@@ -113,6 +126,10 @@ def _cell(value: Any) -> Any:
 
 def shown_time(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S}" if value else ""
+
+
+def shown_count(value: int | None) -> Count | None:
+    return None if value is None else Count(value)
 
 
 def shown_size(value: int | None) -> str:

@@ -16,6 +16,7 @@ from glacier_provider.cli.output import (
     print_pairs,
     print_rows,
     shortened,
+    shown_count,
     shown_size,
     shown_time,
 )
@@ -23,7 +24,7 @@ from glacier_provider.core.checks import checks_in_words
 from glacier_provider.core.proof import Finding, ProofKind, finding_lines, proof_words
 from glacier_provider.core.restorability import restorability
 from glacier_provider.core.status import BackupState, ProofState
-from glacier_provider.core.text import counted, nearest, readable_size
+from glacier_provider.core.text import counted, in_words, nearest, readable_size
 from glacier_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -69,10 +70,10 @@ def _list(arguments: Arguments) -> None:
             "opened (UTC)": lambda row: shown_time(row["opened_at"]),
             "state": "state",
             "database": lambda row: shown_size(row["database_bytes"]),
-            "files": "files_count",
-            "new": "new_files_count",
+            "files": lambda row: shown_count(row["files_count"]),
+            "new": lambda row: shown_count(row["new_files_count"]),
             "new bytes": lambda row: shown_size(row["new_files_bytes"]),
-            "lost": lambda row: row["lost_count"] or "",
+            "lost": lambda row: shown_count(row["lost_count"] or None),
             "drilled (UTC)": lambda row: _drilled(row["drilled"]),
             "retrieval": "retrieval_status",
             "error": lambda row: shortened(row["error"]),
@@ -192,12 +193,12 @@ _TOLD: dict[str, tuple[str, Callable[[Any], object]]] = {
     "client_version": ("pg_dump", str),
     "dump_format": ("format of the dump", str),
     "database_bytes": ("database dump", readable_size),
-    "files_count": ("files", int),
+    "files_count": ("files", "{:,}".format),
     "files_bytes": ("size of the files", readable_size),
-    "new_files_count": ("new files", int),
+    "new_files_count": ("new files", "{:,}".format),
     "new_files_bytes": ("size of the new files", readable_size),
-    "vanished_count": ("files that vanished", int),
-    "returned_count": ("files that came back", int),
+    "vanished_count": ("files that vanished", "{:,}".format),
+    "returned_count": ("files that came back", "{:,}".format),
     "retrieval_status": ("retrieval status", lambda status: f"{status} ({_WORDS[status]})"),
     "dag_id": ("DAG", str),
     "dag_run_id": ("DAG run", str),
@@ -225,13 +226,14 @@ def _findings(report: Mapping[str, Any]) -> Iterator[str]:
         if name.endswith("_count") and name.removesuffix("_count") in _FINDINGS:
             continue
         if name not in _FINDINGS or not isinstance(found, list):
-            yield f"{name.replace('_', ' ')}: {for_terminal(found)}"
+            for one in found if isinstance(found, list) else [found]:
+                yield f"{name.replace('_', ' ')}: {for_terminal(in_words(one))}"
             continue
         for one in found:
             yield f"{_FINDINGS[name]}: {for_terminal(_finding(one))}"
         left = report.get(f"{name}_count", len(found)) - len(found)
         if left > 0:
-            yield f"{_FINDINGS[name]}: and {left} more"
+            yield f"{_FINDINGS[name]}: and {left:,} more"
 
 
 def _left_out(exclusions: Mapping[str, Any]) -> Iterator[str]:
@@ -290,7 +292,7 @@ def _restores(arguments: Arguments) -> None:
             "opened (UTC)": lambda row: shown_time(row["opened_at"]),
             "closed (UTC)": lambda row: shown_time(row["closed_at"]),
             "to retrieve": lambda row: shown_size((row["plan"].get("to_request") or {}).get("bytes")),
-            "orphans": lambda row: (row["outcome"].get("orphans") or {}).get("moved"),
+            "orphans": lambda row: shown_count((row["outcome"].get("orphans") or {}).get("moved")),
             "error": lambda row: shortened(row["error"]),
         },
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from glacier_provider.cli.arguments import Arguments, add_command, add_named, right_applications
 from glacier_provider.cli.bars import bars
-from glacier_provider.cli.connections import airflow_at_hand, open_catalog
+from glacier_provider.cli.connections import airflow_at_hand, open_catalog, told_by_command
 from glacier_provider.cli.output import print_answer
 from glacier_provider.core.status import ProofState
 from glacier_provider.errors import ProofFailed
@@ -68,7 +68,8 @@ def _verified(application: Application, arguments: Arguments) -> dict[str, Any]:
         verify.verify_listing(application, proof_id, catalog=catalog, stores=resources.stores)
         if method == "content":
             _checksums(application, proof_id, arguments, catalog=catalog, resources=resources)
-        return verify.close_verification(application, proof_id, catalog=catalog, stores=resources.stores)
+        with told_by_command(verify.close_verification):
+            return verify.close_verification(application, proof_id, catalog=catalog, stores=resources.stores)
 
 
 def _checksums(

@@ -49,8 +49,8 @@ class CheckResult:
 
     def __str__(self) -> str:
         if self.passed:
-            return f"{self.name}: {self.compared} compared"
-        return f"{self.name}: {self.differing} of {self.compared} differ ({some(self.found, self.differing)})"
+            return f"{self.name}: {self.compared:,} compared"
+        return f"{self.name}: {self.differing:,} of {self.compared:,} differ ({some(self.found, self.differing)})"
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "found": list(self.found), "passed": self.passed}
@@ -194,7 +194,7 @@ def _rows(expected: Fingerprint, found: Fingerprint) -> CheckResult:
         if name not in found.tables:
             lines.append(f"{name} is not there, and had {counted(one[0], 'row')}")
         elif there is not None and there[0] != one[0]:
-            lines.append(f"{name} has {counted(there[0], 'row')}, and had {one[0]}")
+            lines.append(f"{name} has {counted(there[0], 'row')}, and had {one[0]:,}")
     return _result(ROW_COUNTS, len(known), lines)
 
 

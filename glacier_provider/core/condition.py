@@ -333,7 +333,7 @@ def _incomplete(condition: Condition, anomalies: Anomalies) -> Iterator[Trouble]
         yield _lacks(condition, Grade.WARNING, told, f"glacier-backup show {condition.complete_id}", sentence)
     before = condition.files + condition.vanished
     if anomalies.is_rewrite(condition.vanished, before):
-        told = f"{condition.vanished} of {before} files vanished before backup {condition.complete_id}"
+        told = f"{condition.vanished:,} of {before:,} files vanished before backup {condition.complete_id}"
         hint = "See whether somebody deleted them; earlier backups hold them until they are deleted."
         yield _lacks(condition, Grade.WARNING, told, hint, f"vanished {condition.complete_id}")
 
@@ -346,7 +346,7 @@ def _unusual(condition: Condition, limits: Anomalies) -> Iterator[Trouble]:
     """Yield what is much unlike before: cheap to know, and often the first sign of an accident or an intruder."""
     one, number = condition, condition.complete_id
     if limits.is_rewrite(one.rewritten, one.files):
-        told = f"{one.rewritten:.0f} of {one.files} files have another content than before backup {number}"
+        told = f"{one.rewritten:,.0f} of {one.files:,} files have another content than before backup {number}"
         hint = (
             "Attached files do not change by themselves: see whether somebody encrypts or destroys them. Retention "
             "deletes nothing meanwhile; earlier backups hold the earlier contents."
@@ -398,7 +398,7 @@ def _unproven(condition: Condition) -> Iterator[Trouble]:
 
 
 def _joined(sentences: Sequence[str]) -> str:
-    more = f" (and {len(sentences) - 3} more)" if len(sentences) > 3 else ""
+    more = f" (and {len(sentences) - 3:,} more)" if len(sentences) > 3 else ""
     return " ".join(" ".join(one.split())[:200] for one in sentences[:3]) + more
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 BACKUP, RESTORE, DELETE, UNDO = "backup", "restore", "delete", "undo"
 VERIFY, DRILL, DOCTOR = "verify", "drill", "doctor"
 
+#: The DAG that calls people, one for all applications.
+ALERTS = "glacier_alerts"
+
 KINDS = (BACKUP, RESTORE, DELETE, UNDO, VERIFY, DRILL, DOCTOR)
 
 

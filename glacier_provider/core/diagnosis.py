@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from glacier_provider.core.notification import parse_queue
 from glacier_provider.core.store_uri import S3Uri, StoreUri
 
 #: Clocks that differ by more are refused by S3 soon: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -59,8 +60,19 @@ def lifecycle_diagnoses(rules: Iterable[dict[str, Any]], prefix: str) -> Iterato
             about,
             Judgement.DOUBTFUL,
             "no lifecycle rule aborts incomplete uploads: parts that a dead worker left are paid for ever",
-            "Add a rule with AbortIncompleteMultipartUpload, DaysAfterInitiation 14.",
+            "Add a rule with AbortIncompleteMultipartUpload, DaysAfterInitiation 14: doctor --fix-print has it for "
+            "Terraform, the operations guide for the command line of AWS.",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What an application does beyond backups and restores, and needs permissions for."""
+
+    queue: str | None = None  #: of notifications: its URL, ARN or name
+    role_arn: str | None = None  #: that S3 Batch Operations take
+    verifies: bool = False
+    report_prefix: str = ".glacier-batch"
 
 
 def bucket_policy(uri: S3Uri) -> dict[str, Any]:
@@ -107,11 +119,33 @@ def vault_policy(vault: str) -> dict[str, Any]:
     }
 
 
-def policy_of(uri: StoreUri) -> dict[str, Any]:
-    return bucket_policy(uri) if isinstance(uri, S3Uri) else vault_policy(uri.vault)
+def policy_of(uri: StoreUri, needed: Needed = Needed()) -> dict[str, Any]:
+    """Return the IAM policy that an application needs for what it does."""
+    policy = bucket_policy(uri) if isinstance(uri, S3Uri) else vault_policy(uri.vault)
+    statements: list[dict[str, Any]] = policy["Statement"]
+    if isinstance(uri, S3Uri):
+        statements += _verifying(uri, needed)
+    if needed.queue is not None:
+        queue = parse_queue(needed.queue)
+        actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", *([] if queue.url else ["sqs:GetQueueUrl"])]
+        resource = f"arn:aws:sqs:{queue.region or '*'}:{queue.account or '*'}:{queue.name}"
+        statements.append({"Effect": "Allow", "Action": actions, "Resource": resource})
+    return policy
 
 
-def terraform_of(name: str, uri: StoreUri) -> str:
+def _verifying(uri: S3Uri, needed: Needed) -> Iterator[dict[str, Any]]:
+    bucket = f"arn:aws:s3:::{uri.bucket}"
+    if needed.verifies:
+        actions = ["s3:GetBucketVersioning", "s3:ListBucketVersions"]
+        yield {"Effect": "Allow", "Action": actions, "Resource": bucket}
+    if needed.role_arn is not None:
+        reports = "/".join(filter(None, (bucket, uri.prefix, needed.report_prefix, "*")))
+        yield {"Effect": "Allow", "Action": ["s3:CreateJob", "s3:DescribeJob", "s3:ListJobs"], "Resource": "*"}
+        yield {"Effect": "Allow", "Action": "iam:PassRole", "Resource": needed.role_arn}
+        yield {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": reports}
+
+
+def terraform_of(name: str, uri: StoreUri, needed: Needed = Needed()) -> str:
     """Return a Terraform file that makes a store as an application wants it, with the policy for its user."""
     label = name.replace("-", "_")
     if not isinstance(uri, S3Uri):
@@ -144,6 +178,6 @@ resource "aws_s3_bucket_lifecycle_configuration" "{label}" {{
   }}
 }}
 """
-    policy = json.dumps(policy_of(uri), indent=2)
+    policy = json.dumps(policy_of(uri, needed), indent=2)
     head = f'resource "aws_iam_policy" "{label}" {{\n  name   = "glacier-backup-{name}"\n  policy = <<-EOT\n'
     return f"{place}\n{head}{policy}\nEOT\n}}\n"

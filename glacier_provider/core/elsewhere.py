@@ -117,7 +117,7 @@ def _check_database(name: str | None) -> None:
     if len(name.encode()) > _LONGEST_NAME or re.search(r"[\0-\x1f]", name):
         raise ConfigurationError(
             f"The database of a restore target is {name!r}, which is no name of a database.",
-            hint=f"It has at most {_LONGEST_NAME} bytes.",
+            hint=f"It has at most {_LONGEST_NAME:,} bytes.",
         )
 
 

@@ -112,7 +112,9 @@ def metrics_text(
 
 def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
     told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-    return f"{name}{{{told}}} {value:.17g}" if told else f"{name} {value:.17g}"
+    number = float(value)
+    written = int(number) if number.is_integer() else repr(number)
+    return f"{name}{{{told}}} {written}" if told else f"{name} {written}"
 
 
 def _escaped(text: str) -> str:

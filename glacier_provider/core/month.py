@@ -193,8 +193,8 @@ def _backups(facts: MonthFacts) -> str:
                 readable_seconds((one["closed_at"] - one["opened_at"]).total_seconds()) if one["closed_at"] else "",
                 _state(one["state"]) + (f"<br>{_text(one['error'])}" if one["error"] else ""),
                 _size(one["database_bytes"]),
-                f"{one['files_count'] or 0} ({_size(one['files_bytes'])})",
-                _text(one["new_files_count"] or 0),
+                f"{one['files_count'] or 0:,} ({_size(one['files_bytes'])})",
+                f"{one['new_files_count'] or 0:,}",
             ]
             for one in facts.backups
         ],

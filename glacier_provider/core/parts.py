@@ -46,9 +46,9 @@ def part_size_for(size: int, *, preferred: int = 16 * MIB) -> int:
     Raise ValueError for a size beyond 10,000 parts of 4 GiB, or a preferred size that is no allowed part size.
     """
     if not _is_part_size(preferred):
-        raise ValueError(f"a part size is a power of two from {MIN_PART_SIZE} to {MAX_PART_SIZE} bytes: {preferred}")
+        raise ValueError(f"a part size is a power of two from {MIN_PART_SIZE} to {MAX_PART_SIZE:,} bytes: {preferred}")
     if size > MAX_SIZE:
-        raise ValueError(f"{size} bytes are more than {MAX_PARTS} parts of 4 GiB")
+        raise ValueError(f"{size:,} bytes are more than {MAX_PARTS:,} parts of 4 GiB")
     part_size = preferred
     while size > part_size * MAX_PARTS:
         part_size *= 2

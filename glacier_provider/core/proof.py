@@ -92,7 +92,7 @@ def proof_words(kind: ProofKind, figures: Mapping[str, Any]) -> str:
     ...                               "times": {"recovery": 380.0}})
     '1.2 GB, 41 tables, 100 files, 6 min 20 s'
     >>> proof_words(ProofKind.VERIFICATION, {"listing": {"listed": 1200}, "content": {"matched": 1000}})
-    '1200 archives listed, 1000 checksums computed'
+    '1,200 archives listed, 1,000 checksums computed'
     """
     said: list[str | None]
     if kind is ProofKind.DRILL:

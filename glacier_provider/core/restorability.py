@@ -61,7 +61,7 @@ def _reasons(found: Mapping[str, Any]) -> list[str]:
     names = list(found.get("found", ()))
     more = found.get("count", 0) - len(names)
     why = [found["why"].rstrip(".")] if found.get("why") else []
-    return why + names + ([f"and {more} more"] if more > 0 else [])
+    return why + names + ([f"and {more:,} more"] if more > 0 else [])
 
 
 def _verdict(report: Mapping[str, Any], place: str) -> Mapping[str, Any]:

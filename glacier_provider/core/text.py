@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from glacier_provider.core.archive import Amount
 
@@ -65,10 +65,34 @@ def readable_amount(amount: Amount, noun: str = "archive") -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number and its noun.
 
-    >>> counted(1, "file"), counted(2, "file")
-    ('1 file', '2 files')
+    >>> counted(1, "file"), counted(12500, "file")
+    ('1 file', '12,500 files')
     """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def grouped(number: object) -> str:
+    """Return a whole number with its thousands apart; anything else, such as the word `all`, as it is.
+
+    >>> grouped(12500), grouped("all")
+    ('12,500', 'all')
+    """
+    return f"{number:,}" if isinstance(number, int) else str(number)
+
+
+def in_words(value: object) -> str:
+    """Return what a report holds as people read it: names with what they are, things one after another.
+
+    >>> in_words({"rows": 12500, "mode": "counts"}), in_words(["a", None])
+    ('rows 12,500, mode counts', 'a; none')
+    """
+    if isinstance(value, Mapping):
+        return ", ".join(f"{str(name).replace('_', ' ')} {in_words(one)}" for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(map(in_words, value))
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return grouped(value)
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
@@ -114,7 +138,7 @@ def names(values: Iterable[str]) -> str:
     """
     found = list(values)
     shown = ", ".join(json.dumps(name, ensure_ascii=False) for name in found[:10])
-    return shown + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+    return shown + (f" and {len(found) - 10:,} more" if len(found) > 10 else "")
 
 
 def some(names: Sequence[str], count: int | None = None, *, most: int = 5) -> str:
@@ -124,4 +148,4 @@ def some(names: Sequence[str], count: int | None = None, *, most: int = 5) -> st
     'a, b and 10 more'
     """
     more = (len(names) if count is None else count) - min(most, len(names))
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

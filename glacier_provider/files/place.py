@@ -106,7 +106,7 @@ class Placement:
             info = os.fstatvfs(self._root.fd)
         free = info.f_bavail * info.f_frsize
         if size > free:
-            raise OutOfSpace(f"The directory {self._root.path} has {free} bytes free; {size} are needed.")
+            raise OutOfSpace(f"The directory {self._root.path} has {free:,} bytes free; {size:,} are needed.")
 
     def close(self) -> None:
         self._temporary.close(remove=True)
@@ -138,7 +138,7 @@ def _fill(
             verifier.update(chunk)
     if written != size:
         raise ArchiveCorrupt(
-            f"The content for {where} is {'longer' if written > size else 'shorter'} than {size} bytes."
+            f"The content for {where} is {'longer' if written > size else 'shorter'} than {size:,} bytes."
         )
     if verifier is not None and not verifier.matches():
         raise ContentDiffers(f"The content for {where} differs from its checksum.", found=verifier.hexdigest())

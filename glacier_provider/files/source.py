@@ -91,7 +91,7 @@ class FileSource:
     def require_size(self, size: int) -> None:
         """Raise FileChanged unless the file has `size` bytes."""
         if self.size != size:
-            raise FileChanged(f"{self._where} has {self.size} bytes, not the {size} of the scan.")
+            raise FileChanged(f"{self._where} has {self.size:,} bytes, not the {size:,} of the scan.")
 
     def close(self) -> None:
         if self.fd >= 0:
@@ -154,7 +154,7 @@ def read_small(
     """
     with open_source(root, name, expected_size=expected_size, settle_seconds=settle_seconds, now=now) as source:
         if source.size > limit:
-            raise FileChanged(f"{name!r} grew to {source.size} bytes; at most {limit} are read at once.")
+            raise FileChanged(f"{name!r} grew to {source.size:,} bytes; at most {limit:,} are read at once.")
         return source.read_at(0, source.size)
 
 

@@ -78,13 +78,61 @@ def _told_as_ours(target: AlertTarget) -> Iterator[None]:
             hint="For apprise: pip install 'glacier-provider[alerts]'; for a notifier, the package of its provider.",
         ) from None
     except Exception as error:
-        raise NotTold(f"{target.name} did not take it ({type(error).__name__}).") from error
+        told = f"{target.name} did not take it ({type(error).__name__})."
+        raise NotTold(told, hint=_hint_of_error(error, target)) from error
+
+
+def _hint_of_error(error: BaseException, target: AlertTarget) -> str:
+    """Return what to do about a foreign error, by its type and those of what caused it."""
+    kinds = {kind.__name__ for one in _causes(error) for kind in type(one).__mro__}
+    is_mail = target.kind == "email"
+    place = f"the connection {_mail_connection(target)}" if is_mail else "`to` or the connection"
+    for names, hint in (*_HINTS_OF_MAIL, *_HINTS) if is_mail else _HINTS:
+        if kinds & names:
+            return hint.format(place=place)
+    return "Try it by itself, with the same address, outside of Airflow."
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+#: By the names of types, since not every one of these libraries is installed; the first that fits.
+_HINTS_OF_MAIL: tuple[tuple[set[str], str], ...] = (
+    (
+        {"SSLError"},
+        "See port and certificate. TLS from the first byte (port 465) is the default: for STARTTLS (587) set "
+        "disable_ssl in the extra of {place}, for no encryption (25) disable_tls as well.",
+    ),
+    ({"SMTPAuthenticationError"}, "Its server refuses login or password: correct them in {place}."),
+    ({"SMTPNotSupportedError"}, "Its server has no STARTTLS, or no login: set disable_tls in the extra of {place}."),
+    ({"SMTPRecipientsRefused", "SMTPSenderRefused"}, "Its server refuses the address, or from_email of {place}."),
+)
+_HINTS: tuple[tuple[set[str], str], ...] = (
+    ({"SSLError"}, "Its certificate is not trusted here, or it speaks no TLS: see the address in {place}."),
+    ({"TimeoutError", "TimeoutException"}, "Nothing answers: see host and port in {place}, proxies and firewalls."),
+    (
+        {"ConnectionError", "gaierror", "ConnectError", "OSError", "SMTPServerDisconnected"},
+        "Nothing answers there: see host and port in {place}, proxies and firewalls.",
+    ),
+)
+
+
+def _mail_connection(target: AlertTarget) -> str:
+    return str(target.options.get("conn_id", "smtp_default"))
 
 
 def _send_mail(target: AlertTarget, alert: Alert) -> None:
     from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
-    options = target.options
+    options, conn_id = target.options, _mail_connection(target)
+    if not (options.get("from") or connection_of(conn_id).extra_dejson.get("from_email")):
+        raise ConfigurationError(
+            f"{target.name} has no sender.",
+            hint=f"Write from_email into the extra of the connection {conn_id}, or from beside the address.",
+        )
     link = f'<p><a href="{html.escape(alert.link)}">{html.escape(alert.link)}</a></p>' if alert.link else ""
     lines = [line for line in alert.text.splitlines() if line != alert.link]
     notifier = SmtpNotifier(
@@ -92,7 +140,7 @@ def _send_mail(target: AlertTarget, alert: Alert) -> None:
         from_email=options.get("from"),
         subject=_unrendered(alert.subject),
         html_content=_unrendered("".join(f"<p>{html.escape(line)}</p>" for line in lines) + link),
-        smtp_conn_id=options.get("conn_id", "smtp_default"),
+        smtp_conn_id=conn_id,
     )
     notifier({})
 
@@ -133,7 +181,7 @@ def _by_apprise(target: AlertTarget, alert: Alert) -> None:
         )
     text = alert.text if len(alert.subject) > 200 else alert.text.partition("\n")[2] or alert.told
     if not service.notify(title=alert.subject, body=text, notify_type=kinds.get(alert.grade, "failure")):
-        raise NotTold(f"{target.name} did not take it.")
+        raise NotTold(f"{target.name} did not take it.", hint="Apprise logged why just before; see its URL.")
 
 
 def _by_notifier(target: AlertTarget, alert: Alert) -> None:

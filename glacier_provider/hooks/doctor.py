@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from glacier_provider.applications import Application
-from glacier_provider.core.dags import BACKUP, RESTORE, all_dag_ids, dag_id_of
+from glacier_provider.core.dags import ALERTS, BACKUP, DRILL, RESTORE, VERIFY, all_dag_ids, dag_id_of
 from glacier_provider.core.diagnosis import Diagnosis, Judgement
 from glacier_provider.core.store_uri import S3Uri, parse_store_uri
 from glacier_provider.errors import GlacierProviderError
@@ -142,12 +143,9 @@ def _from_metadata(application: Application) -> Iterator[Diagnosis]:
         if application.pool and session.query(Pool.id).filter(Pool.pool == application.pool).first() is None:
             told = f"there is no pool {application.pool}: tasks in it are never started, without a word"
             yield Diagnosis("pool", _WRONG, told, f"airflow pools set {application.pool} 2 'Glacier backups'")
-        for kind in (BACKUP, RESTORE):
-            dag_id = dag_id_of(kind, name)
-            by_itself = kind == BACKUP and bool(application.schedule)
-            yield from _dag(session, dag_id, paused=_WRONG if by_itself else Judgement.DOUBTFUL)
-        if application.alerts.to:
-            yield from _dag(session, "glacier_alerts", paused=_WRONG)
+        for dag_id, matters in _dags_of(application):
+            yield _known(dag_id, matters, session)
+        yield from _last_run(dag_id_of(BACKUP, name), session)
         yield from _waiting(name, session)
         alive = datetime.now(UTC) - timedelta(minutes=2)
         beats = session.query(Job.job_type).filter(Job.state == "running", Job.latest_heartbeat > alive)
@@ -156,19 +154,72 @@ def _from_metadata(application: Application) -> Iterator[Diagnosis]:
         what = job.removesuffix("Job").lower()
         if job not in running:
             yield Diagnosis(what, _WRONG, f"no {what} is alive: {why}", f"Start it: airflow {what}")
+        else:
+            yield Diagnosis(what, _WELL, "one is alive")
 
 
-def _dag(session: Any, dag_id: str, *, paused: Judgement) -> Iterator[Diagnosis]:
-    """Yield what is wrong with a DAG: that Airflow does not know it, or no more, or that it is paused."""
+def _dags_of(application: Application) -> Iterator[tuple[str, bool]]:
+    """Yield the DAGs that have to be there, each with whether something that was asked for is not done while it is
+    paused."""
+    name = application.name
+    yield dag_id_of(BACKUP, name), application.schedule is not None
+    yield dag_id_of(RESTORE, name), False
+    for kind, is_made, schedule in (
+        (VERIFY, application.verify.by != "off", application.verify.schedule),
+        (DRILL, application.drill.which != "off", application.drill.schedule),
+    ):
+        if is_made:
+            yield dag_id_of(kind, name), schedule is not None
+    if application.alerts.to:
+        yield ALERTS, True
+
+
+def _known(dag_id: str, matters: bool, session: Any) -> Diagnosis:
+    """Return whether Airflow knows a DAG, still, that is not paused."""
     from airflow.models.dag import DagModel
 
-    known = (DagModel.dag_id == dag_id, DagModel.is_stale.is_(False))
-    found = session.query(DagModel.is_paused).filter(*known).first()
-    if found is None:
-        mend = "Copy the files of dags/ into the DAGs folder; see: airflow dags list-import-errors"
-        yield Diagnosis(f"DAG {dag_id}", _WRONG, "Airflow does not know it", mend)
-    elif found[0]:
-        yield Diagnosis(f"DAG {dag_id}", paused, "it is paused", f"airflow dags unpause {dag_id}")
+    about = f"DAG {dag_id}"
+    dag = session.query(DagModel.is_paused).filter(DagModel.dag_id == dag_id, DagModel.is_stale.is_(False)).first()
+    if dag is None:
+        mend = (
+            "The line `from glacier_provider.bundle import *  # Airflow: the DAGs` in a file of the DAGs folder makes "
+            "all of them, within minutes; see: airflow dags list-import-errors"
+        )
+        return Diagnosis(about, _WRONG, "Airflow does not know it", mend)
+    if dag[0]:
+        judgement = _WRONG if matters else Judgement.DOUBTFUL
+        return Diagnosis(about, judgement, "it is paused", f"airflow dags unpause {dag_id}")
+    return Diagnosis(about, _WELL, "Airflow knows it, and it is not paused")
+
+
+def _last_run(dag_id: str, session: Any) -> Iterator[Diagnosis]:
+    """Yield that the last run of a DAG failed, and in which tasks: what only a worker meets is told there."""
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+
+    runs = session.query(DagRun.run_id, DagRun.state).filter(DagRun.dag_id == dag_id, DagRun.end_date.is_not(None))
+    last = runs.order_by(DagRun.end_date.desc()).first()
+    if last is None or last[1] != "failed":
+        return
+    failed = session.query(TaskInstance.task_id).filter(
+        TaskInstance.dag_id == dag_id, TaskInstance.run_id == last[0], TaskInstance.state == "failed"
+    )
+    tasks = sorted({task for (task,) in failed})
+    told = f"its last run ({last[0]}) failed{' in ' + ', '.join(tasks) if tasks else ''}"
+    mend = (
+        "Read that task's log in Airflow, mend what it says where the task ran, and clear it, or trigger another run."
+    )
+    yield Diagnosis(f"DAG {dag_id}", Judgement.DOUBTFUL, told, mend)
+
+
+def users_of(application: Application) -> dict[str, tuple[str, str]]:
+    """Return user and database of the connections of the application and of its catalog, as far as they are there."""
+    found = {}
+    for conn_id in (application.postgres_conn_id, application.catalog_conn_id):
+        with suppress(GlacierProviderError):
+            server = server_of(conn_id)
+            found[conn_id] = (server.user, server.dbname)
+    return found
 
 
 def _waiting(name: str, session: Any) -> Iterator[Diagnosis]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from glacier_provider.core.text import in_words
 from glacier_provider.errors import GlacierProviderError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def ping_started(application: Application, run: Run) -> None:
 
 def ping_succeeded(application: Application, run: Run, figures: Mapping[str, Any]) -> None:
     """Say that a backup is complete, with its figures: a line each."""
-    _ping(application, run, "", "\n".join(f"{name}: {value}" for name, value in figures.items()))
+    _ping(application, run, "", "\n".join(f"{name}: {in_words(value)}" for name, value in figures.items()))
 
 
 def ping_failed(application: Application, run: Run, reason: str) -> None:

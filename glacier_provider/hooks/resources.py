@@ -305,5 +305,6 @@ def connection_of(conn_id: str) -> Any:
     except AirflowNotFoundException as error:
         raise ConfigurationError(
             f"There is no Airflow connection {conn_id}.",
-            hint=f"Add it in Admin > Connections, or set the environment variable AIRFLOW_CONN_{conn_id.upper()}.",
+            hint=f"Add it in Admin > Connections, or set AIRFLOW_CONN_{conn_id.upper()} in the environment of all of "
+            "Airflow's processes.",
         ) from error

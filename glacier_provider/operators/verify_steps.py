@@ -99,7 +99,7 @@ class ReadChecksumsOperator(_VerificationOperator):
         with task_errors():
             if told.pending:
                 raise StoreUnavailable(
-                    f"The reports of {told.pending} jobs are not there yet.", hint="They are looked for again."
+                    f"The reports of {told.pending:,} jobs are not there yet.", hint="They are looked for again."
                 )
 
 

@@ -17,12 +17,12 @@ from glacier_provider.applications import Application
 from glacier_provider.catalog.backups import Run, lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.deletions import Doomed
-from glacier_provider.core.archive import EMPTY_KEY
+from glacier_provider.core.archive import EMPTY_KEY, Amount
 from glacier_provider.core.deletion import DeletionPlan, DeletionRequest, with_fee
 from glacier_provider.core.prices import Prices
 from glacier_provider.core.retention import Judged, apply_rule
 from glacier_provider.core.status import BackupState
-from glacier_provider.core.text import readable_size
+from glacier_provider.core.text import readable_amount
 from glacier_provider.errors import BackupNotDeletable, CatalogError, FileError, StoreDenied, StoreError
 from glacier_provider.pipelines.shared.errors import raise_gravest
 from glacier_provider.pipelines.shared.lease import kept_lease
@@ -78,7 +78,8 @@ def refuse_after_rewrite(application: Application, *, catalog: Catalog, despite:
         return
     count, what = max((found["rewritten"], "have another content"), (found["vanished"], "vanished"))
     raise BackupNotDeletable(
-        f"{count} files of {application.name} {what} in backup {found['id']}: earlier backups may be all that is left.",
+        f"{count:,} files of {application.name} {what} in backup {found['id']}: earlier backups may be all that is "
+        "left.",
         hint=f"Nothing was changed. If that is right as it is, add: --despite-rewrite {found['id']}",
     )
 
@@ -120,7 +121,7 @@ def delete_backup(
         finally:
             with suppress(CatalogError):  # it ends by itself
                 catalog.backups.free_lease(holder)
-    log.info("Backup %d is deleted: %d archives, %s.", backup_id, progress.archives, readable_size(progress.bytes))
+    log.info("Backup %d is deleted: %s.", backup_id, readable_amount(Amount(progress.archives, progress.bytes)))
     return {
         "application": application.name,
         "backup_id": backup_id,

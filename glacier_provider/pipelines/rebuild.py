@@ -338,7 +338,7 @@ class _Rebuilding:
     def _need_one(self, found: int) -> None:
         if not self.manifests:
             raise ArchiveMissing(
-                f"None of the {found or len(self.left_out)} manifests in {self.store.uri} can be read."
+                f"None of the {found or len(self.left_out):,} manifests in {self.store.uri} can be read."
                 f" {'; '.join(self.left_out[:3])}.",
                 hint="Each archive still describes itself; see the operations guide, Without the catalog.",
             )
@@ -593,7 +593,7 @@ def _retrieved(manifests: Sequence[_Manifest], store: ArchiveStore) -> list[_Man
     waiting = [one for one in manifests if one.stored.key not in ready]
     if waiting:
         raise StoreUnavailable(
-            f"{store.uri} is bringing {counted(len(waiting), 'manifest')} of {len(manifests)}.",
+            f"{store.uri} is bringing {counted(len(waiting), 'manifest')} of {len(manifests):,}.",
             hint="That takes 3 to 5 hours, from DEEP_ARCHIVE up to 12. Run the same command again then; "
             "nothing is asked for twice.",
         )

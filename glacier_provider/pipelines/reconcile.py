@@ -93,8 +93,8 @@ class Reconciled:
             ]
         said = [
             f"{self.store_uri} as of {self.as_of:%Y-%m-%d %H:%M} UTC: {counted(self.listed, 'archive')} listed, "
-            f"{self.adopted} adopted, {self.deleted} copies deleted, {self.noted} given up and found, "
-            f"{self.waiting} left to the next upload, {self.foreign} of others, {self.doubtful} still in doubt."
+            f"{self.adopted:,} adopted, {self.deleted:,} copies deleted, {self.noted:,} given up and found, "
+            f"{self.waiting} left to the next upload, {self.foreign:,} of others, {self.doubtful} still in doubt."
         ]
         if self.back:
             said.append(f"Lost before, and there again: {self.back}; restores count on them as on any other.")

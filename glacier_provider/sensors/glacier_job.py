@@ -82,7 +82,7 @@ class GlacierJobSensor(NothingTold, BaseSensorOperator):
             )
             if waiting.failed:
                 restore.raise_failed_retrievals(restore_id, catalog=r.catalog)
-            self.log.info("Restore %d: %d archives pending, %d ready.", restore_id, waiting.pending, waiting.ready)
+            self.log.info("Restore %d: %s.", restore_id, waiting)
             return waiting.done
 
     def _timed_out(self) -> AirflowSensorTimeout:

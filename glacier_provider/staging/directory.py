@@ -88,7 +88,7 @@ def require_space(path: AnyPath, needed: int) -> None:
     """Raise OutOfSpace, naming the directory and both figures in bytes, unless `needed` bytes are free there."""
     free = free_bytes(path)
     if free < needed:
-        raise OutOfSpace(f"The directory {os.fspath(path)} has {free} bytes free; {needed} are needed.")
+        raise OutOfSpace(f"The directory {os.fspath(path)} has {free:,} bytes free; {needed:,} are needed.")
 
 
 def remove_tree(path: AnyPath, *, below: AnyPath) -> None:

@@ -307,7 +307,7 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Root) -> None:
             file.write(data)
             left -= len(data)
     if left:
-        raise tarfile.ReadError(f"{where} ends {left} bytes early")
+        raise tarfile.ReadError(f"{where} ends {left:,} bytes early")
 
 
 def _open_piece(parent: int, name: bytes, place: int, where: str) -> int:

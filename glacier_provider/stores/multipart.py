@@ -98,7 +98,7 @@ def _parts_as_they_come(source: StreamSource, part_size: int) -> Iterator[Part]:
             return
     if source.wait_for(MAX_PARTS * part_size + 1):
         raise StoreError(
-            f"The archive has grown beyond {MAX_PARTS} parts of {part_size} bytes.",
+            f"The archive has grown beyond {MAX_PARTS:,} parts of {part_size:,} bytes.",
             hint="Set part_size_mib in applications.yaml to a larger power of two.",
         )
 

@@ -127,5 +127,5 @@ class GlacierJobTrigger(BaseTrigger):
         return None if error.retryable else ERROR
 
     def _status(self, waiting: Waiting) -> str | None:
-        self.log.info("Restore %d: %d archives pending, %d ready.", self.restore_id, waiting.pending, waiting.ready)
+        self.log.info("Restore %d: %s.", self.restore_id, waiting)
         return FAILED if waiting.failed else DONE if waiting.done else None

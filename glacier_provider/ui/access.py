@@ -23,7 +23,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from airflow.utils.session import create_session
 from airflow.utils.types import DagRunTriggeredByType
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials
 from sqlalchemy import select
 
@@ -215,7 +215,11 @@ async def metrics_reader(request: Request) -> Rights:
     if token and bearer and compare_digest(bearer.encode(), token.encode()):
         return ScraperRights()
     credentials = HTTPAuthorizationCredentials(scheme=scheme, credentials=bearer) if bearer else None
-    return UserRights(await get_user(request, None, credentials))
+    try:
+        return UserRights(await get_user(request, None, credentials))
+    except HTTPException as error:
+        told = "Show the token of [glacier_provider] metrics_token as the API server has it, or a login of Airflow's"
+        raise HTTPException(error.status_code, f"{told} ({error.detail}).") from error
 
 
 def current_scheduler() -> Scheduler:

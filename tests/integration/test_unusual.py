@@ -41,7 +41,7 @@ def told(**figures: Any) -> list[tuple[Grade, str]]:
 @pytest.mark.parametrize(
     ("figures", "grade", "words"),
     [
-        ({"rewritten": 900}, Grade.CRITICAL, "900 of 1000 files have another content than before backup 9"),
+        ({"rewritten": 900}, Grade.CRITICAL, "900 of 1,000 files have another content than before backup 9"),
         ({"database_bytes": GB}, Grade.WARNING, "the dump of backup 9 has 1.0 GB; 4.0 GB are usual"),
         ({"database_bytes": 20 * GB}, Grade.WARNING, "the dump of backup 9 has 20.0 GB; 4.0 GB are usual"),
         ({"new_bytes": 5 * GB}, Grade.WARNING, "backup 9 has 5.0 GB of new files; 100.0 MB are usual"),

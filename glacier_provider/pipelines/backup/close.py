@@ -13,7 +13,7 @@ from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.archive import ArchiveKind, Location
 from glacier_provider.core.parts import MIB
-from glacier_provider.core.text import readable_size
+from glacier_provider.core.text import counted, readable_size
 from glacier_provider.errors import IllegalMove
 from glacier_provider.pipelines.backup.check import look_back
 from glacier_provider.pipelines.backup.manifest import manifest_of
@@ -49,18 +49,20 @@ def close_backup(application: Application, backup_id: int, *, catalog: Catalog, 
             manifest_id = _archive_manifest(application, backup_id, previous, catalog=catalog, store=store)
             catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=previous or None)
             if healed := catalog.lost.heal():
-                log.info("What was lost is archived anew: %d places in earlier backups are filled again.", healed)
+                log.info(
+                    "What was lost is archived anew: %s in earlier backups filled again.", counted(healed, "place")
+                )
     catalog.backups.free_lease(lease_holder("backup", backup_id))
     remove_tree(staging_directory_of(application, "backup", backup_id), below=application.staging_directory)
     remove_old_safety_dumps(application)
     figures = _figures(catalog, backup_id)
     log.info(
-        "Backup %d is complete: database %s, %d files (%s), of them %d new; %s uploaded.",
+        "Backup %d is complete: database %s, %s (%s), of them %s new; %s uploaded.",
         backup_id,
         readable_size(figures["database_bytes"]),
-        figures["files_count"],
+        counted(figures["files_count"], "file"),
         readable_size(figures["files_bytes"]),
-        figures["new_files_count"],
+        f"{figures['new_files_count']:,}",
         readable_size(figures["uploaded_bytes"]),
     )
     return figures

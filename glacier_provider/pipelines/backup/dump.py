@@ -20,7 +20,7 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.core.parts import SMALL_FILE
 from glacier_provider.core.tables import format_table
-from glacier_provider.core.text import NAMED, readable_size
+from glacier_provider.core.text import NAMED, counted, readable_size
 from glacier_provider.errors import CatalogError, ConfigurationError, GlacierProviderError, StoreError
 from glacier_provider.pipelines.backup.forms import DumpCall, DumpForm
 from glacier_provider.pipelines.backup.references import references_file
@@ -118,7 +118,8 @@ def _record_fingerprint(backup_id: int, call: DumpCall, *, catalog: Catalog) -> 
     told = {"mode": mode, "tables": len(taken.tables), "rows": taken.rows, "seconds": taken.seconds}
     catalog.backups.note_fingerprint(backup_id, taken.as_dict())
     catalog.backups.add_to_report(backup_id, fingerprint=told)
-    log.info("The database's %d tables have %d rows, counted in %s s beside the dump.", *list(told.values())[1:])
+    words = counted(len(taken.tables), "table"), counted(taken.rows, "row")
+    log.info("The database has %s with %s, counted in %s s beside the dump.", *words, taken.seconds)
 
 
 def _note_contents(backup_id: int, dump: Dump, staging: Path, *, catalog: Catalog) -> None:
@@ -208,7 +209,8 @@ def _report(backup_id: int, dump: Dump, security_warning: str | None, *, catalog
         names = [format_table(*table) for table in dump.unlogged_tables[:NAMED]]
         findings["unlogged_tables"] = [name.encode("utf-8", "replace").decode() for name in names]
         findings["unlogged_tables_count"] = len(dump.unlogged_tables)
-        log.warning("%d unlogged tables have no rows on a standby: they come back empty.", len(dump.unlogged_tables))
+        count = counted(len(dump.unlogged_tables), "unlogged table")
+        log.warning("%s without rows, as this is a standby: they come back empty.", count)
     if findings:
         catalog.backups.add_to_report(backup_id, **findings)
 

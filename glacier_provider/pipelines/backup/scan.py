@@ -8,7 +8,7 @@ import time
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.scans import Scan
-from glacier_provider.core.text import NAMED, readable_size
+from glacier_provider.core.text import NAMED, counted, readable_size
 from glacier_provider.files import DirectoryWalk, Look
 from glacier_provider.pipelines.backup.references import referenced_names
 from glacier_provider.pipelines.backup.step import backup_step, is_complete
@@ -84,20 +84,20 @@ def _check_references(application: Application, backup_id: int, catalog: Catalog
 
 def _report_scan(catalog: Catalog, backup_id: int, scan: Scan, skipped: _Skipped, unarchived: list[str] | None) -> None:
     log.info(
-        "%d files (%s): %d new (%s), %d came back, %d vanished.",
-        scan.files,
+        "%s (%s): %s new (%s), %s came back, %s vanished.",
+        counted(scan.files, "file"),
         readable_size(scan.bytes),
-        scan.new_files,
+        f"{scan.new_files:,}",
         readable_size(scan.new_bytes),
-        scan.returned,
-        scan.vanished,
+        f"{scan.returned:,}",
+        f"{scan.vanished:,}",
     )
     for row in scan.changed:
         log.warning(
-            "%s was archived with %d bytes and now has %d; attached files must not change. The archive stays as it is.",
+            "%s was archived with %s and now has %s; attached files must not change. The archive stays as it is.",
             row["name"],
-            row["archived_size"],
-            row["size"],
+            counted(row["archived_size"], "byte"),
+            f"{row['size']:,}",
         )
     for line in skipped.named:
         log.warning("Not archived, since only regular files are: %s", line)

@@ -276,7 +276,7 @@ class _FileSender:
     def _send_small(self, archive: PlannedArchive) -> Upload:
         with self._open(archive) as source:
             if source.size > 2 * SMALL_FILE:
-                raise FileChanged(f"{archive.filename!r} grew to {source.size} bytes while it was archived.")
+                raise FileChanged(f"{archive.filename!r} grew to {source.size:,} bytes while it was archived.")
             data = source.read_at(0, source.size)
         sha256 = hashlib.sha256(data).hexdigest()
         if not data and not self._store.features.keeps_empty_archives:

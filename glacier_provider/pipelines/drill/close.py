@@ -14,7 +14,7 @@ from glacier_provider.core.cost import money
 from glacier_provider.core.drill import LOST, NOT_DONE
 from glacier_provider.core.proof import Finding, finding_lines
 from glacier_provider.core.status import ProofState
-from glacier_provider.core.text import NAMED, counted, readable_seconds, readable_size, some
+from glacier_provider.core.text import NAMED, counted, grouped, readable_seconds, readable_size, some
 from glacier_provider.errors import GlacierProviderError
 from glacier_provider.pipelines.evidence import why_no_evidence
 from glacier_provider.stores.contract import Stores
@@ -155,7 +155,7 @@ def _looked(figures: Mapping[str, Any]) -> Iterator[str]:
     if plan.get("fewer"):
         yield (
             f"The budget of {money(Decimal(plan['budget']), plan['currency'])} a month left room for "
-            f"{counted(plan['files'], 'file')}, not {plan['files_wanted']}."
+            f"{counted(plan['files'], 'file')}, not {grouped(plan['files_wanted'])}."
         )
     for one in database.get("not_checked", ()):
         yield f"Not checked: {one}"

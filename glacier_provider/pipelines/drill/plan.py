@@ -14,6 +14,7 @@ from glacier_provider.core.cost import money, plain
 from glacier_provider.core.drill import FileSample, largest_affordable
 from glacier_provider.core.elsewhere import RestoreTarget
 from glacier_provider.core.plan import RestoreRequest
+from glacier_provider.core.text import counted, grouped
 from glacier_provider.core.tiers import Tier
 from glacier_provider.errors import RetrievalRefused
 from glacier_provider.pipelines.drill.place import drill_place, part_of_drill, refuse_what_people_have, target_of_drill
@@ -61,11 +62,11 @@ def plan_drill(
         catalog.proofs.note(proof_id, "plan", figures=figures)
     if figures["fewer"]:
         log.warning(
-            "The budget of %s leaves %s: %d files are taken, not %s.",
+            "The budget of %s leaves %s: %s taken, not %s.",
             money(Decimal(str(application.drill.budget)), told["plan"]["currency"]),
             money(left, told["plan"]["currency"]),
-            figures["files"],
-            figures["files_wanted"],
+            counted(figures["files"], "file"),
+            grouped(figures["files_wanted"]),
         )
     return told
 

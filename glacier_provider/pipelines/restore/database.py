@@ -16,7 +16,7 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import name_from_bytes
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.tables import parse_table
-from glacier_provider.core.text import NAMED, names
+from glacier_provider.core.text import NAMED, counted, names
 from glacier_provider.errors import FileMissing, GlacierProviderError, RestoredInPart, SelectionConflict
 from glacier_provider.files import hash_source, open_source
 from glacier_provider.files.root import file_errors
@@ -352,7 +352,7 @@ def _can_swap(call: _Call, plan: DatabasePlan) -> bool:
     except GlacierProviderError as error:
         log.warning("One transaction may need more locks than the server has, and a swap cannot be made: %s", error)
         return False
-    log.info("One transaction would take about %d locks: the database is restored beside, and swapped.", plan.locks)
+    log.info("One transaction would take about %s: the database is restored beside.", counted(plan.locks, "lock"))
     return True
 
 

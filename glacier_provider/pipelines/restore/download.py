@@ -474,7 +474,7 @@ class _PieceWriter:
         """Return the pieces' digests; raise ArchiveCorrupt when bytes are missing."""
         if self._position != self._end:
             missing = self._end - self._position - self._held
-            raise ArchiveCorrupt(f"The store gave {missing} bytes less than were asked for.")
+            raise ArchiveCorrupt(f"The store gave {missing:,} bytes less than were asked for.")
         return self._done
 
 
@@ -528,8 +528,8 @@ def _raise_not_brought(
     if moved:
         catalog.restores.add_outcome(restore_id, **{COLD_THOUGH_READABLE: moved})
         raise ArchiveCold(
-            f"{len(cold)} archives of restore {restore_id} lie in the cold, though {', '.join(moved)} is read at once: "
-            "a lifecycle rule of the bucket has moved them.",
+            f"{len(cold):,} archives of restore {restore_id} lie in the cold, though {', '.join(moved)} is read at "
+            "once: a lifecycle rule of the bucket has moved them.",
             hint="Clear the task request_retrievals with those that follow it: it asks for them back, which costs and "
             "takes what their class does. Then end that rule.",
         )
@@ -541,12 +541,12 @@ def _raise_not_brought(
     pending = [row for row in cold if row["status"] == RetrievalStatus.PENDING]
     if pending:
         raise ArchiveCold(
-            f"{len(pending)} archives of restore {restore_id} cannot be read yet: their retrieval is pending.",
+            f"{len(pending):,} archives of restore {restore_id} cannot be read yet: their retrieval is pending.",
             hint="Clear the task wait_for_retrievals with those that follow it: it ends when they can be read.",
         )
     if cold:
         raise ArchiveCold(
-            f"{len(cold)} archives of restore {restore_id} cannot be read: nobody asked for them.",
+            f"{len(cold):,} archives of restore {restore_id} cannot be read: nobody asked for them.",
             hint="Clear the task request_retrievals with those that follow it: it asks for them.",
         )
     raise_gravest_named(errors, "archives could not be brought")

@@ -27,7 +27,7 @@ def lost_files(
     """
     elsewhere = catalog.lost.other_backup(names, besides=backup_id)
     others = f" Backup {elsewhere[0]} has {elsewhere[1]} with a content that can be read." if elsewhere else ""
-    what = f"The file {names[0]}" if len(names) == 1 else f"{len(names)} files"
+    what = f"The file {names[0]}" if len(names) == 1 else f"{len(names):,} files"
     named = "" if len(names) == 1 else f": {some(names)}"
     verb = "is" if len(names) == 1 else "are"
     told = {

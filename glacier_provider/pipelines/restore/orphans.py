@@ -17,6 +17,7 @@ from glacier_provider.core.archive import Amount
 from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import RestoreRequest
+from glacier_provider.core.text import counted, some
 from glacier_provider.errors import DirectoryUnusable, FileMissing, IllegalMove, NameTaken
 from glacier_provider.files import FileSource, Placement, Root, move_aside, move_back, open_source, walk
 from glacier_provider.files.names import name_parts
@@ -74,7 +75,7 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
         for page in catalog.restores.orphans(restore_id, "planned"):
             _move_page(application, page, catalog=catalog, progress=progress)
         if young:
-            log.info("%d files came while the restore ran; they stay: %s", len(young), ", ".join(young[:10]))
+            log.info("%s came while the restore ran and stay: %s", counted(len(young), "file"), some(young, most=10))
         moved = catalog.restores.orphan_counts(restore_id).get("moved", Amount())
         replaced += restore["outcome"].get("orphans", {}).get("replaced", 0)
         outcome = {"moved": moved.archives, "replaced": replaced, "left": len(young), "bytes": moved.bytes}
@@ -192,7 +193,8 @@ def undo_orphans(
         for page in catalog.restores.orphans(restore_id, "moved"):
             back = _move_page_back(application, page, catalog=catalog, heartbeat=heartbeat)
             count, left = count + back, left + len(page) - back
-    log.info("%d files are back in %s, %d stay in the orphan directory.", count, application.files_directory, left)
+    told = counted(count, "file"), application.files_directory, f"{left:,}"
+    log.info("%s back in %s, %s left in the orphan directory.", *told)
     return {"moved_back": count, "left": left}
 
 

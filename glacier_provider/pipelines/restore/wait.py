@@ -14,7 +14,7 @@ from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.restores import EVERYTHING, RestorePage
 from glacier_provider.core.archive import Amount, Location
 from glacier_provider.core.status import RetrievalStatus
-from glacier_provider.core.text import readable_size
+from glacier_provider.core.text import counted, readable_size
 from glacier_provider.errors import RetrievalFailed
 from glacier_provider.pipelines.restore.batch import open_jobs, settle_ended
 from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
@@ -44,6 +44,9 @@ class Waiting:
     @property
     def done(self) -> bool:
         return self.pending == 0
+
+    def __str__(self) -> str:
+        return f"{counted(self.pending, 'archive')} pending, {self.ready:,} ready"
 
 
 def poll_retrievals(
@@ -227,4 +230,4 @@ def describe_still_missing(restore_id: int, *, catalog: Catalog) -> str:
         + (f" since {row['requested_at']:%Y-%m-%d %H:%M} UTC)" if row["requested_at"] else ")")
         for row in rows[:10]
     )
-    return f"{pending.archives} archives ({readable_size(pending.bytes)}) are still pending: {names}"
+    return f"{pending.archives:,} archives ({readable_size(pending.bytes)}) are still pending: {names}"

@@ -27,7 +27,7 @@ def raise_gravest(errors: Iterable[GlacierProviderError], told: str) -> None:
     all_errors = list(errors)
     worst = gravest(all_errors)
     if worst is not None:
-        raise type(worst)(f"{len(all_errors)} {told}: {worst.message}", hint=worst.hint) from worst
+        raise type(worst)(f"{len(all_errors):,} {told}: {worst.message}", hint=worst.hint) from worst
 
 
 def raise_gravest_named(errors: NamedErrors, told: str) -> None:

@@ -72,9 +72,9 @@ class Progress:
     def told(self) -> str:
         """How much is done, and of how much, in words."""
         if not self.bytes and not self._all_bytes:  # what is counted has no bytes, as requests have none
-            of = f" of {self._all_archives}" if self._all_archives else ""
+            of = f" of {self._all_archives:,}" if self._all_archives else ""
             return f"{counted(self.archives, self._what)}{of}"
-        whole = f" of {self._all_archives} ({readable_size(self._all_bytes)})" if self._all_archives else ""
+        whole = f" of {self._all_archives:,} ({readable_size(self._all_bytes)})" if self._all_archives else ""
         return f"{counted(self.archives, self._what)} ({readable_size(self.bytes)}){whole}"
 
     def add(self, archives: int, size: int) -> None:

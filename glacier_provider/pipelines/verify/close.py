@@ -106,8 +106,8 @@ def closed_proof(proof: Mapping[str, Any], no_evidence: str | None = None) -> di
         looked.append("No checksum was due: each archive was written, or verified, within verify.days.")
     elif "matched" in content:
         looked.append(
-            f"{counted(content['matched'], 'archive')} of {content['asked']} have the checksum that they were written "
-            "with, as S3 computed it where they lie."
+            f"{counted(content['matched'], 'archive')} of {content['asked']:,} have the checksum that they were "
+            "written with, as S3 computed it where they lie."
         )
     error, told = proof["error"], finding_lines(findings)
     return {

@@ -59,7 +59,7 @@ class Checking:
         return self.pending == 0
 
     def __str__(self) -> str:
-        told = f"{self.done_objects} of {self.objects} checksums"
+        told = f"{self.done_objects:,} of {self.objects:,} checksums"
         return "; ".join((told, *self.stopped))
 
 
@@ -164,7 +164,9 @@ def poll_checksums(application: Application, proof_id: int, *, catalog: Catalog,
                 pending += 1
             else:
                 ended += 1
-    log.debug("Verification %d of %s: %d jobs pending, %d ended.", proof_id, application.name, pending, ended)
+    log.debug(
+        "Verification %d of %s: %s pending, %d ended.", proof_id, application.name, counted(pending, "job"), ended
+    )
     return Checking(pending, ended, done, objects, stopped_jobs(catalog.batch.of_proof(proof_id)))
 
 

@@ -166,7 +166,7 @@ class _Look:
         looked = self.catalog.checks.newest_of(uri, as_of=as_of, limit=LOCKS_LOOKED_AT)
         unlocked = [row["filename"] for row in looked if not self._is_locked(store, row, days)]
         if unlocked:
-            told = f"Not locked in {uri} for {days} days from their upload on, of {len(looked)} that were looked at:"
+            told = f"Not locked in {uri} for {days} days from their upload on, of {len(looked):,} that were looked at:"
             yield Finding("unlocked", told, len(unlocked), tuple(unlocked))
 
     def _is_locked(self, store: KeepsVersions, row: Mapping[str, Any], days: int) -> bool:

@@ -70,7 +70,7 @@ def _count_tables(tools: Tools, dump: Path, toc: Toc, progress: TaskLog) -> None
     if ended.failed:
         raise DumpInvalid(f"The dump {dump} cannot be read through: {ended.reason}.")
     if found != expected:
-        raise DumpInvalid(f"The dump {dump} has the complete rows of {found} tables, not of {expected}.")
+        raise DumpInvalid(f"The dump {dump} has the complete rows of {found:,} tables, not of {expected:,}.")
 
 
 def size_of(dump: Path) -> int:

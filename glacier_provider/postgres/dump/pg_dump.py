@@ -112,7 +112,7 @@ def dump_to_path(
         _publish(partial, target)
         undo.pop_all()
     size = size_of(target)
-    progress(f"The dump is complete and was read through: {readable_size(size)}, {len(toc.entries)} entries.")
+    progress(f"The dump is complete and was read through: {readable_size(size)}, {len(toc.entries):,} entries.")
     return Dump(
         path=target,
         format=options.format,

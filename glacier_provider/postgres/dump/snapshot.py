@@ -64,8 +64,8 @@ class Snapshot:
             return told
         return (
             *told,
-            f"The dump locks {self.locked} tables and sequences, and the server surely has room for {self.locks} locks "
-            "(max_locks_per_transaction * (max_connections + max_prepared_transactions)): raise "
+            f"The dump locks {self.locked:,} tables and sequences, and the server surely has room for {self.locks:,} "
+            "locks (max_locks_per_transaction * (max_connections + max_prepared_transactions)): raise "
             "max_locks_per_transaction before pg_dump fails with 'out of shared memory'.",
         )
 

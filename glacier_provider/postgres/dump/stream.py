@@ -83,7 +83,7 @@ def dump_to_stream(
             output = _Compressed(sink, reader) if here else _AsIs(sink, reader)
             ended = _run(argv, snapshot.server, output, progress)
             toc = reader.finish()
-    progress(f"The dump is complete and was read through: {readable_size(output.size)}, {len(toc.entries)} entries.")
+    progress(f"The dump is complete and was read through: {readable_size(output.size)}, {len(toc.entries):,} entries.")
     return Dump(
         path=None,
         format=DumpFormat.CUSTOM,

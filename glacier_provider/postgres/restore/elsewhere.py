@@ -406,7 +406,7 @@ def _filled(
     with maintenance_of(server) as connection:
         entries, own = without_the_servers_own(connection, entries)
         check_content(connection, server, toc.header, entries, options, lenient=lenient)
-    progress(f"Restoring {len(entries)} entries of {dump.name} into {server}.")
+    progress(f"Restoring {len(entries):,} entries of {dump.name} into {server}.")
     filled = fill(server, tools, dump, entries, options, jobs=jobs, lenient=lenient, progress=progress)
     return replace(filled, warnings=(*warnings, *filled.warnings), refused=(*own, *filled.refused))
 

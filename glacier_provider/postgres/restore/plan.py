@@ -356,7 +356,7 @@ def refuse_crossings(target: Target, unsolved: Iterable[str] = ()) -> None:
     """Raise SelectionConflict when something in the target stays and depends on what is replaced."""
     unsolved = [*unsolved, *(f"in the target, {each}, which is replaced" for each in target.crossings)]
     if unsolved:
-        shown = "; ".join(unsolved[:5]) + (f"; and {len(unsolved) - 5} more" if len(unsolved) > 5 else "")
+        shown = "; ".join(unsolved[:5]) + (f"; and {len(unsolved) - 5:,} more" if len(unsolved) > 5 else "")
         raise SelectionConflict(f"Restored and excluded objects depend on each other: {shown}.")
 
 

@@ -60,11 +60,11 @@ def _analyze(server: Server, tables: Iterable[bytes], jobs: int, progress: TaskL
     with ThreadPoolExecutor(jobs) as pool:
         working = [pool.submit(_take, server, waiting, settings) for _ in range(jobs)]
         while wait(working, timeout=report.seconds).not_done:
-            report.tell(lambda: f"refreshing statistics; {waiting.qsize()} tables wait")
+            report.tell(lambda: f"refreshing statistics; {waiting.qsize():,} tables wait")
     taken = [each.result() for each in working]
     warnings = [warning for each in taken for warning in each.refused]
     left = waiting.qsize()  # one connection is enough, where the user may have no more
-    warnings += [_warning(f"{left} tables wait: {each.cut}") for each in taken if each.cut and left][:1]
+    warnings += [_warning(f"{left:,} tables wait: {each.cut}") for each in taken if each.cut and left][:1]
     return tuple(warnings)
 
 

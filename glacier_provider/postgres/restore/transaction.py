@@ -104,7 +104,8 @@ def restore_planned(
     What `checking` finds wrong before the transaction is committed ends it.
     """
     progress(
-        f"Restoring {len(plan.kept)} entries of {plan.dump.name} into {server}; {len(plan.removed)} stay as they are."
+        f"Restoring {len(plan.kept):,} entries of {plan.dump.name} into {server}; {len(plan.removed):,} stay as they "
+        "are."
     )
     done = _Transaction(plan, server, tools, options, progress, checking).run()
     unfresh = _statistics(plan, server, jobs, progress)
@@ -365,7 +366,7 @@ class _Transaction:
         waiting, self._waiting, self._waiting_size = self._waiting, [], 0
         if not waiting:
             return
-        more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+        more = f" and {len(waiting) - 1:,} more" if len(waiting) > 1 else ""
         self._doing = f"restoring {waiting[0][0]}{more}"
         try:
             session.run_all([sql for _, sql in waiting])
@@ -565,7 +566,7 @@ class _Transaction:
         """Raise Refused when something is gone that had to stay."""
         lost = [staying[str(one)] for (one,) in session.text(target.named_queries("drop.sql")["lost"])]
         if lost:
-            shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+            shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5:,} more" if len(lost) > 5 else "")
             raise Refused("2BP01", f"objects that must stay would be dropped as well: {shown}")
 
     def _check_read(self, rows: Rows) -> None:
@@ -650,7 +651,8 @@ def _hint(state: str, meaning: Meaning, plan: DatabasePlan) -> str | None:
     if meaning is Meaning.LOCKS or state == "53200":
         return (
             "Set restore.mode to swap, which needs few locks, or raise max_locks_per_transaction on the server: it has "
-            f"room for {plan.target.locks} locks, and a transaction needs some for each of {len(plan.kept)} entries."
+            f"room for {plan.target.locks:,} locks, and a transaction needs some for each of {len(plan.kept):,} "
+            "entries."
         )
     if state == "53100":
         return "The server's disk is full: old and new contents are both there until the commit."

@@ -77,7 +77,8 @@ def _settings(uri: S3Uri, client: Any) -> Iterator[Diagnosis]:
         block = {}
     if not all(block.get(name) for name in ("BlockPublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")):
         told = "public access to the bucket is not blocked: one policy or ACL would publish the dumps"
-        yield Diagnosis("public access", Judgement.DOUBTFUL, told, "Block all public access to the bucket.")
+        mend = "Block all public access to the bucket: doctor --fix-print has it for Terraform."
+        yield Diagnosis("public access", Judgement.DOUBTFUL, told, mend)
 
 
 def _permissions(uri: S3Uri, client: Any, *, versioned: bool) -> Iterator[Diagnosis]:

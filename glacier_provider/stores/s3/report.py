@@ -79,7 +79,7 @@ def _results(bucket: Bucket, folder: str, files: list[tuple[str, str]], *, most:
                 if row and row[:2] != ["Bucket", "Key"]:
                     count += 1
                     if count > most:
-                        raise _corrupt(bucket, folder, f"it tells of more than the {most} objects of the job")
+                        raise _corrupt(bucket, folder, f"it tells of more than the {most:,} objects of the job")
                     yield _result(bucket, folder, row)
         except ArchiveMissing as exc:
             raise _corrupt(bucket, folder, f"{key} is missing") from exc

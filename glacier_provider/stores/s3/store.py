@@ -259,8 +259,8 @@ class S3Store:
         body = reply["Body"]
         try:
             if reply["ContentLength"] != size:
-                told = f"{url} gives {reply['ContentLength']} of {size} bytes from byte {start}."
-                raise ContentDiffers(told, found=f"{reply['ContentLength']} bytes")
+                told = f"{url} gives {reply['ContentLength']:,} of {size:,} bytes from byte {start}."
+                raise ContentDiffers(told, found=f"{reply['ContentLength']:,} bytes")
             while chunk := _next_chunk(body, url):
                 yield chunk
         finally:

@@ -152,7 +152,7 @@ class S3Upload:
     def _read(self, source: Source, part: Part) -> bytes:
         data = source.read_at(part.start, part.size)
         if len(data) != part.size:
-            raise FileChanged(f"{self.description.filename!r} gave {len(data)} of {part.size} bytes.")
+            raise FileChanged(f"{self.description.filename!r} gave {len(data):,} of {part.size:,} bytes.")
         return data
 
     def _send_carefully(self, source: Source, upload_id: str, part: Part, digest: bytes) -> StoredPart:

@@ -50,7 +50,7 @@ def _window(vault: Vault, job_id: str, start: int, size: int, key: str) -> bytes
         job = describe_job(vault, job_id)
         if job is None or job.status != "Succeeded":
             raise ArchiveCold(f"The vault does not offer {vault.url(key)}: its job is not done.") from exc
-        raise ArchiveCorrupt(f"{vault.url(key)} has no {size} bytes from byte {start} on. {exc.message}") from exc
+        raise ArchiveCorrupt(f"{vault.url(key)} has no {size:,} bytes from byte {start:,} on. {exc.message}") from exc
 
 
 def _received(vault: Vault, job_id: str, start: int, size: int, key: str) -> bytes:
@@ -63,9 +63,9 @@ def _received(vault: Vault, job_id: str, start: int, size: int, key: str) -> byt
     finally:
         body.close()
     if len(data) != size:
-        raise ArchiveCorrupt(f"{vault.url(key)} gives {len(data)} of {size} bytes from byte {start}.")
+        raise ArchiveCorrupt(f"{vault.url(key)} gives {len(data):,} of {size:,} bytes from byte {start:,}.")
     checksum = reply.get("checksum")
     if checksum and tree_hash(data).hex() != checksum:
-        told = f"{vault.url(key)}: the {size} bytes from byte {start} arrived damaged."
+        told = f"{vault.url(key)}: the {size:,} bytes from byte {start:,} arrived damaged."
         raise ContentDiffers(told, found=tree_hash(data).hex())
     return data

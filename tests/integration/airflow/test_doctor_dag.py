@@ -101,7 +101,7 @@ def test_a_paused_dag_is_wrong_where_it_is_to_run_by_itself(
     assert judged("@daily") == ["wrong", "doubtful"]
     assert judged(None) == ["doubtful", "doubtful"]
     metadata(is_paused=False)
-    assert judged("@daily") == []
+    assert judged("@daily") == ["well", "well"]
     metadata(is_stale=True)
     assert judged("@daily") == ["wrong", "wrong"]  # its file is gone
 
@@ -123,7 +123,7 @@ def test_nobody_is_called_by_a_dag_of_alerts_that_is_paused(
     metadata(DagModel(dag_id="glacier_alerts", bundle_name="doctored", is_paused=True, is_stale=False))
     assert told() == ["it is paused"]
     metadata(is_paused=False)
-    assert told() == []
+    assert told() == ["Airflow knows it, and it is not paused"]
 
 
 @pytest.mark.slow
@@ -156,6 +156,27 @@ def test_the_pool_has_to_be_that_of_the_application(dms: ApplicationUnderTest, m
     assert told.startswith("there is no pool files")
     metadata(Pool(pool="files", slots=1, include_deferred=False))
     assert missing("files") == []
+
+
+@pytest.mark.slow
+def test_a_backup_that_failed_where_tasks_run_is_told_though_all_is_well_here(dms: ApplicationUnderTest) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+
+    dms.catalog.migrate()
+    dms.s3.deny(dms.bucket)
+    try:
+        assert run_dag(dms, "backup").state == "failed"
+    finally:
+        dms.s3.allow(dms.bucket)
+    with create_session() as session:  # run for a test, a DAG's run gets no end
+        session.query(DagRun).filter(DagRun.dag_id == "glacier_backup__dms", DagRun.end_date.is_(None)).update(
+            {"end_date": datetime.now(UTC)}
+        )
+    (told,) = [one for one in examine_airflow(dms.application) if "its last run" in one.told]
+    assert told.about == "DAG glacier_backup__dms"
+    assert "failed in open_backup" in told.told
+    assert "log" in told.mend
 
 
 def test_the_task_says_what_is_wrong_and_does_not_fail(dms: ApplicationUnderTest) -> None:

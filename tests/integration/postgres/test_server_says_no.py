@@ -136,7 +136,7 @@ def test_more_tables_than_locks_are_told_before_and_after(tmp_path: Path) -> Non
         tools = find_tools(postgres.bin_directory)
         with pytest.raises(ToolFailed) as caught:
             dump_to_path(server, tools, PARALLEL, tmp_path / "d", progress=told.append)
-    assert any("locks 1500 tables" in line and "room for 100 locks" in line for line in told)
+    assert any("locks 1,500 tables" in line and "room for 100 locks" in line for line in told)
     assert "out of shared memory" in caught.value.message
     assert "max_locks_per_transaction" in caught.value.hint
 

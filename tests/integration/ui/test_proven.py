@@ -79,7 +79,7 @@ def test_what_was_proven_is_told_with_its_figures(site: Site, get: Get, catalog:
     found = card(site, get)
     assert [(one["kind"], one["standing"], one["words"], one["backup_id"], one["hint"]) for one in found["proofs"]] == [
         ("drill", "ok", "1.2 GB, 41 tables, 100 files, 6 min 20 s", backup_id, None),
-        ("verification", "ok", "1200 archives listed", None, None),
+        ("verification", "ok", "1,200 archives listed", None, None),
     ]
     assert found["health"] == "fresh"
     (row,) = get("/applications/dms/backups")["backups"]

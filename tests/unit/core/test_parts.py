@@ -61,7 +61,7 @@ def test_the_part_size_grows_where_the_documents_say(size: int, expected: int) -
 
 
 def test_more_than_the_largest_archive_is_refused() -> None:
-    with pytest.raises(ValueError, match="10000 parts"):
+    with pytest.raises(ValueError, match="10,000 parts"):
         part_size_for(MAX_SIZE + 1)
 
 

@@ -272,7 +272,7 @@ def test_a_plan_reads_as_a_person_would_say_it() -> None:
         known=("Does not hold 1 file that the database names: d.pdf.",),
     )
     assert plan.lines() == [
-        "Backup 42: database 2.4 GB, 1000 files (5.0 MB) in the directory already.",
+        "Backup 42: database 2.4 GB, 1,000 files (5.0 MB) in the directory already.",
         "To retrieve from the cold: 3 archives (2.5 GB).",
         "Retrieved or requested earlier: 2 archives (300 B).",
         "To move back from the orphan directory, at no cost: 1 archive (10 B).",

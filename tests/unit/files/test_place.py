@@ -110,7 +110,7 @@ def test_wrong_content_never_gets_the_name(tmp_path: Path, content: bytes) -> No
 
 @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"x", b""])
 def test_content_of_another_length_needs_no_checksum_to_be_refused(tmp_path: Path, content: bytes) -> None:
-    with Placement(tmp_path) as placement, pytest.raises(ArchiveCorrupt, match=f"than {len(CONTENT)} bytes"):
+    with Placement(tmp_path) as placement, pytest.raises(ArchiveCorrupt, match=f"than {len(CONTENT):,} bytes"):
         placement.place("a", [content], size=len(CONTENT))
     assert everything_in(tmp_path) == {}
 

@@ -95,9 +95,9 @@ def test_a_time_in_the_future_does_not_keep_a_file_out_for_ever(root: Path) -> N
 
 
 def test_another_size_than_that_of_the_scan_is_a_change(root: Path) -> None:
-    with pytest.raises(FileChanged, match="10240 bytes, not the 10239"):
+    with pytest.raises(FileChanged, match="10,240 bytes, not the 10,239"):
         open_source(root, "sub/file", expected_size=10239)
-    with pytest.raises(FileChanged, match="grew to 10240"):
+    with pytest.raises(FileChanged, match="grew to 10,240"):
         read_small(root, "sub/file", 10239)
 
 

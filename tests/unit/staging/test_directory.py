@@ -47,7 +47,7 @@ def test_a_subdirectory_is_a_plain_name_and_no_link(tmp_path: Path) -> None:
 def test_space_is_counted_where_a_path_would_be(tmp_path: Path) -> None:
     assert free_bytes(tmp_path / "not" / "yet") > 0
     require_space(tmp_path, 1)
-    with pytest.raises(OutOfSpace, match=f"{tmp_path}.* 1152921504606846976 are needed"):
+    with pytest.raises(OutOfSpace, match=f"{tmp_path}.* 1,152,921,504,606,846,976 are needed"):
         require_space(tmp_path, 1 << 60)
 
 

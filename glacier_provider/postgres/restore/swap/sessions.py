@@ -60,7 +60,9 @@ def refuse_sessions_that_stay(connection: Connection, server: Server, databases:
     """Return when nobody is in the way who could not be disconnected; raise DatabaseBusy with who, and what to do."""
     staying = [each for each in sessions_in(connection, databases) if not each.may_be_ended]
     if staying:
-        shown = ", ".join(map(str, staying[:_SHOWN])) + (f" and {len(staying) - _SHOWN} more" * (len(staying) > _SHOWN))
+        shown = ", ".join(map(str, staying[:_SHOWN])) + (
+            f" and {len(staying) - _SHOWN:,} more" * (len(staying) > _SHOWN)
+        )
         raise DatabaseBusy(
             f"{server} has sessions that {server.user} cannot end, and a database with sessions cannot be renamed: "
             f"{shown}. The database is as it was.",

@@ -211,7 +211,9 @@ class _Job:
             )
             create_beside(self.server, connection, self.swap, self.progress)
             settings = own_settings(connection, self.swap.database)
-        self.progress(f"Restoring {len(entries)} entries of {self.dump.name} into the new database {self.swap.beside}.")
+        self.progress(
+            f"Restoring {len(entries):,} entries of {self.dump.name} into the new database {self.swap.beside}."
+        )
         try:
             return fill(
                 self.beside,

@@ -48,7 +48,7 @@ def test_there_is_one_line_every_some_seconds_and_none_for_each_file(
         clock.now += SECONDS_BETWEEN_LINES / 20
         progress.add(1, MB)
     assert len(said(caplog)) == 5
-    assert said(caplog)[0] == "Uploaded: 20 archives (20.0 MB) of 1000 (1.0 GB), 2.0 MB/s, about 8 min 10 s left"
+    assert said(caplog)[0] == "Uploaded: 20 archives (20.0 MB) of 1,000 (1.0 GB), 2.0 MB/s, about 8 min 10 s left"
 
 
 def test_nothing_is_said_before_it_is_time(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
