@@ -69,8 +69,6 @@ def _steps(application: Application, proof_id: int, run: Any, given: dict[str, A
 
     stores, catalog = resources.stores, given["catalog"]
     planned = drill.plan_drill(application, proof_id, run, stores=stores, **given)
-    for line in planned["lines"]:
-        log.info("%s", line)
     restore_id = planned["restore_id"]
     ranges = [ArchiveRange.from_dict(share) for share in planned["ranges"]]
     for wanted in ranges:

@@ -47,7 +47,7 @@ EVERYTHING = Measured(
         complete_at=NOW,
         files=3,
         bytes=4,
-        report={"task_seconds": {"dump_database": 12.5, "upload_files": 60}},
+        report={"task_seconds": {"dump_database": 0.357, "upload_files": 60}},
         running_id=8,
         running_since=NOW,
         lost=1,
@@ -280,8 +280,11 @@ def test_every_figure_that_was_asked_for_is_told() -> None:
     took, uploads and retrievals under way, since when is waited for retrievals, differences, lost archives, cost."""
     told = {one.name: one for one in metrics_of([EVERYTHING], catalogs={"c": True}, now=NOW, wrong=["shop"])}
     assert set(told) == told_names()
+    text = metrics_text([EVERYTHING], catalogs={"c": True}, now=NOW)
+    assert 'task="dump_database"} 0.357\n' in text
+    assert 'task="upload_files"} 60\n' in text
     tasks = {labels["task"]: value for labels, value in told["glacier_backup_task_seconds"].samples}
-    assert tasks == {"dump_database": 12.5, "upload_files": 60.0}
+    assert tasks == {"dump_database": 0.357, "upload_files": 60.0}
     assert told["glacier_state"].samples == [({"application": "dms"}, 2.0)]  # an archive is lost
 
 

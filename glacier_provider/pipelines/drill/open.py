@@ -51,7 +51,8 @@ def open_drill(
         opened: datetime = backup["opened_at"]
         choice = {"seed": seed, "which": application.drill.which, "backup_opened_at": opened.isoformat()}
         catalog.proofs.note(proof_id, "choice", figures=choice)
-    log.info("Drill %d of %s: backup %d of %s.", proof_id, application.name, backup["id"], opened)
+    when = f"{opened:%Y-%m-%d %H:%M} UTC"
+    log.info("Drill %d of %s: backup %d of %s.", proof_id, application.name, backup["id"], when)
     return proof_id
 
 

@@ -34,7 +34,6 @@ def open_verification(
     before = catalog.proofs.under_way(ProofKind.VERIFICATION)
     proof_id = catalog.proofs.open(ProofKind.VERIFICATION, method=method, run=run, asked_by=asked_by)
     if before is not None:
-        log.info(
-            "Verification %d of %s, which began at %s, is gone on with.", proof_id, application.name, before["began_at"]
-        )
+        began = f"{before['began_at']:%Y-%m-%d %H:%M} UTC"
+        log.info("Verification %d of %s, which began at %s, is gone on with.", proof_id, application.name, began)
     return proof_id

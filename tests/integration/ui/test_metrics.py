@@ -47,6 +47,7 @@ def test_nobody_else_does(client: TestClient, header: str | None, token: str, mo
     monkeypatch.setenv("AIRFLOW__GLACIER_PROVIDER__METRICS_TOKEN", token)
     answer = client.get("/metrics", headers={"Authorization": header} if header else {})
     assert answer.status_code == 401
+    assert "metrics_token" in answer.text
     assert "glacier_backup" not in answer.text
 
 

@@ -42,7 +42,7 @@ def monitor(server: WebReceiver) -> WebReceiver:
 def test_a_monitor_hears_start_success_and_failure_of_one_run(monitor: WebReceiver) -> None:
     application = replace(APPLICATION, ping=f"{monitor.url}/2c7ab7d4/")
     ping_started(application, RUN)
-    ping_succeeded(application, RUN, {"backup_id": 7, "seconds": 61.5})
+    ping_succeeded(application, RUN, {"backup_id": 7, "restorable": {"in_place": "yes"}, "seconds": 61.5})
     ping_failed(application, RUN, "dump_database: no room\n" + "line\n" * 99)
     ping_started(application, Run(RUN.dag_id, "scheduled__2"))
     paths = [urlsplit(one.path) for one in monitor.received]
@@ -50,7 +50,7 @@ def test_a_monitor_hears_start_success_and_failure_of_one_run(monitor: WebReceiv
     rids = [parse_qs(one.query)["rid"] for one in paths]
     assert rids[0] == rids[1] == rids[2] != rids[3]
     _, success, failure, _ = (one.body.decode() for one in monitor.received)
-    assert success == "backup_id: 7\nseconds: 61.5"
+    assert success == "backup_id: 7\nrestorable: in place yes\nseconds: 61.5"
     assert failure.splitlines()[0] == "dump_database: no room"
     assert len(failure.splitlines()) == 20
 

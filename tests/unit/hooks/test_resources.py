@@ -90,8 +90,8 @@ def test_a_missing_connection_is_named_with_its_variable() -> None:
     with pytest.raises(ConfigurationError) as caught:
         server_of("nowhere")
     assert str(caught.value) == (
-        "There is no Airflow connection nowhere. Add it in Admin > Connections, or set the environment variable "
-        "AIRFLOW_CONN_NOWHERE."
+        "There is no Airflow connection nowhere. Add it in Admin > Connections, or set AIRFLOW_CONN_NOWHERE in the "
+        "environment of all of Airflow's processes."
     )
 
 
