@@ -119,7 +119,7 @@ def tell_wrong(
     if Event.APPLICATION_WRONG.value not in options.on:
         return []
     state = _state_of(known, wrong_key(name), now)
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
     told = f"no backup of it is made, since its entry in applications.yaml is wrong: {problems[0]}{more}"
     since = datetime.fromisoformat(state["since"])
     hint = "glacier-backup applications names every mistake of the file."
