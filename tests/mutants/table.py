@@ -1384,7 +1384,8 @@ _mutation(
     "a chat that took nothing was told",
     Promise.HEARD,
     "glacier_provider/hooks/alerts.py",
-    '        raise NotTold(f"{target.name} did not take it.", hint="Apprise logged why just before; see its URL.")\n\n\ndef _by_notifier',
+    '        raise NotTold(f"{target.name} did not take it.", hint="Apprise logged why just before; see its URL.")\n'
+    "\n\ndef _by_notifier",
     "        pass\n\n\ndef _by_notifier",
     "tests/integration/test_alerts.py::test_a_chat_shows_how_bad_it_is_or_the_alert_has_not_arrived",
 )
