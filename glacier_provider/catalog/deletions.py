@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from glacier_provider.catalog.backups import Backups, Run, lease_holder
 from glacier_provider.catalog.database import PAGE_SIZE, Database, Row, amount_of
-from glacier_provider.core.archive import ArchiveKind, Description, Location
+from glacier_provider.catalog.pages import Pages
+from glacier_provider.core.archive import Amount, ArchiveKind, Description, Location
 from glacier_provider.core.deletion import DeletionPlan, Going, Staying
 from glacier_provider.core.status import BackupState
 from glacier_provider.errors import BackupNotDeletable
@@ -121,6 +122,10 @@ class Deletions:
         """Return complete and failed backups, the oldest first, as a retention rule looks at them."""
         return self._db.rows("backups_to_judge", application_id=self._backups.application_id)
 
+    def count_to_judge(self) -> int:
+        """Return how many backups a retention rule would look at."""
+        return int(self._db.rows("count_to_judge", application_id=self._backups.application_id)[0]["backups"])
+
     # --- planning --------------------------------------------------------------------------------------------
 
     def _of_this_application(self, backup_id: int) -> Row:
@@ -155,12 +160,29 @@ class Deletions:
                 )
                 for row in goes
             ),
-            stays=tuple(
-                Staying(_REASONS[row["reason"]], amount_of(row)) for row in self._db.rows("staying_amounts", **ids)
-            ),
+            stays=tuple(self._staying(backup, ids)),
             refused=refused,
             forcible=forcible,
         )
+
+    def _staying(self, backup: Row, ids: Mapping[str, int]) -> Iterator[Staying]:
+        """Yield what the backup contains and does not go, by the first reason that holds.
+
+        Of a complete one only what left the directory is looked at: its scan has counted all of it.
+        """
+        if backup["state"] == BackupState.COMPLETE:
+            left = {row["reason"]: amount_of(row) for row in self._db.rows("files_that_left", **ids)}
+            lost = Pages(self._db).lost([backup["id"]]).get(backup["id"], Amount())
+            gone = lost + left.get("going", Amount()) + left.get("backups", Amount())
+            there = Amount(
+                max(0, (backup["files_count"] or 0) - gone.archives), max(0, (backup["files_bytes"] or 0) - gone.bytes)
+            )
+            files = {"backups": left.get("backups", Amount()), "directory": there}
+        else:
+            files = {row["reason"]: amount_of(row) for row in self._db.rows("staying_files", **ids)}
+        yield from (Staying(_REASONS[reason], files[reason]) for reason in sorted(files) if files[reason].archives)
+        for row in self._db.rows("staying_manifest", backup_id=backup["id"]):
+            yield Staying(_REASONS["manifest"], amount_of(row))
 
     def _refused(self, backup: Row, state: BackupState) -> tuple[str | None, bool]:
         """Return why a backup cannot be deleted, or None, and whether `force` lifts that."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from glacier_provider.catalog.copies import expire_copies
@@ -33,6 +33,8 @@ INDEXED_CHARACTERS = 3
 #: Files that are not in the store yet, among those that are counted.
 UNFINISHED = "unfinished"
 EVERY_STATE = tuple(state.value for state in BackupState)
+#: What became of a day's backups at best, as `backup_days` tells it.
+_BEST = {"1": "complete", "2": "running", "3": "failed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,15 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
+class Protected:
+    """What a backup that was opened at a time protects: so many files, and their bytes with those of the dump."""
+
+    opened_at: datetime
+    files: int | None
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A page of files. `next` is the `after` of the following page, None at the end. `searched`: how many archives were
     looked through, None when the page was full before the window's end.
@@ -113,13 +124,22 @@ class Pages:
         """Return, by application, when its first backup was opened."""
         return {row["application"]: row["opened_at"] for row in self._db.rows("first_backups", names=list(names))}
 
-    def days(self, timezones: Mapping[str, str], since: datetime) -> list[Row]:
-        """Return `application`, `day`, `state` for each day with a backup; `timezones` by application name."""
-        return self._db.rows("backup_days", names=list(timezones), timezones=list(timezones.values()), since=since)
+    def days(self, timezones: Mapping[str, str], since: datetime) -> dict[str, dict[date, str]]:
+        """Return, by application, the days with a backup and what became of it; `timezones` by application name."""
+        names, first = list(timezones), since.date()
+        rows = self._db.rows("backup_days", names=names, timezones=list(timezones.values()), since=since, first=first)
+        found: dict[str, dict[date, str]] = {}
+        for row in rows:
+            days = (told.split(":") for told in row["days"].split())
+            found[row["application"]] = {first + timedelta(int(day)): _BEST[best] for day, best in days}
+        return found
 
-    def growth(self, names: Sequence[str], since: datetime) -> list[Row]:
-        """Return `application`, `opened_at`, `files_count`, `bytes` of each week's newest complete backup."""
-        return self._db.rows("growth", names=list(names), since=since)
+    def growth(self, names: Sequence[str], since: datetime) -> dict[str, list[Protected]]:
+        """Return, by application, what each week's newest complete backup protects."""
+        return {
+            row["application"]: [Protected(datetime.fromisoformat(at), *amounts) for at, *amounts in row["weeks"]]
+            for row in self._db.rows("growth", names=list(names), since=since)
+        }
 
     # --- the backups of one application ----------------------------------------------------------------------
 

@@ -103,12 +103,13 @@ def _retention(arguments: Arguments) -> None:
 
     application = named_application(arguments)
     with open_catalog(arguments) as catalog:
+        if not arguments.delete and not arguments.json and application.retention == Retention():
+            backups = counted(catalog.deletions.count_to_judge(), "backup")
+            print(f"{application.name} has no retention rule: all {backups} stay.")
+            return
         judged = judge_backups(application, catalog=catalog)
         going = [one.backup_id for one in judged if one.may_go]
         if not arguments.delete:
-            if not arguments.json and application.retention == Retention():
-                print(f"{application.name} has no retention rule: all {counted(len(judged), 'backup')} stay.")
-                return
             _print_judged(arguments, judged)
             return
         refuse_after_rewrite(application, catalog=catalog, despite=arguments.despite_rewrite)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -207,8 +207,8 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) 
     restores, first = pages.newest_restores(names), pages.first(names)
     known_since = pages.known_since(names)
     held, proofs = pages.totals(names), pages.proofs(names)
-    days = _by_application(pages.days({one.name: one.timezone for one in group}, since))
-    growth = _by_application(pages.growth(names, since))
+    days = pages.days({one.name: one.timezone for one in group}, since)
+    growth = pages.growth(names, since)
     result = []
     for application in group:
         name = application.name
@@ -227,8 +227,7 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) 
             shortfalls=len(_shortfalls(done)) if done else 0,
             paused=(dag := known.dags.get(backup_dag_of(name))) is not None and dag.paused,
         )
-        states: dict[date, str] = {row["day"]: row["state"] for row in days.get(name, ())}
-        start, letters = calendar(schedule, states, first=first.get(name), now=known.now)
+        start, letters = calendar(schedule, days.get(name, {}), first=first.get(name), now=known.now)
         result.append(
             _bare_card(application, known).model_copy(
                 update={
@@ -241,8 +240,8 @@ def _cards_of_catalog(group: Sequence[Application], known: Known, pages: Pages) 
                     "proofs": standings,
                     "calendar": models.CalendarResponse(start=start, days=letters),
                     "growth": [
-                        models.GrowthResponse(at=row["opened_at"], files=row["files_count"], bytes=row["bytes"])
-                        for row in growth.get(name, ())
+                        models.GrowthResponse(at=one.opened_at, files=one.files, bytes=one.bytes)
+                        for one in growth.get(name, ())
                     ],
                 }
             )
@@ -287,13 +286,6 @@ def _card_without_figures(name: str, known: Known) -> models.CardResponse:
 
 def _card_with_problem(application: Application, known: Known, error: GlacierProviderError) -> models.CardResponse:
     return _bare_card(application, known).model_copy(update={"problem": models.ProblemResponse(**problem_of(error))})
-
-
-def _by_application(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row["application"], []).append(row)
-    return found
 
 
 def _maybe(kind: Any, row: Row | None) -> Any:

@@ -22,20 +22,45 @@ UPDATE restores SET state = 'failed', closed_at = clock_timestamp(), error = 'It
 -- A manifest: of this backup or of one deleted before, once no manifest of a complete backup continues it.
 CREATE TEMPORARY TABLE going ON COMMIT DROP AS
 WITH RECURSIVE continued (id) AS (
-    SELECT b.previous_backup_id FROM application_data_backups b
-     WHERE b.application_id = %(application_id)s AND b.state = 'complete' AND b.id <> %(backup_id)s
-       AND b.previous_backup_id IS NOT NULL
+    -- Of the backups that are not complete, or go: those that a complete one continues, and those that they continue.
+    SELECT b.id FROM (SELECT id, application_id FROM application_data_backups
+                       WHERE application_id = %(application_id)s AND state IN ('running', 'failed', 'deleting', 'deleted')
+                      UNION SELECT id, application_id FROM application_data_backups
+                       WHERE application_id = %(application_id)s AND id = %(backup_id)s) AS b
+     WHERE EXISTS (SELECT FROM application_data_backups n
+                    WHERE n.previous_backup_id = b.id AND n.application_id = b.application_id AND n.state = 'complete'
+                      AND n.id <> %(backup_id)s)
     UNION
-    SELECT b.previous_backup_id FROM application_data_backups b JOIN continued c ON b.id = c.id
-     WHERE b.previous_backup_id IS NOT NULL)
+    SELECT p.id FROM continued c JOIN application_data_backups b ON b.id = c.id
+      JOIN application_data_backups p ON p.id = b.previous_backup_id
+     WHERE p.state <> 'complete' OR p.id = %(backup_id)s),
+left_behind (id) AS (
+    -- Files that are away and may be in no backup that counts: by the kept figures, or without any that contains them.
+    SELECT w.archive_id FROM away_files w
+     WHERE w.application_id = %(application_id)s AND w.retrieval_status IN ('available', 'pending', 'ready', 'local')
+     GROUP BY w.archive_id
+    HAVING bool_and(w.last_backup_id IS NOT NULL
+                    AND (SELECT b.id FROM application_data_backups b
+                          WHERE b.application_id = %(application_id)s
+                            AND b.id BETWEEN w.first_backup_id AND w.last_backup_id
+                            AND b.id <> %(backup_id)s AND b.state IN ('complete', 'running', 'failed')
+                          ORDER BY b.id LIMIT 1) IS NULL)
+    UNION
+    SELECT a.id FROM glacier_archives a
+     WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.state = 'archived'
+       AND a.retrieval_status <> 'exists' AND NOT EXISTS (SELECT FROM backup_files o WHERE o.archive_id = a.id))
 SELECT a.id, a.kind FROM glacier_archives a
  WHERE a.application_id = %(application_id)s AND a.kind = 'database' AND a.backup_id = %(backup_id)s
    AND a.state = 'archived'
 UNION ALL
-SELECT a.id, a.kind FROM glacier_archives a JOIN application_data_backups b ON b.id = a.backup_id
- WHERE a.application_id = %(application_id)s AND a.kind = 'manifest' AND a.state = 'archived'
-   AND (b.id = %(backup_id)s OR b.state IN ('deleting', 'deleted'))
-   AND b.id NOT IN (SELECT id FROM continued)
+SELECT m.id, m.kind
+  FROM (SELECT id FROM application_data_backups
+         WHERE application_id = %(application_id)s AND state IN ('deleting', 'deleted')
+        UNION SELECT %(backup_id)s::bigint) AS b
+ CROSS JOIN LATERAL (SELECT a.id, a.kind FROM glacier_archives a
+                      WHERE a.application_id = %(application_id)s AND a.backup_id = b.id AND a.kind = 'manifest'
+                        AND a.state = 'archived' OFFSET 0) AS m
+ WHERE b.id NOT IN (SELECT id FROM continued)
 UNION ALL
 -- What this backup gave up, and was found in its store after all.
 SELECT a.id, a.kind FROM glacier_archives a
@@ -56,7 +81,8 @@ UNION
 -- copies of what a backup contains: of files that were lost, archived anew, and are there again (by the two indexes that
 -- each know a part of the names). Not files that a rebuild found without knowing their backup's members: they stay as
 -- long as the backup that made them.
-SELECT a.id, a.kind FROM glacier_archives a
+SELECT a.id, a.kind FROM left_behind l
+ CROSS JOIN LATERAL (SELECT * FROM glacier_archives WHERE id = l.id OFFSET 0) AS a
  WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.state = 'archived'
    AND a.retrieval_status <> 'exists'
    AND NOT EXISTS (SELECT FROM backup_files o WHERE o.archive_id = a.id AND o.last_backup_id IS NULL)
@@ -96,8 +122,8 @@ SELECT a.store_uri, a.kind, (coalesce(a.archived_at, a.created_at) AT TIME ZONE 
   FROM glacier_archives a WHERE a.application_id = %(application_id)s AND a.state = 'deleting'
  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 
--- name: staying_amounts
--- What the backup contains and does not go, by the first reason that holds.
+-- name: staying_files
+-- Files that the backup contains and that do not go, by the first reason that holds.
 SELECT reason, count(*) AS archives, coalesce(sum(stored_size), 0)::bigint AS bytes FROM (
     SELECT a.stored_size,
            CASE WHEN EXISTS (SELECT FROM backup_files o WHERE o.archive_id = a.id AND o.last_backup_id IS NULL)
@@ -106,12 +132,27 @@ SELECT reason, count(*) AS archives, coalesce(sum(stored_size), 0)::bigint AS by
      WHERE f.application_id = %(application_id)s AND a.state = 'archived'
        AND f.first_backup_id <= %(backup_id)s
        AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s)
-       AND NOT EXISTS (SELECT FROM going g WHERE g.id = a.id)
-    UNION ALL
-    SELECT a.stored_size, 'manifest' FROM glacier_archives a
-     WHERE a.backup_id = %(backup_id)s AND a.kind = 'manifest' AND a.state = 'archived'
        AND NOT EXISTS (SELECT FROM going g WHERE g.id = a.id)) AS stays
  GROUP BY reason ORDER BY reason;
+
+-- name: files_that_left
+-- The same of those alone that left the directory after the backup: few. Also of what goes, or is lost.
+SELECT CASE WHEN a.state <> 'archived' THEN 'lost' WHEN g.id IS NOT NULL THEN 'going'
+            WHEN EXISTS (SELECT FROM backup_files o WHERE o.archive_id = a.id AND o.last_backup_id IS NULL) THEN 'directory'
+            ELSE 'backups' END AS reason,
+       count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes
+  FROM backup_files f
+ CROSS JOIN LATERAL (SELECT * FROM glacier_archives WHERE id = f.archive_id OFFSET 0) AS a
+  LEFT JOIN going g ON g.id = a.id
+ WHERE f.application_id = %(application_id)s
+   AND f.first_backup_id <= %(backup_id)s AND f.last_backup_id >= %(backup_id)s
+ GROUP BY 1;
+
+-- name: staying_manifest
+SELECT 'manifest' AS reason, count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes FROM glacier_archives a
+ WHERE a.backup_id = %(backup_id)s AND a.kind = 'manifest' AND a.state = 'archived'
+   AND NOT EXISTS (SELECT FROM going g WHERE g.id = a.id)
+HAVING count(*) > 0;
 
 -- name: mark_going
 UPDATE glacier_archives a SET state = 'deleting', retrieval_status = 'available', error = NULL
@@ -181,9 +222,12 @@ SELECT m.sha256 FROM application_data_backups b JOIN glacier_archives m ON m.id 
  ORDER BY b.id DESC LIMIT 10000;
 
 -- name: backups_to_judge
--- What a retention rule looks at.
-SELECT b.id, b.state, coalesce(b.snapshot_at, b.opened_at) AS taken_at,
-       coalesce(d.stored_size, 0) AS database_bytes, b.files_count
-  FROM application_data_backups b LEFT JOIN glacier_archives d ON d.id = b.database_archive_id
+-- What a retention rule looks at: all of it is in an index.
+SELECT b.id, b.state, coalesce(b.snapshot_at, b.opened_at) AS taken_at
+  FROM application_data_backups b
  WHERE b.application_id = %(application_id)s AND b.state IN ('complete', 'failed')
  ORDER BY b.id;
+
+-- name: count_to_judge
+SELECT count(*) AS backups FROM application_data_backups b
+ WHERE b.application_id = %(application_id)s AND b.state IN ('complete', 'failed');

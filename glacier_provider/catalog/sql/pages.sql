@@ -18,23 +18,34 @@ SELECT p.name AS application, r.id, r.state, r.backup_id, r.dag_id, r.dag_run_id
  WHERE p.name = ANY(%(names)s);
 
 -- name: backup_days
--- Of each application and day with a backup, in the application's own time zone: the best that became of it.
-SELECT p.name AS application, (b.opened_at AT TIME ZONE w.timezone)::date AS day,
-       CASE WHEN bool_or(b.state = 'complete') THEN 'complete'
-            WHEN bool_or(b.state = 'running') THEN 'running' ELSE 'failed' END AS state
+-- Of each application the days with a backup, in its own time zone, and the best that became of each: a row for each
+-- application, since of a hundred there are tens of thousands of days. Days are counted from a date.
+SELECT w.name AS application, d.days
   FROM unnest(%(names)s::text[], %(timezones)s::text[]) AS w (name, timezone)
   JOIN applications p ON p.name = w.name
-  JOIN application_data_backups b ON b.application_id = p.id
- WHERE b.opened_at >= %(since)s
- GROUP BY p.name, day ORDER BY p.name, day;
+ CROSS JOIN LATERAL (
+       SELECT string_agg(day || best, ' ') AS days
+         FROM (SELECT (b.opened_at AT TIME ZONE w.timezone)::date - %(first)s::date AS day,
+                      min(CASE b.state WHEN 'complete' THEN ':1' WHEN 'running' THEN ':2' ELSE ':3' END) AS best
+                 FROM application_data_backups b
+                WHERE b.application_id = p.id AND b.opened_at >= %(since)s GROUP BY 1) AS by_day) AS d
+ WHERE d.days IS NOT NULL;
 
 -- name: growth
--- What was protected at the end of each week: the week's newest complete backup of each application.
-SELECT DISTINCT ON (p.name, date_trunc('week', b.opened_at))
-       p.name AS application, b.opened_at, b.files_count, coalesce(b.files_bytes, 0) + coalesce(b.database_bytes, 0) AS bytes
-  FROM applications p JOIN application_data_backups b ON b.application_id = p.id
- WHERE p.name = ANY(%(names)s) AND b.state = 'complete' AND b.opened_at >= %(since)s
- ORDER BY p.name, date_trunc('week', b.opened_at), b.id DESC;
+-- What was protected at the end of each week: the week's newest complete backup, found in an index; a row for each
+-- application.
+SELECT p.name AS application, g.weeks
+  FROM applications p
+ CROSS JOIN LATERAL (
+       SELECT jsonb_agg(jsonb_build_array(b.opened_at, b.files_count, coalesce(b.files_bytes, 0) + coalesce(b.database_bytes, 0))
+                        ORDER BY week) AS weeks
+         FROM generate_series(date_trunc('week', %(since)s::timestamptz), now(), interval '7 days') AS week
+        CROSS JOIN LATERAL (
+              SELECT n.opened_at, n.files_count, n.files_bytes, n.database_bytes FROM application_data_backups n
+               WHERE n.application_id = p.id AND n.state = 'complete'
+                 AND n.opened_at >= greatest(week, %(since)s) AND n.opened_at < week + interval '7 days'
+               ORDER BY n.opened_at DESC LIMIT 1) AS b) AS g
+ WHERE p.name = ANY(%(names)s) AND g.weeks IS NOT NULL;
 
 -- name: heard_of
 SELECT name AS application, created_at FROM applications WHERE name = ANY(%(names)s);
