@@ -91,6 +91,26 @@ SELECT n, 1 + (n - 1) % applications, 'complete', 'glacier_backup__' || (1 + (n 
 """
 
 
+#: A restore under way of all that the application has, whose retrievals wait: as after the loss of a server.
+RESTORE = """
+INSERT INTO restores (id, application_id, backup_id, state, dag_id, dag_run_id, request, missing_noted)
+VALUES (1, {applications}, {newest}, 'running', 'dag', 'run', jsonb_build_object('backup_id', {newest}), true);
+INSERT INTO restore_archives (restore_id, archive_id, source)
+SELECT 1, id, 'store' FROM glacier_archives WHERE application_id = {applications} AND kind = 'file';
+INSERT INTO glacier_retrievals (archive_id, restore_id, tier, days, state, confirmed)
+SELECT r.archive_id, 1, 'Bulk', 7, 'requested', true
+  FROM restore_archives r JOIN glacier_archives a ON a.id = r.archive_id
+ WHERE a.retrieval_status = 'available';
+"""
+
+
+def fill_restore(server: Server, size: Size) -> None:
+    with server.connect(autocommit=True) as connection:
+        connection.execute("SET search_path TO glacier_catalog")
+        connection.execute(RESTORE.format(applications=size.applications, newest=size.newest).encode())
+        connection.execute("VACUUM ANALYZE restore_archives, glacier_retrievals")
+
+
 def fill(server: Server, size: Size) -> None:
     with server.connect(autocommit=True) as connection:
         connection.execute("SET search_path TO glacier_catalog")
@@ -125,6 +145,17 @@ def views(catalog: Pages, size: Size) -> Mapping[str, Callable[[], object]]:
         "what was proven": lambda: (catalog.proofs_of_backup(middle), catalog.drilled(some)),
         "work under way": lambda: (catalog.unfinished(name), catalog.pending(middle)),
         "restores": lambda: (catalog.restores(name), catalog.restores(name, backup_id=middle)),
+    }
+
+
+def endpoints(catalog: Catalog, size: Size) -> Mapping[str, Callable[[], object]]:
+    """Return what the page's API asks beside the views of `Pages`."""
+    pages, name, middle = catalog.pages, size.name, size.middle
+    return {
+        "plan of a deletion": lambda: (pages.backup(name, middle), catalog.deletions.plan(middle)),
+        "progress of a restore": lambda: (pages.restore(name, 1), pages.restore_progress(1)),
+        "verifications and drills": lambda: (pages.proofs([name]), pages.known_since([name])),
+        "what the doctor asks": lambda: catalog.check(),
     }
 
 
@@ -197,9 +228,10 @@ def described(name: str) -> Iterator[str]:
 
 def opened(server: Server, size: Size) -> Catalog:
     """Return a catalog of this size, opened as the page opens it."""
-    catalog = a_catalog(server)
+    catalog = a_catalog(server, size.name)
     catalog.migrate()
     fill(server, size)
+    fill_restore(server, size)
     connection = catalog._database.connection()
     connection.execute("SET jit TO off")
     connection.execute("SET plan_cache_mode TO force_custom_plan")
@@ -222,7 +254,8 @@ def main(*, many: bool) -> None:
         asked = []
         for name, size in zip(("small", "large"), MANY if many else ONE, strict=True):
             server = postgres.create_database(name)
-            asked.append({**views(opened(server, size).pages, size), **commands(server, size)})
+            catalog = opened(server, size)
+            asked.append({**views(catalog.pages, size), **endpoints(catalog, size), **commands(server, size)})
         for name in asked[0]:
             small, large = _best_of_both(asked[0][name], asked[1][name])
             print(f"{name:37}{small:8.1f} ms {large:8.1f} ms   ratio {large / small:5.1f}", flush=True)

@@ -1,6 +1,6 @@
 """The figures that the catalog keeps for its pages: are they right, and counted anew if not; the index of names.
 
-Triggers keep the figures in the transaction of each change (migration 0003). These verbs are for whoever doubts them.
+Triggers keep the figures in the transaction of each change (migrations 0003, 0018). Verbs for who doubts them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Counts:
 
         Takes as long as counting everything. Changes that are committed while it runs cannot mislead it.
         """
-        names = ("wrong_counts", "wrong_levels", "wrong_dump_sizes")
+        names = ("wrong_counts", "wrong_levels", "wrong_dump_sizes", "wrong_progress")
         found = [row for name in names for row in self._db.rows(name, limit=limit)]
         return found[:limit]
 
@@ -28,6 +28,7 @@ class Counts:
         """Count everything anew; changes of archives wait meanwhile."""
         with self._db.transaction():
             self._db.run("rebuild_counts")
+            self._db.run("forget_looks")
 
     def index_names(self) -> bool:
         """Build the index that finds filenames by any part of them; return False when it is there already.

@@ -12,6 +12,7 @@ from typing import Any
 
 from glacier_provider.catalog.copies import expire_copies
 from glacier_provider.catalog.database import Database, Row, amount_of, pattern_of
+from glacier_provider.catalog.progress import RestoreProgress, progress_of_restore
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.status import ArchiveState, BackupState, RetrievalStatus, lowest
 from glacier_provider.errors import UnknownBackup
@@ -326,10 +327,10 @@ class Pages:
         amounts = (amount_of(row) for row in self._db.rows("totals", names=[application]) if row["what"] == UNFINISHED)
         return sum(amounts, Amount())
 
-    def restore_progress(self, restore_id: int) -> list[Row]:
-        """Return what a restore brings by `source`, `status` and `tier`, with the first and last request's time."""
+    def restore_progress(self, restore_id: int) -> RestoreProgress:
+        """Return how far a restore is."""
         expire_copies(self._db)
-        return self._db.rows("restore_progress", restore_id=restore_id)
+        return progress_of_restore(self._db, restore_id)
 
     def pending(self, backup_id: int) -> list[Row]:
         """Return what of a backup is being retrieved, by tier and store, with the first and last request's time."""

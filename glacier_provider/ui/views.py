@@ -17,6 +17,7 @@ from glacier_provider.catalog.backups import Run, RunEnded
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.pages import Pages
+from glacier_provider.catalog.progress import RestoreProgress
 from glacier_provider.core import dags
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.checks import checks_in_words
@@ -516,16 +517,16 @@ def _backup_phase(row: Row, left: Amount) -> models.BackupPhase:
     return "upload" if left.archives or not dump or dump["state"] != "archived" else "close"
 
 
-#: How far restores are: of a million files the catalog needs seconds to say it.
-_progress: Looks[list[Row]] = Looks()
+#: How far restores are: until it is kept, the catalog needs seconds to say it of a million files.
+_progress: Looks[RestoreProgress] = Looks()
 
 
 def restore_work(application: Application, pages: Pages, row: Row, now: datetime) -> models.RestoreWorkResponse:
     """Return how far a restore is, or was a while ago, if that takes long to find out."""
-    rows, now = _restore_progress(application, pages, row, now)
+    told, now = _restore_progress(application, pages, row, now)
     archives: dict[RetrievalStatus, Amount] = {}
     aside = Amount()
-    for found in rows:
+    for found in told.archives:
         amount = _amount(found)
         if found["source"] in ("orphan", "directory") and found["status"] != "exists":
             aside = aside + amount
@@ -536,7 +537,7 @@ def restore_work(application: Application, pages: Pages, row: Row, now: datetime
     phase = _restore_phase(row, archives, aside)
     placed = sum((archives.get(status, Amount()) for status in PLACED), Amount())
     # What was brought is brought since the last retrieval was ready; without retrievals, since the restore began.
-    ready = max((found["last_ready"] for found in rows if found["last_ready"]), default=row["opened_at"])
+    ready = told.last_ready or row["opened_at"]
     return models.RestoreWorkResponse(
         restore=models.RestoreResponse.model_validate(row),
         phase=phase,
@@ -544,11 +545,13 @@ def restore_work(application: Application, pages: Pages, row: Row, now: datetime
         archives={status: _amount_response(amount) for status, amount in archives.items()},
         set_aside=_amount_response(aside),
         total=_amount_response(total),
-        expected=[_expected(found) for found in rows if found["status"] == "pending" and found["tier"]],
+        expected=[_expected(found) for found in told.requests] if RetrievalStatus.PENDING in archives else [],
     )
 
 
-def _restore_progress(application: Application, pages: Pages, row: Row, now: datetime) -> tuple[list[Row], datetime]:
+def _restore_progress(
+    application: Application, pages: Pages, row: Row, now: datetime
+) -> tuple[RestoreProgress, datetime]:
     """Return what a restore brings, and when that was so; what is over is told as it ended."""
     if row["closed_at"] is not None:
         return pages.restore_progress(row["id"]), now

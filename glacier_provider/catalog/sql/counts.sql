@@ -38,6 +38,33 @@ SELECT b.application_id, b.id AS place, 'database_bytes' AS what, d.store_uri, b
  WHERE b.database_bytes IS DISTINCT FROM d.stored_size
  ORDER BY b.id LIMIT %(limit)s;
 
+-- name: wrong_progress
+-- How far restores are, by what is kept, that is not what they bring: of those that are not over.
+WITH kept AS (
+    SELECT f.restore_id, coalesce(f.source, 'asked ' || f.tier) AS source, coalesce(f.status, f.asked::text) AS status,
+           coalesce(f.store_uri, '') AS store_uri, sum(f.archives) AS archives, sum(f.bytes) AS bytes
+      FROM restore_looks l JOIN restore_figures f ON f.restore_id = l.restore_id
+     WHERE l.counted AND l.restore_id = ANY(restores_looked_at()) AND coalesce(f.source, f.tier) IS NOT NULL
+     GROUP BY 1, 2, 3, 4),
+members AS MATERIALIZED (
+    SELECT p.* FROM restore_looks l JOIN slow_progress p ON p.restore_id = l.restore_id
+     WHERE l.counted AND l.restore_id = ANY(restores_looked_at())),
+truth AS (
+    SELECT restore_id, source, status, '' AS store_uri, sum(archives) AS archives, sum(bytes) AS bytes
+      FROM members GROUP BY 1, 2, 3
+    UNION ALL
+    SELECT restore_id, 'asked ' || tier, asked::text, store_uri, sum(archives), sum(bytes)
+      FROM members WHERE tier IS NOT NULL GROUP BY 1, 2, 3, 4)
+SELECT o.application_id, restore_id AS place, 'restore: ' || source || ' ' || status AS what, store_uri,
+       coalesce(k.archives, 0)::bigint AS counted, coalesce(t.archives, 0)::bigint AS archives,
+       coalesce(k.bytes, 0)::bigint AS counted_bytes, coalesce(t.bytes, 0)::bigint AS bytes
+  FROM kept k FULL JOIN truth t USING (restore_id, source, status, store_uri) JOIN restores o ON o.id = restore_id
+ WHERE (coalesce(k.archives, 0), coalesce(k.bytes, 0)) <> (coalesce(t.archives, 0), coalesce(t.bytes, 0))
+ ORDER BY 1, 2, 3, 4 LIMIT %(limit)s;
+
+-- name: forget_looks
+DELETE FROM restore_looks;
+
 -- name: rebuild_counts
 SELECT rebuild_counts();
 

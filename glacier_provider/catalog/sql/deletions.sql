@@ -137,13 +137,12 @@ SELECT reason, count(*) AS archives, coalesce(sum(stored_size), 0)::bigint AS by
 
 -- name: files_that_left
 -- The same of those alone that left the directory after the backup: few. Also of what goes, or is lost.
-SELECT CASE WHEN a.state <> 'archived' THEN 'lost' WHEN g.id IS NOT NULL THEN 'going'
+SELECT CASE WHEN a.state <> 'archived' THEN 'lost' WHEN a.id IN (SELECT id FROM going) THEN 'going'
             WHEN EXISTS (SELECT FROM backup_files o WHERE o.archive_id = a.id AND o.last_backup_id IS NULL) THEN 'directory'
             ELSE 'backups' END AS reason,
        count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes
   FROM backup_files f
  CROSS JOIN LATERAL (SELECT * FROM glacier_archives WHERE id = f.archive_id OFFSET 0) AS a
-  LEFT JOIN going g ON g.id = a.id
  WHERE f.application_id = %(application_id)s
    AND f.first_backup_id <= %(backup_id)s AND f.last_backup_id >= %(backup_id)s
  GROUP BY 1;

@@ -307,20 +307,6 @@ HAVING count(*) > 0;
 -- name: names_are_indexed
 SELECT to_regclass('glacier_archives_names') IS NOT NULL AS indexed;
 
--- name: restore_progress
--- What a restore brings, by where it is, with the tier and the times of what is asked for.
--- A restore that was planned and did not start has not told the archives that their files are missing.
-SELECT r.source, CASE WHEN r.believed AND NOT o.missing_noted THEN coalesce(
-                          CASE g.state WHEN 'ready' THEN 'ready' WHEN 'requested' THEN 'pending' END, 'available')
-                      ELSE r.status END AS status, g.tier, count(*) AS archives, coalesce(sum(r.stored_size), 0)::bigint AS bytes,
-       min(g.requested_at) AS first_request, max(g.requested_at) AS last_request, max(g.ready_at) AS last_ready,
-       min(r.store_uri) AS store_uri
-  FROM restore_members r
-  JOIN restores o ON o.id = r.restore_id
-  LEFT JOIN glacier_retrievals g ON g.archive_id = r.id AND g.state IN ('requested', 'ready')
- WHERE r.restore_id = %(restore_id)s
- GROUP BY 1, 2, 3;
-
 -- name: pending_of_backup
 -- What of a backup was asked for and is on its way, by tier and store, with the first and last request's time.
 SELECT g.tier, a.store_uri, count(*) AS archives, coalesce(sum(a.stored_size), 0)::bigint AS bytes,

@@ -16,6 +16,8 @@ WITHOUT_FENCE = {
     "fences": "whoever takes the lease moves the fence",
     "archive_counts": "triggers of tables with a fence keep it",
     "archive_count_changes": "triggers of tables with a fence keep it",
+    "restore_looks": "who looks notes it, and triggers of tables with a fence drop it",
+    "restore_figures": "triggers of tables with a fence keep it, and who looks puts it together",
     "away_files": "triggers of tables with a fence keep it",
     "file_identities": "written in one transaction with the archives that they belong to",
     "proofs": "made without the lease: a lock lets one process at a time do it, and what has ended stays so",

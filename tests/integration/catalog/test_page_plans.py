@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,14 @@ class Explained(Pages):
         connection = catalog._database.connection()
         connection.execute("SET plan_cache_mode TO force_custom_plan")
         connection.execute("SET jit TO off")
-        asked = connection.cursor_factory
+        usual = connection.cursor_factory
 
-        class Cursor(asked):  # type: ignore[misc, valid-type]
+        class Cursor(usual):  # type: ignore[misc, valid-type]
             def execute(cursor, query: Any, params: Any = None, **options: Any) -> Any:
                 text = query.decode() if isinstance(query, bytes) else query
+                asked = text.replace("CREATE TEMPORARY TABLE going ON COMMIT DROP AS", "")
                 if text.lstrip().startswith(("SELECT", "WITH", "--")):
-                    super().execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", params, **options)
+                    super().execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked}", params, **options)
                     (plan,) = super().fetchone().values()
                     self.plans.append((text, plan[0]["Plan"]))
                 return super().execute(query, params, **options)
@@ -97,9 +99,11 @@ INSERT INTO restores (id, application_id, backup_id, state, dag_id, dag_run_id, 
 VALUES ({id}, 1, 1, 'running', 'glacier_restore__dms', 'run {id}', '{{"backup_id": 1}}', true);
 INSERT INTO restore_archives (restore_id, archive_id, source)
 SELECT {id}, n, 'store' FROM generate_series({first}, {last}) AS n;
-INSERT INTO glacier_retrievals (archive_id, restore_id, tier, days, state, confirmed, requested_at, ready_at)
+INSERT INTO glacier_retrievals (archive_id, restore_id, tier, days, state, confirmed, requested_at, ready_at,
+       expires_at)
 SELECT n, {id}, 'Bulk', 7, CASE WHEN n % 10 = 0 THEN 'requested' ELSE 'ready' END, true, now() - interval '2 hours',
-       CASE WHEN n % 10 <> 0 THEN now() - interval '1000 s' END FROM generate_series({first}, {last}) AS n;
+       CASE WHEN n % 10 <> 0 THEN now() - interval '1000 s' END, now() + interval '1 day'
+  FROM generate_series({first}, {last}) AS n;
 UPDATE glacier_archives SET retrieval_status = CASE WHEN id % 10 = 0 THEN 'pending' WHEN id % 10 < 5 THEN 'ready'
        ELSE 'exists' END WHERE id BETWEEN {first} AND {last};
 """
@@ -127,7 +131,7 @@ def test_how_far_a_restore_of_a_million_files_is_takes_as_few_questions_as_of_te
             row = pages.restore("dms", number)
             told.append(restore_work(application, pages, row, datetime.now(UTC)))
             plans.append(pages.plans)
-    assert len(plans[1]) == len(plans[0]) <= 4
+    assert len(plans[1]) == len(plans[0]) <= 8
     for text, plan in plans[1]:
         for node in nodes(plan):  # each row of each table once at most, and none by a question of its own
             if node.get("Relation Name") in {*BIG, "restore_archives", "glacier_retrievals"}:
@@ -141,6 +145,15 @@ def test_how_far_a_restore_of_a_million_files_is_takes_as_few_questions_as_of_te
     }
     assert many.archives[RetrievalStatus.READY].archives == 4 * (LARGE.archives - 10) // 10
     assert (many.phase, many.rate) == ("wait", None), "nothing is brought before all is ready"
+    with a_catalog(restoring) as catalog:
+        pages = Explained(catalog)
+        later = replace(application, catalog_conn_id="looked_at_again")
+        again = restore_work(later, pages, pages.restore("dms", 2), datetime.now(UTC))
+        assert again.model_copy(update={"restore": many.restore}) == many
+        assert pages.plans
+        for text, plan in pages.plans:
+            for node in nodes(plan):
+                assert read_rows(node) <= 100, f"what was counted by the look before is kept\n{text}"
 
 
 def test_a_download_of_a_million_files_tells_its_rate_and_the_time_that_remains(
@@ -151,7 +164,8 @@ def test_a_download_of_a_million_files_tells_its_rate_and_the_time_that_remains(
     )
     with restoring.connect(autocommit=True) as connection:
         connection.execute("SET search_path TO glacier_catalog")
-        connection.execute("SET session_replication_role = replica")
+        connection.execute("SET session_replication_role = replica")  # what was counted is not what is there any more
+        connection.execute("DELETE FROM restore_looks")
         connection.execute("UPDATE glacier_archives SET retrieval_status = 'ready' WHERE retrieval_status = 'pending'")
         connection.execute(
             "UPDATE glacier_retrievals SET state = 'ready', ready_at = requested_at WHERE ready_at IS NULL"

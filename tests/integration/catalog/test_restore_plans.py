@@ -49,7 +49,7 @@ def to_request(catalog: Catalog, restore_id: int) -> list[int]:
 
 
 def progress(catalog: Catalog, restore_id: int) -> dict[str, int]:
-    return {row["status"]: row["archives"] for row in catalog.pages.restore_progress(restore_id)}
+    return {row["status"]: row["archives"] for row in catalog.pages.restore_progress(restore_id).archives}
 
 
 def test_a_plan_changes_no_archive_and_its_start_notes_what_is_missing(catalog: Catalog) -> None:
