@@ -35,7 +35,8 @@ WITH RECURSIVE continued (id) AS (
       JOIN application_data_backups p ON p.id = b.previous_backup_id
      WHERE p.state <> 'complete' OR p.id = %(backup_id)s),
 left_behind (id) AS (
-    -- Files that are away and may be in no backup that counts: by the kept figures, or without any that contains them.
+    -- Files that are away and may be in no backup that counts: by the kept figures, or without any that contains them. Each
+    -- is looked up by itself (LIMIT): few, in tables of many.
     SELECT w.archive_id FROM away_files w
      WHERE w.application_id = %(application_id)s AND w.retrieval_status IN ('available', 'pending', 'ready', 'local')
      GROUP BY w.archive_id
@@ -48,7 +49,8 @@ left_behind (id) AS (
     UNION
     SELECT a.id FROM glacier_archives a
      WHERE a.application_id = %(application_id)s AND a.kind = 'file' AND a.state = 'archived'
-       AND a.retrieval_status <> 'exists' AND NOT EXISTS (SELECT FROM backup_files o WHERE o.archive_id = a.id))
+       AND a.retrieval_status <> 'exists'
+       AND (SELECT o.archive_id FROM backup_files o WHERE o.archive_id = a.id LIMIT 1) IS NULL)
 SELECT a.id, a.kind FROM glacier_archives a
  WHERE a.application_id = %(application_id)s AND a.kind = 'database' AND a.backup_id = %(backup_id)s
    AND a.state = 'archived'
