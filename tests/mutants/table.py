@@ -775,7 +775,7 @@ _mutation(
     "copies whose time is over count as ready",
     Promise.RETRIEVED,
     f"{SQL}/restores.sql",
-    "g.expires_at <= (SELECT clock_timestamp() + make_interval(secs => %(margin)s))",
+    "g.expires_at <= statement_timestamp() + make_interval(secs => %(margin)s)",
     "g.expires_at <= clock_timestamp() - interval '1 year'",
     "tests/integration/test_clocks.py::test_copies_whose_time_is_over_are_cold_wherever_somebody_looks",
 )

@@ -518,11 +518,11 @@ SET TRANSACTION READ WRITE;
 -- name: expire_copies
 -- What was on offer until a time that is over, or ends within a margin, is cold. The one place that knows that time:
 -- whoever looks at statuses runs it first. Of one restore, or of all.
--- Found by the index of times: what changes while a statement runs, as the clock does, is asked for once. By id then:
--- the index of those that are ready may hold a million.
+-- Found by the index of times, which a time that changes while the statement runs is not looked up in. By id then: the
+-- index of those that are ready may hold a million.
 WITH ending AS (  -- in one order, so that two who look never wait for each other
     SELECT g.id FROM glacier_retrievals g
-     WHERE g.state = 'ready' AND g.expires_at <= (SELECT clock_timestamp() + make_interval(secs => %(margin)s))
+     WHERE g.state = 'ready' AND g.expires_at <= statement_timestamp() + make_interval(secs => %(margin)s)
        AND (%(restore_id)s::bigint IS NULL
             OR EXISTS (SELECT FROM restore_archives r WHERE r.restore_id = %(restore_id)s AND r.archive_id = g.archive_id))
      ORDER BY g.id FOR NO KEY UPDATE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -39,6 +40,9 @@ def large(postgres: EmbeddedPostgres) -> Iterator[Server]:
     postgres.drop_database(server.dbname)
 
 
+_COMMENTS = re.compile(r"^\s*--.*$", re.MULTILINE)
+
+
 class Explained(Pages):
     """Pages whose every question is explained, after it was asked."""
 
@@ -53,8 +57,8 @@ class Explained(Pages):
         class Cursor(usual):  # type: ignore[misc, valid-type]
             def execute(cursor, query: Any, params: Any = None, **options: Any) -> Any:
                 text = query.decode() if isinstance(query, bytes) else query
-                asked = text.replace("CREATE TEMPORARY TABLE going ON COMMIT DROP AS", "")
-                if text.lstrip().startswith(("SELECT", "WITH", "--")):
+                asked = _COMMENTS.sub("", text).replace("CREATE TEMPORARY TABLE going ON COMMIT DROP AS", "").strip()
+                if asked.startswith(("SELECT", "WITH")):
                     super().execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked}", params, **options)
                     (plan,) = super().fetchone().values()
                     self.plans.append((text, plan[0]["Plan"]))
