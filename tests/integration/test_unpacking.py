@@ -48,7 +48,7 @@ def test_the_room_that_an_unpacked_dump_takes_is_asked_for_before_it_is_unpacked
     packed.sql("DELETE FROM tags; DELETE FROM documents")
     with monkeypatch.context() as full:
         with_free_bytes(full, needed - 1)
-        with pytest.raises(OutOfSpace, match=f"{needed} are needed"):
+        with pytest.raises(OutOfSpace, match=f"{needed:,} are needed"):
             restore.restore_database(packed.application, restore_id, catalog=packed.catalog, server=packed.server)
     assert not list(Path(packed.application.staging_directory).rglob("*.plain"))
     assert titles(packed) == []
@@ -65,7 +65,7 @@ def test_without_that_figure_what_it_takes_compressed_is_the_least(
     restore_id = a_restore_before_its_database(packed)
     with monkeypatch.context() as full:
         with_free_bytes(full, stored - 1)
-        with pytest.raises(OutOfSpace, match=f"{stored} are needed"):
+        with pytest.raises(OutOfSpace, match=f"{stored:,} are needed"):
             restore.restore_database(packed.application, restore_id, catalog=packed.catalog, server=packed.server)
     with_free_bytes(monkeypatch, stored)
     packed.finish(restore_id)

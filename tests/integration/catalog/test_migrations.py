@@ -55,7 +55,7 @@ def test_a_catalog_newer_than_the_package_is_left_alone(catalog: Catalog, catalo
 def test_asking_a_catalog_that_is_not_there_says_how_to_make_it(database: Server) -> None:
     with pytest.raises(CatalogNotReady, match="glacier-backup migrate"):
         a_catalog(database).lists.backups()
-    with pytest.raises(CatalogNotReady, match="none"):
+    with pytest.raises(CatalogNotReady, match="not there yet"):
         a_catalog(database).check()
 
 
