@@ -306,8 +306,7 @@ class Backups:
     def require_archived(self, backup_id: int) -> None:
         """Raise IllegalMove with what is missing when files of the backup are not archived (promise 1)."""
         if self._unarchived(backup_id):
-            missing, hint = self._what_is_missing(backup_id)
-            raise IllegalMove(f"Backup {backup_id} is not complete: {missing}.", hint=hint)
+            raise self._incomplete(backup_id)
 
     def complete(self, backup_id: int, *, manifest_archive_id: int, previous_backup_id: int | None) -> None:
         """Complete the backup if promise 1 holds; raise IllegalMove with what is missing otherwise."""
@@ -318,8 +317,7 @@ class Backups:
             previous_backup_id=previous_backup_id,
         )
         if done is None:
-            missing, hint = self._what_is_missing(backup_id)
-            raise IllegalMove(f"Backup {backup_id} is not complete: {missing}.", hint=hint)
+            raise self._incomplete(backup_id)
 
     def fail(self, backup_id: int, error: str, *, step: str | None = None) -> None:
         """Record that the backup failed, why and in which step, and free its lease. A complete one stays complete."""
@@ -406,11 +404,13 @@ class Backups:
         assert row is not None
         return int(row["parts"]), int(row["archives"])
 
-    def _what_is_missing(self, backup_id: int) -> tuple[str, str | None]:
+    def _incomplete(self, backup_id: int) -> IllegalMove:
         """Return what keeps a backup from being complete, and what helps where that is one task's matter."""
         row = self.get(backup_id)
+        if row["state"] == "complete":  # by another try of its last task
+            return IllegalMove(f"Backup {backup_id} is already complete.")
         if row["state"] != "running":
-            return f"it is {row['state']}", None
+            return IllegalMove(f"Backup {backup_id} is no longer running: it is {row['state']}.")
         rows = self._unarchived(backup_id)
         names = ", ".join(f"{row['filename']} ({row['error'] or row['state']})" for row in rows)
         missing = [
@@ -420,7 +420,8 @@ class Backups:
         ]
         task = "scan_files" if any(row["state"] == "lost" for row in rows) else "upload_files"
         hint = f"Clear the task {task} with those that follow it." if rows else None
-        return "; ".join(missing) or "its dump or its manifest is not in the store", hint
+        told = "; ".join(missing) or "its dump or its manifest is not in the store"
+        return IllegalMove(f"Backup {backup_id} is not complete: {told}.", hint=hint)
 
     def _unarchived(self, backup_id: int) -> list[Row]:
         return self._db.rows("unarchived_members", application_id=self.application_id, backup_id=backup_id)

@@ -171,8 +171,8 @@ _mutation(
     "a file that is archived is planned again",
     Promise.ONCE,
     f"{SQL}/scans.sql",
-    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived') AND NOT a.superseded);\n",
-    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading') AND NOT a.superseded);\n",
+    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived') AND NOT a.superseded)\n ORDER BY s.ctid;\n",
+    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading') AND NOT a.superseded)\n ORDER BY s.ctid;\n",
     "tests/integration/catalog/test_backups.py::test_a_later_backup_plans_only_what_is_new",
 )
 _mutation(

@@ -91,7 +91,8 @@ UPDATE backup_files f SET last_backup_id = %(backup_id)s - 1
   FROM ended e WHERE f.archive_id = e.archive_id AND f.last_backup_id IS NULL AND f.first_backup_id < %(backup_id)s;
 
 -- name: plan_new_files
--- One that may have the content of an archive of the same name is compared with it before it is sent.
+-- One that may have the content of an archive of the same name is compared with it before it is sent. In the order of the
+-- walk, however they are joined: they are sent in that of their ids, and neighbours are read together.
 INSERT INTO glacier_archives (application_id, kind, filename, backup_id, original_size, store_uri, to_compare)
 SELECT %(application_id)s, 'file', s.name, %(backup_id)s, s.size, %(store_uri)s,
        %(compare)s AND EXISTS (
@@ -102,7 +103,8 @@ SELECT %(application_id)s, 'file', s.name, %(backup_id)s, s.size, %(store_uri)s,
  WHERE NOT EXISTS (
        SELECT FROM glacier_archives a
         WHERE a.application_id = %(application_id)s AND a.filename = s.name
-          AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived') AND NOT a.superseded);
+          AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived') AND NOT a.superseded)
+ ORDER BY s.ctid;
 
 -- name: open_ranges
 -- Files that are there and have no open range: new ones, and those that came back.

@@ -197,6 +197,14 @@ def test_a_complete_backup_stays_complete(catalog: Catalog) -> None:
         catalog.backups.open(a_run(1))
 
 
+def test_who_completes_what_another_try_has_completed_is_told_so(catalog: Catalog) -> None:
+    backup_id, manifest_id = all_but_completed(catalog)
+    archive(catalog, manifest_id)
+    catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=None)
+    with pytest.raises(IllegalMove, match=f"Backup {backup_id} is already complete"):
+        catalog.backups.complete(backup_id, manifest_archive_id=manifest_id, previous_backup_id=None)
+
+
 # --- promise 1 ---
 
 
