@@ -171,16 +171,16 @@ _mutation(
     "a file that is archived is planned again",
     Promise.ONCE,
     f"{SQL}/scans.sql",
-    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived') AND NOT a.superseded)\n ORDER BY s.ctid;\n",
-    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading') AND NOT a.superseded)\n ORDER BY s.ctid;\n",
+    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived') AND NOT a.superseded)\n ORDER BY",
+    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading') AND NOT a.superseded)\n ORDER BY",
     "tests/integration/catalog/test_backups.py::test_a_later_backup_plans_only_what_is_new",
 )
 _mutation(
     "a lost archive counts as archived",
     Promise.WORLD,
     f"{SQL}/scans.sql",
-    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived') AND NOT a.superseded);\n",
-    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived', 'lost') AND NOT a.superseded);\n",
+    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived') AND NOT a.superseded)\n ORDER BY",
+    "AND a.kind = 'file' AND a.state IN ('planned', 'uploading', 'archived', 'lost') AND NOT a.superseded)\n ORDER BY",
     "tests/integration/test_lost.py::test_the_day_after_a_loss_it_is_known_and_healed_in_every_backup",
 )
 _mutation(
