@@ -49,7 +49,7 @@ def _metrics(arguments: Arguments) -> None:
         wrong = [name for name in wrong if name == arguments.application]
     try:
         found = _found(arguments, applications, now)
-    except Exception:
+    except Exception:  # of whatever kind: else the file goes on to say that all is up
         if arguments.output:
             _write(Path(arguments.output), metrics_text([], catalogs={_CATALOG: False}, now=now, wrong=wrong))
         raise

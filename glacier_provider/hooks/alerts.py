@@ -271,7 +271,7 @@ class _Look:
             log.warning("%s: %s", application.name, error)
             of_all = catalog_id if isinstance(error, _OF_THE_CATALOG) else ""
             self._unreachable[of_all or application.name] = (error, [application])
-        except Exception as error:
+        except Exception as error:  # of whatever kind: the other applications are looked at all the same
             log.exception("%s: what its catalog says is not understood.", application.name)
             words = f"what it says of {application.name} is not understood ({type(error).__name__})."
             trouble = CatalogError(words, hint="The log of the task tell_alerts shows where: please report it.")

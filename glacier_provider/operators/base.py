@@ -198,8 +198,8 @@ def _record_failure(context: Context) -> None:
             is_backup = is_backup or resources.catalog.backups.of_run(run) is not None
     except GlacierProviderError as trouble:
         log.error("The failure could not be noted in the catalog: %s", trouble)
-    except Exception:
-        log.exception("The failure could not be noted in the catalog.")  # the monitor is told all the same
+    except Exception:  # of whatever kind: the monitor is told all the same
+        log.exception("The failure could not be noted in the catalog.")
     if application is not None and is_backup:
         ping_failed(application, run, reason)
 
