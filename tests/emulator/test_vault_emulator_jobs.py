@@ -548,7 +548,8 @@ def test_messages_reach_a_queue_through_sns_in_the_background(tmp_path: Path) ->
             job = retrieve(client, upload(client), SNSTopic=topic)
             # Nobody asks for the job: the emulator itself notices that it is done.
             (letter,) = eventually(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
-            assert emulator.messages()[0]["state"] == "delivered"
+            # The letter is there before its sender hears of it.
+            assert eventually(lambda: emulator.messages()[0]["state"] == "delivered")
     finally:
         moto.stop()
     envelope = json.loads(letter["Body"])
