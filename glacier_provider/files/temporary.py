@@ -227,7 +227,11 @@ class TemporaryFiles:
             while True:
                 try:
                     return os.open(name, flags, 0o666, dir_fd=self._fd)
-                except FileNotFoundError:  # another process found the directory empty and removed it
+                except OSError as exc:
+                    # Another process found the directory empty and removed it: files without a name do not show there.
+                    # What is said of that is ENOENT, or, by ext4 of a file without a name, EPERM.
+                    if not isinstance(exc, FileNotFoundError) and os.fstat(self._fd).st_nlink > 0:
+                        raise
                     again = _open_private(self._parent)  # raises when the place itself is gone
                     os.close(self._fd)
                     self._fd = again
