@@ -13,7 +13,7 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.database import Row
 from glacier_provider.catalog.restores import EVERYTHING, RestorePage
 from glacier_provider.core.archive import Amount, Location
-from glacier_provider.core.status import RetrievalStatus
+from glacier_provider.core.status import BY_BATCH_JOB, RetrievalStatus
 from glacier_provider.core.text import counted, readable_size
 from glacier_provider.errors import RetrievalFailed
 from glacier_provider.pipelines.restore.batch import open_jobs, settle_ended
@@ -173,14 +173,14 @@ def take_reports(
 ) -> int:
     """Note what a store says of requested retrievals; return how many it ended without success.
 
-    What one of `jobs` asks for may not be asked for yet.
+    What one of `jobs` asks for, or one that was made since, may not be asked for yet.
 
     Raise ArchiveMissing when it does not have files any more that the restore does not go on without.
     """
     lost: list[int] = []
     ready: list[tuple[int, datetime | None]] = []
     failed: list[tuple[int, str]] = []
-    expired: list[int] = []
+    expired: list[Row] = []
     for row, report in reports:
         if report.status is RetrievalStatus.READY:
             ready.append((row["id"], report.expires_at))
@@ -190,10 +190,13 @@ def take_reports(
             failed.append((row["id"], report.failure))
             log.error("The retrieval of %s failed: %s", row["filename"], report.failure)
         elif report.status is RetrievalStatus.AVAILABLE and row["job_id"] not in jobs:
-            expired.append(row["archive_id"])
+            expired.append(row)
+    if any((row["job_id"] or "").startswith(BY_BATCH_JOB) for row in expired):
+        since = open_jobs(catalog)  # one that another restore made after the look had begun asks for it still
+        expired = [row for row in expired if row["job_id"] not in since]
     catalog.restores.retrievals_ready(ready)
     catalog.restores.retrievals_failed(failed)
-    catalog.restores.retrievals_expired(expired)
+    catalog.restores.retrievals_expired([row["archive_id"] for row in expired])
     note_lost(lost, restore_id, catalog=catalog)
     settle_lost(restore_id, catalog=catalog)
     return len(failed)
