@@ -1456,6 +1456,234 @@ _mutation(
     "tests/unit/operators/test_airflow_version.py::test_that_is_said_before_anything_else_of_it_is_imported",
 )
 
+# --- restores at scale ---------------------------------------------------------------------------------------------
+
+_mutation(
+    "a process names files before their contents are on the disk",
+    Promise.WHOLE,
+    f"{STORES}/s3/fast/fetch.py",
+    "        self._to_disk.put(self._group)\n",
+    "        self._on_disk.put(self._group)\n",
+    "tests/unit/stores/s3/fast/test_fetch_in_groups.py::test_contents_are_durable_before_their_names_"
+    "and_names_before_they_are_told",
+)
+_mutation(
+    "a process tells of files before their names are on the disk",
+    Promise.CRASH,
+    f"{STORES}/s3/fast/fetch.py",
+    "        if group.named:\n            self._to_disk.put(group)\n",
+    "        if group.named:\n            self._on_disk.put(group)\n",
+    "tests/unit/stores/s3/fast/test_fetch_in_groups.py::test_contents_are_durable_before_their_names_"
+    "and_names_before_they_are_told",
+)
+_mutation(
+    "what the disk did not take keeps its name",
+    Promise.WHOLE,
+    f"{STORES}/s3/fast/fetch.py",
+    "                self._place.take_back(file)\n",
+    "",
+    "tests/unit/stores/s3/fast/test_fetch_in_groups.py::test_what_the_disk_does_not_take_has_no_name_"
+    "and_what_has_none_gets_none",
+)
+_mutation(
+    "a process holds any number of files that wait for the disk",
+    Promise.CHANGES,
+    f"{STORES}/s3/fast/fetch.py",
+    "return self._under_way < _GROUPS and super()._may_start()",
+    "return super()._may_start()",
+    "tests/unit/stores/s3/fast/test_fetch_in_groups.py::test_no_more_files_are_open_than_a_process_may_have",
+)
+_mutation(
+    "processes ask for a day whatever the plan says",
+    Promise.BILL,
+    f"{STORES}/s3/store.py",
+    "wish = _WISH.format(days=days, tier=tier)",
+    "wish = _WISH.format(days=1, tier=tier)",
+    "tests/integration/test_wishes.py::test_archives_are_asked_for_by_the_tier_and_for_the_days_of_the_plan",
+)
+_mutation(
+    "a job asks by Standard whatever the plan says",
+    Promise.BILL,
+    f"{PIPELINES}/restore/batch.py",
+    '"GlacierJobTier": job["variant"].upper()',
+    '"GlacierJobTier": "STANDARD"',
+    "tests/integration/test_wishes.py::test_archives_are_asked_for_by_the_tier_and_for_the_days_of_the_plan",
+)
+_mutation(
+    "a job that AWS does not know is waited for for ever",
+    Promise.RETRIEVED,
+    f"{PIPELINES}/restore/batch.py",
+    "_give_up(job, f\"AWS does not know the job {job['job_id']} any more.\", catalog)",
+    "pass",
+    "tests/integration/test_wishes.py::test_a_job_that_aws_does_not_know_any_more_is_not_waited_for",
+)
+_mutation(
+    "a job asks for archives of another store",
+    Promise.BILL,
+    f"{SQL}/batch.sql",
+    " AND m.stored_size > 0\n   AND m.store_uri = %(store_uri)s\n",
+    " AND m.stored_size > 0\n",
+    "tests/integration/catalog/test_jobs_of_restores.py::test_a_job_is_to_ask_for_what_only_the_cold_of_its_store_has",
+)
+_mutation(
+    "a process that dies leaves intents that no job asks for",
+    Promise.CRASH,
+    "glacier_provider/catalog/batch.py",
+    '        with self._db.transaction():\n            count = self._db.run("intend_by_job"',
+    '        if True:\n            count = self._db.run("intend_by_job"',
+    "tests/integration/catalog/test_jobs_of_restores.py::test_a_process_that_dies_at_any_statement_ha"
+    "s_done_all_of_a_step_or_nothing",
+)
+_mutation(
+    "what was under way when a job came is paid for again",
+    Promise.RETRIEVED,
+    f"{SQL}/batch.sql",
+    "(t.status < 300 OR t.code = 'RestoreAlreadyInProgress')",
+    "(t.status < 300)",
+    "tests/integration/catalog/test_jobs_of_restores.py::test_a_report_tells_what_failed_and_what_was"
+    "_asked_for_already_did_not",
+)
+_mutation(
+    "a job that is given up takes files from their places",
+    Promise.PRESENT,
+    f"{SQL}/batch.sql",
+    " WHERE a.id = missed.archive_id AND a.retrieval_status IN ('available', 'pending');\n\n-- name: release_untold",
+    " WHERE a.id = missed.archive_id;\n\n-- name: release_untold",
+    "tests/integration/catalog/test_jobs_of_restores.py::test_a_job_that_missed_archives_takes_nothin"
+    "g_from_its_place_and_no_offer",
+)
+_mutation(
+    "a restore goes on with the jobs of verifications",
+    Promise.RETRIEVED,
+    f"{SQL}/batch.sql",
+    " AND NOT j.cleared AND j.operation = 'S3InitiateRestoreObject'\n",
+    " AND NOT j.cleared\n",
+    "tests/integration/catalog/test_jobs_of_restores.py::test_the_jobs_of_others_and_of_verifications"
+    "_ask_for_nothing_of_a_restore",
+)
+_mutation(
+    "a retrieval that failed takes a file from its place",
+    Promise.PRESENT,
+    f"{SQL}/restores.sql",
+    "       retrieval_status = CASE a.retrieval_status WHEN 'exists' THEN 'exists' ELSE 'available' END\n",
+    "       retrieval_status = 'available'\n",
+    "tests/integration/catalog/test_retrieval_states.py::test_a_file_that_is_in_its_place_stays_there"
+    "_whatever_becomes_of_its_retrieval",
+)
+_mutation(
+    "offers of every restore are paid for again",
+    Promise.BILL,
+    f"{SQL}/restores.sql",
+    "       AND (%(restore_id)s::bigint IS NULL\n            OR EXISTS (",
+    "       AND (true OR %(restore_id)s::bigint IS NULL\n            OR EXISTS (",
+    "tests/integration/catalog/test_retrieval_states.py::test_offers_that_end_are_renewed_for_the_res"
+    "tore_that_waits_and_for_no_other",
+)
+_mutation(
+    "an offer that ends while others are awaited is not renewed",
+    Promise.RETRIEVED,
+    f"{PIPELINES}/restore/wait.py",
+    "margin = RENEWAL_MARGIN_SECONDS if pending else 0.0",
+    "margin = 0.0",
+    "tests/integration/test_offers.py::test_an_offer_that_ends_soon_is_asked_for_again_while_others_are_awaited",
+)
+_mutation(
+    "what is lost again and again is paid for for ever",
+    Promise.BILL,
+    f"{PIPELINES}/restore/wait.py",
+    "    failed += len(catalog.restores.often_lost(restore_id, times=MOST_RENEWALS))\n",
+    "",
+    "tests/integration/test_offers.py::test_what_is_lost_again_and_again_ends_the_wait_and_is_named",
+)
+_mutation(
+    "an archive as large as small ones may be is never brought",
+    Promise.WHOLE,
+    f"{PIPELINES}/restore/download.py",
+    'for row in careful if row["stored_size"] <= SMALL)',
+    'for row in careful if row["stored_size"] < SMALL)',
+    "tests/integration/test_offers.py::test_archives_of_any_size_come_wherever_small_ones_end",
+)
+_mutation(
+    "processes ask by the plan's tier for what was meant by another",
+    Promise.BILL,
+    f"{PIPELINES}/restore/request.py",
+    "not intent.confirmed and (intent.tier, intent.days) == (self.tier, self.days)",
+    "not intent.confirmed",
+    "tests/integration/test_offers.py::test_what_nobody_knows_to_be_sent_is_asked_for_by_the_tier_that_was_meant",
+)
+_mutation(
+    "a leave to go on is of when it was given",
+    Promise.FENCED,
+    f"{STORES}/s3/fast/pool.py",
+    "        now = clock()\n        self._work.may_go_on()\n        return now\n",
+    "        self._work.may_go_on()\n        return clock()\n",
+    "tests/unit/stores/s3/fast/test_pool.py::test_a_leave_is_of_the_moment_before_it_was_asked_for",
+)
+_mutation(
+    "a signed request follows where an answer leads",
+    Promise.UNTRUSTED,
+    f"{STORES}/s3/fast/sender.py",
+    "pycurl.FOLLOWLOCATION, 0",
+    "pycurl.FOLLOWLOCATION, 1",
+    "tests/unit/stores/s3/fast/test_sender.py::test_what_leads_elsewhere_is_no_answer_that_is_followed",
+)
+_mutation(
+    "processes find no place for files once another task has tidied up",
+    Promise.CHANGES,
+    "glacier_provider/files/temporary.py",
+    "if not isinstance(exc, FileNotFoundError) and os.fstat(self._fd).st_nlink > 0:",
+    "if not isinstance(exc, FileNotFoundError):",
+    "tests/unit/files/test_temporary.py::test_a_directory_that_another_process_removed_is_made_again",
+)
+_mutation(
+    "the names of a group are not synchronised",
+    Promise.CRASH,
+    "glacier_provider/files/together.py",
+    "                list(threads.map(self._sync_directory, {file.parts[:-1] for file in named}))\n",
+    "",
+    "tests/unit/files/test_together.py::test_where_each_is_synchronised_by_itself_contents_directories_and_names_are",
+)
+_mutation(
+    "what somebody else has put under a name is taken back",
+    Promise.WHOLE,
+    "glacier_provider/files/together.py",
+    "        if file.named:\n",
+    "        if True:\n",
+    "tests/unit/files/test_together.py::test_what_had_no_name_yet_is_taken_back_and_what_somebody_else_has_stays",
+)
+_mutation(
+    "a call that could not synchronise a file system is believed",
+    Promise.CRASH,
+    "glacier_provider/files/together.py",
+    "    if function(fd) != 0:\n",
+    "    if False:\n",
+    "tests/unit/files/test_together.py::test_one_call_says_when_it_fails",
+)
+_mutation(
+    "figures of a dropped look are put together with new ones",
+    Promise.CHANGES,
+    "glacier_provider/catalog/progress.py",
+    '            if database.rows("still_looked_at", restore_id=restore_id):\n',
+    "            if True:\n",
+    "tests/integration/catalog/test_progress_kept.py::test_figures_of_a_look_that_was_dropped_are_not_put_together",
+)
+_mutation(
+    "how far a restore is goes on from figures of another store",
+    Promise.WORLD,
+    "glacier_provider/catalog/migrations/versions/0018_progress.sql",
+    "n.stored_size IS DISTINCT FROM o.stored_size OR n.store_uri <> o.store_uri AS unlike",
+    "n.stored_size IS DISTINCT FROM o.stored_size AS unlike",
+    "tests/integration/catalog/test_progress_kept.py::test_whatever_somebody_changes_by_hand_is_counted_anew",
+)
+_mutation(
+    "a job is paid for by a tier that knows none",
+    Promise.BILL,
+    f"{CORE}/plan.py",
+    "tier: cost + TierCost(requests=fee) if tier in {known.value for known in BATCH_TIERS} else cost",
+    "tier: cost + TierCost(requests=fee)",
+    "tests/unit/core/test_plan.py::test_each_store_has_its_job_and_each_job_its_price_by_the_tiers_that_jobs_know",
+)
+
 # --- the page ------------------------------------------------------------------------------------------------------
 
 _mutation(
