@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacier_provider.core.archive import Amount
+from glacier_provider.core.cost import batch_cost, money
 from glacier_provider.core.params import truth
 from glacier_provider.core.plan import (
+    BATCH_FROM,
     Figure,
     RestorePart,
     RestorePlan,
@@ -345,6 +348,52 @@ def test_a_plan_adds_up_what_each_store_takes() -> None:
     parts = [("GLACIER", Amount(1, GB), Amount(3, GB)), ("DEEP_ARCHIVE", Amount(2, 2 * GB), Amount())]
     parts.append(("GLACIER_IR", Amount(), Amount(4, 4 * GB)))
     assert plan.costs == with_costs(a_plan(), parts, LIST_PRICES, budget=5).costs
+
+
+def very_many(tier: Tier = Tier.BULK, **archives: int) -> tuple[RestorePlan, RestorePlan]:
+    """Return the plans of what is in the cold of these stores, one by one and by jobs."""
+    stores = {"vault": "glacier://attachments", "deep": DEEP, "cold": COLD, "warm": WARM}
+    figures = [
+        Figure(stores[name], "store", RetrievalStatus.AVAILABLE, Amount(count, count))
+        for name, count in archives.items()
+    ]
+    figures.append(Figure(COLD, "store", RetrievalStatus.PENDING, Amount(BATCH_FROM, BATCH_FROM)))
+    one_by_one, by_jobs = (
+        plan_by_store(replace(a_plan(), tier=tier), figures, LIST_PRICES, budget=5, batch=batch)
+        for batch in (False, True)
+    )
+    assert (one_by_one.by_batch, one_by_one.batch_fee) == ({}, 0)
+    return one_by_one, by_jobs
+
+
+def test_from_so_many_on_a_job_asks_for_what_lies_in_a_store() -> None:
+    _, few = very_many(cold=BATCH_FROM - 1)
+    assert (few.by_batch, few.batch_fee) == ({}, 0)
+    _, many = very_many(cold=BATCH_FROM)
+    assert many.by_batch == {COLD: BATCH_FROM}, "what is pending already is not asked for"
+    _, in_a_vault = very_many(vault=BATCH_FROM)
+    assert in_a_vault.by_batch == {}, "a vault knows no such jobs"
+
+
+def test_each_store_has_its_job_and_each_job_its_price_by_the_tiers_that_jobs_know() -> None:
+    one_by_one, by_jobs = very_many(cold=BATCH_FROM, deep=2 * BATCH_FROM, warm=5)
+    fee = batch_cost(BATCH_FROM, LIST_PRICES) + batch_cost(2 * BATCH_FROM, LIST_PRICES)
+    assert (by_jobs.by_batch, by_jobs.batch_fee) == ({COLD: BATCH_FROM, DEEP: 2 * BATCH_FROM}, fee)
+    more = {tier: by_jobs.costs[tier].total - one_by_one.costs[tier].total for tier in by_jobs.costs}
+    assert more == {"Standard": fee, "Bulk": fee}
+
+
+def test_by_the_quickest_tier_each_is_asked_for_by_itself_and_no_job_is_paid() -> None:
+    one_by_one, by_jobs = very_many(Tier.EXPEDITED, cold=BATCH_FROM)
+    assert (by_jobs.by_batch, by_jobs.batch_fee, by_jobs.cost) == ({}, 0, one_by_one.cost)
+    assert by_jobs.costs["Expedited"] == one_by_one.costs["Expedited"]
+
+
+def test_a_plan_says_what_its_jobs_cost_beside_the_price_one_by_one() -> None:
+    one_by_one, by_jobs = very_many(cold=BATCH_FROM)
+    (line,) = [line for line in by_jobs.lines() if "Batch" in line]
+    assert line.startswith(f"1 job of S3 Batch Operations will ask for {BATCH_FROM:,} archives, for ")
+    assert line.endswith(f"more than one by one ({money(one_by_one.cost, 'USD')}).")
 
 
 # --- words ---------------------------------------------------------------------------------------------------------

@@ -100,6 +100,33 @@ def test_a_message_without_one_sha256_is_no_checksum(message: str) -> None:
     assert read(line("a", message)) == [TaskResult("a", 200, "NoChecksum")]
 
 
+def test_the_names_of_the_columns_are_no_row() -> None:
+    names = "Bucket,Key,VersionId,TaskStatus,HTTPStatusCode,ErrorCode,ResultMessage\n"
+    assert read(names + line("a"), most=1) == read(line("a"))
+
+
+def test_a_line_without_an_end_is_not_read_to_its_end() -> None:
+    class Endless(io.BytesIO):
+        count = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            self.count += 1
+            return b"a" * (size or 0) if self.count < 100 else b""
+
+    body = Endless()
+    named = {"Bucket": "bucket", "Key": f"{FOLDER}results/0.csv", "MD5Checksum": "0" * 32}
+
+    class Answering(Client):
+        def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+            return {"Body": body} if Key == named["Key"] else super().get_object(Bucket=Bucket, Key=Key)
+
+    objects = {f"{FOLDER}manifest.json": json.dumps({"Results": [named]}).encode()}
+    found = read_results(Bucket(S3Uri("bucket", "pre"), Answering(objects)), FOLDER, most=1)
+    with pytest.raises(ArchiveCorrupt, match="a line is too long"):
+        list(found or ())
+    assert body.count == 1
+
+
 def test_no_report_is_none() -> None:
     assert read_results(Bucket(S3Uri("bucket", "pre"), Client({})), FOLDER, most=1) is None
 
