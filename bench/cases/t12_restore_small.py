@@ -133,7 +133,7 @@ def down(
                 _link(source / name, bytes_of / key)
             if isinstance(server, Sink):
                 (bytes_of / "own").symlink_to(source)
-            measure(rclone_copy("", server, source, "own", "--transfers", "16"))
+            measure(rclone_copy("rclone's own upload", server, source, "own", "--transfers", "16", timeout=7200))
             ours, theirs = workshop.scratch("t12-ours") / "files", workshop.scratch("t12-theirs") / "files"
 
             def whole(target: Path) -> Callable[[Sample], None]:

@@ -224,9 +224,9 @@ class Database:
         The server knows nothing of a table that was filled a moment ago, or takes it for a row: it would go through the
         other one for each row of it, a million times a million rows.
         """
-        self.rows("join_at_once", on=True)
+        self.run("join_at_once")
         yield
-        self.rows("join_at_once", on=False)  # not after an error, which takes the transaction back
+        self.run("join_as_usual")  # not after an error, which takes the transaction back
 
     def connection(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:

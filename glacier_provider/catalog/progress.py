@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from glacier_provider.catalog.database import Database, Row
+from glacier_provider.catalog.queries import queries
 from glacier_provider.errors import CatalogError
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,13 @@ def _counted_and_kept(database: Database, restore_id: int, *, is_wrong: bool) ->
         database.run("looked_at_since", restore_id=restore_id)
     with database.transaction():
         database.run("may_write")
-        return database.rows("keep_progress", restore_id=restore_id)
+        return _counted_to_keep(database, restore_id)
+
+
+def _counted_to_keep(database: Database, restore_id: int) -> list[Row]:
+    """Count, and keep it if everybody who is at work knows of the look; return what was counted."""
+    counting = {"counted_progress": queries()["counted_progress"]}
+    return database.composed_rows("keep_progress", counting, restore_id=restore_id)
 
 
 def _fold(database: Database, restore_id: int) -> None:

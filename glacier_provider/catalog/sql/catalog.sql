@@ -3,7 +3,11 @@ SELECT version_num AS version FROM catalog_version;
 
 -- name: join_at_once
 -- Of this transaction: hash and merge joins read each table once, whatever the server believes of tables that were just filled.
-SELECT set_config('enable_nestloop', CASE WHEN %(on)s THEN 'off' ELSE 'on' END, true);
+SET LOCAL enable_nestloop = off;
+
+-- name: join_as_usual
+-- As the role, the database and the connection have it.
+SET LOCAL enable_nestloop TO DEFAULT;
 
 -- name: lock_work
 SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0)) AS locked;

@@ -20,13 +20,13 @@ SELECT p.name AS application, r.id, r.state, r.backup_id, r.dag_id, r.dag_run_id
 -- name: backup_days
 -- Of each application the days with a backup, in its own time zone, and the best that became of each: a row for each
 -- application, since of a hundred there are tens of thousands of days. Days are counted from a date.
-SELECT w.name AS application, d.days
+SELECT w.name AS application, d.days, d.bests
   FROM unnest(%(names)s::text[], %(timezones)s::text[]) AS w (name, timezone)
   JOIN applications p ON p.name = w.name
  CROSS JOIN LATERAL (
-       SELECT string_agg(day || best, ' ') AS days
+       SELECT string_agg(day::text, ' ') AS days, string_agg(best::text, '') AS bests
          FROM (SELECT (b.opened_at AT TIME ZONE w.timezone)::date - %(first)s::date AS day,
-                      min(CASE b.state WHEN 'complete' THEN ':1' WHEN 'running' THEN ':2' ELSE ':3' END) AS best
+                      min(CASE b.state WHEN 'complete' THEN 1 WHEN 'running' THEN 2 ELSE 3 END) AS best
                  FROM application_data_backups b
                 WHERE b.application_id = p.id AND b.opened_at >= %(since)s GROUP BY 1) AS by_day) AS d
  WHERE d.days IS NOT NULL;

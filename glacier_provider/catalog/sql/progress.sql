@@ -30,17 +30,9 @@ UPDATE restore_looks SET since = pg_snapshot_xmax(pg_current_snapshot())
  WHERE restore_id = %(restore_id)s AND since IS NULL;
 
 -- name: keep_progress
--- The same as counted_progress, kept when every transaction is over that may not have known of the look. All by one
--- snapshot: differences that it sees are in what is counted, and those that it does not see are added to it.
-WITH members AS MATERIALIZED (SELECT * FROM slow_progress WHERE restore_id = %(restore_id)s),
-counted AS MATERIALIZED (
-    SELECT source, status, NULL AS tier, NULL AS store_uri, NULL::timestamptz AS asked, sum(archives)::bigint AS archives,
-           sum(bytes)::bigint AS bytes, NULL::timestamptz AS last_ready
-      FROM members GROUP BY 1, 2
-    UNION ALL
-    SELECT NULL, NULL, tier, store_uri, asked, CASE WHEN tier IS NOT NULL THEN sum(archives) ELSE 0 END::bigint,
-           CASE WHEN tier IS NOT NULL THEN sum(bytes) ELSE 0 END::bigint, max(last_ready)
-      FROM members GROUP BY tier, store_uri, asked),
+-- What is counted is kept when every transaction is over that may not have known of the look. All by one snapshot:
+-- differences that it sees are in what is counted, and those that it does not see are added to it.
+WITH counted AS MATERIALIZED ({counted_progress}),
 kept AS (
     UPDATE restore_looks l SET counted = true FROM restores o
      WHERE l.restore_id = %(restore_id)s AND NOT l.counted AND l.since <= pg_snapshot_xmin(pg_current_snapshot())

@@ -257,7 +257,7 @@ def test_what_changes_while_it_is_counted_is_added_to_what_was_counted(
     database.run("looked_at_since", restore_id=restore_id)
     connection.execute("BEGIN")  # it knows of the look, and ends after the count
     connection.execute("UPDATE glacier_archives SET retrieval_status = 'exists' WHERE filename = 'file 1'")
-    rows = database.rows("keep_progress", restore_id=restore_id)
+    rows = progress._counted_to_keep(database, restore_id)
     assert [row["archives"] for row in rows if row["source"]] == [12]
     assert is_kept(catalog, restore_id) is False or told(catalog, restore_id) == {"available": 12}
     connection.execute("COMMIT")
