@@ -10,7 +10,7 @@ from typing import Any
 
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Backups, Run, lease_holder
-from glacier_provider.catalog.copies import expire_copies
+from glacier_provider.catalog.copies import expire_copies, forget_old_requests
 from glacier_provider.catalog.database import PAGE_SIZE, Database, Row, amount_of, waited_in_vain
 from glacier_provider.catalog.scans import FileSeen, Scans
 from glacier_provider.core.archive import Amount
@@ -304,7 +304,7 @@ class Restores:
         ids = {"application_id": application_id, "backup_id": backup["id"]}
         figures: list[Row] = []
         self._announce(restore_id)
-        expire_copies(self._db)
+        self.forget_what_is_over()
         with self._db.transaction():
             self._db.run("forget_planned_archives", restore_id=restore_id, keep_placed=False)
             self._db.row("missing_to_note", restore_id=restore_id)
@@ -333,6 +333,11 @@ class Restores:
                 self._db.run("plan_database", restore_id=restore_id, archive_id=backup["database_archive_id"])
                 figures += self._db.rows("database_figures", archive_id=backup["database_archive_id"])
         return Comparison(present=present, members=members, differing=differing, lost=lost, figures=figures)
+
+    def forget_what_is_over(self) -> None:
+        """Note as cold what can no longer be read, and what was asked for and never waited for: both are to be paid."""
+        expire_copies(self._db)
+        forget_old_requests(self._db, self._backups.application_id)
 
     def others_since(self, restore_id: int) -> bool:
         """Whether another restore has changed the application's directory or database since this one was planned."""
@@ -378,7 +383,7 @@ class Restores:
         """
         ids = {"application_id": self._backups.application_id, "backup_id": backup["id"]}
         members, lost, names = None, [], list(request.only_files) or None
-        expire_copies(self._db)
+        self.forget_what_is_over()
         with self._db.transaction():
             self._db.run("forget_planned_archives", restore_id=restore_id, keep_placed=keep_placed)
             if request.files:

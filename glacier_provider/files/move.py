@@ -11,7 +11,7 @@ from glacier_provider.errors import FileChanged, FileError, FileMissing, NameTak
 from glacier_provider.files.link import rename_new
 from glacier_provider.files.names import name_parts
 from glacier_provider.files.place import copy_content
-from glacier_provider.files.root import AnyPath, Root, file_errors, not_regular
+from glacier_provider.files.root import AnyPath, Root, file_errors, not_regular, sync_directory
 from glacier_provider.files.source import FileSource, hash_source
 from glacier_provider.files.temporary import PendingFile, TemporaryFiles
 
@@ -74,8 +74,8 @@ def _transfer(source: Root, parts: tuple[bytes, ...], target: Root, to_parts: tu
             if exc.errno != errno.EXDEV:
                 raise
             _copy(source, parts, target, to_parts)
-        os.fsync(to_dir)
-        os.fsync(from_dir)
+        sync_directory(to_dir)
+        sync_directory(from_dir)
 
 
 def _copy(source: Root, parts: tuple[bytes, ...], target: Root, to_parts: tuple[bytes, ...]) -> None:

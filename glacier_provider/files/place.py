@@ -10,12 +10,16 @@ from enum import StrEnum
 from typing import Self
 
 from glacier_provider.core.checksum import Verifier
-from glacier_provider.errors import ArchiveCorrupt, ContentDiffers, OutOfSpace
+from glacier_provider.errors import ArchiveCorrupt, ContentDiffers, DirectoryUnusable, OutOfSpace
 from glacier_provider.files.names import name_parts
 from glacier_provider.files.root import AnyPath, Root, file_errors
 from glacier_provider.files.temporary import PendingFile, TemporaryFiles
 
 _CHUNK = 1024 * 1024
+_MOVED = (
+    "Look what was moved, linked or mounted there. Then clear the task plan_restore of this run, with all that follow "
+    "it: it looks at what is there, and brings the rest."
+)
 
 
 class Placed(StrEnum):
@@ -96,6 +100,21 @@ class Placement:
                 info = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
                 return _judge(info, size) or Placed.DIFFERS
         return Placed.PLACED
+
+    def require_its_path(self) -> None:
+        """Raise DirectoryUnusable when the root's path leads to another directory than the one that was opened.
+
+        Somebody has moved it away, or mounted another one over it: what is placed is not where it is looked for.
+        """
+        here = os.fstat(self._root.fd)
+        try:
+            there = os.stat(self._root.path)
+        except OSError as exc:
+            raise DirectoryUnusable(f"The directory {self._root.path} is gone: {exc.strerror}.", hint=_MOVED) from exc
+        if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+            raise DirectoryUnusable(
+                f"{self._root.path} is another directory than the one into which files were put until now.", hint=_MOVED
+            )
 
     def clear_temporary(self) -> int:
         """Remove the temporary files of processes that died; return how many."""

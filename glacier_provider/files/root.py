@@ -36,6 +36,7 @@ AnyPath = str | os.PathLike[str]
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GONE = {errno.ENOENT}
+_NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 _NOT_BELOW = {errno.ELOOP, errno.ENOTDIR}
 _DENIED = {errno.EACCES, errno.EPERM}
 #: What a disk or a file server says when it has trouble itself: another try may find it well again.
@@ -191,8 +192,21 @@ def open_directory(parent: int, part: bytes | str, *, create: bool = False) -> i
             raise
     with suppress(FileExistsError):  # another worker made it
         os.mkdir(part, dir_fd=parent)
-        os.fsync(parent)
+        sync_directory(parent)
     return os.open(part, NOFOLLOW_DIRECTORY, dir_fd=parent)
+
+
+def sync_directory(fd: int) -> None:
+    """Make the names in an open directory durable, where the file system can; raise OSError when that failed.
+
+    Shares of other machines often cannot (CIFS, 9p, some of FUSE): there the server keeps names by itself, and a file
+    with its name is as durable as it can be.
+    """
+    try:
+        os.fsync(fd)
+    except OSError as exc:
+        if exc.errno not in _NO_SYNC:
+            raise
 
 
 def not_regular(where: str) -> UnsafePath:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from glacier_provider.errors import DirectoryUnusable, TargetRefused
 from glacier_provider.files.mounts import Mounted, mounted, place_in_file_system
 from glacier_provider.files.names import TEMPORARY
-from glacier_provider.files.root import NOFOLLOW_DIRECTORY, Root, file_errors, unusable
+from glacier_provider.files.root import NOFOLLOW_DIRECTORY, Root, file_errors, sync_directory, unusable
 
 _MARKERS = "restored"
 _MARKER = "marker.json"
@@ -187,7 +187,7 @@ def _write(root: Root, markers: int, claim: Claim) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.rename(name, _MARKER, src_dir_fd=markers, dst_dir_fd=markers)
-        os.fsync(markers)
+        sync_directory(markers)
 
 
 def _clear(root: Root) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Self
 from glacier_provider.errors import FileError
 from glacier_provider.files.link import rename_new
 from glacier_provider.files.names import TEMPORARY
-from glacier_provider.files.root import NOFOLLOW_DIRECTORY, file_error, file_errors
+from glacier_provider.files.root import NOFOLLOW_DIRECTORY, file_error, file_errors, sync_directory
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNNAMED = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC if hasattr(os, "O_TMPFILE") else 0
@@ -112,7 +112,7 @@ class PendingFile:
         rename_new(self._name, self._directory, target, target_dir)
         self._pending = False
         if durable:
-            os.fsync(target_dir)
+            sync_directory(target_dir)
 
     def close(self) -> None:
         if self._pending:

@@ -21,7 +21,15 @@ from typing import Any
 from glacier_provider.errors import DirectoryUnusable, FileError
 from glacier_provider.files.mounts import Mounts
 from glacier_provider.files.names import name_parts
-from glacier_provider.files.root import NOFOLLOW_DIRECTORY, AnyPath, Root, file_error, file_errors, open_directory
+from glacier_provider.files.root import (
+    NOFOLLOW_DIRECTORY,
+    AnyPath,
+    Root,
+    file_error,
+    file_errors,
+    open_directory,
+    sync_directory,
+)
 from glacier_provider.files.temporary import PendingFile, TemporaryFiles, UnnamedFile
 
 #: Where one call makes all that was written durable, and says when it could not: since Linux 5.8.
@@ -169,7 +177,7 @@ class PlacedTogether:
 
     def _sync_directory(self, folder: tuple[bytes, ...]) -> None:
         with self._root.parent((*folder, b".")) as fd:
-            os.fsync(fd)
+            sync_directory(fd)
 
 
 def _may_sync_together(fd: int) -> bool:

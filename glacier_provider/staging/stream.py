@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from glacier_provider.errors import DumpInvalid, FileChanged, FileMissing, GlacierProviderError
-from glacier_provider.files.root import AnyPath, Root, file_errors
+from glacier_provider.files.root import AnyPath, Root, file_errors, sync_directory
 from glacier_provider.staging.directory import require_space
 from glacier_provider.staging.layout import Piece
 from glacier_provider.staging.tar import TarArchive
@@ -194,7 +194,7 @@ def _sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(fd)
+        sync_directory(fd)
     finally:
         os.close(fd)
 

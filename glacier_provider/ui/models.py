@@ -326,7 +326,7 @@ RestorePhase = Literal["plan", "approve", "request", "wait", "download", "databa
 
 
 class RateResponse(BaseResponse):
-    """How fast bytes go, on average since the step began, and how long the rest takes at that speed."""
+    """How fast bytes go, on average since a moment, and how long the rest takes at that speed."""
 
     since: datetime
     bytes_per_second: float
@@ -364,7 +364,10 @@ class RestoreWorkResponse(BaseResponse):
     set_aside: AmountResponse
     total: AmountResponse
     expected: list[ExpectedRetrievalsResponse]
-    rate: RateResponse | None = Field(default=None, description="of the download; null before anything was brought")
+    rate: RateResponse | None = Field(
+        default=None,
+        description="of the download, by the looks of the last two minutes; null before two, and while nothing comes",
+    )
 
 
 class LeaseResponse(BaseResponse):

@@ -50,7 +50,7 @@ from glacier_provider.ui import models, money
 from glacier_provider.ui.access import ScheduledDag, TaskState
 from glacier_provider.ui.catalogs import problem_of, read_only_catalog
 from glacier_provider.ui.health import YEAR, Health, calendar, health_of
-from glacier_provider.ui.looks import Looks
+from glacier_provider.ui.looks import Looks, Paces
 
 
 def backup_dag_of(name: str) -> str:
@@ -506,6 +506,13 @@ def _rate(since: datetime | None, now: datetime, done: int, left: int) -> models
     return models.RateResponse(since=since, bytes_per_second=speed, remaining_seconds=left / speed)
 
 
+def _rate_of(pace: tuple[datetime, float] | None, left: int) -> models.RateResponse | None:
+    """Return the speed of a step, as two looks tell it."""
+    if pace is None:
+        return None
+    return models.RateResponse(since=pace[0], bytes_per_second=pace[1], remaining_seconds=left / pace[1])
+
+
 def _backup_phase(row: Row, left: Amount) -> models.BackupPhase:
     if row["state"] != "running":
         return "ended"
@@ -519,6 +526,7 @@ def _backup_phase(row: Row, left: Amount) -> models.BackupPhase:
 
 #: How far restores are: until it is kept, the catalog needs seconds to say it of a million files.
 _progress: Looks[RestoreProgress] = Looks()
+_paces = Paces()
 
 
 def restore_work(application: Application, pages: Pages, row: Row, now: datetime) -> models.RestoreWorkResponse:
@@ -536,12 +544,12 @@ def restore_work(application: Application, pages: Pages, row: Row, now: datetime
     total = sum(archives.values(), aside)
     phase = _restore_phase(row, archives, aside)
     placed = sum((archives.get(status, Amount()) for status in PLACED), Amount())
-    # What was brought is brought since the last retrieval was ready; without retrievals, since the restore began.
-    ready = told.last_ready or row["opened_at"]
+    what = (application.catalog_conn_id, application.catalog_schema, row["id"])
+    pace = _paces.of(what, now, placed.bytes) if row["closed_at"] is None else None
     return models.RestoreWorkResponse(
         restore=models.RestoreResponse.model_validate(row),
         phase=phase,
-        rate=_rate(ready, now, placed.bytes, total.bytes - placed.bytes) if phase == "download" else None,
+        rate=_rate_of(pace, total.bytes - placed.bytes) if phase == "download" else None,
         archives={status: _amount_response(amount) for status, amount in archives.items()},
         set_aside=_amount_response(aside),
         total=_amount_response(total),
@@ -564,11 +572,11 @@ def _restore_phase(row: Row, archives: Mapping[RetrievalStatus, Amount], aside: 
         return "ended"
     if row["state"] == "planned":
         return _planned_phase(row)
-    if RetrievalStatus.AVAILABLE in archives:
+    if archives.get(RetrievalStatus.AVAILABLE, Amount()).bytes:  # nothing is asked for of empty files
         return "request"
     if RetrievalStatus.PENDING in archives:
         return "wait"
-    if RetrievalStatus.READY in archives or aside.archives:
+    if RetrievalStatus.READY in archives or RetrievalStatus.AVAILABLE in archives or aside.archives:
         return "download"
     request = RestoreRequest.from_params(row["request"])
     if request.database and "database" not in row["outcome"]:

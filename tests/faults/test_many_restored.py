@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 
 from glacier_provider.catalog.restores import Restores
-from glacier_provider.errors import ArchiveMissing, IllegalMove, NameTaken
+from glacier_provider.errors import ArchiveMissing, DirectoryUnusable, IllegalMove, NameTaken, OutOfSpace
 from glacier_provider.files.names import TEMPORARY
-from glacier_provider.pipelines.restore import pools
+from glacier_provider.pipelines.restore import download, pools
 from glacier_provider.stores.s3.fast import pool
 from tests.emulator.faults import FaultKind
 from tests.faults import dying_process
 from tests.faults.test_many_files import emulator, watched, with_files
 from tests.faults.world import Kill, World
+from tests.support.children import in_child, mount_small
 
 #: Instants of a process at which files have their names.
 EMPTY = "0/file 0.bin"  # which needs no retrieval, and no process
@@ -201,3 +202,82 @@ def test_a_restore_that_is_over_asks_and_names_nothing_more(
         away.restore(last(away))
     assert list(away.files.rglob("*.bin")) == []
     assert step == "download" or asked(away, "RestoreObject", 202) == 0
+
+
+def test_a_name_that_is_taken_by_another_content_of_the_same_size_is_not_taken_for_the_backups(away: World) -> None:
+    run = away.a_run("restore")
+    usual = World.task
+    foreign = b"\1" * 250
+
+    def task(world: World, step: str, work: Any) -> Any:
+        if step == "download":
+            world.put_file("5/file 5.bin", foreign)
+        return usual(world, step, work)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(World, "task", task)
+        with pytest.raises(NameTaken, match=r"5/file 5\.bin.* with another content.*then clear the task"):
+            away.restore(last(away), run)
+    assert (away.files / "5" / "file 5.bin").read_bytes() == foreign
+    (away.files / "5" / "file 5.bin").unlink()
+    away.restore(last(away), run)
+    away.check_all()
+
+
+@pytest.mark.parametrize("by_processes", [True, False])
+def test_a_directory_that_is_another_one_in_the_middle_is_not_taken_for_the_one_that_files_were_put_into(
+    away: World, monkeypatch: pytest.MonkeyPatch, by_processes: bool
+) -> None:
+    """Moved away, linked or mounted anew: what was brought until then is not there."""
+    if not by_processes:
+        monkeypatch.setattr(pools, "PROCESSES_FROM", 10**9)
+    run, moved = away.a_run("restore"), list[Path]()
+    usual = Restores.placed
+
+    def placed(restores: Restores, ids: Any, **how: Any) -> None:
+        usual(restores, ids, **how)
+        if not moved and ids and away.files.joinpath("1").exists():
+            moved.append(away.files.rename(away.files.with_name("former")))
+            away.files.mkdir()
+
+    monkeypatch.setattr(Restores, "placed", placed)
+    monkeypatch.setattr(download, "_POOL_GROUP", 5)
+    with pytest.raises(DirectoryUnusable, match=r"is another directory than the one.*Then clear the task plan_restore"):
+        away.restore(last(away), run)
+    assert moved
+    away.restore(last(away), run)
+    away.check_all()
+
+
+def test_a_disk_that_is_full_ends_the_download_and_more_space_lets_it_go_on(make_world: Callable[..., World]) -> None:
+    world = with_files(make_world(parallelism=1), 300)
+    world.back_up()
+    for name in list(world.present):
+        world.delete_file(name)
+    open_store, run = world.place.opener(), world.a_run("restore")
+    before = asked(world, "GetObject", 206)
+
+    def on_a_small_disk() -> str:
+        mount_small(world.files, size=1 << 18)
+        world.here = type(world.here)(world.another_catalog(), open_store())
+        with pytest.raises(OutOfSpace) as told:
+            world.restore(last(world), run)
+        return str(told.value)
+
+    assert "then clear the task" in in_child(on_a_small_disk)
+    assert asked(world, "GetObject", 206) - before < 100, "not all that has no place is asked for once more"
+    world.restore(last(world), run)
+    world.check_all()
+
+
+def test_what_waits_through_the_longest_pause_in_vain_takes_the_usual_path(
+    away: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There it fails or not, with a reason, instead of waiting for ever."""
+    monkeypatch.setattr(pool, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(pool, "_LONGEST_PAUSE", 0.02)
+    emulator(away).plan.inject("GetObject", FaultKind.THROTTLING, count=60)
+    with caplog.at_level(logging.INFO):
+        away.restore(last(away))
+    away.check_all()
+    assert "in spite of all pauses" in caplog.text

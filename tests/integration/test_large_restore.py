@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from glacier_provider.core.checksum import Pieces
 from glacier_provider.core.parts import MIB
-from glacier_provider.errors import ArchiveCorrupt, ArchiveMissing, GlacierProviderError
+from glacier_provider.errors import ArchiveCorrupt, ArchiveMissing, GlacierProviderError, IllegalMove
+from glacier_provider.files import Placement
 from glacier_provider.pipelines.restore import download
 from tests.emulator.faults import FaultKind
 from tests.support.application import ApplicationUnderTest, a_small_dms
@@ -80,3 +83,37 @@ def test_a_name_that_is_taken_keeps_what_it_has(app: ApplicationUnderTest) -> No
     with pytest.raises(GlacierProviderError, match="another content"):
         app.bring(planned)
     assert app.contents()["films/large.mp4"] == b"something else"
+
+
+def test_nothing_is_being_put_in_place_any_more_when_a_download_has_ended(
+    app: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a thread still did then would go by numbers of directories that are others' by now."""
+    for number in range(8):
+        app.write(f"{number}.bin", str(number))
+    app.back_up()
+    for path in app.files.rglob("*.bin"):
+        path.unlink()
+    planned, ended = app.plan(), list[str]()
+    app.ask(planned)
+    app.wait(planned["restore_id"])
+    usual, close = download._Placer.bring, Placement.close
+
+    def bring(placer: download._Placer, row: Any) -> None:
+        if row["filename"] == "0.bin":
+            raise IllegalMove("It is over.")
+        time.sleep(0.3)
+        ended.append(row["filename"])
+        usual(placer, row)
+
+    def closed(placement: Placement) -> None:
+        ended.append("closed")
+        close(placement)
+
+    monkeypatch.setattr(download._Placer, "bring", bring)
+    monkeypatch.setattr(Placement, "close", closed)
+    with pytest.raises(IllegalMove) as told:
+        app.download(planned)
+    time.sleep(0.5)
+    assert ended.count("closed") >= 2
+    assert "closed" not in ended[: -ended.count("closed")], told.value

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from glacier_provider.catalog.archives import ArchiveRange
+from glacier_provider.catalog.backups import lease_holder
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.restores import Restores
+from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.errors import (
     CatalogUnavailable,
     FileMissing,
@@ -20,6 +22,8 @@ from glacier_provider.errors import (
 )
 from glacier_provider.pipelines import restore
 from glacier_provider.pipelines.delete import delete_backup
+from glacier_provider.pipelines.shared import errors
+from glacier_provider.pipelines.shared.failure import note_failure
 from tests.conftest import a_catalog
 from tests.support.application import ApplicationUnderTest
 
@@ -196,3 +200,84 @@ def test_moves_that_were_planned_for_another_backup_are_not_made(dms: Applicatio
     dms.bring(again)
     dms.finish(number)
     assert dms.contents()["late.pdf"] == b"late"
+
+
+def test_a_restore_that_failed_before_another_one_is_over_however_often_it_is_tried(dms: ApplicationUnderTest) -> None:
+    """A cleared task that is refused fails once more, after the other one."""
+    first, second = dms.back_up(), without_doc2(dms)
+    run = dms.a_run("restore")
+    planned = dms.plan(first, run)
+    dms.ask(planned)
+    dms.wait(planned["restore_id"])
+    note_failure(run, "download: it was killed", step=None, catalog=dms.catalog)
+    dms.restore(second)
+    for _ in range(3):
+        with pytest.raises(IllegalMove, match="Another restore of dms was made since restore"):
+            dms.download(planned)
+        note_failure(run, "download: another restore was made", step=None, catalog=dms.catalog)
+    assert "doc2.pdf" not in dms.contents()
+
+
+def test_a_restore_that_another_one_came_after_brings_nothing_more(dms: ApplicationUnderTest) -> None:
+    """It had restored its database, and its worker was gone then: the other one ends it."""
+    first, second = dms.back_up(), without_doc2(dms)
+    planned = dms.plan(first)
+    number = planned["restore_id"]
+    dms.bring(planned)
+    restore.restore_database(dms.application, number, catalog=dms.catalog, server=dms.server)
+    dms.catalog.backups.free_lease(lease_holder("restore", number))
+    dms.restore(second)
+    assert dms.catalog.restores.get(number)["state"] == "failed"
+    with pytest.raises(IllegalMove, match="Another restore of dms was made since restore"):
+        dms.download(planned)
+    with pytest.raises(IllegalMove, match=r"is over \(failed\)"):
+        dms.catalog.restores.require_going_on(number)
+    assert "doc2.pdf" not in dms.contents()
+
+
+def without_doc2(dms: ApplicationUnderTest) -> int:
+    """Lose a document, and back up what is left; return the backup's id."""
+    (dms.files / "doc2.pdf").unlink()
+    return dms.back_up()
+
+
+def test_what_was_asked_for_weeks_ago_and_never_waited_for_is_in_the_plan_again(dms: ApplicationUnderTest) -> None:
+    """Its copy came and ended meanwhile: it is asked for, and paid for, once more."""
+    backup_id = dms.back_up()
+    (dms.files / "doc2.pdf").unlink()
+    dms.ask(dms.plan(backup_id))
+    dms.s3.clock.advance(30 * 86400)
+    with dms.catalog_server.connect(autocommit=True) as connection:
+        connection.execute(
+            "UPDATE glacier_catalog.glacier_retrievals SET requested_at = requested_at - interval '30 days'"
+        )
+    request = RestoreRequest.from_params({"backup_id": backup_id})
+    previewed, _ = restore.preview_restore(dms.application, request, catalog=dms.catalog)
+    assert (previewed.to_request.archives, previewed.pending.archives) == (2, 0)
+    planned = dms.plan(backup_id)
+    assert (planned["plan"]["to_request"]["archives"], planned["plan"]["pending"]["archives"]) == (2, 0)
+    dms.bring(planned)
+    dms.finish(planned["restore_id"])
+    assert (dms.files / "doc2.pdf").read_bytes() == b"content 2"
+
+
+def test_a_store_that_takes_nothing_is_not_asked_for_all_there_is(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request that is refused for want of capacity takes botocore its own seconds."""
+    for number in range(60):
+        dms.write(f"{number}.bin", str(number))
+    dms.back_up()
+    for path in dms.files.rglob("*.bin"):
+        path.unlink()
+    planned, asked = dms.plan(), list[int]()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        asked.append(1)
+        raise RetrievalRefused("No capacity.", hint="Take Standard.")
+
+    monkeypatch.setattr(dms.store, "request_retrieval", refuse)
+    monkeypatch.setattr(errors, "IN_VAIN_SECONDS", 0.0)
+    with pytest.raises(RetrievalRefused, match=r"all has failed, \d+ archives in a row: No capacity\. Take Standard\."):
+        dms.ask(planned)
+    assert len(asked) < 60

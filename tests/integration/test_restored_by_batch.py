@@ -13,10 +13,16 @@ from glacier_provider.applications.fields import VerifyOptions
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.batch import Batch
 from glacier_provider.core.store_uri import S3Uri, parse_store_uri
-from glacier_provider.errors import StoreUnavailable
+from glacier_provider.errors import StoreDenied, StoreUnavailable
 from glacier_provider.pipelines import restore
 from glacier_provider.stores import client_config
-from glacier_provider.stores.s3.batch import BatchAccess, BatchOperations, control_client_config, reached_by_address
+from glacier_provider.stores.s3.batch import (
+    BatchAccess,
+    BatchOperations,
+    JobTold,
+    control_client_config,
+    reached_by_address,
+)
 from tests.emulator.faults import FaultKind
 from tests.support.application import ApplicationUnderTest
 
@@ -290,3 +296,112 @@ def test_another_restore_waits_for_the_same_job(asked: Asked) -> None:
     asked.wait(second)
     asked.finish(second)
     assert asked.counts == {"single": 0, "by_job": FILES + 1, "jobs": 1}
+
+
+OTHERWISE = [
+    ({"retrieval_batch": "never"}, {}),
+    ({"verify": VerifyOptions()}, {}),
+    ({}, {"tier": "Expedited"}),
+    ({}, {"tier": "Bulk"}),
+    ({}, {"days": 2}),
+]
+
+
+@pytest.mark.parametrize(("settings", "params"), OTHERWISE)
+@pytest.mark.parametrize("died_after", ["plan_retrievals", "manifest_written"])
+def test_what_a_job_was_planned_for_that_is_wanted_no_longer_is_asked_for_otherwise(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, died_after: str, settings: dict[str, Any], params: dict[str, Any]
+) -> None:
+    """A person changed a setting, or planned again by another tier, after a task had died."""
+    run = asked.app.a_run("restore")
+    number = asked.plan(run=run)
+    usual = getattr(Batch, died_after)
+
+    def die(*arguments: Any, **named: Any) -> Any:
+        usual(*arguments, **named)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batch, died_after, die)
+        with pytest.raises(Killed):
+            asked.request(number)
+    asked.app.configure(**settings)
+    if params:
+        assert asked.plan(run=run, **params) == number
+    assert asked.request(number) == FILES + 1
+    asked.wait(number)
+    asked.finish(number)
+    is_by_job = bool(params) and bool([line for line in asked.lines if "Batch" in line])
+    assert is_by_job == (params not in ({}, {"tier": "Expedited"}))
+    every = FILES + 1
+    assert asked.counts == (
+        {"single": 0, "by_job": every, "jobs": 1} if is_by_job else {"single": every, "by_job": 0, "jobs": 0}
+    )
+    assert asked.left() == []
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_where_no_job_can_be_made_from_here_the_error_says_how_to_go_on(asked: Asked, knows: bool) -> None:
+    """As where the endpoint of a VPC leads to S3, and not to S3 Control."""
+    for operation in ("CreateJob", "ListJobs"):
+        asked.app.s3.plan.inject(operation, FaultKind.RESET_AFTER if knows else FaultKind.RESET_BEFORE)
+    number = asked.plan()
+    with pytest.raises(StoreUnavailable, match="set retrieval_batch: never and clear the task"):
+        asked.request(number)
+    asked.app.configure(retrieval_batch="never")
+    asked.request(number)
+    asked.app.s3.plan.clear()
+    asked.wait(number)
+    asked.finish(number)
+    assert asked.counts["single"] + asked.counts["by_job"] == FILES + 1, asked.counts
+    assert bool(asked.counts["by_job"]) is knows, "S3 joins what the job asks for, if there is one"
+
+
+def test_a_restore_that_is_planned_again_has_the_job_that_its_plan_prices(asked: Asked) -> None:
+    run = asked.app.a_run("restore")
+    number = asked.plan(run=run)
+    asked.request(number)
+    asked.wait(number)
+    asked.app.s3.clock.advance(30 * 86400)
+    with asked.app.catalog_server.connect(autocommit=True) as connection:
+        connection.execute("UPDATE glacier_catalog.glacier_retrievals SET expires_at = now() - interval '1 minute'")
+    assert asked.plan(run=run) == number
+    assert [line for line in asked.lines if "will ask for 8 archives" in line]
+    asked.request(number)
+    asked.wait(number)
+    asked.finish(number)
+    assert asked.counts == {"single": 0, "by_job": 2 * (FILES + 1), "jobs": 2}
+
+
+@pytest.mark.parametrize("kind", [FaultKind.ACCESS_DENIED, FaultKind.RESET_BEFORE])
+def test_what_can_be_read_does_not_wait_for_what_is_said_of_its_job(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, kind: FaultKind
+) -> None:
+    monkeypatch.setitem(asked.app.s3.batch.seconds, "Completing", 10.0**6)
+    number = asked.plan()
+    asked.request(number)
+    assert not asked.poll(number, 1.0).done  # when this look has ended, the job has asked for all of them
+    asked.app.s3.plan.inject("DescribeJob", kind)
+    assert asked.poll(number).done
+    asked.finish(number)
+
+
+def test_a_job_of_which_nothing_is_said_is_an_error_while_it_is_waited_for(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(asked.app.s3.batch.seconds, "Active", 10.0**6)
+    number = asked.plan()
+    asked.request(number)
+    asked.app.s3.plan.inject("DescribeJob", FaultKind.ACCESS_DENIED)
+    with pytest.raises(StoreDenied, match="s3:DescribeJob"):
+        asked.poll(number)
+
+
+def test_a_job_that_a_person_has_paused_is_told(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    number = asked.plan()
+    asked.request(number)
+    monkeypatch.setattr(BatchOperations, "describe", lambda *_: JobTold("Paused"))
+    assert not asked.poll(number).done
+    assert "which asks for archives, is paused." in caplog.text

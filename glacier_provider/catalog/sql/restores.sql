@@ -12,15 +12,15 @@ ON CONFLICT (application_id, dag_id, dag_run_id) DO NOTHING
 RETURNING id;
 
 -- name: reopen_restore
--- The same run plans again: what it meant to bring is found out anew. What came of another backup is not this one's;
--- nor is the database, once another restore has changed something since.
+-- The same run plans again: what it meant to bring is found out anew, and by which way it is asked for. What came of
+-- another backup is not this one's; nor is the database, once another restore has changed something since.
 UPDATE restores SET state = 'planned', backup_id = b.id, request = %(request)s, closed_at = NULL, error = NULL,
        lease_token = NULL,
        outcome = CASE WHEN backup_id <> b.id THEN '{}'
                       WHEN EXISTS (SELECT FROM restores other
                                     WHERE other.application_id = restores.application_id AND other.id <> restores.id
                                       AND other.last_lease_token > restores.last_lease_token) THEN outcome - 'database'
-                      ELSE outcome END
+                      ELSE outcome END - 'batch'
   FROM (SELECT id FROM application_data_backups WHERE id = %(backup_id)s AND state = 'complete' FOR SHARE) AS b
  WHERE restores.id = %(restore_id)s AND state <> 'complete'
 RETURNING restores.id;
@@ -93,7 +93,8 @@ UPDATE restores SET state = 'complete', closed_at = clock_timestamp(), error = N
 RETURNING id;
 
 -- name: fail_overtaken_restores
--- Others that began to change something before this one did, and never ended: none of them can go on.
+-- Others that began to change something before this one did, and never ended: none of them can go on. Before this one is
+-- complete: they ended before it did.
 UPDATE restores o
    SET state = 'failed', closed_at = clock_timestamp(),
        error = coalesce(o.error, 'Another restore was made before this one had ended.')
@@ -103,7 +104,9 @@ UPDATE restores o
 RETURNING o.id;
 
 -- name: fail_restore
-UPDATE restores SET state = 'failed', closed_at = clock_timestamp(), error = %(error)s, failed_step = %(step)s
+-- One that had failed already did so then: what others changed since does not become older than it by another try.
+UPDATE restores SET state = 'failed', closed_at = CASE WHEN state = 'failed' THEN closed_at ELSE clock_timestamp() END,
+       error = %(error)s, failed_step = %(step)s
  WHERE id = %(restore_id)s AND state <> 'complete'
 RETURNING id;
 
@@ -533,6 +536,17 @@ over AS (
 UPDATE glacier_archives a SET retrieval_status = 'available' FROM over
  WHERE a.id = over.archive_id AND a.retrieval_status = 'ready'
 RETURNING a.id;
+
+-- name: forget_old_requests
+-- Asked for so long ago that what came of it is over, and nobody looked since: cold, whatever it is believed to be.
+WITH over AS (
+    UPDATE glacier_retrievals g SET state = 'failed', error = 'Nobody waited for it, and its copy is over by now.'
+      FROM glacier_archives a
+     WHERE a.id = g.archive_id AND a.application_id = %(application_id)s AND g.state = 'requested' AND g.confirmed
+       AND g.requested_at < statement_timestamp() - make_interval(days => g.days + %(latest)s)
+    RETURNING g.archive_id)
+UPDATE glacier_archives a SET retrieval_status = 'available' FROM over
+ WHERE a.id = over.archive_id AND a.retrieval_status = 'pending';
 
 -- name: often_lost
 -- Archives whose retrievals of this restore ended again and again without being fetched.

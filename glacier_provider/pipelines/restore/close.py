@@ -63,8 +63,8 @@ def _complete(restore_id: int, *, catalog: Catalog) -> None:
         raise IllegalMove(f"Restore {restore_id} is not complete: {names}.", hint="Clear the task download.")
     with catalog.transaction():  # a dump released without that would be missed by the next try
         catalog.restores.release_database(restore_id)
-        catalog.restores.complete(restore_id, {})
         catalog.restores.fail_overtaken(restore_id)
+        catalog.restores.complete(restore_id, {})
 
 
 def _remove_ended_staging(application: Application, catalog: Catalog) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import mmap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from types import TracebackType
 from typing import Self
 
@@ -53,7 +54,7 @@ from glacier_provider.pipelines.restore.step import (
     shared_step,
     staged_version,
 )
-from glacier_provider.pipelines.shared.errors import NamedErrors, log_errors, raise_gravest_named
+from glacier_provider.pipelines.shared.errors import Failures
 from glacier_provider.pipelines.shared.group import GROUP, GroupCommit
 from glacier_provider.pipelines.shared.lease import asked_often
 from glacier_provider.pipelines.shared.parallel import in_parallel
@@ -75,10 +76,12 @@ BLOCK = MIB
 _POOL_GROUP = 500
 _GROUP_SECONDS = 2.0
 _PLAIN_CHECKSUM = "sha256:"
+#: What is kept of an archive that has to be asked for again: it may be all of a million.
+_COLD = ("id", "status", "source", "store_uri")
 #: So often bytes are asked for that differ from their checksum, before the store is believed to have them so.
 TRIES = 3
 
-_Answers = Iterator[tuple[Row, GlacierProviderError | None]]
+_Answers = Generator[tuple[Row, GlacierProviderError | None]]
 
 
 def download_archives(
@@ -94,6 +97,7 @@ def download_archives(
 
     Files are only added: a name that is taken keeps what it has. Return `archives` and `bytes` that were brought.
     Raise ArchiveCold when an offer ended meanwhile: what is in place stays, and the rest has to be requested again.
+    Raise OutOfSpace as soon as the disk is full, and what ends all when nothing has come for ten minutes.
     """
     with shared_step(catalog, restore_id, f"the download from {wanted.first} on") as may_go_on:
         place = target_place_of(application, catalog.restores.get(restore_id), elsewhere)
@@ -131,27 +135,35 @@ def _download(
     cold: list[Row] = []
     lost: list[int] = []
     corrupt: list[tuple[Row, ContentDiffers]] = []
-    errors: list[tuple[str, GlacierProviderError]] = []
+    failures = Failures("archives could not be brought")
     note = _note_placed_elsewhere if is_elsewhere else _note_placed
-    placed: GroupCommit[Row] = GroupCommit(
-        lambda rows: note(application, restore_id, rows, catalog), size=_POOL_GROUP, seconds=_GROUP_SECONDS
-    )
+
+    def note_group(rows: list[Row]) -> None:
+        files.require_its_path()
+        note(application, restore_id, rows, catalog)
+
+    placed: GroupCommit[Row] = GroupCommit(note_group, size=_POOL_GROUP, seconds=_GROUP_SECONDS)
 
     def take(answers: _Answers) -> None:
-        for row, answer in answers:
-            if isinstance(answer, ArchiveCold):
-                cold.append(row)
-            elif isinstance(answer, ArchiveMissing):
-                lost.append(row["id"])
-            elif isinstance(answer, ContentDiffers):
-                corrupt.append((row, answer))
-            elif isinstance(answer, IllegalMove | LeaseLost):
-                raise answer  # the restore is over, or its place another one's
-            elif isinstance(answer, GlacierProviderError):
-                errors.append((row["filename"], answer))
-            else:
-                placed.add(row)
-                progress.add(1, row["stored_size"])
+        with closing(answers):  # whatever ends it, no thread is at it any more
+            for row, answer in answers:
+                note_answer(row, answer)
+
+    def note_answer(row: Row, answer: GlacierProviderError | None) -> None:
+        if isinstance(answer, ArchiveCold):
+            cold.append({name: row[name] for name in _COLD})
+        elif isinstance(answer, ArchiveMissing):
+            lost.append(row["id"])
+        elif isinstance(answer, ContentDiffers):
+            corrupt.append((row, answer))
+        elif isinstance(answer, IllegalMove | LeaseLost):
+            raise answer  # the restore is over, or its place another one's
+        elif isinstance(answer, GlacierProviderError):
+            failures.add(row["filename"], answer)
+        else:
+            failures.succeeded()
+            placed.add(row)
+            progress.add(1, row["stored_size"])
 
     with Placement(application.files_directory) as files, Placement(staged) as staging:
         placer = _Placer(
@@ -171,10 +183,11 @@ def _download(
     if few_enough(len(corrupt), of=progress.archives + len(corrupt)):
         new += note_corrupt([row["id"] for row, _ in corrupt], restore_id, catalog=catalog)
     else:
-        errors += [(row["filename"], error) for row, error in corrupt]
+        for row, error in corrupt:
+            failures.add(row["filename"], error)
     leave_evidence_of_lost(application, new, restore_id, catalog=catalog, stores=stores)
     settle_lost(restore_id, catalog=catalog)
-    _raise_not_brought(restore_id, cold, errors, catalog=catalog, stores=stores)
+    _raise_not_brought(restore_id, cold, failures, catalog=catalog, stores=stores)
     return {"archives": progress.archives, "bytes": progress.bytes}
 
 
@@ -311,15 +324,14 @@ class _Placer:
         if row["replaces"]:
             row = {**row, "filename": staged_version(row["id"])}
         placed = placement.present(row["filename"], row["stored_size"])
-        if placed is Placed.KEPT and self._adds and not staged:
-            require_same(self._application.files_directory, row)
         if placed is None and row["source"] == "directory":
             placed = self._copy(row, placement)
         if placed is None:
             if row["source"] == "orphan":
                 self.no_longer_aside.append(row["id"])
             placed = self._fetch(row, placement)
-        # KEPT: an earlier try brought it; nothing gets its name here before it is verified
+        if placed is Placed.KEPT and not staged:  # an earlier try brought it; or it came since, from somebody else
+            require_same(self._application.files_directory, row, adds=self._adds)
         if placed is Placed.DIFFERS:
             raise NameTaken(f"{row['filename']!r} is there with another content; it was left alone.")
 
@@ -399,6 +411,7 @@ class _Placer:
         except NameTaken:
             if self._files.present(row["filename"], row["stored_size"]) is not Placed.KEPT:
                 raise
+            require_same(self._application.files_directory, row, adds=self._adds)
             log.warning("%s is there again; the one in the orphan directory stays.", row["filename"])
 
 
@@ -515,9 +528,9 @@ def _is_read_at_once(row: Row, stores: Stores) -> bool:
 
 
 def _raise_not_brought(
-    restore_id: int, cold: list[Row], errors: NamedErrors, *, catalog: Catalog, stores: Stores
+    restore_id: int, cold: list[Row], failures: Failures, *, catalog: Catalog, stores: Stores
 ) -> None:
-    log_errors(log, errors)
+    failures.log(log)
     expired = [
         row["id"]
         for row in cold
@@ -549,4 +562,4 @@ def _raise_not_brought(
             f"{len(cold):,} archives of restore {restore_id} cannot be read: nobody asked for them.",
             hint="Clear the task request_retrievals with those that follow it: it asks for them.",
         )
-    raise_gravest_named(errors, "archives could not be brought")
+    failures.raise_gravest(named=True)

@@ -408,6 +408,7 @@ def preview_restore(
     backup = pages.backup(name, backup_id)
     if backup["state"] != "complete":
         raise BackupNotRestorable(f"Backup {backup_id} is {backup['state']}.")
+    catalog.restores.forget_what_is_over()
     places = _wanted(pages.whereabouts([backup_id])[backup_id], request)
     here = request.into is None
     present = backup["archives"].get(RetrievalStatus.EXISTS.value) if request.files else None

@@ -18,7 +18,7 @@ from glacier_provider.pipelines.restore.batch import ask_by_batch
 from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
 from glacier_provider.pipelines.restore.pools import Pools
 from glacier_provider.pipelines.restore.step import shared_step
-from glacier_provider.pipelines.shared.errors import raise_gravest
+from glacier_provider.pipelines.shared.errors import Failures
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
@@ -50,7 +50,8 @@ def request_retrievals(
     With `batches` jobs of S3 Batch Operations ask for very many of one store, as the plan says.
 
     The intent is in the catalog before anything is paid for; a request that was sent already is joined, not sent twice
-    (promise 8). Requests that the store refuses are told together at the end; the others are under way meanwhile.
+    (promise 8). Requests that the store refuses are told together at the end; the others are under way meanwhile. Where
+    it takes none for ten minutes, that is the end.
     """
     step = f"the requests from {wanted.first} on"
     with shared_step(catalog, restore_id, step) as may_go_on:
@@ -117,14 +118,13 @@ def _request_all(
     asking: _Asking,
 ) -> int:
     progress = Progress(log, "Requested", archives=wanted.archives)
-    refused: list[GlacierProviderError] = []
+    refused = Failures("retrievals were refused")
     with closing(catalog.restores.intend_retrievals(restore_id, wanted, tier=plan["tier"], days=plan["days"])) as pages:
         for intents in pages:
-            answers = _request_page(intents, application, progress, catalog=catalog, asking=asking)
-            note_lost([one for one, error in answers if isinstance(error, ArchiveMissing)], restore_id, catalog=catalog)
-            refused += [error for _, error in answers if not isinstance(error, ArchiveMissing)]
+            missing = _request_page(intents, application, progress, refused, catalog=catalog, asking=asking)
+            note_lost(missing, restore_id, catalog=catalog)
     progress.say()
-    raise_gravest(refused, "retrievals were refused")
+    refused.raise_gravest(named=False)
     return progress.archives
 
 
@@ -132,25 +132,27 @@ def _request_page(
     intents: Sequence[RetrievalIntent],
     application: Application,
     progress: Progress,
+    refused: Failures,
     *,
     catalog: Catalog,
     asking: _Asking,
-) -> list[tuple[int, GlacierProviderError]]:
-    """Ask for a page of archives and note what the stores took, whatever ends it.
+) -> list[int]:
+    """Ask for a page of archives and note what the stores took, whatever ends it, and what they refused.
 
-    Return what they refused: archive ids, and why.
+    Return the ids of archives that they do not have.
     """
     # What a job is to ask for that another restore is just planning is found pending when this is looked at again.
     intents = [intent for intent in intents if intent.confirmed or not intent.is_by_job]
     for uri in {intent.store_uri for intent in intents if intent.left_over}:
         asking.stores(uri).forget_retrievals()  # what is known of them here may be older than a request of who died
-    refused: list[tuple[int, GlacierProviderError]] = []
+    missing: list[int] = []
     with GroupCommit(catalog.restores.confirm_retrievals, size=_GROUP, seconds=_GROUP_SECONDS) as taken:
         careful = []
         for intent, is_taken in _asked_by_processes(intents, asking):
             if is_taken:
                 taken.add((intent.id, None))
                 progress.add(1, 0)
+                refused.succeeded()
             else:
                 careful.append(intent)
         results = in_parallel(lambda intent: _request(intent, asking), careful, workers=application.connections)
@@ -160,11 +162,15 @@ def _request_page(
                     raise answer
                 if isinstance(answer, GlacierProviderError):
                     catalog.restores.note_retrieval_error(intent.archive_id, str(answer))
-                    refused.append((intent.archive_id, answer))
+                if isinstance(answer, ArchiveMissing):
+                    missing.append(intent.archive_id)
+                elif isinstance(answer, GlacierProviderError):
+                    refused.add(intent.key, answer)
                 else:
                     taken.add((intent.id, answer.job_id))
                     progress.add(1, 0)
-    return refused
+                    refused.succeeded()
+    return missing
 
 
 def _asked_by_processes(intents: Sequence[RetrievalIntent], asking: _Asking) -> Iterator[tuple[RetrievalIntent, bool]]:

@@ -114,8 +114,11 @@ def is_intact(directory: str, name: str, *, size: int, checksum: str) -> bool:
     return verifier.matches()
 
 
-def require_same(directory: str, row: Row) -> None:
-    """Raise NameTaken unless the file that has an archive's name in a directory has its content, too."""
+def require_same(directory: str, row: Row, *, adds: bool = True) -> None:
+    """Raise NameTaken unless the file that has an archive's name in a directory has its content, too.
+
+    `adds`: files are added to a directory of somebody's choice, not to the application's own.
+    """
     try:
         if is_intact(directory, row["filename"], size=row["stored_size"], checksum=row["checksum"]):
             return
@@ -123,7 +126,8 @@ def require_same(directory: str, row: Row) -> None:
         log.info("%s is not what is wanted: %s", row["filename"], error)
     raise NameTaken(
         f"{row['filename']!r} is in {directory} already, with another content; it was left alone.",
-        hint="Nothing is overwritten. Move it away, or give another directory.",
+        hint="Nothing is overwritten. Move it away, "
+        + ("or give another directory." if adds else "then clear the task: the backup's comes."),
     )
 
 

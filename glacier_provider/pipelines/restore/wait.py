@@ -71,8 +71,11 @@ def poll_retrievals(
                 failed += take_reports(restore_id, reports, catalog=catalog, jobs=jobs)
     if not looked.is_news:
         settle_lost(restore_id, catalog=catalog)
-    settle_ended(jobs, catalog=catalog, batches=batches)
-    return go_on_waiting(application, restore_id, failed, looked, catalog=catalog, stores=stores, batches=batches)
+    trouble = settle_ended(jobs, catalog=catalog, batches=batches)
+    waiting = go_on_waiting(application, restore_id, failed, looked, catalog=catalog, stores=stores, batches=batches)
+    if trouble is not None and not waiting.done and not waiting.failed:
+        raise trouble
+    return waiting
 
 
 @dataclass(slots=True)

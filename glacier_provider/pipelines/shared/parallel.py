@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Final, TypeVar
@@ -56,10 +57,22 @@ def _ended(
         error = future.exception()
         if error is not None and not isinstance(error, GlacierProviderError):
             foreign = foreign or error  # raised when the caller has the results that ended with it
+        elif error is not None:
+            _let_go(error)
+            yield item, error
         else:
-            yield item, error if isinstance(error, GlacierProviderError) else future.result()
+            yield item, future.result()
     if foreign is not None:
         raise foreign
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Let go of what the functions held that an error came through, as the bytes of a file: many errors may be kept."""
+    known: set[int] = set()
+    while error is not None and id(error) not in known:
+        known.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def one_ahead(items: Iterator[_Item]) -> Generator[_Item]:

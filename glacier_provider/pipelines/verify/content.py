@@ -39,7 +39,7 @@ LOOKED_FOR = 1000
 
 
 #: States in which a job stays until a person does something, in S3's console.
-_WAITS = {"Suspended": "waits for a person to confirm it", "Paused": "is paused", "Pausing": "is paused"}
+WAITS = {"Suspended": "waits for a person to confirm it", "Paused": "is paused", "Pausing": "is paused"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Checking:
 def stopped_jobs(jobs: Iterable[Row]) -> tuple[str, ...]:
     """Return in words which jobs stay as they are until a person does something, as AWS told of them last."""
     told = ((job["job_id"], job["told"].get("status")) for job in jobs if job["state"] == BatchJobState.CREATED)
-    return tuple(f"the job {job_id} {_WAITS[status]}" for job_id, status in told if status in _WAITS)
+    return tuple(f"the job {job_id} {WAITS[status]}" for job_id, status in told if status in WAITS)
 
 
 def due_before(application: Application, *, everything: bool = False) -> datetime:

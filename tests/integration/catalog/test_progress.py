@@ -435,3 +435,19 @@ def test_a_restore_into_another_place_is_counted_each_time(catalog: Catalog) -> 
         catalog.restores.start(restore_id)
     told(catalog, restore_id)
     assert not is_kept(catalog, restore_id)
+
+
+def test_a_restore_that_fails_once_more_after_another_one_is_told_as_it_ended(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, NAMES)
+    first = begun(catalog, backup_id, 101)
+    told(catalog, first)
+    catalog.restores.fail(first, "no")
+    before = told(catalog, first)
+    second = begun(catalog, backup_id, 102)
+    catalog.restores.take_lease(second)
+    retrievals = asked(catalog, second)
+    catalog.restores.fail(second, "no")
+    catalog.restores.fail(first, "a task of it was cleared, and refused")
+    catalog.restores.retrievals_ready([(one, None) for one in retrievals.values()])
+    look = catalog.pages.restore_progress(first)
+    assert {row["status"]: row["archives"] for row in look.archives} == before

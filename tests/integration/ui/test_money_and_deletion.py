@@ -13,7 +13,8 @@ from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.prices import GB
 from glacier_provider.errors import IllegalMove
 from glacier_provider.postgres import Server
-from glacier_provider.ui import access
+from glacier_provider.ui import access, looks, views
+from glacier_provider.ui.looks import Paces
 from tests.integration.catalog.test_backups import a_backup, a_run, dumped, scanned
 from tests.integration.ui.conftest import DAGS, STRANGER, VIEWER, Get, Person, Planned, Site
 from tests.integration.ui.test_api import Same, a_restore
@@ -197,7 +198,12 @@ def test_an_upload_tells_its_pace(get: Get, catalog: Catalog, catalog_database: 
     assert work["rate"]["remaining_seconds"] == pytest.approx(3000, rel=0.1)
 
 
-def test_a_download_tells_its_pace(get: Get, catalog: Catalog, two: list[int], catalog_database: Server) -> None:
+def test_a_download_tells_its_pace(
+    get: Get, catalog: Catalog, two: list[int], catalog_database: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By two looks: what was in place before a copy was asked for once more did not come since that one was ready."""
+    monkeypatch.setattr(views, "_paces", Paces())
+    monkeypatch.setattr(looks, "_APART", timedelta(0))
     restore_id = a_restore(catalog, two[0])
     catalog.restores.start(restore_id)
     with catalog_database.connect(autocommit=True) as connection:
@@ -205,12 +211,31 @@ def test_a_download_tells_its_pace(get: Get, catalog: Catalog, two: list[int], c
         connection.execute("UPDATE glacier_archives SET retrieval_status = 'ready' WHERE state = 'archived'")
         connection.execute(
             "INSERT INTO glacier_retrievals (archive_id, restore_id, tier, days, state, ready_at)"
-            " SELECT archive_id, restore_id, 'Bulk', 1, 'ready', now() - interval '1000 s' FROM restore_archives"
+            " SELECT archive_id, restore_id, 'Bulk', 1, 'ready', now() FROM restore_archives"
         )
         connection.execute("UPDATE glacier_archives SET retrieval_status = 'exists' WHERE filename = 'a.pdf'")
-    work = get("/applications/dms/work")["restore"]
-    assert (work["phase"], work["total"]["bytes"], work["expected"]) == ("download", 25, [])
-    assert work["rate"]["bytes_per_second"] == pytest.approx(0.01, rel=0.1)
+        work = get("/applications/dms/work")["restore"]
+        assert (work["phase"], work["total"]["bytes"], work["expected"], work["rate"]) == ("download", 25, [], None)
+        connection.execute("UPDATE glacier_archives SET retrieval_status = 'exists' WHERE filename = 'b.pdf'")
+    rate = get("/applications/dms/work")["restore"]["rate"]
+    assert rate["bytes_per_second"] * rate["remaining_seconds"] == pytest.approx(5)
+    assert rate["bytes_per_second"] > 0
+
+
+def test_empty_files_are_not_asked_for_and_do_not_seem_to_be(
+    get: Get, catalog: Catalog, two: list[int], catalog_database: Server
+) -> None:
+    restore_id = a_restore(catalog, two[0])
+    catalog.restores.start(restore_id)
+    in_directory(catalog_database, retrieval_status="pending")
+    with catalog_database.connect(autocommit=True) as connection:
+        connection.execute("SET search_path TO glacier_catalog")
+        connection.execute(
+            "UPDATE glacier_archives SET retrieval_status = 'available', stored_size = 0 WHERE filename = 'a.pdf'"
+        )
+        assert get("/applications/dms/work")["restore"]["phase"] == "wait"
+        connection.execute("UPDATE glacier_archives SET retrieval_status = 'exists' WHERE filename <> 'a.pdf'")
+        assert get("/applications/dms/work")["restore"]["phase"] == "download"
 
 
 # --- task logs ---

@@ -18,7 +18,8 @@ import pytest
 
 from glacier_provider.core.checksum import Verifier
 from glacier_provider.errors import ArchiveCorrupt, DirectoryUnusable, OutOfSpace, StoreUnavailable, UnsafePath
-from glacier_provider.files import Placed, Placement, link
+from glacier_provider.files import Placed, Placement, link, move_aside
+from glacier_provider.files.together import PlacedTogether
 from tests.support.durable import listen_to_fsync
 
 CONTENT = b"0123456789" * 1000
@@ -267,3 +268,55 @@ def test_file_systems_without_the_newer_calls_are_served(
         with placement.begin(3) as pending:
             assert placement.commit(pending, "taken", size=3) is Placed.KEPT
     assert everything_in(tmp_path) == {"taken": b"old", "d/new": b"new"}
+
+
+def without_synchronised_directories(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    really = os.fsync
+
+    def fsync(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(code, os.strerror(code))
+        really(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_files_are_placed_and_moved_where_no_directory_can_be_synchronised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, together: bool
+) -> None:
+    """As on shares of other machines, which say EINVAL."""
+    without_synchronised_directories(monkeypatch, code)
+    with Placement(tmp_path) as placement:
+        assert placement.place("a/b.pdf", [CONTENT], size=len(CONTENT), verifier=sha(CONTENT)) is Placed.PLACED
+    many = PlacedTogether(tmp_path, together=together)
+    written = many.write("c/d.pdf", CONTENT)
+    many.make_durable([written])
+    many.name(written)
+    many.make_durable([], [written])
+    many.close()
+    move_aside(tmp_path, "a/b.pdf", tmp_path / "aside", "1")
+    assert everything_in(tmp_path) == {"aside/1/a/b.pdf": CONTENT, "c/d.pdf": CONTENT}
+
+
+def test_a_directory_that_fails_to_be_synchronised_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_synchronised_directories(monkeypatch, errno.EIO)
+    with Placement(tmp_path) as placement, pytest.raises(DirectoryUnusable, match="Input/output error"):
+        placement.place("b.pdf", [CONTENT], size=len(CONTENT), verifier=sha(CONTENT))
+
+
+def test_a_root_that_was_replaced_is_not_taken_for_itself(tmp_path: Path) -> None:
+    root = tmp_path / "files"
+    root.mkdir()
+    with Placement(root) as placement:
+        placement.require_its_path()
+        root.rename(tmp_path / "former")
+        with pytest.raises(DirectoryUnusable, match=r"files is gone: .*Then clear the task plan_restore"):
+            placement.require_its_path()
+        root.symlink_to(tmp_path / "former")
+        placement.require_its_path()  # by another way, the same
+        root.unlink()
+        root.mkdir()
+        with pytest.raises(DirectoryUnusable, match="is another directory than the one"):
+            placement.require_its_path()

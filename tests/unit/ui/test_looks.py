@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from glacier_provider.ui import looks
-from glacier_provider.ui.looks import QUICK, TIMES, Looks
+from glacier_provider.ui.looks import QUICK, TIMES, Looks, Paces
 
 
 class Catalog:
@@ -62,3 +63,32 @@ def test_what_is_good_no_more_is_left_out(monkeypatch: pytest.MonkeyPatch) -> No
         kept.at(number, catalog.ask)
         catalog.now += TIMES
     assert len(kept._looks) <= 3
+
+
+def test_the_pace_is_that_of_the_last_two_minutes() -> None:
+    """What was there before, a pause, and a clock that is set back say nothing of it."""
+    began, paces = datetime(2026, 11, 1, tzinfo=UTC), Paces()
+
+    def at(seconds: float, done: int) -> float | None:
+        told = paces.of("a", began + timedelta(seconds=seconds), done)
+        return None if told is None else told[1]
+
+    assert at(0, 10**12) is None, "all of it was there"
+    assert at(1, 10**12 + 50) is None, "too soon"
+    assert at(10, 10**12 + 1000) == 100.0
+    assert at(10, 10**12 + 1000) == 100.0
+    assert at(3600, 10**12 + 1000) is None, "nothing came since"
+    assert at(3800, 10**12 + 1000) is None, "it is paused"
+    assert at(3810, 10**12 + 2000) == pytest.approx(1000 / 210)
+    assert at(3930, 10**12 + 3200) == pytest.approx(10.0)
+    assert at(100, 10**12 + 9000) is None, "the clock went back"
+    assert at(110, 10**12 + 9100) == 10.0
+    assert paces.of("b", began, 5) is None
+
+
+def test_the_paces_of_what_nobody_looks_at_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "_MOST", 3)
+    paces = Paces()
+    for number in range(9):
+        paces.of(number, datetime(2026, 11, 1, tzinfo=UTC), number)
+    assert sorted(paces._seen) == [6, 7, 8]

@@ -136,10 +136,9 @@ class Fetcher(Worker):
                     self._tell_of(group)
                 else:
                     self._durable.append(group)
-        if self._durable and self._has_leave():
-            for group in self._durable:
-                self._name(group)
-            self._durable = []
+        waiting, self._durable = self._durable, []
+        for group in waiting:
+            self._name(group)
 
     def _hand_over(self) -> None:
         self._under_way += 1
@@ -147,8 +146,15 @@ class Fetcher(Worker):
         self._group = _Group()
 
     def _name(self, group: _Group) -> None:
+        """Name what may be named; what is left when the leave ends waits for another one, as a group of its own."""
         written, group.files = group.files, []
-        for archive_id, file in written:
+        for place, (archive_id, file) in enumerate(written):
+            if not self._has_leave():  # asked for each: the process may be stopped between any two
+                self._durable.append(_Group(written[place:]))
+                if not place:
+                    return
+                self._under_way += 1
+                break
             try:
                 info = self._place.name(file)
             except (FileError, OSError):  # taken meanwhile, on another file system, …
@@ -184,7 +190,7 @@ class Fetcher(Worker):
                     [file for group in groups if not group.named for _, file in group.files],
                     [file for group in groups if group.named for _, file in group.files],
                 )
-            except (FileError, OSError):
+            except Exception:  # noqa: BLE001 - no thread, no memory: whatever it is, who waits for the disk is told
                 for group in groups:
                     group.failed = True
             for group in groups:

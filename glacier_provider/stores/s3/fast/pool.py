@@ -151,6 +151,7 @@ class ProcessPool(Generic[_Item, _Told]):
         self._fast_path = fast_path
         self._most = max(1, connections // processes)
         self._pause, self._not_before, self._sent_since = 0.0, 0.0, 0
+        self._in_vain = False
         self._again: deque[_Item] = deque()
         self._selector = selectors.DefaultSelector()
         self._shape: tuple[Any, ...] = ()
@@ -202,8 +203,10 @@ class ProcessPool(Generic[_Item, _Told]):
     def _give_until_left(self, most: int) -> Iterator[tuple[_Item, _Told | None]]:
         """Give out files until no more than `most` wait to be given, and yield what is answered meanwhile."""
         while len(self._again) > most:
-            self._give()
-            if not any(process.alive for process in self._processes):
+            if not self._in_vain:
+                self._give()
+            if self._in_vain or not any(process.alive for process in self._processes):
+                self._in_vain = False
                 yield from ((item, None) for item in self._again)
                 self._again.clear()
             elif len(self._again) > most:
@@ -278,12 +281,17 @@ class ProcessPool(Generic[_Item, _Told]):
     def _slow_down(self) -> None:
         """The store is asked less by all of them: after a pause that doubles, and with half of the connections.
 
-        It doubles where the last one was of no use; a refusal among many answers is no storm.
+        It doubles where the last one was of no use; a refusal among many answers is no storm. When the longest one was
+        of no use, what waits takes the careful path, which finds out what the trouble is.
         """
         now = time.monotonic()
         if now < self._not_before:
             return  # of the same storm
         was_of_use = self._sent_since >= _WELL
+        if not was_of_use and self._pause >= _LONGEST_PAUSE:
+            self._in_vain, self._pause, self._not_before = True, 0.0, 0.0
+            log.info("The store has taken nothing in spite of all pauses; what waits for it takes the usual path.")
+            return
         self._pause = _FIRST_PAUSE if was_of_use else min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
         self._sent_since = 0
         self._not_before = now + self._pause

@@ -6,8 +6,22 @@ import logging
 
 import pytest
 
-from glacier_provider.errors import GlacierProviderError, StoreDenied, StoreError, StoreMissing, StoreUnavailable
-from glacier_provider.pipelines.shared.errors import gravest, log_errors, raise_gravest, raise_gravest_named
+from glacier_provider.errors import (
+    GlacierProviderError,
+    OutOfSpace,
+    StoreDenied,
+    StoreError,
+    StoreMissing,
+    StoreUnavailable,
+)
+from glacier_provider.pipelines.shared import errors
+from glacier_provider.pipelines.shared.errors import (
+    Failures,
+    gravest,
+    log_errors,
+    raise_gravest,
+    raise_gravest_named,
+)
 
 BUSY, DENIED, MISSING = StoreUnavailable("It is busy."), StoreDenied("No."), StoreMissing("No bucket.", hint="Make it.")
 
@@ -51,3 +65,47 @@ def test_the_gravest_is_named_first_and_five_in_all() -> None:
 def test_the_first_hundred_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     log_errors(logging.getLogger("tests.errors"), [(f"{number}.pdf", DENIED) for number in range(150)])
     assert [record.getMessage() for record in caplog.records] == [f"{number}.pdf: {DENIED}" for number in range(100)]
+
+
+def test_of_very_many_failures_all_are_counted_and_the_first_are_kept() -> None:
+    failures = Failures("archives could not be brought")
+    for number in range(1000):
+        failures.add(f"{number}.pdf", BUSY)
+    failures.add("a.pdf", DENIED)
+    assert sum(len(kept) for kept in failures._kept.values()) == 101
+    with pytest.raises(StoreDenied) as raised:
+        failures.raise_gravest(named=True)
+    assert raised.value.message == "1,001 archives could not be brought (a.pdf, 0.pdf, 1.pdf, 2.pdf, 3.pdf): No."
+
+
+def test_without_failures_nothing_is_raised_and_names_are_told_where_they_are_wanted() -> None:
+    failures = Failures("retrievals were refused")
+    failures.raise_gravest(named=True)
+    failures.add("key", MISSING)
+    with pytest.raises(StoreMissing) as raised:
+        failures.raise_gravest(named=False)
+    assert (raised.value.message, raised.value.hint) == ("1 retrievals were refused: No bucket.", "Make it.")
+
+
+def test_what_fails_for_ten_minutes_without_a_success_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(errors.time, "monotonic", lambda: now[0])
+    failures = Failures("archives could not be brought")
+    for seconds in (0.0, 500.0, 1400.0):
+        now[0] = seconds
+        failures.add("a.pdf", BUSY)  # these are few
+    failures.succeeded()
+    for number in range(25):
+        now[0] = 2000.0 + number
+        failures.add("a.pdf", BUSY)
+    now[0] = 2601.0
+    with pytest.raises(StoreUnavailable) as raised:
+        failures.add("a.pdf", BUSY)
+    assert raised.value.message == "For 10 minutes all has failed, 26 archives in a row: It is busy."
+
+
+def test_a_disk_that_is_full_ends_all_at_once() -> None:
+    full = OutOfSpace("It is full.")
+    with pytest.raises(OutOfSpace) as raised:
+        Failures("archives could not be brought").add("a.pdf", full)
+    assert raised.value is full

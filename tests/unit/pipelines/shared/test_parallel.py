@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -201,3 +203,25 @@ def test_while_nothing_ends_the_caller_can_do_what_is_due(monkeypatch: pytest.Mo
 
     assert [item for item, _ in in_parallel(lambda _: gate.wait(10), [1, 2], workers=2, meanwhile=meanwhile)] != []
     assert len(due) >= 3
+
+
+def test_an_error_keeps_nothing_alive_that_was_under_way() -> None:
+    """Of a million errors each would keep the bytes of its file."""
+
+    class Bytes:
+        pass
+
+    alive: weakref.WeakSet[Bytes] = weakref.WeakSet()
+
+    def work(_: int) -> None:
+        data = Bytes()
+        alive.add(data)
+        try:
+            raise ValueError(repr(data))
+        except ValueError as error:
+            raise StoreUnavailable from error
+
+    results = list(in_parallel(work, range(20), workers=4))
+    assert all(isinstance(error, StoreUnavailable) and error.__cause__ is not None for _, error in results)
+    gc.collect()
+    assert len(alive) == 0

@@ -193,3 +193,50 @@ def test_what_the_store_has_taken_is_asked_for(
     asker.take(("leave", clock()))
     turn_until(asker, told)
     assert told == [(7, word)]
+
+
+def test_who_is_stopped_among_the_names_of_a_group_gives_no_more_when_it_wakes_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Any]
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(worker, "clock", lambda: now[0])
+    answering(monkeypatch, 200, DATA)
+    fetcher = Fetcher(str(tmp_path), (), KEY, told.extend)
+    usual = fetcher._place.name
+
+    def name(file: Any) -> Any:
+        named = usual(file)
+        now[0] += 2 * LEAVE_SECONDS  # it was stopped here
+        return named
+
+    monkeypatch.setattr(fetcher._place, "name", name)
+    items = [(number, "key", f"folder/{number}.bin", *ITEM[3:]) for number in range(3)]
+    fetcher.take(("send", 3, items, now[0]))
+    deadline = time.monotonic() + 60
+    for number in (1, 2):
+        while (MAY_I,) not in told:
+            fetcher.turn()
+            assert time.monotonic() < deadline
+        assert len(list(tmp_path.rglob("*.bin"))) == number
+        told.clear()
+        fetcher.take(("leave", now[0]))
+    while not fetcher.is_idle:
+        fetcher.turn()
+        assert time.monotonic() < deadline
+    assert len(list(tmp_path.rglob("*.bin"))) == 3
+
+
+def test_a_group_for_which_there_is_no_thread_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Any]
+) -> None:
+    """As where a container may have no more processes."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    answering(monkeypatch, 200, DATA)
+    fetcher = Fetcher(str(tmp_path), (), KEY, told.extend)
+    monkeypatch.setattr(fetcher._place, "make_durable", fail)
+    fetcher.take(("send", 1, [ITEM], clock()))
+    turn_until(fetcher, told)
+    assert told == [(7, "refused")]
