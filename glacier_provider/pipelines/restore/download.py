@@ -54,7 +54,7 @@ from glacier_provider.pipelines.restore.step import (
     shared_step,
     staged_version,
 )
-from glacier_provider.pipelines.shared.errors import Failures
+from glacier_provider.pipelines.shared.errors import GatheredErrors
 from glacier_provider.pipelines.shared.group import GROUP, GroupCommit
 from glacier_provider.pipelines.shared.lease import asked_often
 from glacier_provider.pipelines.shared.parallel import in_parallel
@@ -135,7 +135,7 @@ def _download(
     cold: list[Row] = []
     lost: list[int] = []
     corrupt: list[tuple[Row, ContentDiffers]] = []
-    failures = Failures("archives could not be brought")
+    failures = GatheredErrors("archives could not be brought")
     note = _note_placed_elsewhere if is_elsewhere else _note_placed
 
     def note_group(rows: list[Row]) -> None:
@@ -528,7 +528,7 @@ def _is_read_at_once(row: Row, stores: Stores) -> bool:
 
 
 def _raise_not_brought(
-    restore_id: int, cold: list[Row], failures: Failures, *, catalog: Catalog, stores: Stores
+    restore_id: int, cold: list[Row], failures: GatheredErrors, *, catalog: Catalog, stores: Stores
 ) -> None:
     failures.log(log)
     expired = [

@@ -18,7 +18,7 @@ from glacier_provider.pipelines.restore.batch import ask_by_batch
 from glacier_provider.pipelines.restore.lost import note_lost, settle_lost
 from glacier_provider.pipelines.restore.pools import Pools
 from glacier_provider.pipelines.restore.step import shared_step
-from glacier_provider.pipelines.shared.errors import Failures
+from glacier_provider.pipelines.shared.errors import GatheredErrors
 from glacier_provider.pipelines.shared.group import GroupCommit
 from glacier_provider.pipelines.shared.parallel import in_parallel
 from glacier_provider.pipelines.shared.progress import Progress
@@ -118,7 +118,7 @@ def _request_all(
     asking: _Asking,
 ) -> int:
     progress = Progress(log, "Requested", archives=wanted.archives)
-    refused = Failures("retrievals were refused")
+    refused = GatheredErrors("retrievals were refused")
     with closing(catalog.restores.intend_retrievals(restore_id, wanted, tier=plan["tier"], days=plan["days"])) as pages:
         for intents in pages:
             missing = _request_page(intents, application, progress, refused, catalog=catalog, asking=asking)
@@ -132,7 +132,7 @@ def _request_page(
     intents: Sequence[RetrievalIntent],
     application: Application,
     progress: Progress,
-    refused: Failures,
+    refused: GatheredErrors,
     *,
     catalog: Catalog,
     asking: _Asking,

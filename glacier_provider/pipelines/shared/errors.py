@@ -47,7 +47,7 @@ def log_errors(log: logging.Logger, errors: NamedErrors) -> None:
         log.error("%s: %s", name, error)
 
 
-class Failures:
+class GatheredErrors:
     """What failed of very many: all of it is counted, the first of it kept, of what lasts as much as of what passes."""
 
     def __init__(self, told: str) -> None:

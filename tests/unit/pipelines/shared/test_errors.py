@@ -16,7 +16,7 @@ from glacier_provider.errors import (
 )
 from glacier_provider.pipelines.shared import errors
 from glacier_provider.pipelines.shared.errors import (
-    Failures,
+    GatheredErrors,
     gravest,
     log_errors,
     raise_gravest,
@@ -68,7 +68,7 @@ def test_the_first_hundred_are_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_of_very_many_failures_all_are_counted_and_the_first_are_kept() -> None:
-    failures = Failures("archives could not be brought")
+    failures = GatheredErrors("archives could not be brought")
     for number in range(1000):
         failures.add(f"{number}.pdf", BUSY)
     failures.add("a.pdf", DENIED)
@@ -79,7 +79,7 @@ def test_of_very_many_failures_all_are_counted_and_the_first_are_kept() -> None:
 
 
 def test_without_failures_nothing_is_raised_and_names_are_told_where_they_are_wanted() -> None:
-    failures = Failures("retrievals were refused")
+    failures = GatheredErrors("retrievals were refused")
     failures.raise_gravest(named=True)
     failures.add("key", MISSING)
     with pytest.raises(StoreMissing) as raised:
@@ -90,7 +90,7 @@ def test_without_failures_nothing_is_raised_and_names_are_told_where_they_are_wa
 def test_what_fails_for_ten_minutes_without_a_success_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(errors.time, "monotonic", lambda: now[0])
-    failures = Failures("archives could not be brought")
+    failures = GatheredErrors("archives could not be brought")
     for seconds in (0.0, 500.0, 1400.0):
         now[0] = seconds
         failures.add("a.pdf", BUSY)  # these are few
@@ -107,5 +107,5 @@ def test_what_fails_for_ten_minutes_without_a_success_is_ended(monkeypatch: pyte
 def test_a_disk_that_is_full_ends_all_at_once() -> None:
     full = OutOfSpace("It is full.")
     with pytest.raises(OutOfSpace) as raised:
-        Failures("archives could not be brought").add("a.pdf", full)
+        GatheredErrors("archives could not be brought").add("a.pdf", full)
     assert raised.value is full
