@@ -88,6 +88,11 @@ class BatchJobs:
         with self._lock:
             return list(self._jobs.values())
 
+    def forget(self) -> None:
+        """Know no job any more, also none that goes on."""
+        with self._lock:
+            self._jobs.clear()
+
     def answer(self, environ: Mapping[str, Any]) -> Answer:
         """Answer a request to the jobs API."""
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]

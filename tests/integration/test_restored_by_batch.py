@@ -110,6 +110,7 @@ def asked(dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch) -> Iterato
     yield asked
     dms.s3.plan.clear()
     dms.s3.batch.refused_roles.clear()
+    dms.s3.batch.forget()  # what a test left unfinished goes on whenever somebody lists jobs
 
 
 def test_one_job_asks_for_all_and_the_rest_is_as_ever(asked: Asked) -> None:
