@@ -213,3 +213,17 @@ def test_what_is_placed_elsewhere_is_waited_for_no_longer(catalog: Catalog) -> N
     look = catalog.pages.restore_progress(restore_id)
     assert {row["status"]: row["archives"] for row in look.archives} == {"exists": 1, "pending": 11}
     assert [row["archives"] for row in look.requests] == [11]
+
+
+def test_a_restore_that_failed_and_was_overtaken_is_told_as_it_ended(catalog: Catalog) -> None:
+    backup_id = a_backup(catalog, 1, NAMES)
+    first = begun(catalog, backup_id)
+    told(catalog, first)
+    catalog.restores.fail(first, "boom", step="x")
+    catalog.restores.placed(archives(catalog)[:3])
+    assert told(catalog, first) == {"available": 9, "exists": 3}, "it may go on"
+    second = begun(catalog, backup_id, 102, lacking=9)
+    before = told(catalog, first)
+    catalog.restores.take_lease(second)
+    catalog.restores.placed(archives(catalog))
+    assert {row["status"]: row["archives"] for row in catalog.pages.restore_progress(first).archives} == before
