@@ -615,10 +615,10 @@ class Restores:
         if failed:
             self._db.run("retrievals_failed", ids=[entry[0] for entry in failed], errors=[entry[1] for entry in failed])
 
-    def retrievals_expired(self, archive_ids: Sequence[int]) -> None:
-        """The store no longer offers these, or never will: back to the cold."""
+    def retrievals_expired(self, archive_ids: Sequence[int], *, gone: bool = False) -> None:
+        """The store no longer offers these, or never will: back to the cold; with `gone`, what was staged, too."""
         if archive_ids:
-            self._db.run("retrieval_expired", archive_ids=list(archive_ids))
+            self._db.run("retrieval_expired", archive_ids=list(archive_ids), gone=gone)
 
     def expire_by_clock(self, restore_id: int, *, margin_seconds: float) -> int:
         """Take back offers that end within the margin, so that they are asked for again; return their number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -77,6 +78,23 @@ def test_what_ended_before_it_was_fetched_is_said_and_asked_for_again(waiting: A
     assert app.poll(restore_id) == Waiting(pending=0, ready=FILES + 1)
     app.download(planned)
     assert len(app.contents()) == FILES
+
+
+def test_a_dump_that_was_staged_and_is_gone_is_asked_for_again_once_its_offer_ended(waiting: AppAndId) -> None:
+    app, restore_id = waiting
+    planned = {"restore_id": restore_id, "ranges": [{"first": 0, "last": 2**62, "archives": FILES + 1}]}
+    app.s3.clock.advance(7200)
+    app.poll(restore_id)
+    app.download(planned)
+    shutil.rmtree(app.application.staging_directory)
+    app.s3.clock.advance(365 * 86400)
+    with pytest.raises(ArchiveCold, match=r"1 archive of restore .* can no longer be read"):
+        app.download(planned)
+    app.ask(planned)
+    app.s3.clock.advance(7200)
+    assert app.poll(restore_id).done
+    app.download(planned)
+    app.finish(restore_id)
 
 
 def test_what_is_staged_is_not_waited_for(waiting: AppAndId) -> None:

@@ -505,14 +505,16 @@ UPDATE glacier_archives a SET error = done.error,
   FROM done WHERE a.id = done.archive_id;
 
 -- name: retrieval_expired
--- The offer ended before the bytes were fetched, or the store no longer knows of the request: back to the cold.
+-- The offer ended before the bytes were fetched, or the store no longer knows of the request: back to the cold. So is
+-- what was staged and is gone, if that is so.
 WITH done AS (
     UPDATE glacier_retrievals g
        SET state = CASE g.state WHEN 'ready' THEN 'expired' ELSE 'failed' END,
            error = CASE g.state WHEN 'ready' THEN g.error ELSE 'The store no longer knows of this request.' END
      WHERE g.archive_id = ANY(%(archive_ids)s) AND g.state IN ('requested', 'ready'))
 UPDATE glacier_archives a SET retrieval_status = 'available'
- WHERE a.id = ANY(%(archive_ids)s) AND a.retrieval_status IN ('ready', 'pending');
+ WHERE a.id = ANY(%(archive_ids)s)
+   AND (a.retrieval_status IN ('ready', 'pending') OR a.retrieval_status = 'local' AND %(gone)s);
 
 -- name: may_write
 -- Also in a session that reads: who only looks has to see what is over.

@@ -536,7 +536,7 @@ def _raise_not_brought(
         for row in cold
         if row["source"] != "directory" and row["status"] in (RetrievalStatus.READY, RetrievalStatus.LOCAL)
     ]
-    catalog.restores.retrievals_expired(expired)
+    catalog.restores.retrievals_expired(expired, gone=True)  # nor is it in its staging: that was looked at first
     moved = sorted({row["store_uri"] for row in cold if _is_read_at_once(row, stores)})
     if moved:
         catalog.restores.add_outcome(restore_id, **{COLD_THOUGH_READABLE: moved})

@@ -23,6 +23,7 @@ VALUES: dict[str, Any] = {
     "application_id": 1,
     "archive_id": 77,
     "archive_ids": [1, 2, 3],
+    "gone": True,
     "after": 1000,
     "last": 100_000,
     "limit": 1000,

@@ -101,6 +101,14 @@ def test_an_offer_that_ended_is_told_from_a_request_that_nobody_knows(catalog: C
     assert statuses(catalog) == "available available pending pending"
 
 
+def test_what_is_staged_stays_so_when_its_offer_ends_unless_it_is_gone(catalog: Catalog) -> None:
+    asked(catalog, begun(catalog))
+    have(catalog, a="local", b="local", c="exists")
+    catalog.restores.retrievals_expired([ids(catalog)["a"]])
+    catalog.restores.retrievals_expired([ids(catalog)[name] for name in "bc"], gone=True)
+    assert statuses(catalog) == "local available exists pending"
+
+
 def test_the_error_of_what_was_refused_goes_when_it_is_taken_or_comes(catalog: Catalog) -> None:
     of = asked(catalog, begun(catalog), confirmed=False)
     for name in NAMES:
