@@ -1682,7 +1682,7 @@ _mutation(
     f"{CORE}/plan.py",
     "tier: cost + TierCost(requests=fee) if tier in {known.value for known in BATCH_TIERS} else cost",
     "tier: cost + TierCost(requests=fee)",
-    "tests/unit/core/test_plan.py::test_each_store_has_its_job_and_each_job_its_price_by_the_tiers_that_jobs_know",
+    "tests/unit/core/test_plan.py::test_by_the_quickest_tier_each_is_asked_for_by_itself_and_no_job_is_paid",
 )
 
 # --- the page ------------------------------------------------------------------------------------------------------

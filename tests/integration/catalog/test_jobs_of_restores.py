@@ -123,6 +123,10 @@ def test_a_job_that_missed_archives_takes_nothing_from_its_place_and_no_offer(
         missed = catalog.batch.release_retrievals(job, "It is gone.")
     assert statuses(catalog) == f"ready exists available available {'pending' if by_report else 'available'}"
     assert missed == (2 if by_report else 3)
+    of_a = (
+        "SELECT g.state FROM glacier_retrievals g JOIN glacier_archives a ON a.id = g.archive_id WHERE filename = 'a'"
+    )
+    assert sql(catalog, of_a) == [("ready",)], "it is not paid for again while its copy is on offer"
     assert catalog.batch.open_retrievals() == []
 
 

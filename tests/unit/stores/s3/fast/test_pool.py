@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -9,8 +10,8 @@ from unittest.mock import Mock
 import pytest
 
 from glacier_provider.stores.s3.fast import pool
-from glacier_provider.stores.s3.fast.pool import PoolWork, ProcessPool
-from glacier_provider.stores.s3.fast.shapes import Credentials
+from glacier_provider.stores.s3.fast.pool import PoolWork, ProcessPool, _Process
+from glacier_provider.stores.s3.fast.shapes import Credentials, NoFastPath
 from glacier_provider.stores.s3.fast.worker import LATER, SENT, THROTTLED
 
 KEY = Credentials("key", "secret", None)
@@ -19,7 +20,10 @@ KEY = Credentials("key", "secret", None)
 class Processes:
     """A pool over two processes that never answer by themselves, and its clocks."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    last: Processes | None = None
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, credentials: Credentials | None = KEY) -> None:
+        Processes.last = self
         self.now = 1000.0
         self.asked: list[float] = []
         monkeypatch.setattr(pool, "clock", lambda: self.now)
@@ -28,7 +32,7 @@ class Processes:
         monkeypatch.setattr(ProcessPool, "_started", lambda _pool: self.both[len(_pool._processes)])
         self.shapes = [SimpleNamespace(name=number) for number in range(9)]
         self.path = Mock()
-        self.path.credentials.return_value = KEY
+        self.path.credentials.return_value = credentials
         monkeypatch.setattr(pool, "as_plain", lambda shape: (shape.name,))
         work: PoolWork[Any, Any] = PoolWork(
             kind="ask",
@@ -138,3 +142,69 @@ def test_new_credentials_and_after_a_while_another_shape_go_to_the_processes(pro
     assert told() == ((1,), other)
     processes.now += pool._SHAPE_AGE
     assert told() == ((2,), other)
+
+
+def test_what_a_process_had_that_ended_early_is_left_to_the_task(processes: Processes) -> None:
+    processes.pool._selector = Mock()
+    process = processes.both[0]
+    process.given = {1: "a", 2: "b"}
+    assert list(processes.pool._lost(process)) == [("a", None), ("b", None)]
+    assert process.given == {}
+    process.end.assert_called_once_with()
+
+
+def test_without_any_process_all_is_left_to_the_task(processes: Processes) -> None:
+    for process in processes.both:
+        process.alive = False
+    items = [SimpleNamespace(id=number) for number in range(3)]
+    assert list(processes.pool.send(items)) == [(item, None) for item in items]
+    assert list(processes.pool.rest()) == []
+
+
+def test_the_rest_is_what_waits_and_what_is_on_its_way(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = processes.both[1]
+    process.given[7] = "on its way"
+
+    def collect(_pool: Any) -> Any:
+        yield process.given.pop(7), "brought"
+
+    monkeypatch.setattr(ProcessPool, "_collect", collect)
+    assert list(processes.pool.rest()) == [("on its way", "brought")]
+
+
+def test_processes_that_cannot_be_told_how_to_sign_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NoFastPath):
+        Processes(monkeypatch, credentials=None)
+    assert Processes.last is not None
+    for process in Processes.last.both:
+        process.end.assert_called_once_with()
+
+
+def a_process(said: list[Any]) -> _Process[Any]:
+    process: _Process[Any] = _Process.__new__(_Process)
+    process.given, process.connections, process.alive = {}, 4, True
+    process._knows = (("shape",), KEY)
+    process._say = said.append  # type: ignore[method-assign]
+    return process
+
+
+def test_a_process_is_told_of_another_shape_or_key_before_what_is_for_it() -> None:
+    said: list[Any] = []
+    process = a_process(said)
+    item = SimpleNamespace(id=7)
+    other = Credentials("another", "secret", "token")
+    for shape, credentials in ((("shape",), KEY), (("shape",), other), (("shape",), other), (("new",), other)):
+        process.give([item], [(7,)], shape, credentials, leave=5.0)
+    sent = ("send", 4, [(7,)], 5.0)
+    told = [("shape", ("shape",), ("another", "secret", "token")), ("shape", ("new",), ("another", "secret", "token"))]
+    assert said == [sent, told[0], sent, sent, told[1], sent]
+    assert process.given == {7: item}
+
+
+def test_a_process_that_does_not_end_by_itself_is_ended() -> None:
+    process = a_process([])
+    process._process = Mock()
+    process._process.wait.side_effect = [subprocess.TimeoutExpired("process", 5), 0]
+    process.end()
+    process._process.kill.assert_called_once_with()
+    assert not process.alive
