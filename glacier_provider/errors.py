@@ -344,7 +344,10 @@ class ArchiveMissing(StoreError):
 class ArchiveCold(StoreError):
     """The archive is in cold storage and must be retrieved first."""
 
-    hint = "Clear the task request_retrievals of this restore: it requests what is missing and only that."
+    hint = (
+        "Clear the task request_retrievals of this restore with those that follow it: it requests what is missing and "
+        "only that."
+    )
 
 
 class ArchiveCorrupt(StoreError):

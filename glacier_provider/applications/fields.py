@@ -58,6 +58,8 @@ from glacier_provider.core.drill import DRILL_CHECKS
 from glacier_provider.core.retention import Retention
 
 _CONFIG = ConfigDict(extra="forbid")
+#: What YAML reads of an `off` without quotes is false.
+_OFF = BeforeValidator(lambda value: "off" if value is False else value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,7 @@ class DumpOptions:
         (), "tables to dump without their rows; partitions, and what inherits, each by its own name", ["public.cache"]
     )
     lock_timeout_seconds: Seconds = option(60, "how long pg_dump waits for a lock")
-    fingerprint: Literal["counts", "hashes", "off"] = option(
+    fingerprint: Annotated[Literal["counts", "hashes", "off"], _OFF] = option(
         "counts",
         "what is noted of every table in the dump's snapshot, for restores to be compared with: how many rows it has, "
         "or a hash of them as well, which takes longer",
@@ -193,7 +195,7 @@ class RehearsalOptions:
 
     __pydantic_config__ = _CONFIG
 
-    mode: Literal["schema", "plan", "off"] = option(
+    mode: Annotated[Literal["schema", "plan", "off"], _OFF] = option(
         "schema",
         "`plan`: the restore is planned against the living database, read-only; `schema`: and everything but rows is "
         "made in a scratch database, which is dropped again",
@@ -265,7 +267,7 @@ class VerifyOptions:
 
     __pydantic_config__ = _CONFIG
 
-    by: Literal["listing", "content", "off"] = option(
+    by: Annotated[Literal["listing", "content", "off"], _OFF] = option(
         "off",
         "`listing`: each archive is in its store, with its size and class, and nothing else is; `content`: and S3 "
         "computes checksums, for which nothing is retrieved",
@@ -316,7 +318,7 @@ class DrillOptions:
 
     __pydantic_config__ = _CONFIG
 
-    which: Literal["newest", "random", "off"] = option(
+    which: Annotated[Literal["newest", "random", "off"], _OFF] = option(
         "off",
         "`newest`: the newest complete backup is restored; `random`: one of the newest `among`",
         "random",

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from glacier_provider.catalog.database import Database, Row
 from glacier_provider.catalog.queries import queries
+from glacier_provider.core.status import RetrievalStatus
 from glacier_provider.errors import CatalogError
 
 log = logging.getLogger(__name__)
@@ -101,9 +102,17 @@ def _progress(rows: Sequence[Row]) -> RestoreProgress:
         known["bytes"] += row["bytes"]
         known["first_request"] = min(known["first_request"], row["asked"])
         known["last_request"] = max(known["last_request"], row["asked"] + _MINUTE)
-    names = ("source", "status", "archives", "bytes")
     return RestoreProgress(
-        archives=[{name: row[name] for name in names} for row in rows if row["source"] and row["archives"]],
+        archives=[_told(row) for row in rows if row["source"] and row["archives"]],
         requests=[{"tier": tier, "store_uri": uri, **row} for (tier, uri), row in sorted(requests.items())],
         last_ready=max((row["last_ready"] for row in rows if row["last_ready"]), default=None),
     )
+
+
+def _told(row: Row) -> Row:
+    """Return what is told of archives of one source and status. Nothing has to be asked for where there are no bytes:
+    empty files are ready, as the plan has them.
+    """
+    is_empty = row["status"] == RetrievalStatus.AVAILABLE and not row["bytes"]
+    status = RetrievalStatus.READY if is_empty else row["status"]
+    return {"source": row["source"], "status": status, "archives": row["archives"], "bytes": row["bytes"]}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from glacier_provider.cli.arguments import Arguments, add_command, add_named
 from glacier_provider.cli.connections import airflow_at_hand
 from glacier_provider.cli.output import for_terminal, print_json
-from glacier_provider.core.diagnosis import Diagnosis, Judgement, Needed, policy_of, terraform_of
+from glacier_provider.core.diagnosis import Diagnosis, Judgement, Needed, policy_of, role_of, terraform_of
 
 if TYPE_CHECKING:
     from glacier_provider.applications import Application
@@ -27,7 +27,7 @@ def add_commands(commands: Any) -> None:
     add_named(command)
     command.add_argument("--all", action="store_true", help="also what is well")
     command.add_argument(
-        "--fix-print", action="store_true", help="print the IAM policy, the SQL and Terraform for this configuration"
+        "--fix-print", action="store_true", help="print IAM policies, SQL and Terraform for this configuration"
     )
 
 
@@ -91,11 +91,14 @@ def _fixes(application: Application) -> dict[str, Any]:
     needs = Needed(
         queue=application.notifications.queue,
         role_arn=application.verify.role_arn,
+        account=application.verify.account,
         verifies=application.verify.by != "off",
+        asks_by_batch=application.retrieval_batch == "auto",
         report_prefix=application.verify.report_prefix,
     )
     return {
         "policy": policy_of(uri, needs),
+        "role": role_of(uri, needs),
         "sql": statements_of(application, user or application.name, database, catalog),
         "terraform": terraform_of(application.name, uri, needs),
     }
@@ -103,6 +106,9 @@ def _fixes(application: Application) -> dict[str, Any]:
 
 def _print_fixes(name: str, fix: dict[str, Any]) -> None:
     print(f"# --- {name}: IAM policy ---\n{json.dumps(fix['policy'], indent=2)}\n")
+    if role := fix["role"]:
+        for what, title in (("trust", "trust policy"), ("policy", "policy")):
+            print(f"# --- {name}: {title} of the role {role['arn']} ---\n{json.dumps(role[what], indent=2)}\n")
     print(f"-- --- {name}: SQL ---")
     print("\n".join(fix["sql"]))
     print(f"\n# --- {name}: Terraform ---\n{fix['terraform']}")

@@ -20,15 +20,18 @@ from glacier_provider.cli.output import (
     shown_size,
     shown_time,
 )
+from glacier_provider.core.archive import Amount
 from glacier_provider.core.checks import checks_in_words
 from glacier_provider.core.proof import Finding, ProofKind, finding_lines, proof_words
 from glacier_provider.core.restorability import restorability
-from glacier_provider.core.status import BackupState, ProofState
+from glacier_provider.core.status import BackupState, ProofState, RestoreState, RetrievalStatus
 from glacier_provider.core.text import counted, in_words, nearest, readable_size
 from glacier_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from glacier_provider.catalog.catalog import Catalog
+
+_PLACED = (RetrievalStatus.LOCAL, RetrievalStatus.EXISTS)
 
 
 def add_commands(commands: Any) -> None:
@@ -280,6 +283,8 @@ def _restores(arguments: Arguments) -> None:
     with open_catalog(arguments) as catalog:
         _check_name(arguments, catalog)
         rows = catalog.lists.restores(arguments.application, limit=arguments.limit, offset=arguments.offset)
+        newest = {row["application"]: row["id"] for row in reversed(rows)}
+        rows = [{**row, "progress": _progress(catalog, row, newest[row["application"]])} for row in rows]
     print_rows(
         arguments,
         rows,
@@ -292,10 +297,35 @@ def _restores(arguments: Arguments) -> None:
             "opened (UTC)": lambda row: shown_time(row["opened_at"]),
             "closed (UTC)": lambda row: shown_time(row["closed_at"]),
             "to retrieve": lambda row: shown_size((row["plan"].get("to_request") or {}).get("bytes")),
+            "so far": lambda row: _so_far(row["progress"]),
             "orphans": lambda row: shown_count((row["outcome"].get("orphans") or {}).get("moved")),
             "error": lambda row: shortened(row["error"]),
         },
     )
+
+
+def _progress(catalog: Catalog, row: Mapping[str, Any], newest: int) -> dict[str, Any] | None:
+    """Return how far a restore is that goes on, or that stopped and was followed by no other: by status, archives and
+    bytes of what it brings.
+    """
+    stopped = row["state"] == RestoreState.FAILED and row["id"] == newest
+    if row["state"] != RestoreState.RUNNING and not stopped:
+        return None
+    found: dict[str, Amount] = {}
+    for one in catalog.pages.restore_progress(row["id"]).archives:
+        amount = Amount(one["archives"], one["bytes"])
+        found[one["status"]] = found.get(one["status"], Amount()) + amount
+    return {status: {"archives": amount.archives, "bytes": amount.bytes} for status, amount in found.items()}
+
+
+def _so_far(progress: Mapping[str, Mapping[str, int]] | None) -> str:
+    """Return it in words: what is in place of all, and what is on its way there."""
+    if not progress:
+        return ""
+    counts = {status: amount["archives"] for status, amount in progress.items()}
+    placed = sum(counts.pop(status, 0) for status in _PLACED)
+    on_their_way = [f"{count:,} {status}" for status, count in sorted(counts.items())]
+    return ", ".join([f"{placed:,} of {placed + sum(counts.values()):,} in place", *on_their_way])
 
 
 def _place(into: dict[str, str] | None) -> str | None:

@@ -71,7 +71,9 @@ class Needed:
 
     queue: str | None = None  #: of notifications: its URL, ARN or name
     role_arn: str | None = None  #: that S3 Batch Operations take
+    account: str | None = None  #: whose jobs these are
     verifies: bool = False
+    asks_by_batch: bool = False  #: for very many retrievals
     report_prefix: str = ".glacier-batch"
 
 
@@ -145,6 +147,36 @@ def _verifying(uri: S3Uri, needed: Needed) -> Iterator[dict[str, Any]]:
         yield {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": reports}
 
 
+def role_of(uri: StoreUri, needed: Needed) -> dict[str, Any] | None:
+    """Return the role that S3 Batch Operations take: its `arn`, who may take it (`trust`), and what it may do
+    (`policy`), as IAM wants them; None where no role is named, or the store has no use for one.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-iam-role-policies.html
+    """
+    if needed.role_arn is None or not isinstance(uri, S3Uri):
+        return None
+    partition, account = needed.role_arn.split(":")[1], needed.account or needed.role_arn.split(":")[4]
+    below = "/".join(filter(None, (f"arn:{partition}:s3:::{uri.bucket}", uri.prefix)))
+    asks = ["s3:RestoreObject"] if needed.asks_by_batch and uri.is_cold else []
+    statements: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion", *asks], "Resource": f"{below}/*"},
+        {"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"{below}/{needed.report_prefix}/*"},
+    ]
+    if uri.kms_key_id is not None:
+        statements.append({**_key_statement(uri.kms_key_id), "Action": "kms:Decrypt"})
+    takes = {
+        "Effect": "Allow",
+        "Principal": {"Service": "batchoperations.s3.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"aws:SourceAccount": account}},
+    }
+    return {
+        "arn": needed.role_arn,
+        "trust": {"Version": "2012-10-17", "Statement": [takes]},
+        "policy": {"Version": "2012-10-17", "Statement": statements},
+    }
+
+
 def terraform_of(name: str, uri: StoreUri, needed: Needed = Needed()) -> str:
     """Return a Terraform file that makes a store as an application wants it, with the policy for its user."""
     label = name.replace("-", "_")
@@ -180,4 +212,28 @@ resource "aws_s3_bucket_lifecycle_configuration" "{label}" {{
 """
     policy = json.dumps(policy_of(uri, needed), indent=2)
     head = f'resource "aws_iam_policy" "{label}" {{\n  name   = "glacier-backup-{name}"\n  policy = <<-EOT\n'
-    return f"{place}\n{head}{policy}\nEOT\n}}\n"
+    role = role_of(uri, needed)
+    return f"{place}\n{head}{policy}\nEOT\n}}\n" + (_terraform_role(name, label, role) if role else "")
+
+
+def _terraform_role(name: str, label: str, role: dict[str, Any]) -> str:
+    *folders, role_name = role["arn"].partition(":role/")[2].split("/")
+    path = f"/{'/'.join(folders)}/" if folders else "/"
+    trust, policy = (json.dumps(role[what], indent=2) for what in ("trust", "policy"))
+    return f"""
+resource "aws_iam_role" "{label}_batch" {{
+  name               = {json.dumps(role_name)}
+  path               = {json.dumps(path)}
+  assume_role_policy = <<-EOT
+{trust}
+EOT
+}}
+
+resource "aws_iam_role_policy" "{label}_batch" {{
+  name   = "glacier-backup-{name}"
+  role   = aws_iam_role.{label}_batch.id
+  policy = <<-EOT
+{policy}
+EOT
+}}
+"""

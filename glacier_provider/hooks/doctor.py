@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,9 @@ from glacier_provider.applications import Application
 from glacier_provider.core.dags import ALERTS, BACKUP, DRILL, RESTORE, VERIFY, all_dag_ids, dag_id_of
 from glacier_provider.core.diagnosis import Diagnosis, Judgement
 from glacier_provider.core.store_uri import S3Uri, parse_store_uri
+from glacier_provider.core.text import names
 from glacier_provider.errors import GlacierProviderError
+from glacier_provider.hooks.pods import POD, pod_of
 from glacier_provider.hooks.resources import (
     Resources,
     aws_client,
@@ -40,6 +43,7 @@ def examine(application: Application, *, of_airflow: bool = True) -> Iterator[Di
             lambda: _store(application),
             lambda: _queue(application),
             lambda: _batch(application),
+            lambda: _pod(application),
             lambda: _called(application),
         )
         for part in parts:
@@ -92,14 +96,38 @@ def _queue(application: Application) -> Iterator[Diagnosis]:
 
 
 def _batch(application: Application) -> Iterator[Diagnosis]:
-    if application.verify.by != "content" or not application.store.startswith("s3:"):
+    """Yield whether jobs can be asked about; that of the role itself, and creating one, only a job tells."""
+    asks = application.retrieval_batch == "auto" and application.verify.role_arn is not None
+    if not (application.verify.by == "content" or asks) or not application.store.startswith("s3:"):
         return
+    about = "role of S3 Batch Operations"
     try:
-        open_batch_of(application, application.store)
+        open_batch_of(application, application.store).check()
     except GlacierProviderError as error:
-        yield _told("role of S3 Batch Operations", error)
+        found = _told(about, error)  # restores ask one by one without
+        yield found if application.verify.by == "content" else replace(found, judgement=Judgement.DOUBTFUL)
     else:
-        yield Diagnosis("role of S3 Batch Operations", _WELL, f"{application.verify.role_arn} is named")
+        yield Diagnosis(about, _WELL, f"{application.verify.role_arn} is named, and jobs can be asked about")
+
+
+def _pod(application: Application) -> Iterator[Diagnosis]:
+    given, about = (application.executor_config or {}).get(POD), f"executor_config.{POD}"
+    if given is None:
+        return
+    mend = "Compare spelling and capitals with Kubernetes' reference; a newer field needs a newer kubernetes package."
+    try:
+        _, unknown = pod_of(given)
+    except ImportError:
+        told = "it cannot be read without apache-airflow-providers-cncf-kubernetes"
+        yield Diagnosis(about, Judgement.UNTRIED, told, "pip install 'glacier-provider[kubernetes]'")
+    except GlacierProviderError as error:
+        yield Diagnosis(about, _WRONG, f"it is no pod, and is left out ({error.message})", mend)
+    else:
+        if unknown:
+            told = f"Kubernetes knows no such fields, and leaves them out: {names(unknown)}"
+            yield Diagnosis(about, _WRONG, told, mend)
+        else:
+            yield Diagnosis(about, _WELL, "it is a pod")
 
 
 def _called(application: Application) -> Iterator[Diagnosis]:

@@ -252,6 +252,28 @@ def test_restores_are_listed_with_what_they_did(ask: Ask) -> None:
     assert told["outcome"]["orphans"]["moved"] == 1
 
 
+def test_a_restore_that_goes_on_or_was_stopped_tells_how_far_it_is(
+    dms: ApplicationUnderTest, run: Callable[..., Answer]
+) -> None:
+    dms.back_up()
+    (dms.files / "doc1.pdf").unlink()
+    of = ("restores", "--catalog", uri_of(dms.catalog_server))
+    planned = dms.plan()
+    number = planned["restore_id"]
+    assert "in place" not in run(*of).out, "it has not begun"
+    dms.catalog.restores.start(number)
+    (row,) = run(*of).table
+    assert row["so far"] == "0 of 2 in place, 2 available"
+    dms.ask(planned)
+    dms.catalog.restores.fail(number, "stopped")
+    (row,) = run(*of).table
+    assert (row["state"], row["so far"]) == ("failed", "0 of 2 in place, 2 pending")
+    (told,) = run(*of, "--json").json
+    assert told["progress"]["pending"]["archives"] == 2
+    dms.plan()
+    assert "in place" not in run(*of).out, "another one came after it"
+
+
 # --- where the catalog is ------------------------------------------------------------------------------------------
 
 

@@ -683,3 +683,54 @@ def test_what_an_application_does_beyond_backups_is_in_its_policy(
     queue = "arn:aws:sqs:eu-central-1:123456789012:glacier-backup-dms"
     assert allowed[queue] == ["sqs:ReceiveMessage", "sqs:DeleteMessage"]
     assert queue in printed["terraform"]
+    reads = printed["role"]["policy"]["Statement"][0]
+    assert "s3:RestoreObject" in reads["Action"], "retrievals of very many are asked for by the same role"
+
+
+ROLE = "arn:aws:iam::123456789012:role/glacier-verify"
+
+
+@pytest.mark.parametrize(("by", "judgement"), [("content", "wrong"), ("off", "doubtful")])
+def test_a_role_whose_jobs_may_not_be_asked_about_is_named(
+    installed: Installation, capsys: pytest.CaptureFixture[str], by: str, judgement: str
+) -> None:
+    installed.entry["verify"] = {"by": by, "role_arn": ROLE}
+
+    def of_jobs(*options: str) -> list[dict[str, str]]:
+        _, found = diagnosed(installed, capsys, *options)
+        return [one for one in found if one["about"] == "role of S3 Batch Operations"]
+
+    assert [one["judgement"] for one in of_jobs("--all")] == ["well"]
+    for operation in ("ListJobs", "DescribeJob"):
+        installed.s3.plan.inject(operation, FaultKind.ACCESS_DENIED)
+        (denied,) = of_jobs()
+        installed.s3.plan.clear()
+        assert denied["judgement"] == judgement
+        assert operation in denied["told"]
+
+
+def test_who_has_each_archive_asked_for_by_itself_needs_no_jobs(
+    installed: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed.entry |= {"verify": {"by": "off", "role_arn": ROLE}, "retrieval_batch": "never"}
+    _, found = diagnosed(installed, capsys, "--all")
+    assert not [one for one in found if one["about"] == "role of S3 Batch Operations"]
+
+
+@pytest.mark.parametrize(
+    ("pod", "judgement", "told"),
+    [
+        ({"spec": {"containers": [{"name": "base"}]}}, "well", "it is a pod"),
+        ({"spec": {"containers": [{"name": "base", "volumemounts": []}]}}, "wrong", "volumemounts"),
+        ({"spec": {"volumes": [{"emptyDir": {}}]}}, "wrong", "it is no pod"),
+    ],
+)
+def test_a_pod_is_looked_at_as_kubernetes_would(
+    installed: Installation, capsys: pytest.CaptureFixture[str], pod: dict[str, Any], judgement: str, told: str
+) -> None:
+    pytest.importorskip("kubernetes.client")
+    installed.entry["executor_config"] = {"pod_override": pod}
+    _, found = diagnosed(installed, capsys, "--all")
+    (one,) = [one for one in found if one["about"] == "executor_config.pod_override"]
+    assert one["judgement"] == judgement
+    assert told in one["told"]

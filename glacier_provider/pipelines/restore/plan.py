@@ -43,6 +43,7 @@ from glacier_provider.pipelines.restore.elsewhere import (
 )
 from glacier_provider.pipelines.restore.lost import lost_files, note_without
 from glacier_provider.pipelines.restore.present import files_there, require_free_places, those_that_are_same
+from glacier_provider.pipelines.restore.room import lacking_room
 from glacier_provider.pipelines.restore.step import (
     is_there,
     is_usable_aside,
@@ -115,7 +116,7 @@ def plan_restore(
     _check_tier(plan.tier, figures, stores)
     if request.database and (server is not None or place is not None):
         check_database(application, backup, request, server, place)
-    lines = [*plan.lines(), *_on_their_way(plan, catalog)]
+    lines = [*plan.lines(), *_lacking_room(application, request, place, plan), *_on_their_way(plan, catalog)]
     for line in lines:
         log.info("%s", line)
     catalog.restores.record_plan(restore_id, plan.as_dict())
@@ -288,6 +289,15 @@ def _known(backup: Row, compared: Comparison) -> Iterator[str]:
         for sentence in told_of_count(compared.members, backup["files_count"]):
             log.error("Backup %d: %s", backup["id"], sentence)
             yield sentence
+
+
+def _lacking_room(
+    application: Application, request: RestoreRequest, place: Place | None, plan: RestorePlan
+) -> Iterator[str]:
+    directory = (application.files_directory if place is None else place.directory) if request.files else None
+    for told in lacking_room(plan, files_directory=directory, staging_directory=application.staging_directory):
+        log.warning("%s", told)
+        yield told
 
 
 def _on_their_way(plan: RestorePlan, catalog: Catalog) -> Iterator[str]:

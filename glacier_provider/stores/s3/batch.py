@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -206,6 +207,12 @@ class BatchOperations:
             _why(told),
             told.get("TerminationDate"),
         )
+
+    def check(self) -> None:
+        """Raise the store's error unless jobs can be listed and asked about; nothing is created."""
+        with aws_errors("s3:ListJobs", self._subject()):
+            self._control.list_jobs(AccountId=self._access.account_id, MaxResults=1)
+        self.describe(str(uuid.uuid4()))
 
     def results(self, token: str, job_id: str, *, most: int) -> Iterator[TaskResult] | None:
         """Yield what the report tells of each object; None when there is none, or not yet.

@@ -451,3 +451,17 @@ def test_a_restore_that_fails_once_more_after_another_one_is_told_as_it_ended(ca
     catalog.restores.retrievals_ready([(one, None) for one in retrievals.values()])
     look = catalog.pages.restore_progress(first)
     assert {row["status"]: row["archives"] for row in look.archives} == before
+
+
+def test_an_empty_file_is_ready_since_nobody_has_to_ask_for_it(
+    catalog: Catalog, connection: psycopg.Connection[Any]
+) -> None:
+    backup_id = a_backup(catalog, 1, NAMES)
+    connection.execute("UPDATE glacier_archives SET original_size = 0, stored_size = 0 WHERE filename = 'file 3'")
+    restore_id = begun(catalog, backup_id)
+    assert told(catalog, restore_id)["available"] == len(NAMES), "with others that nobody asked for it is one of them"
+    for archive_id, retrieval_id in asked(catalog, restore_id).items():
+        if catalog.archives.get(archive_id)["filename"] == "file 3":
+            connection.execute("DELETE FROM glacier_retrievals WHERE id = %s", [retrieval_id])
+            connection.execute("UPDATE glacier_archives SET retrieval_status = 'available' WHERE id = %s", [archive_id])
+    assert told(catalog, restore_id) == {"pending": len(NAMES) - 1, "ready": 1}

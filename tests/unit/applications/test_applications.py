@@ -177,6 +177,17 @@ def test_a_section_drill_is_reason_enough_to_drill(given: Any) -> None:
     assert Application.from_dict(told.to_dict()) == told
 
 
+OFF = ["verify: {by: off}", "rehearsal: {mode: off}", "drill: {which: off}", "dump: {fingerprint: off}"]
+
+
+@pytest.mark.parametrize("text", OFF)
+def test_off_is_taken_as_the_guide_writes_it_though_yaml_reads_it_as_false(text: str) -> None:
+    ((section, told),) = yaml.safe_load(text).items()
+    ((field, value),) = told.items()
+    assert value is False
+    assert getattr(getattr(parse(**{section: told}), section), field) == "off"
+
+
 @pytest.mark.parametrize("wrong", [{"target": {}}, {"target": 3}, {"sample_files": -1}, {"sample_files": True}])
 def test_a_drill_that_cannot_be_is_told_with_an_example(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"must be .*Example: "):

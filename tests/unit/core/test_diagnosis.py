@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from glacier_provider.core.diagnosis import Diagnosis, Judgement, lifecycle_diagnoses, policy_of, terraform_of
+from glacier_provider.core.diagnosis import (
+    Diagnosis,
+    Judgement,
+    Needed,
+    lifecycle_diagnoses,
+    policy_of,
+    role_of,
+    terraform_of,
+)
 from glacier_provider.core.store_uri import parse_store_uri
 
 DAYS, MOVE = {"Days": 30}, {"Days": 9, "StorageClass": "DEEP_ARCHIVE"}
@@ -150,3 +158,51 @@ def test_terraform_makes_a_bucket_that_can_be_locked_where_that_is_asked_for(opt
     assert ("object_lock_enabled = true" in text) is locked
     assert 'resource "aws_s3_bucket" "my_dms"' in text
     assert 'resource "aws_glacier_vault" "my_dms"' in terraform_of("my-dms", parse_store_uri("glacier://vault"))
+
+
+ROLE = "arn:aws:iam::123456789012:role/backups/glacier-batch"
+COLD = "s3://bucket/pre?storage_class=GLACIER"
+
+
+def role(store: str = COLD, **needed: Any) -> Any:
+    return role_of(parse_store_uri(store), Needed(role_arn=ROLE, **needed))
+
+
+@pytest.mark.parametrize(
+    ("store", "asks_by_batch", "may_ask"),
+    [(COLD, True, True), (COLD, False, False), ("s3://bucket/pre?storage_class=GLACIER_IR", True, False)],
+)
+def test_the_role_of_batch_operations_reads_the_manifest_writes_the_report_and_asks_where_it_is_to(
+    store: str, asks_by_batch: bool, may_ask: bool
+) -> None:
+    allowed = {
+        one["Resource"]: one["Action"] for one in role(store, asks_by_batch=asks_by_batch)["policy"]["Statement"]
+    }
+    reads = ["s3:GetObject", "s3:GetObjectVersion", *(["s3:RestoreObject"] if may_ask else [])]
+    assert allowed == {
+        "arn:aws:s3:::bucket/pre/*": reads,
+        "arn:aws:s3:::bucket/pre/.glacier-batch/*": "s3:PutObject",
+    }
+
+
+@pytest.mark.parametrize(("account", "whose"), [(None, "123456789012"), ("210987654321", "210987654321")])
+def test_only_batch_operations_of_the_account_may_take_the_role(account: str | None, whose: str) -> None:
+    (statement,) = role(account=account)["trust"]["Statement"]
+    assert statement["Principal"] == {"Service": "batchoperations.s3.amazonaws.com"}
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": whose}}
+
+
+def test_the_role_reads_what_a_key_encrypts() -> None:
+    statement = role(f"s3://bucket?sse=aws:kms&kms_key_id={KEY}")["policy"]["Statement"][-1]
+    assert (statement["Action"], statement["Resource"]) == ("kms:Decrypt", KEY)
+
+
+def test_terraform_makes_the_role_that_is_named_and_none_where_none_is() -> None:
+    uri = parse_store_uri(COLD)
+    text = terraform_of("my-dms", uri, Needed(role_arn=ROLE, asks_by_batch=True))
+    assert 'resource "aws_iam_role" "my_dms_batch"' in text
+    assert '"glacier-batch"' in text
+    assert '"/backups/"' in text
+    assert '"s3:RestoreObject"' in text.partition("aws_iam_role_policy")[2]
+    assert "aws_iam_role" not in terraform_of("my-dms", uri)
+    assert role_of(parse_store_uri("glacier://vault"), Needed(role_arn=ROLE)) is None
