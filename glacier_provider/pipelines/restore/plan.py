@@ -295,9 +295,7 @@ def _lacking_room(
     application: Application, request: RestoreRequest, place: Place | None, plan: RestorePlan
 ) -> Iterator[str]:
     directory = (application.files_directory if place is None else place.directory) if request.files else None
-    for told in lacking_room(plan, files_directory=directory, staging_directory=application.staging_directory):
-        log.warning("%s", told)
-        yield told
+    return lacking_room(plan, files_directory=directory, staging_directory=application.staging_directory)
 
 
 def _on_their_way(plan: RestorePlan, catalog: Catalog) -> Iterator[str]:

@@ -34,7 +34,7 @@ RESTORES = "S3InitiateRestoreObject"
 _PIECE = 8 * MIB
 _PRIORITY = 10
 _ENDED = ("Complete", "Failed", "Cancelled")
-ROLE_HINT = "See what the role may, and who may take it: docs/operations.md, Verifying in the cold."
+ROLE_HINT = "What the role needs, and who may take it: glacier-backup doctor --fix-print (docs/operations.md has more)."
 
 
 @dataclass(frozen=True, slots=True)
