@@ -57,6 +57,39 @@ def test_no_statement_costs_more_of_an_archive_of_many_than_of_one_of_few(
     assert len(by_page) > 20
 
 
+@pytest.mark.seconds_long
+def test_a_restore_after_one_whose_retrievals_all_failed_costs_no_more_of_an_archive_of_many(
+    told: EmbeddedPostgres, make_application: Callable[..., ApplicationUnderTest]
+) -> None:
+    few = once_more(told, a_small_dms(make_application(name=f"of{FEW}")), FEW)
+    many = once_more(told, a_small_dms(make_application(name=f"of{MANY}")), MANY)
+    assert {text: (few[text], rows) for text, rows in many.items() if rows > GROWN * few[text] + ANYWAY} == {}
+
+
+def once_more(told: EmbeddedPostgres, app: ApplicationUnderTest, count: int) -> Counter[str]:
+    """Ask for so many files, in vain, then for the same by another restore, and look at what that waits for; return how
+    many rows each statement of this looked at. Of the first restore the server knows.
+    """
+    app.catalog.close()
+    app.catalog_server = told.create_database(f"catalog_once_more_{count}")
+    app.catalog = a_catalog(app.catalog_server, app.application.name)
+    app.catalog.migrate()
+    for number in range(count):
+        app.write(f"{number // 40}/file {number}", f"file {number}")
+    backup_id = app.back_up()
+    for path in [path for path in app.files.rglob("*") if path.is_file()]:
+        path.unlink()
+    app.ask(app.plan(backup_id))
+    ends = "SET search_path TO glacier_catalog; UPDATE glacier_retrievals SET state = 'failed';"
+    told.execute(f"{ends} UPDATE glacier_archives SET retrieval_status = 'available'", app.catalog_server.dbname)
+    told.execute("VACUUM ANALYZE", app.catalog_server.dbname)
+    planned = app.plan(backup_id)
+    app.ask(planned)
+    before = looked_at(told)
+    app.poll(planned["restore_id"])
+    return looked_at(told) - before
+
+
 def look_at(app: ApplicationUnderTest, restore_id: int) -> None:
     """Have what the restore brings be told as it changes, as if somebody had looked."""
     statement = b"INSERT INTO restore_looks (restore_id, counted) VALUES (%s, true)"

@@ -552,10 +552,16 @@ UPDATE glacier_archives a SET retrieval_status = 'available' FROM over
 
 -- name: often_lost
 -- Archives whose retrievals of this restore ended again and again without being fetched.
-SELECT m.id, m.filename FROM glacier_retrievals g
-  JOIN restore_members m ON m.id = g.archive_id AND m.restore_id = g.restore_id
- WHERE g.restore_id = %(restore_id)s AND g.state IN ('expired', 'failed') AND m.status = 'available'
- GROUP BY m.id, m.filename HAVING count(*) >= %(times)s ORDER BY m.id LIMIT 20;
+-- They are few, whatever the server takes them for: of a restore that has just begun it knows nothing, and of one before
+-- it a great many.
+WITH often AS MATERIALIZED (
+    SELECT archive_id FROM glacier_retrievals
+     WHERE restore_id = %(restore_id)s AND state IN ('expired', 'failed')
+     GROUP BY archive_id HAVING count(*) >= %(times)s)
+SELECT m.id, m.filename FROM often CROSS JOIN LATERAL (
+    SELECT id, filename, status FROM restore_members
+     WHERE restore_id = %(restore_id)s AND id = often.archive_id OFFSET 0) m
+ WHERE m.status = 'available' ORDER BY m.id LIMIT 20;
 
 -- name: retrieval_counts
 SELECT status, count(*) AS archives, coalesce(sum(stored_size), 0)::bigint AS bytes
