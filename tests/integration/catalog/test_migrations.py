@@ -71,6 +71,7 @@ def test_every_query_is_valid_sql_against_the_schema(catalog: Catalog, catalog_d
     texts = {name: re.sub(r"%\((\w+)\)[sb]", "NULL", text).replace("%%", "%") for name, text in queries().items()}
     for name in ("page_of_backups", "sorted_page_of_backups"):
         texts[name] = texts[name].format(direction="DESC", figure="b.files_count")
+    texts["keep_progress"] = texts["keep_progress"].format(counted_progress=texts["counted_progress"])
     made = [text.replace("ON COMMIT DROP", "") for text in texts.values() if "CREATE TEMPORARY TABLE" in text]
     with catalog_database.connect(autocommit=True) as connection:
         connection.execute("SET search_path TO glacier_catalog, pg_catalog")
