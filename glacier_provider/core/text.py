@@ -65,10 +65,12 @@ def readable_amount(amount: Amount, noun: str = "archive") -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number and its noun.
 
-    >>> counted(1, "file"), counted(12500, "file")
-    ('1 file', '12,500 files')
+    >>> counted(1, "file"), counted(12500, "file"), counted(2, "copy"), counted(2, "day")
+    ('1 file', '12,500 files', '2 copies', '2 days')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {noun[:-1]}ies" if noun[-1] == "y" and noun[-2] not in "aeiou" else f"{number:,} {noun}s"
 
 
 def grouped(number: object) -> str:

@@ -178,7 +178,7 @@ def _delete_marked(
             catalog.deletions.note_errors([(number, str(error)) for number, error in errors.items()])
         progress.add(len(gone), sum(doomed.size for doomed in gone))
         failed += errors.values()
-    raise_gravest(failed, f"archives of {application.name} could not be deleted")
+    raise_gravest(failed, "archive", f"of {application.name} could not be deleted")
     catalog.deletions.finish()
     return progress
 

@@ -305,7 +305,7 @@ class _Comparison:
             # A lock keeps it, or the credentials may not delete: it costs its storage and harms nothing.
             log.warning("A copy stays in %s: %s", self.store.uri, errors.pop(key))
             self._leave(key, "kept")
-        raise_gravest(errors.values(), "copies could not be deleted")
+        raise_gravest(errors.values(), "copy", "could not be deleted")
 
 
 def _known(row: Row | None) -> KnownArchive | None:

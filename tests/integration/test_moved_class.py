@@ -66,7 +66,7 @@ def test_what_should_be_read_at_once_and_lies_in_the_cold_is_asked_for(app: Appl
     move(app, "files", "DEEP_ARCHIVE")
     planned = app.plan(backup_id)
     app.ask(planned)
-    with pytest.raises(ArchiveCold, match=r"1 archives of restore \d+ lie in the cold.*lifecycle rule.*request_retr"):
+    with pytest.raises(ArchiveCold, match=r"1 archive of restore \d+ lay in the cold.*lifecycle rule.*request_retr"):
         app.download(planned)
     app.bring(planned)
     app.finish(planned["restore_id"])

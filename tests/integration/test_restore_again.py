@@ -98,7 +98,7 @@ def test_a_refusal_that_lasts_is_raised_before_one_that_passes(
     monkeypatch.setattr(dms.store, "request_retrieval", refuse)
     with pytest.raises(RetrievalRefused) as raised:
         dms.bring(planned)
-    assert (raised.value.message, raised.value.hint) == ("2 retrievals were refused: No capacity.", "Take Bulk.")
+    assert (raised.value.message, raised.value.hint) == ("2 retrievals refused: No capacity.", "Take Bulk.")
 
 
 def test_a_staged_dump_that_is_not_what_was_archived_any_more_replaces_nothing(dms: ApplicationUnderTest) -> None:

@@ -141,7 +141,7 @@ def test_a_file_that_only_looks_as_it_was_is_not_copied_but_asked_for(staging: S
     path.write_bytes(b"CONTENT 1")
     os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
     planned = app.plan(backup_id, into="staging")
-    with pytest.raises(GlacierProviderError, match="nobody asked for them") as asked:
+    with pytest.raises(GlacierProviderError, match="retrieval was not asked for") as asked:
         app.bring(planned)
     assert "request_retrievals" in asked.value.hint
     app.bring(planned)

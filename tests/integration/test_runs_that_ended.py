@@ -305,7 +305,7 @@ def test_what_is_still_pending_is_not_called_expired(dms: ApplicationUnderTest) 
     wanted = range_of(share, "plan_restore")
     dms.s3.retrievals_take(3600)
     restore.request_retrievals(dms.application, number, wanted, catalog=dms.catalog, stores=dms.stores)
-    with pytest.raises(ArchiveCold, match=r"their retrieval is pending\. Clear the task wait_for_retrievals"):
+    with pytest.raises(ArchiveCold, match=r"retrieval is pending\. Clear the task wait_for_retrievals"):
         restore.download_archives(dms.application, number, wanted, catalog=dms.catalog, stores=dms.stores)
     assert dms.catalog.restores.counts(number).keys() == {"pending"}
 

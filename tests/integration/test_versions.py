@@ -227,7 +227,7 @@ def test_what_lies_aside_and_is_another_since_the_plan_comes_from_the_store(
     aside.unlink()
     if way == "another content":
         aside.write_bytes(b"Eve's invoice!!")
-    with pytest.raises(ArchiveCold, match=r"nobody asked for them\. Clear the task request_retrievals"):
+    with pytest.raises(ArchiveCold, match=r"retrieval was not asked for\. Clear the task request_retrievals"):
         app.bring(planned)
     app.bring(planned)
     app.finish(planned["restore_id"])

@@ -29,12 +29,12 @@ def settle_unreadable(
     named = [(archive.filename, error) for archive, error in errors]
     log_errors(log, named)
     others = [(name, error) for name, error in named if not isinstance(error, _OF_ONE_FILE)]
-    raise_gravest_named(others, "files could not be archived")
+    raise_gravest_named(others, "file", "could not be archived")
     if not last_try:
         again = [(name, error) for name, error in named if error.retryable]
-        raise_gravest_named(again, "files could not be archived")
+        raise_gravest_named(again, "file", "could not be archived")
     if application.scan.unreadable == "fail":
-        raise_gravest_named(named, "files could not be archived")
+        raise_gravest_named(named, "file", "could not be archived")
     _refuse_too_many(application, len(named), [name for name, _ in named], files=None)
     catalog.archives.note_unread(backup_id, [archive.id for archive, _ in errors])
     return len(named)

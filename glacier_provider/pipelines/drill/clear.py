@@ -32,7 +32,7 @@ def clear_drill(application: Application, proof_id: int, *, catalog: Catalog, el
     figures, errors = _cleared(application, catalog, elsewhere)
     with suppress(IllegalMove):  # the drill was ended meanwhile, with its run
         catalog.proofs.note(proof_id, "clear", figures=figures)
-    raise_gravest(errors, "drills could not be cleared after")
+    raise_gravest(errors, "drill", "could not be cleared after")
     return figures
 
 

@@ -135,7 +135,7 @@ def _download(
     cold: list[Row] = []
     lost: list[int] = []
     corrupt: list[tuple[Row, ContentDiffers]] = []
-    failures = GatheredErrors("archives could not be brought")
+    failures = GatheredErrors("archive", "could not be brought")
     note = _note_placed_elsewhere if is_elsewhere else _note_placed
 
     def note_group(rows: list[Row]) -> None:
@@ -541,8 +541,8 @@ def _raise_not_brought(
     if moved:
         catalog.restores.add_outcome(restore_id, **{COLD_THOUGH_READABLE: moved})
         raise ArchiveCold(
-            f"{len(cold):,} archives of restore {restore_id} lie in the cold, though {', '.join(moved)} is read at "
-            "once: a lifecycle rule of the bucket has moved them.",
+            f"{counted(len(cold), 'archive')} of restore {restore_id} lay in the cold, though {', '.join(moved)} is "
+            "read at once: a lifecycle rule of the bucket has moved them.",
             hint="Clear the task request_retrievals with those that follow it: it asks for them back, which costs and "
             "takes what their class does. Then end that rule.",
         )
@@ -554,12 +554,12 @@ def _raise_not_brought(
     pending = [row for row in cold if row["status"] == RetrievalStatus.PENDING]
     if pending:
         raise ArchiveCold(
-            f"{len(pending):,} archives of restore {restore_id} cannot be read yet: their retrieval is pending.",
+            f"{counted(len(pending), 'archive')} of restore {restore_id} cannot be read yet: retrieval is pending.",
             hint="Clear the task wait_for_retrievals with those that follow it: it ends when they can be read.",
         )
     if cold:
         raise ArchiveCold(
-            f"{len(cold):,} archives of restore {restore_id} cannot be read: nobody asked for them.",
+            f"{counted(len(cold), 'archive')} of restore {restore_id} cannot be read: retrieval was not asked for.",
             hint="Clear the task request_retrievals with those that follow it: it asks for them.",
         )
     failures.raise_gravest(named=True)

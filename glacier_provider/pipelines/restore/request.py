@@ -118,7 +118,7 @@ def _request_all(
     asking: _Asking,
 ) -> int:
     progress = Progress(log, "Requested", archives=wanted.archives)
-    refused = GatheredErrors("retrievals were refused")
+    refused = GatheredErrors("retrieval", "refused")
     with closing(catalog.restores.intend_retrievals(restore_id, wanted, tier=plan["tier"], days=plan["days"])) as pages:
         for intents in pages:
             missing = _request_page(intents, application, progress, refused, catalog=catalog, asking=asking)

@@ -23,22 +23,21 @@ def gravest(errors: Iterable[GlacierProviderError]) -> GlacierProviderError | No
     return min(errors, key=lambda error: error.retryable, default=None)
 
 
-def raise_gravest(errors: Iterable[GlacierProviderError], told: str) -> None:
+def raise_gravest(errors: Iterable[GlacierProviderError], noun: str, told: str) -> None:
     """Raise an error of the gravest one's type, with its hint and caused by it; return when there is none.
 
-    `told` says what failed and comes between the number of errors and the gravest one's message, as in
-    ``3 copies could not be deleted: The store is too busy.``
+    `noun` is what failed, one of it, and `told` how, as in ``3 copies could not be deleted: The store is too busy.``
     """
     all_errors = list(errors)
     worst = gravest(all_errors)
     if worst is not None:
-        raise type(worst)(f"{len(all_errors):,} {told}: {worst.message}", hint=worst.hint) from worst
+        raise type(worst)(f"{counted(len(all_errors), noun)} {told}: {worst.message}", hint=worst.hint) from worst
 
 
-def raise_gravest_named(errors: NamedErrors, told: str) -> None:
+def raise_gravest_named(errors: NamedErrors, noun: str, told: str) -> None:
     """Do the same and name some of what failed, the gravest first."""
     names = [name for name, _ in sorted(errors, key=lambda named: named[1].retryable)]
-    raise_gravest([error for _, error in errors], f"{told} ({', '.join(names[:_TOLD])})")
+    raise_gravest([error for _, error in errors], noun, f"{told} ({', '.join(names[:_TOLD])})")
 
 
 def log_errors(log: logging.Logger, errors: NamedErrors) -> None:
@@ -50,9 +49,9 @@ def log_errors(log: logging.Logger, errors: NamedErrors) -> None:
 class GatheredErrors:
     """What failed of very many: all of it is counted, the first of it kept, of what lasts as much as of what passes."""
 
-    def __init__(self, told: str) -> None:
-        """`told` as in `raise_gravest`."""
-        self._told = told
+    def __init__(self, noun: str, told: str) -> None:
+        """`noun` and `told` as in `raise_gravest`."""
+        self._noun, self._told = noun, told
         self._count = 0
         self._kept: dict[bool, list[tuple[str, GlacierProviderError]]] = {False: [], True: []}
         self._in_vain = 0
@@ -91,4 +90,4 @@ class GatheredErrors:
             return
         told = f"{self._told} ({', '.join([name for name, _ in kept[:_TOLD]])})" if named else self._told
         worst = kept[0][1]
-        raise type(worst)(f"{self._count:,} {told}: {worst.message}", hint=worst.hint) from worst
+        raise type(worst)(f"{counted(self._count, self._noun)} {told}: {worst.message}", hint=worst.hint) from worst

@@ -8,6 +8,7 @@ meanwhile.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -42,6 +43,8 @@ from glacier_provider.postgres.tools.run import Ended, Reporter, TaskLog, Tool
 from glacier_provider.postgres.tools.server import Server, error_of
 from glacier_provider.postgres.tools.sql import TableName
 
+#: What is said where no directory can be synchronised, as on shares of other machines; PostgreSQL goes on, too.
+_NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 LOOK_SECONDS = 0.1  # between two looks at a dump that is being written, or ten times as long as a look takes
 
 
@@ -249,6 +252,9 @@ def _publish(partial: Path, target: Path) -> None:
     descriptor = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as exc:
+        if exc.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(descriptor)
 

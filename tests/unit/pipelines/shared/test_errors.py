@@ -38,7 +38,7 @@ def test_a_final_error_outranks_one_that_passes_and_the_first_stands_for_its_lik
 
 def test_one_that_passes_does_not_hide_a_final_one() -> None:
     with pytest.raises(StoreDenied) as raised:
-        raise_gravest(iter([BUSY, DENIED]), "copies could not be deleted")
+        raise_gravest(iter([BUSY, DENIED]), "copy", "could not be deleted")
     assert not raised.value.retryable
     assert raised.value.message == "2 copies could not be deleted: No."
     assert raised.value.__cause__ is DENIED
@@ -46,19 +46,19 @@ def test_one_that_passes_does_not_hide_a_final_one() -> None:
 
 def test_type_and_hint_of_the_gravest_are_kept() -> None:
     with pytest.raises(StoreError) as raised:
-        raise_gravest([BUSY, MISSING], "requests were refused")
+        raise_gravest([BUSY, MISSING], "request", "refused")
     assert (type(raised.value), raised.value.hint) == (StoreMissing, "Make it.")
 
 
 def test_without_errors_nothing_is_raised() -> None:
-    raise_gravest([], "files could not be archived")
-    raise_gravest_named([], "files could not be archived")
+    raise_gravest([], "file", "could not be archived")
+    raise_gravest_named([], "file", "could not be archived")
 
 
 def test_the_gravest_is_named_first_and_five_in_all() -> None:
     errors: list[tuple[str, GlacierProviderError]] = [(f"{number}.pdf", BUSY) for number in range(9)]
     with pytest.raises(StoreDenied) as raised:
-        raise_gravest_named([*errors, ("a.pdf", DENIED)], "files could not be archived")
+        raise_gravest_named([*errors, ("a.pdf", DENIED)], "file", "could not be archived")
     assert raised.value.message == "10 files could not be archived (a.pdf, 0.pdf, 1.pdf, 2.pdf, 3.pdf): No."
 
 
@@ -68,7 +68,7 @@ def test_the_first_hundred_are_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_of_very_many_failures_all_are_counted_and_the_first_are_kept() -> None:
-    failures = GatheredErrors("archives could not be brought")
+    failures = GatheredErrors("archive", "could not be brought")
     for number in range(1000):
         failures.add(f"{number}.pdf", BUSY)
     failures.add("a.pdf", DENIED)
@@ -79,18 +79,18 @@ def test_of_very_many_failures_all_are_counted_and_the_first_are_kept() -> None:
 
 
 def test_without_failures_nothing_is_raised_and_names_are_told_where_they_are_wanted() -> None:
-    failures = GatheredErrors("retrievals were refused")
+    failures = GatheredErrors("retrieval", "refused")
     failures.raise_gravest(named=True)
     failures.add("key", MISSING)
     with pytest.raises(StoreMissing) as raised:
         failures.raise_gravest(named=False)
-    assert (raised.value.message, raised.value.hint) == ("1 retrievals were refused: No bucket.", "Make it.")
+    assert (raised.value.message, raised.value.hint) == ("1 retrieval refused: No bucket.", "Make it.")
 
 
 def test_what_fails_for_ten_minutes_without_a_success_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(errors.time, "monotonic", lambda: now[0])
-    failures = GatheredErrors("archives could not be brought")
+    failures = GatheredErrors("archive", "could not be brought")
     for seconds in (0.0, 500.0, 1400.0):
         now[0] = seconds
         failures.add("a.pdf", BUSY)  # these are few
@@ -107,5 +107,5 @@ def test_what_fails_for_ten_minutes_without_a_success_is_ended(monkeypatch: pyte
 def test_a_disk_that_is_full_ends_all_at_once() -> None:
     full = OutOfSpace("It is full.")
     with pytest.raises(OutOfSpace) as raised:
-        GatheredErrors("archives could not be brought").add("a.pdf", full)
+        GatheredErrors("archive", "could not be brought").add("a.pdf", full)
     assert raised.value is full
