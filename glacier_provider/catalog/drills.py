@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from glacier_provider.catalog.backups import Backups
-from glacier_provider.catalog.copies import expire_copies, forget_old_requests
+from glacier_provider.catalog.copies import forget_what_is_over
 from glacier_provider.catalog.database import PAGE_SIZE, Database, Row
 from glacier_provider.core.drill import FileSample
 
@@ -40,8 +40,7 @@ class Drills:
         `keep_placed`: what an earlier plan of this restore has brought is there still.
         """
         found = Sampled(0, [])
-        expire_copies(self._db)
-        forget_old_requests(self._db, self._backups.application_id)
+        forget_what_is_over(self._db, self._backups.application_id)
         with self._db.transaction():
             self._db.run("forget_planned_archives", restore_id=restore_id, keep_placed=keep_placed)
             if files:

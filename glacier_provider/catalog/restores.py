@@ -10,7 +10,7 @@ from typing import Any
 
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Backups, Run, lease_holder
-from glacier_provider.catalog.copies import expire_copies, forget_old_requests
+from glacier_provider.catalog.copies import expire_copies, forget_what_is_over
 from glacier_provider.catalog.database import PAGE_SIZE, Database, Row, amount_of, waited_in_vain
 from glacier_provider.catalog.scans import FileSeen, Scans
 from glacier_provider.core.archive import Amount
@@ -336,8 +336,7 @@ class Restores:
 
     def forget_what_is_over(self) -> None:
         """Note as cold what can no longer be read, and what was asked for and never waited for: both are to be paid."""
-        expire_copies(self._db)
-        forget_old_requests(self._db, self._backups.application_id)
+        forget_what_is_over(self._db, self._backups.application_id)
 
     def others_since(self, restore_id: int) -> bool:
         """Whether another restore has changed the application's directory or database since this one was planned."""

@@ -24,14 +24,12 @@ from glacier_provider.core.archive import Amount
 from glacier_provider.core.checks import checks_in_words
 from glacier_provider.core.proof import Finding, ProofKind, finding_lines, proof_words
 from glacier_provider.core.restorability import restorability
-from glacier_provider.core.status import BackupState, ProofState, RestoreState, RetrievalStatus
+from glacier_provider.core.status import PLACED, BackupState, ProofState, RestoreState
 from glacier_provider.core.text import counted, in_words, nearest, readable_size
 from glacier_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from glacier_provider.catalog.catalog import Catalog
-
-_PLACED = (RetrievalStatus.LOCAL, RetrievalStatus.EXISTS)
 
 
 def add_commands(commands: Any) -> None:
@@ -323,7 +321,7 @@ def _so_far(progress: Mapping[str, Mapping[str, int]] | None) -> str:
     if not progress:
         return ""
     counts = {status: amount["archives"] for status, amount in progress.items()}
-    placed = sum(counts.pop(status, 0) for status in _PLACED)
+    placed = sum(counts.pop(status, 0) for status in PLACED)
     on_their_way = [f"{count:,} {status}" for status, count in sorted(counts.items())]
     return ", ".join([f"{placed:,} of {placed + sum(counts.values()):,} in place", *on_their_way])
 

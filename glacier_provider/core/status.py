@@ -37,6 +37,10 @@ class RetrievalStatus(StrEnum):
     EXISTS = "exists"  #: the attached file is in its directory; nothing to do
 
 
+#: What a restore need not bring any more.
+PLACED = (RetrievalStatus.LOCAL, RetrievalStatus.EXISTS)
+
+
 class RetrievalState(StrEnum):
     """The life of one paid request."""
 

@@ -38,7 +38,7 @@ from glacier_provider.core.proof import (
     standing_of,
 )
 from glacier_provider.core.restorability import cannot_be_brought_back
-from glacier_provider.core.status import ProofState, RetrievalStatus
+from glacier_provider.core.status import PLACED, ProofState, RetrievalStatus
 from glacier_provider.core.text import NAMED, counted
 from glacier_provider.core.tiers import Tier, retrieval_hours
 from glacier_provider.errors import ConfigurationError, GlacierProviderError
@@ -90,8 +90,6 @@ def run_url(dag_id: str, run_id: str) -> str:
 
 #: Which of these DAGs' runs a person may start.
 Startable = Callable[[Iterable[str]], set[str]]
-
-PLACED = (RetrievalStatus.LOCAL, RetrievalStatus.EXISTS)
 
 
 @dataclass(frozen=True, slots=True)

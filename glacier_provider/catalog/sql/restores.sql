@@ -548,7 +548,8 @@ WITH over AS (
        AND g.requested_at < statement_timestamp() - make_interval(days => g.days + %(latest)s)
     RETURNING g.archive_id)
 UPDATE glacier_archives a SET retrieval_status = 'available' FROM over
- WHERE a.id = over.archive_id AND a.retrieval_status = 'pending';
+ WHERE a.id = over.archive_id AND a.retrieval_status = 'pending'
+RETURNING a.id;
 
 -- name: often_lost
 -- Archives whose retrievals of this restore ended again and again without being fetched.

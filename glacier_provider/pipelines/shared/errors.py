@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 from glacier_provider.core.text import counted
 from glacier_provider.errors import GlacierProviderError, OutOfSpace
@@ -31,7 +32,11 @@ def raise_gravest(errors: Iterable[GlacierProviderError], noun: str, told: str) 
     all_errors = list(errors)
     worst = gravest(all_errors)
     if worst is not None:
-        raise type(worst)(f"{counted(len(all_errors), noun)} {told}: {worst.message}", hint=worst.hint) from worst
+        _raise_for_all(worst, len(all_errors), noun, told)
+
+
+def _raise_for_all(worst: GlacierProviderError, count: int, noun: str, told: str) -> NoReturn:
+    raise type(worst)(f"{counted(count, noun)} {told}: {worst.message}", hint=worst.hint) from worst
 
 
 def raise_gravest_named(errors: NamedErrors, noun: str, told: str) -> None:
@@ -89,5 +94,4 @@ class GatheredErrors:
         if not kept:
             return
         told = f"{self._told} ({', '.join([name for name, _ in kept[:_TOLD]])})" if named else self._told
-        worst = kept[0][1]
-        raise type(worst)(f"{counted(self._count, self._noun)} {told}: {worst.message}", hint=worst.hint) from worst
+        _raise_for_all(kept[0][1], self._count, self._noun, told)
