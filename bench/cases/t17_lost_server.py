@@ -50,7 +50,7 @@ def plan(*, database: dict[str, Any], backup_id: int, count: int, url: str, file
         begun = time.perf_counter()
         planned = restore.plan_restore(application, run, request, catalog=catalog, stores=lambda _: store)
         seconds = time.perf_counter() - begun
-        catalog.restores.start(planned["restore_id"])
+        catalog.restores.start(planned["restore_id"], notes_missing=False)  # as the task that asks
         with closing(
             catalog.restores.intend_retrievals(planned["restore_id"], EVERYTHING, tier="Bulk", days=1)
         ) as pages:

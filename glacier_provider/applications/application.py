@@ -31,6 +31,11 @@ class Application(Fields):
         return override(LIST_PRICES, self.prices or {})
 
     @property
+    def may_ask_by_batch(self) -> bool:
+        """Whether jobs may ask for very many archives: a role is named for them, and nobody said never."""
+        return self.retrieval_batch == "auto" and self.verify.account is not None
+
+    @property
     def first_day(self) -> datetime:
         """The day from which on backups are scheduled: midnight in the application's time zone."""
         return datetime.combine(self.start or _FIRST_DAY, time(), tzinfo=ZoneInfo(self.timezone))

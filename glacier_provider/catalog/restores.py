@@ -25,6 +25,7 @@ LANE = 16_384
 _ASKED_AT_ONCE = 5 * PAGE_SIZE
 #: All archives that there can be.
 EVERYTHING = ArchiveRange(0, 2**62)
+_ALL_IDS = {"after": EVERYTHING.first - 1, "upto": EVERYTHING.last}
 #: Of so many is known at a time how they are: a few rows, and the keys of what is waited for.
 LOOKED_AT_ONCE = 5 * PAGE_SIZE
 
@@ -154,8 +155,9 @@ class Restores:
         """Whether the restore goes into another place than the application's own."""
         return bool(self.get(restore_id)["request"].get("into"))
 
-    def start(self, restore_id: int, step: str | None = None) -> None:
-        """Begin or go on; raise IllegalMove when the restore is complete. What its plan found missing is noted now.
+    def start(self, restore_id: int, step: str | None = None, *, notes_missing: bool = True) -> None:
+        """Begin or go on; raise IllegalMove when the restore is complete. What its plan found missing is noted now, or
+        else by `intend_retrievals`.
 
         One that failed runs again with the step that failed, or with the last (none is named): it stays failed while
         others of its run, which share its work, go on.
@@ -165,8 +167,8 @@ class Restores:
         with self._db.transaction():
             started = self._db.row("start_restore", restore_id=restore_id, step=step)
             if started is not None:
-                if not started["missing_noted"]:
-                    self._note_missing(restore_id)
+                if notes_missing:
+                    self.note_missing(restore_id)
                 return
         restore = self.get(restore_id)
         if restore["state"] != "complete":
@@ -195,10 +197,18 @@ class Restores:
                 hint="Trigger a new restore.",
             )
 
-    def _note_missing(self, restore_id: int) -> None:
-        self._db.row("lock_notes", schema=self._db.schema, restore_id=restore_id)
-        self._db.row("missing_noted", restore_id=restore_id)
-        self._db.run("note_missing", restore_id=restore_id)
+    def note_missing(self, restore_id: int, page: Mapping[str, int] | None = None) -> None:
+        """Note in the archives that their files are missing, as the restore's plan found: all that are not noted, or of
+        them those of a page of ids. Raise IllegalMove when the restore is over: others know more by then.
+        """
+        with self._db.transaction():
+            if self._db.row("to_note", restore_id=restore_id) is None:
+                return
+            self.require_going_on(restore_id)
+            self._db.row("lock_notes", schema=self._db.schema, restore_id=restore_id)
+            if page is None:
+                self._db.row("missing_noted", restore_id=restore_id)
+            self._db.run("note_missing", restore_id=restore_id, **(page or _ALL_IDS))
 
     def take_lease(self, restore_id: int) -> None:
         """Take the application's lease for the steps that change its database and directory.
@@ -482,8 +492,12 @@ class Restores:
 
         Two restores that want the same archives take turns, page by page, until the caller asks for the next page: the
         second one finds confirmed what the first one asked for. Close the generator to end a turn.
+
+        What is missing is noted of the first page, and of all else once that was asked for: of a million files it takes
+        half a minute, and a store that refuses has said so by then.
         """
-        for page in self._pages(restore_id, wanted, _ASKED_AT_ONCE):
+        for number, page in enumerate(self._pages(restore_id, wanted, _ASKED_AT_ONCE)):
+            self.note_missing(restore_id, None if number else page)
             found = {row["id"]: row for row in self._db.rows("archives_to_request", restore_id=restore_id, **page)}
             if not found:
                 continue

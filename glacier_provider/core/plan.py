@@ -429,14 +429,26 @@ def plan_by_store(
 
 def _by_batch(plan: RestorePlan, asked: Mapping[str, int], prices: Prices) -> RestorePlan:
     """Return a plan by which jobs ask for what is very much of one store; they cost by each tier that they know."""
-    many = {uri: count for uri, count in asked.items() if count >= BATCH_FROM and store_class(uri) != "VAULT"}
+    many = {uri: count for uri, count in asked.items() if is_for_a_job(store_class(uri), count)}
     fee = sum((batch_cost(count, prices) for count in many.values()), Decimal(0))
-    costs = {
-        tier: cost + TierCost(requests=fee) if tier in {known.value for known in BATCH_TIERS} else cost
-        for tier, cost in plan.costs.items()
-    }
     chosen = plan.tier in BATCH_TIERS
-    return replace(plan, costs=costs, by_batch=many if chosen else {}, batch_fee=fee if chosen else Decimal(0))
+    return replace(
+        plan,
+        costs=with_jobs(plan.costs, fee),
+        by_batch=many if chosen else {},
+        batch_fee=fee if chosen else Decimal(0),
+    )
+
+
+def is_for_a_job(store_class: str, archives: int) -> bool:
+    """Return whether a job of S3 Batch Operations asks for so many archives of one store, where one may."""
+    return archives >= BATCH_FROM and store_class != "VAULT"
+
+
+def with_jobs(costs: Mapping[str, TierCost], fee: Decimal) -> dict[str, TierCost]:
+    """Return what retrievals cost by tier, with the fee of the jobs that ask for them: by the tiers that jobs know."""
+    known = {tier.value for tier in BATCH_TIERS}
+    return {tier: cost + TierCost(requests=fee) if tier in known else cost for tier, cost in costs.items()}
 
 
 def _slowest(spans: Iterable[Mapping[Tier, tuple[float, float]]]) -> dict[str, tuple[float, float]]:

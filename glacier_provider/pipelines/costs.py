@@ -14,6 +14,7 @@ from glacier_provider.core.archive import ArchiveKind
 from glacier_provider.core.cost import (
     Stored,
     TierCost,
+    batch_cost,
     class_of,
     daily_look_cost,
     merged,
@@ -22,6 +23,7 @@ from glacier_provider.core.cost import (
     upload_cost,
 )
 from glacier_provider.core.parts import LISTED_AT_ONCE, MIB
+from glacier_provider.core.plan import is_for_a_job, with_jobs
 from glacier_provider.core.store_uri import store_class
 
 #: So many of the newest files are looked at after they were written, and the dump.
@@ -77,14 +79,19 @@ def looks_cost(application: Application, *, archives: int, new: int = 1) -> Deci
 def whole_retrieval(
     application: Application, stored: Iterable[Stored], now: datetime | None = None
 ) -> dict[str, TierCost]:
-    """Return by tier what bringing all of this back costs, asked for now."""
-    return retrieval_by_tier(
-        stored,
-        application.price_table,
+    """Return by tier what bringing all of this back costs, asked for now; by jobs, where they may ask for it."""
+    kept, prices = list(stored), application.price_table
+    costs = retrieval_by_tier(
+        kept,
+        prices,
         days=application.retrieval_days,
         now=now or datetime.now(UTC),
         look_seconds=look_seconds(application),
     )
+    if not application.may_ask_by_batch:
+        return costs
+    cold = (one for one in kept if prices.of(one.store_class).tiers and is_for_a_job(one.store_class, one.archives))
+    return with_jobs(costs, sum((batch_cost(one.archives, prices) for one in cold), Decimal(0)))
 
 
 def look_seconds(application: Application) -> int:

@@ -379,8 +379,12 @@ def test_a_restore_is_planned_and_started_by_two_clicks(page: Page, site: Site, 
         re.compile(r"Expedited\s*1–5 min\s*\$0\.0\d")
     )
     expect(page.get_by_text(re.compile("prices of .* as of 20"))).to_be_visible()
+    page.get_by_label("Keep retrieved copies for").select_option("14 days")
+    expect(fact(page, "Retrieved copies are kept")).to_have_text("14 days")
     shoot(page, shots / "restore-plan.png")
-    page.get_by_role("button", name="Start the restore").click()
+    with page.expect_request(lambda request: request.method == "POST" and "dagRuns" in request.url) as triggered:
+        page.get_by_role("button", name="Start the restore").click()
+    assert triggered.value.post_data_json["conf"]["days"] == 14
     expect(page).to_have_url(re.compile("/dags/glacier_restore__dms/runs/manual"))
     expect(page.get_by_test_id("rf__node-close_restore").or_(page.get_by_text("close_restore")).first).to_be_visible()
 

@@ -1677,10 +1677,26 @@ _mutation(
     "tests/integration/catalog/test_progress_kept.py::test_whatever_somebody_changes_by_hand_is_counted_anew",
 )
 _mutation(
+    "a job asks for what is known to be missing before that is known",
+    Promise.BILL,
+    "glacier_provider/pipelines/restore/request.py",
+    '            if plan.get("by_batch"):\n',
+    "            if False:\n",
+    "tests/integration/test_restored_by_batch.py::test_one_job_asks_for_all_and_the_rest_is_as_ever",
+)
+_mutation(
+    "a restore that is over notes as missing what others put in its place",
+    Promise.FENCED,
+    "glacier_provider/catalog/restores.py",
+    "            self.require_going_on(restore_id)\n            self._db.row",
+    "            self._db.row",
+    "tests/integration/catalog/test_restore_plans.py::test_a_restore_that_is_over_notes_nothing_more_as_missing",
+)
+_mutation(
     "a job is paid for by a tier that knows none",
     Promise.BILL,
     f"{CORE}/plan.py",
-    "tier: cost + TierCost(requests=fee) if tier in {known.value for known in BATCH_TIERS} else cost",
+    "tier: cost + TierCost(requests=fee) if tier in known else cost",
     "tier: cost + TierCost(requests=fee)",
     "tests/unit/core/test_plan.py::test_by_the_quickest_tier_each_is_asked_for_by_itself_and_no_job_is_paid",
 )

@@ -50,7 +50,7 @@ UPDATE restores
          WHERE other.application_id = restores.application_id AND other.id <> restores.id
            AND other.last_lease_token IS NOT NULL
            AND (other.closed_at IS NULL OR other.closed_at > restores.closed_at)))
-RETURNING restores.id, missing_noted;
+RETURNING restores.id;
 
 -- name: restore_that_is_over
 -- Complete; a drill whose places are being cleared; or failed, and another one has changed something since: nothing of it
@@ -226,17 +226,25 @@ SELECT a.filename AS name, count(*) OVER () AS total FROM compared c JOIN glacie
 SELECT pg_advisory_xact_lock(hashtextextended(%(schema)s || ' missing files', application_id)) FROM restores
  WHERE id = %(restore_id)s;
 
+-- name: to_note
+-- Two that note what the same restore misses, one after the other: the second one finds that it is done.
+SELECT id FROM restores WHERE id = %(restore_id)s AND NOT missing_noted FOR UPDATE;
+
 -- name: note_missing
 -- Not in the directory, whatever the catalog believed: a copy that was retrieved earlier may still be on offer.
+WITH missing AS MATERIALIZED (
+    SELECT archive_id FROM restore_archives
+     WHERE restore_id = %(restore_id)s AND archive_id > %(after)s AND archive_id <= %(upto)s AND believed)
 UPDATE glacier_archives a SET retrieval_status =
        CASE WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'ready') THEN 'ready'
             WHEN EXISTS (SELECT FROM glacier_retrievals g WHERE g.archive_id = a.id AND g.state = 'requested'
                             AND g.confirmed) THEN 'pending' ELSE 'available' END
-  FROM restore_archives r
- WHERE r.restore_id = %(restore_id)s AND r.believed AND a.id = r.archive_id AND a.retrieval_status = 'exists';
+  FROM missing
+ WHERE a.id = missing.archive_id AND a.retrieval_status = 'exists';
 
 -- name: missing_noted
--- Before it is done, in the same transaction: the plan itself does not become outdated by it.
+-- Before it is done, in the same transaction: the plan itself does not become outdated by it. Of a page it does
+-- (outdate_plans), which is how what is noted of a page is not noted again.
 UPDATE restores SET missing_noted = true WHERE id = %(restore_id)s
 RETURNING id;
 

@@ -34,11 +34,6 @@ _OUT_OF_REACH = (
 )
 
 
-def may_ask_by_batch(application: Application) -> bool:
-    """Return whether jobs may ask for very many archives: a role is named for them, and nobody said never."""
-    return application.retrieval_batch == "auto" and application.verify.account is not None
-
-
 def ask_by_batch(
     application: Application,
     restore_id: int,
@@ -57,7 +52,7 @@ def ask_by_batch(
     asked = 0
     with catalog.restores.jobs_in_turn(restore_id):
         _settle_planned(application, restore_id, plan, catalog=catalog, batches=batches, may_go_on=may_go_on)
-        if plan["tier"] not in BATCH_TIERS or not may_ask_by_batch(application):
+        if plan["tier"] not in BATCH_TIERS or not application.may_ask_by_batch:
             return 0
         done = catalog.restores.get(restore_id)["outcome"].get("batch", {})
         for uri in plan.get("by_batch") or ():
@@ -86,7 +81,7 @@ def _settle_planned(
         if job["state"] != BatchJobState.PLANNED:
             continue
         is_own = job["restore_id"] == restore_id
-        if not may_ask_by_batch(application):
+        if not application.may_ask_by_batch:
             why = "No job is to ask for it."
         elif is_own and not _is_as_planned(job, plan):
             why = "It is to be asked for otherwise than by the job that was planned."
@@ -118,7 +113,7 @@ def _known_to_aws(application: Application, job: Row, batches: Batches) -> str |
     try:
         return batches(job["store_uri"]).find(job["token"])
     except (StoreError, ConfigurationError) as error:
-        if may_ask_by_batch(application):
+        if application.may_ask_by_batch:
             raise
         log.warning("Whether AWS has a job of restore %s is not known: %s", job["restore_id"], error.message)
         return None

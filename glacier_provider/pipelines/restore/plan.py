@@ -32,7 +32,6 @@ from glacier_provider.files import Root, name_parts
 from glacier_provider.files.target import claimed_by
 from glacier_provider.files.walk import LARGEST_INODE, kept_mtime
 from glacier_provider.pipelines.costs import look_seconds
-from glacier_provider.pipelines.restore.batch import may_ask_by_batch
 from glacier_provider.pipelines.restore.database import exclusions_of, refuse_left_behind
 from glacier_provider.pipelines.restore.elsewhere import (
     Elsewhere,
@@ -385,7 +384,7 @@ def _plan(
         budget=application.restore.budget,
         now=datetime.now(UTC),
         look_seconds=look_seconds(application),
-        batch=may_ask_by_batch(application),
+        batch=application.may_ask_by_batch,
     )
 
 

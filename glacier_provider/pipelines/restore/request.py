@@ -54,12 +54,15 @@ def request_retrievals(
     it takes none for ten minutes, that is the end.
     """
     step = f"the requests from {wanted.first} on"
-    with shared_step(catalog, restore_id, step) as may_go_on:
+    with shared_step(catalog, restore_id, step, notes_missing=False) as may_go_on:
         plan = catalog.restores.get(restore_id)["plan"]
         if not _needs_retrieval(catalog, restore_id, stores):
+            catalog.restores.note_missing(restore_id)
             return {"requested": 0, "readable_at_once": _note_readable_at_once(restore_id, wanted, catalog)}
         by_jobs = 0
         if batches is not None:
+            if plan.get("by_batch"):
+                catalog.restores.note_missing(restore_id)  # a job asks for all that is known to be missing
             by_jobs = ask_by_batch(application, restore_id, plan, catalog=catalog, batches=batches, may_go_on=may_go_on)
         with (
             catalog.alone(f"{step} of restore {restore_id}"),

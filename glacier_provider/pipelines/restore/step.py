@@ -63,13 +63,16 @@ def undo_step(catalog: Catalog, restore_id: int, step: str, run: Run | None) -> 
 
 
 @contextmanager
-def shared_step(catalog: Catalog, restore_id: int, step: str) -> Iterator[Callable[[], None]]:
-    """Begin, or go on with, one of the steps that go on beside each other; raise as `Restores.start`.
+def shared_step(
+    catalog: Catalog, restore_id: int, step: str, *, notes_missing: bool = True
+) -> Iterator[Callable[[], None]]:
+    """Begin, or go on with, one of the steps that go on beside each other; `notes_missing`, and raises, as
+    `Restores.start`.
 
     Yields a function that raises IllegalMove once the restore is over: a process that slept goes on no further. To call
     before each thing that cannot be taken back.
     """
-    catalog.restores.start(restore_id, step)
+    catalog.restores.start(restore_id, step, notes_missing=notes_missing)
     with named_step(step), _while_it_goes_on(catalog, restore_id) as may_go_on:
         yield may_go_on
 

@@ -5,6 +5,7 @@ import { Prices } from "./costs.js";
 import * as form from "./format.js";
 import { applicationPath, backupPath, Button, C, Check, Fact, Facts, h, HOME, Link, Note, Page, Panel, Problem, runPath, Small, Time, useNavigate, Waiting } from "./parts.js";
 import { isOpen } from "./status.js";
+import { Choice } from "./table.js";
 
 const { useEffect, useId, useRef, useState } = globalThis.React;
 
@@ -14,11 +15,14 @@ const PARTS = {
   files: "Missing files alone; the database is left as it is",
 };
 
+/** For how long copies may be kept: who restores very many files, or slowly, needs them for longer. */
+const DAYS = [1, 3, 7, 14, 30, 60];
+
 export function RestoreView({ name, id }) {
-  const [choice, setChoice] = useState({ part: "everything", tier: null, orphans: true, approve: false, withoutLost: false, into: "" });
+  const [choice, setChoice] = useState({ part: "everything", tier: null, days: "", orphans: true, approve: false, withoutLost: false, into: "" });
   const choose = (changes) => setChoice((before) => ({ ...before, ...changes }));
   const card = useAnswer(`/applications/${name}`);
-  const answer = useAnswer(`/applications/${name}/backups/${id}/restore-preview${query({ part: choice.part, into: choice.into || null })}`);
+  const answer = useAnswer(`/applications/${name}/backups/${id}/restore-preview${query({ part: choice.part, days: choice.days || null, into: choice.into || null })}`);
   const plan = useLast(answer.data);
   const trail = [["Glacier backups", HOME], [name, applicationPath(name)], [`Backup ${id}`, backupPath(name, id)]];
   const tier = choice.tier || plan?.tier;
@@ -61,7 +65,7 @@ function Radios({ title, value, onChange, options }) {
   );
 }
 
-function Choices({ plan, part, tier, orphans, approve, withoutLost, into, choose }) {
+function Choices({ plan, part, tier, days, orphans, approve, withoutLost, into, choose }) {
   const tiers = plan?.tiers || [];
   return h(
     Panel,
@@ -74,6 +78,9 @@ function Choices({ plan, part, tier, orphans, approve, withoutLost, into, choose
       tiers.length > 0 &&
         h(Radios, { title: "Retrieval tier: the slower, the cheaper", value: tier, onChange: (next) => choose({ tier: next }),
           options: tiers.map((one) => [one.tier, one.tier, form.hours(one.hours), one.cost && form.money(one.cost.total, plan.currency)]) }),
+      tiers.length > 0 &&
+        h(Choice, { label: "Keep retrieved copies for", value: days, onChange: (next) => choose({ days: next }),
+          options: [["", "as many days as is usual here"], ...DAYS.map((one) => [String(one), form.plural(one, "day")])] }),
       part === "everything" && !into &&
         h(Check, { checked: orphans, onChange: (next) => choose({ orphans: next }) },
           "Move files that this backup does not contain, or contains with another content, to the orphan directory. They are not deleted, and can be moved back."),
@@ -138,7 +145,7 @@ function Breakdown({ cost, currency }) {
   return said.length > 1 && h(Small, { mt: 3 }, `Of it: ${said.join(", ")}.`);
 }
 
-function Start({ card, id, plan, part, tier, orphans, approve, withoutLost, into }) {
+function Start({ card, id, plan, part, tier, days, orphans, approve, withoutLost, into }) {
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
   const navigate = useNavigate();
@@ -146,7 +153,7 @@ function Start({ card, id, plan, part, tier, orphans, approve, withoutLost, into
     setBusy(true);
     setError(null);
     try {
-      const conf = { backup_id: id, part, move_orphans: orphans, ...(tier ? { tier } : {}), ...(approve ? { approve } : {}),
+      const conf = { backup_id: id, part, move_orphans: orphans, ...(tier ? { tier } : {}), ...(days ? { days: Number(days) } : {}), ...(approve ? { approve } : {}),
         ...(withoutLost ? { without_lost: true } : {}), ...(into ? { into } : {}) };
       const run = await airflow.trigger(card.restore_dag, conf);
       showGraphs();

@@ -98,6 +98,62 @@ def test_a_start_is_noted_once(catalog: Catalog) -> None:
     assert to_request(catalog, restore_id) == []
 
 
+@pytest.fixture
+def by_twos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glacier_provider.catalog.restores._ASKED_AT_ONCE", 2)
+
+
+def begun(catalog: Catalog, *, there: list[str]) -> int:
+    """Return a restore of a to e whose requests were begun, and nothing of what is missing noted."""
+    restore_id, _ = planned(catalog, a_backup(catalog, 1, list("abcde")), 101, there)
+    catalog.restores.start(restore_id, notes_missing=False)
+    return restore_id
+
+
+@pytest.mark.usefixtures("by_twos")
+def test_the_first_archives_are_asked_for_before_all_that_is_missing_is_noted(catalog: Catalog) -> None:
+    restore_id = begun(catalog, there=["a"])
+    with closing(catalog.restores.intend_retrievals(restore_id, ALL, tier="Bulk", days=1)) as pages:
+        first = next(pages)
+        assert [status_of(catalog, name) for name in "abcde"] == [
+            "exists",
+            "available",
+            "available",
+            "exists",
+            "exists",
+        ]
+        assert progress(catalog, restore_id) == {"available": 4}, "what a page shows of it"
+        catalog.restores.confirm_retrievals([(intent.id, None) for intent in first])
+        assert progress(catalog, restore_id) == {"available": 2, "pending": 2}
+        assert len(next(pages)) == 2
+        assert [status_of(catalog, name) for name in "abcde"] == ["exists", "pending", "pending", *["available"] * 2]
+        assert progress(catalog, restore_id) == {"available": 2, "pending": 2}
+
+
+@pytest.mark.usefixtures("by_twos")
+def test_a_step_that_comes_after_one_that_died_notes_what_is_left_and_nothing_twice(catalog: Catalog) -> None:
+    restore_id = begun(catalog, there=["a"])
+    with closing(catalog.restores.intend_retrievals(restore_id, ALL, tier="Bulk", days=1)) as pages:
+        first = next(pages)
+    catalog.restores.placed([intent.archive_id for intent in first[:1]])
+    catalog.restores.start(restore_id)
+    assert [status_of(catalog, name) for name in "abcde"] == ["exists", "exists", *["available"] * 3]
+
+
+@pytest.mark.usefixtures("by_twos")
+def test_a_restore_that_is_over_notes_nothing_more_as_missing(catalog: Catalog) -> None:
+    restore_id = begun(catalog, there=[])
+    with closing(catalog.restores.intend_retrievals(restore_id, ALL, tier="Bulk", days=1)) as pages:
+        next(pages)
+        catalog.restores.fail(restore_id, "marked by a person")
+        newer, _ = planned(catalog, catalog.restores.get(restore_id)["backup_id"], 102, list("cde"))
+        catalog.restores.start(newer)
+        catalog.restores.take_lease(newer)
+        with pytest.raises(IllegalMove, match=f"Restore {restore_id} is over"):
+            next(pages)
+    assert [status_of(catalog, name) for name in "cde"] == ["exists"] * 3
+
+
 def test_what_another_restore_brought_since_the_plan_is_not_requested_again(catalog: Catalog) -> None:
     backup_id = a_backup(catalog, 1, ["a", "b"])
     first, _ = planned(catalog, backup_id, 101, ["b"])
