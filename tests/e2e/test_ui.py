@@ -375,12 +375,12 @@ def test_a_restore_is_planned_and_started_by_two_clicks(page: Page, site: Site, 
         expect(fact(page, "Archives to retrieve from the cold")).to_have_text(re.compile(r"^2 \("))  # dump, and a file
         expect(fact(page, "Typically readable")).to_have_text("after 3–5 h")
         expect(fact(page, "Estimated cost")).to_have_text("< $0.01")
+        page.get_by_label("Keep retrieved copies for").select_option("14 days")
+        expect(fact(page, "Retrieved copies are kept")).to_have_text("14 days")
     expect(page.get_by_role("group", name="Retrieval tier")).to_contain_text(
         re.compile(r"Expedited\s*1–5 min\s*\$0\.0\d")
     )
     expect(page.get_by_text(re.compile("prices of .* as of 20"))).to_be_visible()
-    page.get_by_label("Keep retrieved copies for").select_option("14 days")
-    expect(fact(page, "Retrieved copies are kept")).to_have_text("14 days")
     shoot(page, shots / "restore-plan.png")
     with page.expect_request(lambda request: request.method == "POST" and "dagRuns" in request.url) as triggered:
         page.get_by_role("button", name="Start the restore").click()
