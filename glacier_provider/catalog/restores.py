@@ -516,6 +516,7 @@ class Restores:
                     )
                     for row in self._db.rows("live_retrievals", archive_ids=list(found))
                 ]
+        self.note_missing(restore_id)  # also what other tasks are to ask for, which a person may mark as done
 
     @contextmanager
     def _in_turn(self, restore_id: int, archive_ids: Iterable[int]) -> Iterator[None]:

@@ -48,6 +48,13 @@ def to_request(catalog: Catalog, restore_id: int) -> list[int]:
     return [archive for page in catalog.restores.archives_to_request(restore_id, ALL) for archive in page]
 
 
+def to_bring(catalog: Catalog, restore_id: int) -> list[int]:
+    rows = catalog._database.connection().execute(
+        "SELECT archive_id FROM restore_archives WHERE restore_id = %s ORDER BY 1", [restore_id]
+    )
+    return [row["archive_id"] for row in rows]
+
+
 def progress(catalog: Catalog, restore_id: int) -> dict[str, int]:
     return {row["status"]: row["archives"] for row in catalog.pages.restore_progress(restore_id).archives}
 
@@ -128,6 +135,16 @@ def test_the_first_archives_are_asked_for_before_all_that_is_missing_is_noted(ca
         assert len(next(pages)) == 2
         assert [status_of(catalog, name) for name in "abcde"] == ["exists", "pending", "pending", *["available"] * 2]
         assert progress(catalog, restore_id) == {"available": 2, "pending": 2}
+
+
+@pytest.mark.usefixtures("by_twos")
+def test_what_a_task_that_never_ran_was_to_ask_for_is_missing_all_the_same(catalog: Catalog) -> None:
+    restore_id = begun(catalog, there=[])
+    [first, *rest] = to_bring(catalog, restore_id)
+    assert (
+        len(list(catalog.restores.intend_retrievals(restore_id, ArchiveRange(first, first), tier="Bulk", days=1))) == 1
+    )
+    assert to_request(catalog, restore_id) == [first, *rest]
 
 
 @pytest.mark.usefixtures("by_twos")
