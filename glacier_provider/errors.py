@@ -4,7 +4,8 @@
 
     GlacierProviderError
     ├── ConfigurationError        applications.yaml, a connection, a store URI: mend the configuration
-    │   └── UnsafeCatalogSchema   the catalog schema is one the application uses itself
+    │   ├── UnsafeCatalogSchema   the catalog schema is one the application uses itself
+    │   └── ConnectionAway        what keeps an Airflow connection does not answer (retry may help)
     ├── ToolError                 PostgreSQL client tools
     │   ├── ToolMissing           no pg_dump or pg_restore found
     │   ├── ToolTooOld            the client is older than the server
@@ -106,6 +107,13 @@ class UnsafeCatalogSchema(ConfigurationError):
     """The catalog schema also holds objects of the application."""
 
     hint = "Give the catalog a schema of its own: set catalog_schema in applications.yaml."
+
+
+class ConnectionAway(ConfigurationError):
+    """What keeps Airflow's connections does not answer."""
+
+    retryable = True
+    hint = "See to Airflow's API server and database, and to its secrets back end; a task tries again."
 
 
 class ToolError(GlacierProviderError):

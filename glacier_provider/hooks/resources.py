@@ -15,6 +15,7 @@ from glacier_provider.applications import Application, load_applications, parse_
 from glacier_provider.core.parts import MIB
 from glacier_provider.core.store_uri import parse_store_uri
 from glacier_provider.errors import ConfigurationError
+from glacier_provider.hooks.connections import raise_not_given
 from glacier_provider.hooks.runs import run_ended
 
 if TYPE_CHECKING:
@@ -296,15 +297,19 @@ def _opened(application: Application, uri: str, client: Any) -> ArchiveStore:
 
 
 def connection_of(conn_id: str) -> Any:
-    """Return an Airflow connection; raise ConfigurationError when there is none."""
+    """Return an Airflow connection; raise ConfigurationError when there is none or it cannot be read, ConnectionAway
+    when what keeps it does not answer.
+    """
     from airflow.sdk.bases.hook import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     try:
-        return BaseHook.get_connection(conn_id)
+        connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException as error:
+        raise_not_given(conn_id, error)
+    if not isinstance(connection.extra_dejson, Mapping):
         raise ConfigurationError(
-            f"There is no Airflow connection {conn_id}.",
-            hint=f"Add it in Admin > Connections, or set AIRFLOW_CONN_{conn_id.upper()} in the environment of all of "
-            "Airflow's processes.",
-        ) from error
+            f"The extra of the Airflow connection {conn_id} is no mapping.",
+            hint='It holds JSON with names, as in {"sslmode": "require"}.',
+        )
+    return connection
