@@ -70,6 +70,7 @@ def undo_dag(application: Application) -> DAG:
             restore_id=restore_id,
             dump="{{ params.dump or '' }}",
             wanted="{{ params.what in ('database', 'both') }}",
+            params_known=list(undo_params()),
         )
         files = OrphanFileOperator(
             task_id="undo_orphans",

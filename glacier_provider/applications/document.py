@@ -66,6 +66,8 @@ def read_document(path: Path, *, unreadable_hint: str) -> Document:
         what, hint = (f"there is a tab in column {tab}", _SPACES) if tab else (exc.problem, _QUOTE)
         raise ConfigurationError(f"{path}, line {line + 1}: {what}.", hint=hint) from exc
     except (yaml.YAMLError, RecursionError, ValueError) as exc:
+        if place := _not_utf_8(content):
+            raise ConfigurationError(f"{path}, {place} is not UTF-8.", hint=_UTF_8) from exc
         raise ConfigurationError(f"{path} is not YAML: {type(exc).__name__}.") from exc
     for one in doubled:
         if not one.path:
@@ -100,6 +102,18 @@ def _tab_before_text(lines: list[bytes], number: int) -> int:
     return at or line.partition(b"#")[0].find(b"\t") + 1
 
 
+def _not_utf_8(content: bytes) -> str:
+    """Return line and column of the first byte that is no UTF-8, "" where there is none."""
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        return f"line {line}: the byte 0x{content[error.start]:02x} in column {column}"
+    return ""
+
+
+_UTF_8 = "Save the file as UTF-8."
 _SPACES = "Correct the file: YAML wants spaces where this tab is."
 _QUOTE = 'Correct the file; values that begin with @ or * need quotes, as in schedule: "@daily".'
 _ONCE = "Correct the file: leave one of the two."

@@ -114,8 +114,8 @@ def applications_path(path: str | os.PathLike[str] | None = None) -> Path:
     """
     configured = path or os.environ.get(ENVIRONMENT_VARIABLE) or _airflow_setting()
     if configured:
-        return Path(configured).expanduser()
-    return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "dags" / "applications.yaml"
+        return Path(os.path.expanduser(configured))  # which leaves ~ where a user has no home, and raises nothing
+    return Path(os.path.expanduser(os.environ.get("AIRFLOW_HOME", "~/airflow"))) / "dags" / "applications.yaml"
 
 
 def _airflow_setting() -> str | None:

@@ -137,7 +137,10 @@ def _check_timezone(name: str) -> str:
 
 
 def _day(value: Any) -> date:
-    return value if type(value) is date else date.fromisoformat(value if isinstance(value, str) else "")
+    day = value if type(value) is date else date.fromisoformat(value if isinstance(value, str) else "")
+    if day.year not in _YEARS:  # nearer to the ends of the calendar no time zone and no schedule can be reckoned with
+        raise ValueError
+    return day
 
 
 def _whole_number(value: Any) -> int:
@@ -299,6 +302,7 @@ def _mapping(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 _ALERT_WORDS = "a list of mail addresses, webhook URLs, and mappings with email, webhook, apprise or notifier"
 _EXECUTOR_WORDS = "a mapping, in which pod_override is a pod with a spec, as Kubernetes reads it"
+_YEARS = range(1970, 3000)
 _DIRECTORY = r"\.{3,}|\.*[^./\u0000][^/\u0000]*"  # of a path: neither . nor ..
 _TARGET_NAME = "[a-z][a-z0-9_-]{0,39}"
 _TARGET_WORDS = "a mapping of names to a database, a files_directory, or both"
@@ -340,7 +344,12 @@ TimeZone = Annotated[
     AfterValidator(_check_timezone),
     must_be("the name of a time zone"),
 ]
-Day = Annotated[date, BeforeValidator(_day), must_be("a date")]
+Day = Annotated[
+    date,
+    BeforeValidator(_day),
+    Keywords({"pattern": "^(19[7-9]|2[0-9]{2})[0-9]"}),
+    must_be(f"a date from {_YEARS[0]} to {_YEARS[-1]}"),
+]
 Compression = Annotated[
     str,
     _pattern("^(none|gzip(:0?[0-9])?|lz4(:(0?[0-9]|1[0-2]))?|zstd(:(0?[0-9]|1[0-9]|2[0-2]))?)$"),

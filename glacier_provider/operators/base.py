@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 #: Airflow leaves out, in silence, tasks that start after a run's logical date. No run is so early.
-ANY_DATE = datetime(2000, 1, 1, tzinfo=UTC)
+ANY_DATE = datetime(1900, 1, 1, tzinfo=UTC)
 
 
 def default_args(application: Application) -> dict[str, Any]:
@@ -163,6 +163,14 @@ def skip_unless(wanted: bool | str) -> None:
 
     if not truth(wanted, "wanted"):
         raise AirflowSkipException("This run is not to do it.")
+
+
+def refuse_unknown_params(context: Context, known: Sequence[str] | None) -> None:
+    """Raise ConfigurationError for a param of the run that is none of those known; None: whatever it has."""
+    from glacier_provider.core.params import refuse_unknown
+
+    if known is not None:
+        refuse_unknown(context["params"], known)
 
 
 def is_last_try(context: Context) -> bool:

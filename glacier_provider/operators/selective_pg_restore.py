@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.operators.base import GlacierOperator, number_of, run_of, skip_unless
+from glacier_provider.operators.base import GlacierOperator, number_of, refuse_unknown_params, run_of, skip_unless
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -46,26 +46,35 @@ class SelectivePgRestoreOperator(GlacierOperator):
 class UndoDatabaseOperator(GlacierOperator):
     """Bring back the database that a restore replaced, out of the dump that it made of it: the last one, or `dump`.
 
-    What was written since is gone. The task is skipped unless it is `wanted`. Return a dict of `restored`, `removed`
-    (entries) and `warnings`.
+    What was written since is gone. The task is skipped unless it is `wanted`, and fails when the run has a param that
+    is not among `params_known`: a misspelt one must not bring back what was not meant. Return a dict of `restored`,
+    `removed` (entries) and `warnings`.
     """
 
     template_fields: Sequence[str] = ("application", "restore_id", "dump", "wanted")
     ui_color = "#fce5cd"
 
     def __init__(
-        self, *, restore_id: int | str, dump: str | None = None, wanted: bool | str = True, **kwargs: Any
+        self,
+        *,
+        restore_id: int | str,
+        dump: str | None = None,
+        wanted: bool | str = True,
+        params_known: Sequence[str] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.restore_id = restore_id
         self.dump = dump
         self.wanted = wanted
+        self.params_known = params_known
 
     def execute(self, context: Context) -> dict[str, Any]:
         from glacier_provider.core.params import restore_id_of
         from glacier_provider.pipelines import restore
 
         with self.opened() as r:
+            refuse_unknown_params(context, self.params_known)
             skip_unless(self.wanted)
             return restore.undo_database(
                 r.application,

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from glacier_provider.errors import GlacierProviderError
 from glacier_provider.hooks.resources import Resources, find_application
-from glacier_provider.operators.base import number_of, task_errors
+from glacier_provider.operators.base import NothingTold, number_of, task_errors
 from glacier_provider.triggers.checksums import ChecksumTrigger
 from glacier_provider.triggers.glacier_job import TIMEOUT
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class ChecksumSensor(BaseSensorOperator):
+class ChecksumSensor(NothingTold, BaseSensorOperator):
     """Wait until the jobs of a verification are done, in whatever way: `read_checksums` tells how.
 
     With `deferrable` (the default) it waits in the triggerer and takes no worker slot. `poke_interval` and `timeout`

@@ -23,6 +23,8 @@ def test_the_database_that_a_restore_replaced_is_brought_back(
     later = titles(app)
     figures = app.restore()
     assert titles(app) == later[:3]
+    assert run_dag(app, "undo", {"restore_id": figures["restore_id"], "waht": "files"}).failed == ["undo_database"]
+    assert titles(app) == later[:3]
     ran = run_dag(app, "undo", {"restore_id": figures["restore_id"]})
     assert (ran.state, ran.failed) == ("success", [])
     assert titles(app) == later

@@ -284,7 +284,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("schedule", 5, "cron expression"),
     ("timezone", "Berlin", "time zone"),
     ("timezone", "../etc/passwd", "time zone"),
-    ("start", "yesterday", "a date"),
+    ("start", "yesterday", "a date from 1970 to 2999"),
+    ("start", "9999-12-31", "a date from 1970 to 2999"),
+    ("start", "0001-01-01", "a date from 1970 to 2999"),
     ("references_query", "  ", "text"),
     ("exclude", "*.tmp", "list of patterns"),
     ("exclude", ["/cache"], "relative"),
@@ -530,7 +532,7 @@ def _indented(name: str) -> str:
         ("    pasword_of: x", "no such field"),
         ("    store: s3://other", "'store' is given twice \\(again in line 14\\)"),
         ("    dump: {jobs: 1, jobs: 2}", "'jobs' is given twice"),
-        ("    start: 2026-02-30", "must be a date, not '2026-02-30'"),
+        ("    start: 2026-02-30", "must be a date from 1970 to 2999, not '2026-02-30'"),
         ("    pool: !vault x", "must be text, not a value with the tag !vault"),
         ("    schedule: 0 0 30 2 *", "that comes due"),
         ("  bad: {}", "'bad' is given twice"),
@@ -590,13 +592,22 @@ def test_what_is_not_the_file_meant_is_refused_with_its_place(load: Any, text: s
 
 def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"applications: {b\xfccher: {}}")
-    with pytest.raises(ConfigurationError, match=r"latin\.yaml"):
+    with pytest.raises(ConfigurationError, match=r"latin\.yaml, line 1: the byte 0xfc in column 17 .*as UTF-8"):
         load_applications(tmp_path / "latin.yaml")
 
 
 def test_a_missing_file_is_named_with_the_way_to_set_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"gone\.yaml.*GLACIER_APPLICATIONS"):
         load_applications(tmp_path / "gone.yaml")
+
+
+def test_a_user_without_a_home_is_told_where_the_file_was_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GLACIER_APPLICATIONS", "AIRFLOW__GLACIER_PROVIDER__APPLICATIONS", "AIRFLOW_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _uid: {}[_uid])
+    monkeypatch.setattr("glacier_provider.applications.file._airflow_setting", lambda: None)
+    with pytest.raises(ConfigurationError, match=r"Cannot read the file of applications ~/airflow/dags"):
+        load_applications()
 
 
 def test_an_unknown_application_is_refused_with_the_known_ones(load: Any) -> None:
