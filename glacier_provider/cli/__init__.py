@@ -49,15 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or a plug-in's environment may know few characters
             stream.reconfigure(errors="backslashreplace")
+    code: int | None = 0
     try:
         warn_of_password(arguments)
         code = arguments.run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader (head, a pager) has seen enough; what is left in the buffer goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        pass  # the reader (head, a pager) has seen enough: the code is that of what was found, where it is known
     except KeyboardInterrupt:
         print("\nglacier-backup: interrupted. What was under way can be repeated.", file=sys.stderr)
         return 130
@@ -66,7 +65,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"glacier-backup: {told(error)}", file=sys.stderr)
         return 1
+    finally:
+        _let_go_of_the_answer()
     return code or 0
+
+
+def _let_go_of_the_answer() -> None:
+    """Have what nobody takes go nowhere: at its end Python would try again, and end with an error of its own."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def command_parser() -> argparse.ArgumentParser:

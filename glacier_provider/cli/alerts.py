@@ -65,11 +65,17 @@ def _test(arguments: Arguments, applications: Applications) -> list[dict[str, An
 
 
 def _show(arguments: Arguments, applications: Applications) -> list[dict[str, Any]]:
+    from glacier_provider.core.condition import Event
     from glacier_provider.hooks.web import page_link
-    from glacier_provider.pipelines.alerts import current_alerts
+    from glacier_provider.pipelines.alerts import current_alerts, wrong_alert
 
-    rows: list[dict[str, Any]] = []
-    for one in _chosen(arguments, applications):
+    name = arguments.application or ""
+    rows: list[dict[str, Any]] = [
+        {**wrong_alert(wrong, applications.wrong[wrong], since=None, link=page_link()).as_dict(), "told_at": None}
+        for wrong, options in applications.alerts_of_wrong.items()
+        if name in ("", wrong) and Event.APPLICATION_WRONG.value in options.on
+    ]
+    for one in [] if name and name in applications.wrong else _chosen(arguments, applications):
         arguments.application = one.name
         with open_catalog(arguments) as catalog:
             found = current_alerts(one, catalog=catalog, link=page_link(), now=datetime.now(UTC))

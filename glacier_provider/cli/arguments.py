@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -81,6 +81,11 @@ def expected_of_one_catalog(applications: Applications, now: datetime) -> dict[s
 def named_application(arguments: Arguments) -> Application:
     """Return the application that a command names; raise ConfigurationError when there is none of that name."""
     return right_applications(arguments).named(arguments.application)
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether a stream is a terminal; Python has None in the place of one that was closed before it began."""
+    return stream is not None and stream.isatty()
 
 
 def add_paging(command: argparse.ArgumentParser, limit: int) -> None:

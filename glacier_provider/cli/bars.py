@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from glacier_provider.cli.arguments import is_terminal
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bars
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 @contextmanager
 def bars() -> Iterator[None]:
     """Show a bar for each work of pipelines that counts what is done; the log goes on above the bars."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield
         return
     from rich.console import Console

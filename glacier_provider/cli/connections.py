@@ -13,11 +13,12 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from glacier_provider.cli.arguments import DEFAULT_SCHEMA, Arguments, right_applications
+from glacier_provider.cli.mistakes import told
 from glacier_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -55,14 +56,25 @@ def airflow_at_hand() -> Iterator[None]:
     os.environ[_CONTEXT] = before or "server"
     try:
         with redirect_stdout(sys.stderr):
-            import airflow.sdk.bases.hook  # noqa: F401 - it takes over logging when it is first imported
-
+            loaded = _airflow_loaded()
             log_to_stderr()
-            with _airflow_silent(), _no_warnings():
+            with _airflow_silent() if loaded else nullcontext(), _no_warnings():
                 yield
     finally:
         if before is None:
             del os.environ[_CONTEXT]
+
+
+def _airflow_loaded() -> bool:
+    """Load Airflow, which takes over logging then; say so where that cannot be done, as without a home for its files:
+    what needs none of its connections works all the same.
+    """
+    try:
+        import airflow.sdk.bases.hook  # noqa: F401
+    except Exception as error:  # noqa: BLE001 - whatever it is that is broken
+        print(f"Airflow cannot be loaded here, and gives no connections: {told(error)}", file=sys.stderr)
+        return False
+    return True
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from glacier_provider.cli.arguments import Arguments, add_command_of_one, named_application
+from glacier_provider.cli.arguments import Arguments, add_command_of_one, is_terminal, named_application
 from glacier_provider.cli.bars import bars
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer, print_rows
@@ -68,7 +68,7 @@ def _delete(arguments: Arguments) -> None:
         confirm = arguments.yes_delete
         if not arguments.json:
             print("\n".join(plan.lines()))
-            if confirm is None and plan.refused is None and sys.stdin.isatty():
+            if confirm is None and plan.refused is None and is_terminal(sys.stdin):
                 confirm = input(f"To delete it for good, type {plan.confirm}: ").strip()
         if not confirm:
             print_answer(arguments, plan.as_dict(), _proposal(arguments, plan))

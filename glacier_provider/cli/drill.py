@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from glacier_provider.applications import Application
     from glacier_provider.catalog.catalog import Catalog
     from glacier_provider.hooks.resources import Resources
+    from glacier_provider.stores.contract import Stores
 
 log = logging.getLogger(__name__)
+
+#: A store or catalog that gave no answer for so long ends the drill.
+_AWAY_SECONDS = 3600.0
 
 
 def add_commands(commands: Any) -> None:
@@ -73,15 +77,35 @@ def _steps(application: Application, proof_id: int, run: Any, given: dict[str, A
     ranges = [ArchiveRange.from_dict(share) for share in planned["ranges"]]
     for wanted in ranges:
         restore.request_retrievals(application, restore_id, wanted, catalog=catalog, stores=stores)
-    while not (waiting := restore.poll_retrievals(application, restore_id, catalog=catalog, stores=stores)).done:
-        if waiting.failed:
-            restore.raise_failed_retrievals(restore_id, catalog=catalog)
-        log.info("%s.", waiting)
-        time.sleep(application.poll_seconds)
+    _wait(application, restore_id, catalog, stores)
     for wanted in ranges:
         drill.download_sample(application, proof_id, restore_id, wanted, stores=stores, **given)
     drill.restore_and_check(application, proof_id, restore_id, **given)
     drill.check_files(application, proof_id, restore_id, catalog=catalog)
+
+
+def _wait(application: Application, restore_id: int, catalog: Catalog, stores: Stores) -> None:
+    """Wait until everything can be read. A store or catalog that is away meanwhile is waited for as well: what was
+    asked for is paid.
+    """
+    from glacier_provider.pipelines import restore
+
+    answered_at = time.monotonic()
+    while True:
+        try:
+            waiting = restore.poll_retrievals(application, restore_id, catalog=catalog, stores=stores)
+        except GlacierProviderError as error:
+            if not error.retryable or time.monotonic() - answered_at > _AWAY_SECONDS:
+                raise
+            log.warning("%s", error)
+        else:
+            answered_at = time.monotonic()
+            if waiting.done:
+                return
+            if waiting.failed:
+                restore.raise_failed_retrievals(restore_id, catalog=catalog)
+            log.info("%s.", waiting)
+        time.sleep(application.poll_seconds)
 
 
 def _who() -> str | None:

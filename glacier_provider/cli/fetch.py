@@ -17,7 +17,7 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.catalog.archives import ArchiveRange
-from glacier_provider.cli.arguments import Arguments, add_command_of_one, named_application
+from glacier_provider.cli.arguments import Arguments, add_command_of_one, is_terminal, named_application
 from glacier_provider.cli.bars import bars
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer, print_json
@@ -105,7 +105,7 @@ def _ending(run: Run, catalog: Catalog) -> Iterator[Run]:
 
 
 def _is_agreed(arguments: Arguments) -> bool:
-    if arguments.yes or arguments.json or not sys.stdin.isatty():
+    if arguments.yes or arguments.json or not is_terminal(sys.stdin):
         return bool(arguments.yes)
     return input("Ask the store for it? [y/N] ").strip().lower() in ("y", "yes")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from glacier_provider.cli.arguments import Arguments
+from glacier_provider.cli.arguments import Arguments, is_terminal
 from glacier_provider.core.archive import Amount
 from glacier_provider.core.text import readable_size
 
@@ -50,7 +50,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Columns) -> None:
         print("Nothing to show.")
         return
     table = [[_cell(row[of] if isinstance(of, str) else of(row)) for of in columns.values()] for row in rows]
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         from glacier_provider.cli.terminal import show_table
 
         show_table(list(columns), table, numeric=numeric_columns(table))
@@ -91,7 +91,7 @@ def print_pairs(values: Mapping[str, Any]) -> None:
     """Print names with what each is, but for those that are None."""
     shown = {name: shown_time(value) if isinstance(value, datetime) else _cell(value) for name, value in values.items()}
     shown = {name: value for name, value in shown.items() if value is not None}
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         from glacier_provider.cli.terminal import show_pairs
 
         show_pairs(shown)

@@ -13,7 +13,7 @@ from glacier_provider.cli.bars import bars
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog, told_by_command
 from glacier_provider.cli.output import print_answer
 from glacier_provider.core.status import ProofState
-from glacier_provider.errors import ProofFailed
+from glacier_provider.errors import GlacierProviderError, ProofFailed
 
 if TYPE_CHECKING:
     from glacier_provider.applications import Application
@@ -43,14 +43,27 @@ def add_commands(commands: Any) -> None:
 def _verify(arguments: Arguments) -> None:
     applications = right_applications(arguments)
     names = [applications.named(arguments.application).name] if arguments.application else list(applications)
-    told = {name: _verified(applications.named(name), arguments) for name in names}
+    wrong = [] if arguments.application or arguments.estimate else [name for name in applications.wrong if name]
+    told = {name: _told(applications.named(name), arguments, alone=len(names) == 1) for name in names}
     lines = [line for name, closed in told.items() for line in (f"{name}:", *(f"  {one}" for one in closed["lines"]))]
     print_answer(arguments, {name: _without_lines(closed) for name, closed in told.items()}, "\n".join(lines))
-    unproven = [
-        name for name, closed in told.items() if closed["state"] != ProofState.PASSED or closed.get("no_evidence")
-    ]
-    if unproven:
-        raise ProofFailed(f"Not all is as it should be: {', '.join(unproven)}.")
+    unproven = [name for name, closed in told.items() if _is_unproven(closed)]
+    if unproven or wrong:
+        raise ProofFailed(f"Not all is as it should be: {', '.join([*unproven, *wrong])}.")
+
+
+def _told(application: Application, arguments: Arguments, *, alone: bool) -> dict[str, Any]:
+    """Return what came of one application; that it could not be looked at keeps no other from it."""
+    try:
+        return _verified(application, arguments)
+    except GlacierProviderError as error:
+        if alone:
+            raise
+        return {"state": ProofState.FAILED, "error": str(error), "lines": [f"It could not be verified: {error}"]}
+
+
+def _is_unproven(closed: dict[str, Any]) -> bool:
+    return "estimate" not in closed and bool(closed["state"] != ProofState.PASSED or closed.get("no_evidence"))
 
 
 def _verified(application: Application, arguments: Arguments) -> dict[str, Any]:
@@ -62,7 +75,8 @@ def _verified(application: Application, arguments: Arguments) -> dict[str, Any]:
     with airflow_at_hand(), bars(), open_catalog(arguments) as catalog:
         if arguments.estimate:
             due = catalog.batch.due(verify.due_before(application, everything=arguments.all))
-            return {"state": ProofState.PASSED, "lines": [verify.estimated(application, due)]}
+            estimate = verify.estimated(application, due)
+            return {"estimate": estimate, "lines": [estimate]}
         resources = Resources(application, open_store=open_store_anywhere)
         proof_id = verify.open_verification(application, catalog=catalog, method=method, asked_by=_who())
         verify.verify_listing(application, proof_id, catalog=catalog, stores=resources.stores)

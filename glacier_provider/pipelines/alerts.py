@@ -119,15 +119,19 @@ def tell_wrong(
     if Event.APPLICATION_WRONG.value not in options.on:
         return []
     state = _state_of(known, wrong_key(name), now)
-    more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
-    told = f"no backup of it is made, since its entry in applications.yaml is wrong: {problems[0]}{more}"
-    since = datetime.fromisoformat(state["since"])
-    hint = "glacier-backup applications names every mistake of the file."
-    alert = Alert(name, Event.APPLICATION_WRONG, Grade.CRITICAL, told, hint, since, link=link)
+    alert = wrong_alert(name, problems, since=datetime.fromisoformat(state["since"]), link=link)
     asking = _Asking(options.timeout_seconds, send, silent)
     targets = [AlertTarget.from_given(one) for one in options.to]
     waiting = [target for target in targets if target.id not in state["told"]]
     return [failure for target in waiting for failure in _tell_remembered(target, alert, [state], asking)]
+
+
+def wrong_alert(name: str, problems: Sequence[str], *, since: datetime | None, link: str) -> Alert:
+    """Return what is told of an application whose entry is wrong."""
+    more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
+    told = f"no backup of it is made, since its entry in applications.yaml is wrong: {problems[0]}{more}"
+    hint = "glacier-backup applications names every mistake of the file."
+    return Alert(name, Event.APPLICATION_WRONG, Grade.CRITICAL, told, hint, since, link=link)
 
 
 def wrong_key(name: str) -> str:

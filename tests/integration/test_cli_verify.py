@@ -44,6 +44,8 @@ def run(app: ApplicationUnderTest, capsys: pytest.CaptureFixture[str]) -> Run:
 def test_verify_lists_and_has_s3_compute_checksums(run: Run, app: ApplicationUnderTest) -> None:
     told = run("verify", "--estimate", "--all")
     assert (told.code, "1 job for 5 archives" in told.out) == (0, True), told
+    estimate = told.out.splitlines()[1].strip()
+    assert run("verify", "--estimate", "--all", "--json").json == {"dms": {"estimate": estimate}}
     assert in_catalog(app, "SELECT 1 FROM proofs") == []
     told = run("verify", "--application", "dms", "--all")
     assert told.code == 0, told
