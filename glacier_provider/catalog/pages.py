@@ -36,7 +36,7 @@ INDEXED_CHARACTERS = 3
 UNFINISHED = "unfinished"
 EVERY_STATE = tuple(state.value for state in BackupState)
 #: What became of a day's backups at best, as `backup_days` tells it.
-_BEST = {"1": "complete", "2": "running", "3": "failed"}
+_BEST = {"1": "complete", "2": "running", "3": "deleted", "4": "failed"}
 
 
 @dataclass(frozen=True, slots=True)

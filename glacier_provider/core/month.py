@@ -70,9 +70,7 @@ def month_bounds(text: str) -> tuple[datetime, datetime]:
 def days_without_backup(facts: MonthFacts) -> list[int]:
     """Return the days of the month that have ended and on which no complete backup was opened."""
     begin = facts.since if facts.known_since is None else max(facts.since, facts.known_since)
-    done = {
-        one["opened_at"].astimezone(UTC).date() for one in facts.backups if one["state"] not in ("failed", "running")
-    }
+    done = {one["opened_at"].astimezone(UTC).date() for one in facts.backups if _outcome(one) == "complete"}
     days = []
     day = begin.astimezone(UTC).date()
     while datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1) <= facts.until:
@@ -80,6 +78,13 @@ def days_without_backup(facts: MonthFacts) -> list[int]:
             days.append(day.day)
         day += timedelta(days=1)
     return days
+
+
+def _outcome(backup: Mapping[str, Any]) -> str:
+    """Return how a backup ended: one that was deleted since says still why, if it failed."""
+    if backup["state"] in ("deleting", "deleted"):
+        return "failed" if backup["error"] else "complete"
+    return str(backup["state"])
 
 
 def month_page(facts: MonthFacts) -> str:
@@ -118,9 +123,8 @@ def month_page(facts: MonthFacts) -> str:
 
 
 def _summary(facts: MonthFacts) -> str:
-    states = [str(one["state"]) for one in facts.backups]
-    failed = states.count("failed")
-    complete = len(states) - failed - states.count("running")
+    outcomes = [_outcome(one) for one in facts.backups]
+    failed, complete = outcomes.count("failed"), outcomes.count("complete")
     missing = days_without_backup(facts)
     rows = [
         ["Backups", f"{complete} complete, {_bad(f'{failed} failed', failed)}"],

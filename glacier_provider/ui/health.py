@@ -66,7 +66,8 @@ def health_of(
 def calendar(schedule: Schedule, states: dict[date, str], *, first: datetime | None, now: datetime) -> tuple[date, str]:
     """Return the first day of a year of days, a Monday, and a letter for each day until today.
 
-    c complete, f failed, r running, m missing (due, and no backup was opened), ``.`` nothing due, or before the first.
+    c complete, f failed, r running, d deleted since, m missing (due, and no backup was opened), ``.`` nothing due, or
+    before the first.
     """
     zone = ZoneInfo(schedule.timezone)
     today = now.astimezone(zone).date()

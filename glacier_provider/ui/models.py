@@ -269,7 +269,7 @@ class RestoreCollectionResponse(BaseResponse):
 
 
 class CalendarResponse(BaseResponse):
-    """A year of days: c complete, f failed, r running, m missing, ``.`` nothing was due."""
+    """A year of days: c complete, f failed, r running, d deleted since, m missing, ``.`` nothing was due."""
 
     start: date
     days: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from glacier_provider.core.month import month_page
 from glacier_provider.core.proof import Finding, ProofKind
 from glacier_provider.errors import ArchiveMissing, ProofFailed
 from glacier_provider.pipelines import evidence, verify
+from glacier_provider.pipelines.delete import delete_backup
 from glacier_provider.pipelines.month import facts_of_month
 from tests.emulator.faults import FaultKind
 from tests.integration.test_cli_deletion import Answer
@@ -360,3 +362,17 @@ def test_a_store_that_takes_no_evidence_stops_no_restore_and_gets_it_with_the_ne
     app.s3.plan.clear()
     leave(app)
     assert document(app, 1)["method"] == "restore"
+
+
+def test_the_page_of_a_month_knows_the_backups_that_were_deleted_since(dms: ApplicationUnderTest) -> None:
+    failed = dms.catalog.backups.open(dms.a_run())
+    dms.catalog.backups.fail(failed, "dump_database: the disk was full")
+    complete = dms.back_up()
+    for backup_id in (failed, complete):
+        delete_backup(
+            dms.application, backup_id, dms.a_run("delete"), catalog=dms.catalog, stores=dms.stores, force=True
+        )
+    told = facts_of_month(dms.application, f"{datetime.now(UTC):%Y-%m}", catalog=dms.catalog)
+    assert told.newest_backup is not None
+    assert told.newest_backup["id"] == complete
+    assert "1 complete, 1 failed" in re.sub("<[^>]*>", "", month_page(told))

@@ -91,8 +91,10 @@ SELECT id, state, opened_at, backup_id FROM restores
  WHERE application_id = %(application_id)s AND opened_at >= %(since)s AND opened_at < %(until)s ORDER BY id;
 
 -- name: newest_backup_until
+-- Also one that was deleted since; of those that failed it is still told why.
 SELECT id, opened_at, closed_at FROM application_data_backups
- WHERE application_id = %(application_id)s AND state = 'complete' AND closed_at < %(until)s ORDER BY id DESC LIMIT 1;
+ WHERE application_id = %(application_id)s AND closed_at < %(until)s
+   AND (state = 'complete' OR state IN ('deleting', 'deleted') AND error IS NULL) ORDER BY id DESC LIMIT 1;
 
 -- name: passed_until
 SELECT kind, max(ended_at) AS ended_at FROM proofs

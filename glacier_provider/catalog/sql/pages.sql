@@ -26,7 +26,7 @@ SELECT w.name AS application, d.days, d.bests
  CROSS JOIN LATERAL (
        SELECT string_agg(day::text, ' ') AS days, string_agg(best::text, '') AS bests
          FROM (SELECT (b.opened_at AT TIME ZONE w.timezone)::date - %(first)s::date AS day,
-                      min(CASE b.state WHEN 'complete' THEN 1 WHEN 'running' THEN 2 ELSE 3 END) AS best
+                      min(CASE b.state WHEN 'complete' THEN 1 WHEN 'running' THEN 2 WHEN 'failed' THEN 4 ELSE 3 END) AS best
                  FROM application_data_backups b
                 WHERE b.application_id = p.id AND b.opened_at >= %(since)s GROUP BY 1) AS by_day) AS d
  WHERE d.days IS NOT NULL;

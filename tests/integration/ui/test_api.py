@@ -91,6 +91,22 @@ def test_a_missed_backup_is_late_and_its_day_is_marked(
     assert card["calendar"]["days"][-6:-1] == "cccmm"
 
 
+def test_a_day_whose_backup_was_deleted_since_is_no_day_on_which_it_failed(
+    get: Get, catalog_database: Server, catalog: Catalog, three: list[int]
+) -> None:
+    """What retention lets go was complete: of a year most days would be red."""
+    now, failed = datetime.now(UTC), catalog.backups.open(a_run(4))
+    catalog.backups.fail(failed, "dump_database: no space left")
+    for number, days in zip([*three, failed], (5, 4, 3, 3), strict=True):
+        at(catalog_database, number, now - timedelta(days=days))
+    for number in three[1:]:
+        deleted = "UPDATE glacier_catalog.application_data_backups SET state = 'deleted' WHERE id = %s"
+        with catalog_database.connect(autocommit=True) as connection:
+            connection.execute(deleted, [number])
+    (card,) = get("/overview")["applications"]
+    assert card["calendar"]["days"][-6:-3] == "cdd"
+
+
 def test_by_hand_alone_nothing_is_late(
     get: Get, site: Site, catalog_database: Server, catalog: Catalog, three: list[int]
 ) -> None:

@@ -136,3 +136,11 @@ def test_what_is_no_month_is_refused(text: str) -> None:
 
 def test_a_month_ends_where_the_next_begins() -> None:
     assert month_bounds("2026-12") == (datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
+
+
+def test_a_failed_backup_that_was_deleted_since_was_no_complete_one() -> None:
+    """The page of a month that is long over is made anew when somebody asks for it."""
+    gone = {**backup(3, "deleted"), "error": "dump_database: the disk was full"}
+    told = facts(backups=[backup(1, "deleted"), backup(2, "deleting"), gone, backup(5)])
+    assert days_without_backup(told) == [3, 4]
+    assert "3 complete, 1 failed" in text_of(month_page(told))
