@@ -61,8 +61,11 @@ def test_all_are_asked_for_and_brought_with_one_request_each(away: World, monkey
     assert asked(away, "RestoreObject", 202) == 40  # an empty file needs none; the dump does
     assert asked(away, "RestoreObject", 409) == 0
     assert asked(away, "GetObject", 403) == cold
-    identities = away.sql("SELECT count(*) FROM file_identities WHERE mtime_ns IS NOT NULL", catalog=True)
-    assert identities[0][0] >= 39
+    of_each = "SELECT filename, mtime_ns, inode FROM file_identities JOIN glacier_archives ON id = archive_id"
+    seen = {name: (mtime, inode) for name, mtime, inode in away.sql(of_each, catalog=True)}
+    there = {str(path.relative_to(away.files)): path.stat() for path in away.files.rglob("*.bin")}
+    assert len(there) >= 39
+    assert {name: seen[name] for name in there} == {name: (one.st_mtime_ns, one.st_ino) for name, one in there.items()}
     assert away.files.joinpath(TEMPORARY).exists() is False
 
 

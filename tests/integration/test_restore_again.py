@@ -17,6 +17,7 @@ from glacier_provider.errors import (
     CatalogUnavailable,
     FileMissing,
     IllegalMove,
+    NameTaken,
     RetrievalRefused,
     StoreUnavailable,
 )
@@ -99,6 +100,27 @@ def test_a_refusal_that_lasts_is_raised_before_one_that_passes(
     with pytest.raises(RetrievalRefused) as raised:
         dms.bring(planned)
     assert (raised.value.message, raised.value.hint) == ("2 retrievals refused: No capacity.", "Take Bulk.")
+
+
+def test_what_fails_among_what_comes_does_not_end_a_download_as_if_nothing_came(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errors, "IN_VAIN_SECONDS", -1.0)
+    monkeypatch.setattr(errors, "_IN_A_ROW", 2)
+    dms.configure(connections=1)
+    dms.back_up()
+    for path in dms.files.iterdir():
+        path.unlink()
+    planned = dms.plan(part="files")
+    dms.ask(planned)
+    dms.wait(planned["restore_id"])
+    files = [row for row in dms.catalog.lists.archives(1) if row["kind"] == "file"]
+    first, second, third = (row["filename"] for row in sorted(files, key=lambda row: row["id"]))
+    for name in (first, third):
+        dms.write(name, "somebody's own")
+    with pytest.raises(NameTaken, match=rf"^2 archives could not be brought \({first}, {third}\)"):
+        dms.download(planned)
+    assert dms.contents()[second].startswith(b"content ")
 
 
 def test_a_staged_dump_that_is_not_what_was_archived_any_more_replaces_nothing(dms: ApplicationUnderTest) -> None:
