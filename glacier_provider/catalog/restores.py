@@ -694,6 +694,11 @@ class Restores:
         if archive_ids:
             self._db.run("fetch_from_store_instead", restore_id=restore_id, archive_ids=list(archive_ids))
 
+    def not_brought(self, restore_id: int) -> list[Row]:
+        """Return the first files that the restore has not brought yet, as `name` and `total`; staged ones are."""
+        self.note_missing(restore_id)
+        return self._db.rows("not_brought", restore_id=restore_id, limit=NAMED)
+
     def unplaced(self, restore_id: int) -> list[Row]:
         """Return the first archives that are not in place."""
         return self._db.rows("unplaced_files", restore_id=restore_id)

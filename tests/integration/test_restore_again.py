@@ -145,6 +145,26 @@ def test_a_restore_without_all_of_its_files_is_not_complete(dms: ApplicationUnde
         restore.close_restore(dms.application, planned["restore_id"], catalog=dms.catalog)
 
 
+def test_a_database_is_not_restored_without_the_files_that_come_with_it(dms: ApplicationUnderTest) -> None:
+    """The download was marked by hand when the dump was staged and a file was not there."""
+    backup_id = dms.back_up()
+    (dms.files / "doc1.pdf").unlink()
+    dms.sql("DELETE FROM tags")
+    planned = dms.plan(backup_id)
+    dms.ask(planned)
+    dms.wait(planned["restore_id"])
+    dump = dms.catalog.backups.get(backup_id)["database_archive_id"]
+    dms.download({**planned, "ranges": [{"first": dump, "last": dump}]})
+    with pytest.raises(
+        IllegalMove, match=r"has not brought 1 file of its backup: doc1\.pdf\..*Clear the task download"
+    ):
+        dms.finish(planned["restore_id"])
+    assert dms.sql("SELECT count(*) FROM tags") == [(0,)]
+    dms.download(planned)
+    dms.finish(planned["restore_id"])
+    assert dms.sql("SELECT count(*) FROM tags") == [(3,)]
+
+
 def test_a_file_that_a_dead_restore_moved_aside_is_where_the_next_one_brought_it(
     dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1685,6 +1685,14 @@ _mutation(
     "tests/integration/test_restored_by_batch.py::test_one_job_asks_for_all_and_the_rest_is_as_ever",
 )
 _mutation(
+    "a database is restored without the files that come with it",
+    Promise.WHOLE,
+    "glacier_provider/pipelines/restore/database.py",
+    "        require_brought(restore_id, catalog=catalog)\n",
+    "",
+    "tests/integration/test_restore_again.py::test_a_database_is_not_restored_without_the_files_that_come_with_it",
+)
+_mutation(
     "a restore that is over notes as missing what others put in its place",
     Promise.FENCED,
     "glacier_provider/catalog/restores.py",

@@ -613,6 +613,12 @@ ON CONFLICT (archive_id) DO UPDATE SET mtime_ns = excluded.mtime_ns, inode = exc
 UPDATE restore_archives SET source = 'store', orphan_move = NULL
  WHERE restore_id = %(restore_id)s AND archive_id = ANY(%(archive_ids)s);
 
+-- name: not_brought
+-- Files that are neither in their places nor staged to be put there.
+SELECT m.filename AS name, count(*) OVER () AS total FROM restore_members m
+ WHERE m.restore_id = %(restore_id)s AND m.kind = 'file' AND m.status NOT IN ('exists', 'local')
+ ORDER BY m.id LIMIT %(limit)s;
+
 -- name: unplaced_files
 -- The dump is needed until it is restored: another restore may have released it since.
 SELECT m.filename, m.status

@@ -44,7 +44,7 @@ from glacier_provider.pipelines.restore.elsewhere import (
     claimed_database,
     target_place_of,
 )
-from glacier_provider.pipelines.restore.present import require_still_there
+from glacier_provider.pipelines.restore.present import require_brought, require_still_there
 from glacier_provider.pipelines.restore.safety import chosen_dump, make_safety_dump, safety_exclusions
 from glacier_provider.pipelines.restore.step import restore_step, undo_step
 from glacier_provider.pipelines.shared.staging import NOT_SHARED, staging_directory_of
@@ -79,6 +79,7 @@ def restore_database(
         log.info("The database was restored by an earlier try of this restore.")
         return _small(restore["outcome"]["database"])
     with restore_step(catalog, restore_id, "the database") as heartbeat:
+        require_brought(restore_id, catalog=catalog)
         require_still_there(application, restore_id, catalog=catalog)
         dump = _staged_dump(application, restore_id, restore, catalog=catalog)
         place = target_place_of(application, restore, elsewhere)

@@ -73,6 +73,21 @@ def those_that_are_same(application: Application, files: Sequence[SetAside]) -> 
     return [file.archive_id for file, answer in answers if answer is True]
 
 
+def require_brought(restore_id: int, *, catalog: Catalog) -> None:
+    """Raise IllegalMove when files that the restore is to bring are not there: a person marked what brings them.
+
+    To call before the database is changed, which names them.
+    """
+    missing = catalog.restores.not_brought(restore_id)
+    if missing:
+        names = some([row["name"] for row in missing], missing[0]["total"])
+        raise IllegalMove(
+            f"Restore {restore_id} has not brought {counted(missing[0]['total'], 'file')} of its backup: {names}. "
+            "Nothing of the database was touched.",
+            hint="Clear the task download, with all that follow it; it says what to do where it cannot bring them.",
+        )
+
+
 def require_still_there(application: Application, restore_id: int, *, catalog: Catalog) -> None:
     """Raise IllegalMove when files that are to stay, or were brought, are gone since the plan: it holds no more.
 
