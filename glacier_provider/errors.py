@@ -340,7 +340,10 @@ class StoreUntrusted(StoreError):
 class StoreMissing(StoreError):
     """The bucket or vault does not exist."""
 
-    hint = "Create it, or correct the store URI in applications.yaml."
+    hint = (
+        "Create it, or correct the store URI in applications.yaml. What an earlier store had that is gone for good is "
+        "noted as lost by: glacier-backup reconcile APPLICATION --inventory"
+    )
 
 
 class ArchiveMissing(StoreError):

@@ -41,7 +41,8 @@ class ArchiveRange:
 class PlannedArchive:
     """An archive to upload. `size` is in bytes, as planned; `written_by` is what it is signed with.
 
-    `to_compare`: its file may have the content of an archive of the same name; then it is not sent.
+    `to_compare`: its file may have the content of an archive of the same name; then it is not sent. `begun`: an earlier
+    try began to send it, and `size` may be older than the scan of the backup.
     """
 
     id: int
@@ -51,6 +52,7 @@ class PlannedArchive:
     store_uri: str
     written_by: str | None = None
     to_compare: bool = False
+    begun: bool = False
 
     def description(
         self,
@@ -77,12 +79,15 @@ class PlannedArchive:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What became of one upload: a receipt, or the reason why there is none."""
+    """What became of one upload: a receipt, or the reason why there is none; `grew`: by how many bytes the file of a
+    backup is larger than its scan saw it.
+    """
 
     archive_id: int
     receipt: Receipt | None = None
     sha256: str | None = None
     error: str | None = None
+    grew: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,7 @@ class Archives:
             store_uri=row["store_uri"],
             written_by=self._writers.of(row["backup_id"]),
             to_compare=row.get("to_compare", False),
+            begun=row.get("state") == "uploading",
         )
 
     def begin_upload(self, archive_id: int) -> None:
@@ -208,7 +214,10 @@ class Archives:
         return self._db.rows("begin_uploads", application_id=self._backups.application_id, archive_ids=archive_ids)
 
     def record_uploads(self, uploads: Sequence[Upload]) -> int:
-        """Note a group of uploads in one transaction: archived, or why not. Return how many are archived."""
+        """Note a group of uploads in one transaction: archived, where the receipts say, or why not.
+
+        Return how many are archived.
+        """
         done = [(upload, upload.receipt) for upload in uploads if upload.receipt is not None]
         wrong = [upload for upload in uploads if upload.error is not None]
         with self._db.transaction():
@@ -220,9 +229,12 @@ class Archives:
                 )
             if not done:
                 return 0
+            if grew := sum(upload.grew for upload, _ in done):
+                self._db.row("files_grew", application_id=self._backups.application_id, bytes=grew)
             return self._db.run(
                 "record_uploads",
                 ids=[upload.archive_id for upload, _ in done],
+                store_uris=[receipt.location.store_uri for _, receipt in done],
                 keys=[receipt.location.key for _, receipt in done],
                 sizes=[receipt.size for _, receipt in done],
                 checksums=[receipt.checksum for _, receipt in done],

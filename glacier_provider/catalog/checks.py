@@ -41,9 +41,16 @@ class Checks:
         self._db = database
         self._backups = backups
 
-    def of_store(self, store_uri: str) -> Row:
-        """Return the `mark` of this catalog, whether it is `marked` with it, and the last key looked at: `position`."""
-        row = self._db.row("store_check", application_id=self._backups.application_id, store_uri=store_uri)
+    def of_store(self, store_uri: str, same_place: Sequence[str]) -> Row:
+        """Return the `mark` of this catalog, whether the place is `marked` with it, and the last key looked at:
+        `position`. `same_place` are all URIs of the place.
+        """
+        row = self._db.row(
+            "store_check",
+            application_id=self._backups.application_id,
+            store_uri=store_uri,
+            same_place=list(same_place),
+        )
         assert row is not None
         return row
 
@@ -63,10 +70,16 @@ class Checks:
         """Compare a part of a store's listing with the archives that were written there before `as_of`.
 
         `listed` is what lies behind the key `after` up to `until`; None: to the end. It is streamed, and noted as
-        looked through. With `classes`, the storage class of the store and the URIs of the same place, it is also looked
-        for what is listed and not as the catalog knows it.
+        looked through. With `classes`, the storage class of the store and the URIs of the same place, archives of all of
+        these are compared, and it is also looked for what is listed and not as the catalog knows it.
         """
-        where = {"application_id": self._backups.application_id, "store_uri": store_uri, "as_of": as_of}
+        places = [store_uri] if classes is None else list(classes[1])
+        where = {
+            "application_id": self._backups.application_id,
+            "store_uri": store_uri,
+            "same_place": places,
+            "as_of": as_of,
+        }
         with self._db.transaction():
             self._db.run("create_listed")
             count = self._db.copy("listed", map(_row, listed), _COLUMNS)
@@ -75,8 +88,7 @@ class Checks:
             with self._db.at_once():
                 differing = self._db.rows("not_listed", **where, after=after, until=until)
                 if classes is not None:
-                    of_place = {"storage_class": classes[0], "same_place": list(classes[1])}
-                    others = self._db.rows("listed_otherwise", **where, **of_place, most=NAMED)
+                    others = self._db.rows("listed_otherwise", **where, storage_class=classes[0], most=NAMED)
             self._db.run("looked_through", application_id=where["application_id"], store_uri=store_uri, until=until)
         return Compared(count, differing, {row["what"]: row for row in others})
 
@@ -95,12 +107,14 @@ class Checks:
             limit=limit,
         )
 
-    def newest(self, backup_id: int, store_uri: str, *, files: int) -> list[Row]:
-        """Return the dump and manifest of a backup and the files that it archived last, so many at most."""
+    def newest(self, backup_id: int, same_place: Sequence[str], *, files: int) -> list[Row]:
+        """Return the dump and manifest of a backup and the files that it archived last, so many at most; what is in a
+        place, by any of its URIs.
+        """
         return self._db.rows(
             "newest_archives",
             application_id=self._backups.application_id,
             backup_id=backup_id,
-            store_uri=store_uri,
+            same_place=list(same_place),
             limit=files,
         )

@@ -13,7 +13,7 @@ from glacier_provider.core.proof import ProofKind
 from glacier_provider.core.status import ProofState
 
 #: Figures of a report that has the first of its names only.
-_NAMED = ("unreadable", "changed", "unarchived_references", "other_references")
+_NAMED = ("unreadable", "changed", "unarchived_references", "other_references", "missing_stores")
 #: What may be of any kind of number, or missing.
 _FIGURES = (
     *("rewritten", "database_bytes", "new_bytes", "seconds"),

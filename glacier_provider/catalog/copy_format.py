@@ -8,6 +8,8 @@ from glacier_provider.core.directories import Changed, Files
 
 #: Lines that are collected before they are sent.
 LINES = 20_000
+#: Name, size, whether it is young; and, of one that may be older, its time of modification (ns) and inode.
+YoungFile = tuple[str, int, bool] | tuple[str, int, bool, int, int]
 LISTING = ("directory", "files", "bytes", "names", "sizes", "inode", "changed_ns", "change")
 
 
@@ -26,9 +28,15 @@ def file_lines(found: Files) -> bytes:
     return "".join([f"{directory}{name}\t{size}\t{mtime}\t{inode}\n" for name, size, mtime, inode in columns]).encode()
 
 
-def young_lines(files: Sequence[tuple[str, int, bool]]) -> bytes:
-    """Return a line of name, size and youth for each file."""
-    return "".join([f"{escaped(name)}\t{size}\t{'t' if young else 'f'}\n" for name, size, young in files]).encode()
+def young_lines(files: Sequence[YoungFile]) -> bytes:
+    """Return a line of name, size, youth, time of modification and inode for each file; the last two may be missing."""
+    return "".join(
+        [
+            f"{escaped(one[0])}\t{one[1]}\t{'t' if one[2] else 'f'}\t"
+            + (f"{one[3]}\t{one[4]}\n" if len(one) == 5 else "\\N\t\\N\n")
+            for one in files
+        ]
+    ).encode()
 
 
 def listing_line(changed: Changed) -> bytes:

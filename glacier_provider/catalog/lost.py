@@ -68,14 +68,17 @@ class Lost:
         row = self._db.row("manifests_from", application_id=self._backups.application_id)
         return int(row["id"]) if row else 0
 
-    def manifests(self, store_uri: str) -> list[Row]:
-        """Return the manifests of a store that were lost some days ago at most, the oldest first.
+    def manifests(self, same_place: Sequence[str]) -> list[Row]:
+        """Return the manifests of a place, by any of its URIs, that were lost some days ago at most, the oldest first.
 
         `id`, `backup_id`, `filename`, `sha256`, and which one each continues: `previous_backup_id` (None: none) with
         `previous_sha256`.
         """
         return self._db.rows(
-            "lost_manifests", application_id=self._backups.application_id, store_uri=store_uri, limit=_MOST_MANIFESTS
+            "lost_manifests",
+            application_id=self._backups.application_id,
+            same_place=list(same_place),
+            limit=_MOST_MANIFESTS,
         )
 
     def of_backups(self, backup_ids: Iterable[int]) -> dict[int, Row]:

@@ -51,10 +51,12 @@ class Reconciliation:
         self._db.run("analyze_listed")
         return count
 
-    def unknown(self, store_uri: str) -> Iterator[list[Row]]:
-        """Yield pages of what the store lists and the catalog has not: `key`, `size`, `checksum`, `told`."""
+    def unknown(self, same_place: Sequence[str]) -> Iterator[list[Row]]:
+        """Yield pages of what the store lists and the catalog has not there, by any of the place's URIs: `key`, `size`,
+        `checksum`, `told`.
+        """
         with self._db.at_once():
-            self._db.run("find_unknown", application_id=self._backups.application_id, store_uri=store_uri)
+            self._db.run("find_unknown", application_id=self._backups.application_id, same_place=list(same_place))
         self._db.run("index_unknown")
         after = ""
         while rows := self._db.rows("unknown_keys", after=after, limit=PAGE_SIZE):
@@ -75,8 +77,8 @@ class Reconciliation:
             last = rows[-1]["id"]
             yield rows
 
-    def known(self, store_uri: str, archive_ids: Sequence[int], *, as_of: datetime) -> dict[int, Row]:
-        """Return the rows of these archives by id; of those that the catalog has in this store.
+    def known(self, same_place: Sequence[str], archive_ids: Sequence[int], *, as_of: datetime) -> dict[int, Row]:
+        """Return the rows of these archives by id; of those that the catalog has in this place, by any of its URIs.
 
         `lost` tells of each whether backups count on it and the listing of `as_of` does not have it, `written_by` how
         it is signed.
@@ -84,7 +86,7 @@ class Reconciliation:
         rows = self._db.rows(
             "known_archives",
             application_id=self._backups.application_id,
-            store_uri=store_uri,
+            same_place=list(same_place),
             archive_ids=list(archive_ids),
             as_of=as_of,
         )

@@ -11,6 +11,7 @@ from typing import Any
 from glacier_provider.catalog.archives import ArchiveRange
 from glacier_provider.catalog.backups import Backups, Run, lease_holder
 from glacier_provider.catalog.copies import expire_copies, forget_what_is_over
+from glacier_provider.catalog.copy_format import YoungFile
 from glacier_provider.catalog.database import PAGE_SIZE, Database, Row, amount_of, waited_in_vain
 from glacier_provider.catalog.scans import FileSeen, Scans
 from glacier_provider.core.archive import Amount
@@ -714,16 +715,18 @@ class Restores:
         self,
         restore_id: int,
         backup_id: int,
-        files: Iterable[tuple[str, int, bool]],
+        files: Iterable[YoungFile],
         *,
         orphan_directory: str,
         subdirectory: str,
+        left_out: Sequence[str] = (),
     ) -> list[str]:
-        """Journal the intent to move every file that the backup does not contain, young ones left out.
+        """Journal the intent to move every file that the backup does not contain, young ones left out, and those that
+        it could not read, by the catalog or as `left_out` names them: they were there.
 
-        `files` are (name, size, young). Return the names of young files that the backup does not contain.
+        `files` are as `Scans.load` takes them. Return the names of young files that the backup does not contain.
         """
-        ids = {"application_id": self._backups.application_id, "backup_id": backup_id}
+        ids = {"application_id": self._backups.application_id, "backup_id": backup_id, "left_out": list(left_out)}
         with self._db.transaction():
             self._scans.load(files)
             with self._db.at_once():

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Protocol
 
 from glacier_provider.catalog.backups import Backups
-from glacier_provider.catalog.copy_format import LINES, LISTING, file_lines, listing_line, young_lines
+from glacier_provider.catalog.copy_format import LINES, LISTING, YoungFile, file_lines, listing_line, young_lines
 from glacier_provider.catalog.database import Database, Row
 from glacier_provider.core.directories import Changed, Files, Listing
 from glacier_provider.core.text import NAMED
@@ -212,16 +212,18 @@ class Scans:
         load.finish()
         self._db.run("analyze_scanned")
 
-    def load(self, files: Iterable[tuple[str, int, bool]]) -> None:
+    def load(self, files: Iterable[YoungFile]) -> None:
         """Stream (name, size, young) into the temporary table `scanned` of the current transaction.
 
-        Young files came after the moment that the caller cares about.
+        Young files came after the moment that the caller cares about. One that is told with its time of modification
+        and inode did not, if it was seen with these before.
         """
         self._db.run("create_scanned")
         found = iter(files)
         blocks = (young_lines(piece) for piece in iter(lambda: list(islice(found, LINES)), []))
-        self._db.copy_text("scanned", blocks, ("name", "size", "young"))
+        self._db.copy_text("scanned", blocks, ("name", "size", "young", "mtime_ns", "inode"))
         self._db.run("analyze_scanned")
+        self._db.run("seen_before", application_id=self._backups.application_id)
 
     def other_references(
         self, backup_id: int, names: Iterable[tuple[str, str | None]]

@@ -7,6 +7,9 @@ from typing import Any
 
 from glacier_provider.core.text import counted, some
 
+#: In the report of a backup: the patterns of what it left out, by the configuration of its day.
+EXCLUDED_FILES = "excluded_files"
+
 
 def known_of_backup(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each kind of shortfall that the report of a backup tells of.
@@ -18,7 +21,7 @@ def known_of_backup(report: Mapping[str, Any]) -> Iterator[str]:
         count = report.get(f"{key}_count") or 0
         if count:
             names = [one["name"] if isinstance(one, Mapping) else one for one in report.get(key) or ()]
-            yield f"{words.format(counted(count, 'file'))}: {some(names, count)}."
+            yield f"{words.format(counted(count, _NOUNS.get(key, 'file')))}: {some(names, count)}."
 
 
 def told_of_count(members: int, counted_then: int | None) -> Iterator[str]:
@@ -41,4 +44,6 @@ _SHORTFALLS = {
     "unarchived_references": "Does not hold {} that the database names",
     "unreadable": "Does not hold {} that could not be read",
     "other_references": "Holds another content of {} than the database says",
+    "missing_stores": "Needs what went to {} that cannot be found any more",
 }
+_NOUNS = {"missing_stores": "store"}

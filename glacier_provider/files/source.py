@@ -26,7 +26,8 @@ class Readable(Protocol):
 class FileSource:
     """An open regular file; implements `glacier_provider.stores.contract.Source`. Several threads may read it at once.
 
-    `size` (bytes) and `mtime_ns` are those at opening. The descriptor is owned: close it, or use it in a `with`.
+    `size` (bytes), `mtime_ns` and `stamp`, which any change changes, are those at opening. The descriptor is owned:
+    close it, or use it in a `with`.
     """
 
     def __init__(self, root: Root, parts: Sequence[bytes]) -> None:
@@ -34,7 +35,7 @@ class FileSource:
         self._root = root
         self._parts = parts
         self.fd, info = root.open_regular(parts)
-        self._stamp = _stamp(info)
+        self.stamp = _stamp(info)
         self._ctime = info.st_ctime
         self.size = info.st_size
         self.mtime_ns = info.st_mtime_ns
@@ -71,7 +72,7 @@ class FileSource:
         info = os.fstat(self.fd)
         if info.st_nlink == 0:
             raise FileChanged(f"{self._where} was deleted or replaced while it was read.")
-        if _stamp(info) != self._stamp:
+        if _stamp(info) != self.stamp:
             raise FileChanged(f"{self._where} changed while it was read.")
 
     def require_settled(self, seconds: float, now: float) -> None:

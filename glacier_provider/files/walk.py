@@ -260,6 +260,23 @@ def identities(directories: Iterable[AnyPath]) -> frozenset[Identity]:
     return frozenset(found)
 
 
+def require_not_emptied(root: Root) -> None:
+    """Raise DirectoryUnusable when nothing at all is in a root that held files, or another directory has its place:
+    what is not found there has not vanished, it is not mounted.
+    """
+    check_same(root)
+    try:
+        with os.scandir(root.fd) as entries:
+            empty = all(entry.name == TEMPORARY for entry in entries)
+    except OSError as exc:
+        raise unusable(exc, root.path) from exc
+    if empty:
+        raise DirectoryUnusable(
+            f"The attached-files directory {root.path} is empty, and held files a moment ago.",
+            hint="Check that it is mounted. If it really is to be empty, put one file into it, such as .keep.",
+        )
+
+
 def check_same(root: Root) -> None:
     """Raise DirectoryUnusable when another directory has taken the root's place, as when a mount comes or goes."""
     try:

@@ -26,7 +26,7 @@ class OpenBackupOperator(GlacierOperator):
 
         with self.opened() as r:
             self.backup_id = backup_id = backup.open_backup(
-                r.application, run_of(context), catalog=r.catalog, store=r.store
+                r.application, run_of(context), catalog=r.catalog, store=r.store, stores=r.stores
             )
             ping_started(r.application, run_of(context))
         return backup_id

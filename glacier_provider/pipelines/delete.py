@@ -8,7 +8,7 @@ a file that comes back anew.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,9 +23,10 @@ from glacier_provider.core.prices import Prices
 from glacier_provider.core.retention import Judged, apply_rule
 from glacier_provider.core.status import BackupState
 from glacier_provider.core.text import readable_amount
-from glacier_provider.errors import BackupNotDeletable, CatalogError, FileError, StoreDenied, StoreError
+from glacier_provider.errors import BackupNotDeletable, CatalogError, FileError, StoreDenied, StoreError, StoreMissing
 from glacier_provider.pipelines.shared.errors import raise_gravest
 from glacier_provider.pipelines.shared.lease import kept_lease
+from glacier_provider.pipelines.shared.listing import is_same_place
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.pipelines.shared.staging import staging_directories
 from glacier_provider.staging import remove_tree
@@ -171,7 +172,7 @@ def _delete_marked(
     failed: list[StoreError] = []
     for page in catalog.deletions.to_delete():
         heartbeat()
-        errors = _delete_page(page, stores)
+        errors = _still_there(application, page, _delete_page(page, stores))
         gone = [doomed for doomed in page if doomed.id not in errors]
         with catalog.transaction():
             catalog.deletions.deleted([doomed.id for doomed in gone])
@@ -181,6 +182,21 @@ def _delete_marked(
     raise_gravest(failed, "archive", f"of {application.name} could not be deleted")
     catalog.deletions.finish()
     return progress
+
+
+def _still_there(
+    application: Application, page: Iterable[Doomed], errors: Mapping[int, StoreError]
+) -> dict[int, StoreError]:
+    """Return the errors without those of archives that went with a whole store, of those before the application's."""
+    uris = {doomed.id: doomed.location.store_uri for doomed in page}
+    with_store = {
+        number
+        for number, error in errors.items()
+        if isinstance(error, StoreMissing) and not is_same_place(uris[number], application.store)
+    }
+    for uri in sorted({uris[number] for number in with_store}):
+        log.warning("%s is not there any more: what was to be deleted in it went with it.", uri)
+    return {number: error for number, error in errors.items() if number not in with_store}
 
 
 def _delete_page(page: Iterable[Doomed], stores: Stores) -> dict[int, StoreError]:

@@ -30,7 +30,8 @@ from glacier_provider.core.evidence import (
 from glacier_provider.core.proof import Finding, ProofKind
 from glacier_provider.core.text import NAMED
 from glacier_provider.core.told import ToldWrong
-from glacier_provider.errors import KeyTaken, StoreError
+from glacier_provider.errors import ConfigurationError, KeyTaken, StoreError
+from glacier_provider.pipelines.shared.listing import one_a_place
 from glacier_provider.stores.contract import KeepsEvidence, Stores
 
 log = logging.getLogger(__name__)
@@ -98,12 +99,12 @@ def _found(application: Application, store: Any, *, after: int = 0) -> Iterator[
 def remember_evidence(application: Application, *, catalog: Catalog, stores: Stores) -> int:
     """Write the proofs that the stores have evidence of into a catalog that was lost; return how many.
 
-    Raise StoreError; a document that is none, of another application, or of a day to come, is taken up as it is, and
-    proves nothing.
+    Raise StoreError; what cannot be read in an earlier store keeps nothing of the others from being known. A document
+    that is none, of another application, or of a day to come, is taken up as it is, and proves nothing.
     """
-    uris = (*application.earlier_stores, application.store)
-    kept = [store for store in map(stores, uris) if isinstance(store, KeepsEvidence)]
-    found = {one.number: one for store in kept for one in _found(application, store)}
+    found = {one.number: one for uri in application.earlier_stores for one in _left_in(uri, application, stores)}
+    if isinstance(store := stores(application.store), KeepsEvidence):
+        found |= {one.number: one for one in _found(application, store)}
     count = 0
     corrupt: dict[tuple[str, str], int] = {}  # by store and key, the document that told of it
     for one in catalog.evidence.take_up(found[number] for number in sorted(found)):
@@ -121,6 +122,18 @@ def remember_evidence(application: Application, *, catalog: Catalog, stores: Sto
         ids = catalog.evidence.note_corrupt(number, list(corrupt)[:_CORRUPT_TOLD])
         catalog.lost.note(ids, f"Its content was not what was written, as document {number} of evidence says.")
     return count
+
+
+def _left_in(uri: str, application: Application, stores: Stores) -> list[FoundEvidence]:
+    """Return what an earlier store has; nothing, and say so, where it cannot be read."""
+    try:
+        store = stores(uri)
+        return list(_found(application, store)) if isinstance(store, KeepsEvidence) else []
+    except (StoreError, ConfigurationError) as error:
+        if error.retryable:
+            raise
+        log.error("What was proven in %s is not known: its evidence could not be read. %s", uri, error)
+        return []
 
 
 def _draft(application: Application, catalog: Catalog) -> None:
@@ -185,8 +198,7 @@ def evidence_in_stores(application: Application, *, catalog: Catalog, stores: St
     """Compare what the application's stores have of evidence with its catalog; raise StoreError."""
     known = catalog.evidence.known()
     uris = [application.store, *(row["store_uri"] for row in known if row["store_uri"])]
-    places = {uri.partition("?")[0]: uri for uri in reversed(uris)}
-    kept = [store for store in map(stores, places.values()) if isinstance(store, KeepsEvidence)]
+    kept = [store for store in map(stores, one_a_place(reversed(uris))) if isinstance(store, KeepsEvidence)]
     found = [(one.number, one.data) for store in kept for one in _found(application, store)]
     written = {row["number"]: row["sha256"] for row in known if row["store_uri"] is not None}
     return chain_of(found, application=application.name, known=written)

@@ -40,6 +40,7 @@ from glacier_provider.core.told import (
 )
 from glacier_provider.errors import ArchiveMissing, ConfigurationError, StoreError, StoreUnavailable
 from glacier_provider.pipelines.evidence import remember_evidence
+from glacier_provider.pipelines.shared.listing import is_same_place, one_a_place
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.stores.contract import ArchiveStore, Retrieval, Stores
 
@@ -163,9 +164,12 @@ class _Manifest:
 
     @property
     def age(self) -> tuple[datetime, datetime, int, str]:
-        """What sorts manifests by when they were written: as the store tells it, and only then as they tell it."""
+        """What sorts manifests by when their backups were made: as they tell it, but no later than the store tells of
+        their writing. That alone says nothing of what was copied, or written again.
+        """
         opened_at = self.told.opened_at if self.told else _BEGINNING
-        return self.stored.created_at or opened_at, opened_at, self.description.archive_id, self.stored.key
+        created_at = self.stored.created_at or opened_at
+        return min(opened_at, created_at), created_at, self.description.archive_id, self.stored.key
 
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -233,7 +237,7 @@ class _Rebuilding:
         """Return the application's store and those before it, each bucket and prefix once."""
         uris = [self.application.store]
         for uri in self.application.earlier_stores:
-            if not any(_same_place(uri, one) for one in uris):
+            if not any(is_same_place(uri, one) for one in uris):
                 uris.append(uri)
         return uris
 
@@ -354,11 +358,9 @@ class _Rebuilding:
 
     def list_stores(self) -> None:
         """Load what the stores list of this application; a place once, whatever classes were written to it."""
-        places = {uri.partition("?")[0]: uri for uri in sorted(self.uris)}
-        places |= {one.store_uri.partition("?")[0]: one.store_uri for one in self.manifests.values()}
-        places[self.application.store.partition("?")[0]] = self.application.store
+        manifests = (one.store_uri for one in self.manifests.values())
         progress = Progress(log, "Listed")
-        for uri in sorted(places.values()):
+        for uri in sorted(one_a_place([*sorted(self.uris), *manifests, self.application.store])):
             try:
                 listed = self.stores(uri).archives(self.application.name, described=False)
                 self.catalog.rebuild.load_listing(uri, progress.over(listed))
@@ -371,7 +373,7 @@ class _Rebuilding:
         self.catalog.rebuild.listed()
 
     def _leave_store_out(self, uri: str, error: StoreError | ConfigurationError) -> None:
-        numbers = {number for other, named in self.uris.items() if _same_place(other, uri) for number in named}
+        numbers = {number for other, named in self.uris.items() if is_same_place(other, uri) for number in named}
         for number in sorted(numbers):
             manifest = self.manifests[number]
             self._leave_out(manifest.stored.key, manifest.backup_id, f"it names archives in {uri}: {error.message}")
@@ -516,10 +518,6 @@ def _chain(number: int, parents: Mapping[int, int]) -> list[int]:
     while (parent := parents.get(found[-1])) is not None and parent not in found:
         found.append(parent)
     return found
-
-
-def _same_place(one: str, other: str) -> bool:
-    return one.partition("?")[0] == other.partition("?")[0]
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from glacier_provider.applications import Application
@@ -26,10 +26,11 @@ from glacier_provider.core.parts import MIB
 from glacier_provider.core.reconciliation import KnownArchive, Verdict, receipt_of, verdict_of
 from glacier_provider.core.status import ArchiveState
 from glacier_provider.core.text import counted, some
-from glacier_provider.errors import CatalogError, FileError, StoreDenied
+from glacier_provider.errors import CatalogError, FileError, StoreDenied, StoreMissing
 from glacier_provider.files import open_source
 from glacier_provider.pipelines.shared.errors import raise_gravest
 from glacier_provider.pipelines.shared.lease import kept_lease
+from glacier_provider.pipelines.shared.listing import is_same_place, same_place
 from glacier_provider.pipelines.shared.progress import Progress
 from glacier_provider.stores.contract import ArchiveStore, Stores
 
@@ -119,13 +120,20 @@ def reconcile(
 
     A store about which nothing is in doubt is passed over, unless `everything` is to be compared. A vault tells by its
     inventory, about a day late: without one that is new enough it is asked for a newer one, and nothing is compared.
-    Raise LeaseHeld while another run works on the application.
+    With `everything`, a store before the application's that is not there any more has lost all that it had. Raise
+    LeaseHeld while another run works on the application.
     """
     catalog.migrate()
     done = []
     with catalog.alone(f"the reconciliation of {application.name}"):
         for uri in _uris(application, catalog, everything=everything):
-            reconciled = _reconcile_store(application, stores(uri), catalog=catalog, everything=everything)
+            store = stores(uri)
+            try:
+                reconciled = _reconcile_store(application, store, catalog=catalog, everything=everything)
+            except StoreMissing as error:
+                if not everything or is_same_place(uri, application.store):
+                    raise
+                reconciled = _all_lost(application, store, error, catalog=catalog)
             for line in reconciled.lines():
                 log.info("%s", line)
             done.append(reconciled)
@@ -134,7 +142,8 @@ def reconcile(
 
 def _uris(application: Application, catalog: Catalog, *, everything: bool) -> list[str]:
     known = catalog.reconciliation.stores(unreconciled=not everything)
-    return sorted({application.store, *known}) if everything else known
+    # Its own store first: who does not reach that, reaches none.
+    return [application.store, *sorted({*known} - {application.store})] if everything else known
 
 
 def _reconcile_store(
@@ -151,6 +160,13 @@ def _reconcile_store(
     # What a listing shows is there, however old it is. What it lacks may have come since, so that the doubt stays.
     new_enough = everything or unreconciled.oldest is None or as_of > unreconciled.oldest
     return told if new_enough or told.settled else Reconciled(store.uri, doubtful=unreconciled.archives)
+
+
+def _all_lost(application: Application, store: ArchiveStore, error: StoreMissing, *, catalog: Catalog) -> Reconciled:
+    log.error("%s is not there any more, nor is what it had: %s", store.uri, error.message)
+    with _lease(catalog) as heartbeat, catalog.transaction():
+        now = datetime.now(UTC)
+        return _Comparison(application, store, now, catalog=catalog, heartbeat=heartbeat, is_gone=True).run()
 
 
 @contextmanager
@@ -176,11 +192,14 @@ class _Comparison:
     heartbeat: Callable[[], None] = field(kw_only=True)
     counts: Counter[str] = field(default_factory=Counter)
     named: list[str] = field(default_factory=list)
+    same_place: list[str] = field(default_factory=list)
+    is_gone: bool = False
 
     def run(self) -> Reconciled:
         verbs, uri = self.catalog.reconciliation, self.store.uri
+        self.same_place = same_place(uri, verbs.stores(unreconciled=False))
         listed = verbs.load(self._listing())
-        for page in verbs.unknown(uri):
+        for page in verbs.unknown(self.same_place):
             self._reconcile(list(self._described(page)))
         missing = self._note_lost()
         self.counts["healed"] = self.catalog.lost.heal()
@@ -208,6 +227,8 @@ class _Comparison:
         return names
 
     def _listing(self) -> Iterator[StoredArchive]:
+        if self.is_gone:
+            return
         progress = Progress(log, "Listed")
         for one in progress.over(self.store.archives(self.application.name, described=False)):
             self.heartbeat()
@@ -246,7 +267,7 @@ class _Comparison:
         self._delete(surplus)
 
     def _known(self, archive_ids: Iterable[int]) -> dict[int, Row]:
-        return self.catalog.reconciliation.known(self.store.uri, list(archive_ids), as_of=self.as_of)
+        return self.catalog.reconciliation.known(self.same_place, list(archive_ids), as_of=self.as_of)
 
     def _adopt(self, found: StoredArchive, row: Row) -> None:
         """Record an archive that the catalog waits for as uploaded, if its content is what would be sent."""

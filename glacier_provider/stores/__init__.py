@@ -38,16 +38,17 @@ def client_config(uri: str | StoreUri) -> Any:
 def open_store(uri: str | StoreUri, *, client: Any, part_size: int = 16 * MIB) -> ArchiveStore:
     """Return the store that a URI names, on a boto3 client made with `client_config`.
 
-    `part_size` is that of large uploads, in bytes. Raise ConfigurationError for a bad URI.
+    The catalog knows what lies there by the URI as it is written: so does the store. `part_size` is that of large
+    uploads, in bytes. Raise ConfigurationError for a bad URI.
     """
-    place = _parsed(uri)
+    place, spelled = _parsed(uri), str(uri)
     if isinstance(place, S3Uri):
         from glacier_provider.stores.s3.store import S3Store
 
-        return S3Store(place, client=client, part_size=part_size)
+        return S3Store(place, client=client, part_size=part_size, spelled=spelled)
     from glacier_provider.stores.vault.store import VaultStore
 
-    return VaultStore(place, client=client, part_size=part_size)
+    return VaultStore(place, client=client, part_size=part_size, spelled=spelled)
 
 
 def _parsed(uri: str | StoreUri) -> StoreUri:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -280,3 +280,24 @@ def test_a_note_of_a_deletion_does_not_hide_a_backup_whose_dump_is_there(dms: Ap
     dms.store.note_deletion("dms", backups[0], sha256)
     lose_the_catalog(dms)
     assert rebuild(dms).complete == 4
+
+
+def test_a_manifest_that_was_written_again_makes_its_backup_no_younger(
+    dms: ApplicationUnderTest, make_application: Callable[..., ApplicationUnderTest]
+) -> None:
+    """Copied, that is, or found lost and written again; and another application was first in the new catalog."""
+    first = dms.back_up()
+    newest_files = replace_files(dms, "b")
+    dms.back_up()
+    lose_the_catalog(dms)
+    other = make_application("shop")
+    other.catalog.close()
+    other.catalog = a_catalog(dms.catalog_server, "shop")
+    other.catalog.migrate()
+    assert other.back_up() == first
+    again = dms.s3.objects.key(dms.bucket, f"pre/dms/manifests/{first:012d}.json.gz")
+    again.last_modified += timedelta(days=1)
+    assert len(rebuild(dms).renumbered) == 2
+    newest = dms.catalog.backups.newest_complete()
+    assert newest is not None
+    assert_comes_back(dms, newest, newest_files)

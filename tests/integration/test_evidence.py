@@ -376,3 +376,14 @@ def test_the_page_of_a_month_knows_the_backups_that_were_deleted_since(dms: Appl
     assert told.newest_backup is not None
     assert told.newest_backup["id"] == complete
     assert "1 complete, 1 failed" in re.sub("<[^>]*>", "", month_page(told))
+
+
+def test_what_is_corrupt_is_known_after_a_rebuild_though_an_earlier_store_is_gone(app: ApplicationUnderTest) -> None:
+    backup_id = app.back_up()
+    rotten(app, "doc1.pdf")
+    with pytest.raises(ArchiveMissing):
+        app.restore(backup_id)
+    lose_the_catalog(app)
+    app.configure(earlier_stores=("s3://nobody-has-this-bucket/pre?storage_class=GLACIER",))
+    rebuild(app)
+    assert app.catalog.lost.of_backups([backup_id])[backup_id]["lost"] == ["doc1.pdf"]

@@ -506,7 +506,7 @@ _mutation(
     "a file that changes while it is read is archived",
     Promise.COMPLETE,
     "glacier_provider/files/source.py",
-    "        if _stamp(info) != self._stamp:\n",
+    "        if _stamp(info) != self.stamp:\n",
     "        if False:\n",
     "tests/unit/files/test_source.py::test_a_file_that_changes_while_it_is_read_is_no_archive",
 )

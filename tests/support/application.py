@@ -106,7 +106,9 @@ class ApplicationUnderTest:
 
     def back_up(self, run: Run | None = None, *, rehearse: bool = False) -> int:
         """Run the whole backup pipeline, without the rehearsal unless it is asked for; return the backup's id."""
-        backup_id = backup.open_backup(self.application, run or self.a_run(), catalog=self.catalog, store=self.store)
+        backup_id = backup.open_backup(
+            self.application, run or self.a_run(), catalog=self.catalog, store=self.store, stores=self.stores
+        )
         backup.dump_database(self.application, backup_id, catalog=self.catalog, server=self.server, store=self.store)
         if rehearse:
             backup.rehearse_restore(self.application, backup_id, catalog=self.catalog, server=self.server)

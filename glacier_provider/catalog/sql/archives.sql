@@ -56,23 +56,32 @@ UPDATE glacier_archives
 RETURNING id;
 
 -- name: record_uploads
--- The store confirmed these. An attached file is in its directory now; a dump is not worth keeping in staging.
+-- The store confirmed these: the one that has them, whichever was the application's when they were planned. An attached
+-- file is in its directory now; a dump is not worth keeping in staging.
 -- Where keys are written once, as on S3, there is no second copy; a vault may hold one that nobody knows.
 -- The state as an expression: else the index of unfinished archives is read from end to end for each group, since it
 -- seems to be nearly empty until statistics are made of what was just planned.
 UPDATE glacier_archives AS a
    SET state = 'archived', archived_at = clock_timestamp(), error = NULL, upload_id = NULL,
-       key = r.key, stored_size = r.size, original_size = r.size, checksum = r.checksum,
+       store_uri = r.store_uri, key = r.key, stored_size = r.size, original_size = r.size, checksum = r.checksum,
        sha256 = coalesce(r.sha256, a.sha256),
-       doubtful_since = CASE WHEN a.store_uri LIKE 's3:%%' THEN NULL
+       doubtful_since = CASE WHEN r.store_uri LIKE 's3:%%' THEN NULL
                              WHEN r.twice THEN coalesce(a.doubtful_since, clock_timestamp())
                              ELSE a.doubtful_since END,
        tree_hash = CASE WHEN r.checksum LIKE 'treehash:%%' THEN substr(r.checksum, 10) ELSE a.tree_hash END,
        retrieval_status = CASE WHEN a.kind = 'file' THEN 'exists' ELSE 'available' END
-  FROM unnest(%(ids)b::bigint[], %(keys)b::text[], %(sizes)b::bigint[], %(checksums)b::text[], %(sha256s)b::text[],
-              %(twices)b::boolean[]) AS r (id, key, size, checksum, sha256, twice)
+  FROM unnest(%(ids)b::bigint[], %(store_uris)b::text[], %(keys)b::text[], %(sizes)b::bigint[], %(checksums)b::text[],
+              %(sha256s)b::text[], %(twices)b::boolean[]) AS r (id, store_uri, key, size, checksum, sha256, twice)
  WHERE a.id = r.id AND a.state || '' IN ('uploading', 'planned')
 RETURNING a.id;
+
+-- name: files_grew
+-- Between scan and upload: what the newest backup contains is what was archived.
+UPDATE application_data_backups b SET files_bytes = greatest(0, b.files_bytes + %(bytes)s)
+ WHERE b.id = (SELECT max(id) FROM application_data_backups
+                WHERE application_id = %(application_id)s AND scanned_at IS NOT NULL)
+   AND b.state IN ('running', 'failed')
+RETURNING b.id;
 
 -- name: remember_upload
 UPDATE glacier_archives SET upload_id = %(upload_id)s, part_size = %(part_size)s, upload_by = %(upload_by)s

@@ -1,9 +1,12 @@
 -- name: store_check
--- How far a store has been looked through, and the mark of the catalog.
+-- How far a store has been looked through, the mark of the catalog, and whether that is in the store: by whatever storage
+-- class it was named then.
 WITH made AS (
     INSERT INTO store_checks (application_id, store_uri) VALUES (%(application_id)s, %(store_uri)s)
     ON CONFLICT DO NOTHING RETURNING position, marked)
-SELECT p.mark, coalesce(c.position, '') AS position, coalesce(c.marked, false) AS marked
+SELECT p.mark, coalesce(c.position, '') AS position,
+       EXISTS (SELECT FROM store_checks m
+                WHERE m.application_id = p.id AND m.store_uri = ANY(%(same_place)s) AND m.marked) AS marked
   FROM applications p LEFT JOIN store_checks c ON c.application_id = p.id AND c.store_uri = %(store_uri)s
  WHERE p.id = %(application_id)s;
 
@@ -11,11 +14,12 @@ SELECT p.mark, coalesce(c.position, '') AS position, coalesce(c.marked, false) A
 UPDATE store_checks SET marked = true WHERE application_id = %(application_id)s AND store_uri = %(store_uri)s;
 
 -- name: not_listed
--- Archives whose keys lie in the part that was listed, and that are not in it as they were written.
+-- Archives whose keys lie in the part that was listed, and that are not in it as they were written: of whatever class of
+-- the place they were put into.
 SELECT a.id, a.kind, a.filename,
        CASE WHEN l.key IS NULL THEN 'missing' WHEN l.size <> a.stored_size THEN 'size' ELSE 'checksum' END AS differs
   FROM glacier_archives a LEFT JOIN listed l ON l.key = a.key
- WHERE a.application_id = %(application_id)s AND a.store_uri = %(store_uri)s AND a.state = 'archived'
+ WHERE a.application_id = %(application_id)s AND a.store_uri = ANY(%(same_place)s) AND a.state = 'archived'
    AND a.archived_at < %(as_of)s AND a.key NOT LIKE 'empty:%%'
    AND a.key COLLATE "C" > %(after)s AND (%(until)s::text IS NULL OR a.key COLLATE "C" <= %(until)s)
    AND (l.key IS NULL OR l.size <> a.stored_size OR l.checksum <> a.checksum)
@@ -67,10 +71,10 @@ UPDATE store_checks
 -- name: newest_archives
 -- The dump of a backup, and the files that were archived last.
 (SELECT a.key, a.stored_size, a.checksum, a.kind, a.filename, a.id FROM glacier_archives a
-  WHERE a.backup_id = %(backup_id)s AND a.kind <> 'file' AND a.state = 'archived' AND a.store_uri = %(store_uri)s)
+  WHERE a.backup_id = %(backup_id)s AND a.kind <> 'file' AND a.state = 'archived' AND a.store_uri = ANY(%(same_place)s))
 UNION ALL
 (SELECT a.key, a.stored_size, a.checksum, a.kind, a.filename, a.id
    FROM backup_files f JOIN glacier_archives a ON a.id = f.archive_id
   WHERE f.application_id = %(application_id)s AND f.first_backup_id = %(backup_id)s AND a.backup_id = %(backup_id)s
-    AND a.state = 'archived' AND a.store_uri = %(store_uri)s AND a.stored_size > 0
+    AND a.state = 'archived' AND a.store_uri = ANY(%(same_place)s) AND a.stored_size > 0
   ORDER BY a.id DESC LIMIT %(limit)s);

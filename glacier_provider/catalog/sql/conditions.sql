@@ -35,6 +35,7 @@ SELECT p.name AS application, p.created_at AS known_since,
                   'unarchived_references', report->'unarchived_references'->0,
                   'other_references_count', report->'other_references_count',
                   'other_references', report->'other_references'->0,
+                  'missing_stores_count', report->'missing_stores_count', 'missing_stores', report->'missing_stores'->0,
                   'task_seconds', report->'task_seconds', 'in_place', report->'rehearsal'->'in_place')) AS report
          FROM application_data_backups b
         WHERE b.application_id = p.id AND b.state = 'complete' ORDER BY b.id DESC LIMIT 1) AS c ON true

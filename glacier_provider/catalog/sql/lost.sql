@@ -134,6 +134,6 @@ SELECT a.id, a.backup_id, a.filename, a.sha256, b.previous_backup_id, before.sha
   FROM glacier_archives a JOIN application_data_backups b ON b.manifest_archive_id = a.id
   LEFT JOIN application_data_backups p ON p.id = b.previous_backup_id
   LEFT JOIN glacier_archives before ON before.id = p.manifest_archive_id
- WHERE b.application_id = %(application_id)s AND a.state = 'lost' AND a.kind = 'manifest' AND a.store_uri = %(store_uri)s
+ WHERE b.application_id = %(application_id)s AND a.state = 'lost' AND a.kind = 'manifest' AND a.store_uri = ANY(%(same_place)s)
    AND a.lost_at > clock_timestamp() - interval '3 days' AND b.database_archive_id IS NOT NULL
  ORDER BY a.backup_id LIMIT %(limit)s;

@@ -20,12 +20,12 @@ ANALYZE listed;
 
 -- name: find_unknown
 -- What the store lists and no archive of the catalog lies under; one that was deleted is no reason to keep it, and one that
--- is noted as lost is to be looked at. Lives as long as the transaction.
+-- is noted as lost is to be looked at. Whatever class of the place it was put into. Lives as long as the transaction.
 CREATE TEMPORARY TABLE unknown ON COMMIT DROP AS
 SELECT l.key, l.size, l.checksum, l.told FROM listed l
  WHERE NOT EXISTS (
        SELECT FROM glacier_archives a
-        WHERE a.application_id = %(application_id)s AND a.store_uri = %(store_uri)s AND a.key = l.key
+        WHERE a.application_id = %(application_id)s AND a.store_uri = ANY(%(same_place)s) AND a.key = l.key
           AND a.state NOT IN ('deleted', 'lost'));
 
 -- name: index_unknown
@@ -52,7 +52,7 @@ SELECT a.id, a.kind, a.state, a.backup_id, a.filename, a.original_size, a.stored
        WHEN 'lost' THEN true
        ELSE false END AS lost
   FROM glacier_archives a
- WHERE a.application_id = %(application_id)s AND a.store_uri = %(store_uri)s AND a.id = ANY(%(archive_ids)s);
+ WHERE a.application_id = %(application_id)s AND a.store_uri = ANY(%(same_place)s) AND a.id = ANY(%(archive_ids)s);
 
 -- name: note_given_up
 -- Given up, and found in the store after all: it stays given up, and goes with its backup.

@@ -641,7 +641,8 @@ UPDATE glacier_archives a SET retrieval_status =
    AND r.request ->> 'into' IS NULL;
 
 -- name: plan_orphans
--- Files that the restored backup does not contain: the intent of each move, before the first one.
+-- Files that the restored backup does not contain, and did not have to leave out: the intent of each move, before the
+-- first one.
 INSERT INTO orphan_moves (restore_id, application_id, filename, size, orphan_directory, subdirectory)
 SELECT %(restore_id)s, %(application_id)s, s.name, s.size, %(orphan_directory)s, %(subdirectory)s
   FROM scanned s
@@ -650,6 +651,10 @@ SELECT %(restore_id)s, %(application_id)s, s.name, s.size, %(orphan_directory)s,
         WHERE a.application_id = %(application_id)s AND a.filename = s.name AND a.kind = 'file'
           AND a.state IN ('planned', 'uploading', 'archived', 'lost', 'deleting', 'deleted')
           AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s))
+   AND s.name <> ALL(%(left_out)s::text[]) AND NOT EXISTS (
+       SELECT FROM glacier_archives u
+        WHERE u.application_id = %(application_id)s AND u.filename = s.name AND u.kind = 'file'
+          AND u.unread_by = %(backup_id)s)
 ON CONFLICT (restore_id, filename) DO NOTHING;
 
 -- name: young_orphans
@@ -660,6 +665,10 @@ SELECT s.name FROM scanned s
         WHERE a.application_id = %(application_id)s AND a.filename = s.name AND a.kind = 'file'
           AND a.state IN ('planned', 'uploading', 'archived', 'lost', 'deleting', 'deleted')
           AND f.first_backup_id <= %(backup_id)s AND (f.last_backup_id IS NULL OR f.last_backup_id >= %(backup_id)s))
+   AND s.name <> ALL(%(left_out)s::text[]) AND NOT EXISTS (
+       SELECT FROM glacier_archives u
+        WHERE u.application_id = %(application_id)s AND u.filename = s.name AND u.kind = 'file'
+          AND u.unread_by = %(backup_id)s)
  ORDER BY s.name;
 
 

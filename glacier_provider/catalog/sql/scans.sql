@@ -6,6 +6,13 @@ CREATE TEMPORARY TABLE scanned (name text NOT NULL, size bigint NOT NULL, young 
 -- name: analyze_scanned
 ANALYZE scanned;
 
+-- name: seen_before
+-- Touched since, by a chown or a link, and no other file than that which a scan saw: it is as old as it says.
+UPDATE scanned s SET young = false
+  FROM glacier_archives a JOIN file_identities i ON i.archive_id = a.id
+ WHERE s.young AND s.inode IS NOT NULL AND a.application_id = %(application_id)s AND a.kind = 'file'
+   AND a.filename = s.name AND i.mtime_ns = s.mtime_ns AND i.inode = s.inode;
+
 -- name: look_up_scanned
 -- Few are compared with all archives: each is looked up, from whichever side.
 CREATE INDEX ON scanned (name);

@@ -7,18 +7,29 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.checks import Compared
+from glacier_provider.catalog.database import Row
+from glacier_provider.catalog.pages import Holding
 from glacier_provider.core.archive import StoredArchive
 from glacier_provider.core.text import NAMED, counted, some
-from glacier_provider.errors import ArchiveCold, ArchiveCorrupt, ArchiveMissing, StoreDenied
+from glacier_provider.errors import (
+    ArchiveCold,
+    ArchiveCorrupt,
+    ArchiveMissing,
+    ConfigurationError,
+    StoreDenied,
+    StoreError,
+    StoreMissing,
+)
 from glacier_provider.pipelines.backup.manifest import write_lost_manifests
 from glacier_provider.pipelines.costs import LOOKED_AT, pages_a_look
-from glacier_provider.pipelines.shared.listing import compared_parts
-from glacier_provider.stores.contract import ArchiveStore, IsWatched
+from glacier_provider.pipelines.shared.listing import compared_parts, is_same_place, same_place
+from glacier_provider.stores.contract import ArchiveStore, IsWatched, Stores
 
 log = logging.getLogger(__name__)
 
@@ -27,46 +38,54 @@ MARGIN = timedelta(minutes=5)
 NO_LIFECYCLE = "Look for a lifecycle rule of the bucket that moves objects, and have it leave this prefix alone."
 
 
-def check_store(application: Application, backup_id: int, *, catalog: Catalog, store: ArchiveStore) -> None:
+def check_store(
+    application: Application, backup_id: int, *, catalog: Catalog, store: ArchiveStore, stores: Stores | None = None
+) -> None:
     """Look whether the store is the one of yesterday, and through a share of what it holds; note what is lost.
 
     All of it is looked through within `check_days` days; at once when the store is another, was emptied, or lacks what
-    the last backup brought there: it may be an older copy of what it was, marker and all.
+    the last backup brought there: it may be an older copy of what it was, marker and all. So are, with `stores`, the
+    places where archives went before: backups need them as long as their files are there.
     """
+    held = catalog.pages.totals([application.name])[application.name]
+    lost, changed = _look_through(application, backup_id, held, catalog=catalog, store=store)
+    if stores is not None:
+        lost += _lost_in_others(application, backup_id, held, catalog=catalog, stores=stores)
+    names = [row["filename"] for row in lost]
+    if lost or changed:
+        catalog.backups.add_to_report(
+            backup_id,
+            lost_found_count=len(lost),
+            lost_found=names[:NAMED],
+            store_changed=store.uri if changed else None,
+        )
+
+
+def _look_through(
+    application: Application, backup_id: int, held: Sequence[Holding], *, catalog: Catalog, store: ArchiveStore
+) -> tuple[list[Row], bool]:
+    """Look through a share of the application's store, or all of it; return what is lost, and whether it is another."""
     if not isinstance(store, IsWatched):
-        return
-    known = catalog.checks.of_store(store.uri)
+        return [], False
+    uris = same_place(store.uri, [one.store_uri for one in held])
+    known = catalog.checks.of_store(store.uri, uris)
     same = _is_same_store(application, known, catalog=catalog, store=store)
-    stored = sum(one.amount.archives for one in catalog.pages.totals([application.name])[application.name])
-    share = pages_a_look(application, stored)
-    whole = not same or _lacks_newest(application, catalog=catalog, store=store)
-    after, pages = ("", None) if whole else (known["position"], share)
+    share = pages_a_look(application, sum(one.amount.archives for one in held))
+    lacks, lost = _lost_of_newest(application, uris, catalog=catalog, store=store)
+    after, pages = ("", None) if lacks or not same else (known["position"], share)
     as_of = datetime.now(UTC) - MARGIN
-    lost, moved, moved_count = [], [], 0
-    parts = compared_parts(application, store, catalog=catalog, as_of=as_of, after=after, pages=pages, uris=[store.uri])
+    moved, moved_count = [], 0
+    parts = compared_parts(application, store, catalog=catalog, as_of=as_of, after=after, pages=pages, uris=uris)
     try:
         for part in parts:
-            missing = [row["id"] for row in part.differing]
-            lost += catalog.lost.note(missing, f"The store did not list it on {as_of:%Y-%m-%d}.")
+            lost += _noted(part, as_of, catalog)
             if of_other_class := part.others.get("class"):
                 moved += of_other_class["names"]
                 moved_count += of_other_class["count"]
     except StoreDenied as error:
         log.warning("What %s holds cannot be looked at: %s", store.uri, error)
-    write_lost_manifests(application, catalog=catalog, store=store)
-    names = [row["filename"] for row in lost]
-    if lost:
-        log.error(
-            "%s of %s are not in %s any more: %s. Files that are still in their directory are archived anew.",
-            counted(len(lost), "archive"),
-            application.name,
-            store.uri,
-            some(names),
-        )
-    if lost or not same:
-        catalog.backups.add_to_report(
-            backup_id, lost_found_count=len(lost), lost_found=names[:NAMED], store_changed=None if same else store.uri
-        )
+    write_lost_manifests(application, uris, catalog=catalog, store=store)
+    _log_lost(application, lost, store.uri)
     if moved_count:
         log.warning(
             "%s of %s lie in another storage class of %s than they were put into: %s. %s",
@@ -77,6 +96,64 @@ def check_store(application: Application, backup_id: int, *, catalog: Catalog, s
             NO_LIFECYCLE,
         )
         catalog.backups.add_to_report(backup_id, other_class_count=moved_count, other_class=moved[:NAMED])
+    return lost, not same
+
+
+def _lost_in_others(
+    application: Application, backup_id: int, held: Sequence[Holding], *, catalog: Catalog, stores: Stores
+) -> list[Row]:
+    """Look through a share of each other place that has archives of the application; return what is lost.
+
+    One that is not there is told in the report: what it had may be elsewhere, and no backup with files there is whole.
+    """
+    lost: list[Row] = []
+    missing: list[str] = []
+    as_of = datetime.now(UTC) - MARGIN
+    for uris in _other_places(application, [one.store_uri for one in held]):
+        share = pages_a_look(application, sum(one.amount.archives for one in held if one.store_uri in uris))
+        try:
+            store = stores(uris[0])
+            if not isinstance(store, IsWatched):
+                continue
+            after = catalog.checks.of_store(store.uri, uris)["position"]
+            parts = compared_parts(
+                application, store, catalog=catalog, as_of=as_of, after=after, pages=share, uris=uris
+            )
+            found = [row for part in parts for row in _noted(part, as_of, catalog)]
+        except (StoreError, ConfigurationError) as error:
+            log.error("What %s holds of %s cannot be looked at: %s", uris[0], application.name, error)
+            if isinstance(error, StoreMissing):
+                log.error("If it is gone for good: glacier-backup reconcile %s --inventory", application.name)
+                missing.append(uris[0])
+        else:
+            _log_lost(application, found, uris[0])
+            lost += found
+    if missing:
+        catalog.backups.add_to_report(backup_id, missing_stores_count=len(missing), missing_stores=missing)
+    return lost
+
+
+def _other_places(application: Application, uris: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the URIs of each place that is not that of the application's store."""
+    left = sorted({uri for uri in uris if not is_same_place(uri, application.store)})
+    while left:
+        yield (of_place := [uri for uri in left if is_same_place(uri, left[0])])
+        left = [uri for uri in left if uri not in of_place]
+
+
+def _noted(part: Compared, as_of: datetime, catalog: Catalog) -> list[Row]:
+    return catalog.lost.note([row["id"] for row in part.differing], f"The store did not list it on {as_of:%Y-%m-%d}.")
+
+
+def _log_lost(application: Application, lost: Sequence[Row], uri: str) -> None:
+    if lost:
+        log.error(
+            "%s of %s are not in %s any more: %s. Files that are still in their directory are archived anew.",
+            counted(len(lost), "archive"),
+            application.name,
+            uri,
+            some([row["filename"] for row in lost]),
+        )
 
 
 def _is_same_store(application: Application, known: dict[str, object], *, catalog: Catalog, store: IsWatched) -> bool:
@@ -110,18 +187,31 @@ def _is_same_store(application: Application, known: dict[str, object], *, catalo
     return same
 
 
-def _lacks_newest(application: Application, *, catalog: Catalog, store: ArchiveStore) -> bool:
-    """Whether the dump, the manifest or the newest file of the last complete backup is not there."""
+def _lost_of_newest(
+    application: Application, uris: Sequence[str], *, catalog: Catalog, store: ArchiveStore
+) -> tuple[bool, list[Row]]:
+    """Whether the dump, the manifest or the newest file of the last complete backup is not there or another one; and
+    which of them are another one: these are noted as lost, since a listing does not tell that.
+    """
     newest = catalog.backups.newest_complete()
-    rows = [] if newest is None else catalog.checks.newest(newest, store.uri, files=1)
+    rows = [] if newest is None else catalog.checks.newest(newest, uris, files=1)
     try:
-        found = {one.key for one in store.described([row["key"] for row in rows])}
+        found = {one.key: one for one in store.described([row["key"] for row in rows])}
     except StoreDenied:
-        return False
+        return False, []
+    others = [row for row in rows if row["key"] in found and _is_another(found[row["key"]], row)]
     missing = [row["filename"] for row in rows if row["key"] not in found]
     if missing:
         log.error("%s lacks %s of %s. All of it is looked through.", store.uri, some(missing), application.name)
-    return bool(missing)
+    lost = catalog.lost.note_corrupt(
+        [row["id"] for row in others], "Somebody has written something else into its place in the store."
+    )
+    return bool(missing or others), lost
+
+
+def _is_another(found: StoredArchive, row: Row) -> bool:
+    """Whether what lies under an archive's key is not what was written there; its size a listing tells as well."""
+    return found.checksum is not None and found.checksum != row["checksum"]
 
 
 def _leave_marker(application: Application, known: Mapping[str, object], *, catalog: Catalog, store: IsWatched) -> None:
@@ -147,7 +237,7 @@ def look_back(backup_id: int, *, catalog: Catalog, store: ArchiveStore) -> None:
     if not isinstance(store, IsWatched):
         return
     unreadable = ""
-    for row in catalog.checks.newest(backup_id, store.uri, files=LOOKED_AT):
+    for row in catalog.checks.newest(backup_id, [store.uri], files=LOOKED_AT):
         try:
             store.look_back(StoredArchive(row["key"], row["stored_size"], None, row["checksum"]))
         except StoreDenied as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from glacier_provider.applications import Application
@@ -45,16 +46,18 @@ def manifest_of(backup_id: int, previous: int, previous_sha256: str | None, *, c
     return gzip.compress(b"".join(lines), mtime=0)
 
 
-def write_lost_manifests(application: Application, *, catalog: Catalog, store: ArchiveStore) -> None:
-    """Write manifests again that the store has lost, where they come out as they were, byte for byte: those that
-    continue them name them by their hash.
+def write_lost_manifests(
+    application: Application, uris: Sequence[str], *, catalog: Catalog, store: ArchiveStore
+) -> None:
+    """Write manifests again that the store, by any of its URIs, has lost, where they come out as they were, byte for
+    byte: those that continue them name them by their hash.
 
     Of the others the catalog alone knows what their backups, and those that continue them, contain.
     """
     if not store.features.chooses_keys:
         return  # a vault would give it another id
     left = []
-    for row in catalog.lost.manifests(store.uri):
+    for row in catalog.lost.manifests(uris):
         if not _write_again(application, row, catalog=catalog, store=store):
             left.append(row["filename"])
     if left:

@@ -13,16 +13,18 @@ from glacier_provider.pipelines.backup.step import is_complete
 from glacier_provider.pipelines.shared.lease import kept_lease
 from glacier_provider.pipelines.shared.staging import staging_directories
 from glacier_provider.staging import prepare_staging, remove_tree
-from glacier_provider.stores.contract import ArchiveStore
+from glacier_provider.stores.contract import ArchiveStore, Stores
 
 log = logging.getLogger(__name__)
 
 
-def open_backup(application: Application, run: Run, *, catalog: Catalog, store: ArchiveStore) -> int:
+def open_backup(
+    application: Application, run: Run, *, catalog: Catalog, store: ArchiveStore, stores: Stores | None = None
+) -> int:
     """Return the id of this run's backup, opened or continued, with the application's lease in its hands.
 
     Everything that can be known to go wrong is looked at here, before anything is spent: the catalog (migrated
-    if need be), the store, the directories.
+    if need be), the store, the directories; with `stores`, the places where archives went before as well.
     """
     catalog.migrate()
     with Root(application.files_directory):
@@ -36,7 +38,7 @@ def open_backup(application: Application, run: Run, *, catalog: Catalog, store: 
     backup_id = catalog.backups.open(run)
     with kept_lease(catalog, lease_holder("backup", backup_id)):
         _remove_dead_staging(application, catalog)
-        check_store(application, backup_id, catalog=catalog, store=store)
+        check_store(application, backup_id, catalog=catalog, store=store, stores=stores)
     log.info("Backup %d of %s is open.", backup_id, application.name)
     return backup_id
 

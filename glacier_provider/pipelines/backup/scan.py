@@ -8,6 +8,7 @@ import time
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.catalog.scans import Scan
+from glacier_provider.core.findings import EXCLUDED_FILES
 from glacier_provider.core.text import NAMED, counted, readable_size
 from glacier_provider.files import DirectoryWalk, Look
 from glacier_provider.pipelines.backup.references import referenced_names
@@ -36,6 +37,8 @@ def scan_files(application: Application, backup_id: int, *, catalog: Catalog) ->
         )
         unarchived = _check_references(application, backup_id, catalog)
         _report_scan(catalog, backup_id, scan, skipped, unarchived)
+        # A restore leaves it where it is, also when the configuration has changed by then.
+        catalog.backups.add_to_report(backup_id, **{EXCLUDED_FILES: list(application.exclude) or None})
         ranges = catalog.archives.unfinished_ranges(shares=application.parallelism, smallest=SMALLEST_SHARE)
         return [share.as_dict() for share in ranges]
 

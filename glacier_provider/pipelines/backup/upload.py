@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from glacier_provider.core.archive import EMPTY_KEY, ArchiveKind, Description, L
 from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB, SMALL_FILE
 from glacier_provider.core.text import readable_size
-from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError
+from glacier_provider.errors import FileChanged, FileMissing, GlacierProviderError, OtherContent, StoreError, UnsafePath
 from glacier_provider.files import FileSource, Root, open_source
+from glacier_provider.files.walk import require_not_emptied
 from glacier_provider.pipelines.backup.open import skip_ids_in_use
 from glacier_provider.pipelines.backup.step import backup_step, is_complete
 from glacier_provider.pipelines.backup.unreadable import settle_unreadable
@@ -115,7 +117,8 @@ def upload_files(
     """Upload the planned files of a range, many at a time; return `archives` and `bytes` that were sent, and how many
     files are `unreadable`.
 
-    What is finished is committed in groups. A file that vanished is no longer part of the backup. A file that is still
+    What is finished is committed in groups. A file that vanished is no longer part of the backup, nor is one whose name
+    something else has by now: a link, a directory, or, of a part of its path, a file. A file that is still
     being written, or that the disk does not give, is left for the next try, and the task fails at its end, naming it;
     in the last try it is left out as the application says (`scan.unreadable`).
     """
@@ -176,7 +179,7 @@ class _FileSender:
         self._done: GroupCommit[Upload] = GroupCommit(
             catalog.archives.record_uploads, size=GROUP if pool is None else POOL_GROUP, seconds=GROUP_SECONDS
         )
-        self._gone: GroupCommit[int] = GroupCommit(catalog.archives.drop_vanished, seconds=GROUP_SECONDS)
+        self._gone: GroupCommit[int] = GroupCommit(self._drop, seconds=GROUP_SECONDS)
         self.errors: list[tuple[PlannedArchive, GlacierProviderError]] = []
         self._same: GroupCommit[EarlierVersion] = GroupCommit(catalog.archives.take_earlier_versions)
         self._trouble: StoreError | None = None
@@ -257,7 +260,7 @@ class _FileSender:
         refused: list[PlannedArchive] = []
         for archive, sent in answers:
             if sent is not None:
-                receipt = Receipt(Location(archive.store_uri, sent.key), sent.size, f"sha256:{sent.sha256}")
+                receipt = Receipt(Location(self._store.uri, sent.key), sent.size, f"sha256:{sent.sha256}")
                 yield archive, Upload(archive.id, receipt, sent.sha256)
             else:
                 refused.append(archive)
@@ -281,7 +284,7 @@ class _FileSender:
         sha256 = hashlib.sha256(data).hexdigest()
         if not data and not self._store.features.keeps_empty_archives:
             # Catalog and manifest hold all there is to know of it; a restore makes it again.
-            nowhere = Location(archive.store_uri, f"{EMPTY_KEY}{archive.id}")
+            nowhere = Location(self._store.uri, f"{EMPTY_KEY}{archive.id}")
             return Upload(archive.id, Receipt(nowhere, 0, f"sha256:{sha256}"), sha256)
         description = archive.description(self._application.name, ArchiveKind.FILE, size=len(data), sha256=sha256)
         return Upload(archive.id, self._store.put(data, description), sha256)
@@ -294,13 +297,27 @@ class _FileSender:
             )
 
     def _open(self, archive: PlannedArchive) -> FileSource:
-        """Open a file; one written just now gets the time to be finished, a slower writer is left for the next try."""
+        """Open a file; one written just now gets the time to be finished, a slower writer is left for the next try.
+
+        Nothing tells when a writer is done but that the file stays as it is for so long: also to a worker whose clock
+        is behind that of the file system, by which all that was written lately will be.
+        """
         seconds = self._application.settle_seconds
         try:
             return open_source(self._root, archive.filename, settle_seconds=seconds, now=time.time())
         except FileChanged:
-            time.sleep(seconds)  # nothing tells when a writer is done but that the file stays as it is for so long
-            return open_source(self._root, archive.filename, settle_seconds=seconds, now=time.time())
+            with open_source(self._root, archive.filename) as before:
+                stamp = before.stamp
+            time.sleep(seconds)
+            source = open_source(self._root, archive.filename)
+            if source.stamp == stamp:
+                return source
+            source.close()
+            raise
+
+    def _drop(self, archive_ids: list[int]) -> None:
+        require_not_emptied(self._root)
+        self._catalog.archives.drop_vanished(archive_ids)
 
     def _note(self, archive: PlannedArchive, upload: _Outcome) -> None:
         if isinstance(upload, OtherContent):
@@ -309,13 +326,13 @@ class _FileSender:
             archive = self._catalog.archives.plan_again(archive)
             upload = _caught(self._send_large if archive.size > SMALL_FILE else self._send_small, archive)
         if isinstance(upload, Upload) and upload.receipt is not None:
-            self._done.add(upload)
+            self._done.add(replace(upload, grew=0 if archive.begun else upload.receipt.size - archive.size))
             self._progress.add(1, upload.receipt.size)
         elif isinstance(upload, EarlierVersion):
             self._same.add(upload)
-        elif isinstance(upload, FileMissing):
+        elif isinstance(upload, FileMissing | UnsafePath):  # the scan found a regular file
             self._gone.add(archive.id)
-            log.warning("%s vanished before it was archived.", archive.filename)
+            log.warning("%s vanished before it was archived. %s", archive.filename, upload.message)
         elif isinstance(upload, GlacierProviderError):
             self._done.add(Upload(archive.id, error=str(upload)))
             self.errors.append((archive, upload))

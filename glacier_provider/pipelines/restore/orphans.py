@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from glacier_provider.applications import Application
 from glacier_provider.catalog.backups import Run
 from glacier_provider.catalog.catalog import Catalog
+from glacier_provider.catalog.copy_format import YoungFile
 from glacier_provider.catalog.database import Row
-from glacier_provider.core.archive import Amount
+from glacier_provider.core.archive import Amount, name_to_bytes
 from glacier_provider.core.checksum import Verifier
 from glacier_provider.core.parts import MIB
+from glacier_provider.core.findings import EXCLUDED_FILES
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.text import counted, some
 from glacier_provider.errors import DirectoryUnusable, FileMissing, IllegalMove, NameTaken
@@ -64,13 +67,15 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
         progress = Progress(log, "Moved aside", on_heartbeat=heartbeat)
         replaced = _replace(application, restore_id, subdirectory, catalog=catalog, progress=progress)
         young: list[str] = []
+        report = catalog.backups.get(restore["backup_id"])["report"]
         if request.orphans:
             young = catalog.restores.plan_orphans(
                 restore_id,
                 restore["backup_id"],
-                _files_by_age(application, restore["opened_at"]),
+                _files_by_age(application, restore["opened_at"], exclude=_excluded(application, report)),
                 orphan_directory=application.orphan_directory,
                 subdirectory=subdirectory,
+                left_out=_unreadable(report),
             )
         for page in catalog.restores.orphans(restore_id, "planned"):
             _move_page(application, page, catalog=catalog, progress=progress)
@@ -83,15 +88,46 @@ def move_orphans(application: Application, restore_id: int, *, catalog: Catalog)
     return outcome
 
 
-def _files_by_age(application: Application, began: datetime) -> Iterator[tuple[str, int, bool]]:
+def _excluded(application: Application, report: Mapping[str, Any]) -> list[str]:
+    """Return what no orphan is: what the application excludes, and what it did when the backup was made, which would
+    contain it else.
+    """
+    noted = report.get(EXCLUDED_FILES)
+    then = [one for one in noted if isinstance(one, str)] if isinstance(noted, list) else []
+    return list(dict.fromkeys([*application.exclude, *then]))
+
+
+def _unreadable(report: Mapping[str, Any]) -> list[str]:
+    """Return the first names of files that the backup could not read, as it tells them wherever its catalog is from."""
+    told = report.get("unreadable")
+    names = [one.get("name") for one in told if isinstance(one, Mapping)] if isinstance(told, list) else []
+    return [name for name in names if isinstance(name, str)]
+
+
+def _files_by_age(application: Application, began: datetime, *, exclude: Sequence[str]) -> Iterator[YoungFile]:
+    """Yield the files of the directory; one whose time of modification is old, and its time of change is not, may be
+    old or new: copied or moved here with its times.
+    """
     limit = int(began.timestamp() * 1e9)
+    directory = os.fsencode(application.files_directory)
     found = walk(
         application.files_directory,
         on_skip=lambda _name, _reason: None,
-        exclude=application.exclude,
+        exclude=exclude,
         leave_out=(application.orphan_directory, application.staging_directory),
     )
-    return ((file.name, file.size, file.mtime_ns >= limit) for file in found)
+    for file in found:
+        if file.mtime_ns < limit and _changed_ns(directory, file.name) >= limit:
+            yield file.name, file.size, True, file.mtime_ns, file.inode
+        else:
+            yield file.name, file.size, file.mtime_ns >= limit
+
+
+def _changed_ns(directory: bytes, name: str) -> int:
+    try:
+        return os.lstat(os.path.join(directory, name_to_bytes(name))).st_ctime_ns
+    except OSError:  # gone, or deeper than a path can be
+        return 0
 
 
 def _replace(

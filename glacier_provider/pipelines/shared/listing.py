@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from glacier_provider.applications import Application
@@ -50,6 +50,11 @@ def compared_parts(
 def same_place(uri: str, uris: Sequence[str]) -> list[str]:
     """Return the stores that lie in the same bucket below the same prefix, or in the same vault."""
     return [one for one in {uri, *uris} if is_same_place(one, uri)]
+
+
+def one_a_place(uris: Iterable[str]) -> list[str]:
+    """Return one URI of each bucket and prefix, or vault: the last one that is given."""
+    return list({_place(uri): uri for uri in uris}.values())
 
 
 def is_same_place(one: str, other: str) -> bool:

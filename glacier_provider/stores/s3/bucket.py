@@ -56,17 +56,18 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket with the client that reaches it."""
+    """A bucket with the client that reaches it; `spelled` is its URI as receipts tell it."""
 
     uri: S3Uri
     client: Any
+    spelled: str | None = None
 
     def url(self, key: str = "") -> str:
         """Return the address of a key (or the bucket) for messages."""
         return f"s3://{self.uri.bucket}/{key}".rstrip("/")
 
     def location(self, key: str) -> Location:
-        return Location(store_uri=str(self.uri), key=key)
+        return Location(store_uri=self.spelled or str(self.uri), key=key)
 
     def head(self, key: str) -> Head | None:
         """Ask for one object with its checksum; None when there is none."""

@@ -113,7 +113,8 @@ class S3Store:
 
     `client` is a boto3 S3 client made with `s3_client_config`. `part_size` (bytes, a power of two) is that of large
     uploads up to 10,000 parts; `parts_in_flight` of them are sent at once, each with about 1 MiB in memory. `fast`
-    False has botocore send everything.
+    False has botocore send everything. `spelled` is the URI as whoever opens the store writes it, by which its archives
+    are known; without one, that of `uri`.
 
     Permissions: s3:ListBucket and s3:ListBucketMultipartUploads on the bucket; s3:PutObject, s3:GetObject,
     s3:RestoreObject, s3:ListMultipartUploadParts and s3:AbortMultipartUpload on its objects; to delete, also
@@ -122,16 +123,23 @@ class S3Store:
     """
 
     def __init__(
-        self, uri: S3Uri, *, client: Any, part_size: int = 16 * MIB, parts_in_flight: int = 4, fast: bool = True
+        self,
+        uri: S3Uri,
+        *,
+        client: Any,
+        part_size: int = 16 * MIB,
+        parts_in_flight: int = 4,
+        fast: bool = True,
+        spelled: str | None = None,
     ) -> None:
-        self.uri = str(uri)
+        self.uri = spelled or str(uri)
         self.features = StoreFeatures(
             retrieval=uri.is_cold,
             tiers=tuple(retrieval_hours(self.uri)),
             keeps_empty_archives=True,
             chooses_keys=True,
         )
-        self._bucket = Bucket(uri, client)
+        self._bucket = Bucket(uri, client, spelled=self.uri)
         self.rate_limit = RateLimit()
         self.fast_path = FastPath(self._bucket, self.rate_limit) if fast else None
         self._part_size = part_size
@@ -447,7 +455,7 @@ class S3Store:
         if head.size != archive.size or head.checksum not in (None, archive.checksum):
             raise ArchiveCorrupt(f"{url} is not what was written.")
         with suppress(ArchiveCold):
-            for _ in self.read(Location(str(self._bucket.uri), archive.key), 0, min(1, archive.size)):
+            for _ in self.read(Location(self.uri, archive.key), 0, min(1, archive.size)):
                 pass
 
     def listed_as_of(self) -> datetime | None:

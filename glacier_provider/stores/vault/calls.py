@@ -35,18 +35,21 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """A vault with the client that reaches it; `attempts` is how often a harmless request is sent at most."""
+    """A vault with the client that reaches it; `attempts` is how often a harmless request is sent at most, `spelled`
+    its URI as receipts tell it.
+    """
 
     uri: VaultUri
     client: Any
     attempts: int = 5
+    spelled: str | None = None
 
     def url(self, key: str = "") -> str:
         """Return the address of an archive (or the vault) for messages."""
         return f"glacier://{self.uri.vault}/{key}".rstrip("/")
 
     def location(self, key: str) -> Location:
-        return Location(store_uri=str(self.uri), key=key)
+        return Location(store_uri=self.spelled or str(self.uri), key=key)
 
     def once(self, operation: str, key: str = "", **arguments: Any) -> Any:
         """Send one request and return its reply.

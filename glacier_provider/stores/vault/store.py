@@ -100,7 +100,7 @@ class VaultStore:
     `client` is a boto3 Glacier client made with `vault_client_config`; ConfigurationError for one that resends.
     `part_size` (bytes, a power of two) is that of large uploads up to 10,000 parts; `parts_in_flight` of them are sent
     at once, each with about 1 MiB in memory. `attempts` is how often a request that may be repeated is sent at most.
-    `now` tells the time, to know what has expired.
+    `now` tells the time, to know what has expired. `spelled` as that of `S3Store`.
 
     Permissions: glacier:DescribeVault, UploadArchive, InitiateMultipartUpload, UploadMultipartPart, ListParts,
     ListMultipartUploads, CompleteMultipartUpload, AbortMultipartUpload, InitiateJob, DescribeJob, ListJobs,
@@ -116,14 +116,15 @@ class VaultStore:
         parts_in_flight: int = 4,
         attempts: int = 5,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        spelled: str | None = None,
     ) -> None:
         check_sends_once(client)
-        self.uri = str(uri)
+        self.uri = spelled or str(uri)
         self.rate_limit = RateLimit()
         self.features = StoreFeatures(
             retrieval=True, tiers=tuple(retrieval_hours(self.uri)), keeps_empty_archives=False, chooses_keys=False
         )
-        self._vault = Vault(uri, client, attempts)
+        self._vault = Vault(uri, client, attempts, self.uri)
         self._jobs = ArchiveJobs(self._vault, now=now)
         self._part_size = part_size
         self._parts_in_flight = parts_in_flight

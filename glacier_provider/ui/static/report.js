@@ -7,6 +7,7 @@ const FINDINGS = [
   ["unreadable", "Files that could not be read, and are not in this backup", (one) => `${one.name}: ${one.error}`],
   ["lost", "Files that cannot be brought back", String],
   ["lost_found", "Archives that this run found to be lost. What is in the directory was archived anew", String],
+  ["missing_stores", "Stores that earlier archives went to, and that cannot be found any more", String],
   ["other_class", "Archives that lie in another storage class than they were put into: a lifecycle rule of the bucket moves them", String],
   ["new_versions", "Files that got another content, archived beside the one before", String],
   ["changed", "Files that changed and were only reported: the archive has what they were", (one) => `${one.name}: archived with ${form.size(one.archived_size)}, now ${form.size(one.size)}`],
