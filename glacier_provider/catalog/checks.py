@@ -70,7 +70,7 @@ class Checks:
         """Compare a part of a store's listing with the archives that were written there before `as_of`.
 
         `listed` is what lies behind the key `after` up to `until`; None: to the end. It is streamed, and noted as
-        looked through. With `classes`, the storage class of the store and the URIs of the same place, archives of all of
+        looked through. With `classes`, the storage class of the store and the URIs of the same place, archives of all
         these are compared, and it is also looked for what is listed and not as the catalog knows it.
         """
         places = [store_uri] if classes is None else list(classes[1])

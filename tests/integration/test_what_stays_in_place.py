@@ -41,7 +41,7 @@ def test_what_was_excluded_on_the_day_of_the_backup_stays(app: ApplicationUnderT
 
 
 @pytest.mark.parametrize("rebuilt", [False, True])
-def test_what_could_not_be_read_stays(app: ApplicationUnderTest, trouble: Trouble, rebuilt: bool) -> None:  # noqa: F811
+def test_what_could_not_be_read_stays(app: ApplicationUnderTest, trouble: Trouble, rebuilt: bool) -> None:
     trouble(errno.EACCES, "doc2.pdf")
     first = try_once(app)
     trouble(0)

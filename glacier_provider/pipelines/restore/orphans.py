@@ -17,8 +17,8 @@ from glacier_provider.catalog.copy_format import YoungFile
 from glacier_provider.catalog.database import Row
 from glacier_provider.core.archive import Amount, name_to_bytes
 from glacier_provider.core.checksum import Verifier
-from glacier_provider.core.parts import MIB
 from glacier_provider.core.findings import EXCLUDED_FILES
+from glacier_provider.core.parts import MIB
 from glacier_provider.core.plan import RestoreRequest
 from glacier_provider.core.text import counted, some
 from glacier_provider.errors import DirectoryUnusable, FileMissing, IllegalMove, NameTaken

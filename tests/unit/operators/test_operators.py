@@ -82,7 +82,7 @@ def _step(kind: Any, call: Any, passed: Sequence[Any], opened: str, **arguments:
 
 
 STEPS = {
-    "open backup": _step(OpenBackupOperator, backup.open_backup, [RUN], "catalog store"),
+    "open backup": _step(OpenBackupOperator, backup.open_backup, [RUN], "catalog store stores"),
     "dump": _step(PgDumpOperator, backup.dump_database, [7], "catalog server store", backup_id=7),
     "scan": _step(ScanFilesOperator, backup.scan_files, [7], "catalog", backup_id=7),
     "upload dump": _step(GlacierUploadOperator, backup.upload_database, [7], "catalog store", backup_id=7),
