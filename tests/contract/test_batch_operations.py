@@ -101,11 +101,15 @@ def test_a_manifest_of_several_parts_has_all_of_them_in_their_order(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "_PIECE", 5 * 2**20)
+    client = jobs.operations._bucket.client
+    create = Mock(wraps=client.create_multipart_upload)
+    monkeypatch.setattr(client, "create_multipart_upload", create)
     keys = [f"{number:0900d}" for number in range(12_500)]  # two whole pieces, and a third one that is smaller
     etag, count = jobs.operations.write_manifest("a-token", iter(keys))
     found = jobs.manifest()
     assert found.value.decode().splitlines() == [f"{jobs.bucket},{key}" for key in keys]
     assert (count, etag, etag[-2:]) == (12_500, found.etag.strip('"'), "-3")
+    assert create.call_args.kwargs["ChecksumAlgorithm"] == "SHA256"  # a bucket with Object Lock takes none without
     head = jobs.client.head_object(Bucket=jobs.bucket, Key=found.name)
     assert head["ServerSideEncryption"] == "AES256"
 
@@ -148,6 +152,7 @@ def test_of_one_job_alone_all_is_cleared_and_what_may_not_be_is_told(
     others = [jobs.manifest("a-token-2").name]
     mine = [key for key in jobs.lying() if key not in others]
     assert len(mine) == 3  # the manifest, that of the report, and its rows
+    monkeypatch.setattr(batch, "AT_ONCE", 1)
     with monkeypatch.context() as denied:
         denied.setattr(batch.Bucket, "delete_objects", lambda _, keys: {key: {} for key in keys})
         assert jobs.operations.clear("a-token") == mine

@@ -1709,6 +1709,103 @@ _mutation(
     "tests/unit/core/test_plan.py::test_by_the_quickest_tier_each_is_asked_for_by_itself_and_no_job_is_paid",
 )
 
+_mutation(
+    "what is cleared after one job is that of all jobs",
+    Promise.WORLD,
+    f"{STORES}/s3/batch.py",
+    ".strip('/')}/{token}/\"",
+    ".strip('/')}/\"",
+    "tests/contract/test_batch_operations.py::test_of_one_job_alone_all_is_cleared_and_what_may_not_be_is_told",
+)
+_mutation(
+    "a job that is asked for again is another one",
+    Promise.BILL,
+    f"{STORES}/s3/batch.py",
+    '"ClientRequestToken": token,',
+    '"ClientRequestToken": str(uuid.uuid4()),',
+    "tests/contract/test_batch_operations.py::test_the_same_token_is_the_same_job_also_when_aws_takes_the_request_for_another_one",
+)
+_mutation(
+    "a job that AWS has already is looked for among the newest alone",
+    Promise.BILL,
+    f"{STORES}/s3/batch.py",
+    '            if not page.get("NextToken"):\n                return None\n',
+    "            return None\n",
+    "tests/contract/test_batch_operations.py::test_a_job_is_found_by_its_token_on_whatever_page_it_is",
+)
+_mutation(
+    "a job that a person cancelled is waited for",
+    Promise.RETRIEVED,
+    f"{STORES}/s3/batch.py",
+    '_ENDED = ("Complete", "Failed", "Cancelled")',
+    '_ENDED = ("Complete", "Failed")',
+    "tests/contract/test_batch_operations.py::test_why_a_job_ended_is_told_in_the_words_of_aws",
+)
+_mutation(
+    "the last objects are left out of a manifest",
+    Promise.WHOLE,
+    f"{STORES}/s3/batch.py",
+    '    if held:\n        yield b"".join(held)\n\n\ndef _why',
+    "\n\ndef _why",
+    "tests/contract/test_batch_operations.py::test_a_manifest_names_each_object_as_s3_reads_it_encrypted_by_its_own_keys",
+)
+_mutation(
+    "a part of a manifest that is refused leaves an upload that is billed",
+    Promise.BILL,
+    f"{STORES}/s3/batch.py",
+    "                undo.callback(bucket.client.abort_multipart_upload, **address, UploadId=upload)\n",
+    "",
+    "tests/contract/test_batch_operations.py::test_a_part_that_is_refused_leaves_no_upload_that_is_billed",
+)
+_mutation(
+    "a download of which something comes ends as if nothing came",
+    Promise.WHOLE,
+    f"{PIPELINES}/restore/download.py",
+    "            failures.succeeded()\n",
+    "",
+    "tests/integration/test_restore_again.py::test_what_fails_among_what_comes_does_not_end_a_download_as_if_nothing_came",
+)
+_mutation(
+    "what processes place is remembered by time and inode confused",
+    Promise.CHANGES,
+    f"{PIPELINES}/restore/download.py",
+    'mtime_ns, inode = row["identity"]',
+    'inode, mtime_ns = row["identity"]',
+    "tests/faults/test_many_restored.py::test_all_are_asked_for_and_brought_with_one_request_each",
+)
+_mutation(
+    "a misspelt param of an undoing is passed over",
+    Promise.BILL,
+    "glacier_provider/operators/selective_pg_restore.py",
+    "            refuse_unknown_params(context, self.params_known)\n",
+    "",
+    "tests/integration/airflow/test_undone.py::test_the_database_that_a_restore_replaced_is_brought_back",
+)
+_mutation(
+    "a secrets back end that is away is a connection that there is not",
+    Promise.WORLD,
+    "glacier_provider/hooks/connections.py",
+    "    if silent is not None:\n",
+    "    if False:\n",
+    "tests/unit/hooks/test_connections.py::test_a_secrets_back_end_that_is_away_costs_a_try_and_not_the_backup",
+)
+_mutation(
+    "a day whose backup was deleted since is one on which it failed",
+    Promise.WORLD,
+    f"{SQL}/pages.sql",
+    "WHEN 'failed' THEN 4 ELSE 3 END",
+    "ELSE 4 END",
+    "tests/integration/ui/test_api.py::test_a_day_whose_backup_was_deleted_since_is_no_day_on_which_it_failed",
+)
+_mutation(
+    "a verification of all passes while an entry is wrong",
+    Promise.HEARD,
+    "glacier_provider/cli/verify.py",
+    "    if unproven or wrong:\n",
+    "    if unproven:\n",
+    "tests/unit/cli/test_wrong_entries.py::test_a_verification_of_all_has_not_passed_while_an_entry_is_wrong",
+)
+
 # --- the page ------------------------------------------------------------------------------------------------------
 
 _mutation(
