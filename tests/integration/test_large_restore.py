@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from glacier_provider.catalog.restores import Restores
 from glacier_provider.core.checksum import Pieces
 from glacier_provider.core.parts import MIB
 from glacier_provider.errors import ArchiveCorrupt, ArchiveMissing, GlacierProviderError, IllegalMove
-from glacier_provider.files import Placement
+from glacier_provider.files import PendingFile, Placement
 from glacier_provider.pipelines.restore import download
 from tests.emulator.faults import FaultKind
 from tests.support.application import ApplicationUnderTest, a_small_dms
@@ -75,6 +76,26 @@ def test_what_the_store_itself_has_otherwise_is_lost_from_then_on(app: Applicati
     assert "films/large.mp4" not in app.contents()
     rows = app.catalog.lost.in_backup(planned["backup_id"], limit=9)
     assert app.catalog.lost.places([row["id"] for row in rows]) == [f"films/large.mp4 (backup {planned['backup_id']})"]
+
+
+def test_a_large_file_is_durable_and_its_restore_asked_for_before_it_gets_its_name(
+    app: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned, done = app.plan(part="files"), list[str]()
+    app.ask(planned)
+    app.wait(planned["restore_id"])
+    monkeypatch.setattr("glacier_provider.pipelines.shared.lease.SECONDS_BETWEEN_HEARTBEATS", -1.0)
+    for kind, method in ((PendingFile, "make_durable"), (Restores, "require_going_on"), (Placement, "commit")):
+        usual = getattr(kind, method)
+
+        def noted(self: Any, *args: Any, _name: str = method, _usual: Any = usual, **more: Any) -> Any:
+            done.append(_name)
+            return _usual(self, *args, **more)
+
+        monkeypatch.setattr(kind, method, noted)
+    app.download(planned)
+    named = done.index("commit")
+    assert done[named - 2 : named] == ["make_durable", "require_going_on"]
 
 
 def test_a_name_that_is_taken_keeps_what_it_has(app: ApplicationUnderTest) -> None:

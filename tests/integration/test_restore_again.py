@@ -23,6 +23,7 @@ from glacier_provider.errors import (
 )
 from glacier_provider.pipelines import restore
 from glacier_provider.pipelines.delete import delete_backup
+from glacier_provider.pipelines.restore import pools
 from glacier_provider.pipelines.shared import errors
 from glacier_provider.pipelines.shared.failure import note_failure
 from tests.conftest import a_catalog
@@ -121,6 +122,23 @@ def test_what_fails_among_what_comes_does_not_end_a_download_as_if_nothing_came(
     with pytest.raises(NameTaken, match=rf"^2 archives could not be brought \({first}, {third}\)"):
         dms.download(planned)
     assert dms.contents()[second].startswith(b"content ")
+
+
+def test_what_processes_brought_is_known_by_its_time_and_inode_and_not_read_again(
+    dms: ApplicationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "PROCESSES_FROM", 0)
+    dms.back_up()
+    for path in dms.files.iterdir():
+        path.unlink()
+    dms.bring(dms.plan(part="files"))
+    with dms.catalog_server.connect(autocommit=True) as connection:
+        connection.execute("SET search_path TO glacier_catalog")
+        of_each = "SELECT filename, mtime_ns, inode FROM file_identities JOIN glacier_archives ON id = archive_id"
+        seen = {name: identity for name, *identity in connection.execute(of_each)}
+    there = {path.name: path.stat() for path in dms.files.iterdir() if path.is_file()}
+    assert len(there) == 3
+    assert seen == {name: [one.st_mtime_ns, one.st_ino] for name, one in there.items()}
 
 
 def test_a_staged_dump_that_is_not_what_was_archived_any_more_replaces_nothing(dms: ApplicationUnderTest) -> None:

@@ -1771,7 +1771,23 @@ _mutation(
     f"{PIPELINES}/restore/download.py",
     'mtime_ns, inode = row["identity"]',
     'inode, mtime_ns = row["identity"]',
-    "tests/faults/test_many_restored.py::test_all_are_asked_for_and_brought_with_one_request_each",
+    "tests/integration/test_restore_again.py::test_what_processes_brought_is_known_by_its_time_and_inode_and_not_read_again",
+)
+_mutation(
+    "a large file gets its name before it is durable",
+    Promise.CRASH,
+    f"{PIPELINES}/restore/download.py",
+    "        pending.make_durable()\n        may_go_on()\n",
+    "        may_go_on()\n",
+    "tests/integration/test_large_restore.py::test_a_large_file_is_durable_and_its_restore_asked_for_before_it_gets_its_name",
+)
+_mutation(
+    "a restore that is over names a large file",
+    Promise.FENCED,
+    f"{PIPELINES}/restore/download.py",
+    "        pending.make_durable()\n        may_go_on()\n",
+    "        pending.make_durable()\n",
+    "tests/integration/test_large_restore.py::test_a_large_file_is_durable_and_its_restore_asked_for_before_it_gets_its_name",
 )
 _mutation(
     "a misspelt param of an undoing is passed over",
