@@ -244,7 +244,8 @@ def _objects(kind: str, expected: Fingerprint, found: Fingerprint) -> Iterator[s
             if same_text:
                 yield f"{said} is another"
         elif flag != its_flag:
-            if not (kind == "sequence" and its_flag == "ahead"):  # it was behind when it was dumped, and is not now
+            # it was behind, or not finished, when it was dumped, and is not now
+            if (kind, its_flag) not in (("sequence", "ahead"), ("index", "true")):
                 yield f"{said} is {words.get(its_flag, its_flag)}, and was {words.get(flag, flag)}"
         elif same_spelling and digest != its_digest and digest.startswith("~") == its_digest.startswith("~"):
             yield f"{said} {_OTHER}"

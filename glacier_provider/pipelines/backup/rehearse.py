@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from glacier_provider.applications import Application
 from glacier_provider.catalog.catalog import Catalog
 from glacier_provider.core.restorability import LOSSES, NO, UNKNOWN, YES, Outlook, restorability
-from glacier_provider.core.tables import parse_table
+from glacier_provider.core.tables import format_table, parse_table
 from glacier_provider.core.text import NAMED
 from glacier_provider.errors import CatalogError, DatabaseRefused, FileMissing, GlacierProviderError
 from glacier_provider.pipelines.backup.step import backup_step, is_complete
@@ -171,7 +171,7 @@ class _Rehearsal:
         return _listed(LOSSES if losses else YES, "", losses + _notes(expressions))
 
     def in_place(self, plan: DatabasePlan, tried: _Tried | None, expressions: Expressions | None) -> Outlook:
-        from glacier_provider.postgres.restore.plan import MOST_OF_THE_LOCKS
+        from glacier_provider.postgres.restore.plan import MOST_OF_THE_LOCKS, ROWS_OF_A_MEMBER
 
         if plan.locks > MOST_OF_THE_LOCKS * plan.target.locks:
             return Outlook(
@@ -197,12 +197,18 @@ class _Rehearsal:
             return _listed(NO, f"statements would be refused{place}", failures, _MEND)
         if (found_by := _watching(plan)) is not None:
             return found_by
-        losses = [f"{one.entry}: {one.reason}" for one in plan.removed if one.reason.startswith("needs ")]
+        lost = ("needs ", ROWS_OF_A_MEMBER)
+        losses = [f"{one.entry}: {one.reason}" for one in plan.removed if one.reason.startswith(lost)]
         losses += [f"{kind} {schema}.{name} stays as it is: another role's" for kind, schema, name in plan.of_others]
         losses += [
             f"publication of {one}: only its owner can add the restored table" for one in plan.target.unpublished
         ]
         losses += passed_over
+        losses += [
+            f"restore.exclude_tables names {format_table(*table)}, which neither dump nor database has: nothing stays "
+            "for its sake"
+            for table in plan.unmatched
+        ]
         losses += [str(one) for one in of_rows if one.object in listed]  # a restore goes on without these
         if not plan.fits_a_transaction:
             losses.append(f"it may take more locks ({plan.locks:,}) than the server surely has ({plan.target.locks:,})")

@@ -57,15 +57,29 @@ SELECT kind, name, flag, CASE
          CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid) ELSE '' END AS definition
     FROM ours WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
   UNION ALL
-  SELECT 'column', o.nspname || '.' || o.relname || E'\t' || a.attname, a.attnotnull::text,
+  SELECT 'column', o.nspname || '.' || o.relname || E'\t' || a.attname, (a.attnotnull OR up.attname IS NOT NULL)::text,
          format_type(a.atttypid, a.atttypmod) || ' ' || a.attidentity::text || a.attgenerated::text || ' '
          || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
     FROM ours o JOIN pg_catalog.pg_attribute a ON a.attrelid = o.oid AND a.attnum > 0 AND NOT a.attisdropped
-    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = o.oid AND d.adnum = a.attnum WHERE o.relkind IN ('r', 'p', 'f')
+    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = o.oid AND d.adnum = a.attnum
+    -- a child that does without the NOT NULL of its parent, as it may before 18, has it in a dump
+    LEFT JOIN (SELECT DISTINCT h.inhrelid, p.attname FROM pg_catalog.pg_inherits h
+                 JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid AND NOT c.relispartition
+                 JOIN pg_catalog.pg_attribute p ON p.attrelid = h.inhparent AND p.attnotnull) up
+      ON up.inhrelid = o.oid AND up.attname = a.attname
+   WHERE o.relkind IN ('r', 'p', 'f')
   UNION ALL
-  SELECT 'constraint', o.nspname || '.' || o.relname || E'\t' || k.conname, k.convalidated::text,
+  -- what a child inherits it has as its parent has it in a dump, also where it alone was validated
+  SELECT 'constraint', o.nspname || '.' || o.relname || E'\t' || k.conname,
+         (k.convalidated AND up.conname IS NULL)::text,
          pg_get_constraintdef(k.oid)
+         || CASE WHEN k.convalidated AND up.conname IS NOT NULL THEN ' NOT VALID' ELSE '' END
     FROM ours o JOIN pg_catalog.pg_constraint k ON k.conrelid = o.oid
+    LEFT JOIN (SELECT DISTINCT h.inhrelid, p.conname FROM pg_catalog.pg_inherits h
+                 JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid AND NOT c.relispartition
+                 JOIN pg_catalog.pg_constraint p ON p.conrelid = h.inhparent AND p.contype = 'c'
+                  AND NOT p.convalidated) up
+      ON up.inhrelid = o.oid AND up.conname = k.conname AND k.contype = 'c' AND NOT k.conislocal
    WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND k.conparentid = 0
   UNION ALL
   SELECT 'index', o.nspname || '.' || o.relname || E'\t' || i.relname, x.indisvalid::text, pg_get_indexdef(i.oid)
@@ -199,7 +213,7 @@ SELECT kind, name, flag, CASE
            k.oid, 0
       FROM ours o JOIN pg_catalog.pg_constraint k ON k.conrelid = o.oid
        -- of what is inherited no dump has the comment; that of a key is of another kind, and has a parent
-     WHERE k.conparentid = 0 AND (k.conislocal OR k.contype NOT IN ('c', 'n'))
+     WHERE k.conparentid = 0 AND (k.conislocal OR k.contype NOT IN ('c', 'n')) AND k.contype <> 't'
     UNION ALL
     SELECT 'comment on trigger', o.nspname || '.' || o.relname || E'\t' || t.tgname, 'pg_trigger'::regclass, t.oid, 0
       FROM ours o JOIN pg_catalog.pg_trigger t ON t.tgrelid = o.oid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -22,6 +22,7 @@ from glacier_provider.errors import (
 from glacier_provider.postgres.tools.find import Tools, Version, check_client_version, server_version
 from glacier_provider.postgres.tools.options import Exclusions, PgDumpOptions
 from glacier_provider.postgres.tools.server import Server, database_errors
+from glacier_provider.postgres.tools.session import encoding_of_dumps
 from glacier_provider.postgres.tools.sql import TableName, quoted
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Snapshot:
 
     `server` is the server as client programs should meet it. `locked` counts the tables and sequences that a dump
     locks, `locks` how many locks the server surely has room for. `unlogged_tables` are those whose rows a standby does
-    not have; of `dumped_all_the_same` the rows are dumped although those of a table above them are not.
+    not have; of `dumped_all_the_same` the rows are dumped although those of a table above them are not; of
+    `hidden_mappings` no dump of this user has the options.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Snapshot:
     locks: int = 0
     unlogged_tables: tuple[TableName, ...] = ()
     dumped_all_the_same: tuple[str, ...] = ()
+    hidden_mappings: tuple[str, ...] = ()
 
     def warnings(self) -> tuple[str, ...]:
         """Return what should be known before the dump begins."""
@@ -59,6 +62,13 @@ class Snapshot:
             told = (
                 f"dump.exclude_table_data leaves out no rows of {names(self.dumped_all_the_same)}: pg_dump leaves out "
                 "those of the table that is named, not those of its partitions or of what inherits from it. Name them.",
+            )
+        if self.hidden_mappings:
+            told = (
+                *told,
+                f"The options of these user mappings, as their passwords, are hidden from {self.server.user} and in no "
+                f"dump: {names(self.hidden_mappings)}. Where they are, they stay; on a new server, their roles or a "
+                "superuser have to set them again. A superuser's dump has them.",
             )
         if self.locked <= self.locks:
             return told
@@ -125,6 +135,14 @@ _UNLOGGED = """
 SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'r' AND c.relpersistence = 'u' ORDER BY 1, 2"""
 
+# Shown to a mapping's own role and to superusers; of PUBLIC's, to the owner of the server.
+_HIDDEN_MAPPINGS = """
+SELECT format('%I on %I', u.usename, u.srvname)
+  FROM pg_catalog.pg_user_mappings u JOIN pg_catalog.pg_foreign_server s ON s.oid = u.srvid
+ WHERE u.umoptions IS NULL AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
+   AND CASE WHEN u.umuser = 0 THEN NOT pg_catalog.pg_has_role(s.srvowner, 'USAGE') ELSE u.usename <> current_user END
+ ORDER BY 1"""
+
 _BELOW = """
 WITH RECURSIVE below AS (
   SELECT pg_catalog.to_regclass(named)::oid AS oid FROM unnest(%(tables)s::text[]) AS named
@@ -150,9 +168,10 @@ def _exported(server: Server, exclusions: Exclusions) -> Iterator[tuple[Connecti
             excluded = [f"{quoted(schema)}.{quoted(name)}" for schema, name in exclusions.table_data]
             below = connection.execute(_BELOW, {"tables": excluded}).fetchall() if excluded else []
             left_out = {*exclusions.table_data, *exclusions.tables}
+            hidden = connection.execute(_HIDDEN_MAPPINGS).fetchall()
             snapshot = Snapshot(
                 id=row[0],
-                server=server.for_tools(connection),
+                server=_reached(server, connection, exclusions),
                 taken_at=row[1].astimezone(UTC),
                 version=server_version(connection),
                 database_size=row[2],
@@ -164,12 +183,21 @@ def _exported(server: Server, exclusions: Exclusions) -> Iterator[tuple[Connecti
                     for schema, name in below
                     if (schema, name) not in left_out and schema not in exclusions.schemas
                 ),
+                hidden_mappings=tuple(str(mapping) for (mapping,) in hidden),
             )
         yield connection, snapshot
     finally:
         # nothing was changed; a connection that was lost meanwhile is no loss
         with suppress(psycopg.Error):
             connection.close()
+
+
+def _reached(server: Server, connection: Connection, exclusions: Exclusions) -> Server:
+    """Return the server as pg_dump should meet it. What it is to leave out is named to it in UTF-8."""
+    reached = server.for_tools(connection)
+    if not "".join(exclusions.named).isascii():
+        return reached
+    return replace(reached, variables={**reached.variables, "PGCLIENTENCODING": encoding_of_dumps(connection)})
 
 
 def database_size(server: Server) -> int:

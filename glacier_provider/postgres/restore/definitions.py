@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from glacier_provider.postgres.tools.sql import quoted
+
 _TOKEN = re.compile(
     r"""
       (?P<space>\s+|--[^\n]*)
@@ -101,6 +103,24 @@ def wrapper_of_server(sql: str) -> str:
         if token.is_word("FOREIGN") and parts[index + 1].is_word("DATA") and parts[index + 2].is_word("WRAPPER"):
             return parts[index + 3].name
     return ""
+
+
+_COPIED = re.compile(r'\ACOPY ((?:"(?:[^"]|"")+"|[^\s".(]+)\.(?:"(?:[^"]|"")+"|[^\s".(]+))')
+
+
+def copied_table(sql: str) -> tuple[str, str] | None:
+    """Return (schema, name) of what ``COPY schema.name (columns) FROM stdin`` fills, None of anything else."""
+    found = _COPIED.match(sql)
+    return _qualified(tokens(found[1]), 0) if found else None
+
+
+def copy_into(sql: str, table: tuple[str, str]) -> str:
+    """Return a COPY statement that fills this table instead.
+
+    >>> copy_into('COPY public."a b" (n) FROM stdin;', ("public", "other"))
+    'COPY "public"."other" (n) FROM stdin;'
+    """
+    return _COPIED.sub(lambda _: f"COPY {quoted(table[0])}.{quoted(table[1])}", sql, count=1)
 
 
 def attached_partition(sql: str) -> tuple[tuple[str, str], tuple[str, str]] | None:

@@ -45,6 +45,7 @@ from glacier_provider.postgres.restore.target import (
     Target,
     default_privileges,
     exists,
+    in_the_way,
     inspect,
     selection_setting,
 )
@@ -67,9 +68,13 @@ MOST_OF_THE_LOCKS = 2.4
 BELONGS = "belongs to the role "  #: how the reason of what stays begins, when another role owns it
 #: why privileges on what an extension made are not restored
 OF_A_MEMBER = "of an object of an extension, which this user cannot change"
+#: why rows of what an extension made are not restored
+ROWS_OF_A_MEMBER = "of a table of an extension, whose rows this user may not change"
 #: why a dump's subscription is not made: it would write into what was just restored, as soon as it is enabled
 EXTENSION_STAYS = "the extension is there and stays"
 NO_SUBSCRIPTION = "subscriptions are left to people"
+#: ``CREATE EXTENSION name WITH SCHEMA schema;``, as pg_dump writes it
+_IN_A_SCHEMA = re.compile(r"WITH SCHEMA (.+);\s*\Z")
 _REPLACEABLE = frozenset({"FUNCTION", "PROCEDURE"})
 _PIECES_OF_A_SYSTEM_OBJECT = frozenset({"ACL", "COMMENT", "SECURITY LABEL"})
 
@@ -120,6 +125,13 @@ class DatabasePlan:
     def of_others(self) -> tuple[ObjectIdentity, ...]:
         """The relations of the dump that are not restored, since those of the target belong to other roles."""
         return _of_others(self.toc.entries, self.target)
+
+    @property
+    def unmatched(self) -> tuple[TableName, ...]:
+        """The tables that the selection would leave as they are, and that neither dump nor target has."""
+        there = {each[1:] for each in (*self.target.staying, *self.target.replaced, *self.target.not_chosen)}
+        there |= {(entry.schema, entry.name) for entry in self.toc.entries if entry.desc in RELATIONS}
+        return tuple(sorted(set(self.selection.exclude_tables) - there))
 
     @cached_property
     def inventory(self) -> Inventory:
@@ -196,9 +208,11 @@ def plan_contents(
         check_extensions((entry.name for entry in kept if entry.desc == "EXTENSION"), target)
         members = frozenset() if target.superuser else privileges_of_members(toc.entries)
         kept, fitted = _fitted(_partitions_last(kept), target, options, members)
+        _check_names(connection, (each for each in kept if each.dump_id not in uncertain))
         _check_something_is_ours(kept, entries, target)
         _check_roles(kept, target, options)
         _check_superuser(kept, target)
+        _check_creates(kept, target)
         _check_wrappers(kept, target, options)
         _check_schemas(kept, target, options)
         if options.tablespaces is Keep.KEEP:
@@ -520,6 +534,37 @@ def may_inherit(roles: Iterable[str], user: str, version: Version) -> str:
     return f"GRANT {', '.join(map(quoted, roles))} TO {quoted(user)} WITH INHERIT TRUE"
 
 
+def _check_names(connection: Connection, kept: Iterable[TocEntry]) -> None:
+    """Raise SelectionConflict for what stays and has the name of something else that the dump brings."""
+    kept = list(kept)
+    routines = [_place(entry) for entry in kept if entry.desc in (*_REPLACEABLE, "AGGREGATE")]
+    found = in_the_way(connection, filter(None, map(_relation_made, kept)), routines)
+    if not found:
+        return
+    shown = ", ".join(f"{what} (of the extension {extension})" if extension else what for what, extension in found[:5])
+    shown += f" and {len(found) - 5:,} more" if len(found) > 5 else ""
+    extensions = sorted({extension for _, extension in found if extension})
+    away = f"DROP EXTENSION {', '.join(map(quoted, extensions))}, or " if extensions else ""
+    raise SelectionConflict(
+        f"The dump brings something of a name that something else has, which stays: {shown}.",
+        hint=f"Nothing was changed. Before the restore {away}rename it (ALTER ... RENAME TO ...); or restore into "
+        "another database.",
+    )
+
+
+_WITH_AN_INDEX = ("PRIMARY", "UNIQUE", "EXCLUDE")
+
+
+def _relation_made(entry: TocEntry) -> TableName | None:
+    """Return the name that an entry takes from those of relations, indexes and types."""
+    if entry.desc in RELATIONS or entry.desc in ("INDEX", "TYPE", "DOMAIN", "SHELL TYPE"):
+        return _place(entry)
+    table = definitions.altered_table(entry.definition) if entry.desc == "CONSTRAINT" else None
+    if table is None or not any(each.is_word(*_WITH_AN_INDEX) for each in definitions.tokens(entry.definition)):
+        return None
+    return table[0], entry.name.removeprefix(f"{table[1]} ")
+
+
 def _check_superuser(kept: Iterable[TocEntry], target: Target) -> None:
     """Raise DatabaseRefused for what only a superuser can make, where it is not there already."""
     found = [] if target.superuser else [entry for entry in kept if _is_superusers(entry, target)]
@@ -528,6 +573,21 @@ def _check_superuser(kept: Iterable[TocEntry], target: Target) -> None:
             f"Only a superuser can make {names(dict.fromkeys(map(str, found)))}, and the target does not have it.",
             hint="Nothing was changed. Restore as a superuser, or have one make it in the target first; or set "
             "restore.mode to swap with on_error: list: then all else is restored beside, and a person decides.",
+        )
+
+
+def _check_creates(kept: tuple[TocEntry, ...], target: Target) -> None:
+    """Raise DatabaseRefused for schemas and publications, where this user may make none in the database."""
+    if target.creates:
+        return
+    made = [f"SCHEMA {name}" for name in _missing_schemas(kept, target)]
+    made += [str(entry) for entry in kept if entry.desc in ("SCHEMA", "PUBLICATION") and str(entry) not in made]
+    if made:
+        raise DatabaseRefused(
+            f"The user {target.user!r} may make no schemas and publications in this database, and it lacks "
+            f"{names(made)}.",
+            hint=f"Nothing was changed. GRANT CREATE ON DATABASE ... TO {quoted(target.user)}, or have its owner make "
+            "them first.",
         )
 
 
@@ -556,21 +616,24 @@ _PERHAPS_SUPERUSERS = {"FUNCTION", "PROCEDURE", "TRANSFORM", "TYPE", "PUBLICATIO
 
 
 def _is_superusers(entry: TocEntry, target: Target) -> bool:
-    return is_a_superusers(entry, target.untrusted_languages)
+    return is_a_superusers(entry, target.untrusted_languages, target.parameters)
 
 
-def is_a_superusers(entry: TocEntry, untrusted_languages: frozenset[str]) -> bool:
-    """Tell whether only a superuser can make this."""
+def is_a_superusers(
+    entry: TocEntry, untrusted_languages: frozenset[str], parameters: frozenset[str] = frozenset()
+) -> bool:
+    """Tell whether only a superuser can make this; only one can use these languages, and set these parameters."""
     if entry.desc in _SUPERUSERS or entry.desc not in _PERHAPS_SUPERUSERS:
         return entry.desc in _SUPERUSERS
-    if entry.desc in _REPLACEABLE and not _tells_of_a_superuser(entry.definition, untrusted_languages):
+    if entry.desc in _REPLACEABLE and not _tells_of_a_superuser(entry.definition, untrusted_languages, parameters):
         return False
     words = definitions.tokens(entry.definition)
     pairs = list(pairwise(words))
     if entry.desc == "TYPE":  # of its own making; a composite one may have a column of that name
         return any(one.is_word("INPUT") and two.text == "=" for one, two in pairs)
     if entry.desc == "CAST":
-        return any(one.is_word("WITHOUT") and two.is_word("FUNCTION") for one, two in pairs)
+        without_function = any(one.is_word("WITHOUT") and two.is_word("FUNCTION") for one, two in pairs)
+        return without_function or "." not in entry.name  # between types of the server, which nobody else owns
     if entry.desc == "PUBLICATION":
         return any(one.is_word("ALL") and two.is_word("TABLES") for one, two in pairs)
     if entry.desc == "AGGREGATE":
@@ -578,7 +641,9 @@ def is_a_superusers(entry: TocEntry, untrusted_languages: frozenset[str]) -> boo
         return any(texts[at : at + 3] == ["STYPE", "=", "INTERNAL"] for at in range(len(texts)))
     if entry.desc in _REPLACEABLE:
         words = list(definitions.attributes_of_a_routine(words))
-        return any(word.is_word("LEAKPROOF") for word in words) or _language(words) in untrusted_languages
+        is_set = any(one.is_word("SET") and two.name in parameters for one, two in pairwise(words))
+        is_one = any(word.is_word("LEAKPROOF", "SUPPORT") for word in words)
+        return is_set or is_one or _language(words) in untrusted_languages
     if any(one.is_word("LANGUAGE") and two.name in untrusted_languages for one, two in pairs):
         return True
     # a transform of a type that nobody else owns
@@ -590,12 +655,15 @@ def _language(attributes: Sequence[definitions.Token]) -> str:
     return attributes[1].name if len(attributes) > 1 else ""
 
 
+_SET = re.compile(r'^ +SET "?(\w+)"? TO ', re.MULTILINE)  # as pg_dump writes it
 _LANGUAGE = re.compile(r'LANGUAGE (?:"((?:[^"]|"")+)"|([^\W\d][\w$]*))')  # as pg_dump writes it
 
 
-def _tells_of_a_superuser(routine: str, untrusted_languages: frozenset[str]) -> bool:
+def _tells_of_a_superuser(routine: str, untrusted_languages: frozenset[str], parameters: frozenset[str]) -> bool:
     """Tell whether a routine's text is worth reading word by word: an application may have thousands of them."""
-    if "leakproof" in routine.lower():
+    if re.search("leakproof|support", routine, re.IGNORECASE):
+        return True
+    if any(found[1] in parameters for found in _SET.finditer(routine)):
         return True
     named = (found[1] or found[2] for found in _LANGUAGE.finditer(routine))
     return any(name.replace('""', '"') in untrusted_languages for name in named)
@@ -679,6 +747,8 @@ def _fitted(
         reason = _outlives(entry, target) or _annotates(entry, contents, target) or _attaches(entry, contents)
         if entry.dump_id in members and entry.owner not in target.inherited:
             reason = OF_A_MEMBER
+        if entry.desc in (ROWS, "SEQUENCE SET") and _place(entry) in target.closed_rows:
+            reason = ROWS_OF_A_MEMBER
         if options.privileges is Keep.DROP and entry.desc in ("USER MAPPING", "ACL", "DEFAULT ACL"):
             reason = "privileges, and user mappings with them, are dropped"
         if reason:
@@ -723,14 +793,24 @@ def _annotates(entry: TocEntry, contents: dict[int, TocEntry], target: Target) -
 def _missing_schemas(kept: tuple[TocEntry, ...], target: Target) -> tuple[str, ...]:
     """Schemas that no entry makes and the target lost, such as public, of which a dump has only what was changed."""
     made = {entry.name for entry in kept if entry.desc == "SCHEMA" and definitions.tokens(entry.definition)}
-    needed = {entry.schema for entry in kept if entry.schema and entry.desc != "EXTENSION"}
-    needed |= {entry.name for entry in kept if entry.desc == "SCHEMA"}
-    needed |= {
-        unquoted(entry.name.removeprefix("SCHEMA "))
-        for entry in kept
-        if entry.desc in _PIECES_OF_A_SYSTEM_OBJECT and not entry.schema and entry.name.startswith("SCHEMA ")
-    }
+    needed = set(filter(None, map(schema_needed, kept)))
     return tuple(sorted(each for each in needed - made - target.schemas.keys() if not is_of_the_server(each)))
+
+
+def schema_of_extension(entry: TocEntry) -> str | None:
+    """Return the schema in which a dump has an extension; None of anything else."""
+    found = _IN_A_SCHEMA.search(entry.definition) if entry.desc == "EXTENSION" else None
+    return unquoted(found[1]) if found else None
+
+
+def schema_needed(entry: TocEntry) -> str:
+    """Return the schema that has to be there for an entry, empty when none has."""
+    if entry.desc == "EXTENSION":
+        return schema_of_extension(entry) or ""
+    if entry.desc == "SCHEMA":
+        return entry.name
+    is_of_a_schema = entry.desc in _PIECES_OF_A_SYSTEM_OBJECT and not entry.schema and entry.name.startswith("SCHEMA ")
+    return unquoted(entry.name.removeprefix("SCHEMA ")) if is_of_a_schema else entry.schema or ""
 
 
 def _extension_rows(kept: tuple[TocEntry, ...], target: Target) -> tuple[tuple[TableName, str], ...]:

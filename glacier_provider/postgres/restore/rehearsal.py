@@ -194,7 +194,7 @@ class _Rehearsal:
     def _is_rehearsed(self, entry: TocEntry) -> bool:
         if entry.desc in _LEFT_OUT or of_the_database(entry) or is_of_the_server(entry.schema):
             return False
-        if entry.dump_id in self._of_others:
+        if annotates_the_server(entry) or entry.dump_id in self._of_others:
             return False
         if self._options.privileges is Keep.DROP and entry.desc in ("ACL", "DEFAULT ACL", "USER MAPPING"):
             return False

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from glacier_provider.errors import ConfigurationError
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore import definitions
-from glacier_provider.postgres.tools.sql import TableName
+from glacier_provider.postgres.tools.sql import TableName, unquoted
 
 RELATIONS = frozenset({"TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"})
 _TABLES = RELATIONS - {"SEQUENCE"}
@@ -310,6 +310,17 @@ def privileges_of_members(entries: Iterable[TocEntry]) -> frozenset[int]:
     )
 
 
+def rows_of_members(entries: Iterable[TocEntry]) -> frozenset[int]:
+    """Return the ids of the rows, and values of sequences, of what an extension made: who may change them, it says."""
+    entries = list(entries)
+    made = {(entry.schema, entry.name) for entry in entries if entry.desc in RELATIONS}
+    rows = (entry for entry in entries if entry.desc in ("TABLE DATA", "SEQUENCE SET"))
+    return frozenset(entry.dump_id for entry in rows if (entry.schema, entry.name) not in made)
+
+
 def annotates_the_server(entry: TocEntry) -> bool:
     """Tell whether an entry is a privilege, a comment or a label of an object of the server itself: a superuser's."""
-    return entry.desc in _ANNOTATIONS and is_of_the_server(entry.schema)
+    if entry.desc not in _ANNOTATIONS:
+        return False
+    kind, _, name = entry.name.partition(" ")
+    return is_of_the_server(entry.schema or (unquoted(name) if kind == "SCHEMA" else None))

@@ -27,6 +27,7 @@ WITH with_another AS (
       WHERE of.relkind = 'f'))
 SELECT convert_to(c.oid::regclass::text, current_setting('server_encoding')::name) FROM pg_catalog.pg_class c
  WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't'
+   AND pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
    AND NOT EXISTS (SELECT FROM with_another WHERE relid = c.oid)
  ORDER BY c.relkind = 'p' DESC, pg_catalog.pg_relation_size(c.oid) DESC"""
 

@@ -45,10 +45,11 @@ class Target:
     `schemas` are those that outlive the drop, with whether this user owns them; `roles` say whether this user can act
     as them, and `inherited` are those whose privileges it has without doing so; `creators` are (schema, role) of the
     schemas that stay: as these it may make objects there; `wrappers` are (foreign-data wrapper, role) of those that may
-    make servers of it; `untrusted_languages` are a superuser's; `extensions` whether
-    they are installed (else they can be created); `configuration_tables` give the condition of the rows that a dump
-    holds; `staying` are the objects that outlive the restore, with the reason, and `replaced` the others; `not_chosen`
-    are those that a restore of some tables does not touch; `default_privileges` why they stay, or None.
+    make servers of it; `untrusted_languages` and `parameters` are a superuser's; `creates`: whether this user may make
+    schemas and publications; `extensions` whether they are installed (else they can be created); `configuration_tables`
+    give the condition of the rows that a dump holds, `closed_rows` are those of them, and sequences, that this user may
+    not change; `staying` are the objects that outlive the restore, with the reason, and `replaced` the others;
+    `not_chosen` are those that a restore of some tables does not touch; `default_privileges` why they stay, or None.
     `foreign_large_objects` are those that this user cannot remove, `large_objects` the others; `open_schemas` are those
     that stay and this user can create in; `locks` is how many locks the server has room for, and `locks_to_drop` about
     how many the drop takes; `unpublished` are replaced tables in publications of others, who alone can add them again;
@@ -65,8 +66,11 @@ class Target:
     creators: frozenset[tuple[str, str]]
     wrappers: frozenset[tuple[str, str]]
     untrusted_languages: frozenset[str]
+    parameters: frozenset[str]
+    creates: bool
     extensions: Mapping[str, bool]
     configuration_tables: Mapping[TableName, str]
+    closed_rows: frozenset[TableName]
     staying: Mapping[ObjectIdentity, str]
     replaced: frozenset[ObjectIdentity]
     not_chosen: frozenset[ObjectIdentity]
@@ -86,10 +90,11 @@ def inspect(connection: Connection, setting: str) -> Target:
     """Read what a restore meets in this database; `setting` is what `selection_setting` gives."""
     set_local(connection, "search_path", "")  # descriptions then name schemas
     set_local(connection, "glacier_provider.selection", setting)
-    version, user, superuser = _row(
+    version, user, superuser, creates = _row(
         connection,
         "SELECT current_setting('server_version_num')::int, current_user, "
-        "coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false)",
+        "coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false), "
+        "pg_catalog.has_database_privilege(current_database(), 'CREATE')",
     )
     roles = list(_rows(connection, "roles"))
     large_objects = dict(_rows(connection, "large_objects"))
@@ -118,8 +123,11 @@ def inspect(connection: Connection, setting: str) -> Target:
         creators=frozenset(_rows(connection, "creators")),
         wrappers=frozenset(_rows(connection, "wrappers")),
         untrusted_languages=frozenset(name for (name,) in _rows(connection, "untrusted_languages")),
+        parameters=frozenset(name for (name,) in _rows(connection, "parameters")),
+        creates=creates,
         extensions=dict(sorted(_rows(connection, "extensions"))),
         configuration_tables={(schema, name): text for schema, name, text in _rows(connection, "configuration_tables")},
+        closed_rows=frozenset((schema, name) for schema, name in _rows(connection, "closed_rows")),
         crossings=tuple(Crossing(*row) for row in _rows(connection, "crossings")),
         unpublished=tuple(what for (what,) in _rows(connection, "unpublished")),
         event_triggers=tuple((name, text) for name, text in _rows(connection, "event_triggers")),
@@ -177,6 +185,19 @@ _LOOKUPS = {
     "ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE nspname = %(schema)s AND c.relname || ' ' || k.conname = %(name)s)",
 }
+
+
+def in_the_way(
+    connection: Connection, relations: Iterable[TableName], routines: Iterable[TableName]
+) -> tuple[tuple[str, str | None], ...]:
+    """Return what stays and has one of these names, each with the extension that it is of, if it is.
+
+    `relations` are names of relations, indexes and types, `routines` those of routines with the types of their
+    arguments. In the transaction of `inspect`.
+    """
+    wanted = {"relations": list(relations), "routines": list(routines)}
+    set_local(connection, "glacier_provider.wanted", json.dumps(wanted, ensure_ascii=False))
+    return tuple((what, extension) for what, extension in _rows(connection, "in_the_way"))
 
 
 def other_sessions(connection: Connection, ours: int) -> tuple[str, ...]:

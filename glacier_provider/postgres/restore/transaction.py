@@ -9,8 +9,10 @@ max_locks_per_transaction.
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,18 +24,21 @@ from glacier_provider.core.sqlstate import Meaning, meaning_of
 from glacier_provider.core.text import names, readable_size
 from glacier_provider.errors import DatabaseBusy, DatabaseUnreachable, GlacierProviderError, RestoreFailed, ToolKilled
 from glacier_provider.postgres.dump.toc import TocEntry
-from glacier_provider.postgres.restore import target
+from glacier_provider.postgres.restore import definitions, target
 from glacier_provider.postgres.restore.creators import Creators
 from glacier_provider.postgres.restore.outcome import MISSING, FailedStatement, RestoredDatabase, is_of_the_statement
 from glacier_provider.postgres.restore.plan import (
     EXTENSION_STAYS,
     NO_SUBSCRIPTION,
     OF_A_MEMBER,
+    ROWS_OF_A_MEMBER,
     DatabasePlan,
     plan_database_restore,
+    schema_needed,
+    schema_of_extension,
 )
 from glacier_provider.postgres.restore.rows import Rows, RowsCut
-from glacier_provider.postgres.restore.selection import RELATIONS, Selection
+from glacier_provider.postgres.restore.selection import RELATIONS, Selection, rows_of_members
 from glacier_provider.postgres.restore.session import Refused, RestoringSession
 from glacier_provider.postgres.restore.statements import (
     LARGE_OBJECTS,
@@ -52,7 +57,7 @@ from glacier_provider.postgres.tools.messages import without_secrets
 from glacier_provider.postgres.tools.options import Exclusions, Keep, PgRestoreOptions
 from glacier_provider.postgres.tools.run import CHUNK, Reporter, TaskLog
 from glacier_provider.postgres.tools.server import Server, database_errors, error_of
-from glacier_provider.postgres.tools.sql import joined_by_hashes, literal, quoted, unquoted
+from glacier_provider.postgres.tools.sql import joined_by_hashes, literal, quoted
 
 if TYPE_CHECKING:
     from glacier_provider.postgres.checks.restored import RestoreChecking
@@ -60,6 +65,7 @@ if TYPE_CHECKING:
 OUTCOME_SECONDS = 30.0
 _PIECES = 100  #: entries that are sent in one round trip at most,
 _PIECES_SIZE = 256 << 10  # and their bytes
+_REFRESH = "MATERIALIZED VIEW DATA"
 _LARGE = 1 << 20  #: bytes of rows from which on an index takes a while, and is told by itself
 _TOGETHER = 200  #: objects that one DROP names: more take longer, since each is looked for among the others
 _LISTS = re.compile(
@@ -117,7 +123,7 @@ def restore_planned(
         dump_version=plan.header.server_version,
         server_version=str(plan.server_version),
         analyzed=not unfresh,
-        warnings=(*_of_others(plan), *_subscriptions(plan), *done.warnings, *unfresh),
+        warnings=(*_of_others(plan), *_rows_of_members(plan), *_subscriptions(plan), *done.warnings, *unfresh),
         failed=tuple(one.as_dict() for one in done.failed),
     )
 
@@ -126,6 +132,12 @@ def _of_others(plan: DatabasePlan) -> Iterator[str]:
     if plan.of_others:
         found = names(f"{schema}.{name}" for _, schema, name in plan.of_others)
         yield f"Not restored, since they belong to other roles than {plan.user}; they are as they were: {found}."
+
+
+def _rows_of_members(plan: DatabasePlan) -> Iterator[str]:
+    for removed in plan.removed:
+        if removed.reason == ROWS_OF_A_MEMBER:
+            yield f"{removed.entry} is not restored: it is {removed.reason}, and they are as they were."
 
 
 def _subscriptions(plan: DatabasePlan) -> Iterator[str]:
@@ -177,6 +189,8 @@ class _Transaction:
         self._waiting: list[tuple[TocEntry, bytes]] = []
         self._waiting_size = 0
         self._large: set[int] = set()
+        self._made_schemas: set[str] = set()
+        self._of_members = frozenset() if plan.target.superuser else rows_of_members(plan.toc.entries)
         self._transaction_id: int | None = None
         self._asked_to_commit = False
 
@@ -252,6 +266,8 @@ class _Transaction:
                 session.run(self._bytes(entry.definition.replace("SET ", "SET LOCAL ", 1)))
         session.codec = self._plan.toc.codec
         session.text(f"SELECT set_config('glacier_provider.selection', {literal(self._plan.setting)}, true)")
+        emptied = json.dumps([table for table, _ in self._plan.replace_rows], ensure_ascii=False)
+        session.text(f"SELECT set_config('glacier_provider.emptied', {literal(emptied)}, true)")
 
     def _drop(self, session: RestoringSession) -> dict[str, str]:
         """Drop what is replaced; return what has to stay, with descriptions."""
@@ -276,13 +292,26 @@ class _Transaction:
                 f"Subscriptions no longer fill {', '.join(subscribed[:10])}: "
                 "run ALTER SUBSCRIPTION ... REFRESH PUBLICATION."
             )
-        for name in self._plan.create_schemas:
-            session.text(f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}")
-            if name == "public":
-                self._as_a_new_database_has_it(session)
         self._empty_extension_tables(session)
         session.text("SET LOCAL lock_timeout = 0")
         return staying
+
+    def _make_schema(self, session: RestoringSession, entry: TocEntry) -> None:
+        """Make the schema that an entry needs, where neither dump nor target has it.
+
+        Not before: an extension, which comes first, may make it itself, and could not if it were there.
+        """
+        name = schema_needed(entry)
+        if name not in self._plan.create_schemas or name in self._made_schemas:
+            return
+        self._send(session)
+        self._made_schemas.add(name)
+        there = session.text(f"SELECT pg_catalog.to_regnamespace({literal(quoted(name))})")[0][0]
+        if there is not None:
+            return
+        session.text(f"CREATE SCHEMA {quoted(name)}")
+        if name == "public":
+            self._as_a_new_database_has_it(session)
 
     def _as_a_new_database_has_it(self, session: RestoringSession) -> None:
         """Give the schema public its first owner and privileges: a dump has what was changed of them."""
@@ -302,12 +331,13 @@ class _Transaction:
             session.text(f"WITH {', '.join(deletions)} SELECT 1")
 
     def _restore(self, session: RestoringSession, rows: Rows, entry: TocEntry) -> None:
+        self._make_schema(session, entry)
         if entry.schema and not self._plan.target.superuser:
             if entry.schema in self._closed:
                 self._let_in(session, entry.schema)
             if self._gives(entry):
                 self._let_create(session, entry.schema, entry.owner)
-        if entry.desc in (ROWS, LARGE_OBJECTS) or entry.dump_id in self._plan.uncertain:
+        if self._is_alone(entry):
             self._send(session)
             self._doing = f"restoring {entry}"
             self._restore_alone(session, rows, entry)
@@ -319,6 +349,11 @@ class _Transaction:
             self._send(session)
             self._doing = f"taking from {entry} what default privileges gave"
             self._take_back_privileges(session, entry)
+
+    def _is_alone(self, entry: TocEntry) -> bool:
+        """Whether an entry is not sent with others."""
+        has_rows = entry.desc in (ROWS, LARGE_OBJECTS, _REFRESH)
+        return has_rows or entry.dump_id in self._plan.uncertain or entry.dump_id in self._of_members
 
     def _meets_default_privileges(self, entry: TocEntry) -> bool:
         """Whether it is made while default privileges are there: beside chosen tables they stay as they are."""
@@ -338,18 +373,59 @@ class _Transaction:
             self._creators.let_in(session, schema, self._plan.user)
 
     def _restore_alone(self, session: RestoringSession, rows: Rows, entry: TocEntry) -> None:
-        if entry.desc == ROWS:
+        if not self._may_fill(session, entry):
+            if entry.desc == ROWS:
+                deque(self._told(rows.of(entry)), maxlen=0)
+            self._note(entry, f"it is {ROWS_OF_A_MEMBER}")
+        elif entry.desc == ROWS:
             before = rows.read
             self._doing = f"restoring {entry}, {readable_size(before)} of rows so far"
-            session.copy(self._bytes(entry.copy), self._told(rows.of(entry)))
+            session.copy(self._bytes(self._copy(entry)), self._told(rows.of(entry)))
             if rows.read - before > _LARGE:
                 self._large.update(entry.dependencies)
         elif entry.desc == LARGE_OBJECTS:
             self._bring_large_objects(session, rows)
         elif any(needed in self._missing for needed in entry.dependencies):
             self._note(entry, "it needs what could not be restored", may_come=True)
+        elif entry.desc == _REFRESH and entry.dump_id not in self._plan.uncertain:
+            self._refresh(session, entry)
         else:
             self._try(session, entry)
+
+    def _may_fill(self, session: RestoringSession, entry: TocEntry) -> bool:
+        """Whether this user may change the rows of what an extension has just made, which may be another role's."""
+        if entry.dump_id not in self._of_members:
+            return True
+        asked = "has_table_privilege" if entry.desc == ROWS else "has_sequence_privilege"
+        privilege = "INSERT" if entry.desc == ROWS else "UPDATE"
+        name = literal(f"{quoted(entry.schema or '')}.{quoted(entry.name)}")
+        return session.text(f"SELECT pg_catalog.{asked}(pg_catalog.to_regclass({name}), '{privilege}')")[0][0] != "f"
+
+    def _refresh(self, session: RestoringSession, entry: TocEntry) -> None:
+        """Fill a materialized view. No dump has its rows: if a server that it reads is away, it stays empty."""
+        sql = self._definition(entry)
+        try:
+            session.run(self._bytes(f"SAVEPOINT glacier_entry;\n{sql};\nRELEASE glacier_entry"))
+        except Refused as refused:
+            if not _is_of_another_server(refused):
+                raise
+            with suppress(Refused):  # else it was this one
+                session.text("ROLLBACK TO glacier_entry")
+                self._note(entry, f"it is not filled, since {_lower(refused.text)}")
+                return
+            raise
+
+    def _copy(self, entry: TocEntry) -> str:
+        """Return what begins the rows of an entry.
+
+        pg_dump has the rows of some partitions (by a hash of an enum) go through the table above. Where that one stays,
+        the partition is attached to it at the end.
+        """
+        through = definitions.copied_table(entry.copy)
+        table = (entry.schema or "", entry.name)
+        if through in (None, table) or through in self._plan.relations:
+            return entry.copy
+        return definitions.copy_into(entry.copy, table)
 
     def _wait(self, session: RestoringSession, entry: TocEntry, sql: bytes) -> None:
         """Have an entry wait for others, to be sent with them; not what takes long, so that it is told."""
@@ -501,7 +577,7 @@ class _Transaction:
                     self._make_again(session, entry, is_view)
                 except Refused as refused:
                     session.text("ROLLBACK TO glacier_entry")
-                    if not is_of_the_statement(refused.state):
+                    if not (is_of_the_statement(refused.state) or _is_of_another_server(refused)):
                         raise
                     failed.append((entry, is_view, refused))
             if len(failed) == len(waiting):
@@ -612,10 +688,15 @@ def _statements(drops: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Yield DROP statements, of one kind together as far as SQL lets them."""
     for verb, found in groupby(drops, lambda drop: drop[0]):
         together = _TOGETHER if _LISTS.fullmatch(verb) else 1
-        end = " CASCADE" if verb.startswith("DROP") else ""
+        end = " CASCADE" if verb.startswith("DROP") and "USER MAPPING" not in verb else ""
         whats = [what for _, what in found]
         for start in range(0, len(whats), together):
             yield f"{verb} {', '.join(whats[start : start + together])}{end}"
+
+
+def _is_of_another_server(refused: Refused) -> bool:
+    """Whether it may be a foreign server that could not be reached (classes 08 and HV), and not this one."""
+    return refused.state.startswith(("08", "HV"))
 
 
 def _lower(text: str) -> str:
@@ -674,7 +755,6 @@ def _watched(refused: Refused, plan: DatabasePlan) -> str | None:
 
 _EXTENSIONS = """
 SELECT e.extname, n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"""
-_IN_A_SCHEMA = re.compile(r"WITH SCHEMA (.+);\s*\Z")
 
 
 def _moved(server: Server, refused: Refused, plan: DatabasePlan) -> str | None:
@@ -689,8 +769,7 @@ def _moved(server: Server, refused: Refused, plan: DatabasePlan) -> str | None:
     ):
         there = dict(connection.execute(_EXTENSIONS).fetchall())
     for entry in plan.toc.entries:
-        found = _IN_A_SCHEMA.search(entry.definition) if entry.desc == "EXTENSION" else None
-        wanted = unquoted(found[1]) if found else None
+        wanted = schema_of_extension(entry)
         stands = there.get(entry.name, wanted)
         if wanted is not None and stands != wanted and wanted in refused.text:
             return (

@@ -56,6 +56,10 @@ _OURS = {
 _AS_BYTES = frozenset({"SQL_ASCII", "MULE_INTERNAL"})
 
 
+#: Encodings in which some bytes are no character: a database takes them all the same, and in UTF-8 they are nothing.
+_WITH_HOLES = frozenset({"WIN874", "WIN1250", "WIN1252", "WIN1253", "WIN1254", "WIN1255", "WIN1257", "WIN1258"})
+_WITH_HOLES |= {"LATIN3", "ISO_8859_6", "ISO_8859_7", "ISO_8859_8"}
+
 # A path that names pg_catalog last lets other schemas replace its functions; one that does not name it, none.
 _PATH = """
 CASE WHEN pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.~) 'pg_catalog' THEN
@@ -107,6 +111,12 @@ def client_encoding(connection: Connection) -> str:
     """Return the client encoding in which everything that the database holds can travel."""
     server = connection.info.parameter_status("server_encoding") or "UTF8"
     return "SQL_ASCII" if server in _AS_BYTES else "UTF8"
+
+
+def encoding_of_dumps(connection: Connection) -> str:
+    """Return the client encoding in which rows can be dumped whatever bytes they hold."""
+    server = connection.info.parameter_status("server_encoding") or "UTF8"
+    return server if server in _WITH_HOLES else client_encoding(connection)
 
 
 # Most servers have another lc_monetary: they are told of ours only where there is money, since a pooler refuses it.

@@ -50,6 +50,7 @@ PASSWORD = "any"
 ROLES = ("keeper", "friend", "distant", "stranger")
 TABLES = ("public.docs", "app.audit", "app.notes", "public.sessions", "stats.days", "public.parts", "public.part1")
 TABLES += ("stats.part2", "public.titles", "app.child", "public.numbers", "app.theirs", "public.counted")
+TABLES += ("public.cpart1", "app.notes_copy", "public.hash1", "public.counted_parts")
 SCHEMAS = ("stats", "app", "alien", "friends")
 Key = tuple[str, str | None, str]
 _numbers = count()

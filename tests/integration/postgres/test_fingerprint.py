@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
 
 from glacier_provider.core.checks import Fingerprint, compare
-from glacier_provider.postgres import Server
+from glacier_provider.postgres import PgDumpOptions, Selection, Server, dump_to_path, restore_in_transaction
 from glacier_provider.postgres.checks.fingerprint import TOGETHER, over, take_fingerprint
 from tests.integration.postgres.conftest import SampleServer
 
@@ -146,3 +149,37 @@ def test_rows_count_in_the_table_that_has_them(sample: SampleServer) -> None:
         "INSERT INTO heir SELECT generate_series(1, 3)",
     )
     assert fingerprint(server).tables == {"public.ancestor": (0, None), "public.heir": (3, None)}
+
+
+#: What the catalog says otherwise than a dump, and a restore makes as the dump has it.
+UNLIKE_THE_CATALOG = {
+    "validated in the child alone": (
+        "CREATE TABLE parent (id int); CREATE TABLE child () INHERITS (parent)",
+        "ALTER TABLE parent ADD CONSTRAINT c CHECK (id > 0) NOT VALID; ALTER TABLE child VALIDATE CONSTRAINT c",
+    ),
+    "null in the child alone": (
+        "CREATE TABLE parent (id int NOT NULL); CREATE TABLE child () INHERITS (parent)",
+        "ALTER TABLE child ALTER id DROP NOT NULL",
+    ),
+    "an index of partitions that are gone": (
+        "CREATE TABLE parent (id int) PARTITION BY LIST (id); CREATE TABLE child PARTITION OF parent FOR VALUES IN (1)",
+        "CREATE INDEX ix ON ONLY parent (id); DROP TABLE child",
+    ),
+    "a comment on the constraint of a trigger": (
+        "CREATE TABLE t (id int); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        "CREATE CONSTRAINT TRIGGER ct AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",
+        "COMMENT ON CONSTRAINT ct ON t IS 'x'",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", UNLIKE_THE_CATALOG)
+def test_what_a_dump_says_otherwise_than_the_catalog_stops_no_restore(
+    older: SampleServer, what: str, tmp_path: Path
+) -> None:
+    one = older.new(*UNLIKE_THE_CATALOG[what], empty=True)
+    expected = fingerprint(one)
+    dump = dump_to_path(one, older.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
+    two = older.new(empty=True)
+    restore_in_transaction(two, older.tools, dump.path, Selection(), progress=print)
+    assert [str(one) for one in compare(expected, fingerprint(two)) if not one.passed] == []

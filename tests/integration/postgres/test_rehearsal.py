@@ -391,3 +391,25 @@ def test_what_reads_rows_that_come_later_is_tried_without_them(library: Library)
     assert rehearse_schema(library.owner, toc, PgRestoreOptions(), tell=nothing, then=then) == ()
     assert "check t_a_check of public.t" in failing
     assert "domain of column b of public.t" in failing
+
+
+def test_a_row_that_lacks_what_its_parent_demands_is_found(older: SampleServer, tmp_path: Path) -> None:
+    """Before 18 a child may do without the NOT NULL of its parent; a dump does not say so."""
+    library = Library(older, tmp_path)
+    library.run("CREATE TABLE parent (id int NOT NULL); CREATE TABLE child () INHERITS (parent)")
+    library.run("ALTER TABLE child ALTER id DROP NOT NULL")
+    assert rehearse_expressions(library.owner, frozenset(), tell=nothing).failed == ()
+    library.run("INSERT INTO child VALUES (NULL)")
+    (failed,) = rehearse_expressions(library.owner, frozenset(), tell=nothing).failed
+    assert failed.object == "inherited not null id of public.child"
+    with pytest.raises(RestoreFailed, match="violates not-null constraint"):
+        library.restore(library.dump())
+
+
+def test_a_virtual_column_that_fails_for_a_row_is_no_finding(newer: SampleServer, tmp_path: Path) -> None:
+    """Nobody computes it in a restore."""
+    library = Library(newer, tmp_path)
+    library.run("CREATE TABLE t (n int, v int GENERATED ALWAYS AS (1 / n))", "INSERT INTO t VALUES (0)")
+    assert rehearse_expressions(library.owner, frozenset(), tell=nothing).failed == ()
+    library.restore(library.dump())
+    assert library.run("SELECT n FROM t") == [(0,)]

@@ -281,3 +281,20 @@ def test_a_latin1_database_keeps_its_names_and_rows(sample: SampleServer, tmp_pa
     for selection in (chosen, chosen, Selection()):
         restore_in_transaction(two, sample.tools, dump.path, selection, progress=print)
         assert sample.run(two, 'SELECT "Größe" FROM "Straße"') == [("äöü",)]
+
+
+@pytest.mark.parametrize(("encoding", "byte"), [("WIN1252", b"\x81"), ("ISO_8859_8", b"\xa1")])
+def test_a_byte_that_is_no_character_of_its_encoding_comes_back(
+    sample: SampleServer, tmp_path: Path, encoding: str, byte: bytes
+) -> None:
+    """A server takes it, and cannot say it in UTF-8."""
+    name = f"holes_{encoding.lower()}"
+    sample.postgres.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+    server = sample.postgres.server(name)
+    with server.connect(autocommit=True) as connection:
+        connection.execute(f"SET client_encoding = '{encoding}'".encode())
+        connection.execute(b"CREATE TABLE docs (t text); INSERT INTO docs VALUES ('a%bz')" % byte)
+    dump = dump_to_path(server, sample.tools, PgDumpOptions(), tmp_path / "dump", progress=print)
+    sample.run(server, "DELETE FROM docs")
+    restore_in_transaction(server, sample.tools, dump.path, Selection(), progress=print)
+    assert sample.run(server, "SELECT t::bytea FROM docs") == [(b"a%bz" % byte,)]

@@ -106,6 +106,10 @@ class Library:
         self.make_role(name)
         return name
 
+    def at(self, name: str) -> Server:
+        """Return a database of the same server, as the superuser."""
+        return self._sample.postgres.server(name)
+
     def empty(self) -> Server:
         """Return a new database of the same owner, as the owner."""
         name = f"{self.role}_{next(_numbers)}"

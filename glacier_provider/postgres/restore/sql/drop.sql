@@ -127,16 +127,33 @@ WHERE pg_catalog.pg_describe_object(split_part(one, ' ', 1)::oid, split_part(one
 -- name: links
 -- purpose: what ties something that stays to something that is replaced, and can be taken apart and put together again:
 --   (kind, what, before, after), two statements each. Memberships in publications go with the drop by themselves. What a
---   foreign key of a replaced table refers to could not be detached; the dump has that key again.
+--   foreign key of a replaced table refers to could not be detached; the dump has that key again. The setting
+--   glacier_provider.emptied holds [[schema, name]] of the extensions' tables whose rows the dump brings.
 -- begins: objects
 , relation AS (
   SELECT o.objid AS oid, o.stays IS NOT NULL AS stays FROM object o WHERE o.classid = 'pg_catalog.pg_class'::regclass
 ), named AS (
   SELECT r.oid, r.stays, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS full
   FROM relation r JOIN pg_catalog.pg_class c ON c.oid = r.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+), counted (oid) AS (  -- sequences of what goes that count for what stays; an identity column does so for its partitions
+  SELECT d.refobjid
+  FROM tied JOIN pg_catalog.pg_depend d ON d.classid = tied.classid AND d.objid = tied.objid
+  WHERE tied.classid = 'pg_catalog.pg_attrdef'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+  UNION
+  SELECT d.objid
+  FROM relation r JOIN pg_catalog.pg_class c ON c.oid = r.oid AND c.relispartition AND c.relkind IN ('r', 'p')
+    JOIN pg_catalog.pg_depend d ON d.refobjid = pg_catalog.pg_partition_root(r.oid) AND d.deptype = 'i'
+      AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.classid = 'pg_catalog.pg_class'::regclass
+  WHERE r.stays
+), emptied AS (
+  SELECT n.oid
+  FROM named n JOIN jsonb_array_elements(current_setting('glacier_provider.emptied')::jsonb) AS r (pair)
+    ON n.nspname = pair ->> 0 AND n.relname = pair ->> 1
 )
-SELECT 'partition' AS kind, c.full AS what, format('ALTER TABLE %s DETACH PARTITION %s', p.full, c.full) AS before,
-  format('ALTER TABLE %s ATTACH PARTITION %s %s', p.full, c.full, pg_catalog.pg_get_expr(k.relpartbound, k.oid)) AS after
+SELECT 'partition' AS kind, c.full AS what,
+  format('ALTER TABLE %s DETACH PARTITION %s%s', p.full, c.full, CASE WHEN h.inhdetachpending THEN ' FINALIZE' END) AS before,
+  CASE WHEN h.inhdetachpending THEN ''
+    ELSE format('ALTER TABLE %s ATTACH PARTITION %s %s', p.full, c.full, pg_catalog.pg_get_expr(k.relpartbound, k.oid)) END AS after
 FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class k ON k.oid = h.inhrelid AND k.relispartition AND k.relkind IN ('r', 'p', 'f')
   JOIN named c ON c.oid = h.inhrelid AND c.stays JOIN named p ON p.oid = h.inhparent AND NOT p.stays
 UNION ALL
@@ -181,6 +198,34 @@ SELECT 'foreign key', format('%I on %s', k.conname, t.full), format('ALTER TABLE
 FROM pg_catalog.pg_constraint k JOIN named t ON t.oid = k.conrelid AND t.stays
   JOIN named r ON r.oid = k.confrelid AND NOT r.stays
 WHERE k.contype = 'f' AND k.conparentid = 0
+UNION ALL
+-- rows of an extension's table that the dump brings again are deleted first, and nobody's rows go with them
+SELECT 'foreign key', format('%I on %s', k.conname, t.full), format('ALTER TABLE %s DROP CONSTRAINT %I', t.full, k.conname),
+  format('ALTER TABLE %s ADD CONSTRAINT %I %s', t.full, k.conname, pg_catalog.pg_get_constraintdef(k.oid))
+FROM emptied e JOIN pg_catalog.pg_constraint k ON k.confrelid = e.oid JOIN named t ON t.oid = k.conrelid AND t.stays
+  JOIN pg_catalog.pg_class c ON c.oid = t.oid AND c.relowner IN (SELECT oid FROM ours)
+WHERE k.contype = 'f' AND k.conparentid = 0 AND t.oid NOT IN (SELECT objid FROM extension_relation)
+UNION ALL
+SELECT 'foreign key comment', format('%I on %s', k.conname, t.full), '',
+  format('COMMENT ON CONSTRAINT %I ON %s IS %L', k.conname, t.full, said.description)
+FROM pg_catalog.pg_constraint k JOIN named t ON t.oid = k.conrelid AND t.stays JOIN named r ON r.oid = k.confrelid
+  JOIN pg_catalog.pg_description said ON said.classoid = k.tableoid AND said.objoid = k.oid
+WHERE k.contype = 'f' AND k.conparentid = 0 AND (NOT r.stays OR r.oid IN (SELECT oid FROM emptied)
+  AND t.oid NOT IN (SELECT objid FROM extension_relation))
+UNION ALL
+SELECT 'default', format('%I of %s', a.attname, t.full),
+  format('ALTER TABLE ONLY %s ALTER COLUMN %I DROP DEFAULT', t.full, a.attname),
+  format('ALTER TABLE ONLY %s ALTER COLUMN %I SET DEFAULT %s', t.full, a.attname, pg_catalog.pg_get_expr(f.adbin, f.adrelid))
+FROM tied JOIN pg_catalog.pg_attrdef f ON tied.classid = 'pg_catalog.pg_attrdef'::regclass AND f.oid = tied.objid
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum JOIN named t ON t.oid = f.adrelid
+UNION ALL
+-- what a table that stays was given is not given again
+SELECT 'sequence', s.full, '', format('SELECT pg_catalog.setval(%L, %s) FROM %s WHERE last_value %s %s OR last_value = %s AND NOT is_called',
+    s.full, given.last, s.full, CASE WHEN q.seqincrement > 0 THEN '<' ELSE '>' END, given.last, given.last)
+FROM counted JOIN pg_catalog.pg_sequence q ON q.seqrelid = counted.oid JOIN named s ON s.oid = q.seqrelid AND NOT s.stays,
+  LATERAL (SELECT CASE WHEN pg_catalog.has_sequence_privilege(q.seqrelid, 'USAGE, SELECT')
+    THEN pg_catalog.pg_sequence_last_value(q.seqrelid) END AS last) given
+WHERE given.last IS NOT NULL
 UNION ALL
 SELECT 'foreign key', format('%I on %s', k.conname, t.full), format('ALTER TABLE %s DROP CONSTRAINT %I', t.full, k.conname), ''
 FROM pg_catalog.pg_constraint k JOIN named t ON t.oid = k.conrelid AND NOT t.stays

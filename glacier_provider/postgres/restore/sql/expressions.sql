@@ -36,11 +36,17 @@ expression AS (
          format('(%s)', pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS sql, 'value' AS how
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-   WHERE a.attgenerated <> ''
+   WHERE a.attgenerated = 's'  -- a virtual one is computed by who reads it
   UNION ALL
   SELECT k.conrelid, 'check', k.conname, format('(%s)', pg_catalog.pg_get_expr(k.conbin, k.conrelid)), 'holds'
     FROM pg_catalog.pg_constraint k
    WHERE k.contype = 'c' AND k.conrelid <> 0 AND k.convalidated
+  UNION ALL
+  -- before 18 a child may do without what a dump gives it by its parent
+  SELECT a.attrelid, 'inherited not null', a.attname, format('(%I IS NOT NULL)', a.attname), 'holds'
+    FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_attribute p ON p.attrelid = h.inhparent AND p.attnotnull
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = h.inhrelid AND a.attname = p.attname AND NOT a.attnotnull
+   WHERE current_setting('server_version_num')::int < 180000
   UNION ALL
   SELECT x.indrelid, 'index', i.relname, format('(%s)', part.sql), 'value'
     FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid,

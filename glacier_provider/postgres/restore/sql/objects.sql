@@ -10,10 +10,12 @@
 --   to roles that this user cannot act as, what it could not create again, and what any of these needs.
 --   `rebuilt (oid)` are views that stay although they need what is replaced: the dump left them out, so that nothing
 --   else could bring them back; they go with what they need and are made again at the end. `tied` are rules and policies
---   of tables that stay, and statistics in schemas that stay, of which the same is true.
+--   of tables that stay, and statistics in schemas that stay, of which the same is true; and defaults by which a table
+--   that stays counts with the sequence of one that goes.
 WITH RECURSIVE selection AS (
   SELECT chosen, (chosen ->> 'only')::boolean AS partly,
-    coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false) AS super
+    coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false) AS super,
+    pg_catalog.has_database_privilege(current_database(), 'CREATE') AS creates
   FROM (SELECT current_setting('glacier_provider.selection')::jsonb AS chosen) s
 ), ours AS (
   SELECT oid FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'USAGE')
@@ -35,6 +37,10 @@ WITH RECURSIVE selection AS (
 ), user_schema AS (
   SELECT n.oid, n.nspname AS name, n.nspowner AS owner FROM pg_catalog.pg_namespace n
   WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+), withheld (oid) AS (  -- routines that set what this user may not
+  SELECT DISTINCT p.oid
+  FROM pg_catalog.pg_proc p, unnest(p.proconfig) AS c JOIN pg_catalog.pg_settings s ON s.name = split_part(c, '=', 1)
+  WHERE p.proconfig IS NOT NULL AND s.context LIKE 'superuser%' AND NOT pg_catalog.has_parameter_privilege(s.name, 'SET')
 ), found (classid, objid, nsp, rel, owner, superuser) AS (
   -- `superuser`: only one could create it again
   SELECT 'pg_catalog.pg_class'::regclass::oid, c.oid, c.relnamespace,
@@ -48,8 +54,8 @@ WITH RECURSIVE selection AS (
   UNION ALL
   -- what makes a range or multirange goes with its type: the bootstrap superuser owns it, whoever made the type
   SELECT 'pg_catalog.pg_proc'::regclass::oid, p.oid, p.pronamespace, NULL, coalesce(r.typowner, p.proowner),
-    r.objid IS NULL AND (NOT l.lanpltrusted OR p.proleakproof)
-  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    r.objid IS NULL AND (NOT l.lanpltrusted OR p.proleakproof OR p.prosupport <> 0 OR w.oid IS NOT NULL)
+  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang LEFT JOIN withheld w ON w.oid = p.oid
     LEFT JOIN (
       SELECT d.objid, t.typowner FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_type t ON t.oid = d.refobjid
       WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.refclassid = 'pg_catalog.pg_type'::regclass
@@ -121,7 +127,7 @@ WITH RECURSIVE selection AS (
   UNION ALL
   SELECT 'pg_catalog.pg_foreign_server'::regclass::oid, oid, srvowner, false FROM pg_catalog.pg_foreign_server
   UNION ALL
-  SELECT 'pg_catalog.pg_user_mapping'::regclass::oid, u.umid, s.srvowner, false
+  SELECT 'pg_catalog.pg_user_mapping'::regclass::oid, u.umid, s.srvowner, coalesce('password_required=false' = ANY (u.umoptions), false)
   FROM pg_catalog.pg_user_mappings u JOIN pg_catalog.pg_foreign_server s ON s.oid = u.srvid
   UNION ALL
   SELECT 'pg_catalog.pg_event_trigger'::regclass::oid, oid, evtowner, true FROM pg_catalog.pg_event_trigger
@@ -134,6 +140,10 @@ WITH RECURSIVE selection AS (
 ), closed (classid, objid) AS (
   SELECT s.tableoid, s.oid FROM pg_catalog.pg_foreign_server s
   WHERE NOT pg_catalog.has_foreign_data_wrapper_privilege(s.srvfdw, 'USAGE')
+), hidden (classid, objid) AS (
+  -- options of a mapping, such as its password, are shown to its own role and to superusers: no dump of ours has them
+  SELECT 'pg_catalog.pg_user_mapping'::regclass::oid, u.umid FROM pg_catalog.pg_user_mappings u, selection
+  WHERE NOT super AND u.umuser <> 0 AND u.usename <> current_user
 ), member (classid, objid) AS (
   SELECT classid, objid FROM pg_catalog.pg_depend
   WHERE deptype = 'e' AND refclassid = 'pg_catalog.pg_extension'::regclass
@@ -168,6 +178,8 @@ WITH RECURSIVE selection AS (
       WHEN w.superuser AND NOT super THEN 'only a superuser could create it again'
       WHEN (w.classid, w.objid) IN (SELECT classid, objid FROM closed)
         THEN 'this user may not use its foreign-data wrapper'
+      WHEN w.classid = 'pg_catalog.pg_publication'::regclass AND NOT creates THEN 'this user may create none in this database'
+      WHEN (w.classid, w.objid) IN (SELECT classid, objid FROM hidden) THEN 'its options are hidden from this user'
     END
   FROM selection, database_wide w
   WHERE w.objid >= 16384
@@ -216,6 +228,9 @@ WITH RECURSIVE selection AS (
         THEN format('belongs to the role %s', pg_catalog.pg_get_userbyid(s.owner))
       WHEN s.name = 'public' OR s.oid IN (SELECT extnamespace FROM pg_catalog.pg_extension)
         OR s.oid IN (SELECT nsp FROM object WHERE stays IS NOT NULL AND nsp IS NOT NULL) THEN 'holds what stays'
+      WHEN s.oid IN (SELECT defaclnamespace FROM pg_catalog.pg_default_acl WHERE defaclrole NOT IN (SELECT oid FROM ours))
+        THEN 'holds default privileges of others'
+      WHEN NOT creates THEN 'this user may create none in this database'
       WHEN s.oid IN (
         SELECT n.pnnspid FROM pg_catalog.pg_publication_namespace n JOIN object p
           ON p.classid = 'pg_catalog.pg_publication'::regclass AND p.objid = n.pnpubid AND p.stays IS NOT NULL
@@ -259,4 +274,16 @@ WITH RECURSIVE selection AS (
   FROM object o JOIN pg_catalog.pg_statistic_ext s ON s.oid = o.objid AND s.stxowner IN (SELECT oid FROM ours)
     JOIN object t ON t.classid = 'pg_catalog.pg_class'::regclass AND t.objid = s.stxrelid AND t.stays IS NULL
   WHERE o.classid = 'pg_catalog.pg_statistic_ext'::regclass AND o.stays IS NOT NULL
+  UNION ALL
+  -- of a partition, a child, or a copy (LIKE ... INCLUDING DEFAULTS)
+  SELECT o.classid, o.objid
+  FROM object o JOIN pg_catalog.pg_class c ON c.oid = o.rel AND c.relowner IN (SELECT oid FROM ours)
+    JOIN pg_catalog.pg_attrdef f ON o.classid = 'pg_catalog.pg_attrdef'::regclass AND f.oid = o.objid
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum AND a.attgenerated = ''
+  WHERE o.stays IS NOT NULL AND o.rel NOT IN (SELECT oid FROM rebuilt)
+    AND EXISTS (
+      SELECT FROM pg_catalog.pg_depend d
+        JOIN pg_catalog.pg_class s ON d.refclassid = 'pg_catalog.pg_class'::regclass AND s.oid = d.refobjid AND s.relkind = 'S'
+        JOIN object g ON g.classid = d.refclassid AND g.objid = d.refobjid AND g.stays IS NULL
+      WHERE d.classid = o.classid AND d.objid = o.objid)
 )

@@ -181,6 +181,11 @@ FROM pg_catalog.pg_roles
 -- purpose: languages in which only a superuser may make functions.
 SELECT lanname FROM pg_catalog.pg_language WHERE NOT lanpltrusted
 
+-- name: parameters
+-- purpose: parameters that this user may not set, in a function's SET either.
+SELECT name FROM pg_catalog.pg_settings
+WHERE context LIKE 'superuser%' AND NOT pg_catalog.has_parameter_privilege(name, 'SET')
+
 -- name: creators
 -- purpose: (schema, role) of those as which this user may make objects in a schema that stays, or let them do so. Not
 --   asked for a superuser, whom nobody refuses.
@@ -202,7 +207,8 @@ WHERE pg_catalog.pg_has_role(r.oid, 'USAGE') AND pg_catalog.has_foreign_data_wra
 SELECT e.name, e.installed_version IS NOT NULL
 FROM pg_catalog.pg_available_extensions e
   LEFT JOIN pg_catalog.pg_available_extension_versions v ON v.name = e.name AND v.version = e.default_version
-WHERE e.installed_version IS NOT NULL OR v.trusted OR NOT v.superuser
+WHERE e.installed_version IS NOT NULL
+  OR (v.trusted OR NOT v.superuser) AND pg_catalog.has_database_privilege(current_database(), 'CREATE')
   OR (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
 UNION
 SELECT extname, true FROM pg_catalog.pg_extension
@@ -214,6 +220,16 @@ FROM pg_catalog.pg_extension e,
   unnest(e.extconfig, e.extcondition) AS config (relation, condition),
   pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = config.relation AND c.relkind IN ('r', 'p')
+
+-- name: closed_rows
+-- purpose: tables and sequences of installed extensions whose rows a dump holds, and this user may not change.
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_extension e, unnest(e.extconfig) AS config (relation),
+  pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = config.relation AND NOT CASE c.relkind
+  WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'UPDATE')
+  ELSE pg_catalog.has_table_privilege(c.oid, 'INSERT') AND pg_catalog.has_table_privilege(c.oid, 'DELETE')
+    AND NOT pg_catalog.row_security_active(c.oid) END
 
 -- name: locks
 -- purpose: how many locks the server surely has room for, all sessions together (LockManagerShmemSize in lock.c).
@@ -248,3 +264,36 @@ LIMIT 6
 -- name: prepared
 -- purpose: transactions that were prepared in this database and keep their locks, whatever ends: (identifier, role).
 SELECT gid, owner FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 5
+
+-- name: in_the_way
+-- purpose: what stays and has a name that the dump needs for something else: (what it is, its extension or null). The
+--   setting glacier_provider.wanted holds {"relations": [[schema, name]], "routines": [[schema, tag]]}, the relations with
+--   indexes and types, whose names are theirs alone.
+-- begins: objects
+, wanted (list, nsp, name) AS (
+  SELECT l.key, n.oid, r.pair ->> 1
+  FROM jsonb_each(current_setting('glacier_provider.wanted')::jsonb) AS l, jsonb_array_elements(l.value) AS r (pair)
+    JOIN pg_catalog.pg_namespace n ON n.nspname = r.pair ->> 0
+), named (list, nsp, name, classid, objid) AS (
+  SELECT 'relations', c.relnamespace, c.relname::text, c.tableoid, c.oid FROM pg_catalog.pg_class c
+  UNION ALL
+  -- not those of relations; an array type makes room
+  SELECT 'relations', t.typnamespace, t.typname::text, t.tableoid, t.oid
+  FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+  WHERE coalesce(c.relkind, 'c') = 'c' AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid)
+  UNION ALL
+  SELECT 'routines', p.pronamespace, format('%s(%s)', p.proname, CASE WHEN p.prokind = 'a' AND p.pronargs = 0 THEN '*' ELSE (
+      SELECT string_agg(pg_catalog.format_type(a.type, NULL), ', ' ORDER BY a.at)
+      FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, at)) END), p.tableoid, p.oid
+  FROM pg_catalog.pg_proc p
+  WHERE p.oid IN (SELECT objid FROM member WHERE classid = 'pg_catalog.pg_proc'::regclass)
+)
+SELECT DISTINCT pg_catalog.pg_describe_object(f.classid, f.objid, 0), e.extname
+FROM wanted w JOIN named f ON f.list = w.list AND f.nsp = w.nsp AND f.name = w.name
+  JOIN object o ON o.classid = f.classid AND o.objid = f.objid AND o.stays IS NOT NULL
+    AND (o.rel IS NULL OR o.rel NOT IN (SELECT oid FROM rebuilt))
+  LEFT JOIN pg_catalog.pg_depend d ON d.classid = f.classid AND d.objid = f.objid AND d.deptype = 'e'
+  LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+ORDER BY 1
+LIMIT 100

@@ -180,6 +180,8 @@ def check_roles_beside(connection: Connection, server: Server, owners: Collectio
 _UNTRUSTED = """
 SELECT coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false),
        ARRAY(SELECT lanname::text FROM pg_catalog.pg_language WHERE NOT lanpltrusted),
+       ARRAY(SELECT name FROM pg_catalog.pg_settings
+              WHERE context LIKE 'superuser%' AND NOT pg_catalog.has_parameter_privilege(name, 'SET')),
        ARRAY(SELECT v.name::text FROM pg_catalog.pg_available_extension_versions v
              JOIN pg_catalog.pg_available_extensions e ON e.name = v.name AND e.default_version = v.version
               WHERE v.superuser AND NOT v.trusted)"""
@@ -188,14 +190,14 @@ SELECT coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = curren
 def _check_superuser(connection: Connection, server: Server, entries: Sequence[TocEntry]) -> None:
     row = connection.execute(_UNTRUSTED).fetchone()
     assert row is not None  # a SELECT without FROM has one row
-    superuser, languages, extensions = row
+    superuser, languages, parameters, extensions = row
     if superuser:
         return
-    untrusted = frozenset(languages)
+    untrusted, withheld = frozenset(languages), frozenset(parameters)
     found = [
         str(entry)
         for entry in entries
-        if is_a_superusers(entry, untrusted) or (entry.desc == "EXTENSION" and entry.name in extensions)
+        if is_a_superusers(entry, untrusted, withheld) or (entry.desc == "EXTENSION" and entry.name in extensions)
     ]
     if found:
         raise DatabaseRefused(

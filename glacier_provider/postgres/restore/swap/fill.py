@@ -11,6 +11,7 @@ from pathlib import Path
 from glacier_provider.errors import DatabaseUnreachable, RestoreFailed, ToolKilled
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore.outcome import FailedStatement
+from glacier_provider.postgres.restore.plan import ROWS_OF_A_MEMBER
 from glacier_provider.postgres.restore.swap.privileges import Privileges
 from glacier_provider.postgres.tools import commands
 from glacier_provider.postgres.tools.find import Tools, server_version
@@ -60,10 +61,14 @@ def fill(
         reached = beside.for_tools(connection).with_settings({**_for_money(entries), **(settings or {})})
     warnings: list[str] = []
     failed: list[FailedStatement] = []
+    closed: Mapping[int, TocEntry] = {}
     with tempfile.TemporaryDirectory(prefix="glacier-") as work:
         for number, chosen in enumerate(rounds):
-            if number == 1:  # the schemas are there
+            if number == 1:  # the schemas are there, and extensions, if the dump has rows of theirs
                 by_hand.let_create()
+                closed = by_hand.closed_rows()
+                warnings += [f"{entry} is not restored: it is {ROWS_OF_A_MEMBER}." for entry in closed.values()]
+            chosen = [entry for entry in chosen if entry.dump_id not in closed]
             if not chosen:
                 continue
             listed = Path(work) / f"entries-{number}.list"
@@ -103,6 +108,8 @@ _CUT = re.compile(
     r"could not (connect|receive data|send data)|server closed the connection|terminating connection|SSL SYSCALL"
     r"|no connection to the server|connection to (the )?server|(starting up|shutting down|recovery mode)"
 )
+#: Said of a foreign server, which a materialized view reads; the server's own ends read otherwise.
+_FOREIGN = re.compile(r'could not connect to server "')
 _FULL = re.compile(r"No space left on device|could not (extend|write to) file")
 
 
@@ -113,7 +120,8 @@ def _refuse(ended: Ended, failed: Sequence[FailedStatement], lenient: bool) -> N
     if not ended.failed:
         return
     first = str(failed[0]) if failed else ended.reason
-    text = "\n".join([*(str(one) for one in failed), *ended.errors])
+    told = (*(str(one) for one in failed), *ended.errors)
+    text = "\n".join(line for line in told if not _FOREIGN.search(line))
     if _CUT.search(text):
         raise DatabaseUnreachable(f"The server ended a connection while the new database was filled: {_cut(first)}")
     if _FULL.search(text):
@@ -146,6 +154,11 @@ def _cut(reason: str) -> str:
 def _hint(reason: str) -> str:
     if re.search(r'role ".*" does not exist', reason):
         return "Create the role, or restore with restore: {owner: drop, privileges: drop}."
+    if _FOREIGN.search(reason):
+        return (
+            "A foreign server that is read for it does not answer. Wait for it; or, with restore: {mode: swap, "
+            "on_error: list}, everything else is restored beside, what fails is listed, and a person decides."
+        )
     return (
         "It would fail again. With restore: {mode: swap, on_error: list} everything else is restored beside, what "
         "fails is listed, and a person decides."
@@ -171,9 +184,12 @@ def in_rounds(entries: Iterable[TocEntry]) -> tuple[list[TocEntry], list[TocEntr
 
 
 def _rounds(entries: Sequence[TocEntry], by_hand: Privileges, jobs: int) -> list[list[TocEntry]]:
-    """Return what pg_restore restores, one round after the other; schemas first, where owners need something there."""
+    """Return what pg_restore restores, one round after the other; schemas and extensions first, where something has to
+    be asked of them.
+    """
     left = [entry for entry in entries if entry.dump_id not in {**by_hand.chains, **by_hand.closing}]
-    schemas = [entry for entry in left if _is_of_a_schema(entry)] if by_hand.gives else []
+    schemas = [entry for entry in left if _is_of_a_schema(entry)] if by_hand.gives or by_hand.rows else []
+    schemas += [entry for entry in left if entry.desc == "EXTENSION"] if by_hand.rows else []
     early = {entry.dump_id for entry in schemas}
     left = [entry for entry in left if entry.dump_id not in early]
     rounds = list(in_rounds(left)) if jobs > 1 else [left]

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from glacier_provider.postgres.dump.toc import TocEntry
 from glacier_provider.postgres.restore import definitions
 from glacier_provider.postgres.restore.outcome import FailedStatement
+from glacier_provider.postgres.restore.selection import rows_of_members
 from glacier_provider.postgres.restore.statements import (
+    ROWS,
     change_of_owner,
     closed_schemas,
     definition,
@@ -23,6 +25,9 @@ _MAY_NOT_CREATE = """
 SELECT nspname, role FROM pg_catalog.pg_namespace, unnest(%s::text[], %s::text[]) AS pair (schema, role)
  WHERE nspname = pair.schema AND NOT has_schema_privilege(role, pg_namespace.oid, 'CREATE')"""
 
+_MAY_FILL = "SELECT has_table_privilege(to_regclass(%s), 'INSERT')"
+_MAY_SET = "SELECT has_sequence_privilege(to_regclass(%s), 'UPDATE')"
+
 
 class Privileges:
     """What a filling does itself beside pg_restore.
@@ -30,7 +35,7 @@ class Privileges:
     `chains` are entries whose privileges other roles granted: pg_restore would ask for SET SESSION AUTHORIZATION, which
     is a superuser's. And who is given an object has to be allowed to make it in its schema, which is nothing that it
     must have had when it got it: `let_create`, once the schemas are there. `finish` takes that back. What closes a
-    schema to its own owner, `closing`, is for the very end.
+    schema to its own owner, `closing`, is for the very end. `rows` are those of what extensions make.
     """
 
     def __init__(self, beside: Server, options: PgRestoreOptions, entries: Sequence[TocEntry]) -> None:
@@ -42,9 +47,20 @@ class Privileges:
         self.closing = {entry.dump_id: entry for entry in entries if keeps and schema_of_privileges(entry) in closed}
         chains = (entry for entry in entries if keeps and _is_chain(entry))
         self.chains = {entry.dump_id: entry for entry in chains if entry.dump_id not in self.closing}
+        members = frozenset() if superuser else rows_of_members(entries)
+        self.rows = [entry for entry in entries if entry.dump_id in members]
         given = {(entry.schema, entry.owner) for entry in entries if entry.schema and change_of_owner(entry)}
         others = {pair for pair in given if pair[1] != beside.user}
         self.gives = sorted(others) if options.owner is Keep.KEEP and not superuser else []
+
+    def closed_rows(self) -> Mapping[int, TocEntry]:
+        """Return the rows, and values of sequences, of extensions that this user may not bring, by their ids."""
+        found: dict[int, TocEntry] = {}
+        for entry in self.rows:
+            asked = _MAY_FILL if entry.desc == ROWS else _MAY_SET
+            if self._ask(asked, (f"{quoted(entry.schema or '')}.{quoted(entry.name)}",))[0][0] is False:
+                found[entry.dump_id] = entry
+        return found
 
     def let_create(self) -> None:
         if self.gives:
