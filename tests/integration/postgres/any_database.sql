@@ -134,7 +134,6 @@ owner: CREATE TABLE counted_parts (id bigserial, k int, PRIMARY KEY (id, k)) PAR
 owner: CREATE TABLE stats.cpart2 PARTITION OF counted_parts FOR VALUES IN (2); INSERT INTO counted_parts (k) VALUES (2)
 owner: CREATE TABLE app.notes_copy (LIKE app.notes INCLUDING ALL); INSERT INTO app.notes_copy (doc) VALUES (7)
 owner: CREATE TABLE stats.notes_child () INHERITS (app.notes); INSERT INTO stats.notes_child (doc) VALUES (8)
-owner: CREATE TABLE hashed (m mood, n int) PARTITION BY HASH (m); CREATE TABLE hash0 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0); CREATE TABLE hash1 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 1); INSERT INTO hashed VALUES ('bad', 1), ('fine', 2)
 superuser: CREATE USER MAPPING FOR {friend} SERVER srv OPTIONS (password 'x')
 superuser: ALTER DEFAULT PRIVILEGES FOR ROLE {stranger} IN SCHEMA app GRANT ALL ON TABLES TO PUBLIC
 superuser: CREATE FUNCTION quiet() RETURNS int LANGUAGE sql SET log_statement = 'none' AS 'SELECT 1'; ALTER FUNCTION quiet() OWNER TO {owner}
