@@ -133,7 +133,6 @@ owner: COMMENT ON CONSTRAINT audit_doc ON app.audit IS 'which document'
 owner: CREATE TABLE counted_parts (id bigserial, k int, PRIMARY KEY (id, k)) PARTITION BY LIST (k); CREATE TABLE cpart1 PARTITION OF counted_parts FOR VALUES IN (1); INSERT INTO counted_parts (k) VALUES (1)
 owner: CREATE TABLE stats.cpart2 PARTITION OF counted_parts FOR VALUES IN (2); INSERT INTO counted_parts (k) VALUES (2)
 owner: CREATE TABLE app.notes_copy (LIKE app.notes INCLUDING ALL); INSERT INTO app.notes_copy (doc) VALUES (7)
-owner: CREATE TABLE stats.notes_child () INHERITS (app.notes); INSERT INTO stats.notes_child (doc) VALUES (8)
 superuser: CREATE USER MAPPING FOR {friend} SERVER srv OPTIONS (password 'x')
 superuser: ALTER DEFAULT PRIVILEGES FOR ROLE {stranger} IN SCHEMA app GRANT ALL ON TABLES TO PUBLIC
 superuser: CREATE FUNCTION quiet() RETURNS int LANGUAGE sql SET log_statement = 'none' AS 'SELECT 1'; ALTER FUNCTION quiet() OWNER TO {owner}
