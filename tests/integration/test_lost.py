@@ -414,6 +414,19 @@ def test_what_was_healed_is_rebuilt_as_healed(app: ApplicationUnderTest) -> None
     assert (app.files / "doc.pdf").read_bytes() == b"the only copy"
 
 
+def test_an_archive_that_somebody_copied_into_its_own_place_is_the_same(app: ApplicationUnderTest) -> None:
+    """As who has a bucket encrypted by another key: a hash of parts becomes one of the whole, or of other parts."""
+    first = app.back_up()
+    age(app)
+    in_catalog(
+        app,
+        "UPDATE glacier_archives SET checksum = 'sha256-parts:8388608:' || repeat('0', 64) WHERE kind = 'database'",
+    )
+    second = app.back_up()
+    assert "lost_found" not in app.catalog.backups.get(second)["report"]
+    assert app.catalog.backups.get(first)["state"] == "complete"
+
+
 @pytest.mark.parametrize("of", ["file", "database"])
 def test_what_somebody_wrote_over_the_newest_archives_is_known_the_day_after(
     app: ApplicationUnderTest, of: str
