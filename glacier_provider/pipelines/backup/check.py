@@ -212,8 +212,8 @@ def _lost_of_newest(
 def _is_another(found: StoredArchive, row: Row) -> bool:
     """Whether what lies under an archive's key is not what was written there; its size a listing tells as well.
 
-    Known of hashes of the whole alone: one of parts is another one after a copy of the same bytes, as by who changes the
-    key that encrypts a bucket (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html).
+    Known of hashes of the whole alone: one of parts is another one after a copy of the same bytes, as by who changes
+    the key that encrypts a bucket (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html).
     """
     both = (found.checksum or "", row["checksum"])
     return all(one.startswith("sha256:") for one in both) and both[0] != both[1]

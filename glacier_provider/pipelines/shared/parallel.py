@@ -26,7 +26,8 @@ def in_parallel(
     workers: int,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Generator[tuple[_Item, _Result | GlacierProviderError]]:
-    """Yield (item, result) as they end, `workers` at a time; an error of our family is a result, any other is raised.
+    """Yield (item, result) as they end, those that ended together in the order of `items`, `workers` at a time; an
+    error of our family is a result, any other is raised.
 
     At most twice `workers` items are taken from `items` beforehand, so that its memory does not depend on their
     number. While nothing ends, `meanwhile` is called every `MEANWHILE_SECONDS`. When the caller stops listening, what
@@ -51,7 +52,7 @@ def _ended(
 ) -> Iterator[tuple[_Item, _Result | GlacierProviderError]]:
     while not (done := wait(under_way, timeout=MEANWHILE_SECONDS, return_when=FIRST_COMPLETED).done):
         meanwhile()
-    ended = [(under_way.pop(future), future) for future in done]
+    ended = [(under_way.pop(future), future) for future in [*under_way] if future in done]
     foreign: BaseException | None = None
     for item, future in ended:
         error = future.exception()

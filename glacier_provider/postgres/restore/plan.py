@@ -577,14 +577,15 @@ def _check_superuser(kept: Iterable[TocEntry], target: Target) -> None:
 
 
 def _check_creates(kept: tuple[TocEntry, ...], target: Target) -> None:
-    """Raise DatabaseRefused for schemas and publications, where this user may make none in the database."""
+    """Raise DatabaseRefused for schemas, publications and extensions, where this user may make none in the database."""
     if target.creates:
         return
     made = [f"SCHEMA {name}" for name in _missing_schemas(kept, target)]
     made += [str(entry) for entry in kept if entry.desc in ("SCHEMA", "PUBLICATION") and str(entry) not in made]
+    made += [str(entry) for entry in kept if entry.desc == "EXTENSION" and not target.extensions.get(entry.name)]
     if made:
         raise DatabaseRefused(
-            f"The user {target.user!r} may make no schemas and publications in this database, and it lacks "
+            f"The user {target.user!r} may make no schemas, publications and extensions in this database, and it lacks "
             f"{names(made)}.",
             hint=f"Nothing was changed. GRANT CREATE ON DATABASE ... TO {quoted(target.user)}, or have its owner make "
             "them first.",

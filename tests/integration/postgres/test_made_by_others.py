@@ -58,6 +58,16 @@ def test_a_schema_in_a_database_of_the_administrator_stays_and_its_contents_come
     assert "GRANT CREATE ON DATABASE" in str(caught.value)
 
 
+def test_an_extension_that_a_database_of_the_administrator_lacks_is_told_with_the_right_that_is_missing(
+    library: Library,
+) -> None:
+    library.run("CREATE EXTENSION pg_trgm", "CREATE TABLE docs (id int)")
+    dump = library.dump()
+    library.run("DROP EXTENSION pg_trgm", f"ALTER DATABASE {library.role} OWNER TO postgres", by=SUPERUSER)
+    with pytest.raises(DatabaseRefused, match=r"it lacks EXTENSION pg_trgm.*GRANT CREATE ON DATABASE"):
+        library.plan(dump)
+
+
 def test_a_publication_in_a_database_of_the_administrator_stays_with_its_tables(ends: Library) -> None:
     ends.run("CREATE TABLE docs (id int)", "CREATE PUBLICATION pub FOR TABLE docs (id)")
     role = ends.role

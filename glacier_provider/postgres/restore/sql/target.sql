@@ -207,8 +207,7 @@ WHERE pg_catalog.pg_has_role(r.oid, 'USAGE') AND pg_catalog.has_foreign_data_wra
 SELECT e.name, e.installed_version IS NOT NULL
 FROM pg_catalog.pg_available_extensions e
   LEFT JOIN pg_catalog.pg_available_extension_versions v ON v.name = e.name AND v.version = e.default_version
-WHERE e.installed_version IS NOT NULL
-  OR (v.trusted OR NOT v.superuser) AND pg_catalog.has_database_privilege(current_database(), 'CREATE')
+WHERE e.installed_version IS NOT NULL OR v.trusted OR NOT v.superuser
   OR (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
 UNION
 SELECT extname, true FROM pg_catalog.pg_extension
