@@ -61,10 +61,10 @@ def test_a_schema_in_a_database_of_the_administrator_stays_and_its_contents_come
 def test_an_extension_that_a_database_of_the_administrator_lacks_is_told_with_the_right_that_is_missing(
     library: Library,
 ) -> None:
-    library.run("CREATE EXTENSION pg_trgm", "CREATE TABLE docs (id int)")
+    library.run("CREATE TABLE docs (id int)", "CREATE EXTENSION pg_trgm")
     dump = library.dump()
     library.run("DROP EXTENSION pg_trgm", f"ALTER DATABASE {library.role} OWNER TO postgres", by=SUPERUSER)
-    with pytest.raises(DatabaseRefused, match=r"it lacks EXTENSION pg_trgm.*GRANT CREATE ON DATABASE"):
+    with pytest.raises(DatabaseRefused, match='it lacks "EXTENSION pg_trgm".*GRANT CREATE ON DATABASE'):
         library.plan(dump)
 
 
