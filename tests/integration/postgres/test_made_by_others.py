@@ -64,7 +64,7 @@ def test_an_extension_that_a_database_of_the_administrator_lacks_is_told_with_th
     library.run("CREATE TABLE docs (id int)", "CREATE EXTENSION pg_trgm")
     dump = library.dump()
     library.run("DROP EXTENSION pg_trgm", f"ALTER DATABASE {library.role} OWNER TO postgres", by=SUPERUSER)
-    with pytest.raises(DatabaseRefused, match='it lacks "EXTENSION pg_trgm".*GRANT CREATE ON DATABASE'):
+    with pytest.raises(DatabaseRefused, match=r'it lacks "EXTENSION pg_trgm".*GRANT CREATE ON DATABASE'):
         library.plan(dump)
 
 
