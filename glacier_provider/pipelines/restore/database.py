@@ -79,8 +79,8 @@ def restore_database(
         log.info("The database was restored by an earlier try of this restore.")
         return _small(restore["outcome"]["database"])
     with restore_step(catalog, restore_id, "the database") as heartbeat:
-        require_brought(restore_id, catalog=catalog)
         require_still_there(application, restore_id, catalog=catalog)
+        require_brought(restore_id, catalog=catalog)
         dump = _staged_dump(application, restore_id, restore, catalog=catalog)
         place = target_place_of(application, restore, elsewhere)
         server = server if place is None else place.server
