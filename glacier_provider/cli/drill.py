@@ -6,6 +6,8 @@ import getpass
 import logging
 import time
 from contextlib import suppress
+from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from glacier_provider.catalog.archives import ArchiveRange
@@ -13,6 +15,7 @@ from glacier_provider.cli.arguments import Arguments, add_command_of_one, named_
 from glacier_provider.cli.bars import bars
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog, told_by_command
 from glacier_provider.cli.output import print_answer
+from glacier_provider.cli.waiting import looks_until_done
 from glacier_provider.core.status import ProofState
 from glacier_provider.errors import GlacierProviderError, ProofFailed
 
@@ -23,9 +26,6 @@ if TYPE_CHECKING:
     from glacier_provider.stores.contract import Stores
 
 log = logging.getLogger(__name__)
-
-#: A store or catalog that gave no answer for so long ends the drill.
-_AWAY_SECONDS = 3600.0
 
 
 def add_commands(commands: Any) -> None:
@@ -85,27 +85,14 @@ def _steps(application: Application, proof_id: int, run: Any, given: dict[str, A
 
 
 def _wait(application: Application, restore_id: int, catalog: Catalog, stores: Stores) -> None:
-    """Wait until everything can be read. A store or catalog that is away meanwhile is waited for as well: what was
-    asked for is paid.
-    """
+    """Wait until everything can be read."""
     from glacier_provider.pipelines import restore
 
-    answered_at = time.monotonic()
-    while True:
-        try:
-            waiting = restore.poll_retrievals(application, restore_id, catalog=catalog, stores=stores)
-        except GlacierProviderError as error:
-            if not error.retryable or time.monotonic() - answered_at > _AWAY_SECONDS:
-                raise
-            log.warning("%s", error)
-        else:
-            answered_at = time.monotonic()
-            if waiting.done:
-                return
-            if waiting.failed:
-                restore.raise_failed_retrievals(restore_id, catalog=catalog)
-            log.info("%s.", waiting)
-        time.sleep(application.poll_seconds)
+    look = partial(restore.poll_retrievals, application, restore_id, catalog=catalog, stores=stores)
+    for waiting in looks_until_done(look, repeat(application.poll_seconds)):
+        if waiting.failed:
+            restore.raise_failed_retrievals(restore_id, catalog=catalog)
+        log.info("%s.", waiting)
 
 
 def _who() -> str | None:

@@ -10,9 +10,9 @@ import logging
 import os
 import shlex
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from glacier_provider.cli.arguments import Arguments, add_command_of_one, is_ter
 from glacier_provider.cli.bars import bars
 from glacier_provider.cli.connections import airflow_at_hand, open_catalog
 from glacier_provider.cli.output import print_answer, print_json
+from glacier_provider.cli.waiting import looks_until_done
 from glacier_provider.core.text import counted
 from glacier_provider.errors import ArchiveCold, GlacierProviderError
 
@@ -135,18 +136,17 @@ def _bring(application: Application, planned: dict[str, Any], catalog: Catalog, 
     for wanted in ranges:
         restore.request_retrievals(application, restore_id, wanted, catalog=catalog, stores=resources.stores)
     ready = Progress(log, "Ready", archives=asked)
-    for seconds in chain((1, 1, 2, 5, 10, 30), repeat(60)):
-        waiting = restore.poll_retrievals(application, restore_id, catalog=catalog, stores=resources.stores)
+    look = partial(restore.poll_retrievals, application, restore_id, catalog=catalog, stores=resources.stores)
+    pauses = (min(application.poll_seconds, seconds) for seconds in chain((1, 1, 2, 5, 10, 30), repeat(60)))
+    for waiting in looks_until_done(look, pauses):
         ready.add(max(asked - waiting.pending - ready.archives, 0), 0)
         if waiting.failed:
             restore.raise_failed_retrievals(restore_id, catalog=catalog)
-        if waiting.done:
-            break
-        print(
-            f"{counted(waiting.pending, 'archive')} on the way. This may be interrupted: the same command goes on.",
-            file=sys.stderr,
-        )
-        time.sleep(min(application.poll_seconds, seconds))
+        if not waiting.done:
+            print(
+                f"{counted(waiting.pending, 'archive')} on the way. This may be interrupted: the same command goes on.",
+                file=sys.stderr,
+            )
     for wanted in ranges:
         restore.download_archives(
             application,

@@ -24,6 +24,16 @@ def app(dms: ApplicationUnderTest) -> ApplicationUnderTest:
     return dms
 
 
+def orphans_of(app: ApplicationUnderTest, backup_id: int, *, rebuilt: bool) -> int:
+    """Restore a backup, by the catalog or by one that was rebuilt; return how many files it moved aside."""
+    if rebuilt:
+        lose_the_catalog(app)
+        rebuild(app)
+    moved = app.restore(backup_id)["outcome"]["orphans"]["moved"]
+    assert isinstance(moved, int)
+    return moved
+
+
 @pytest.mark.parametrize("rebuilt", [False, True])
 def test_what_was_excluded_on_the_day_of_the_backup_stays(app: ApplicationUnderTest, rebuilt: bool) -> None:
     app.configure(exclude=("raw/*", "*.tmp"))
@@ -33,10 +43,7 @@ def test_what_was_excluded_on_the_day_of_the_backup_stays(app: ApplicationUnderT
     kept.append(app.write("b.log", "b"))
     app.write("later.pdf", "an orphan")
     app.back_up()
-    if rebuilt:
-        lose_the_catalog(app)
-        rebuild(app)
-    assert app.restore(first)["outcome"]["orphans"]["moved"] == 1
+    assert orphans_of(app, first, rebuilt=rebuilt) == 1
     assert [path.exists() for path in kept] == [True, True, True]
 
 
@@ -47,10 +54,7 @@ def test_what_could_not_be_read_stays(app: ApplicationUnderTest, trouble: Troubl
     trouble(0)
     app.write("later.pdf", "an orphan")
     app.back_up()
-    if rebuilt:
-        lose_the_catalog(app)
-        rebuild(app)
-    assert app.restore(first)["outcome"]["orphans"]["moved"] == 1
+    assert orphans_of(app, first, rebuilt=rebuilt) == 1
     assert (app.files / "doc2.pdf").read_bytes() == b"content 2"
 
 

@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import pytest
 
 from glacier_provider import cli
-from glacier_provider.cli import drill, verify
+from glacier_provider.cli import drill, verify, waiting
 from glacier_provider.cli.connections import airflow_at_hand
 from glacier_provider.errors import StoreUnavailable
 from glacier_provider.pipelines import restore
@@ -79,7 +79,7 @@ def test_an_application_that_cannot_be_verified_keeps_no_other_from_it(
 def test_a_drill_waits_for_a_store_that_is_away_and_no_longer_than_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     away, clock = StoreUnavailable("It is busy."), Mock(wraps=time)
     clock.monotonic.side_effect = iter(range(0, 10**6, 1800))
-    monkeypatch.setattr(drill, "time", clock)
+    monkeypatch.setattr(waiting, "time", clock)
     clock.sleep.side_effect = None
     clock.sleep.return_value = None
     look = Mock(side_effect=[away, restore.Waiting(1, 0), away, restore.Waiting(0, 1)])
